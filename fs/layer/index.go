@@ -1,0 +1,418 @@
+package layer
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"sort"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// The index file, version 1. All integers are in the byte order of the machine
+// that wrote it: an index is derived data, rebuilt from flat.tar wherever it is
+// missing, stale or foreign, and never travels.
+//
+//	header   128 bytes (struct header)
+//	inodes   NumInodes  × 88 bytes (struct Inode)
+//	dirents  NumDirents × 12 bytes (struct dirent)
+//	links    NumLinks   ×  8 bytes (struct link)
+//	xattrs   NumXattrs  × 16 bytes (struct xattr)
+//	extents  NumExtents × 24 bytes (struct Extent)
+//	heap     HeapLen bytes: names, link targets, attribute values, no terminators
+//
+// Every table starts at a multiple of 8 bytes.
+const (
+	magic      = "tiffinIX"
+	version    = 1
+	orderMark  = 0x01020304
+	headerSize = 128
+)
+
+type header struct {
+	Magic      [8]byte
+	Version    uint32
+	Order      uint32 // orderMark as the writer stored it
+	CRC        uint32 // CRC-32C of everything after the header
+	_          uint32
+	FlatSize   int64 // bytes of the flat.tar this index describes; 0 in a merged index
+	NumInodes  uint32
+	NumDirents uint32
+	NumLinks   uint32
+	NumXattrs  uint32
+	NumExtents uint32
+	_          uint32
+	HeapLen    uint64
+	_          [64]byte
+}
+
+// Flags of an Inode. The first three occur only in the index of a single
+// layer; union.Merge resolves them, so a merged index has none of them.
+const (
+	// Whiteout marks a name that hides what the layers below have under it.
+	// OCI image-spec v1.1 layer.md, "Whiteouts".
+	Whiteout uint16 = 1 << iota
+	// Opaque marks a directory that hides everything the layers below have in
+	// it. OCI image-spec v1.1 layer.md, "Opaque Whiteout".
+	Opaque
+	// Implicit marks a directory that the tarball has no entry of its own for;
+	// it keeps the attributes of the layers below, if they have it.
+	Implicit
+	// HardLink marks a name that is another name of Target, a path from the
+	// root of the layers below, because the layer itself does not have it.
+	HardLink
+	// Sparse marks a file whose bytes are given by Extents, with holes between.
+	Sparse
+)
+
+// Inode is one file, directory, link or device, 88 bytes, read in place from
+// the mapped index: callers must not write to it.
+type Inode struct {
+	Mode  uint32 // type and permission bits, inode(7)
+	UID   uint32
+	GID   uint32
+	Nlink uint32 // names of a file; 2 + subdirectories of a directory
+	Size  int64  // bytes
+	Mtime int64  // seconds since 1970
+	Nsec  uint32 // nanoseconds of Mtime
+	Rdev  uint32 // device number as struct fuse_attr carries it: minor&0xff | major<<8 | (minor&^0xff)<<12
+
+	Offset    int64  // bytes into flat.tar of layer Layer where the data starts
+	Layer     uint16 // 0 is the bottom layer; always 0 in the index of a single layer
+	Flags     uint16
+	numXattr  uint32
+	first     uint32 // directory: first dirent; other: first link, if Nlink > 1
+	count     uint32 // directory: number of dirents
+	target    uint32 // heap offset of a symlink's target (or a HardLink's path)
+	targetLen uint32
+	xattr     uint32 // first xattr
+	extent    uint32 // first extent
+	numExtent uint32
+	parent    uint32
+}
+
+// IsDir reports whether the inode is a directory.
+func (n *Inode) IsDir() bool { return n.Mode&unix.S_IFMT == unix.S_IFDIR }
+
+// Extent says that Length bytes at Logical in the file are at Physical in
+// flat.tar. Units: bytes. What no extent covers reads as zeros.
+type Extent struct{ Logical, Length, Physical int64 }
+
+// Xattr is one extended attribute, xattr(7).
+type Xattr struct{ Name, Value string }
+
+type dirent struct {
+	name    uint32
+	nameLen uint32
+	ino     uint32
+}
+type link struct{ dir, dirent uint32 }
+type xattr struct{ name, nameLen, value, valueLen uint32 }
+
+// Index is a directory tree as a flat table. Inode numbers are positions in
+// it: 0 is the root, the others follow in the order of a depth-first walk with
+// the names of each directory sorted by byte value; a hard link takes the
+// number of its first name. The numbering is thus a function of the tree
+// alone, a promise that upper directories rely on (see XattrOrigin).
+//
+// An Index is immutable and safe for concurrent use. Strings it returns point
+// into the map: they must not be used after Close.
+type Index struct {
+	flatSize int64
+	inodes   []Inode
+	dirents  []dirent
+	links    []link
+	xattrs   []xattr
+	extents  []Extent
+	heap     string
+	mapped   []byte
+}
+
+// ErrCorrupt is wrapped by every error that says an index file cannot be
+// trusted. The file is derived: delete and rebuild it.
+var ErrCorrupt = errors.New("index is damaged")
+
+var crcTable = crc32.MakeTable(crc32.Castagnoli)
+
+// OpenIndex maps the index file at path, mmap(2), and checks its checksum and
+// every reference in it, so that no later call can fail or leave the map.
+// Errors: those of open(2) and mmap(2), or one wrapping ErrCorrupt.
+func OpenIndex(path string) (*Index, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if st.Size() < headerSize {
+		return nil, fmt.Errorf("%s: %w: %d bytes, shorter than its header", path, ErrCorrupt, st.Size())
+	}
+	b, err := unix.Mmap(int(f.Fd()), 0, int(st.Size()), unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("map %s into memory: %w", path, err)
+	}
+	x, err := Decode(b)
+	if err != nil {
+		unix.Munmap(b)
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	x.mapped = b
+	return x, nil
+}
+
+// Close unmaps the index. It is only needed for one from OpenIndex.
+func (x *Index) Close() error {
+	if x.mapped == nil {
+		return nil
+	}
+	b := x.mapped
+	*x = Index{}
+	return unix.Munmap(b)
+}
+
+// Decode reads an index from memory, which it keeps and does not copy; b must
+// start at a multiple of 8 bytes, as what make and mmap return does. Errors
+// wrap ErrCorrupt.
+func Decode(b []byte) (*Index, error) {
+	if len(b) < headerSize {
+		return nil, fmt.Errorf("%w: shorter than its header", ErrCorrupt)
+	}
+	h := (*header)(unsafe.Pointer(unsafe.SliceData(b)))
+	if string(h.Magic[:]) != magic || h.Version != version || h.Order != orderMark {
+		return nil, fmt.Errorf("%w: not an index of version %d for this machine", ErrCorrupt, version)
+	}
+	if crc32.Checksum(b[headerSize:], crcTable) != h.CRC {
+		return nil, fmt.Errorf("%w: its checksum does not match", ErrCorrupt)
+	}
+	x := &Index{flatSize: h.FlatSize}
+	rest, ok := b[headerSize:], true
+	x.inodes = table[Inode](&rest, h.NumInodes, &ok)
+	x.dirents = table[dirent](&rest, h.NumDirents, &ok)
+	x.links = table[link](&rest, h.NumLinks, &ok)
+	x.xattrs = table[xattr](&rest, h.NumXattrs, &ok)
+	x.extents = table[Extent](&rest, h.NumExtents, &ok)
+	if !ok || uint64(len(rest)) != h.HeapLen {
+		return nil, fmt.Errorf("%w: its tables do not fill the file", ErrCorrupt)
+	}
+	x.heap = unsafe.String(unsafe.SliceData(rest), len(rest))
+	if err := x.check(); err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrCorrupt, err)
+	}
+	return x, nil
+}
+
+// table takes n records of type T off the front of rest, with their padding.
+func table[T any](rest *[]byte, n uint32, ok *bool) []T {
+	var t T
+	size := align8(uint64(n) * uint64(unsafe.Sizeof(t)))
+	if !*ok || size > uint64(len(*rest)) {
+		*ok = false
+		return nil
+	}
+	b := (*rest)[:size]
+	*rest = (*rest)[size:]
+	if n == 0 {
+		return nil
+	}
+	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b))), n)
+}
+
+func align8(n uint64) uint64 { return (n + 7) &^ 7 }
+
+// check follows every reference once. A directory's number is larger than its
+// parent's, which rules out cycles.
+func (x *Index) check() error {
+	if len(x.inodes) == 0 || !x.inodes[0].IsDir() {
+		return errors.New("no root directory")
+	}
+	for i := range x.inodes {
+		n := &x.inodes[i]
+		if !inside(n.target, n.targetLen, len(x.heap)) || !inside(n.xattr, n.numXattr, len(x.xattrs)) ||
+			!inside(n.extent, n.numExtent, len(x.extents)) {
+			return fmt.Errorf("inode %d points outside its tables", i)
+		}
+		if i > 0 && (n.parent >= uint32(i) || !x.inodes[n.parent].IsDir()) {
+			return fmt.Errorf("inode %d has no parent directory", i)
+		}
+		if n.IsDir() {
+			if !inside(n.first, n.count, len(x.dirents)) {
+				return fmt.Errorf("directory %d points outside its table", i)
+			}
+			if err := x.checkDir(uint32(i)); err != nil {
+				return err
+			}
+		} else if n.Nlink > 1 && !inside(n.first, n.Nlink, len(x.links)) {
+			return fmt.Errorf("inode %d points outside the links table", i)
+		}
+	}
+	for _, a := range x.xattrs {
+		if !inside(a.name, a.nameLen, len(x.heap)) || !inside(a.value, a.valueLen, len(x.heap)) {
+			return errors.New("an attribute points outside the heap")
+		}
+	}
+	for _, l := range x.links {
+		if int(l.dir) >= len(x.inodes) || int(l.dirent) >= len(x.dirents) || !x.inodes[l.dir].IsDir() {
+			return errors.New("a hard link points outside its tables")
+		}
+	}
+	return nil
+}
+
+func (x *Index) checkDir(dir uint32) error {
+	n, last := &x.inodes[dir], ""
+	for d := n.first; d < n.first+n.count; d++ {
+		e := x.dirents[d]
+		if !inside(e.name, e.nameLen, len(x.heap)) || int(e.ino) >= len(x.inodes) || e.ino == 0 {
+			return fmt.Errorf("an entry of directory %d points outside its tables", dir)
+		}
+		name := x.str(e.name, e.nameLen)
+		if name <= last {
+			return fmt.Errorf("directory %d is not sorted", dir)
+		}
+		last = name
+		if c := &x.inodes[e.ino]; c.IsDir() && c.parent != dir {
+			return fmt.Errorf("directory %d has two parents", e.ino)
+		}
+	}
+	return nil
+}
+
+func inside(first, n uint32, size int) bool { return uint64(first)+uint64(n) <= uint64(size) }
+
+func (x *Index) str(off, n uint32) string { return x.heap[off : off+n] }
+
+// Len is the number of inodes.
+func (x *Index) Len() int { return len(x.inodes) }
+
+// FlatSize is the size in bytes of the flat.tar that the index describes.
+func (x *Index) FlatSize() int64 { return x.flatSize }
+
+// Inode returns inode number i, which must be less than Len.
+func (x *Index) Inode(i uint32) *Inode { return &x.inodes[i] }
+
+// Lookup finds name in directory dir by binary search. ok is false if dir is
+// no directory or has no such name.
+func (x *Index) Lookup(dir uint32, name string) (ino uint32, ok bool) {
+	n := &x.inodes[dir]
+	if !n.IsDir() {
+		return 0, false
+	}
+	ents := x.dirents[n.first : n.first+n.count]
+	i := sort.Search(len(ents), func(i int) bool { return x.str(ents[i].name, ents[i].nameLen) >= name })
+	if i == len(ents) || x.str(ents[i].name, ents[i].nameLen) != name {
+		return 0, false
+	}
+	return ents[i].ino, true
+}
+
+// DirLen is the number of names in directory dir, without "." and "..".
+func (x *Index) DirLen(dir uint32) int {
+	if n := &x.inodes[dir]; n.IsDir() {
+		return int(n.count)
+	}
+	return 0
+}
+
+// Dirent returns entry k of directory dir, 0 ≤ k < DirLen(dir), in the order
+// of the names' bytes.
+func (x *Index) Dirent(dir uint32, k int) (name string, ino uint32) {
+	e := x.dirents[x.inodes[dir].first+uint32(k)]
+	return x.str(e.name, e.nameLen), e.ino
+}
+
+// Target is the target of a symbolic link, or the path of a HardLink.
+func (x *Index) Target(i uint32) string {
+	n := &x.inodes[i]
+	return x.str(n.target, n.targetLen)
+}
+
+// Parent is the directory that has directory i (or the first name of any other
+// inode); the root is its own parent.
+func (x *Index) Parent(i uint32) uint32 { return x.inodes[i].parent }
+
+// Xattrs returns the extended attributes of inode i, sorted by name.
+func (x *Index) Xattrs(i uint32) []Xattr {
+	n := &x.inodes[i]
+	var as []Xattr
+	for _, a := range x.xattrs[n.xattr : n.xattr+n.numXattr] {
+		as = append(as, Xattr{x.str(a.name, a.nameLen), x.str(a.value, a.valueLen)})
+	}
+	return as
+}
+
+// HasXattrs reports whether inode i has any extended attribute.
+func (x *Index) HasXattrs(i uint32) bool { return x.inodes[i].numXattr > 0 }
+
+// Extents returns where the bytes of file i are: the table of a sparse file,
+// or one extent for all of it. The result must not be written to.
+func (x *Index) Extents(i uint32) []Extent {
+	n := &x.inodes[i]
+	if n.Flags&Sparse != 0 {
+		return x.extents[n.extent : n.extent+n.numExtent]
+	}
+	if n.Mode&unix.S_IFMT != unix.S_IFREG || n.Size == 0 {
+		return nil
+	}
+	return []Extent{{0, n.Size, n.Offset}}
+}
+
+// Name is a place in the tree: an entry of a directory.
+type Name struct {
+	Dir  uint32
+	Name string
+}
+
+// Names returns every name of inode i: one, or all its hard links.
+// The root has none.
+func (x *Index) Names(i uint32) []Name {
+	n := &x.inodes[i]
+	if i == 0 {
+		return nil
+	}
+	if !n.IsDir() && n.Nlink > 1 {
+		var ns []Name
+		for _, l := range x.links[n.first : n.first+n.Nlink] {
+			e := x.dirents[l.dirent]
+			ns = append(ns, Name{l.dir, x.str(e.name, e.nameLen)})
+		}
+		return ns
+	}
+	for k := 0; k < x.DirLen(n.parent); k++ {
+		if name, ino := x.Dirent(n.parent, k); ino == i {
+			return []Name{{n.parent, name}}
+		}
+	}
+	return nil
+}
+
+// Path is a path of inode i from the root, starting with "/".
+func (x *Index) Path(i uint32) string {
+	if i == 0 {
+		return "/"
+	}
+	p := ""
+	for i != 0 {
+		n := x.Names(i)[0]
+		p = "/" + n.Name + p
+		i = n.Dir
+	}
+	return p
+}
+
+// putHeader and the size constants below are checked against the structs at
+// build time: a change of a struct is a change of the format.
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(header{})-headerSize]
+	_ = [1]struct{}{}[unsafe.Sizeof(Inode{})-88]
+	_ = [1]struct{}{}[unsafe.Sizeof(dirent{})-12]
+	_ = [1]struct{}{}[unsafe.Sizeof(link{})-8]
+	_ = [1]struct{}{}[unsafe.Sizeof(xattr{})-16]
+	_ = [1]struct{}{}[unsafe.Sizeof(Extent{})-24]
+	_ = binary.NativeEndian
+)
