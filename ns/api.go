@@ -1,0 +1,202 @@
+package ns
+
+import (
+	"os"
+	"syscall"
+	"time"
+)
+
+// The names main dispatches on, as os.Args[1], before it looks at anything else.
+const (
+	InitCommand = "__init" // → InitMain
+	ExecCommand = "__exec" // → ExecMain
+)
+
+// HandshakeFD is the descriptor on which a process started by UserNS.Start
+// waits for its id maps. UserNS.Files follow it: 4, 5, ….
+const HandshakeFD = 3
+
+// UserNS says how to start the supervisor: a process in a new user namespace,
+// where it has every capability, and in a private copy of the mount namespace.
+type UserNS struct {
+	Args     []string     // argv; Args[0] is for ps(1), the program is always this binary
+	Env      []string     // nil = this process's
+	Dir      string       // working directory; "" = this process's
+	Stdio    [3]*os.File  // nil = /dev/null
+	Files    []*os.File   // become descriptors 4, 5, …
+	SingleID bool         // map only the caller's id, even if subordinate ids are there
+	Setsid   bool         // own session: survives the terminal
+	Report   func(Report) // may be nil
+}
+
+// UserProc is a process started by UserNS.Start.
+type UserProc struct {
+	Process *os.Process
+	IDs     IDMap
+	Notes   []Note // what this machine could not do, such as subordinate ids
+}
+
+// Note tells of something that was left out because this machine cannot do it.
+type Note struct {
+	What string // what is missing: "subordinate user ids"
+	Why  string // "newuidmap is not setuid root"
+	Fix  string // the line an administrator types, or ""
+}
+
+// IDRange is a line of /proc/PID/uid_map, see user_namespaces(7).
+type IDRange struct{ Inside, Outside, Count uint32 }
+
+// IDMap is the id maps of a user namespace.
+type IDMap struct {
+	UIDs, GIDs []IDRange
+	Setgroups  bool // setgroups(2) is allowed
+}
+
+// Spec describes a container to the init process. It crosses as JSON.
+type Spec struct {
+	Root      Root
+	IDs       IDMap
+	Hostname  string  // "" = "tiffin"
+	Network   string  // "none" (also "") or "host"
+	Mounts    []Mount // volumes and tmpfs, in this order
+	Files     []File  // /etc/hostname, /etc/hosts, /etc/resolv.conf
+	ReadOnly  bool    // the root is mounted read-only once everything is in place
+	Masked    []string
+	Readonly  []string
+	ShmSize   int64 // bytes of /dev/shm, 0 = 64 MiB
+	Init      bool  // --init: stay as PID 1, reap, forward signals
+	Process   Process
+	Without   []string // names of steps to leave out
+	Explain   bool     // set by Start from Report
+	nothingIn struct{} // keyed literals only
+}
+
+// Root is where the root file system comes from: exactly one of Bind and FUSE.
+type Root struct {
+	// Target is an existing directory, outside of the image, to mount on. Only the
+	// container's mount namespace ever sees the mount.
+	Target string
+	Bind   string     // bind this directory (recursively)
+	FUSE   *FUSEMount // or mount the /dev/fuse descriptor Start.Fuse
+}
+
+// FUSEMount is what fs.MountOptions returns: the arguments of mount(2). Every
+// "fd=N" option in Data is replaced: the descriptor has another number in init.
+type FUSEMount struct {
+	Source, Type string
+	Flags        uintptr
+	Data         string
+}
+
+// Mount is a volume or a tmpfs.
+type Mount struct {
+	Source   string // absolute path on the host; "" = a tmpfs
+	Target   string // absolute path in the container; created if missing
+	ReadOnly bool
+	Options  string // of a tmpfs: "size=64m,mode=1777"; docker's words ro rw noexec exec nosuid nodev … are understood
+}
+
+// File is a small file that is mounted over one of the image.
+type File struct {
+	Target, Content string
+}
+
+// Process describes a command and what it may do.
+type Process struct {
+	Args, Env   []string // HOME is added from /etc/passwd if missing
+	Cwd         string   // "" = "/"; created if missing
+	User        string   // name|uid[:group|gid], as in an image's config; "" = root
+	Terminal    bool     // give it a pseudo terminal; Child.Console is its other side
+	Rows, Cols  uint16   // size of the terminal, 0 = unset
+	Caps        []string // "CAP_KILL" or "KILL"; nil = DefaultCaps
+	NewPrivs    bool     // leave no_new_privs off
+	NoSeccomp   bool     // leave the system call filter out
+	Rlimits     []Rlimit
+	OOMScoreAdj *int
+}
+
+// Rlimit is a limit by setrlimit(2).
+type Rlimit struct {
+	Name       string // "nofile", "nproc", …
+	Soft, Hard uint64 // syscall.RLIM_INFINITY as ^uint64(0)
+}
+
+// Start starts a container's init process. It is used by the supervisor.
+type Start struct {
+	Spec   *Spec
+	Stdio  [3]*os.File // not used with a terminal; nil = /dev/null
+	Fuse   *os.File    // /dev/fuse, opened by the supervisor itself
+	Forked func(pid int)
+	// Mounted is called when the root is mounted: start serving it, and return at once.
+	Mounted func()
+	Report  func(Report) // a step was done, or skipped; nil = do not explain
+}
+
+// Exec starts a further command in a running container. It is used by the supervisor.
+type Exec struct {
+	Container *Child
+	IDs       IDMap
+	Process   Process
+	Stdio     [3]*os.File
+	Without   []string // as Spec.Without of the container
+	Report    func(Report)
+}
+
+// Child is a started command: the container's PID 1, or the helper that looks
+// after a command of `tiffin exec`.
+type Child struct {
+	Pid     int      // in the supervisor's pid namespace
+	Console *os.File // master side of the pseudo terminal, or nil
+	Created []string // paths in the image's tree that had to be made as mount points or as working directory
+	Notes   []Note
+	proc    *os.Process
+	pidfd   *os.File
+}
+
+// Report tells of one step, as it happened.
+type Report struct {
+	N       int      // number, from 1, the same in every run
+	Step    string   // Step.Name
+	Calls   []string // kernel calls with arguments and results: `sethostname("x", 1) = 0`
+	Before  string   // what was, "" if the step has nothing to show
+	After   string   // what is
+	Skipped string   // why the step was not done, "" if it was
+	Took    time.Duration
+}
+
+// ExitStatus is the exit status a shell would show: 0–255, or 128+signal.
+func ExitStatus(ws syscall.WaitStatus) int {
+	if ws.Signaled() {
+		return 128 + int(ws.Signal())
+	}
+	return ws.ExitStatus()
+}
+
+/* Signatures, bodies follow:
+
+func (u *UserNS) Start() (*UserProc, error)   // the client calls it
+func WaitForMaps() (IDMap, error)             // first call of the supervisor; afterwards it is uid 0 with all capabilities
+
+func (m IDMap) MapUID(id uint32) uint32       // id if mapped, else 0: fs.Config.MapUID
+func (m IDMap) MapGID(id uint32) uint32
+
+func (s *Start) Run() (*Child, error)         // returns when the command has been exec'ed, or failed to (errs.CodeOf: 125, 126, 127)
+func (e *Exec) Run() (*Child, error)
+func (c *Child) Wait() (status int, err error)
+func (c *Child) Signal(sig syscall.Signal) error   // exec: the helper passes it on
+func (c *Child) Close() error                 // after Wait: releases descriptors
+
+func InitMain()                               // never return
+func ExecMain()
+
+func Steps() []Step                           // the table
+
+type WireError struct{ Message, Hint string; Code int }   // errors as JSON between processes
+func ToWire(err error) *WireError
+func (w *WireError) Err() error
+
+package probe
+type Result struct{ Name string; OK bool; Level string; Found, Why, Fix, Page string }
+func All() []Result
+func Explain(err error) error                 // a failed UserNS.Start or Start.Run, with the advice of the probe that fails
+*/
