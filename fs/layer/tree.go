@@ -2,8 +2,8 @@ package layer
 
 import (
 	"hash/crc32"
-	"maps"
 	"slices"
+	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -21,9 +21,8 @@ type Node struct {
 	Extents              []Extent         // only with Sparse
 	Children             map[string]*Node // only of a directory
 
-	ino   uint32 // set by Encode; 0 before, and for the root
-	names []link
-	seen  bool
+	ino  uint32 // of use to Encode only
+	seen bool
 }
 
 // NewDir returns an empty directory.
@@ -44,56 +43,101 @@ type Tree struct {
 type encoder struct {
 	nodes   []*Node
 	parents []uint32
+	sorted  [][]string // of nodes: names of the children
 	dirents []dirent
-	first   []uint32 // of nodes: first dirent
+	first   []uint32 // of nodes: first dirent of a directory, else first link
+	nlink   []uint32 // of nodes: names
 	links   []link
 	xattrs  []xattr
 	extents []Extent
 	heap    []byte
-	names   map[string]uint32 // names seen, so that equal names share heap bytes
+	strs    map[string]uint32 // strings on the heap, so that equal ones share bytes
 }
 
 // Encode returns the index file of the tree, numbered as Index documents. It
-// uses the tree up: a Tree can be encoded once.
+// may be called again, but not at the same time for trees that share nodes.
 func (t *Tree) Encode() []byte {
-	e := &encoder{names: map[string]uint32{}}
+	e := &encoder{strs: map[string]uint32{}}
 	e.number(t.Root, 0)
 	e.entries()
-	return e.bytes(t.FlatSize)
+	e.hardLinks()
+	b := e.bytes(t.FlatSize)
+	for _, n := range e.nodes {
+		n.ino, n.seen = 0, false
+	}
+	return b
 }
 
 // number gives n and all below it their numbers, depth first.
 func (e *encoder) number(n *Node, parent uint32) {
 	n.ino, n.seen = uint32(len(e.nodes)), true
+	ino := n.ino
 	e.nodes = append(e.nodes, n)
 	e.parents = append(e.parents, parent)
-	for _, name := range slices.Sorted(maps.Keys(n.Children)) {
+	e.sorted = append(e.sorted, nil)
+	if len(n.Children) == 0 {
+		return
+	}
+	names := make([]string, 0, len(n.Children))
+	for name := range n.Children {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	e.sorted[ino] = names
+	for _, name := range names {
 		if c := n.Children[name]; !c.seen {
-			e.number(c, n.ino)
+			e.number(c, ino)
 		}
 	}
 }
 
-// entries writes the directory entries and collects the names of hard links.
+// entries writes the directory entries and counts the names of each inode.
 func (e *encoder) entries() {
 	e.first = make([]uint32, len(e.nodes))
+	e.nlink = make([]uint32, len(e.nodes))
 	for i, n := range e.nodes {
 		e.first[i] = uint32(len(e.dirents))
-		for _, name := range slices.Sorted(maps.Keys(n.Children)) {
-			c := n.Children[name]
-			c.names = append(c.names, link{uint32(i), uint32(len(e.dirents))})
-			e.dirents = append(e.dirents, dirent{e.str(name), uint32(len(name)), c.ino})
+		for _, name := range e.sorted[i] {
+			c := n.Children[name].ino
+			e.nlink[c]++
+			e.dirents = append(e.dirents, dirent{e.str(name), uint32(len(name)), c})
+		}
+	}
+}
+
+// hardLinks writes the names of the inodes that have several.
+func (e *encoder) hardLinks() {
+	total := uint32(0)
+	for i, n := range e.nodes {
+		if n.IsDir() {
+			continue
+		}
+		e.first[i] = 0
+		if e.nlink[i] > 1 {
+			e.first[i] = total
+			total += e.nlink[i]
+		}
+	}
+	e.links = make([]link, total)
+	filled := make(map[uint32]uint32)
+	for i, n := range e.nodes {
+		for k := range uint32(len(n.Children)) {
+			d := e.first[i] + k
+			if c := e.dirents[d].ino; e.nlink[c] > 1 {
+				e.links[e.first[c]+filled[c]] = link{uint32(i), d}
+				filled[c]++
+			}
 		}
 	}
 }
 
 // str puts s on the heap once.
 func (e *encoder) str(s string) uint32 {
-	if off, ok := e.names[s]; ok {
+	if off, ok := e.strs[s]; ok {
 		return off
 	}
 	off := uint32(len(e.heap))
-	e.names[s] = off
+	e.strs[s] = off
 	e.heap = append(e.heap, s...)
 	return off
 }
@@ -112,19 +156,9 @@ func (e *encoder) inode(i int) Inode {
 			}
 		}
 	} else {
-		r.first, r.Nlink = uint32(len(e.links)), uint32(len(n.names))
-		if len(n.names) > 1 {
-			e.links = append(e.links, n.names...)
-		} else {
-			r.first = 0
-		}
+		r.first, r.Nlink = e.first[i], e.nlink[i]
 	}
-	slices.SortFunc(n.Xattrs, func(a, b Xattr) int {
-		if a.Name < b.Name {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(n.Xattrs, func(a, b Xattr) int { return strings.Compare(a.Name, b.Name) })
 	for _, a := range n.Xattrs {
 		e.xattrs = append(e.xattrs, xattr{e.str(a.Name), uint32(len(a.Name)), e.str(a.Value), uint32(len(a.Value))})
 	}
@@ -137,7 +171,7 @@ func (e *encoder) inode(i int) Inode {
 
 func (e *encoder) bytes(flatSize int64) []byte {
 	inodes := make([]Inode, len(e.nodes))
-	for i := range e.nodes {
+	for i := range inodes {
 		inodes[i] = e.inode(i)
 	}
 	h := header{Version: version, Order: orderMark, FlatSize: flatSize,
