@@ -52,7 +52,7 @@ func Scan(r io.Reader) (*Tree, error) {
 	if err := s.drain(); err != nil {
 		return nil, fmt.Errorf("after the end of the tar archive: %w", err)
 	}
-	return &Tree{Root: s.root, FlatSize: s.off}, nil
+	return &Tree{Root: s.root, FlatSize: s.off, Inodes: s.inodes + 1, Heap: s.heap}, nil
 }
 
 type scanner struct {

@@ -38,6 +38,11 @@ func (n *Node) IsDir() bool { return n.Mode&unix.S_IFMT == unix.S_IFDIR }
 type Tree struct {
 	Root     *Node
 	FlatSize int64 // bytes of flat.tar, 0 for a merged tree
+	// At most so many inodes, and bytes of names, targets and attributes, are
+	// in the tree. They bound what Encode has to number with 32 bits; a tree
+	// built by hand may leave them 0.
+	Inodes int
+	Heap   int64
 }
 
 type encoder struct {
@@ -219,5 +224,5 @@ func (x *Index) Tree() *Tree {
 			}
 		}
 	}
-	return &Tree{Root: nodes[0], FlatSize: x.flatSize}
+	return &Tree{Root: nodes[0], FlatSize: x.flatSize, Inodes: len(nodes), Heap: int64(len(x.heap))}
 }
