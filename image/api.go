@@ -1,0 +1,96 @@
+package image
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	digest "github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Image is an image of a store, as its manifest and config say.
+type Image struct {
+	ID       digest.Digest      // of the config: what `tiffin images` calls IMAGE ID
+	Manifest ocispec.Descriptor // of the manifest, without annotations
+	Config   ocispec.Image
+	Layers   []Layer   // bottom first
+	Names    []string  // familiar form ("debian:latest"), sorted; none: the image is dangling
+	Created  time.Time // zero if the config does not say
+	Size     int64     // bytes of all layers, uncompressed where that is known
+	Builtin  bool      // one of the names is the built-in base image's
+}
+
+// Layer is one tarball of an image.
+type Layer struct {
+	DiffID    digest.Digest // of the uncompressed tarball
+	Digest    digest.Digest // of the blob, as it is stored and travels
+	Size      int64         // bytes of the blob
+	MediaType string
+}
+
+// Mountable is what it takes to serve an image as a file system. All files are
+// derived from the blobs; the paths are absolute.
+type Mountable struct {
+	UnionPath  string   // merged index of all layers, for layer.OpenIndex
+	FlatPaths  []string // uncompressed tarballs; [0] is the bottom layer
+	IndexPaths []string // index of each single layer
+}
+
+// Loaded is one image that Load added to the store.
+type Loaded struct {
+	Ref string // familiar form; "" if the archive has no name for it
+	ID  digest.Digest
+}
+
+// Progress shows how far a long operation has come. Start announces a piece of
+// work of total bytes (0: not known); add counts bytes, done ends it. All are
+// called from several goroutines at once. A nil Progress shows nothing.
+type Progress interface {
+	Start(name string, total int64) (add func(n int64), done func())
+}
+
+// CommitOptions says how CommitLayer describes the new image. The zero value
+// makes an unnamed image with the base's config.
+type CommitOptions struct {
+	Ref       string    // name for the image, "" for none
+	Author    string    // recorded in the config and its history
+	Message   string    // comment in the history
+	CreatedBy string    // command in the history, such as the container's
+	Changes   []string  // Dockerfile instructions, see ParseChange
+	Created   time.Time // zero: SOURCE_DATE_EPOCH, or now
+	// Edit changes the config after Changes have been applied. May be nil.
+	Edit func(*ocispec.ImageConfig)
+}
+
+// ImportOptions says how Import describes the new image.
+type ImportOptions struct {
+	Ref, Message string
+	Changes      []string  // Dockerfile instructions, see ParseChange
+	Created      time.Time // zero: SOURCE_DATE_EPOCH, or now
+	Progress     Progress
+}
+
+// BuiltinFunc materialises a built-in image: for a familiar name such as
+// "tiffin/base:latest" it returns the layer's tarball and the config, or ok
+// false if it has no such image. The caller closes the tarball.
+type BuiltinFunc func(name string) (layer io.ReadCloser, config ocispec.ImageConfig, ok bool)
+
+// Removed is one thing that Remove or Prune did: a name taken off an image, or
+// an image (config digest) or other blob deleted.
+type Removed struct {
+	Untagged string        // familiar name, or ""
+	Deleted  digest.Digest // or ""
+}
+
+var (
+	// ErrNotFound is wrapped by errors that say there is no such image.
+	ErrNotFound = errors.New("no such image")
+	// ErrInUse is wrapped by errors that say a container needs the image.
+	ErrInUse = errors.New("image is in use")
+	// ErrDamaged is wrapped by errors that name a blob whose bytes do not
+	// have its digest any more.
+	ErrDamaged = errors.New("damaged")
+	// ErrReadOnly is wrapped by errors that say the store cannot be changed.
+	ErrReadOnly = errors.New("the store is read-only")
+)

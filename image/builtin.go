@@ -1,0 +1,103 @@
+package image
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
+)
+
+// The built-in image is made from the running binary when it is first asked
+// for, and again when the binary has changed. Its descriptor in index.json is
+// annotated with what the binary was (device, inode, size, mtime), so that this
+// costs one stat(2) when nothing changed.
+//
+// The name belongs to the user first: an image that was tagged, loaded or
+// pulled as tiffin/base has no such annotation, is used as it is and is never
+// replaced. After `rmi` of it the built-in one is back.
+
+// builtinImage is a built-in image that has to be made.
+type builtinImage struct {
+	ref    Ref
+	key    string
+	layer  io.ReadCloser
+	config ocispec.ImageConfig
+}
+
+// builtinFor returns the image to make for ref, which the index has as d; ok is
+// false if there is nothing to do.
+func (s *Store) builtinFor(ref string, d *ocispec.Descriptor) (b builtinImage, ok bool) {
+	if s.Builtin == nil || d != nil && d.Annotations[annotationBuiltin] == "" {
+		return b, false
+	}
+	var err error
+	if b.ref, err = parseRef(ref); err != nil || b.ref.Digest != "" {
+		return b, false
+	}
+	if b.key, err = selfKey(); err != nil || d != nil && d.Annotations[annotationBuiltin] == b.key {
+		return b, false
+	}
+	if s.readOnly {
+		return b, false // an old one is better than none
+	}
+	b.layer, b.config, ok = s.Builtin(b.ref.Familiar())
+	return b, ok
+}
+
+// selfKey identifies the running binary without reading it.
+func selfKey() (string, error) {
+	var st unix.Stat_t
+	if err := unix.Stat("/proc/self/exe", &st); err != nil {
+		return "", fmt.Errorf("find the running binary: %w", err)
+	}
+	return fmt.Sprintf("%d:%d:%d:%d.%09d", st.Dev, st.Ino, st.Size, st.Mtim.Sec, st.Mtim.Nsec), nil
+}
+
+// materialise makes a built-in image.
+func (s *Store) materialise(b builtinImage) (*Image, error) {
+	defer b.layer.Close()
+	fail := func(err error) (*Image, error) {
+		return nil, fmt.Errorf("make the built-in image %s: %w", b.ref.Familiar(), err)
+	}
+	st, err := s.stage()
+	if err != nil {
+		return fail(err)
+	}
+	defer st.close()
+	l, err := st.layer(context.Background(), b.layer, Layer{}, true, nil)
+	if err != nil {
+		return fail(err)
+	}
+	cfg := newConfig()
+	cfg.Config = b.config
+	cfg.RootFS.DiffIDs = append(cfg.RootFS.DiffIDs, l.DiffID)
+	cfg.History = []ocispec.History{{CreatedBy: "tiffin", Comment: "built into the tiffin binary"}}
+	configJSON, err := encodeConfig(nil, cfg)
+	if err != nil {
+		return fail(err)
+	}
+	var old *ocispec.Descriptor
+	img, err := st.finishImage(configJSON, []Layer{l}, func(ix *refIndex, m ocispec.Descriptor) error {
+		if d := ix.find(b.ref); d != nil {
+			if d.Annotations[annotationBuiltin] == "" {
+				return nil // someone has just taken the name
+			}
+			if d.Digest != m.Digest {
+				c := *d
+				old = &c
+			}
+		}
+		ix.set(b.ref, m, map[string]string{annotationBuiltin: b.key})
+		return nil
+	})
+	if err != nil {
+		return fail(err)
+	}
+	if old != nil {
+		// The one of the previous binary goes, unless a container needs it.
+		s.removeUnnamed(*old)
+	}
+	return img, nil
+}

@@ -1,0 +1,143 @@
+package image
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+)
+
+// CommitLayer puts one more layer on base (nil: on nothing) and makes an image
+// of it. write produces the layer's tarball, uncompressed; it is hashed,
+// stored, compressed and indexed as it comes. The same base, tarball, options
+// and time give the same digests. The caller must not have the store on Hold.
+func (s *Store) CommitLayer(ctx context.Context, base *Image, write func(io.Writer) error, opt CommitOptions) (*Image, error) {
+	var name *Ref
+	if opt.Ref != "" {
+		r, err := newName(opt.Ref)
+		if err != nil {
+			return nil, err
+		}
+		name = &r
+	}
+	cfg, raw, err := s.baseConfig(base)
+	if err != nil {
+		return nil, err
+	}
+	if err := ApplyChanges(&cfg.Config, opt.Changes); err != nil {
+		return nil, err
+	}
+	if opt.Edit != nil {
+		opt.Edit(&cfg.Config)
+	}
+	st, err := s.stage()
+	if err != nil {
+		return nil, err
+	}
+	defer st.close()
+	var layers []Layer
+	if base != nil {
+		for _, l := range base.Layers {
+			if err := st.pin(l); err != nil {
+				return nil, fmt.Errorf("commit on image %s: %w", short(base.ID), err)
+			}
+		}
+		layers = append(layers, base.Layers...)
+	}
+	l, err := st.compressLayer(ctx, write)
+	if err != nil {
+		return nil, fmt.Errorf("write the new layer: %w", err)
+	}
+	created := sourceDate(opt.Created)
+	describe(&cfg, l, created, opt.Author, opt.CreatedBy, opt.Message)
+	configJSON, err := encodeConfig(raw, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return st.finishImage(configJSON, append(layers, l), nameIt(name))
+}
+
+// baseConfig is the config to start from, as JSON too.
+func (s *Store) baseConfig(base *Image) (cfg ocispec.Image, raw []byte, err error) {
+	if base == nil {
+		return newConfig(), nil, nil
+	}
+	if raw, err = s.readBlob(base.ID); err != nil {
+		return cfg, nil, err
+	}
+	return cfg, raw, unmarshal(raw, &cfg)
+}
+
+// describe records a layer in a config.
+func describe(cfg *ocispec.Image, l Layer, created time.Time, author, by, comment string) {
+	cfg.Created, cfg.Author = &created, author
+	cfg.RootFS.Type = "layers"
+	cfg.RootFS.DiffIDs = append(cfg.RootFS.DiffIDs, l.DiffID)
+	cfg.History = append(cfg.History, ocispec.History{Created: &created, CreatedBy: by, Author: author, Comment: comment})
+}
+
+// nameIt is the usual last step of finishImage: the image gets the name, or
+// none.
+func nameIt(r *Ref) func(*refIndex, ocispec.Descriptor) error {
+	return func(ix *refIndex, m ocispec.Descriptor) error {
+		if r == nil {
+			ix.add(m)
+		} else {
+			ix.set(*r, m, nil)
+		}
+		return nil
+	}
+}
+
+// newName is ParseRef for a name that an image shall get.
+func newName(s string) (Ref, error) {
+	r, err := ParseRef(s)
+	if err == nil && r.Digest != "" {
+		err = fmt.Errorf("%q has a digest: an image can only be given a name and a tag", s)
+	}
+	return r, err
+}
+
+// commitLevel is what new layers are compressed with. Level 3 of this gzip does
+// about 200 MB/s on one core; 6 makes a layer 4 % smaller in twice the time.
+const commitLevel = 3
+
+// compressLayer stages the tarball that write produces as a gzip layer.
+func (st *staging) compressLayer(ctx context.Context, write func(io.Writer) error) (Layer, error) {
+	in := st.newIngest(Layer{}, true, nil)
+	defer in.discard()
+	if err := in.openSinks(gzipped); err != nil {
+		return Layer{}, err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	f := in.content(g, ctx)
+	// The header has no name and no time: the bytes depend on the content alone.
+	z, err := gzip.NewWriterLevel(io.MultiWriter(in.blobSum, in.blob), commitLevel)
+	if err != nil {
+		return Layer{}, err
+	}
+	f.each(func(b []byte) error { _, err := z.Write(b); return err })
+	r, w := io.Pipe()
+	g.Go(func() error {
+		err := write(w)
+		w.CloseWithError(err)
+		return err
+	})
+	g.Go(func() error {
+		err := f.run(r)
+		r.CloseWithError(err) // a writer that nobody reads must not wait
+		return err
+	})
+	if err := g.Wait(); err != nil {
+		return Layer{}, diskError(err)
+	}
+	if err := z.Close(); err != nil {
+		return Layer{}, diskError(err)
+	}
+	in.in.Store(in.blob.size)
+	return in.finish(gzipped)
+}

@@ -1,0 +1,211 @@
+package image
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Annotations of a descriptor in index.json.
+//
+// org.opencontainers.image.ref.name holds the familiar form, "debian:latest":
+// it is what skopeo, podman and umoci match the part after the directory with,
+// so `skopeo copy oci:$TIFFIN_ROOT:debian:latest …` takes exactly the name that
+// `tiffin images` shows. io.containerd.image.name holds the whole name, which
+// is where containerd looks for one. What others have written into the index is
+// read the same way and normalised; a descriptor without a usable name is an
+// image without a name.
+const (
+	annotationRef        = ocispec.AnnotationRefName
+	annotationContainerd = "io.containerd.image.name"
+	// annotationBuiltin marks the built-in base image with the identity of
+	// the binary that it was made from, see selfKey.
+	annotationBuiltin = "tiffin.builtin"
+)
+
+const (
+	// maxJSON bounds index.json, manifests and configs, in bytes. Registries
+	// allow manifests of 4 MiB; the config carries the history and labels.
+	maxJSON = 16 << 20
+	// maxDepth bounds how deep JSON from outside may be nested.
+	maxDepth = 64
+)
+
+// refIndex is index.json: which names stand for which manifests.
+type refIndex struct{ ocispec.Index }
+
+// readIndex reads index.json. It takes no lock: the file is replaced by
+// rename(2), so a reader sees the old one or the new one.
+func (s *Store) readIndex() (*refIndex, error) {
+	b, err := readFileMax(s.path("index.json"), maxJSON)
+	if err != nil {
+		return nil, fmt.Errorf("read the store's index: %w", err)
+	}
+	ix := &refIndex{}
+	if err := json.Unmarshal(b, &ix.Index); err != nil {
+		return nil, fmt.Errorf("%s is not an OCI image index: %w", s.path("index.json"), err)
+	}
+	return ix, nil
+}
+
+// writeIndex replaces index.json. The caller holds the store's lock.
+func (s *Store) writeIndex(ix *refIndex) error {
+	ix.Versioned = specs.Versioned{SchemaVersion: 2}
+	if ix.Manifests == nil {
+		ix.Manifests = []ocispec.Descriptor{}
+	}
+	b, err := json.Marshal(ix.Index)
+	if err != nil {
+		return fmt.Errorf("write the store's index: %w", err)
+	}
+	tmp := s.path("index.json.new") // one name: under the lock there is one writer
+	if err := writeFile(tmp, b, true); err != nil {
+		return fmt.Errorf("write the store's index: %w", err)
+	}
+	if err := os.Rename(tmp, s.path("index.json")); err != nil {
+		return fmt.Errorf("write the store's index: %w", err)
+	}
+	if err := syncDir(s.root); err != nil {
+		return fmt.Errorf("write the store's index: %w", err)
+	}
+	return nil
+}
+
+// descriptorName is the name that a descriptor gives its manifest, if any.
+func descriptorName(d ocispec.Descriptor) (Ref, bool) {
+	for _, key := range []string{annotationContainerd, annotationRef} {
+		if v := d.Annotations[key]; v != "" {
+			if r, err := parseRef(v); err == nil {
+				return r, true
+			}
+		}
+	}
+	return Ref{}, false
+}
+
+// find returns the descriptor with the name, or nil.
+func (ix *refIndex) find(r Ref) *ocispec.Descriptor {
+	for i := range ix.Manifests {
+		if n, ok := descriptorName(ix.Manifests[i]); ok && n == r {
+			return &ix.Manifests[i]
+		}
+	}
+	return nil
+}
+
+// set makes name stand for the manifest, and no other. An image that loses
+// its last name stays, without one, until it is removed or pruned.
+func (ix *refIndex) set(r Ref, manifest ocispec.Descriptor, extra map[string]string) {
+	if old := ix.find(r); old != nil && old.Digest != manifest.Digest {
+		ix.unset(r)
+	}
+	ann := map[string]string{annotationRef: r.Familiar(), annotationContainerd: r.String()}
+	maps.Copy(ann, extra)
+	manifest.Annotations = ann
+	if old := ix.find(r); old != nil {
+		*old = manifest
+		return
+	}
+	// A descriptor without a name is for an image without any.
+	ix.Manifests = slices.DeleteFunc(ix.Manifests, func(d ocispec.Descriptor) bool {
+		_, named := descriptorName(d)
+		return d.Digest == manifest.Digest && !named
+	})
+	ix.Manifests = append(ix.Manifests, manifest)
+}
+
+// add records a manifest without giving it a name.
+func (ix *refIndex) add(manifest ocispec.Descriptor) {
+	for _, d := range ix.Manifests {
+		if d.Digest == manifest.Digest {
+			return
+		}
+	}
+	manifest.Annotations = nil
+	ix.Manifests = append(ix.Manifests, manifest)
+}
+
+// unset takes a name off its manifest, which stays in the index.
+func (ix *refIndex) unset(r Ref) {
+	d := ix.find(r)
+	if d == nil {
+		return
+	}
+	manifest := *d
+	ix.Manifests = slices.DeleteFunc(ix.Manifests, func(d ocispec.Descriptor) bool {
+		n, ok := descriptorName(d)
+		return ok && n == r
+	})
+	ix.add(manifest)
+}
+
+// drop removes a manifest with all its names.
+func (ix *refIndex) drop(manifest ocispec.Descriptor) {
+	ix.Manifests = slices.DeleteFunc(ix.Manifests, func(d ocispec.Descriptor) bool { return d.Digest == manifest.Digest })
+}
+
+// readFileMax reads a file of at most limit bytes.
+func readFileMax(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	return readMax(f, st.Size(), limit)
+}
+
+// readMax reads r to its end, size bytes by its own account and at most limit.
+func readMax(r io.Reader, size, limit int64) ([]byte, error) {
+	if size > limit {
+		return nil, fmt.Errorf("%d bytes are more than the %d allowed", size, limit)
+	}
+	b := make([]byte, 0, max(size, 0)+512)
+	for {
+		n, err := r.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		if int64(len(b)) > limit {
+			return nil, fmt.Errorf("more than the %d bytes allowed", limit)
+		}
+		if err == io.EOF {
+			return b, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if len(b) == cap(b) {
+			b = append(b, 0)[:len(b)]
+		}
+	}
+}
+
+// unmarshal decodes JSON from outside, which may not be nested too deeply:
+// encoding/json recurses.
+func unmarshal(b []byte, v any) error {
+	depth, inString := 0, false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+		case inString:
+		case c == '{' || c == '[':
+			if depth++; depth > maxDepth {
+				return fmt.Errorf("nested more than %d deep", maxDepth)
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return json.Unmarshal(b, v)
+}

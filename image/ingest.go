@@ -1,0 +1,324 @@
+package image
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+
+	digest "github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"tiffin/fs/layer"
+)
+
+// Names of a layer's derived files.
+const (
+	flatName  = "flat.tar"
+	indexName = "index"
+	// unsyncedName marks a flat.tar that was not yet on the disk when it was
+	// published. See derived.go.
+	unsyncedName = "unsynced"
+)
+
+// ingest is one layer on its way into a staging directory, in one pass:
+//
+//	          ┌─ SHA-256 of the blob ─ write blob
+//	r ─ fan ──┤
+//	          └─ inflate ─ fan ──┬─ SHA-256 of the content
+//	                             ├─ write flat.tar
+//	                             └─ layer.Scan ─ index
+//
+// A layer that is not compressed has only the second fan, and its blob and its
+// flat.tar are two names of one file.
+type ingest struct {
+	st       *staging
+	want     Layer // "" and 0 for what is not known beforehand
+	keepBlob bool  // false: only the derived files are wanted
+
+	in      atomic.Int64 // compressed bytes so far
+	add     func(int64)
+	blob    *sink
+	flat    *sink
+	blobSum hash.Hash
+	flatSum hash.Hash
+	tree    *layer.Tree
+}
+
+// layer ingests the layer that r holds. It fails if r does not have the
+// digests in want, those that are not empty; got has all of them.
+func (st *staging) layer(ctx context.Context, r io.Reader, want Layer, keepBlob bool, add func(int64)) (got Layer, err error) {
+	in := st.newIngest(want, keepBlob, add)
+	defer in.discard()
+	var start [sniffLen]byte
+	n, err := fill(r, start[:])
+	if err != nil && err != io.EOF {
+		return got, err
+	}
+	kind, err := sniff(start[:n])
+	if err != nil {
+		return got, err
+	}
+	if err := in.openSinks(kind); err != nil {
+		return got, err
+	}
+	r = io.MultiReader(bytes.NewReader(start[:n]), r)
+	if kind == plain {
+		err = in.readPlain(ctx, r)
+	} else {
+		err = in.readCompressed(ctx, r, kind)
+	}
+	if err != nil {
+		return got, diskError(err)
+	}
+	return in.finish(kind)
+}
+
+func (st *staging) newIngest(want Layer, keepBlob bool, add func(int64)) *ingest {
+	if add == nil {
+		add = func(int64) {}
+	}
+	return &ingest{st: st, want: want, keepBlob: keepBlob, add: add, blobSum: sha256.New(), flatSum: sha256.New()}
+}
+
+// openSinks makes the files: the blob has to be durable, and so has flat.tar
+// when it is the blob.
+func (in *ingest) openSinks(kind compression) (err error) {
+	if in.flat, err = in.st.sink(in.keepBlob && kind == plain); err != nil {
+		return err
+	}
+	if in.keepBlob && kind != plain {
+		in.blob, err = in.st.sink(true)
+	}
+	return err
+}
+
+func (in *ingest) discard() {
+	in.blob.discard()
+	in.flat.discard()
+}
+
+// blobWrite takes compressed bytes.
+func (in *ingest) blobWrite(b []byte) error {
+	in.blobSum.Write(b)
+	if in.blob == nil {
+		return nil
+	}
+	return in.blob.write(b)
+}
+
+// counted counts what passes and stops when the context ends.
+type counted struct {
+	r   io.Reader
+	ctx context.Context
+	in  *ingest
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	if c.ctx.Err() != nil {
+		return 0, context.Cause(c.ctx)
+	}
+	n, err := c.r.Read(p)
+	c.in.in.Add(int64(n))
+	c.in.add(int64(n))
+	return n, err
+}
+
+func (in *ingest) readPlain(ctx context.Context, r io.Reader) error {
+	g, ctx := errgroup.WithContext(ctx)
+	f := in.content(g, ctx)
+	g.Go(func() error { return f.run(&counted{r, ctx, in}) })
+	return g.Wait()
+}
+
+func (in *ingest) readCompressed(ctx context.Context, r io.Reader, kind compression) error {
+	maximum, err := bombLimit()
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	outer, inner := newFan(g, ctx), in.content(g, ctx)
+	outer.each(in.blobWrite)
+	outer.reader(func(r io.Reader) error {
+		z, done, err := decompress(r, kind)
+		if err != nil {
+			return err
+		}
+		defer done()
+		return inner.run(&bombGuard{r: z, in: in.in.Load, maximum: maximum})
+	})
+	g.Go(func() error { return outer.run(&counted{r, ctx, in}) })
+	return g.Wait()
+}
+
+// content is the fan for the uncompressed bytes.
+func (in *ingest) content(g *errgroup.Group, ctx context.Context) *fan {
+	f := newFan(g, ctx)
+	f.each(func(b []byte) error { in.flatSum.Write(b); return nil })
+	f.each(in.flat.write)
+	f.reader(func(r io.Reader) (err error) {
+		if in.tree, err = layer.Scan(r); err != nil {
+			return fmt.Errorf("read the tarball: %w", err)
+		}
+		return nil
+	})
+	return f
+}
+
+// finish compares the digests and puts the files under their names.
+func (in *ingest) finish(kind compression) (got Layer, err error) {
+	got = Layer{DiffID: sum(in.flatSum), Size: in.in.Load(), MediaType: mediaType(kind)}
+	got.Digest = got.DiffID
+	if kind != plain {
+		got.Digest = sum(in.blobSum)
+	}
+	if in.want.Digest != "" && got.Digest != in.want.Digest {
+		return got, fmt.Errorf("layer %s is %w: its content has digest %s", in.want.Digest, ErrDamaged, got.Digest)
+	}
+	if in.want.DiffID != "" && got.DiffID != in.want.DiffID {
+		return got, fmt.Errorf("layer %s is not the one that its image's config names: uncompressed it has digest %s instead of %s",
+			got.Digest, got.DiffID, in.want.DiffID)
+	}
+	if err := in.writeDerived(got.DiffID); err != nil {
+		return got, diskError(fmt.Errorf("store layer %s: %w", got.Digest, err))
+	}
+	if in.keepBlob {
+		if err := in.storeBlob(got, kind); err != nil {
+			return got, diskError(fmt.Errorf("store layer %s: %w", got.Digest, err))
+		}
+	}
+	return got, nil
+}
+
+func (in *ingest) writeDerived(diffID digest.Digest) error {
+	dir, err := in.st.layerFile(diffID, "")
+	if err != nil {
+		return err
+	}
+	if err := writeFile(filepath.Join(dir, indexName), in.tree.Encode(), false); err != nil {
+		return err
+	}
+	if !in.flat.durable {
+		if err := writeFile(filepath.Join(dir, unsyncedName), []byte(bootID()), false); err != nil {
+			return err
+		}
+	}
+	return in.flat.moveTo(filepath.Join(dir, flatName))
+}
+
+func (in *ingest) storeBlob(got Layer, kind compression) error {
+	if kind != plain {
+		return in.blob.moveTo(in.st.blobPath(got.Digest))
+	}
+	flat, err := in.st.layerFile(got.DiffID, flatName)
+	if err != nil {
+		return err
+	}
+	return linkOrCopy(flat, in.st.blobPath(got.Digest))
+}
+
+func mediaType(kind compression) string {
+	switch kind {
+	case gzipped:
+		return ocispec.MediaTypeImageLayerGzip
+	case zstandard:
+		return ocispec.MediaTypeImageLayerZstd
+	}
+	return ocispec.MediaTypeImageLayer
+}
+
+func sum(h hash.Hash) digest.Digest { return digest.Digest("sha256:" + hex.EncodeToString(h.Sum(nil))) }
+
+// linkOrCopy gives the bytes of a file a second name, on a file system without
+// hard links by copying them.
+func linkOrCopy(from, to string) error {
+	os.Remove(to)
+	if err := os.Link(from, to); err == nil {
+		return nil
+	}
+	src, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	dst, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer dst.Close()
+	if _, err := io.Copy(dst, src); err != nil { // copy_file_range(2): a reflink where there are any
+		return err
+	}
+	return dst.Sync()
+}
+
+// sink is a file being written in a staging directory, without a name of its
+// own yet.
+type sink struct {
+	f       *os.File
+	durable bool  // sync before it is moved
+	size    int64 // bytes written
+	flushed int64 // bytes whose write-back has been started
+}
+
+// flushEvery is after how many bytes the kernel is told to start writing a
+// blob back, so that the fsync at the end finds little left to do.
+const flushEvery = 8 << 20
+
+func (st *staging) sink(durable bool) (*sink, error) {
+	f, err := os.CreateTemp(st.dir, "part-")
+	if err != nil {
+		return nil, diskError(err)
+	}
+	return &sink{f: f, durable: durable}, nil
+}
+
+// Write is write for those who want an io.Writer.
+func (k *sink) Write(b []byte) (int, error) { return len(b), k.write(b) }
+
+func (k *sink) write(b []byte) error {
+	if _, err := k.f.Write(b); err != nil {
+		return err
+	}
+	k.size += int64(len(b))
+	if n := k.size - k.flushed; k.durable && n >= flushEvery {
+		// sync_file_range(2): starts the write-back, does not wait for it.
+		unix.SyncFileRange(int(k.f.Fd()), k.flushed, n, unix.SYNC_FILE_RANGE_WRITE)
+		k.flushed = k.size
+	}
+	return nil
+}
+
+// moveTo finishes the file and gives it its name.
+func (k *sink) moveTo(path string) error {
+	if k.durable {
+		if err := k.f.Sync(); err != nil {
+			return err
+		}
+	}
+	if err := k.f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(k.f.Name(), path)
+}
+
+// discard removes the file if it has not been moved.
+func (k *sink) discard() {
+	if k == nil {
+		return
+	}
+	k.f.Close()
+	if err := os.Remove(k.f.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return // the staging directory goes as a whole
+	}
+}

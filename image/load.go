@@ -1,0 +1,427 @@
+package image
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	digest "github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+
+	"tiffin/internal/errs"
+)
+
+// loading is one image of an archive on its way into the store.
+type loading struct {
+	names    []Ref
+	config   []byte // verbatim: the image keeps its ID
+	manifest []byte // verbatim, or nil: docker-archives have none
+	layers   []*loadingLayer
+}
+
+// loadingLayer is one layer; images of one archive may share it.
+type loadingLayer struct {
+	file string // name in the source
+	want Layer
+	got  Layer
+}
+
+// Load adds the images of an archive or directory to the store: what
+// `docker save` or `podman save` wrote, an OCI layout as directory or archive,
+// or the archive that is both. name is a file or directory; if stdin is not
+// nil, it is read instead. Either all images are added or none.
+func (s *Store) Load(ctx context.Context, name string, stdin io.Reader, p Progress) ([]Loaded, error) {
+	fail := func(err error) ([]Loaded, error) {
+		if stdin != nil {
+			name = "the standard input"
+		}
+		return nil, fmt.Errorf("load %s: %w", name, unpath(err))
+	}
+	st, err := s.stage()
+	if err != nil {
+		return fail(err)
+	}
+	defer st.close()
+	src, err := st.openSource(ctx, name, stdin, p)
+	if err != nil {
+		return fail(err)
+	}
+	defer src.Close()
+	imgs, err := describeSource(src)
+	if err != nil {
+		return fail(err)
+	}
+	if err := st.loadLayers(ctx, src, imgs, p); err != nil {
+		return fail(err)
+	}
+	loaded, err := st.finishLoad(imgs)
+	if err != nil {
+		return fail(err)
+	}
+	return loaded, nil
+}
+
+// unpath takes away the path that an error of package os repeats.
+func unpath(err error) error {
+	if pe, ok := err.(*fs.PathError); ok && (pe.Op == "open" || pe.Op == "stat") {
+		return pe.Err
+	}
+	return err
+}
+
+// describeSource finds out what is in a source. Where it is OCI layout and
+// docker-archive at once, the layout wins: it has the manifests, whose digests
+// stay the same then.
+func describeSource(src source) ([]*loading, error) {
+	switch {
+	case src.has("index.json") && src.has("oci-layout"):
+		return describeLayout(src)
+	case src.has("manifest.json"):
+		return describeDocker(src)
+	case src.has("repositories"):
+		return nil, errs.Hint(errors.New("this archive is from a docker before 1.10"), "save the image again with a newer one")
+	}
+	return nil, errs.Hint(errors.New("this is not an image: it has neither index.json nor manifest.json"),
+		"tiffin load wants what docker save, podman save or skopeo copy wrote; tiffin import takes the tarball of a root file system")
+}
+
+// describeLayout reads an OCI layout. OCI image-spec v1.1 image-layout.md.
+func describeLayout(src source) ([]*loading, error) {
+	var ix ocispec.Index
+	if err := readJSON(src, "index.json", &ix); err != nil {
+		return nil, err
+	}
+	byDigest := map[digest.Digest]*loading{}
+	var imgs []*loading
+	for _, d := range ix.Manifests {
+		if d.Platform != nil && d.Platform.OS == "unknown" {
+			continue // an attestation of buildkit
+		}
+		if !forThisMachine(d) && slices.ContainsFunc(ix.Manifests, forThisMachine) {
+			continue
+		}
+		img := byDigest[d.Digest]
+		if img == nil {
+			var err error
+			if img, err = describeManifest(src, d); err != nil {
+				return nil, err
+			}
+			byDigest[d.Digest] = img
+			imgs = append(imgs, img)
+		}
+		if r, ok := descriptorName(d); ok && !slices.Contains(img.names, r) {
+			img.names = append(img.names, r)
+		}
+	}
+	if len(imgs) == 0 {
+		return nil, errors.New("index.json lists no image")
+	}
+	return imgs, nil
+}
+
+// describeManifest reads the manifest and config that a descriptor leads to.
+func describeManifest(src source, d ocispec.Descriptor) (*loading, error) {
+	read := func(d ocispec.Descriptor) ([]byte, error) { return readVerified(src, d.Digest) }
+	m, md, err := followManifest(d, read)
+	if err != nil {
+		return nil, err
+	}
+	img := &loading{}
+	if img.manifest, err = read(md); err != nil {
+		return nil, err
+	}
+	if img.config, err = read(m.Config); err != nil {
+		return nil, err
+	}
+	cfg, err := parseConfig(img.config, m)
+	if err != nil {
+		return nil, err
+	}
+	for i, l := range m.Layers {
+		if !src.has(blobName(l.Digest)) {
+			err := fmt.Errorf("layer %s is not in the archive", l.Digest)
+			if len(l.URLs) > 0 || strings.Contains(l.MediaType, "nondistributable") || strings.Contains(l.MediaType, "foreign") {
+				err = fmt.Errorf("%w: it is a foreign layer, to be had from elsewhere only", err)
+			}
+			return nil, err
+		}
+		img.layers = append(img.layers, &loadingLayer{file: blobName(l.Digest), want: Layer{DiffID: cfg.RootFS.DiffIDs[i], Digest: l.Digest}})
+	}
+	return img, nil
+}
+
+func blobName(d digest.Digest) string { return path.Join("blobs", "sha256", d.Encoded()) }
+
+// readVerified reads a JSON blob of a layout and checks its digest.
+func readVerified(src source, d digest.Digest) ([]byte, error) {
+	if !validDigest(d) {
+		return nil, fmt.Errorf("%q is no sha256 digest", d)
+	}
+	b, err := readAll(src, blobName(d))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("blob %s is not in the archive", d)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if got := digest.FromBytes(b); got != d {
+		return nil, fmt.Errorf("blob %s is %w: its content has digest %s", d, ErrDamaged, got)
+	}
+	return b, nil
+}
+
+// describeDocker reads a docker-archive's manifest.json.
+// https://github.com/moby/docker-image-spec, v1.2, "Combined Image JSON + Filesystem Changeset Format".
+func describeDocker(src source) ([]*loading, error) {
+	var list []struct {
+		Config   string
+		RepoTags []string
+		Layers   []string
+	}
+	if err := readJSON(src, "manifest.json", &list); err != nil {
+		return nil, err
+	}
+	if len(list) == 0 {
+		return nil, errors.New("manifest.json lists no image")
+	}
+	var imgs []*loading
+	shared := map[digest.Digest]*loadingLayer{}
+	for _, e := range list {
+		img := &loading{}
+		file, _ := cleanName(e.Config)
+		var err error
+		if img.config, err = readAll(src, file); err != nil {
+			return nil, fmt.Errorf("image config: %w", err)
+		}
+		m := ocispec.Manifest{Config: ocispec.Descriptor{Digest: digest.FromBytes(img.config)}, Layers: make([]ocispec.Descriptor, len(e.Layers))}
+		cfg, err := parseConfig(img.config, &m)
+		if err != nil {
+			return nil, err
+		}
+		if len(e.Layers) > maxLayers {
+			return nil, fmt.Errorf("manifest.json lists %d layers, more than the %d allowed", len(e.Layers), maxLayers)
+		}
+		for i, name := range e.Layers {
+			diffID := cfg.RootFS.DiffIDs[i]
+			if shared[diffID] == nil {
+				file, _ := cleanName(name)
+				if !src.has(file) {
+					return nil, fmt.Errorf("layer %s is not in the archive", name)
+				}
+				shared[diffID] = &loadingLayer{file: file, want: Layer{DiffID: diffID}}
+			}
+			img.layers = append(img.layers, shared[diffID])
+		}
+		for _, tag := range e.RepoTags {
+			r, err := newName(tag)
+			if err != nil {
+				return nil, err
+			}
+			img.names = append(img.names, r)
+		}
+		imgs = append(imgs, img)
+	}
+	return imgs, nil
+}
+
+// parallelLayers is how many layers are ingested at once. Inflating is what
+// takes the time and cannot be split up within a layer, so it takes at least
+// two layers to keep two cores busy; a third fills the gaps.
+const parallelLayers = 3
+
+// loadLayers stages all layers of the images, largest first.
+func (st *staging) loadLayers(ctx context.Context, src source, imgs []*loading, p Progress) error {
+	var todo []*loadingLayer
+	seen := map[string]*loadingLayer{}
+	for _, img := range imgs {
+		for i, l := range img.layers {
+			key := string(l.want.DiffID) + string(l.want.Digest)
+			if seen[key] != nil {
+				img.layers[i] = seen[key]
+				continue
+			}
+			seen[key] = l
+			todo = append(todo, l)
+		}
+	}
+	for _, l := range todo {
+		f, size, err := src.open(l.file)
+		if err != nil {
+			return fmt.Errorf("layer %s: %w", l.file, err)
+		}
+		f.Close()
+		l.want.Size = size
+	}
+	slices.SortStableFunc(todo, func(a, b *loadingLayer) int { return int(min(1, max(-1, b.want.Size-a.want.Size))) })
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallelLayers)
+	for _, l := range todo {
+		g.Go(func() error { return st.loadLayer(ctx, src, l, p) })
+	}
+	return g.Wait()
+}
+
+func (st *staging) loadLayer(ctx context.Context, src source, l *loadingLayer, p Progress) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	name := l.want.Digest
+	if name == "" {
+		name = l.want.DiffID
+	}
+	if got, ok := st.keep(src, l); ok {
+		l.got = got
+		return nil
+	}
+	f, size, err := src.open(l.file)
+	if err != nil {
+		return fmt.Errorf("layer %s: %w", l.file, err)
+	}
+	defer f.Close()
+	add, done := start(p, short(name), size)
+	defer done()
+	want := l.want
+	if l.got, err = st.layer(ctx, f, want, true, add); err != nil && !strings.Contains(err.Error(), string(name)) {
+		return fmt.Errorf("layer %s: %w", name, err)
+	}
+	return err
+}
+
+// keep uses the layer that the store has already, if its blob still has its
+// digest and its derived files are there: damage is repaired by loading again.
+func (st *staging) keep(src source, l *loadingLayer) (Layer, bool) {
+	if !st.s.derivedOK(l.want.DiffID) {
+		return Layer{}, false
+	}
+	f, size, err := src.open(l.file)
+	if err != nil {
+		return Layer{}, false
+	}
+	defer f.Close()
+	var start [sniffLen]byte
+	n, _ := fill(f, start[:])
+	kind, err := sniff(start[:n])
+	if err != nil {
+		return Layer{}, false
+	}
+	got := Layer{DiffID: l.want.DiffID, Digest: l.want.Digest, Size: size, MediaType: mediaType(kind)}
+	if got.Digest == "" && kind == plain {
+		got.Digest = got.DiffID
+	} else if got.Digest == "" {
+		return Layer{}, false // compressed, and the archive does not say its digest
+	}
+	blob, err := os.Open(st.s.blobPath(got.Digest))
+	if err != nil {
+		return Layer{}, false
+	}
+	defer blob.Close()
+	if d, err := hashFile(blob); err != nil || d != got.Digest || st.pin(got) != nil {
+		return Layer{}, false
+	}
+	if _, err := os.Stat(st.blobPath(got.Digest)); err != nil {
+		return Layer{}, false // could not be pinned
+	}
+	return got, true
+}
+
+// finishLoad stages manifests, configs and merged indexes, and publishes.
+func (st *staging) finishLoad(imgs []*loading) ([]Loaded, error) {
+	var loaded []Loaded
+	var manifests []ocispec.Descriptor
+	for _, img := range imgs {
+		id, err := st.putBlob(img.config)
+		if err != nil {
+			return nil, fmt.Errorf("store the image config: %w", err)
+		}
+		d, err := st.loadManifest(img, id)
+		if err != nil {
+			return nil, err
+		}
+		manifests = append(manifests, d)
+		var diffIDs []digest.Digest
+		for _, l := range img.layers {
+			diffIDs = append(diffIDs, l.got.DiffID)
+		}
+		if err := st.union(diffIDs); err != nil {
+			return nil, err
+		}
+		for _, r := range img.names {
+			loaded = append(loaded, Loaded{r.Familiar(), id})
+		}
+		if len(img.names) == 0 {
+			loaded = append(loaded, Loaded{"", id})
+		}
+	}
+	return loaded, st.publish(func(ix *refIndex) error {
+		for i, img := range imgs {
+			for _, r := range img.names {
+				st.s.replace(ix, r, manifests[i])
+			}
+			if len(img.names) == 0 {
+				ix.add(manifests[i])
+			}
+		}
+		return nil
+	})
+}
+
+// replace is set for a name whose image may be the same one packed
+// differently, with plain layers and then with compressed ones: the same ID is
+// not kept a second time without a name.
+func (s *Store) replace(ix *refIndex, r Ref, manifest ocispec.Descriptor) {
+	old := ix.find(r)
+	var before ocispec.Descriptor
+	if old != nil {
+		before = unannotated(*old)
+	}
+	ix.set(r, manifest, nil)
+	if old == nil || before.Digest == manifest.Digest || len(ix.names(before.Digest)) > 0 {
+		return
+	}
+	was, _, err1 := s.manifest(before)
+	is, _, err2 := s.manifest(manifest)
+	if err1 == nil && err2 == nil && was.Config.Digest == is.Config.Digest {
+		ix.drop(before)
+	}
+}
+
+// loadManifest stages the manifest that came with the image, or makes one.
+func (st *staging) loadManifest(img *loading, id digest.Digest) (d ocispec.Descriptor, err error) {
+	b := img.manifest
+	var m ocispec.Manifest
+	if b != nil {
+		if err := unmarshal(b, &m); err != nil {
+			return d, err
+		}
+	} else {
+		m = ocispec.Manifest{
+			Versioned: specs.Versioned{SchemaVersion: 2},
+			MediaType: ocispec.MediaTypeImageManifest,
+			Config:    ocispec.Descriptor{MediaType: ocispec.MediaTypeImageConfig, Digest: id, Size: int64(len(img.config))},
+			Layers:    []ocispec.Descriptor{},
+		}
+		for _, l := range img.layers {
+			m.Layers = append(m.Layers, ocispec.Descriptor{MediaType: l.got.MediaType, Digest: l.got.Digest, Size: l.got.Size})
+		}
+		if b, err = json.Marshal(m); err != nil {
+			return d, fmt.Errorf("write the image manifest: %w", err)
+		}
+	}
+	d = ocispec.Descriptor{MediaType: m.MediaType, Size: int64(len(b))}
+	if d.MediaType == "" { // OCI image-spec v1.0 left it out
+		d.MediaType = ocispec.MediaTypeImageManifest
+	}
+	if d.Digest, err = st.putBlob(b); err != nil {
+		return d, fmt.Errorf("store the image manifest: %w", err)
+	}
+	return d, nil
+}

@@ -1,0 +1,359 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	digest "github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
+
+	"tiffin/internal/errs"
+)
+
+// Tag gives the image src the further name dst; another image loses it.
+func (s *Store) Tag(src, dst string) error {
+	r, err := newName(dst)
+	if err != nil {
+		return err
+	}
+	if _, err := s.Resolve(src); err != nil { // makes a built-in one
+		return err
+	}
+	return s.update(func(ix *refIndex) error {
+		d, err := s.lookup(ix, src)
+		if err != nil {
+			return err
+		}
+		ix.set(r, unannotated(*d), nil)
+		return nil
+	})
+}
+
+func unannotated(d ocispec.Descriptor) ocispec.Descriptor {
+	d.Annotations = nil
+	return d
+}
+
+// update changes index.json under the store's lock.
+func (s *Store) update(change func(*refIndex) error) error {
+	release, err := s.lock(unix.LOCK_EX)
+	if err != nil {
+		return err
+	}
+	defer release()
+	ix, err := s.readIndex()
+	if err != nil {
+		return err
+	}
+	if err := change(ix); err != nil {
+		return err
+	}
+	return s.writeIndex(ix)
+}
+
+// Remove takes a name off its image, and deletes the image if that was the
+// last one. ref may also be an ID: then all its names go, if force is set or
+// there is at most one. An image that a container needs is refused (ErrInUse);
+// with force it only loses its names.
+func (s *Store) Remove(ref string, force bool) (done []Removed, err error) {
+	release, err := s.lock(unix.LOCK_EX)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	ix, err := s.readIndex()
+	if err != nil {
+		return nil, err
+	}
+	d, err := s.lookup(ix, ref)
+	if err != nil {
+		return nil, err
+	}
+	names := ix.names(d.Digest)
+	if r, err := parseRef(ref); err == nil && ix.findAny(r) == d && len(names) > 1 {
+		name, _ := descriptorName(*d)
+		ix.unset(name)
+		return []Removed{{Untagged: name.Familiar()}}, s.writeIndex(ix)
+	} else if len(names) > 1 && !force {
+		return nil, errs.Hint(fmt.Errorf("image %s has %d names: %v", ref, len(names), familiar(names)),
+			"remove them one by one, or all with rmi -f")
+	}
+	gone := unannotated(*d)
+	id, used, err := s.used(gone)
+	if err != nil {
+		return nil, err
+	}
+	if used && !force {
+		return nil, errs.Hint(fmt.Errorf("%w: a container was made from %s", ErrInUse, ref),
+			"see tiffin ps -a; remove the container first, or take only the name away with rmi -f")
+	}
+	for _, n := range names {
+		done = append(done, Removed{Untagged: n.Familiar()})
+	}
+	ix.drop(gone)
+	if used {
+		ix.add(gone)
+		return done, s.writeIndex(ix)
+	}
+	freed, err := s.dropped(ix, gone)
+	if id != "" {
+		done = append(done, Removed{Deleted: id})
+	}
+	for _, l := range freed.layers {
+		done = append(done, Removed{Deleted: l})
+	}
+	return done, err
+}
+
+func familiar(rs []Ref) (names []string) {
+	for _, r := range rs {
+		names = append(names, r.Familiar())
+	}
+	return names
+}
+
+// names are all names of a manifest.
+func (ix *refIndex) names(manifest digest.Digest) (rs []Ref) {
+	for _, d := range ix.Manifests {
+		if r, ok := descriptorName(d); ok && d.Digest == manifest {
+			rs = append(rs, r)
+		}
+	}
+	return rs
+}
+
+// used reports whether a container needs the image, and the image's ID. An
+// image too damaged to have an ID is used by nobody: it could not run.
+func (s *Store) used(d ocispec.Descriptor) (id digest.Digest, used bool, err error) {
+	m, _, err := s.manifest(d)
+	if err != nil {
+		return "", false, nil
+	}
+	if s.Uses == nil {
+		return m.Config.Digest, false, nil
+	}
+	all, err := s.Uses()
+	if err != nil {
+		return "", false, fmt.Errorf("find out which images containers need: %w", err)
+	}
+	return m.Config.Digest, all[m.Config.Digest], nil
+}
+
+// dropped writes the index, from which gone has been dropped, and deletes what
+// only gone needed. The caller has the lock.
+func (s *Store) dropped(ix *refIndex, gone ...ocispec.Descriptor) (freed, error) {
+	candidates := newNeeds()
+	for _, d := range gone {
+		candidates.add(s, d) // as far as it can be read
+	}
+	if err := s.writeIndex(ix); err != nil {
+		return freed{}, err
+	}
+	return s.collect(ix, candidates)
+}
+
+// removeUnnamed deletes an image that has lost its last name, if no container
+// needs it. It is housekeeping: what goes wrong, prune meets again.
+func (s *Store) removeUnnamed(d ocispec.Descriptor) {
+	release, err := s.lock(unix.LOCK_EX)
+	if err != nil {
+		return
+	}
+	defer release()
+	ix, err := s.readIndex()
+	if err != nil || len(ix.names(d.Digest)) > 0 {
+		return
+	}
+	if _, used, err := s.used(d); err != nil || used {
+		return
+	}
+	ix.drop(d)
+	s.dropped(ix, unannotated(d))
+}
+
+// Pruned says what Prune did.
+type Pruned struct {
+	Removed   []Removed
+	Reclaimed int64 // bytes of disk
+}
+
+// Prune deletes the images that have no name (with all: every image) and that
+// no container needs, and whatever in the store belongs to no image. keep, if
+// not nil, spares those for which it returns true.
+func (s *Store) Prune(all bool, keep func(*Image) bool) (Pruned, error) {
+	var p Pruned
+	release, err := s.lock(unix.LOCK_EX)
+	if err != nil {
+		return p, err
+	}
+	defer release()
+	ix, err := s.readIndex()
+	if err != nil {
+		return p, err
+	}
+	var seen []digest.Digest
+	for _, d := range slices.Clone(ix.Manifests) {
+		if slices.Contains(seen, d.Digest) {
+			continue
+		}
+		seen = append(seen, d.Digest)
+		names := ix.names(d.Digest)
+		id, used, err := s.used(d)
+		if err != nil {
+			return p, err
+		}
+		if used || id == "" || len(names) > 0 && !all {
+			continue
+		}
+		if img, err := s.image(ix, d); keep != nil && (err != nil || keep(img)) {
+			continue
+		}
+		for _, n := range names {
+			p.Removed = append(p.Removed, Removed{Untagged: n.Familiar()})
+		}
+		p.Removed = append(p.Removed, Removed{Deleted: id})
+		ix.drop(d)
+	}
+	if err := s.writeIndex(ix); err != nil {
+		return p, err
+	}
+	freed, err := s.collect(ix, nil)
+	for _, l := range freed.layers {
+		p.Removed = append(p.Removed, Removed{Deleted: l})
+	}
+	p.Reclaimed = freed.bytes
+	return p, err
+}
+
+// needs is what images consist of.
+type needs struct {
+	blobs, layers, unions map[string]bool // by file name: hexadecimal digits
+}
+
+func newNeeds() *needs {
+	return &needs{map[string]bool{}, map[string]bool{}, map[string]bool{}}
+}
+
+// add adds all that the descriptor leads to. It goes on after an error, which
+// says that n may not be complete.
+func (n *needs) add(s *Store, d ocispec.Descriptor) error {
+	if !validDigest(d.Digest) {
+		return fmt.Errorf("%q is no sha256 digest", d.Digest)
+	}
+	n.blobs[d.Digest.Encoded()] = true
+	b, err := s.readBlob(d.Digest)
+	if err != nil {
+		return err
+	}
+	var both struct {
+		ocispec.Manifest
+		Manifests []ocispec.Descriptor `json:"manifests"`
+	}
+	if err := unmarshal(b, &both); err != nil {
+		return fmt.Errorf("manifest %s: %w", d.Digest, err)
+	}
+	for _, sub := range both.Manifests {
+		if !validDigest(sub.Digest) {
+			continue
+		}
+		// An index may have only some of its images here.
+		if _, err := os.Stat(s.blobPath(sub.Digest)); err == nil {
+			if err := n.add(s, sub); err != nil {
+				return err
+			}
+		}
+	}
+	if both.Config.Digest == "" {
+		return nil
+	}
+	for _, l := range append(both.Layers, both.Config) {
+		if validDigest(l.Digest) {
+			n.blobs[l.Digest.Encoded()] = true
+		}
+	}
+	raw, err := s.readBlob(both.Config.Digest)
+	if err != nil {
+		return err
+	}
+	cfg, err := parseConfig(raw, &both.Manifest)
+	if err != nil {
+		return nil // an artifact that is no image has blobs only
+	}
+	for _, l := range cfg.RootFS.DiffIDs {
+		n.layers[l.Encoded()] = true
+	}
+	n.unions[chainID(cfg.RootFS.DiffIDs).Encoded()] = true
+	return nil
+}
+
+// freed is what collect deleted.
+type freed struct {
+	layers []digest.Digest // diff IDs whose files are gone
+	bytes  int64           // of disk
+}
+
+// collect deletes what no image of the index needs, among the candidates (nil:
+// everything). If it cannot tell what one of the images needs, it deletes
+// nothing. The caller has the lock.
+func (s *Store) collect(ix *refIndex, candidates *needs) (f freed, err error) {
+	live := newNeeds()
+	for _, d := range ix.Manifests {
+		if err := live.add(s, d); err != nil {
+			return f, errs.Hint(fmt.Errorf("nothing was deleted, since it cannot be told what image %s needs: %w", short(d.Digest), err),
+				"load that image again, or remove it with tiffin rmi")
+		}
+	}
+	if candidates == nil {
+		candidates = &needs{}
+	}
+	del := func(dir string, live, among map[string]bool) error {
+		names, err := os.ReadDir(dir)
+		for _, n := range names {
+			if live[n.Name()] || among != nil && !among[n.Name()] {
+				continue
+			}
+			size, rerr := removeTree(filepath.Join(dir, n.Name()))
+			f.bytes += size
+			if rerr != nil {
+				err = errors.Join(err, rerr)
+			} else if n.IsDir() {
+				f.layers = append(f.layers, digest.NewDigestFromEncoded(digest.SHA256, n.Name()))
+			}
+		}
+		return err
+	}
+	err = errors.Join(
+		del(s.path("blobs", "sha256"), live.blobs, candidates.blobs),
+		del(s.path("unions"), live.unions, candidates.unions),
+		del(s.path("layers"), live.layers, candidates.layers))
+	if err != nil {
+		return f, fmt.Errorf("delete what is not needed any more: %w", err)
+	}
+	return f, nil
+}
+
+// removeTree removes a file or a directory of files and returns the bytes of
+// disk that come free: none for a file that has another name still.
+func removeTree(path string) (bytes int64, err error) {
+	names := []string{path}
+	if sub, err := os.ReadDir(path); err == nil {
+		for _, n := range sub {
+			names = append([]string{filepath.Join(path, n.Name())}, names...)
+		}
+	}
+	for _, n := range names {
+		var st unix.Stat_t
+		if unix.Lstat(n, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG && st.Nlink == 1 {
+			bytes += st.Blocks * 512 // stat(2): st_blocks is in units of 512 bytes
+		}
+		if rerr := os.Remove(n); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
+			err = rerr
+		}
+	}
+	return bytes, err
+}

@@ -1,0 +1,241 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	digest "github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
+
+	"tiffin/internal/errs"
+)
+
+// staging is where one command prepares what it will add to the store: a
+// directory tmp/XXXX with the same layout as the store itself. Nothing outside
+// it changes before publish, so a command that fails or is killed has changed
+// nothing. The command holds a flock(2) on the directory; one whose lock is
+// free belongs to nobody any more, and sweep removes it.
+//
+// What the command finds in the store already and relies on, it links into the
+// staging directory as well (keep), so that an rmi in between cannot take it.
+type staging struct {
+	s    *Store
+	dir  string
+	held *os.File
+}
+
+// stage makes a staging directory.
+func (s *Store) stage() (*staging, error) {
+	if s.readOnly {
+		return nil, fmt.Errorf("%s: %w", s.root, ErrReadOnly)
+	}
+	// Between mkdir and flock the new directory looks abandoned: the lock of
+	// tmp/ itself keeps sweep out.
+	tmp, err := lockDir(s.path("tmp"), unix.LOCK_SH)
+	if err != nil {
+		return nil, fmt.Errorf("prepare the store: %w", err)
+	}
+	defer tmp.Close()
+	st := &staging{s: s}
+	if st.dir, err = os.MkdirTemp(tmp.Name(), "add-"); err != nil {
+		return nil, diskError(fmt.Errorf("prepare the store: %w", err))
+	}
+	if st.held, err = lockDir(st.dir, unix.LOCK_EX); err == nil {
+		for _, d := range []string{"blobs", "layers", "unions"} {
+			err = errors.Join(err, os.Mkdir(st.path(d), 0o700))
+		}
+	}
+	if err != nil {
+		st.close()
+		return nil, diskError(fmt.Errorf("prepare the store: %w", err))
+	}
+	return st, nil
+}
+
+// lockDir opens a directory and takes its lock.
+func lockDir(dir string, how int) (*os.File, error) {
+	f, err := os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err = unix.Flock(int(f.Fd()), how)
+		if err == nil {
+			return f, nil
+		}
+		if !errors.Is(err, unix.EINTR) {
+			f.Close()
+			return nil, &fs.PathError{Op: "lock", Path: dir, Err: err}
+		}
+	}
+}
+
+// close removes what has not been published.
+func (st *staging) close() {
+	os.RemoveAll(st.dir)
+	if st.held != nil {
+		st.held.Close()
+	}
+}
+
+// sweep removes the staging directories of commands that are gone. It costs
+// one readdir(2) when there are none.
+func (s *Store) sweep() {
+	names, err := os.ReadDir(s.path("tmp"))
+	if err != nil || len(names) == 0 {
+		return
+	}
+	tmp, err := lockDir(s.path("tmp"), unix.LOCK_EX|unix.LOCK_NB)
+	if err != nil {
+		return // someone is just making a staging directory: next time
+	}
+	defer tmp.Close()
+	for _, n := range names {
+		dir := filepath.Join(tmp.Name(), n.Name())
+		if !n.IsDir() {
+			os.Remove(dir)
+			continue
+		}
+		if f, err := lockDir(dir, unix.LOCK_EX|unix.LOCK_NB); err == nil {
+			os.RemoveAll(dir)
+			f.Close()
+		}
+	}
+}
+
+func (st *staging) path(elem ...string) string {
+	return filepath.Join(append([]string{st.dir}, elem...)...)
+}
+
+func (st *staging) blobPath(d digest.Digest) string { return st.path("blobs", d.Encoded()) }
+
+// layerFile names a derived file of a layer, and makes its directory.
+func (st *staging) layerFile(diffID digest.Digest, name string) (string, error) {
+	dir := st.path("layers", diffID.Encoded())
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", diskError(err)
+	}
+	return filepath.Join(dir, name), nil
+}
+
+// putBlob stages a small blob and returns its digest.
+func (st *staging) putBlob(b []byte) (digest.Digest, error) {
+	d := digest.FromBytes(b)
+	return d, writeFile(st.blobPath(d), b, true)
+}
+
+// writeFile writes a file in one go; with durable its bytes are on the disk
+// when it returns.
+func writeFile(path string, b []byte, durable bool) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return diskError(err)
+	}
+	if _, err = f.Write(b); err == nil && durable {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		os.Remove(path)
+		return diskError(err)
+	}
+	return nil
+}
+
+// publish moves everything staged into the store, then lets update change the
+// index. The order is what makes it safe against a power cut: blobs are on the
+// disk (their writers have synced them), then their names, then the index that
+// refers to them, then its name. Derived files need no order: they are checked
+// when they are used. It holds the store's lock exclusively, for milliseconds.
+func (st *staging) publish(update func(*refIndex) error) error {
+	release, err := st.s.lock(unix.LOCK_EX)
+	if err != nil {
+		return err
+	}
+	defer release()
+	ix, err := st.s.readIndex()
+	if err != nil {
+		return err
+	}
+	if err := st.moveAll(); err != nil {
+		return diskError(fmt.Errorf("add to the store: %w", err))
+	}
+	if update == nil {
+		return nil
+	}
+	if err := update(ix); err != nil {
+		return err
+	}
+	return st.s.writeIndex(ix)
+}
+
+// moveAll renames the staged files over those of the store: where both exist
+// they have the same content, unless the store's was damaged.
+func (st *staging) moveAll() error {
+	if err := moveFiles(st.path("blobs"), st.s.path("blobs", "sha256")); err != nil {
+		return err
+	}
+	if err := syncDir(st.s.path("blobs", "sha256")); err != nil {
+		return err
+	}
+	layers, err := os.ReadDir(st.path("layers"))
+	if err != nil {
+		return err
+	}
+	for _, l := range layers {
+		dst := st.s.path("layers", l.Name())
+		if err := os.Mkdir(dst, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		if err := moveFiles(st.path("layers", l.Name()), dst); err != nil {
+			return err
+		}
+	}
+	return moveFiles(st.path("unions"), st.s.path("unions"))
+}
+
+// moveFiles renames in an order that puts flat.tar last but for its marker:
+// see unsyncedName.
+func moveFiles(from, to string) error {
+	names, err := os.ReadDir(from)
+	if err != nil {
+		return err
+	}
+	// Names sort as flat.tar, index, unsynced: the marker has to be there
+	// before the file that it warns of.
+	for i := len(names) - 1; i >= 0; i-- {
+		n := names[i].Name()
+		if err := os.Rename(filepath.Join(from, n), filepath.Join(to, n)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// syncDir makes the names in a directory durable. fsync(2), NOTES: "Calling
+// fsync() does not necessarily ensure that the entry in the directory
+// containing the file has also reached disk."
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil && !errors.Is(err, unix.EINVAL) {
+		return err // EINVAL: a file system that has no such thing
+	}
+	return nil
+}
+
+// diskError adds what to do when the disk is full.
+func diskError(err error) error {
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return errs.Hint(err, "free some space (tiffin prune -a deletes images that no container uses), or set TIFFIN_ROOT to a larger disk")
+	}
+	return err
+}

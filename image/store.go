@@ -1,0 +1,190 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	digest "github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
+
+	"tiffin/internal/errs"
+)
+
+// Store is a directory of images. It is safe for use by several goroutines and
+// several processes at once.
+type Store struct {
+	// Uses reports the images (by ID) that containers need. nil: none.
+	Uses func() (map[digest.Digest]bool, error)
+	// Builtin materialises images on first use. nil: there are none.
+	Builtin BuiltinFunc
+
+	root     string
+	readOnly bool
+}
+
+// layoutMarker is the file that makes a directory an OCI image layout.
+// OCI image-spec v1.1 image-layout.md, "oci-layout file".
+const layoutMarker = `{"imageLayoutVersion":"1.0.0"}`
+
+// DefaultRoot is where the store of this user is: $TIFFIN_ROOT, or
+// $XDG_DATA_HOME/tiffin, or ~/.local/share/tiffin.
+func DefaultRoot() (string, error) {
+	if dir := os.Getenv("TIFFIN_ROOT"); dir != "" {
+		return filepath.Abs(dir)
+	}
+	// XDG Base Directory Specification: a relative path is to be ignored.
+	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "tiffin"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", errs.Hint(fmt.Errorf("find a place for the store: %w", err), "set TIFFIN_ROOT to a directory of your own")
+	}
+	return filepath.Join(home, ".local", "share", "tiffin"), nil
+}
+
+// Open opens the store at root, makes it if it is missing, and removes what
+// commands that were killed have left in tmp/. A store that this user may not
+// write to is opened for reading.
+func Open(root string) (*Store, error) {
+	root, err := filepath.Abs(root)
+	if err != nil {
+		return nil, fmt.Errorf("open the store: %w", err)
+	}
+	s := &Store{root: root}
+	if err := unix.Access(filepath.Join(root, "lock"), unix.W_OK); err != nil {
+		if err := s.create(); err != nil {
+			return nil, err
+		}
+	}
+	if !s.readOnly {
+		s.sweep()
+	}
+	return s, nil
+}
+
+// create makes the directories of a new store, or finds that an existing one
+// is read-only.
+func (s *Store) create() error {
+	if _, err := os.Stat(s.path("oci-layout")); err == nil && unix.Access(s.root, unix.W_OK) != nil {
+		s.readOnly = true
+		return nil
+	}
+	for _, dir := range []string{"", "blobs", "blobs/sha256", "layers", "unions", "containers", "tmp"} {
+		// 0700: what is in a container is the business of its owner.
+		if err := os.MkdirAll(s.path(dir), 0o700); err != nil {
+			return errs.Hint(fmt.Errorf("make the store: %w", err), "set TIFFIN_ROOT to a directory that you can write to")
+		}
+	}
+	for _, f := range []struct{ name, content string }{
+		{"oci-layout", layoutMarker}, {"index.json", `{"schemaVersion":2,"manifests":[]}`}, {"lock", ""},
+	} {
+		if err := s.createFile(f.name, f.content); err != nil {
+			return fmt.Errorf("make the store: %w", err)
+		}
+	}
+	return nil
+}
+
+// createFile makes a file that appears complete or not at all, and leaves one
+// that exists alone: two commands may make the store at once.
+func (s *Store) createFile(name, content string) error {
+	if _, err := os.Stat(s.path(name)); err == nil {
+		return nil
+	}
+	f, err := os.CreateTemp(s.root, ".new-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	if _, err := f.WriteString(content); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := os.Link(f.Name(), s.path(name)); err != nil && !errors.Is(err, fs.ErrExist) {
+		// A file system without hard links: rename replaces equal content.
+		return os.Rename(f.Name(), s.path(name))
+	}
+	return nil
+}
+
+// Root is the store's directory, an absolute path.
+func (s *Store) Root() string { return s.root }
+
+func (s *Store) path(elem ...string) string {
+	return filepath.Join(append([]string{s.root}, elem...)...)
+}
+
+// blobPath is where the blob with digest d is. d must have passed validDigest.
+func (s *Store) blobPath(d digest.Digest) string { return s.path("blobs", "sha256", d.Encoded()) }
+
+func (s *Store) layerDir(diffID digest.Digest) string { return s.path("layers", diffID.Encoded()) }
+
+func (s *Store) unionPath(chain digest.Digest) string { return s.path("unions", chain.Encoded()) }
+
+// validDigest reports whether d is a digest that names a file of the store.
+// Only SHA-256 is used in practice, and only it is accepted.
+func validDigest(d digest.Digest) bool {
+	return len(d) == 7+64 && d[:7] == "sha256:" && isHex(string(d[7:]))
+}
+
+func isHex(s string) bool {
+	for _, c := range []byte(s) {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+// lock takes the store's lock, flock(2), with how LOCK_SH or LOCK_EX, and
+// waits for it. The kernel drops it when the process ends, however it ends.
+func (s *Store) lock(how int) (release func(), err error) {
+	if s.readOnly {
+		if how == unix.LOCK_SH {
+			return func() {}, nil
+		}
+		return nil, fmt.Errorf("%s: %w", s.root, ErrReadOnly)
+	}
+	f, err := os.OpenFile(s.path("lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock the store: %w", err)
+	}
+	for {
+		err := unix.Flock(int(f.Fd()), how)
+		if err == nil {
+			return func() { f.Close() }, nil
+		}
+		if !errors.Is(err, unix.EINTR) {
+			f.Close()
+			return nil, fmt.Errorf("lock the store: %w", err)
+		}
+	}
+}
+
+// Hold keeps every image in the store until release is called: Remove and
+// Prune of other processes wait. A container is created under it, from Resolve
+// until its directory exists, for from then on Uses protects the image.
+func (s *Store) Hold() (release func(), err error) { return s.lock(unix.LOCK_SH) }
+
+// sourceDate is the time that stands for "now" in what the store writes:
+// SOURCE_DATE_EPOCH if it is set (https://reproducible-builds.org/specs/source-date-epoch/).
+func sourceDate(asked time.Time) time.Time {
+	if !asked.IsZero() {
+		return asked.UTC()
+	}
+	var sec int64
+	if v := os.Getenv("SOURCE_DATE_EPOCH"); v != "" {
+		if _, err := fmt.Sscanf(v, "%d", &sec); err == nil {
+			return time.Unix(sec, 0).UTC()
+		}
+	}
+	return time.Now().UTC()
+}
