@@ -54,21 +54,20 @@ type IDMap struct {
 
 // Spec describes a container to the init process. It crosses as JSON.
 type Spec struct {
-	Root      Root
-	IDs       IDMap
-	Hostname  string  // "" = "tiffin"
-	Network   string  // "none" (also "") or "host"
-	Mounts    []Mount // volumes and tmpfs, in this order
-	Files     []File  // /etc/hostname, /etc/hosts, /etc/resolv.conf
-	ReadOnly  bool    // the root is mounted read-only once everything is in place
-	Masked    []string
-	Readonly  []string
-	ShmSize   int64 // bytes of /dev/shm, 0 = 64 MiB
-	Init      bool  // --init: stay as PID 1, reap, forward signals
-	Process   Process
-	Without   []string // names of steps to leave out
-	Explain   bool     // set by Start from Report
-	nothingIn struct{} // keyed literals only
+	Root     Root
+	IDs      IDMap
+	Hostname string   // "" = "tiffin"
+	Network  string   // "none" (also "") or "host"
+	Mounts   []Mount  // volumes and tmpfs, in this order
+	Files    []File   // /etc/hostname, /etc/hosts, /etc/resolv.conf
+	ReadOnly bool     // the root is mounted read-only once everything is in place
+	Masked   []string // paths to cover, nil = docker's list
+	Readonly []string // paths to make read-only, nil = docker's list
+	ShmSize  int64    // bytes of /dev/shm, 0 = 64 MiB
+	Init     bool     // --init: stay as PID 1, reap, forward signals
+	Process  Process
+	Without  []string // names of steps to leave out
+	Explain  bool     // set by Start from Report
 }
 
 // Root is where the root file system comes from: exactly one of Bind and FUSE.
@@ -151,6 +150,7 @@ type Child struct {
 	Notes   []Note
 	proc    *os.Process
 	pidfd   *os.File
+	flags   uintptr // the namespaces it was cloned into
 }
 
 // Report tells of one step, as it happened.
@@ -171,32 +171,3 @@ func ExitStatus(ws syscall.WaitStatus) int {
 	}
 	return ws.ExitStatus()
 }
-
-/* Signatures, bodies follow:
-
-func (u *UserNS) Start() (*UserProc, error)   // the client calls it
-func WaitForMaps() (IDMap, error)             // first call of the supervisor; afterwards it is uid 0 with all capabilities
-
-func (m IDMap) MapUID(id uint32) uint32       // id if mapped, else 0: fs.Config.MapUID
-func (m IDMap) MapGID(id uint32) uint32
-
-func (s *Start) Run() (*Child, error)         // returns when the command has been exec'ed, or failed to (errs.CodeOf: 125, 126, 127)
-func (e *Exec) Run() (*Child, error)
-func (c *Child) Wait() (status int, err error)
-func (c *Child) Signal(sig syscall.Signal) error   // exec: the helper passes it on
-func (c *Child) Close() error                 // after Wait: releases descriptors
-
-func InitMain()                               // never return
-func ExecMain()
-
-func Steps() []Step                           // the table
-
-type WireError struct{ Message, Hint string; Code int }   // errors as JSON between processes
-func ToWire(err error) *WireError
-func (w *WireError) Err() error
-
-package probe
-type Result struct{ Name string; OK bool; Level string; Found, Why, Fix, Page string }
-func All() []Result
-func Explain(err error) error                 // a failed UserNS.Start or Start.Run, with the advice of the probe that fails
-*/

@@ -1,0 +1,171 @@
+package ns
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// maxExtents is how many lines /proc/PID/uid_map takes: user_namespaces(7),
+// "Defining user and group ID mappings": 340 since Linux 4.15.
+const maxExtents = 340
+
+// idFileLimit bounds what is read of /etc/subuid and its like, in bytes.
+const idFileLimit = 4 << 20
+
+// contains tells whether id, as seen inside, has a mapping.
+func contains(ranges []IDRange, id uint32) bool {
+	for _, r := range ranges {
+		if id >= r.Inside && id-r.Inside < r.Count {
+			return true
+		}
+	}
+	return false
+}
+
+// HasUID tells whether the user id, as seen inside, is mapped.
+func (m IDMap) HasUID(id uint32) bool { return contains(m.UIDs, id) }
+
+// HasGID tells whether the group id, as seen inside, is mapped.
+func (m IDMap) HasGID(id uint32) bool { return contains(m.GIDs, id) }
+
+// MapUID returns id if the namespace has a mapping for it, else 0: the owner a
+// file is shown with. The kernel refuses writes to inodes whose owner has no
+// mapping (user_namespaces(7); inode_permission in fs/namei.c).
+func (m IDMap) MapUID(id uint32) uint32 {
+	if m.HasUID(id) {
+		return id
+	}
+	return 0
+}
+
+// MapGID is MapUID for groups.
+func (m IDMap) MapGID(id uint32) uint32 {
+	if m.HasGID(id) {
+		return id
+	}
+	return 0
+}
+
+// Single tells whether there is no more than one user id.
+func (m IDMap) Single() bool {
+	return len(m.UIDs) == 1 && m.UIDs[0].Count == 1
+}
+
+// format writes ranges as /proc/PID/uid_map takes them, one line each.
+func format(ranges []IDRange) string {
+	var b strings.Builder
+	for _, r := range ranges {
+		fmt.Fprintf(&b, "%d %d %d\n", r.Inside, r.Outside, r.Count)
+	}
+	return b.String()
+}
+
+// parseMap reads /proc/PID/uid_map: three numbers a line.
+func parseMap(text []byte) ([]IDRange, error) {
+	var ranges []IDRange
+	for line := range bytes.Lines(text) {
+		f := bytes.Fields(line)
+		if len(f) == 0 {
+			continue
+		}
+		if len(f) != 3 || len(ranges) == maxExtents {
+			return nil, fmt.Errorf("id map line %q: want three numbers", line)
+		}
+		var n [3]uint32
+		for i := range f {
+			v, err := strconv.ParseUint(string(f[i]), 10, 32)
+			if err != nil {
+				return nil, fmt.Errorf("id map line %q: %w", line, err)
+			}
+			n[i] = uint32(v)
+		}
+		ranges = append(ranges, IDRange{n[0], n[1], n[2]})
+	}
+	return ranges, nil
+}
+
+// identity returns the map that gives a new user namespace every id this one
+// has. In the initial namespace that is "0 0 4294967295"; when root itself lives
+// in a user namespace, /proc/self/uid_map lists the ids that exist at all, and
+// only those can be passed on.
+func identity(mine []IDRange) []IDRange {
+	out := make([]IDRange, len(mine))
+	for i, r := range mine {
+		out[i] = IDRange{r.Inside, r.Inside, r.Count}
+	}
+	return out
+}
+
+// withSubordinate puts one's own id first, as 0, and the ranges behind it.
+func withSubordinate(own uint32, sub []IDRange) []IDRange {
+	out := append(make([]IDRange, 0, 1+len(sub)), IDRange{0, own, 1})
+	next := uint32(1)
+	for _, r := range sub {
+		if len(out) == maxExtents || next+r.Count < next {
+			break
+		}
+		out = append(out, IDRange{next, r.Outside, r.Count})
+		next += r.Count
+	}
+	return out
+}
+
+// parseSubIDs reads /etc/subuid or /etc/subgid: subuid(5), lines of
+// "owner:first:count", the owner by name or by number. It returns the ranges of
+// the given owner (Inside is not set); lines it cannot read are skipped, as
+// newuidmap does.
+func parseSubIDs(r io.Reader, uid uint32, name string) []IDRange {
+	var ranges []IDRange
+	id := strconv.FormatUint(uint64(uid), 10)
+	s := bufio.NewScanner(io.LimitReader(r, idFileLimit))
+	for s.Scan() {
+		owner, rest, _ := strings.Cut(s.Text(), ":")
+		if owner == "" || owner != id && owner != name {
+			continue
+		}
+		first, count, ok := strings.Cut(rest, ":")
+		f, err1 := strconv.ParseUint(first, 10, 32)
+		n, err2 := strconv.ParseUint(count, 10, 32)
+		if !ok || err1 != nil || err2 != nil || n == 0 || f+n > 1<<32-1 {
+			continue
+		}
+		ranges = append(ranges, IDRange{Outside: uint32(f), Count: uint32(n)})
+	}
+	return ranges
+}
+
+// SubIDs returns the ranges that file (/etc/subuid or /etc/subgid) gives to a user.
+// Ranges that only getsubids(1) knows, from a directory service, are not seen.
+func SubIDs(file string, uid uint32, name string) ([]IDRange, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return parseSubIDs(f, uid, name), nil
+}
+
+// UserName finds the name of a user id in the host's /etc/passwd, or what
+// $USER says for users that only a directory service knows. The name only
+// selects lines of /etc/subuid; newuidmap(1) checks it again.
+func UserName(uid uint32) string {
+	if f, err := os.Open("/etc/passwd"); err == nil {
+		defer f.Close()
+		var name string
+		scanPasswd(f, func(u passwdEntry) bool {
+			if u.uid == uid {
+				name = u.name
+			}
+			return name == ""
+		})
+		if name != "" {
+			return name
+		}
+	}
+	return os.Getenv("USER")
+}

@@ -1,0 +1,217 @@
+package ns
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// cloneFlags are the namespaces a container gets besides the supervisor's user namespace.
+func (s *Spec) cloneFlags() uintptr {
+	flags := uintptr(unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWCGROUP)
+	if !s.hostNetwork() {
+		flags |= unix.CLONE_NEWNET
+	}
+	return flags
+}
+
+// Run starts init and follows it until it has become the command, or failed to: then
+// errs.CodeOf tells 126 or 127 by docker's rules, or nothing if the container could not be built.
+//
+// It must not run in a goroutine that is locked to a thread and ends: the kernel
+// sends the parent-death signal when the thread ends that made the child.
+func (s *Start) Run() (*Child, error) {
+	spec := *s.Spec
+	spec.Explain = s.Report != nil
+	extra := s.Fuse
+	if spec.Root.FUSE == nil {
+		extra = nil
+	} else if extra == nil {
+		return nil, errors.New("start init: no /dev/fuse descriptor given")
+	}
+	flags := spec.cloneFlags()
+	before := time.Now()
+	c, socket, err := launch(InitCommand, &spec, s.Stdio, extra, &syscall.SysProcAttr{Cloneflags: flags})
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(socket)
+	c.flags = flags
+	if s.Forked != nil {
+		s.Forked(c.Pid)
+	}
+	if s.Report != nil {
+		s.Report(c.namespaceReport(flags, time.Since(before)))
+	}
+	if err := c.follow(socket, s.Mounted, s.Report); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// launch starts this program as command, with spec on a descriptor and a control socket, of which
+// it returns the other side.
+func launch(command string, spec any, stdio [3]*os.File, extra *os.File, sys *syscall.SysProcAttr) (*Child, int, error) {
+	doc, err := json.Marshal(spec)
+	if err != nil {
+		return nil, -1, err
+	}
+	mem, err := memfd("tiffin-spec", doc)
+	if err != nil {
+		return nil, -1, err
+	}
+	specFile := os.NewFile(uintptr(mem), "spec")
+	defer specFile.Close()
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, -1, fmt.Errorf("socketpair: %w", err)
+	}
+	theirs := os.NewFile(uintptr(pair[1]), "control")
+	defer theirs.Close()
+	exe, err := readOnlySelf()
+	if err == nil {
+		defer exe.Close()
+		var all [3]*os.File
+		var null *os.File
+		if null, all, err = openStdio(stdio); err == nil {
+			defer null.Close()
+			files := append(all[:], specFile, theirs)
+			if extra != nil {
+				files = append(files, extra)
+			}
+			var c *Child
+			if c, err = startChild(exe, command, files, sys); err == nil {
+				return c, pair[0], nil
+			}
+		}
+	}
+	unix.Close(pair[0])
+	return nil, -1, err
+}
+
+// startChild starts exe with an empty environment.
+func startChild(exe *os.File, command string, files []*os.File, sys *syscall.SysProcAttr) (*Child, error) {
+	proc, err := os.StartProcess(pathOf(exe), []string{"tiffin", command}, &os.ProcAttr{
+		Dir: "/", Env: []string{}, Files: files, Sys: sys,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", strings.TrimPrefix(command, "__"), err)
+	}
+	c := &Child{Pid: proc.Pid, proc: proc}
+	// The child is not reaped before Wait, so the number cannot be another process's.
+	fd, err := unix.PidfdOpen(proc.Pid, 0)
+	if err != nil {
+		c.kill()
+		return nil, fmt.Errorf("pidfd_open: %w", err)
+	}
+	c.pidfd = os.NewFile(uintptr(fd), "pidfd")
+	return c, nil
+}
+
+// follow reads the child's messages until it has executed the command.
+func (c *Child) follow(socket int, mounted func(), report func(Report)) error {
+	ready := false
+	buf := make([]byte, maxMessage+1024)
+	for {
+		m, fd, err := receive(socket, buf)
+		switch {
+		case err != nil:
+			c.kill()
+			return err
+		case m == nil && ready:
+			return nil
+		case m == nil:
+			return c.died()
+		}
+		switch m.Kind {
+		case msgMounted:
+			if mounted != nil {
+				mounted()
+			}
+		case msgConsole:
+			if c.Console == nil && fd >= 0 {
+				c.Console, fd = os.NewFile(uintptr(fd), "console"), -1
+			}
+		case msgReport:
+			if report != nil && m.Report != nil {
+				report(*m.Report)
+			}
+		case msgReady:
+			ready, c.Created, c.Notes = true, m.Created, m.Notes
+		case msgError:
+			c.kill()
+			return m.Error.Err()
+		}
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+	}
+}
+
+// died reports a child that ended without a word.
+func (c *Child) died() error {
+	state, err := c.proc.Wait()
+	c.Close()
+	if err != nil {
+		return fmt.Errorf("wait for init: %w", err)
+	}
+	return fmt.Errorf("init ended early: %v", state)
+}
+
+// kill ends a child that is of no use, and reaps it.
+func (c *Child) kill() {
+	_ = c.proc.Kill()
+	_, _ = c.proc.Wait()
+	c.Close()
+}
+
+// Wait waits for the command to end and returns its exit status, 128+N after signal N.
+func (c *Child) Wait() (int, error) {
+	state, err := c.proc.Wait()
+	if err != nil {
+		return -1, fmt.Errorf("wait for process %d: %w", c.Pid, err)
+	}
+	ws, ok := state.Sys().(syscall.WaitStatus)
+	if !ok {
+		return -1, fmt.Errorf("wait for process %d: no status", c.Pid)
+	}
+	return ExitStatus(ws), nil
+}
+
+// Signal sends a signal to the command. The helper of `tiffin exec` passes it on, except
+// for SIGKILL, which ends it and by that its command. PID 1 ignores signals it has no handler
+// for, save SIGKILL and SIGSTOP from outside: pid_namespaces(7).
+func (c *Child) Signal(sig syscall.Signal) error {
+	return c.proc.Signal(sig)
+}
+
+// Close releases descriptors.
+func (c *Child) Close() error {
+	if c.Console != nil {
+		c.Console.Close()
+	}
+	if c.pidfd != nil {
+		return c.pidfd.Close()
+	}
+	return nil
+}
+
+// namespaceReport tells of the step "namespaces".
+func (c *Child) namespaceReport(flags uintptr, took time.Duration) Report {
+	r := Report{
+		N: stepNumber("namespaces"), Step: "namespaces", Took: took,
+		Calls: []string{fmt.Sprintf("clone(%s|SIGCHLD) = %d", cloneFlagNames(flags), c.Pid)},
+	}
+	for _, n := range []string{"mnt", "pid", "net", "uts", "ipc", "cgroup"} {
+		r.Before += readlink("/proc/self/ns/"+n) + " "
+		r.After += readlink(fmt.Sprintf("/proc/%d/ns/%s", c.Pid, n)) + " "
+	}
+	r.Before, r.After = strings.TrimSpace(r.Before), strings.TrimSpace(r.After)
+	return r
+}

@@ -1,0 +1,338 @@
+package ns
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"tiffin/internal/errs"
+)
+
+// standard are the flags of mounts that hold no programs and no devices.
+const standard = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+
+// devices are the nodes of OCI runtime-spec config-linux.md, "Default Devices".
+var devices = [...]string{"null", "zero", "full", "random", "urandom", "tty"}
+
+// devLinks are the symbolic links of the same page, and what docker adds.
+var devLinks = [...][2]string{
+	{"/proc/self/fd", "fd"}, {"/proc/self/fd/0", "stdin"}, {"/proc/self/fd/1", "stdout"},
+	{"/proc/self/fd/2", "stderr"}, {"pts/ptmx", "ptmx"}, {"/proc/kcore", "core"},
+}
+
+func runPropagation(b *builder) error {
+	// mount_namespaces(7): a mount namespace copied into another user namespace is a slave
+	// of the old one; private cuts that too.
+	err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
+	return b.call(err, `mount(NULL, "/", NULL, MS_REC|MS_PRIVATE, NULL)`)
+}
+
+// rootPropagation shows the optional fields of the root's line: proc_pid_mountinfo(5), (7).
+func rootPropagation(*builder) string {
+	for line := range strings.Lines(readAll("/proc/self/mountinfo")) {
+		f := strings.Fields(line)
+		if len(f) > 6 && f[4] == "/" {
+			if f[6] == "-" {
+				return "/ private"
+			}
+			return "/ " + f[6]
+		}
+	}
+	return ""
+}
+
+// runRoot mounts the root file system on Spec.Root.Target.
+func runRoot(b *builder) error {
+	r := &b.spec.Root
+	if r.FUSE == nil {
+		return bindRoot(b)
+	}
+	data := withFD(r.FUSE.Data, b.fuse)
+	err := unix.Mount(r.FUSE.Source, r.Target, r.FUSE.Type, r.FUSE.Flags|unix.MS_NOSUID|unix.MS_NODEV, data)
+	err = b.call(err, "mount(%q, %q, %q, %s, %q)", r.FUSE.Source, r.Target, r.FUSE.Type,
+		mountFlags(r.FUSE.Flags|unix.MS_NOSUID|unix.MS_NODEV), data)
+	if err != nil {
+		return err
+	}
+	// Only the server may hold the descriptor from here on: when it dies, the
+	// connection must end, and with it every request that waits. fuse(4)
+	_ = unix.Close(b.fuse)
+	b.fuse = -1
+	// From now on requests are answered as soon as the supervisor serves. There is no need to
+	// wait for it: the kernel lets us wait at the first request.
+	if err := b.send(message{Kind: msgMounted}, -1); err != nil {
+		return err
+	}
+	fd, err := unix.Open(r.Target, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &callError{"open the mounted root", err}
+	}
+	b.root = fd
+	return nil
+}
+
+// bindRoot uses a directory as the root.
+func bindRoot(b *builder) error {
+	r := &b.spec.Root
+	fd, err := b.openTree(unix.AT_FDCWD, r.Bind, true)
+	if err != nil {
+		return err
+	}
+	b.root = fd
+	if err := b.setAttr(fd, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, false); err != nil {
+		return err
+	}
+	err = unix.MoveMount(fd, "", unix.AT_FDCWD, r.Target, unix.MOVE_MOUNT_F_EMPTY_PATH)
+	if err := b.call(err, "move_mount(%d, \"\", AT_FDCWD, %q, MOVE_MOUNT_F_EMPTY_PATH)", fd, r.Target); err != nil {
+		return err
+	}
+	return b.send(message{Kind: msgMounted}, -1)
+}
+
+// withFD sets the number of the /dev/fuse descriptor in a list of mount options.
+func withFD(data string, fd int) string {
+	opts := strings.Split(data, ",")
+	for i, o := range opts {
+		if strings.HasPrefix(o, "fd=") {
+			opts[i] = fmt.Sprintf("fd=%d", fd)
+		}
+	}
+	return strings.Join(opts, ",")
+}
+
+// openTree clones a mount, or a part of one, as a mount that is attached nowhere: open_tree(2).
+// Where the host has mounts below it, they must come along: the kernel does not uncover
+// what a mount hides, mount_namespaces(7), "Restrictions on mount namespaces".
+func (b *builder) openTree(dirfd int, path string, recursive bool) (int, error) {
+	flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC)
+	text := "OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC"
+	if recursive {
+		flags |= unix.AT_RECURSIVE
+		text += "|AT_RECURSIVE"
+	}
+	if path == "" {
+		flags |= unix.AT_EMPTY_PATH
+		text += "|AT_EMPTY_PATH"
+	}
+	fd, err := unix.OpenTree(dirfd, path, flags)
+	err = b.call(err, "open_tree(%s, %q, %s)", dirName(dirfd), path, text)
+	if errors.Is(err, unix.ENOSYS) {
+		err = errs.Hint(err, "tiffin needs Linux 5.12 or later")
+	}
+	return fd, err
+}
+
+func dirName(fd int) string {
+	if fd == unix.AT_FDCWD {
+		return "AT_FDCWD"
+	}
+	return fmt.Sprint(fd)
+}
+
+// setAttr adds MOUNT_ATTR_* flags to a mount: mount_setattr(2). Flags it has already,
+// which may be locked in a user namespace, stay.
+func (b *builder) setAttr(fd int, set uint64, recursive bool) error {
+	flags := uint(unix.AT_EMPTY_PATH)
+	if recursive {
+		flags |= unix.AT_RECURSIVE
+	}
+	err := unix.MountSetattr(fd, "", flags, &unix.MountAttr{Attr_set: set})
+	return b.call(err, "mount_setattr(%d, \"\", %s, {attr_set=%s})", fd,
+		pick(recursive, "AT_EMPTY_PATH|AT_RECURSIVE", "AT_EMPTY_PATH"), attrFlags(set))
+}
+
+func pick(cond bool, yes, no string) string {
+	if cond {
+		return yes
+	}
+	return no
+}
+
+// attach moves a detached mount to the place an O_PATH descriptor stands for.
+func (b *builder) attach(tree, at int, name string) error {
+	err := unix.MoveMount(tree, "", at, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
+	return b.call(err, "move_mount(%d, \"\", %d /* %s */, \"\", MOVE_MOUNT_F_EMPTY_PATH|MOVE_MOUNT_T_EMPTY_PATH)", tree, at, name)
+}
+
+// mountSystem mounts a file system of the kernel on a directory of the root. No symbolic link
+// may be on the way: an image whose /proc leads elsewhere wants something.
+func (b *builder) mountSystem(fstype, target string, flags uintptr, data string) error {
+	fd, err := openIn(b.root, target, unix.O_PATH|unix.O_DIRECTORY, 0, inRoot|unix.RESOLVE_NO_SYMLINKS)
+	if errors.Is(err, unix.ENOENT) {
+		var made bool
+		if fd, made, err = makeIn(b.root, target, wantDir); made {
+			b.created = append(b.created, target)
+		}
+	}
+	if errors.Is(err, unix.ELOOP) {
+		return errs.Hint(fmt.Errorf("the image's %s is a symbolic link", target), "it must be a directory; the image is broken, or hostile")
+	}
+	if err != nil {
+		return fmt.Errorf("mount point %s: %w", target, err)
+	}
+	defer unix.Close(fd)
+	err = unix.Mount(fstype, procFD(fd), fstype, flags, data)
+	return b.call(err, "mount(%q, %q, %q, %s, %q)", fstype, b.spec.Root.Target+target, fstype, mountFlags(flags), data)
+}
+
+func runProc(b *builder) error {
+	return b.mountSystem("proc", "/proc", standard, "")
+}
+
+// runDev makes /dev: a tmpfs with the host's six devices bound into it.
+func runDev(b *builder) error {
+	if err := b.mountSystem("tmpfs", "/dev", unix.MS_NOSUID|unix.MS_NOEXEC|unix.MS_STRICTATIME, "mode=755,size=65536k"); err != nil {
+		return err
+	}
+	dev, err := openIn(b.root, "/dev", unix.O_PATH|unix.O_DIRECTORY, 0, inRoot|unix.RESOLVE_NO_SYMLINKS)
+	if err != nil {
+		return &callError{"open the new /dev", err}
+	}
+	defer unix.Close(dev)
+	for _, name := range devices {
+		if err := b.bindDevice(dev, name); err != nil {
+			return err
+		}
+	}
+	for _, l := range devLinks {
+		if err := b.call(unix.Symlinkat(l[0], dev, l[1]), "symlinkat(%q, %d, %q)", l[0], dev, l[1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bindDevice makes the host's /dev/name appear in the directory dev.
+func (b *builder) bindDevice(dev int, name string) error {
+	tree, err := b.openTree(unix.AT_FDCWD, "/dev/"+name, false)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(tree)
+	at, err := unix.Openat(dev, name, unix.O_CREAT|unix.O_EXCL|unix.O_RDONLY|unix.O_CLOEXEC, 0o666)
+	if err != nil {
+		return &callError{"create /dev/" + name, err}
+	}
+	defer unix.Close(at)
+	return b.attach(tree, at, "/dev/"+name)
+}
+
+func runDevpts(b *builder) error {
+	return b.mountSystem("devpts", "/dev/pts", unix.MS_NOSUID|unix.MS_NOEXEC, devptsData(b.spec))
+}
+
+// devptsData gives terminals to group 5, tty in most images, if there is such an id.
+func devptsData(s *Spec) string {
+	data := "newinstance,ptmxmode=0666,mode=0620"
+	if s.IDs.HasGID(5) {
+		data += ",gid=5"
+	}
+	return data
+}
+
+func shmData(s *Spec) string {
+	size := s.ShmSize
+	if size == 0 {
+		size = 64 << 20
+	}
+	return fmt.Sprintf("mode=1777,size=%d", size)
+}
+
+func runShm(b *builder) error {
+	return b.mountSystem("tmpfs", "/dev/shm", standard, shmData(b.spec))
+}
+
+// runMqueue does without where the kernel has no message queues.
+func runMqueue(b *builder) error {
+	err := b.mountSystem("mqueue", "/dev/mqueue", standard, "")
+	if errors.Is(err, unix.ENODEV) {
+		b.note("/dev/mqueue", "this kernel has no POSIX message queues (CONFIG_POSIX_MQUEUE)", "")
+		return nil
+	}
+	return err
+}
+
+// runSys mounts a sysfs, which shows the devices of the network namespace. With the host's
+// network that namespace is not ours, and neither is the right to mount its sysfs: the
+// host's is bound. The same stands in where the kernel refuses (EPERM) because
+// the sysfs at hand is partly covered, as inside another container.
+func runSys(b *builder) error {
+	if !b.spec.hostNetwork() {
+		err := b.mountSystem("sysfs", "/sys", standard|unix.MS_RDONLY, "")
+		if !errors.Is(err, unix.EPERM) {
+			return err
+		}
+		b.note("an own /sys", "the kernel refuses a new sysfs here; the host's is shown, read-only", "")
+	}
+	at, made, err := mountPoint(b.root, "/sys", wantDir)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(at)
+	if made {
+		b.created = append(b.created, "/sys")
+	}
+	tree, err := b.openTree(unix.AT_FDCWD, "/sys", true)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(tree)
+	const attrs = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC
+	if err := b.setAttr(tree, attrs, true); err != nil {
+		return err
+	}
+	return b.attach(tree, at, "/sys")
+}
+
+func skipCgroup(b *builder) string {
+	return skipIf(b.spec.hostNetwork(), "the host's /sys, with its control groups, is shown read-only")
+}
+
+// runCgroup does without where the kernel does not allow it: nothing depends on it.
+func runCgroup(b *builder) error {
+	if _, err := os.Stat("/proc/self/ns/cgroup"); err != nil {
+		return nil
+	}
+	err := b.mountSystem("cgroup2", "/sys/fs/cgroup", standard|unix.MS_RDONLY, "")
+	if err != nil {
+		b.note("/sys/fs/cgroup", err.Error(), "")
+	}
+	return nil
+}
+
+func runReadOnlyRoot(b *builder) error {
+	return b.setAttr(b.root, unix.MOUNT_ATTR_RDONLY, false)
+}
+
+// runPivot makes the new root the only one.
+func runPivot(b *builder) error {
+	if err := b.call(unix.Fchdir(b.root), "fchdir(%d)", b.root); err != nil {
+		return err
+	}
+	// pivot_root(2), NOTES, pivot_root(".", "."): the old root is then mounted on top of
+	// the new one, and the current directory is in it.
+	if err := b.call(unix.PivotRoot(".", "."), `pivot_root(".", ".")`); err != nil {
+		return err
+	}
+	if err := b.call(unix.Unmount(".", unix.MNT_DETACH), `umount2(".", MNT_DETACH)`); err != nil {
+		return err
+	}
+	b.spec.Root.Target = ""
+	return b.call(unix.Chdir("/"), `chdir("/")`)
+}
+
+// pivoted tells whether / is the container's root by now.
+func (b *builder) pivoted() bool { return b.joining || b.spec.Root.Target == "" }
+
+// expand returns path, or what it matches in the host's /sys if it is a pattern.
+func expand(path string) []string {
+	if !strings.ContainsRune(path, '*') {
+		return []string{path}
+	}
+	matches, _ := filepath.Glob(path)
+	return matches
+}

@@ -1,0 +1,68 @@
+package ns
+
+import (
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+func (s *Spec) hostNetwork() bool { return s.Network == "host" }
+
+func (s *Spec) hostname() string {
+	if s.Hostname == "" {
+		return "tiffin"
+	}
+	return s.Hostname
+}
+
+func runHostname(b *builder) error {
+	name := b.spec.hostname()
+	return b.call(unix.Sethostname([]byte(name)), "sethostname(%q, %d)", name, len(name))
+}
+
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return err.Error()
+	}
+	return name
+}
+
+// runLoopback sets IFF_UP on lo: netdevice(7). The kernel then adds 127.0.0.1 and ::1 itself.
+func runLoopback(b *builder) error {
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return &callError{"socket(AF_INET, SOCK_DGRAM)", err}
+	}
+	defer unix.Close(s)
+	ifr, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	ifr.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	err = unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, ifr)
+	return b.call(err, `ioctl(%d, SIOCSIFFLAGS, {ifr_name="lo", ifr_flags=IFF_UP|IFF_RUNNING})`, s)
+}
+
+func loopbackState(*builder) string {
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err.Error()
+	}
+	defer unix.Close(s)
+	ifr, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err.Error()
+	}
+	if err := unix.IoctlIfreq(s, unix.SIOCGIFFLAGS, ifr); err != nil {
+		return err.Error()
+	}
+	return pick(ifr.Uint16()&unix.IFF_UP != 0, "lo is up", "lo is down")
+}
+
+// readAll reads a small file of /proc, "" if it cannot.
+func readAll(path string) string {
+	text, _ := os.ReadFile(path)
+	return strings.ToValidUTF8(string(text), "?")
+}

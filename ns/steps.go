@@ -1,0 +1,236 @@
+package ns
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tiffin/internal/errs"
+)
+
+// Step is one thing that is done on the way from a clone(2) to the command.
+// The table that Steps returns is what runs; everything that explains the runner prints it.
+type Step struct {
+	Name  string
+	Where string   // who does it: "client", "supervisor", "init", "exec" (the helper of tiffin exec), "both" (init and exec)
+	Why   string   // one sentence
+	Man   string   // page and section
+	Calls []string // the kernel calls it is made of
+	// ByHand returns what a person types to do the same with util-linux, "" if a shell
+	// cannot. $ROOT is the new root's mount point, before the step "pivot".
+	ByHand func(*Spec) string
+
+	skip func(*builder) string // why not to do it this time, "" = do it
+	run  func(*builder) error
+	look func(*builder) string // what there is to see, for Report.Before and After
+	hint string                // what to do if it fails
+}
+
+// stepNumber returns the number, from 1, of a step.
+func stepNumber(name string) int {
+	return slices.IndexFunc(Steps(), func(s Step) bool { return s.Name == name }) + 1
+}
+
+// builder is the process that carries out steps.
+type builder struct {
+	spec      *Spec
+	proc      *Process
+	joining   bool    // exec: the container is there already
+	joinFlags uintptr // exec: its namespaces
+	root      int     // O_PATH descriptor of the root, -1 before it is mounted
+	control   int     // socket to the supervisor
+	fuse      int     // /dev/fuse
+	volumes   []int
+	files     []int
+	who       identityOf
+	console   int // slave side of the terminal, -1 without
+	lateCwd   bool
+	notes     []Note
+	created   []string
+	// calls collects what is done, if somebody wants it explained.
+	calls []string
+}
+
+// callError is a failed kernel call.
+type callError struct {
+	call string
+	err  error
+}
+
+func (e *callError) Error() string { return e.call + ": " + e.err.Error() }
+func (e *callError) Unwrap() error { return e.err }
+
+// call notes a kernel call that was made, for --explain, and turns its error into
+// one that shows it. The text is only formatted if it is needed.
+func (b *builder) call(err error, format string, args ...any) error {
+	if err == nil && !b.spec.Explain {
+		return nil
+	}
+	text := fmt.Sprintf(format, args...)
+	if b.spec.Explain {
+		result := " = 0"
+		if err != nil {
+			result = " = -1 " + errName(err)
+		}
+		b.calls = append(b.calls, text+result)
+	}
+	if err == nil {
+		return nil
+	}
+	return &callError{text, err}
+}
+
+func errName(err error) string {
+	if e, ok := err.(unix.Errno); ok {
+		return fmt.Sprintf("%s (%v)", unix.ErrnoName(e), e)
+	}
+	return err.Error()
+}
+
+// note remembers something this machine cannot do.
+func (b *builder) note(what, why, fix string) {
+	b.notes = append(b.notes, Note{what, why, fix})
+}
+
+// mine tells whether the step belongs to this process.
+func (b *builder) mine(s *Step) bool {
+	switch s.Where {
+	case "both":
+		return true
+	case "init":
+		return !b.joining
+	case "exec":
+		return b.joining
+	}
+	return false
+}
+
+// runSteps does all steps of this process, in the order of the table.
+func (b *builder) runSteps() error {
+	steps := Steps()
+	for i := range steps {
+		if s := &steps[i]; b.mine(s) {
+			if err := b.runStep(i, s); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (b *builder) runStep(i int, s *Step) error {
+	skipped := ""
+	if slices.Contains(b.spec.Without, s.Name) {
+		skipped = "left out: --without " + s.Name
+	} else if s.skip != nil {
+		skipped = s.skip(b)
+	}
+	if !b.spec.Explain {
+		if skipped != "" {
+			return nil
+		}
+		return s.wrap(s.run(b))
+	}
+	r := Report{N: i + 1, Step: s.Name, Skipped: skipped}
+	var err error
+	if skipped == "" {
+		r.Before = b.observe(s)
+		b.calls = nil
+		began := time.Now()
+		err = s.run(b)
+		r.Took = time.Since(began)
+		r.Calls = b.calls
+		if err == nil {
+			r.After = b.observe(s)
+		}
+	}
+	if e := b.send(message{Kind: msgReport, Report: &r}, -1); err == nil && e != nil {
+		err = e
+	}
+	return s.wrap(err)
+}
+
+func (b *builder) observe(s *Step) string {
+	if s.look == nil {
+		return ""
+	}
+	return s.look(b)
+}
+
+// wrap says which step failed, and what to do about it.
+func (s *Step) wrap(err error) error {
+	if err == nil {
+		return nil
+	}
+	if errs.CodeOf(err, -1) >= 0 { // the command's own fault, worded for its user
+		return err
+	}
+	err = fmt.Errorf("%s: %w", s.Name, err)
+	if errs.HintOf(err) == "" {
+		hint := "see " + s.Man
+		if s.hint != "" {
+			hint = s.hint + "; " + hint
+		}
+		err = errs.Hint(err, hint)
+	}
+	return err
+}
+
+// mountLines returns the lines of /proc/self/mountinfo whose mount point is target
+// in the container, shortened to what proc_pid_mountinfo(5) calls fields 5, 6, 9 and 10.
+func mountLines(target string) func(*builder) string {
+	return func(b *builder) string {
+		text := readAll("/proc/self/mountinfo")
+		if b.root >= 0 && !b.pivoted() {
+			target := strings.TrimSuffix(b.spec.Root.Target+target, "/")
+			return grepMounts(text, target)
+		}
+		return grepMounts(text, target)
+	}
+}
+
+// grepMounts selects lines of a mountinfo file by mount point.
+func grepMounts(text, target string) string {
+	var out []string
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		dash := slices.Index(f, "-")
+		if dash < 6 || len(f) < dash+3 || f[4] != target {
+			continue
+		}
+		out = append(out, f[4]+" "+f[5]+" "+f[dash+1]+" "+f[dash+2])
+	}
+	if len(out) == 0 {
+		return "nothing mounted"
+	}
+	return strings.Join(out, "\n")
+}
+
+// nsLinks observes namespaces by their inode numbers: namespaces(7), "The /proc/pid/ns/ directory".
+func nsLinks(names ...string) func(*builder) string {
+	return func(*builder) string {
+		var out []string
+		for _, n := range names {
+			out = append(out, readlink("/proc/self/ns/"+n))
+		}
+		return strings.Join(out, " ")
+	}
+}
+
+// statusLines observes lines of /proc/self/status.
+func statusLines(prefixes ...string) func(*builder) string {
+	return func(*builder) string {
+		var out []string
+		for line := range strings.Lines(readAll("/proc/thread-self/status")) {
+			for _, p := range prefixes {
+				if strings.HasPrefix(line, p+":") {
+					out = append(out, strings.Join(strings.Fields(line), " "))
+				}
+			}
+		}
+		return strings.Join(out, "\n")
+	}
+}

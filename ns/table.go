@@ -1,0 +1,238 @@
+package ns
+
+import "strings"
+
+// by makes a ByHand that does not depend on the container.
+func by(lines ...string) func(*Spec) string {
+	return func(*Spec) string { return strings.Join(lines, "\n") }
+}
+
+// Steps returns the runner: its steps in the order they happen. The order is part of
+// it; each step relies on those above.
+func Steps() []Step {
+	return []Step{{
+		Name: "user-namespace", Where: "client",
+		Why:    "in a user namespace of its own, your user id is 0 and may do what only root may: mount, pivot_root, sethostname",
+		Man:    "user_namespaces(7), \"Defining user and group ID mappings\"",
+		Calls:  []string{"clone(2)", "open(2)", "write(2)"},
+		ByHand: byHandUser,
+	}, {
+		Name: "namespaces", Where: "supervisor",
+		Why:    "the command gets its own view of mounts, processes, network, host name, System V objects and cgroups",
+		Man:    "namespaces(7); clone(2), CLONE_NEWNS and its neighbours",
+		Calls:  []string{"clone(2)", "execve(2)"},
+		ByHand: byHandNamespaces,
+	}, {
+		Name: "parent-death", Where: "init",
+		Why:   "if the supervisor dies, the kernel kills PID 1, and with it everything in its pid namespace: nothing is left behind",
+		Man:   "PR_SET_PDEATHSIG(2const); pid_namespaces(7), \"The namespace init process\"",
+		Calls: []string{"prctl(2)"}, ByHand: by("# unshare --kill-child does it"),
+		run: runParentDeath,
+	}, {
+		Name: "session", Where: "init",
+		Why:   "a session of its own, so that the command cannot push input into your terminal (TIOCSTI, CVE-2017-5226)",
+		Man:   "setsid(2); TIOCSTI(2const)",
+		Calls: []string{"setsid(2)"}, ByHand: by("# start the shell with: setsid"),
+		run: runSession,
+	}, {
+		Name: "propagation", Where: "init",
+		Why:   "mounts and unmounts on the host and in the container no longer reach each other",
+		Man:   "mount_namespaces(7), \"SHARED SUBTREES\"",
+		Calls: []string{"mount(2)"}, ByHand: by("mount --make-rprivate /"),
+		run: runPropagation, look: rootPropagation,
+	}, {
+		Name: "sources", Where: "init",
+		Why:   "what comes from the host is picked up before the container's own tree exists, so that nothing in the image can lead the path astray",
+		Man:   "open_tree(2)",
+		Calls: []string{"open_tree(2)", "mount(2)"}, ByHand: byHandSources,
+		skip: skipSources, run: runSources,
+		hint: "check the source paths of -v",
+	}, {
+		Name: "root", Where: "init",
+		Why:   "the merged layers become a mount; nosuid and nodev, because an image's setuid bits and device nodes are a stranger's",
+		Man:   "mount(2); mount.fuse3(8); fuse(4)",
+		Calls: []string{"mount(2)"}, ByHand: byHandRoot,
+		run: runRoot, look: mountLines("/"),
+		hint: "`tiffin doctor` tries the same",
+	}, {
+		Name: "proc", Where: "init",
+		Why:   "a /proc that shows the processes of the new pid namespace only",
+		Man:   "proc(5); pid_namespaces(7), \"/proc and PID namespaces\"",
+		Calls: []string{"openat2(2)", "mount(2)"},
+		ByHand: by(`mkdir -p "$ROOT/proc"`,
+			`mount -t proc -o nosuid,nodev,noexec proc "$ROOT/proc"`),
+		run: runProc, look: mountLines("/proc"),
+		hint: "the kernel refuses a new /proc where the one at hand is partly covered, as inside another container (docker: --security-opt systempaths=unconfined)",
+	}, {
+		Name: "dev", Where: "init",
+		Why:   "six devices and no more; mknod(2) is forbidden in a user namespace, so the host's are bound",
+		Man:   "user_namespaces(7); null(4), random(4), tty(4); OCI runtime-spec config-linux.md, \"Default Devices\"",
+		Calls: []string{"mount(2)", "open_tree(2)", "move_mount(2)", "symlinkat(2)"}, ByHand: byHandDev,
+		run: runDev, look: mountLines("/dev"),
+	}, {
+		Name: "devpts", Where: "init",
+		Why:   "pseudo terminals of its own: the host's cannot be opened from inside",
+		Man:   "pts(4); devpts in the kernel's Documentation/filesystems/devpts.rst",
+		Calls: []string{"mkdirat(2)", "mount(2)"}, ByHand: byHandDevpts,
+		run: runDevpts, look: mountLines("/dev/pts"),
+	}, {
+		Name: "shm", Where: "init",
+		Why:   "POSIX shared memory of its own",
+		Man:   "shm_overview(7); tmpfs(5)",
+		Calls: []string{"mkdirat(2)", "mount(2)"}, ByHand: byHandShm,
+		run: runShm, look: mountLines("/dev/shm"),
+	}, {
+		Name: "mqueue", Where: "init",
+		Why:   "shows the POSIX message queues of the new ipc namespace",
+		Man:   "mq_overview(7), \"Mounting the message queue filesystem\"",
+		Calls: []string{"mkdirat(2)", "mount(2)"},
+		ByHand: by(`mkdir -p "$ROOT/dev/mqueue"`,
+			`mount -t mqueue -o nosuid,nodev,noexec mqueue "$ROOT/dev/mqueue"`),
+		run: runMqueue, look: mountLines("/dev/mqueue"),
+	}, {
+		Name: "sys", Where: "init",
+		Why:   "devices as the new network namespace sees them, read-only",
+		Man:   "sysfs(5); network_namespaces(7)",
+		Calls: []string{"mount(2)"}, ByHand: byHandSys,
+		run: runSys, look: mountLines("/sys"),
+	}, {
+		Name: "cgroup", Where: "init",
+		Why:    "the control groups from the container's own group down, read-only",
+		Man:    "cgroup_namespaces(7); cgroups(7), \"CGROUPS VERSION 2\"",
+		Calls:  []string{"mount(2)"},
+		ByHand: by(`mount -t cgroup2 -o ro,nosuid,nodev,noexec cgroup2 "$ROOT/sys/fs/cgroup"`),
+		skip:   skipCgroup, run: runCgroup, look: mountLines("/sys/fs/cgroup"),
+	}, {
+		Name: "volumes", Where: "init",
+		Why:   "directories of the host, and empty ones in memory, appear where you asked for them",
+		Man:   "move_mount(2); openat2(2), RESOLVE_IN_ROOT; mount_setattr(2)",
+		Calls: []string{"openat2(2)", "mount_setattr(2)", "move_mount(2)"}, ByHand: byHandVolumes,
+		skip: func(b *builder) string { return skipIf(len(b.spec.Mounts) == 0, "no -v and no --tmpfs given") },
+		run:  runVolumes,
+	}, {
+		Name: "files", Where: "init",
+		Why:   "host name and name servers are this container's business, not the image's",
+		Man:   "hosts(5); resolv.conf(5); hostname(5)",
+		Calls: []string{"openat2(2)", "move_mount(2)"}, ByHand: byHandFiles,
+		skip: func(b *builder) string { return skipIf(len(b.spec.Files) == 0, "no files given") },
+		run:  runFiles,
+	}, {
+		Name: "mask", Where: "init",
+		Why:   "parts of /proc and /sys that tell about the host, or let one act on it, are covered",
+		Man:   "proc(5); OCI runtime-spec config-linux.md, \"Masked Paths\"",
+		Calls: []string{"openat2(2)", "open_tree(2)", "move_mount(2)", "mount(2)"}, ByHand: byHandMask,
+		run: runMask,
+	}, {
+		Name: "readonly-paths", Where: "init",
+		Why:   "settings of the kernel below /proc can be read, not written",
+		Man:   "proc_sys(5); OCI runtime-spec config-linux.md, \"Readonly Paths\"",
+		Calls: []string{"open_tree(2)", "mount_setattr(2)", "move_mount(2)"}, ByHand: byHandReadonly,
+		run: runReadonlyPaths,
+	}, {
+		Name: "hostname", Where: "init",
+		Why:   "a name of its own",
+		Man:   "uts_namespaces(7); sethostname(2)",
+		Calls: []string{"sethostname(2)"}, ByHand: byHandHostname,
+		run: runHostname, look: func(*builder) string { return hostname() },
+	}, {
+		Name: "loopback", Where: "init",
+		Why:   "a new network namespace has one interface, lo, and it is down",
+		Man:   "network_namespaces(7); netdevice(7), SIOCSIFFLAGS",
+		Calls: []string{"socket(2)", "ioctl(2)"}, ByHand: by("ip link set lo up"),
+		skip: func(b *builder) string { return skipIf(b.spec.hostNetwork(), "--network host") },
+		run:  runLoopback, look: loopbackState,
+	}, {
+		Name: "pivot", Where: "init",
+		Why:    "the new root becomes /, and the old one is unmounted: there is no way back, unlike after chroot(2)",
+		Man:    "pivot_root(2), NOTES, pivot_root(\".\", \".\")",
+		Calls:  []string{"fchdir(2)", "pivot_root(2)", "umount2(2)", "chdir(2)"},
+		ByHand: by(`cd "$ROOT"`, "pivot_root . .", "umount -l .", "cd /"),
+		run:    runPivot, look: mountLines("/"),
+		hint: "pivot_root fails where the machine's own root is an initramfs",
+	}, {
+		Name: "read-only", Where: "init",
+		Why:   "the image cannot be changed",
+		Man:   "mount_setattr(2), MOUNT_ATTR_RDONLY",
+		Calls: []string{"mount_setattr(2)"}, ByHand: byHandReadOnlyRoot,
+		skip: func(b *builder) string { return skipIf(!b.spec.ReadOnly, "no --read-only given") },
+		run:  runReadOnlyRoot, look: mountLines("/"),
+	}, {
+		Name: "join", Where: "exec",
+		Why:    "the helper enters the namespaces that PID 1 of the container lives in",
+		Man:    "setns(2), with a PID file descriptor",
+		Calls:  []string{"unshare(2)", "setns(2)"},
+		ByHand: by(`nsenter --target "$PID" --mount --pid --net --uts --ipc --cgroup`),
+		run:    runJoin, look: nsLinks("mnt", "pid_for_children", "net", "uts", "ipc", "cgroup"),
+		hint: "is the container still running?",
+	}, {
+		Name: "terminal", Where: "both",
+		Why:   "a pseudo terminal of the container's own; its other side goes to the supervisor",
+		Man:   "pty(7); TIOCGPTPEER(2const); TIOCSCTTY(2const); unix(7), SCM_RIGHTS",
+		Calls: []string{"open(2)", "ioctl(2)", "sendmsg(2)", "dup3(2)"}, ByHand: by("# script(1) does it"),
+		skip: func(b *builder) string { return skipIf(!b.proc.Terminal, "no -t given") },
+		run:  runTerminal,
+	}, {
+		Name: "directory", Where: "both",
+		Why:   "the command starts where the image says, and the directory is made if it is missing",
+		Man:   "chdir(2); OCI image-spec config.md, \"WorkingDir\"",
+		Calls: []string{"mkdirat(2)", "fchdir(2)"}, ByHand: byHandDirectory,
+		run: runDirectory, look: func(*builder) string { return readlink("/proc/thread-self/cwd") },
+	}, {
+		Name: "limits", Where: "both",
+		Why:   "resource limits, and a plain umask",
+		Man:   "setrlimit(2); umask(2); proc_pid_oom_score_adj(5)",
+		Calls: []string{"prlimit(2)", "umask(2)"}, ByHand: byHandLimits,
+		run: runLimits, look: func(b *builder) string { return statusLines("Umask")(b) },
+	}, {
+		Name: "keyring", Where: "both",
+		Why:   "a session keyring of its own: yours, with its keys, stays out of reach",
+		Man:   "session-keyring(7); KEYCTL_JOIN_SESSION_KEYRING(2const)",
+		Calls: []string{"keyctl(2)"}, ByHand: by("keyctl session - bash"),
+		run: runKeyring,
+	}, {
+		Name: "bounding-set", Where: "both",
+		Why:   "capabilities that are not in the bounding set can never come back, whatever is executed",
+		Man:   "capabilities(7), \"Capability bounding set\"; PR_CAPBSET_DROP(2const)",
+		Calls: []string{"prctl(2)"}, ByHand: byHandCaps,
+		run: runBounding, look: statusLines("CapBnd"),
+	}, {
+		Name: "user", Where: "both",
+		Why:   "the user and groups the image or you ask for, by the image's own /etc/passwd and /etc/group",
+		Man:   "credentials(7); setresuid(2); setgroups(2); user_namespaces(7)",
+		Calls: []string{"openat2(2)", "setgroups(2)", "setresgid(2)", "setresuid(2)"}, ByHand: byHandUserID,
+		run: runUser, look: statusLines("Uid", "Gid", "Groups"),
+	}, {
+		Name: "capabilities", Where: "both",
+		Why:   "root in the container keeps ten capabilities, another user none",
+		Man:   "capabilities(7), \"Thread capability sets\"; capset(2)",
+		Calls: []string{"capset(2)", "prctl(2)"}, ByHand: by("# as in bounding-set"),
+		run: runCaps, look: statusLines("CapInh", "CapPrm", "CapEff", "CapAmb"),
+	}, {
+		Name: "no-new-privs", Where: "both",
+		Why:   "no setuid program and no file capability gives more than what is left now",
+		Man:   "PR_SET_NO_NEW_PRIVS(2const)",
+		Calls: []string{"prctl(2)"}, ByHand: by("setpriv --no-new-privs …"),
+		skip: func(b *builder) string { return skipIf(b.proc.NewPrivs, "asked for with --security-opt") },
+		run:  runNoNewPrivs, look: statusLines("NoNewPrivs"),
+	}, {
+		Name: "seccomp", Where: "both",
+		Why:   "system calls that ordinary programs do not need are answered EPERM or ENOSYS by a filter in the kernel",
+		Man:   "seccomp(2), SECCOMP_SET_MODE_FILTER",
+		Calls: []string{"seccomp(2)"}, ByHand: by("# no common tool loads a filter"),
+		skip: skipSeccomp, run: runSeccomp, look: statusLines("Seccomp"),
+	}, {
+		Name: "exec", Where: "both",
+		Why:   "this process becomes the command; what was open is closed on the way",
+		Man:   "execve(2); close_range(2), CLOSE_RANGE_CLOEXEC",
+		Calls: []string{"close_range(2)", "execve(2)"}, ByHand: byHandExec,
+		run: runExec,
+	}}
+}
+
+// skipIf returns why if cond holds.
+func skipIf(cond bool, why string) string {
+	if cond {
+		return why
+	}
+	return ""
+}

@@ -1,0 +1,209 @@
+package ns
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"tiffin/internal/errs"
+)
+
+// An image's /etc/passwd and /etc/group are written by strangers: only regular
+// files inside the image are read, and of those no more than this many bytes.
+const (
+	userFileLimit = 4 << 20
+	maxGroups     = 1024 // supplementary groups taken from an image
+)
+
+// passwdEntry is a line of /etc/passwd, passwd(5).
+type passwdEntry struct {
+	name     string
+	uid, gid uint32
+	home     string
+}
+
+// groupEntry is a line of /etc/group, group(5).
+type groupEntry struct {
+	name    string
+	gid     uint32
+	members string // comma-separated
+}
+
+// scanColon calls line with the fields of each line that has at least n of them, until
+// it returns false. Lines longer than 64 KiB end the scan with an error.
+func scanColon(r io.Reader, n int, line func(fields [][]byte) bool) error {
+	s := bufio.NewScanner(io.LimitReader(r, userFileLimit))
+	for s.Scan() {
+		fields := bytes.Split(s.Bytes(), []byte(":"))
+		if len(fields) >= n && len(fields[0]) > 0 && !line(fields) {
+			return nil
+		}
+	}
+	return s.Err()
+}
+
+// scanPasswd calls f for each well-formed line of a passwd file until it returns false.
+func scanPasswd(r io.Reader, f func(passwdEntry) bool) error {
+	return scanColon(r, 6, func(p [][]byte) bool {
+		uid, ok1 := parseID(string(p[2]))
+		gid, ok2 := parseID(string(p[3]))
+		if !ok1 || !ok2 {
+			return true
+		}
+		return f(passwdEntry{string(p[0]), uid, gid, string(p[5])})
+	})
+}
+
+// scanGroup calls f for each well-formed line of a group file until it returns false.
+func scanGroup(r io.Reader, f func(groupEntry) bool) error {
+	return scanColon(r, 4, func(p [][]byte) bool {
+		gid, ok := parseID(string(p[2]))
+		if !ok {
+			return true
+		}
+		return f(groupEntry{string(p[0]), gid, string(p[3])})
+	})
+}
+
+// parseID reads a numeric user or group id. The highest one means "no change" to
+// setresuid(2) and is no id.
+func parseID(s string) (uint32, bool) {
+	n, err := strconv.ParseUint(s, 10, 32)
+	return uint32(n), err == nil && n != 1<<32-1
+}
+
+func (g groupEntry) has(user string) bool {
+	for m := range strings.SplitSeq(g.members, ",") {
+		if m == user {
+			return true
+		}
+	}
+	return false
+}
+
+// identityOf is what a USER of an image's config comes to.
+type identityOf struct {
+	uid, gid uint32
+	groups   []uint32 // supplementary
+	home     string
+}
+
+// userFiles gives access to a container's /etc/passwd and /etc/group. A missing
+// file is nil without an error.
+type userFiles interface {
+	open(path string) (io.ReadCloser, error)
+}
+
+// resolveUser works out "name|uid[:group|gid]": OCI image-spec v1.1 config.md, "User".
+// A number needs no line in /etc/passwd; its group is then 0, as in docker. Without
+// ":group", the supplementary groups of the user come from /etc/group.
+func resolveUser(spec string, files userFiles) (identityOf, error) {
+	user, group, withGroup := strings.Cut(spec, ":")
+	if user == "" {
+		user = "0"
+	}
+	who := identityOf{home: "/"}
+	number, numeric := parseID(user)
+	var found *passwdEntry
+	err := readUserFile(files, "/etc/passwd", func(r io.Reader) error {
+		return scanPasswd(r, func(p passwdEntry) bool {
+			if p.name == user || numeric && p.uid == number {
+				found = &p
+			}
+			return found == nil
+		})
+	})
+	if err != nil {
+		return who, err
+	}
+	switch {
+	case found != nil:
+		who.uid, who.gid, who.home = found.uid, found.gid, found.home
+	case numeric:
+		who.uid = number
+	default:
+		return who, errs.Hint(fmt.Errorf("unable to find user %s: no matching entries in passwd file", user),
+			"give a user that the image's /etc/passwd has, or a number")
+	}
+	return who, resolveGroups(&who, found, group, withGroup, files)
+}
+
+// resolveGroups fills in the group and the supplementary groups.
+func resolveGroups(who *identityOf, user *passwdEntry, group string, withGroup bool, files userFiles) error {
+	if withGroup {
+		if n, ok := parseID(group); ok {
+			who.gid = n
+			return nil
+		}
+	} else if user == nil {
+		return nil
+	}
+	matched := false
+	err := readUserFile(files, "/etc/group", func(r io.Reader) error {
+		return scanGroup(r, func(g groupEntry) bool {
+			if withGroup && g.name == group {
+				who.gid, matched = g.gid, true
+			}
+			if !withGroup && g.has(user.name) && len(who.groups) < maxGroups {
+				who.groups = append(who.groups, g.gid)
+			}
+			return !matched
+		})
+	})
+	if err == nil && withGroup && !matched {
+		err = errs.Hint(fmt.Errorf("unable to find group %s: no matching entries in group file", group),
+			"give a group that the image's /etc/group has, or a number")
+	}
+	return err
+}
+
+func readUserFile(files userFiles, path string, read func(io.Reader) error) error {
+	f, err := files.open(path)
+	if err != nil || f == nil {
+		return err
+	}
+	defer f.Close()
+	if err := read(f); err != nil {
+		return fmt.Errorf("read the image's %s: %w", path, err)
+	}
+	return nil
+}
+
+// checkMapped refuses ids that the user namespace does not have, before the
+// kernel does so with a bare EINVAL.
+func checkMapped(who identityOf, ids IDMap) error {
+	bad := ""
+	switch {
+	case !ids.HasUID(who.uid):
+		bad = "user id " + strconv.FormatUint(uint64(who.uid), 10)
+	case !ids.HasGID(who.gid):
+		bad = "group id " + strconv.FormatUint(uint64(who.gid), 10)
+	default:
+		return nil
+	}
+	return errs.Hint(fmt.Errorf("%s is not mapped in this user namespace", bad),
+		"run as root of the container (-u 0), or have subordinate ids: `tiffin doctor` says how; see user_namespaces(7)")
+}
+
+// rootFiles reads the files of the tree at an O_PATH descriptor, or of the
+// process's own root if it is AT_FDCWD.
+type rootFiles int
+
+// open opens path for reading without ever leaving the tree, and without waiting
+// for the other end of a fifo. It insists on a regular file.
+func (root rootFiles) open(path string) (io.ReadCloser, error) {
+	f, err := openRegular(int(root), path)
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the image's %s: %w", path, err)
+	}
+	return f, nil
+}

@@ -1,0 +1,358 @@
+package ns
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"tiffin/internal/errs"
+)
+
+// selfExe is this program. The kernel follows the link to the very file that
+// runs, even if its name now belongs to another one: proc_pid_exe(5).
+const selfExe = "/proc/self/exe"
+
+// lastCap is the highest capability of Linux 5.9 and later, capabilities(7).
+const lastCap = unix.CAP_CHECKPOINT_RESTORE
+
+// allCaps is every capability, for SysProcAttr.AmbientCaps.
+func allCaps() []uintptr {
+	caps := make([]uintptr, lastCap+1)
+	for i := range caps {
+		caps[i] = uintptr(i)
+	}
+	return caps
+}
+
+// Start runs this binary in a new user namespace and a private copy of the
+// mount namespace, and writes the id maps while it comes up.
+//
+// The child executes before its maps are written. An execve(2) by a user id that
+// has no mapping drops all capabilities, which is why other programs execute twice.
+// Ambient capabilities survive it: capabilities(7), "Ambient". One exec saved is
+// about a millisecond.
+//
+// Errors carry a hint if the kernel's answer alone tells the cause; probe.Explain
+// knows more.
+func (u *UserNS) Start() (*UserProc, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("start the supervisor: %w", err)
+	}
+	defer r.Close()
+	defer w.Close()
+	began := time.Now()
+	null, stdio, err := openStdio(u.Stdio)
+	if err != nil {
+		return nil, err
+	}
+	defer null.Close()
+	attr := &os.ProcAttr{
+		Dir: u.Dir, Env: u.Env,
+		Files: append(append(stdio[:], r), u.Files...),
+		Sys: &syscall.SysProcAttr{
+			Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNS,
+			AmbientCaps: allCaps(),
+			Setsid:      u.Setsid,
+		},
+	}
+	proc, err := os.StartProcess(selfExe, u.Args, attr)
+	if err != nil {
+		return nil, userNSError(err)
+	}
+	p := &UserProc{Process: proc}
+	if err := p.writeMaps(u.SingleID); err != nil {
+		_ = proc.Kill()
+		_, _ = proc.Wait()
+		return nil, err
+	}
+	doc, err := json.Marshal(p.IDs)
+	if err == nil {
+		_, err = w.Write(doc)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("start the supervisor: send the id map: %w", err)
+	}
+	if u.Report != nil {
+		u.Report(p.report(time.Since(began)))
+	}
+	return p, nil
+}
+
+// openStdio replaces missing standard files by /dev/null.
+func openStdio(given [3]*os.File) (null *os.File, all [3]*os.File, err error) {
+	for i, f := range given {
+		if f == nil && null == nil {
+			if null, err = os.OpenFile("/dev/null", os.O_RDWR, 0); err != nil {
+				return nil, all, err
+			}
+		}
+		if f == nil {
+			f = null
+		}
+		all[i] = f
+	}
+	return null, all, nil
+}
+
+// userNSError says why clone(2) with CLONE_NEWUSER fails: its ERRORS section
+// and user_namespaces(7).
+func userNSError(err error) error {
+	wrapped := fmt.Errorf("create a user namespace: %w", err)
+	switch {
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EUSERS):
+		return errs.Hint(wrapped, "the limit in /proc/sys/user/max_user_namespaces is reached, or 0; or 32 user namespaces are nested; see namespaces(7), \"The /proc/sys/user directory\"")
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
+		return errs.Hint(wrapped, "this machine does not let you create user namespaces; `tiffin doctor` says which setting forbids it; see user_namespaces(7)")
+	case errors.Is(err, unix.EINVAL):
+		return errs.Hint(wrapped, "this kernel is built without user namespaces (CONFIG_USER_NS); see user_namespaces(7)")
+	}
+	return wrapped
+}
+
+// WaitForMaps is the first thing the supervisor does: it blocks until its maps
+// are written and returns them. Afterwards it is user 0 with all capabilities in
+// its namespace. It fails if the process that started it has died.
+func WaitForMaps() (IDMap, error) {
+	// The kernel named us after the link we were executed by: "exe".
+	_ = setComm("tiffin")
+	var ids IDMap
+	var doc []byte
+	for buf := make([]byte, 4096); ; {
+		n, err := unix.Read(HandshakeFD, buf)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return ids, fmt.Errorf("wait for the id map: %w", err)
+		}
+		if n == 0 {
+			break
+		}
+		doc = append(doc, buf[:n]...)
+	}
+	_ = unix.Close(HandshakeFD)
+	if len(doc) == 0 {
+		return ids, errors.New("wait for the id map: the process that writes it is gone")
+	}
+	if err := json.Unmarshal(doc, &ids); err != nil {
+		return ids, fmt.Errorf("read the id map: %w", err)
+	}
+	return ids, nil
+}
+
+// writeMaps gives the new user namespace its ids: as many as can be had.
+func (p *UserProc) writeMaps(single bool) error {
+	uid, gid := uint32(os.Geteuid()), uint32(os.Getegid())
+	if !single {
+		if uid == 0 && p.writeIdentity() == nil {
+			return nil
+		}
+		if uid != 0 {
+			p.writeSubordinate(uid, gid)
+		}
+	}
+	// One id needs nobody's permission, if setgroups(2) is given up first:
+	// user_namespaces(7), "Defining user and group ID mappings".
+	if p.IDs.GIDs == nil {
+		if err := p.writeFile("setgroups", "deny"); err != nil {
+			return fmt.Errorf("map one group id: %w", err)
+		}
+		one := []IDRange{{0, gid, 1}}
+		if err := p.writeFile("gid_map", format(one)); err != nil {
+			return fmt.Errorf("map one group id: %w", err)
+		}
+		p.IDs.GIDs = one
+	}
+	if p.IDs.UIDs == nil {
+		one := []IDRange{{0, uid, 1}}
+		if err := p.writeFile("uid_map", format(one)); err != nil {
+			return errs.Hint(fmt.Errorf("map one user id: %w", err),
+				"see user_namespaces(7); mapping the real root needs CAP_SETFCAP since Linux 5.12")
+		}
+		p.IDs.UIDs = one
+	}
+	return nil
+}
+
+func (p *UserProc) writeFile(name, text string) error {
+	path := "/proc/" + strconv.Itoa(p.Process.Pid) + "/" + name
+	return os.WriteFile(path, []byte(text), 0)
+}
+
+// writeIdentity maps every id of this namespace to itself; it needs CAP_SETUID,
+// CAP_SETGID and CAP_SETFCAP here.
+func (p *UserProc) writeIdentity() error {
+	for _, kind := range []string{"gid", "uid"} {
+		text, err := os.ReadFile("/proc/self/" + kind + "_map")
+		if err != nil {
+			return err
+		}
+		mine, err := parseMap(text)
+		if err != nil {
+			return err
+		}
+		all := identity(mine)
+		if err := p.writeFile(kind+"_map", format(all)); err != nil {
+			p.Notes = append(p.Notes, Note{
+				What: "all " + kind + "s", Why: "root lacks a capability here: " + err.Error(),
+				Fix: "give this (container's) root CAP_SETUID, CAP_SETGID and CAP_SETFCAP",
+			})
+			return err
+		}
+		if kind == "gid" {
+			p.IDs.GIDs, p.IDs.Setgroups = all, true
+		} else {
+			p.IDs.UIDs = all
+		}
+	}
+	return nil
+}
+
+// writeSubordinate lets newuidmap(1) and newgidmap(1), both setuid root, map the
+// ranges of /etc/subuid and /etc/subgid. What fails becomes a note.
+func (p *UserProc) writeSubordinate(uid, gid uint32) {
+	name := UserName(uid)
+	type result struct {
+		ranges []IDRange
+		note   *Note
+	}
+	groups := make(chan result, 1)
+	go func() { // each helper takes about a millisecond: run both at once
+		ranges, note := p.runHelper("newgidmap", "/etc/subgid", uid, gid, name)
+		groups <- result{ranges, note}
+	}()
+	users, note := p.runHelper("newuidmap", "/etc/subuid", uid, uid, name)
+	p.IDs.UIDs = users
+	if note != nil {
+		p.Notes = append(p.Notes, *note)
+	}
+	g := <-groups
+	p.IDs.GIDs, p.IDs.Setgroups = g.ranges, g.ranges != nil
+	if g.note != nil {
+		p.Notes = append(p.Notes, *g.note)
+	}
+}
+
+// runHelper maps own to 0 and the subordinate ids of the user behind it.
+func (p *UserProc) runHelper(helper, file string, uid, own uint32, name string) ([]IDRange, *Note) {
+	what := "subordinate user ids"
+	if helper == "newgidmap" {
+		what = "subordinate group ids"
+	}
+	sub, err := SubIDs(file, uid, name)
+	if len(sub) == 0 {
+		why := "no line for " + strconv.Quote(name) + " in " + file
+		if err != nil {
+			why = err.Error()
+		}
+		flag := "--add-subuids"
+		if helper == "newgidmap" {
+			flag = "--add-subgids"
+		}
+		return nil, &Note{what, why, "usermod " + flag + " 100000-165535 " + name}
+	}
+	path, err := exec.LookPath(helper)
+	if err != nil {
+		return nil, &Note{what, helper + " is not installed", "apt-get install uidmap   # or: dnf install shadow-utils"}
+	}
+	ranges := withSubordinate(own, sub)
+	args := []string{strconv.Itoa(p.Process.Pid)}
+	for _, r := range ranges {
+		for _, n := range []uint32{r.Inside, r.Outside, r.Count} {
+			args = append(args, strconv.FormatUint(uint64(n), 10))
+		}
+	}
+	cmd := exec.Command(path, args...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return nil, helperNote(what, path, out, err)
+	}
+	return ranges, nil
+}
+
+// helperNote says why newuidmap or newgidmap failed.
+func helperNote(what, path string, out []byte, err error) *Note {
+	n := &Note{What: what, Why: fmt.Sprintf("%s: %v: %s", path, err, firstLine(out))}
+	if missing := HelperPrivilege(path); missing != "" {
+		n.Why, n.Fix = missing, "chmod u+s "+path
+	}
+	return n
+}
+
+// HelperPrivilege says what keeps newuidmap or newgidmap at path from working:
+// it is neither setuid root nor has file capabilities, or its file system is
+// mounted nosuid, or this process has no_new_privs set. It returns "" if it is
+// all right.
+func HelperPrivilege(path string) string {
+	if v, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); err == nil && v == 1 {
+		return "no_new_privs is set for this process, so setuid programs have no effect"
+	}
+	var fs unix.Statfs_t
+	if unix.Statfs(path, &fs) == nil && fs.Flags&unix.ST_NOSUID != 0 {
+		return path + " is on a file system mounted nosuid"
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return err.Error()
+	}
+	if st.Mode&unix.S_ISUID != 0 && st.Uid == 0 {
+		return ""
+	}
+	if n, err := unix.Getxattr(path, "security.capability", nil); err == nil && n > 0 {
+		return ""
+	}
+	return path + " is neither setuid root nor has file capabilities"
+}
+
+// firstLine returns the first line of a helper's output, without control characters.
+func firstLine(out []byte) string {
+	line, _, _ := bytes.Cut(bytes.TrimSpace(out), []byte("\n"))
+	return string(bytes.Map(func(r rune) rune {
+		if r < ' ' {
+			return '?'
+		}
+		return r
+	}, line[:min(len(line), 200)]))
+}
+
+// report tells of the step "user-namespace", for --explain.
+func (p *UserProc) report(took time.Duration) Report {
+	return Report{
+		N: stepNumber("user-namespace"), Step: "user-namespace",
+		Calls: []string{
+			fmt.Sprintf("clone(CLONE_NEWUSER|CLONE_NEWNS|SIGCHLD) = %d", p.Process.Pid),
+			fmt.Sprintf("write(/proc/%d/uid_map, %q)", p.Process.Pid, format(p.IDs.UIDs)),
+			fmt.Sprintf("write(/proc/%d/gid_map, %q)", p.Process.Pid, format(p.IDs.GIDs)),
+		},
+		Before: readlink("/proc/self/ns/user"),
+		After:  readlink("/proc/" + strconv.Itoa(p.Process.Pid) + "/ns/user"),
+		Took:   took,
+	}
+}
+
+func readlink(path string) string {
+	s, err := os.Readlink(path)
+	if err != nil {
+		return err.Error()
+	}
+	return s
+}
+
+// setComm sets the name ps(1) shows for this thread, PR_SET_NAME(2const).
+func setComm(name string) error {
+	p, err := unix.BytePtrFromString(name)
+	if err != nil {
+		return err
+	}
+	return unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(p)), 0, 0, 0)
+}
