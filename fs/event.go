@@ -1,8 +1,11 @@
 package fs
 
 import (
+	"path"
 	"syscall"
 	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
 // Layer numbers of an Event besides those of the layers, which count from 0.
@@ -20,6 +23,7 @@ type Event struct {
 	Whiteout    bool          // a whiteout hid the name
 	Opaque      bool          // an opaque directory hid what is below it
 	BytesCopied int64         // bytes copied up by this request
+	Note        string        // why it was refused, where that is not obvious
 	Errno       syscall.Errno // 0 for success
 	Duration    time.Duration
 }
@@ -57,6 +61,118 @@ func (f *FS) editSubs(edit func([]*subscriber) []*subscriber) {
 		return
 	}
 	f.subs.Store(&l)
+}
+
+// call is a request that somebody listens to; nil, on which all methods do
+// nothing, when nobody does.
+type call struct {
+	f     *FS
+	start time.Time
+	ev    Event
+}
+
+// begin counts a request about name in, or the file itself, node in.NodeId.
+func (f *FS) begin(o op, in *fuse.InHeader, name string) *call {
+	f.counts[o].Add(1)
+	if f.subs.Load() == nil {
+		return nil
+	}
+	c := &call{f: f, start: time.Now(), ev: Event{Op: opNames[o], PID: in.Pid, Layer: LayerNone}}
+	f.tree.RLock()
+	c.ev.Path = path.Join(f.pathOf(in.NodeId), name)
+	f.tree.RUnlock()
+	return c
+}
+
+// end tells the listeners.
+func (c *call) end(st *fuse.Status) {
+	if c == nil {
+		return
+	}
+	c.ev.Errno, c.ev.Duration = syscall.Errno(*st), time.Since(c.start)
+	if l := c.f.subs.Load(); l != nil {
+		for _, s := range *l {
+			s.fn(c.ev)
+		}
+	}
+}
+
+// pathOf is a path of the file id now. tree locked.
+func (f *FS) pathOf(id uint64) string {
+	p := ""
+	for id != rootID {
+		n := f.ids.nodes[id]
+		switch {
+		case n != nil && n.at.dir != nil:
+			p, id = "/"+n.at.name+p, n.at.dir.id
+		case n != nil && n.gone || id > uint64(f.x.Len()):
+			return "(deleted)" + p
+		default:
+			names := f.x.Names(uint32(id - 1))
+			if len(names) == 0 {
+				return p
+			}
+			p, id = "/"+names[0].Name+p, uint64(names[0].Dir)+1
+		}
+	}
+	if p == "" {
+		return "/"
+	}
+	return p
+}
+
+func (c *call) layer(n uint16) {
+	if c != nil {
+		c.ev.Layer = int(n)
+	}
+}
+
+// node says that n answers.
+func (c *call) node(f *FS, n *node) {
+	switch {
+	case c == nil:
+	case n.hasUpper():
+		c.ev.Layer = LayerUpper
+	default:
+		c.layer(f.x.Inode(n.lower).Layer)
+	}
+}
+
+// found says that r answers.
+func (c *call) found(f *FS, r found) {
+	switch {
+	case c == nil || !r.ok():
+	case r.n != nil:
+		c.node(f, r.n)
+	default:
+		c.layer(f.x.Inode(r.lower).Layer)
+	}
+}
+
+func (c *call) whiteout(met bool) {
+	if c != nil {
+		c.ev.Whiteout = met
+	}
+}
+
+// missing says that no layer has the name, and asks the layers one by one why.
+func (c *call) missing() {
+	if c == nil {
+		return
+	}
+	c.ev.Layer = LayerNone
+}
+
+func (c *call) copied(n int64) {
+	if c != nil {
+		c.ev.BytesCopied += n
+	}
+}
+
+func (c *call) note(s string) {
+	if c != nil {
+		c.ev.Note = s
+	}
 }
 
 // op numbers the requests for Counts and Event.

@@ -40,16 +40,30 @@ const maxWrite = 1 << 20
 
 // FS is a union of layers and an upper directory, ready to be served.
 type FS struct {
-	fuse.RawFileSystem
-	cfg    Config
-	freeze sync.RWMutex
+	fuse.RawFileSystem // answers ENOSYS to all that is not here
+	cfg                Config
+	x                  *layer.Index
+	flats              []*flat
+	srv                *fuse.Server
+	root               *node // nil: read-only
+
+	freeze sync.RWMutex // read-locked by every change; see Freeze
+	tree   sync.RWMutex // names: which file is where
+	ids    ids
+	fds    fdCache
+
+	workSeq atomic.Uint64
+	scanned bool    // findMoved has been here; guarded by tree
+	idle    []*node // nodes to look at for release; guarded by tree
+
 	subs   atomic.Pointer[[]*subscriber]
 	subsMu sync.Mutex
 	counts [numOps]atomic.Uint64
 }
 
-// New prepares to serve cfg. It takes over nothing: the caller closes the
-// index and the files after Serve has returned.
+// New prepares to serve cfg: it maps the flat files and empties Work. The
+// caller keeps the index and the files, and closes them after Serve has
+// returned.
 func New(cfg Config) (*FS, error) {
 	if cfg.Index == nil {
 		return nil, errors.New("no index to serve")
@@ -57,7 +71,98 @@ func New(cfg Config) (*FS, error) {
 	if (cfg.Upper == "") != (cfg.Work == "") {
 		return nil, errors.New("an upper directory needs a work directory and the reverse")
 	}
-	return &FS{RawFileSystem: fuse.NewDefaultRawFileSystem(), cfg: cfg}, nil
+	f := &FS{RawFileSystem: fuse.NewDefaultRawFileSystem(), cfg: cfg, x: cfg.Index}
+	f.fds.work = -1
+	f.ids.init(f.x.Len())
+	for i, file := range cfg.Flats {
+		fl, err := mapFlat(int(file.Fd()))
+		if err != nil {
+			f.close()
+			return nil, fmt.Errorf("map layer %d, %s, into memory: %w", i, file.Name(), err)
+		}
+		f.flats = append(f.flats, fl)
+	}
+	if err := f.checkLayers(); err != nil {
+		f.close()
+		return nil, err
+	}
+	if cfg.Upper != "" {
+		if err := f.openUpper(); err != nil {
+			f.close()
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+// checkLayers makes sure that no file is said to be in a layer that is not there.
+func (f *FS) checkLayers() error {
+	for i := range f.x.Len() {
+		in := f.x.Inode(uint32(i))
+		if in.Size > 0 && in.Mode&unix.S_IFMT == unix.S_IFREG && int(in.Layer) >= len(f.flats) {
+			return fmt.Errorf("file %s is in layer %d of %d: %w", f.x.Path(uint32(i)), in.Layer, len(f.flats), layer.ErrCorrupt)
+		}
+	}
+	return nil
+}
+
+// openUpper opens the two directories and makes the node of the root.
+func (f *FS) openUpper() error {
+	var err error
+	if f.fds.work, err = unix.Open(f.cfg.Work, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+		return fmt.Errorf("open the work directory %s: %w", f.cfg.Work, err)
+	}
+	removeAll(f.fds.work)
+	fd, err := unix.Open(f.cfg.Upper, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open the upper directory %s: %w", f.cfg.Upper, err)
+	}
+	f.fds.max = openMax()
+	n := &node{}
+	if err := n.loadStat(fd); err != nil {
+		unix.Close(fd)
+		return fmt.Errorf("read the upper directory %s: %w", f.cfg.Upper, err)
+	}
+	if n.lower == noLower { // a new one: it continues the layers' root
+		n.lower = 0
+		if err := f.fillCopy(n.asLower(f.x), fd); err != nil {
+			unix.Close(fd)
+			return fmt.Errorf("mark the upper directory %s (it needs extended attributes user.*): %w", f.cfg.Upper, err)
+		}
+	}
+	f.root = n
+	f.ids.add(n)
+	n.at = place{nil, "."}
+	h := f.fds.insert(n, fd) // never put: stays open
+	_ = h
+	return nil
+}
+
+// openMax is how many descriptors the server may keep open: a quarter of what
+// the process can have, once its soft limit is raised to the hard one.
+func openMax() int {
+	var l unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &l) != nil {
+		return 64
+	}
+	if l.Cur < l.Max {
+		l.Cur = l.Max
+		unix.Setrlimit(unix.RLIMIT_NOFILE, &l)
+	}
+	return int(min(max(l.Cur/4, 16), 1024))
+}
+
+// close gives back what New took.
+func (f *FS) close() {
+	for _, fl := range f.flats {
+		fl.unmap()
+	}
+	f.flats = nil
+	f.fds.closeAll()
+	if f.fds.work >= 0 {
+		unix.Close(f.fds.work)
+		f.fds.work = -1
+	}
 }
 
 // MountOptions returns the arguments of the mount(2) call that attaches the
@@ -70,12 +175,11 @@ func MountOptions(userID, groupID, fd int) (source, fstype string, flags uintptr
 }
 
 // Serve answers requests until the file system is unmounted. mount(2) must
-// have been called with fuseFd, which Serve owns from then on.
+// have been called with fuseFd, which Serve owns from then on. An FS can be
+// served once.
 func (f *FS) Serve(fuseFd int) error {
-	srv, err := fuse.NewServer(f, fmt.Sprintf("/dev/fd/%d", fuseFd), &fuse.MountOptions{
-		MaxWrite: maxWrite,
-		Logger:   log.New(io.Discard, "", 0),
-	})
+	defer f.close()
+	srv, err := fuse.NewServer(f, fmt.Sprintf("/dev/fd/%d", fuseFd), f.options())
 	if err != nil {
 		return fmt.Errorf("start the file system server: %w", err)
 	}
@@ -83,8 +187,76 @@ func (f *FS) Serve(fuseFd int) error {
 	return nil
 }
 
-// Freeze waits for changes under way and holds back others until Thaw.
+// options is what is agreed with the kernel at FUSE_INIT.
+func (f *FS) options() *fuse.MountOptions {
+	caps := uint64(fuse.CAP_READDIRPLUS_AUTO | fuse.CAP_NO_OPENDIR_SUPPORT | fuse.CAP_HANDLE_KILLPRIV_V2)
+	if f.root != nil {
+		caps |= fuse.CAP_WRITEBACK_CACHE
+	}
+	return &fuse.MountOptions{
+		MaxWrite:                 maxWrite,
+		MaxReadAhead:             maxWrite,
+		MaxBackground:            64,
+		EnableSymlinkCaching:     true,
+		ExplicitDataCacheControl: true,
+		ExtraCapabilities:        caps,
+		DisabledCapabilities:     fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_PASSTHROUGH | fuse.CAP_ALLOW_IDMAP,
+		DisableSplice:            true,
+		Logger:                   log.New(io.Discard, "", 0),
+	}
+}
+
+// Init is called when the kernel has said hello.
+func (f *FS) Init(srv *fuse.Server) { f.srv = srv }
+
+// String names the file system in go-fuse's messages.
+func (f *FS) String() string { return "tiffin" }
+
+// Freeze waits for the changes under way and holds others back until Thaw: the
+// upper directory stays as it is in between. What the kernel has not written
+// back yet is not in it: syncfs(2) on a descriptor inside the mount first.
 func (f *FS) Freeze() { f.freeze.Lock() }
 
 // Thaw ends Freeze.
 func (f *FS) Thaw() { f.freeze.Unlock() }
+
+// The kernel stops asking after the first ENOSYS to each of these.
+
+// Open is FUSE_OPEN: no.
+func (f *FS) Open(_ <-chan struct{}, in *fuse.OpenIn, _ *fuse.OpenOut) fuse.Status {
+	f.counts[opOpen].Add(1)
+	return fuse.ENOSYS
+}
+
+// OpenDir is FUSE_OPENDIR: no.
+func (f *FS) OpenDir(_ <-chan struct{}, in *fuse.OpenIn, _ *fuse.OpenOut) fuse.Status {
+	f.counts[opOpendir].Add(1)
+	return fuse.ENOSYS
+}
+
+// Create is FUSE_CREATE: no; the kernel sends MKNOD instead.
+func (f *FS) Create(_ <-chan struct{}, in *fuse.CreateIn, _ string, _ *fuse.CreateOut) fuse.Status {
+	f.counts[opCreate].Add(1)
+	return fuse.ENOSYS
+}
+
+// Flush is FUSE_FLUSH: no; the kernel writes dirty data back at close all the same.
+func (f *FS) Flush(_ <-chan struct{}, in *fuse.FlushIn) fuse.Status {
+	f.counts[opFlush].Add(1)
+	return fuse.ENOSYS
+}
+
+// Access is FUSE_ACCESS: no; default_permissions makes the kernel decide.
+func (f *FS) Access(_ <-chan struct{}, in *fuse.AccessIn) fuse.Status {
+	f.counts[opAccess].Add(1)
+	return fuse.ENOSYS
+}
+
+// Ioctl is FUSE_IOCTL: there is none.
+func (f *FS) Ioctl(_ <-chan struct{}, _ *fuse.IoctlIn, _ []byte, _ *fuse.IoctlOut, _ []byte) fuse.Status {
+	f.counts[opIoctl].Add(1)
+	return fuse.Status(unix.ENOTTY)
+}
+
+// Release follows only what Tmpfile opened; there is nothing to close.
+func (f *FS) Release(<-chan struct{}, *fuse.ReleaseIn) { f.counts[opRelease].Add(1) }

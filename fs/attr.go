@@ -1,0 +1,358 @@
+package fs
+
+import (
+	"math"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"tiffin/fs/layer"
+)
+
+// Contract of this file: what stat(2) shows and what chmod(2), chown(2),
+// utimensat(2) and truncate(2) change.
+
+// forever is a time-out, in seconds, that the kernel clamps to its longest:
+// nobody but the server changes the tree, so nothing needs asking twice.
+const forever = math.MaxInt32
+
+// blockSize is st_blksize, in bytes; dirSize the st_size of every directory,
+// so that it does not change when a directory is copied up.
+const (
+	blockSize = 4096
+	dirSize   = 4096
+)
+
+// lowerAttr is what lower inode i is shown as, from the index alone.
+func (f *FS) lowerAttr(i uint32, out *fuse.Attr) {
+	in := f.x.Inode(i)
+	*out = fuse.Attr{Ino: uint64(i) + 1, Mode: in.Mode, Nlink: in.Nlink, Rdev: in.Rdev, Blksize: blockSize,
+		Size: uint64(in.Size), Mtime: uint64(in.Mtime), Mtimensec: in.Nsec}
+	out.Atime, out.Atimensec, out.Ctime, out.Ctimensec = out.Mtime, in.Nsec, out.Mtime, in.Nsec
+	out.Uid, out.Gid = f.showUID(in.UID), f.showGID(in.GID)
+	switch in.Mode & syscall.S_IFMT {
+	case syscall.S_IFREG:
+		out.Blocks = f.lowerBlocks(i)
+	case syscall.S_IFDIR:
+		out.Size, out.Blocks = dirSize, dirSize/512
+	case syscall.S_IFLNK:
+		out.Size = uint64(len(f.x.Target(i)))
+	}
+}
+
+// lowerBlocks is st_blocks of a lower file, in units of 512 bytes.
+func (f *FS) lowerBlocks(i uint32) uint64 {
+	in := f.x.Inode(i)
+	if in.Flags&layer.Sparse == 0 {
+		return uint64(in.Size+511) / 512
+	}
+	var n int64
+	for _, e := range f.x.Extents(i) {
+		n += e.Length
+	}
+	return uint64(n+511) / 512
+}
+
+func (f *FS) showUID(id uint32) uint32 {
+	if f.cfg.MapUID == nil {
+		return id
+	}
+	return f.cfg.MapUID(id)
+}
+
+func (f *FS) showGID(id uint32) uint32 {
+	if f.cfg.MapGID == nil {
+		return id
+	}
+	return f.cfg.MapGID(id)
+}
+
+// nodeAttr is what n is shown as. tree locked, for reading at least.
+func (f *FS) nodeAttr(n *node, out *fuse.Attr) error {
+	if !n.hasUpper() {
+		f.lowerAttr(n.lower, out)
+		if n.gone {
+			out.Nlink = 0
+		}
+		return nil
+	}
+	st, err := f.fstat(n)
+	if err != nil {
+		return err
+	}
+	n.mu.RLock()
+	f.fillAttr(n, st, out)
+	n.mu.RUnlock()
+	if n.isDir() {
+		return f.dirAttr(n, out)
+	}
+	if n.parked {
+		out.Nlink-- // its name in Work
+	}
+	return nil
+}
+
+// fstat is fstat(2) of the upper file.
+func (f *FS) fstat(n *node) (*unix.Stat_t, error) {
+	st := new(unix.Stat_t)
+	if h := f.fds.take(n); h != nil {
+		defer f.fds.put(h)
+		return st, unix.Fstat(h.fd, st)
+	}
+	return st, f.in(n.at.dir, func(dirfd int) error {
+		return unix.Fstatat(dirfd, n.at.name, st, unix.AT_SYMLINK_NOFOLLOW)
+	})
+}
+
+// fillAttr joins what is remembered (n.stat) with what is real (st).
+func (f *FS) fillAttr(n *node, st *unix.Stat_t, out *fuse.Attr) {
+	*out = fuse.Attr{Ino: n.shownIno(), Mode: n.stat.Mode, Nlink: uint32(st.Nlink), Rdev: n.stat.Rdev,
+		Owner: fuse.Owner{Uid: f.showUID(n.stat.UID), Gid: f.showGID(n.stat.GID)}, Size: uint64(st.Size), Blocks: uint64(st.Blocks),
+		Blksize: blockSize,
+		Atime:   uint64(st.Atim.Sec), Atimensec: uint32(st.Atim.Nsec),
+		Mtime: uint64(st.Mtim.Sec), Mtimensec: uint32(st.Mtim.Nsec),
+		Ctime: uint64(st.Ctim.Sec), Ctimensec: uint32(st.Ctim.Nsec)}
+	switch {
+	case n.metacopy:
+		out.Size, out.Blocks = uint64(f.x.Inode(n.lower).Size), f.lowerBlocks(n.lower)
+	case !n.isReg():
+		out.Blocks = 0
+	}
+}
+
+// dirAttr completes the attributes of a directory. tree locked; if the state
+// has not been read yet, the caller must hold the write lock.
+func (f *FS) dirAttr(n *node, out *fuse.Attr) error {
+	out.Size, out.Blocks = dirSize, dirSize/512
+	if n.gone {
+		out.Nlink = 0
+		return nil
+	}
+	d, err := f.state(n)
+	if err != nil {
+		return err
+	}
+	out.Nlink = 2 + uint32(d.subdirs)
+	return nil
+}
+
+// withNode runs fn with the node of id under the lock it needs to answer about
+// attributes: the write lock if a directory has to be read first.
+func (f *FS) withNode(id uint64, fn func(n *node) error) error {
+	f.tree.RLock()
+	n := f.ids.nodes[id]
+	if n == nil {
+		f.tree.RUnlock()
+		return syscall.ESTALE
+	}
+	if !n.isDir() || n.dir != nil || n.gone {
+		defer f.tree.RUnlock()
+		return fn(n)
+	}
+	f.tree.RUnlock()
+	f.tree.Lock()
+	defer f.tree.Unlock()
+	if n = f.ids.nodes[id]; n == nil {
+		return syscall.ESTALE
+	}
+	return fn(n)
+}
+
+// GetAttr is FUSE_GETATTR.
+func (f *FS) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) (st fuse.Status) {
+	c := f.begin(opGetattr, &in.InHeader, "")
+	defer c.end(&st)
+	out.AttrValid = forever
+	if i, ok := f.ids.lowerOnly(in.NodeId); ok {
+		c.layer(f.x.Inode(i).Layer)
+		f.lowerAttr(i, &out.Attr)
+		return fuse.OK
+	}
+	return status(f.withNode(in.NodeId, func(n *node) error {
+		c.node(f, n)
+		return f.nodeAttr(n, &out.Attr)
+	}))
+}
+
+const timeBits = fuse.FATTR_ATIME | fuse.FATTR_MTIME | fuse.FATTR_CTIME
+
+// SetAttr is FUSE_SETATTR. With the writeback cache the kernel keeps size and
+// times of regular files itself, sends them with every change and when it
+// writes dirty data back, and ignores what the reply says about them.
+func (f *FS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) (st fuse.Status) {
+	c := f.begin(opSetattr, &in.InHeader, "")
+	defer c.end(&st)
+	f.freeze.RLock()
+	defer f.freeze.RUnlock()
+	out.AttrValid = forever
+	if f.root == nil {
+		return fuse.EROFS
+	}
+	if f.onlyTimes(in, &out.Attr) {
+		return fuse.OK
+	}
+	n, err := f.upperNode(in.NodeId)
+	if err != nil {
+		return status(err)
+	}
+	f.tree.RLock()
+	h, err := f.open(n)
+	f.tree.RUnlock()
+	if err != nil {
+		return status(err)
+	}
+	defer f.fds.put(h)
+	if err := f.setAttr(c, n, h.fd, in); err != nil {
+		return status(err)
+	}
+	c.node(f, n)
+	return status(f.withNode(in.NodeId, func(n *node) error { return f.nodeAttr(n, &out.Attr) }))
+}
+
+// onlyTimes answers the kernel writing back the times of a lower file that has
+// lost its last name: nobody will see them, so nothing is copied up for them.
+func (f *FS) onlyTimes(in *fuse.SetAttrIn, out *fuse.Attr) bool {
+	if in.Valid&^(timeBits|fuse.FATTR_FH|fuse.FATTR_LOCKOWNER) != 0 {
+		return false
+	}
+	f.tree.RLock()
+	defer f.tree.RUnlock()
+	n := f.ids.nodes[in.NodeId]
+	if n == nil || !n.gone || n.hasUpper() {
+		return false
+	}
+	f.lowerAttr(n.lower, out)
+	out.Nlink = 0
+	out.Atime, out.Atimensec = in.Atime, in.Atimensec
+	out.Mtime, out.Mtimensec = in.Mtime, in.Mtimensec
+	out.Ctime, out.Ctimensec = in.Ctime, in.Ctimensec
+	return true
+}
+
+// upperNode returns the node of id with an upper part, copying up its metadata
+// if need be.
+func (f *FS) upperNode(id uint64) (*node, error) {
+	f.tree.RLock()
+	n := f.ids.nodes[id]
+	done := n != nil && n.hasUpper() && !n.partial
+	f.tree.RUnlock()
+	if done {
+		return n, nil
+	}
+	f.tree.Lock()
+	defer f.tree.Unlock()
+	r, err := f.byID(id)
+	if err != nil {
+		return nil, err
+	}
+	return f.copyUp(r)
+}
+
+// byID is what a node id stands for. tree locked.
+func (f *FS) byID(id uint64) (found, error) {
+	if n := f.ids.nodes[id]; n != nil {
+		return found{n: n, lower: noLower}, nil
+	}
+	if i, ok := f.ids.lowerOnly(id); ok {
+		return found{lower: i}, nil
+	}
+	return found{}, syscall.ESTALE
+}
+
+func (f *FS) setAttr(c *call, n *node, fd int, in *fuse.SetAttrIn) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if in.Valid&fuse.FATTR_SIZE != 0 {
+		if n.isDir() {
+			return syscall.EISDIR
+		}
+		if err := f.truncate(c, n, fd, int64(in.Size)); err != nil {
+			return err
+		}
+	}
+	if err := f.setStat(n, fd, in); err != nil {
+		return err
+	}
+	a, m := unix.Timespec{Nsec: unix.UTIME_OMIT}, unix.Timespec{Nsec: unix.UTIME_OMIT}
+	if in.Valid&fuse.FATTR_ATIME != 0 {
+		a = pickTime(in.Valid&fuse.FATTR_ATIME_NOW != 0, in.Atime, in.Atimensec)
+	}
+	if in.Valid&fuse.FATTR_MTIME != 0 {
+		m = pickTime(in.Valid&fuse.FATTR_MTIME_NOW != 0, in.Mtime, in.Mtimensec)
+	}
+	if in.Valid&(fuse.FATTR_ATIME|fuse.FATTR_MTIME) != 0 {
+		return futimens(fd, a, m)
+	}
+	return nil
+}
+
+func pickTime(now bool, sec uint64, nsec uint32) unix.Timespec {
+	if now {
+		return unix.Timespec{Nsec: unix.UTIME_NOW}
+	}
+	return unix.Timespec{Sec: int64(sec), Nsec: int64(nsec)}
+}
+
+// setStat changes owner and mode. n.mu locked.
+func (f *FS) setStat(n *node, fd int, in *fuse.SetAttrIn) error {
+	s := n.stat
+	if in.Valid&fuse.FATTR_UID != 0 {
+		s.UID = in.Uid
+	}
+	if in.Valid&fuse.FATTR_GID != 0 {
+		s.GID = in.Gid
+	}
+	if in.Valid&fuse.FATTR_MODE != 0 {
+		s.Mode = s.Mode&syscall.S_IFMT | in.Mode&0o7777
+	} else if in.Valid&fuse.FATTR_KILL_SUIDGID != 0 && !rootTruncates(in) {
+		s.Mode = withoutSuid(s.Mode)
+	}
+	if in.Valid&(fuse.FATTR_SIZE|fuse.FATTR_UID|fuse.FATTR_GID) != 0 {
+		if err := n.dropCaps(fd); err != nil {
+			return err
+		}
+	}
+	return n.putStat(fd, s)
+}
+
+// rootTruncates reports that the kernel asks for the set-user-ID bits to go
+// only because truncate(2) was called without CAP_FSETID in the initial user
+// namespace: root of the container has it in its own, and keeps them.
+func rootTruncates(in *fuse.SetAttrIn) bool {
+	return in.Valid&(fuse.FATTR_UID|fuse.FATTR_GID) == 0 && in.InHeader.Uid == 0
+}
+
+// withoutSuid is the mode after a write by someone unprivileged, chmod(2).
+func withoutSuid(mode uint32) uint32 {
+	mode &^= syscall.S_ISUID
+	if mode&syscall.S_IXGRP != 0 {
+		mode &^= syscall.S_ISGID
+	}
+	return mode
+}
+
+// putStat makes n shown as s. n.mu locked.
+func (n *node) putStat(fd int, s layer.Stat) error {
+	if s == n.stat {
+		return nil
+	}
+	// The attribute may be there from before: replace it unless it never was needed.
+	if err := writeStat(fd, s, realMode(n.stat.Mode), !plain(n.stat) || n.override); err != nil {
+		return err
+	}
+	n.override = n.override || !plain(n.stat) || !plain(s)
+	n.stat = s
+	return nil
+}
+
+// status turns an error of a system call into the reply's error code.
+func status(err error) fuse.Status {
+	if err == nil {
+		return fuse.OK
+	}
+	if e, ok := err.(syscall.Errno); ok {
+		return fuse.Status(e)
+	}
+	return fuse.ToStatus(err)
+}

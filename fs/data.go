@@ -1,0 +1,341 @@
+package fs
+
+import (
+	"sync/atomic"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"tiffin/fs/layer"
+)
+
+// Contract of this file: the bytes of files. Lower bytes go from the map of
+// flat.tar to the kernel in one copy; upper bytes are those of the real file.
+
+// flat is a mapped flat.tar.
+type flat struct {
+	fd     int
+	data   []byte
+	served atomic.Int64 // bytes since the pages were last let go
+}
+
+// letGo is how many bytes are read through a map before its pages are given
+// back: they stay in the page cache, but no longer count as ours.
+const letGo = 8 << 20
+
+func mapFlat(fd int) (*flat, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, err
+	}
+	fl := &flat{fd: fd}
+	if st.Size == 0 {
+		return fl, nil
+	}
+	var err error
+	fl.data, err = unix.Mmap(fd, 0, int(st.Size), unix.PROT_READ, unix.MAP_SHARED)
+	return fl, err
+}
+
+func (fl *flat) unmap() {
+	if fl.data != nil {
+		unix.Munmap(fl.data)
+	}
+}
+
+// slice is bytes [off, off+n) of flat.tar, fewer if it has been cut short.
+func (fl *flat) slice(off, n int64) []byte {
+	if fl.served.Add(n) > letGo {
+		fl.served.Store(0)
+		unix.Madvise(fl.data, unix.MADV_DONTNEED)
+	}
+	size := int64(len(fl.data))
+	if off < 0 || off >= size {
+		return nil
+	}
+	return fl.data[off:min(off+n, size)]
+}
+
+var zeros [128 << 10]byte
+
+// lowerBytes returns bytes [off, off+n) of lower file i as pieces of maps.
+func (f *FS) lowerBytes(i uint32, off, n int64) [][]byte {
+	in := f.x.Inode(i)
+	n = min(n, in.Size-off)
+	if n <= 0 {
+		return nil
+	}
+	fl := f.flats[in.Layer]
+	if in.Flags&layer.Sparse == 0 {
+		return [][]byte{fl.slice(in.Offset+off, n)}
+	}
+	var vs [][]byte
+	hole := func(n int64) {
+		for n > 0 {
+			k := min(n, int64(len(zeros)))
+			vs = append(vs, zeros[:k])
+			n -= k
+		}
+	}
+	end := off + n
+	for _, e := range f.x.Extents(i) {
+		if e.Logical+e.Length <= off {
+			continue
+		}
+		if e.Logical >= end {
+			break
+		}
+		if e.Logical > off {
+			hole(e.Logical - off)
+			off = e.Logical
+		}
+		k := min(e.Logical+e.Length, end) - off
+		vs = append(vs, fl.slice(e.Physical+off-e.Logical, k))
+		off += k
+	}
+	hole(end - off)
+	return vs
+}
+
+// Read is FUSE_READ.
+func (f *FS) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (r fuse.ReadResult, st fuse.Status) {
+	c := f.begin(opRead, &in.InHeader, "")
+	defer c.end(&st)
+	off, size := int64(in.Offset), int64(in.Size)
+	if i, ok := f.ids.lowerOnly(in.NodeId); ok {
+		c.layer(f.x.Inode(i).Layer)
+		return fuse.ReadResultVector(f.lowerBytes(i, off, size)), fuse.OK
+	}
+	n, h, err := f.openID(in.NodeId)
+	if err != nil {
+		return nil, status(err)
+	}
+	if h == nil { // a lower file without a name
+		return fuse.ReadResultVector(f.lowerBytes(n.lower, off, size)), fuse.OK
+	}
+	defer f.fds.put(h)
+	c.node(f, n)
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	if n.metacopy {
+		return fuse.ReadResultVector(f.lowerBytes(n.lower, off, size)), fuse.OK
+	}
+	k, err := pread(h.fd, buf[:min(size, int64(len(buf)))], off)
+	if err != nil {
+		return nil, status(err)
+	}
+	return fuse.ReadResultVector([][]byte{buf[:k]}), fuse.OK
+}
+
+// openID returns the node of id and its upper file, nil if it has none.
+func (f *FS) openID(id uint64) (*node, *handle, error) {
+	f.tree.RLock()
+	defer f.tree.RUnlock()
+	n := f.ids.nodes[id]
+	if n == nil {
+		return nil, nil, syscall.ESTALE
+	}
+	if !n.hasUpper() {
+		return n, nil, nil
+	}
+	h, err := f.open(n)
+	return n, h, err
+}
+
+func pread(fd int, b []byte, off int64) (n int, err error) {
+	for n < len(b) {
+		k, err := unix.Pread(fd, b[n:], off+int64(n))
+		if err == syscall.EINTR {
+			continue
+		}
+		if err != nil || k == 0 {
+			return n, err
+		}
+		n += k
+	}
+	return n, nil
+}
+
+func pwrite(fd int, b []byte, off int64) (n int, err error) {
+	for n < len(b) {
+		k, err := unix.Pwrite(fd, b[n:], off+int64(n))
+		if err == syscall.EINTR {
+			continue
+		}
+		if err != nil {
+			return n, err
+		}
+		n += k
+	}
+	return n, nil
+}
+
+// forWrite returns the upper file of id with its data copied up, n.mu locked
+// for reading. The caller must call done.
+func (f *FS) forWrite(c *call, id uint64) (n *node, h *handle, done func(), err error) {
+	if n, err = f.upperNode(id); err != nil {
+		return nil, nil, nil, err
+	}
+	f.tree.RLock()
+	h, err = f.open(n)
+	f.tree.RUnlock()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	n.mu.RLock()
+	if n.metacopy {
+		n.mu.RUnlock()
+		n.mu.Lock()
+		err = f.copyData(c, n, h.fd, f.x.Inode(n.lower).Size)
+		n.mu.Unlock()
+		if err != nil {
+			f.fds.put(h)
+			return nil, nil, nil, err
+		}
+		n.mu.RLock()
+	}
+	c.node(f, n)
+	return n, h, func() { n.mu.RUnlock(); f.fds.put(h) }, nil
+}
+
+// Writev leaves the work to Write.
+func (f *FS) Writev(<-chan struct{}, *fuse.WriteIn, [][]byte) (uint32, fuse.Status) {
+	return 0, fuse.ENOSYS
+}
+
+// Write is FUSE_WRITE: mostly the kernel writing back dirty pages.
+func (f *FS) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (written uint32, st fuse.Status) {
+	c := f.begin(opWrite, &in.InHeader, "")
+	defer c.end(&st)
+	f.freeze.RLock()
+	defer f.freeze.RUnlock()
+	n, h, done, err := f.forWrite(c, in.NodeId)
+	if err != nil {
+		return 0, status(err)
+	}
+	defer done()
+	k, err := pwrite(h.fd, data, int64(in.Offset))
+	if err == nil && (n.caps || in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0 && n.stat.Mode&(syscall.S_ISUID|syscall.S_ISGID) != 0) {
+		n.mu.RUnlock()
+		err = n.killPriv(h.fd, in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0)
+		n.mu.RLock()
+	}
+	if k > 0 {
+		return uint32(k), fuse.OK
+	}
+	return 0, status(err)
+}
+
+// killPriv takes away what a write takes away: file capabilities always,
+// set-user-ID and set-group-ID if the kernel says so, write(2).
+func (n *node) killPriv(fd int, suid bool) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err := n.dropCaps(fd); err != nil || !suid {
+		return err
+	}
+	s := n.stat
+	s.Mode = withoutSuid(s.Mode)
+	return n.putStat(fd, s)
+}
+
+// dropCaps removes security.capability. n.mu locked.
+func (n *node) dropCaps(fd int) error {
+	if !n.caps {
+		return nil
+	}
+	err := unix.Fremovexattr(fd, layer.StoreXattr(xattrCaps))
+	if err == nil || err == syscall.ENODATA {
+		n.caps, err = false, nil
+	}
+	return err
+}
+
+// truncate sets the size of n. Of a metacopy it copies up only what remains.
+// n.mu locked.
+func (f *FS) truncate(c *call, n *node, fd int, size int64) error {
+	if n.metacopy {
+		return f.copyData(c, n, fd, size)
+	}
+	return unix.Ftruncate(fd, size)
+}
+
+// copyData fills the metacopy n with the first size bytes of its origin, makes
+// them durable and only then takes the mark away: a crash before leaves the
+// metacopy, whatever is in it. Without space it leaves it empty, as it was.
+// n.mu locked.
+func (f *FS) copyData(c *call, n *node, fd int, size int64) error {
+	if !n.metacopy {
+		return nil
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	whole := f.x.Inode(n.lower).Size
+	err := unix.Ftruncate(fd, 0)
+	if err == nil && size > 0 {
+		err = f.copyExtents(c, fd, n.lower, min(size, whole))
+	}
+	if err == nil {
+		err = unix.Ftruncate(fd, size)
+	}
+	if err == nil && size > 0 {
+		err = unix.Fdatasync(fd)
+	}
+	if err == nil {
+		err = unix.Fremovexattr(fd, layer.XattrMetacopy)
+	}
+	if err != nil {
+		unix.Ftruncate(fd, 0)
+		unix.Ftruncate(fd, whole)
+		futimens(fd, st.Atim, st.Mtim)
+		return err
+	}
+	n.metacopy = false
+	return futimens(fd, st.Atim, st.Mtim)
+}
+
+// copyExtents writes the first size bytes of lower file i to fd, leaving holes.
+func (f *FS) copyExtents(c *call, fd int, i uint32, size int64) error {
+	fl := f.flats[f.x.Inode(i).Layer]
+	for _, e := range f.x.Extents(i) {
+		n := min(e.Length, size-e.Logical)
+		if n <= 0 {
+			continue
+		}
+		if err := fl.copyTo(fd, e.Physical, e.Logical, n); err != nil {
+			return err
+		}
+		c.copied(n)
+	}
+	return nil
+}
+
+// copyTo copies n bytes at from in flat.tar to offset to of fd, within the
+// kernel where the disks can.
+func (fl *flat) copyTo(fd int, from, to, n int64) error {
+	for n > 0 {
+		k, err := unix.CopyFileRange(fl.fd, &from, fd, &to, int(min(n, 1<<30)), 0)
+		if err == syscall.EINTR {
+			continue
+		}
+		if err != nil || k == 0 {
+			break
+		}
+		n -= int64(k)
+	}
+	for n > 0 {
+		b := fl.slice(from, min(n, 1<<20))
+		if len(b) == 0 {
+			return syscall.EIO
+		}
+		k, err := pwrite(fd, b, to)
+		if err != nil {
+			return err
+		}
+		from, to, n = from+int64(k), to+int64(k), n-int64(k)
+	}
+	return nil
+}

@@ -1,0 +1,210 @@
+package fs
+
+import (
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+)
+
+// Contract of this file: the rarer operations on bytes: holes, ranges, sync.
+
+// Fallocate is FUSE_FALLOCATE; the kernel lets only FALLOC_FL_KEEP_SIZE,
+// PUNCH_HOLE and ZERO_RANGE through. fallocate(2).
+func (f *FS) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) (st fuse.Status) {
+	c := f.begin(opFallocate, &in.InHeader, "")
+	defer c.end(&st)
+	f.freeze.RLock()
+	defer f.freeze.RUnlock()
+	_, h, done, err := f.forWrite(c, in.NodeId)
+	if err != nil {
+		return status(err)
+	}
+	defer done()
+	return status(unix.Fallocate(h.fd, in.Mode, int64(in.Offset), int64(in.Length)))
+}
+
+// CopyFileRange is FUSE_COPY_FILE_RANGE, copy_file_range(2); the kernel has
+// written the dirty pages of both ranges back before.
+func (f *FS) CopyFileRange(_ <-chan struct{}, in *fuse.CopyFileRangeIn) (written uint32, st fuse.Status) {
+	c := f.begin(opCopyFileRange, &in.InHeader, "")
+	defer c.end(&st)
+	f.freeze.RLock()
+	defer f.freeze.RUnlock()
+	n := int64(min(in.Len, 1<<30))
+	_, dst, done, err := f.forWrite(c, in.NodeIdOut)
+	if err != nil {
+		return 0, status(err)
+	}
+	defer done()
+	from, to := int64(in.OffIn), int64(in.OffOut)
+	src, i, err := f.readable(in.NodeId)
+	if err != nil {
+		return 0, status(err)
+	}
+	if src == nil {
+		k, err := f.copyRangeLower(dst.fd, i, from, to, n)
+		return uint32(k), status(err)
+	}
+	defer f.fds.put(src)
+	k, err := unix.CopyFileRange(src.fd, &from, dst.fd, &to, int(n), int(in.Flags))
+	return uint32(max(k, 0)), status(err)
+}
+
+// readable returns where the bytes of id are: an upper file, or a lower inode.
+func (f *FS) readable(id uint64) (*handle, uint32, error) {
+	if i, ok := f.ids.lowerOnly(id); ok {
+		return nil, i, nil
+	}
+	n, h, err := f.openID(id)
+	if err != nil || h == nil {
+		return nil, n.origin(), err
+	}
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	if n.metacopy {
+		f.fds.put(h)
+		return nil, n.lower, nil
+	}
+	return h, 0, nil
+}
+
+func (n *node) origin() uint32 {
+	if n == nil {
+		return 0
+	}
+	return n.lower
+}
+
+// copyRangeLower copies from lower file i to fd, at most up to its end.
+func (f *FS) copyRangeLower(fd int, i uint32, from, to, n int64) (done int64, err error) {
+	for _, b := range f.lowerBytes(i, from, n) {
+		k, err := pwrite(fd, b, to+done)
+		done += int64(k)
+		if err != nil {
+			if done > 0 {
+				break
+			}
+			return 0, err
+		}
+	}
+	return done, nil
+}
+
+// Lseek is FUSE_LSEEK, SEEK_DATA and SEEK_HOLE only, lseek(2). The kernel asks
+// without writing its dirty pages back first, so what looks like a hole here
+// may have data there. Invalidating the hole's range makes it write them; then
+// the answer is looked up again. No lock is held meanwhile: the WRITEs that
+// the invalidation waits for come to this server.
+func (f *FS) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) (st fuse.Status) {
+	c := f.begin(opLseek, &in.InHeader, "")
+	defer c.end(&st)
+	off := int64(in.Offset)
+	p, err := f.seek(in.NodeId, off, int(in.Whence))
+	if err != nil && err != syscall.ENXIO {
+		return status(err)
+	}
+	if f.root != nil && f.srv != nil {
+		from, n := off, p-off // SEEK_DATA: the hole before p
+		if in.Whence == unix.SEEK_HOLE && err == nil {
+			from, n = p, 0 // SEEK_HOLE: the hole from p on
+			if q, e := f.seek(in.NodeId, p, unix.SEEK_DATA); e == nil {
+				n = q - p
+			}
+		} else if err != nil {
+			from, n = off, 0 // to the end
+		}
+		if in.Whence == unix.SEEK_HOLE || err != nil || n > 0 {
+			f.srv.InodeNotify(in.NodeId, from, n)
+			p, err = f.seek(in.NodeId, off, int(in.Whence))
+		}
+	}
+	out.Offset = uint64(p)
+	return status(err)
+}
+
+// seek is lseek(2) on what the server knows of id.
+func (f *FS) seek(id uint64, off int64, whence int) (int64, error) {
+	h, i, err := f.readable(id)
+	if err != nil {
+		return 0, err
+	}
+	if h == nil {
+		return f.seekLower(i, off, whence)
+	}
+	defer f.fds.put(h)
+	return unix.Seek(h.fd, off, whence)
+}
+
+func (f *FS) seekLower(i uint32, off int64, whence int) (int64, error) {
+	size := f.x.Inode(i).Size
+	if off < 0 || off >= size {
+		return 0, syscall.ENXIO
+	}
+	for _, e := range f.x.Extents(i) {
+		end := e.Logical + e.Length
+		switch {
+		case off >= end || e.Length == 0:
+		case whence == unix.SEEK_DATA:
+			return max(off, e.Logical), nil
+		case off < e.Logical:
+			return off, nil
+		default:
+			off = end
+		}
+	}
+	if whence == unix.SEEK_DATA {
+		return 0, syscall.ENXIO
+	}
+	return min(off, size), nil
+}
+
+// Fsync is FUSE_FSYNC, fsync(2): the real file's.
+func (f *FS) Fsync(_ <-chan struct{}, in *fuse.FsyncIn) (st fuse.Status) {
+	c := f.begin(opFsync, &in.InHeader, "")
+	defer c.end(&st)
+	return f.sync(in)
+}
+
+// FsyncDir is FUSE_FSYNCDIR.
+func (f *FS) FsyncDir(_ <-chan struct{}, in *fuse.FsyncIn) (st fuse.Status) {
+	c := f.begin(opFsyncdir, &in.InHeader, "")
+	defer c.end(&st)
+	return f.sync(in)
+}
+
+func (f *FS) sync(in *fuse.FsyncIn) fuse.Status {
+	if _, ok := f.ids.lowerOnly(in.NodeId); ok {
+		return fuse.OK
+	}
+	_, h, err := f.openID(in.NodeId)
+	if err != nil || h == nil {
+		return status(err)
+	}
+	defer f.fds.put(h)
+	if in.FsyncFlags&1 != 0 { // FUSE_FSYNC_FDATASYNC
+		return status(unix.Fdatasync(h.fd))
+	}
+	return status(unix.Fsync(h.fd))
+}
+
+// StatFs is FUSE_STATFS: that of the disk which takes the changes.
+func (f *FS) StatFs(_ <-chan struct{}, in *fuse.InHeader, out *fuse.StatfsOut) (st fuse.Status) {
+	c := f.begin(opStatfs, in, "")
+	defer c.end(&st)
+	if f.root == nil {
+		n := uint64(f.x.Len())
+		*out = fuse.StatfsOut{Bsize: blockSize, Frsize: blockSize, NameLen: nameMax, Files: n}
+		for _, fl := range f.flats {
+			out.Blocks += uint64(len(fl.data)+blockSize-1) / blockSize
+		}
+		return fuse.OK
+	}
+	var s syscall.Statfs_t
+	if err := syscall.Fstatfs(f.fds.work, &s); err != nil {
+		return status(err)
+	}
+	out.FromStatfsT(&s)
+	out.NameLen = nameMax
+	return fuse.OK
+}

@@ -1,0 +1,131 @@
+package fs
+
+import (
+	"strings"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"tiffin/fs/layer"
+)
+
+// Contract of this file: finding names. A reply is good for ever, also the one
+// that says there is no such name.
+
+const (
+	rootID    = fuse.FUSE_ROOT_ID
+	nameMax   = 255 // bytes, NAME_MAX
+	xattrCaps = "security.capability"
+)
+
+// reserved reports whether no file may have this name: no layer could hold it.
+// OCI image-spec v1.1 layer.md, "Whiteouts".
+func reserved(name string) bool { return strings.HasPrefix(name, layer.WhiteoutPrefix) }
+
+// Lookup is FUSE_LOOKUP.
+func (f *FS) Lookup(_ <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) (st fuse.Status) {
+	c := f.begin(opLookup, in, name)
+	defer c.end(&st)
+	out.EntryValid, out.AttrValid = forever, forever
+	if d, ok := f.ids.lowerOnly(in.NodeId); ok {
+		if i, ok := f.x.Lookup(d, name); ok {
+			if _, ok := f.ids.lowerOnly(uint64(i) + 1); ok {
+				c.layer(f.x.Inode(i).Layer)
+				f.lowerEntry(i, out)
+				return fuse.OK
+			}
+		} else {
+			return f.missing(c, out)
+		}
+	}
+	if reserved(name) {
+		return f.missing(c, out)
+	}
+	f.tree.RLock()
+	again, err := f.lookup(c, in.NodeId, name, false, out)
+	f.tree.RUnlock()
+	if again {
+		f.tree.Lock()
+		_, err = f.lookup(c, in.NodeId, name, true, out)
+		f.tree.Unlock()
+	}
+	return status(err)
+}
+
+// lookup is Lookup under the lock of tree; load says that it is the write lock.
+func (f *FS) lookup(c *call, id uint64, name string, load bool, out *fuse.EntryOut) (again bool, err error) {
+	p, err := f.byID(id)
+	if err != nil {
+		return false, err
+	}
+	r := found{lower: noLower}
+	if p.n == nil {
+		r = f.findLower(p.lower, name)
+	} else if r, again, err = f.find(p.n, name, load); again || err != nil {
+		return again, err
+	}
+	if r.n != nil && r.n.isDir() && r.n.dir == nil && !load {
+		return true, nil // its attributes need its listing
+	}
+	if !r.ok() {
+		c.whiteout(r.white)
+		f.missing(c, out)
+		return false, nil
+	}
+	return false, f.entry(c, r, out)
+}
+
+// missing is the reply that the kernel remembers as "no such name": node id 0.
+func (f *FS) missing(c *call, out *fuse.EntryOut) fuse.Status {
+	c.missing()
+	out.NodeId = 0
+	return fuse.OK
+}
+
+// lowerEntry fills in the reply about lower inode i, which has no node, and
+// counts it.
+func (f *FS) lowerEntry(i uint32, out *fuse.EntryOut) {
+	out.NodeId, out.Generation = uint64(i)+1, 1
+	out.EntryValid, out.AttrValid = forever, forever
+	f.lowerAttr(i, &out.Attr)
+	f.ids.count[i].Add(1)
+}
+
+// entry fills in the reply about r and counts it. tree locked.
+func (f *FS) entry(c *call, r found, out *fuse.EntryOut) error {
+	if r.n == nil {
+		c.layer(f.x.Inode(r.lower).Layer)
+		f.lowerEntry(r.lower, out)
+		return nil
+	}
+	c.node(f, r.n)
+	if err := f.nodeAttr(r.n, &out.Attr); err != nil {
+		return err
+	}
+	out.NodeId, out.Generation = r.n.id, 1
+	out.EntryValid, out.AttrValid = forever, forever
+	f.ids.remember(r.n, r.n.lower)
+	return nil
+}
+
+// Readlink is FUSE_READLINK; the kernel caches the answer.
+func (f *FS) Readlink(_ <-chan struct{}, in *fuse.InHeader) (target []byte, st fuse.Status) {
+	c := f.begin(opReadlink, in, "")
+	defer c.end(&st)
+	if i, ok := f.ids.lowerOnly(in.NodeId); ok {
+		c.layer(f.x.Inode(i).Layer)
+		return []byte(f.x.Target(i)), fuse.OK
+	}
+	n, h, err := f.openID(in.NodeId)
+	if err != nil {
+		return nil, status(err)
+	}
+	if h == nil {
+		return []byte(f.x.Target(n.lower)), fuse.OK
+	}
+	defer f.fds.put(h)
+	c.node(f, n)
+	buf := make([]byte, syscall.PathMax)
+	k, err := pread(h.fd, buf, 0)
+	return buf[:k], status(err)
+}

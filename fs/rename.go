@@ -1,0 +1,214 @@
+package fs
+
+import (
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+)
+
+// Contract of this file: rename(2). Source and target may each come from a
+// layer, from the upper, or from both. What is renamed first gets an upper
+// part where it is; of a directory that is one empty directory with the
+// number of its origin, however much is in it. Then:
+//
+//	whiteout of the old name, if the layers have it    (the real entry still wins)
+//	renameat2(2) of the upper entry                    (the moment of change)
+//
+// A crash before the second leaves everything as it was.
+
+// Rename is FUSE_RENAME and FUSE_RENAME2.
+func (f *FS) Rename(_ <-chan struct{}, in *fuse.RenameIn, oldName, newName string) (st fuse.Status) {
+	c := f.begin(opRename, &in.InHeader, oldName)
+	defer c.end(&st)
+	f.freeze.RLock()
+	defer f.freeze.RUnlock()
+	f.tree.Lock()
+	defer f.tree.Unlock()
+	return status(f.rename(c, in, oldName, newName))
+}
+
+func (f *FS) rename(c *call, in *fuse.RenameIn, oldName, newName string) error {
+	exchange := in.Flags == unix.RENAME_EXCHANGE
+	if in.Flags != 0 && in.Flags != unix.RENAME_NOREPLACE && !exchange {
+		return syscall.EINVAL // RENAME_WHITEOUT is for overlay file systems above this one
+	}
+	p1, src, err := f.lookupBoth(in.NodeId, oldName)
+	if err != nil {
+		return err
+	}
+	p2, dst, err := f.lookupBoth(in.Newdir, newName)
+	if err != nil {
+		return err
+	}
+	c.found(f, src)
+	if err := f.mayRename(src, dst, in.Flags); err != nil {
+		return err
+	}
+	if _, err := f.copyUp(p1); err != nil {
+		return err
+	}
+	d2, err := f.target(c, in.Newdir, newName)
+	if err != nil {
+		return err
+	}
+	d1, err := f.target(c, in.NodeId, oldName)
+	if err != nil {
+		return err
+	}
+	n, err := f.copyUp(src)
+	if err != nil {
+		return err
+	}
+	for up := d2; n.isDir() && up != nil; up = up.at.dir {
+		if up == n {
+			return syscall.EINVAL
+		}
+	}
+	_ = p2
+	if dst, _, err = f.find(d2, newName, true); err != nil {
+		return err
+	}
+	if dst.ok() && dst.n == n {
+		return nil // two names of one file: rename(2) does nothing
+	}
+	if exchange {
+		return f.exchange(n, place{d1, oldName}, dst, place{d2, newName})
+	}
+	return f.moveTo(n, place{d1, oldName}, dst, place{d2, newName})
+}
+
+// mayRename checks what depends on the kinds of source and target.
+func (f *FS) mayRename(src, dst found, flags uint32) error {
+	if !src.ok() {
+		return syscall.ENOENT
+	}
+	if flags == unix.RENAME_EXCHANGE {
+		if !dst.ok() {
+			return syscall.ENOENT
+		}
+		return nil
+	}
+	if !dst.ok() {
+		return nil
+	}
+	if flags == unix.RENAME_NOREPLACE {
+		return syscall.EEXIST
+	}
+	switch {
+	case f.isDir(src) && !f.isDir(dst):
+		return syscall.ENOTDIR
+	case !f.isDir(src) && f.isDir(dst):
+		return syscall.EISDIR
+	case f.isDir(dst):
+		if empty, err := f.isEmpty(dst); err != nil {
+			return err
+		} else if !empty {
+			return syscall.ENOTEMPTY
+		}
+	}
+	return nil
+}
+
+// moveTo renames n from p to q, where dst is in the way, if anything.
+func (f *FS) moveTo(n *node, p place, dst found, q place) error {
+	var err error
+	if dst.ok() {
+		if dst, err = f.ownLinks(dst); err != nil {
+			return err
+		}
+	}
+	if err := f.whiteout(p.dir, p.name); err != nil {
+		return err
+	}
+	if dst.n != nil && dst.n.hasUpper() {
+		err = f.replace(n, p, dst.n, q)
+	} else {
+		err = f.renameReal(p, q, 0)
+	}
+	if err != nil {
+		return err
+	}
+	if dst.ok() && dst.n == nil {
+		f.lose(dst.lower)
+	}
+	n.dropPlace(p)
+	f.change(p.dir, p.name, func(e *dirent) { e.real, e.node, e.ino = false, nil, 0 })
+	f.enter(q, n)
+	f.noteMove(n, q)
+	if dst.n != nil {
+		f.release(dst.n)
+	}
+	return nil
+}
+
+func (f *FS) renameReal(p, q place, flags uint) error {
+	return f.in2(p.dir, q.dir, func(a, b int) error { return unix.Renameat2(a, p.name, b, q.name, flags) })
+}
+
+// replace renames n from p to q in the place of old, an upper file or an empty
+// directory, which moves to Work for as long as somebody has it open.
+func (f *FS) replace(n *node, p place, old *node, q place) error {
+	if old.isDir() {
+		// It may have whiteouts in it, so that rename(2) would find it full.
+		// Exchanged it is empty for everybody; then it goes.
+		if err := f.renameReal(p, q, unix.RENAME_EXCHANGE); err != nil {
+			return err
+		}
+		old.dropPlace(q)
+		old.gone = true
+		return f.park(old, p)
+	}
+	if old.dropPlace(q) {
+		if err := f.renameReal(p, q, 0); err != nil {
+			old.addPlace(q)
+			return err
+		}
+		return nil
+	}
+	w := f.workName()
+	err := f.in(q.dir, func(fd int) error { return unix.Linkat(fd, q.name, f.fds.work, w, 0) })
+	if err == nil {
+		if err = f.renameReal(p, q, 0); err != nil {
+			unix.Unlinkat(f.fds.work, w, 0)
+		}
+	}
+	if err != nil {
+		old.addPlace(q)
+		return err
+	}
+	old.setParked(w)
+	return nil
+}
+
+// exchange swaps n at p with dst at q.
+func (f *FS) exchange(n *node, p place, dst found, q place) error {
+	m, err := f.copyUp(dst)
+	if err != nil {
+		return err
+	}
+	for up := p.dir; m.isDir() && up != nil; up = up.at.dir {
+		if up == m {
+			return syscall.EINVAL
+		}
+	}
+	if err := f.renameReal(p, q, unix.RENAME_EXCHANGE); err != nil {
+		return err
+	}
+	n.dropPlace(p)
+	m.dropPlace(q)
+	f.enter(q, n)
+	f.enter(p, m)
+	f.noteMove(n, q)
+	f.noteMove(m, p)
+	return nil
+}
+
+// noteMove keeps the node of a lower directory that is no longer where its
+// layer has it, since only the node knows where it is.
+func (f *FS) noteMove(n *node, q place) {
+	if n.isDir() && n.lower != noLower {
+		i, ok := f.lowerName(q.dir, q.name)
+		n.moved = !ok || i != n.lower
+	}
+}

@@ -1,0 +1,412 @@
+package fs
+
+import (
+	"container/list"
+	"errors"
+	"strconv"
+	"sync"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"tiffin/fs/layer"
+)
+
+// Contract of this file: everything that touches the real files of the upper
+// and the work directory. Each is reached by one name relative to the
+// descriptor of its directory, never through a path: so a path may be longer
+// than PATH_MAX, and no symbolic link is ever followed (there is none).
+
+// handle is an open upper file or directory, shared by the requests on it.
+type handle struct {
+	fd   int
+	refs int
+	n    *node
+	elem *list.Element
+}
+
+// fdCache keeps up to max upper files open, the least recently used go first.
+type fdCache struct {
+	mu   sync.Mutex
+	lru  list.List
+	max  int
+	work int // descriptor of the work directory
+}
+
+// take returns n's open descriptor, if it has one, for use until put.
+func (c *fdCache) take(n *node) *handle {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := n.fd
+	if h != nil {
+		h.refs++
+		c.lru.MoveToFront(h.elem)
+	}
+	return h
+}
+
+// insert makes fd the open descriptor of n; if another was quicker, that one
+// is used and fd closed.
+func (c *fdCache) insert(n *node, fd int) *handle {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if h := n.fd; h != nil {
+		unix.Close(fd)
+		h.refs++
+		return h
+	}
+	h := &handle{fd: fd, refs: 1, n: n}
+	n.fd, h.elem = h, c.lru.PushFront(h)
+	for e := c.lru.Back(); c.lru.Len() > c.max && e != nil; {
+		old := e.Value.(*handle)
+		e = e.Prev()
+		if old.refs == 0 {
+			c.remove(old)
+		}
+	}
+	return h
+}
+
+func (c *fdCache) remove(h *handle) {
+	c.lru.Remove(h.elem)
+	h.n.fd = nil
+	h.n = nil
+	if h.refs == 0 {
+		unix.Close(h.fd)
+	}
+}
+
+func (c *fdCache) put(h *handle) {
+	c.mu.Lock()
+	h.refs--
+	if h.refs == 0 && h.n == nil {
+		unix.Close(h.fd)
+	}
+	c.mu.Unlock()
+}
+
+// drop closes n's descriptor.
+func (c *fdCache) drop(n *node) {
+	c.mu.Lock()
+	if n.fd != nil {
+		c.remove(n.fd)
+	}
+	c.mu.Unlock()
+}
+
+// closeAll closes every descriptor; there are no more requests.
+func (c *fdCache) closeAll() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for e := c.lru.Front(); e != nil; e = c.lru.Front() {
+		h := e.Value.(*handle)
+		h.refs = 0
+		c.remove(h)
+	}
+}
+
+// open returns the upper file of n for reading and writing, or the upper
+// directory for reading. tree must be locked, for reading at least, until it
+// returns; the handle outlives that.
+func (f *FS) open(n *node) (*handle, error) {
+	if h := f.fds.take(n); h != nil {
+		return h, nil
+	}
+	fd, err := f.openPlace(n.at, n.isDir())
+	if err != nil {
+		return nil, err
+	}
+	return f.fds.insert(n, fd), nil
+}
+
+func (f *FS) openPlace(p place, dir bool) (int, error) {
+	flags := unix.O_RDWR | unix.O_NONBLOCK
+	if dir {
+		flags = unix.O_RDONLY | unix.O_DIRECTORY
+	}
+	fd := -1
+	err := f.in(p.dir, func(dirfd int) (err error) {
+		fd, err = openat(dirfd, p.name, flags, 0)
+		return err
+	})
+	return fd, err
+}
+
+// in calls fn with a descriptor of directory d, nil for Work.
+func (f *FS) in(d *node, fn func(dirfd int) error) error {
+	if d == nil {
+		return fn(f.fds.work)
+	}
+	h, err := f.open(d)
+	if err != nil {
+		return err
+	}
+	defer f.fds.put(h)
+	return fn(h.fd)
+}
+
+// in2 is in for two directories.
+func (f *FS) in2(a, b *node, fn func(afd, bfd int) error) error {
+	return f.in(a, func(afd int) error {
+		return f.in(b, func(bfd int) error { return fn(afd, bfd) })
+	})
+}
+
+func openat(dirfd int, name string, flags int, mode uint32) (fd int, err error) {
+	for {
+		fd, err = unix.Openat(dirfd, name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, mode)
+		if err != syscall.EINTR {
+			return fd, err
+		}
+	}
+}
+
+// workName is a name in Work that was not used before.
+func (f *FS) workName() string { return "t" + strconv.FormatUint(f.workSeq.Add(1), 36) }
+
+// realMode is the mode that the upper file of something shown with mode has.
+func realMode(mode uint32) uint32 {
+	if mode&syscall.S_IFMT == syscall.S_IFDIR {
+		return mode&0o777 | 0o700
+	}
+	return mode&0o777 | 0o600
+}
+
+// plain reports whether a real file made by the user shows s without an
+// attribute: a missing override_stat means owner 0:0 and the real mode.
+func plain(s layer.Stat) bool {
+	t := s.Mode & syscall.S_IFMT
+	return s.UID == 0 && s.GID == 0 && (t == syscall.S_IFREG || t == syscall.S_IFDIR) && s.Mode&0o7777 == realMode(s.Mode)
+}
+
+// writeStat makes fd show s. old is the real mode. It writes no attribute that
+// is not needed, unless there may be one to replace.
+func writeStat(fd int, s layer.Stat, old uint32, replace bool) error {
+	if replace || !plain(s) {
+		if err := unix.Fsetxattr(fd, layer.XattrOverride, []byte(s.String()), 0); err != nil {
+			return err
+		}
+	}
+	if m := realMode(s.Mode); m != old&0o7777 {
+		return unix.Fchmod(fd, m)
+	}
+	return nil
+}
+
+// loadStat reads into n what the upper file fd is shown as. The lock of tree
+// or the newness of n makes n.mu unnecessary.
+func (n *node) loadStat(fd int) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	n.ino, n.lower = st.Ino, noLower
+	n.stat = layer.Stat{Mode: st.Mode&syscall.S_IFMT | st.Mode&0o777}
+	names, err := listXattrs(fd)
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	for _, name := range names {
+		switch name {
+		case layer.XattrOverride:
+			v, err := getXattr(fd, name)
+			if err != nil {
+				return err
+			}
+			if n.stat, err = layer.ParseStat(v, st.Mode); err != nil {
+				return syscall.EIO
+			}
+			n.override = true
+		case layer.XattrOrigin:
+			v, err := getXattr(fd, name)
+			if err != nil {
+				return err
+			}
+			o, err := strconv.ParseUint(v, 10, 32)
+			if err != nil {
+				return syscall.EIO
+			}
+			n.lower = uint32(o)
+		case layer.XattrMetacopy:
+			n.metacopy = true
+		default:
+			if shown, ok := layer.ShowXattr(name); ok {
+				n.xattrs = true
+				n.caps = n.caps || shown == xattrCaps
+			}
+		}
+	}
+	return nil
+}
+
+// getXattr reads an attribute whose value is short.
+func getXattr(fd int, name string) (string, error) {
+	buf := make([]byte, 256)
+	for {
+		n, err := unix.Fgetxattr(fd, name, buf)
+		if err == syscall.ERANGE {
+			buf = make([]byte, 1<<16)
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		return string(buf[:n]), nil
+	}
+}
+
+func listXattrs(fd int) ([]string, error) {
+	buf := make([]byte, 512)
+	n, err := unix.Flistxattr(fd, buf)
+	if err == syscall.ERANGE {
+		buf = make([]byte, 1<<16) // XATTR_LIST_MAX, xattr(7)
+		n, err = unix.Flistxattr(fd, buf)
+	}
+	if err != nil {
+		if errors.Is(err, syscall.ENOTSUP) {
+			err = nil
+		}
+		return nil, err
+	}
+	var names []string
+	for b := buf[:n]; len(b) > 0; {
+		i := 0
+		for i < len(b) && b[i] != 0 {
+			i++
+		}
+		names = append(names, string(b[:i]))
+		b = b[min(i+1, len(b)):]
+	}
+	return names, nil
+}
+
+// futimens is futimens(3): utimensat(2) without a name. A time may be
+// {0, UTIME_OMIT} or {0, UTIME_NOW}.
+func futimens(fd int, atime, mtime unix.Timespec) error {
+	ts := [2]unix.Timespec{atime, mtime}
+	_, _, e := unix.Syscall6(unix.SYS_UTIMENSAT, uintptr(fd), 0, uintptr(unsafe.Pointer(&ts)), 0, 0, 0)
+	if e != 0 {
+		return e
+	}
+	return nil
+}
+
+// keepTimes runs fn and then sets back the times of directory d: what fn puts
+// into it is no change that anybody asked for.
+func (f *FS) keepTimes(d *node, fn func(dirfd int) error) error {
+	return f.in(d, func(dirfd int) error {
+		var st unix.Stat_t
+		if err := unix.Fstat(dirfd, &st); err != nil {
+			return err
+		}
+		if err := fn(dirfd); err != nil {
+			return err
+		}
+		return futimens(dirfd, st.Atim, st.Mtim)
+	})
+}
+
+// park moves the name p of n to Work, where it stays until the kernel forgets
+// n: a file that is open lives on without a name. tree locked.
+func (f *FS) park(n *node, p place) error {
+	w := f.workName()
+	if err := f.in(p.dir, func(fd int) error { return unix.Renameat(fd, p.name, f.fds.work, w) }); err != nil {
+		return err
+	}
+	n.setParked(w)
+	return nil
+}
+
+func (n *node) setParked(w string) {
+	if n.at.name != "" {
+		n.more = append(n.more, n.at)
+	}
+	n.at, n.parked = place{nil, w}, true
+}
+
+// discard removes the parked upper file of n, and the whiteouts in it if it is
+// a directory. Nobody can be told about an error; the next start clears Work.
+func (f *FS) discard(n *node) {
+	if !n.isDir() {
+		unix.Unlinkat(f.fds.work, n.at.name, 0)
+		return
+	}
+	f.discardDir(n.at.name)
+}
+
+func (f *FS) discardDir(name string) {
+	if unix.Unlinkat(f.fds.work, name, unix.AT_REMOVEDIR) == nil {
+		return
+	}
+	fd, err := openat(f.fds.work, name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return
+	}
+	removeAll(fd)
+	unix.Close(fd)
+	unix.Unlinkat(f.fds.work, name, unix.AT_REMOVEDIR)
+}
+
+// removeAll empties the directory fd.
+func removeAll(fd int) {
+	readNames(fd, func(name string, typ byte, _ uint64) error {
+		if unix.Unlinkat(fd, name, 0) != syscall.EISDIR {
+			return nil
+		}
+		if sub, err := openat(fd, name, unix.O_RDONLY|unix.O_DIRECTORY, 0); err == nil {
+			removeAll(sub)
+			unix.Close(sub)
+		}
+		unix.Unlinkat(fd, name, unix.AT_REMOVEDIR)
+		return nil
+	})
+}
+
+// readNames calls fn for each entry of directory fd, read to the end before
+// the first call. typ is a DT_ constant of readdir(3).
+func readNames(fd int, fn func(name string, typ byte, ino uint64) error) error {
+	if _, err := unix.Seek(fd, 0, 0); err != nil {
+		return err
+	}
+	type ent struct {
+		name string
+		typ  byte
+		ino  uint64
+	}
+	var all []ent
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := unix.Getdents(fd, buf)
+		if err == syscall.EINTR {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			break
+		}
+		for b := buf[:n]; len(b) > 0; {
+			// struct linux_dirent64, getdents(2): ino 8, off 8, reclen 2, type 1, name.
+			d := (*unix.Dirent)(unsafe.Pointer(&b[0]))
+			name := b[19:d.Reclen]
+			for i, c := range name {
+				if c == 0 {
+					name = name[:i]
+					break
+				}
+			}
+			if s := string(name); s != "." && s != ".." {
+				all = append(all, ent{s, d.Type, d.Ino})
+			}
+			b = b[d.Reclen:]
+		}
+	}
+	for _, e := range all {
+		if err := fn(e.name, e.typ, e.ino); err != nil {
+			return err
+		}
+	}
+	return nil
+}

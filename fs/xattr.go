@@ -1,0 +1,216 @@
+package fs
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"tiffin/fs/layer"
+)
+
+// Contract of this file: extended attributes, xattr(7). user.*, security.* and
+// trusted.* are kept; POSIX ACLs (system.*) are not supported: the kernel asks
+// a FUSE server in a user namespace for them only if it enforces them itself.
+
+// LayerXattr is answered by getxattr(2) for every file, and listed for none:
+// which layer the file comes from, "upper" or its number from 0.
+const LayerXattr = "user.tiffin.layer"
+
+// xattrListMax is XATTR_LIST_MAX, xattr(7): bytes in a list of names.
+const xattrListMax = 65536
+
+// storable reports whether attributes of this name can be kept.
+func storable(name string) bool {
+	return strings.HasPrefix(name, "user.") || strings.HasPrefix(name, "security.") || strings.HasPrefix(name, "trusted.")
+}
+
+// GetXAttr is FUSE_GETXATTR.
+func (f *FS) GetXAttr(_ <-chan struct{}, in *fuse.InHeader, name string, dest []byte) (size uint32, st fuse.Status) {
+	c := f.begin(opGetxattr, in, "")
+	defer c.end(&st)
+	if !storable(name) {
+		return 0, fuse.ENODATA
+	}
+	if i, ok := f.ids.lowerOnly(in.NodeId); ok {
+		return f.lowerXattr(i, name, dest)
+	}
+	n, h, err := f.openXattr(in.NodeId)
+	if err != nil {
+		return 0, status(err)
+	}
+	if h == nil {
+		if n.hasUpper() {
+			return copyOut(dest, layerName(n, name))
+		}
+		return f.lowerXattr(n.lower, name, dest)
+	}
+	defer f.fds.put(h)
+	k, err := unix.Fgetxattr(h.fd, layer.StoreXattr(name), dest)
+	if err == syscall.ENODATA && name == LayerXattr {
+		return copyOut(dest, layerName(n, name))
+	}
+	return uint32(max(k, 0)), status(err)
+}
+
+// openXattr returns the node of id, and its upper file if it has one with any
+// attribute to show: most have none, and then nothing needs opening.
+func (f *FS) openXattr(id uint64) (*node, *handle, error) {
+	f.tree.RLock()
+	defer f.tree.RUnlock()
+	n := f.ids.nodes[id]
+	if n == nil {
+		return nil, nil, syscall.ESTALE
+	}
+	n.mu.RLock()
+	any := n.xattrs
+	n.mu.RUnlock()
+	if !n.hasUpper() || !any {
+		return n, nil, nil
+	}
+	h, err := f.open(n)
+	return n, h, err
+}
+
+// layerName is the value of attribute name of an upper file that has none.
+func layerName(n *node, name string) string {
+	if name != LayerXattr {
+		return ""
+	}
+	if n.lower != noLower {
+		return fmt.Sprintf("upper, from lower inode %d", n.lower)
+	}
+	return "upper"
+}
+
+func (f *FS) lowerXattr(i uint32, name string, dest []byte) (uint32, fuse.Status) {
+	if f.x.HasXattrs(i) {
+		for _, a := range f.x.Xattrs(i) {
+			if a.Name == name {
+				if a.Value == "" {
+					return 0, fuse.OK
+				}
+				return copyOut(dest, a.Value)
+			}
+		}
+	}
+	if name == LayerXattr {
+		return copyOut(dest, fmt.Sprintf("layer %d", f.x.Inode(i).Layer))
+	}
+	return 0, fuse.ENODATA
+}
+
+// copyOut answers with s, which stands for "no attribute" if it is empty; an
+// empty dest asks for the size.
+func copyOut(dest []byte, s string) (uint32, fuse.Status) {
+	switch {
+	case s == "":
+		return 0, fuse.ENODATA
+	case len(dest) == 0:
+		return uint32(len(s)), fuse.OK
+	case len(dest) < len(s):
+		return uint32(len(s)), fuse.ERANGE
+	}
+	return uint32(copy(dest, s)), fuse.OK
+}
+
+// ListXAttr is FUSE_LISTXATTR.
+func (f *FS) ListXAttr(_ <-chan struct{}, in *fuse.InHeader, dest []byte) (size uint32, st fuse.Status) {
+	c := f.begin(opListxattr, in, "")
+	defer c.end(&st)
+	var list []byte
+	add := func(name string) { list = append(append(list, name...), 0) }
+	i, ok := f.ids.lowerOnly(in.NodeId)
+	if !ok {
+		n, h, err := f.openXattr(in.NodeId)
+		if err != nil {
+			return 0, status(err)
+		}
+		if h != nil {
+			defer f.fds.put(h)
+			names, err := listXattrs(h.fd)
+			if err != nil {
+				return 0, status(err)
+			}
+			for _, name := range names {
+				if shown, ok := layer.ShowXattr(name); ok {
+					add(shown)
+				}
+			}
+		}
+		i, ok = n.lower, !n.hasUpper()
+	}
+	if ok {
+		for _, a := range f.x.Xattrs(i) {
+			add(a.Name)
+		}
+	}
+	switch {
+	case len(dest) == 0:
+		return uint32(len(list)), fuse.OK
+	case len(list) > xattrListMax:
+		return 0, fuse.Status(syscall.E2BIG)
+	case len(dest) < len(list):
+		return uint32(len(list)), fuse.ERANGE
+	}
+	return uint32(copy(dest, list)), fuse.OK
+}
+
+// SetXAttr is FUSE_SETXATTR.
+func (f *FS) SetXAttr(_ <-chan struct{}, in *fuse.SetXAttrIn, name string, data []byte) (st fuse.Status) {
+	c := f.begin(opSetxattr, &in.InHeader, "")
+	defer c.end(&st)
+	data = data[:min(len(data), int(in.Size))]
+	return status(f.editXattr(in.NodeId, name, func(n *node, fd int) error {
+		if err := unix.Fsetxattr(fd, layer.StoreXattr(name), data, int(in.Flags)); err != nil {
+			return err
+		}
+		n.xattrs = true
+		n.caps = n.caps || name == xattrCaps
+		return nil
+	}))
+}
+
+// RemoveXAttr is FUSE_REMOVEXATTR.
+func (f *FS) RemoveXAttr(_ <-chan struct{}, in *fuse.InHeader, name string) (st fuse.Status) {
+	c := f.begin(opRemovexattr, in, "")
+	defer c.end(&st)
+	if i, ok := f.ids.lowerOnly(in.NodeId); ok && f.root != nil && !f.x.HasXattrs(i) {
+		return fuse.ENODATA
+	}
+	return status(f.editXattr(in.NodeId, name, func(n *node, fd int) error {
+		if err := unix.Fremovexattr(fd, layer.StoreXattr(name)); err != nil {
+			return err
+		}
+		n.caps = n.caps && name != xattrCaps
+		return nil
+	}))
+}
+
+// editXattr runs edit with the upper file of id, n.mu locked.
+func (f *FS) editXattr(id uint64, name string, edit func(n *node, fd int) error) error {
+	f.freeze.RLock()
+	defer f.freeze.RUnlock()
+	if f.root == nil {
+		return syscall.EROFS
+	}
+	if !storable(name) {
+		return syscall.ENOTSUP
+	}
+	n, err := f.upperNode(id)
+	if err != nil {
+		return err
+	}
+	f.tree.RLock()
+	h, err := f.open(n)
+	f.tree.RUnlock()
+	if err != nil {
+		return err
+	}
+	defer f.fds.put(h)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return edit(n, h.fd)
+}
