@@ -1,0 +1,262 @@
+package box
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+	"mvdan.cc/sh/v3/expand"
+)
+
+// The shell has echo, printf, test, true and false built in; these are the
+// programs of the same names, for env, xargs, find -exec and the like.
+
+func trueCmd(*Call)    {}
+func falseCmd(c *Call) { c.exit = 1 }
+
+func echo(c *Call) {
+	newline, escapes := true, false
+	for len(c.args) > 0 && len(c.args[0]) > 1 && strings.Trim(c.args[0][1:], "neE") == "" && c.args[0][0] == '-' {
+		for _, l := range c.args[0][1:] {
+			switch l {
+			case 'n':
+				newline = false
+			case 'e':
+				escapes = true
+			case 'E':
+				escapes = false
+			}
+		}
+		c.args = c.args[1:]
+	}
+	s := strings.Join(c.args, " ")
+	if escapes {
+		s, _, _ = expand.Format(&expand.Config{}, strings.ReplaceAll(s, "%", "%%"), nil)
+	}
+	fmt.Fprint(c.out, s)
+	if newline {
+		fmt.Fprintln(c.out)
+	}
+}
+
+func printf(c *Call) {
+	if len(c.args) == 0 {
+		c.usage()
+	}
+	format, args := c.args[0], c.args[1:]
+	for {
+		s, n, err := expand.Format(&expand.Config{}, format, args)
+		if err != nil {
+			c.die(1, "%s", err)
+		}
+		fmt.Fprint(c.out, s)
+		if args = args[n:]; n == 0 || len(args) == 0 {
+			return
+		}
+	}
+}
+
+// test: evaluate a condition (POSIX, test). The grammar, loosest first:
+//
+//	or   = and { "-o" and }
+//	and  = not { "-a" not }
+//	not  = "!" not | prim
+//	prim = "(" or ")" | unary word | word binary word | word
+func test(c *Call) {
+	args := c.args
+	if c.Name == "[" {
+		if len(args) == 0 || args[len(args)-1] != "]" {
+			c.die(2, "missing ]")
+		}
+		args = args[:len(args)-1]
+	}
+	p := &testParser{args: args}
+	ok := len(args) > 0 && p.or()
+	if p.err == nil && len(p.args) > 0 {
+		p.err = fmt.Errorf("unexpected %s", p.args[0])
+	}
+	if p.err != nil {
+		c.die(2, "%s", p.err)
+	}
+	if !ok {
+		c.exit = 1
+	}
+}
+
+type testParser struct {
+	args []string
+	err  error
+}
+
+func (p *testParser) next() string {
+	if len(p.args) == 0 {
+		if p.err == nil {
+			p.err = fmt.Errorf("argument expected")
+		}
+		return ""
+	}
+	s := p.args[0]
+	p.args = p.args[1:]
+	return s
+}
+
+func (p *testParser) accept(s string) bool {
+	if len(p.args) > 0 && p.args[0] == s {
+		p.args = p.args[1:]
+		return true
+	}
+	return false
+}
+
+func (p *testParser) or() bool {
+	v := p.and()
+	for p.accept("-o") {
+		v = p.and() || v
+	}
+	return v
+}
+
+func (p *testParser) and() bool {
+	v := p.not()
+	for p.accept("-a") {
+		v = p.not() && v
+	}
+	return v
+}
+
+func (p *testParser) not() bool {
+	if len(p.args) > 1 && p.args[0] == "!" && !(len(p.args) == 3 && isBinary(p.args[1])) {
+		p.next()
+		return !p.not()
+	}
+	return p.prim()
+}
+
+func isBinary(s string) bool {
+	return strings.Contains(" = == != < > -eq -ne -lt -le -gt -ge -nt -ot -ef ", " "+s+" ")
+}
+
+func (p *testParser) prim() bool {
+	if len(p.args) > 2 && isBinary(p.args[1]) {
+		a, op, b := p.next(), p.next(), p.next()
+		return p.binary(a, op, b)
+	}
+	if len(p.args) > 2 && p.accept("(") {
+		v := p.or()
+		if !p.accept(")") && p.err == nil {
+			p.err = fmt.Errorf(") expected")
+		}
+		return v
+	}
+	s := p.next()
+	if len(s) == 2 && s[0] == '-' && len(p.args) > 0 {
+		if v, ok := p.unary(s[1], p.args[0]); ok {
+			p.next()
+			return v
+		}
+	}
+	return s != ""
+}
+
+func (p *testParser) int(s string) int64 {
+	n, err := strconv.ParseInt(strings.TrimSpace(s), 10, 64)
+	if err != nil && p.err == nil {
+		p.err = fmt.Errorf("%s: not a number", s)
+	}
+	return n
+}
+
+func (p *testParser) binary(a, op, b string) bool {
+	switch op {
+	case "=", "==":
+		return a == b
+	case "!=":
+		return a != b
+	case "<":
+		return a < b
+	case ">":
+		return a > b
+	case "-nt", "-ot", "-ef":
+		x, errx := os.Stat(a)
+		y, erry := os.Stat(b)
+		switch {
+		case op == "-ef":
+			return errx == nil && erry == nil && os.SameFile(x, y)
+		case op == "-nt":
+			return errx == nil && (erry != nil || x.ModTime().After(y.ModTime()))
+		}
+		return erry == nil && (errx != nil || x.ModTime().Before(y.ModTime()))
+	}
+	x, y := p.int(a), p.int(b)
+	switch op {
+	case "-eq":
+		return x == y
+	case "-ne":
+		return x != y
+	case "-lt":
+		return x < y
+	case "-le":
+		return x <= y
+	case "-gt":
+		return x > y
+	}
+	return x >= y
+}
+
+// unary evaluates -OP ARG; ok is false if OP is no operator.
+func (p *testParser) unary(op byte, arg string) (v, ok bool) {
+	switch op {
+	case 'n':
+		return arg != "", true
+	case 'z':
+		return arg == "", true
+	case 't':
+		return isTerminal(int(p.int(arg))), true
+	case 'r':
+		return unix.Access(arg, unix.R_OK) == nil, true
+	case 'w':
+		return unix.Access(arg, unix.W_OK) == nil, true
+	case 'x':
+		return unix.Access(arg, unix.X_OK) == nil, true
+	}
+	if strings.IndexByte("bcdefghkLpsSuOG", op) < 0 {
+		return false, false
+	}
+	f, err := stat(arg, arg, op != 'L' && op != 'h')
+	if err != nil {
+		return false, true
+	}
+	kind := f.st.Mode & syscall.S_IFMT
+	switch op {
+	case 'e':
+		return kind != syscall.S_IFLNK, true // a dangling link does not exist
+	case 'f':
+		return kind == syscall.S_IFREG, true
+	case 'd':
+		return kind == syscall.S_IFDIR, true
+	case 'L', 'h':
+		return kind == syscall.S_IFLNK, true
+	case 'p':
+		return kind == syscall.S_IFIFO, true
+	case 'S':
+		return kind == syscall.S_IFSOCK, true
+	case 'b':
+		return kind == syscall.S_IFBLK, true
+	case 'c':
+		return kind == syscall.S_IFCHR, true
+	case 's':
+		return f.st.Size > 0, true
+	case 'u':
+		return f.st.Mode&syscall.S_ISUID != 0, true
+	case 'g':
+		return f.st.Mode&syscall.S_ISGID != 0, true
+	case 'k':
+		return f.st.Mode&syscall.S_ISVTX != 0, true
+	case 'O':
+		return int(f.st.Uid) == os.Geteuid(), true
+	}
+	return int(f.st.Gid) == os.Getegid(), true
+}
