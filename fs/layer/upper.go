@@ -1,0 +1,277 @@
+package layer
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Upper is a container's writable directory over the image it belongs to.
+// Nothing may change in it while WriteDiff or Changes run.
+type Upper struct {
+	Dir   string        // the directory, see XattrOverride for what is in it
+	Lower *Index        // merged index of the image; nil if there is nothing below
+	Flats []io.ReaderAt // Flats[Inode.Layer] is the flat.tar of that layer
+}
+
+// upNode is a file of the upper directory as the container sees it. As in a
+// Tree, two names that share a node are hard links.
+type upNode struct {
+	stat   Stat
+	size   int64 // bytes
+	mtime  unix.Timespec
+	xattrs []Xattr
+	target string // of a symbolic link
+
+	path      string // below Upper.Dir; "" if it is not there, but see diff.complete
+	realIno   uint64
+	hasOrigin bool
+	origin    uint32 // lower inode that this continues, if hasOrigin
+	metacopy  bool   // the data is the origin's
+
+	kids      map[string]*upNode // only of a directory
+	whiteouts map[string]bool
+}
+
+func (n *upNode) isDir() bool  { return n.stat.Mode&unix.S_IFMT == unix.S_IFDIR }
+func (n *upNode) isFile() bool { return n.stat.Mode&unix.S_IFMT == unix.S_IFREG }
+
+// upReader reads an upper directory. It goes from directory to directory by
+// descriptor and follows no symbolic link: the container may have left
+// anything here.
+type upReader struct {
+	u     *Upper
+	links map[uint64]*upNode // by real inode number, those with several names
+}
+
+// readUpper reads all of u but for the data.
+func readUpper(u *Upper) (*upNode, error) {
+	fd, err := unix.Open(u.Dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open the changes of the container, %s: %w", u.Dir, err)
+	}
+	defer unix.Close(fd)
+	r := &upReader{u: u, links: map[uint64]*upNode{}}
+	root, err := r.node(fd, "")
+	if err == nil && !root.isDir() {
+		err = errors.New("it is not a directory")
+	}
+	if err == nil && u.Lower != nil {
+		root.hasOrigin, root.origin = true, 0 // the root continues the root, said or not
+	}
+	if err == nil {
+		err = r.dir(fd, root)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the changes of the container in %s: %w", u.Dir, err)
+	}
+	return root, nil
+}
+
+// dir reads what is in directory d, open as fd.
+func (r *upReader) dir(fd int, d *upNode) error {
+	names, err := readNames(fd)
+	if err != nil {
+		return fmt.Errorf("list %q: %w", d.path, err)
+	}
+	d.kids, d.whiteouts = map[string]*upNode{}, map[string]bool{}
+	for _, name := range names {
+		gone, ok, err := ParseWhiteout(name, func() (string, error) { return readSmall(fd, name) })
+		if err != nil {
+			return fmt.Errorf("whiteout %q: %w", join(d.path, name), err)
+		}
+		if ok {
+			d.whiteouts[gone] = true
+			continue
+		}
+		if d.kids[name], err = r.entry(fd, name, join(d.path, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func join(dir, name string) string {
+	if dir == "" {
+		return name
+	}
+	return dir + "/" + name
+}
+
+// readNames lists the directory fd. It reads through a descriptor of its own,
+// because the position of fd is shared with nobody but this.
+func readNames(fd int) ([]string, error) {
+	d, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(d), "")
+	defer f.Close()
+	return f.Readdirnames(-1)
+}
+
+// readSmall reads a file that holds a name.
+func readSmall(dirfd int, name string) (string, error) {
+	fd, err := unix.Openat(dirfd, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", err
+	}
+	defer unix.Close(fd)
+	b := make([]byte, pathMax+1)
+	n, err := unix.Read(fd, b)
+	if err != nil {
+		return "", err
+	}
+	return string(b[:n]), nil
+}
+
+// entry reads the file called name, and all below it.
+func (r *upReader) entry(dirfd int, name, path string) (*upNode, error) {
+	var st unix.Stat_t
+	if err := unix.Fstatat(dirfd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return nil, fmt.Errorf("%q: %w", path, err)
+	}
+	if n := r.links[st.Ino]; n != nil {
+		return n, nil
+	}
+	n := &upNode{path: path}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG, unix.S_IFDIR:
+		fd, err := unix.Openat(dirfd, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return nil, fmt.Errorf("open %q: %w", path, err)
+		}
+		defer unix.Close(fd)
+		if n, err = r.node(fd, path); err != nil {
+			return nil, err
+		}
+		if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+			return n, r.dir(fd, n)
+		}
+	case unix.S_IFLNK: // tiffin makes none, but somebody may
+		b := make([]byte, pathMax+1)
+		k, err := unix.Readlinkat(dirfd, name, b)
+		if err != nil {
+			return nil, fmt.Errorf("read link %q: %w", path, err)
+		}
+		n.target = string(b[:k])
+		n.fill(&st)
+	default:
+		n.fill(&st)
+	}
+	if st.Nlink > 1 {
+		r.links[st.Ino] = n
+	}
+	return n, nil
+}
+
+// fill takes what a real file says about itself.
+func (n *upNode) fill(st *unix.Stat_t) {
+	n.stat = Stat{Mode: st.Mode & (unix.S_IFMT | 0o777), Rdev: Mkdev(unix.Major(st.Rdev), unix.Minor(st.Rdev))}
+	n.size, n.mtime, n.realIno = st.Size, st.Mtim, st.Ino
+}
+
+// node reads a file or directory by its descriptor.
+func (r *upReader) node(fd int, path string) (*upNode, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, fmt.Errorf("%q: %w", path, err)
+	}
+	n := &upNode{path: path}
+	n.fill(&st)
+	n.stat.Rdev = 0
+	attrs, err := readXattrs(fd)
+	if err != nil {
+		return nil, fmt.Errorf("attributes of %q: %w", path, err)
+	}
+	for _, a := range attrs {
+		if err := r.attr(n, a, st.Mode); err != nil {
+			return nil, fmt.Errorf("%q: %w", path, err)
+		}
+	}
+	if n.metacopy && !n.hasOrigin {
+		return nil, fmt.Errorf("%q has its data in the image, but attribute %s does not say where", path, XattrOrigin)
+	}
+	switch n.stat.Mode & unix.S_IFMT {
+	case unix.S_IFREG, unix.S_IFDIR:
+	case unix.S_IFLNK:
+		if n.target, err = readAll(fd); err != nil {
+			return nil, fmt.Errorf("read the link target in %q: %w", path, err)
+		}
+		n.size = 0
+	default:
+		n.size = 0
+	}
+	return n, nil
+}
+
+// attr applies one attribute of the upper file.
+func (r *upReader) attr(n *upNode, a Xattr, realMode uint32) (err error) {
+	switch a.Name {
+	case XattrOverride:
+		n.stat, err = ParseStat(a.Value, realMode)
+		if err == nil && (n.stat.Mode&unix.S_IFMT == unix.S_IFDIR) != (realMode&unix.S_IFMT == unix.S_IFDIR) {
+			err = fmt.Errorf("attribute %s is %q, which does not fit the file", XattrOverride, a.Value)
+		}
+	case XattrOrigin:
+		i, e := strconv.ParseUint(a.Value, 10, 32)
+		if e != nil || r.u.Lower == nil || i >= uint64(r.u.Lower.Len()) ||
+			r.u.Lower.Inode(uint32(i)).IsDir() != (realMode&unix.S_IFMT == unix.S_IFDIR) {
+			return fmt.Errorf("attribute %s is %q, which the image does not have; is this another image's?", XattrOrigin, a.Value)
+		}
+		n.hasOrigin, n.origin = true, uint32(i)
+	case XattrMetacopy:
+		n.metacopy = true
+	default:
+		if name, ok := ShowXattr(a.Name); ok {
+			n.xattrs = append(n.xattrs, Xattr{name, a.Value})
+		}
+	}
+	return err
+}
+
+// readXattrs lists the attributes of fd. A file system without any is as good.
+func readXattrs(fd int) ([]Xattr, error) {
+	list, err := grow(func(b []byte) (int, error) { return unix.Flistxattr(fd, b) })
+	if errors.Is(err, unix.ENOTSUP) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var as []Xattr
+	for name := range strings.SplitSeq(string(list), "\x00") {
+		if !strings.HasPrefix(name, "user.") {
+			continue // the host's own, like security.selinux
+		}
+		v, err := grow(func(b []byte) (int, error) { return unix.Fgetxattr(fd, name, b) })
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		as = append(as, Xattr{name, string(v)})
+	}
+	return as, nil
+}
+
+// grow calls read with a larger buffer if the first is too small.
+// XATTR_LIST_MAX and XATTR_SIZE_MAX are 65536 bytes, xattr(7).
+func grow(read func([]byte) (int, error)) ([]byte, error) {
+	b := make([]byte, 256)
+	n, err := read(b)
+	if err == unix.ERANGE {
+		b = make([]byte, xattrMax)
+		n, err = read(b)
+	}
+	return b[:max(n, 0)], err
+}
+
+func readAll(fd int) (string, error) {
+	b := make([]byte, pathMax+1)
+	n, err := unix.Pread(fd, b, 0)
+	return string(b[:max(n, 0)]), err
+}
