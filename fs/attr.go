@@ -305,7 +305,7 @@ func (f *FS) setStat(n *node, fd int, in *fuse.SetAttrIn) error {
 	}
 	if in.Valid&fuse.FATTR_MODE != 0 {
 		s.Mode = s.Mode&syscall.S_IFMT | in.Mode&0o7777
-	} else if in.Valid&fuse.FATTR_KILL_SUIDGID != 0 && !rootTruncates(in) {
+	} else if in.Valid&fuse.FATTR_KILL_SUIDGID != 0 {
 		s.Mode = withoutSuid(s.Mode)
 	}
 	if in.Valid&(fuse.FATTR_SIZE|fuse.FATTR_UID|fuse.FATTR_GID) != 0 {
@@ -314,13 +314,6 @@ func (f *FS) setStat(n *node, fd int, in *fuse.SetAttrIn) error {
 		}
 	}
 	return n.putStat(fd, s)
-}
-
-// rootTruncates reports that the kernel asks for the set-user-ID bits to go
-// only because truncate(2) was called without CAP_FSETID in the initial user
-// namespace: root of the container has it in its own, and keeps them.
-func rootTruncates(in *fuse.SetAttrIn) bool {
-	return in.Valid&(fuse.FATTR_UID|fuse.FATTR_GID) == 0 && in.InHeader.Uid == 0
 }
 
 // withoutSuid is the mode after a write by someone unprivileged, chmod(2).

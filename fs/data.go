@@ -215,17 +215,23 @@ func (f *FS) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (written ui
 		return 0, status(err)
 	}
 	defer done()
-	k, err := pwrite(h.fd, data, int64(in.Offset))
-	if err == nil && (n.caps || in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0 && n.stat.Mode&(syscall.S_ISUID|syscall.S_ISGID) != 0) {
+	kill := in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0
+	if n.caps || kill && n.isSuid() {
 		n.mu.RUnlock()
-		err = n.killPriv(h.fd, in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0)
+		err = n.killPriv(h.fd, kill)
 		n.mu.RLock()
+		if err != nil {
+			return 0, status(err)
+		}
 	}
+	k, err := pwrite(h.fd, data, int64(in.Offset))
 	if k > 0 {
 		return uint32(k), fuse.OK
 	}
 	return 0, status(err)
 }
+
+func (n *node) isSuid() bool { return n.stat.Mode&(syscall.S_ISUID|syscall.S_ISGID) != 0 }
 
 // killPriv takes away what a write takes away: file capabilities always,
 // set-user-ID and set-group-ID if the kernel says so, write(2).

@@ -16,12 +16,28 @@ func (f *FS) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) (st fuse.Status)
 	defer c.end(&st)
 	f.freeze.RLock()
 	defer f.freeze.RUnlock()
-	_, h, done, err := f.forWrite(c, in.NodeId)
+	n, h, done, err := f.forWrite(c, in.NodeId)
 	if err != nil {
 		return status(err)
 	}
 	defer done()
+	if err := n.changed(h.fd); err != nil {
+		return status(err)
+	}
 	return status(unix.Fallocate(h.fd, in.Mode, int64(in.Offset), int64(in.Length)))
+}
+
+// changed takes the privileges away that a change of the data ends. The kernel
+// tells WRITE and SETATTR when to, but not these two; it would do so unless the
+// caller had CAP_FSETID in the initial user namespace, where nobody here is.
+// n.mu is locked for reading, before and after.
+func (n *node) changed(fd int) error {
+	if !n.caps && !n.isSuid() {
+		return nil
+	}
+	n.mu.RUnlock()
+	defer n.mu.RLock()
+	return n.killPriv(fd, true)
 }
 
 // CopyFileRange is FUSE_COPY_FILE_RANGE, copy_file_range(2); the kernel has
@@ -32,22 +48,25 @@ func (f *FS) CopyFileRange(_ <-chan struct{}, in *fuse.CopyFileRangeIn) (written
 	f.freeze.RLock()
 	defer f.freeze.RUnlock()
 	n := int64(min(in.Len, 1<<30))
-	_, dst, done, err := f.forWrite(c, in.NodeIdOut)
+	to, dst, done, err := f.forWrite(c, in.NodeIdOut)
 	if err != nil {
 		return 0, status(err)
 	}
 	defer done()
-	from, to := int64(in.OffIn), int64(in.OffOut)
+	if err := to.changed(dst.fd); err != nil {
+		return 0, status(err)
+	}
+	from, at := int64(in.OffIn), int64(in.OffOut)
 	src, i, err := f.readable(in.NodeId)
 	if err != nil {
 		return 0, status(err)
 	}
 	if src == nil {
-		k, err := f.copyRangeLower(dst.fd, i, from, to, n)
+		k, err := f.copyRangeLower(dst.fd, i, from, at, n)
 		return uint32(k), status(err)
 	}
 	defer f.fds.put(src)
-	k, err := unix.CopyFileRange(src.fd, &from, dst.fd, &to, int(n), int(in.Flags))
+	k, err := unix.CopyFileRange(src.fd, &from, dst.fd, &at, int(n), int(in.Flags))
 	return uint32(max(k, 0)), status(err)
 }
 

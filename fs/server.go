@@ -6,6 +6,7 @@ import (
 	"io"
 	"log"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -181,6 +182,9 @@ func (f *FS) Serve(fuseFd int) error {
 	defer f.close()
 	srv, err := fuse.NewServer(f, fmt.Sprintf("/dev/fd/%d", fuseFd), f.options())
 	if err != nil {
+		if strings.HasSuffix(err.Error(), fuse.ENODEV.String()) {
+			return nil // unmounted before the first request
+		}
 		return fmt.Errorf("start the file system server: %w", err)
 	}
 	srv.Serve()
