@@ -148,7 +148,8 @@ type edit struct {
 	node    *upNode // what is there now; nil if it is deleted
 	existed bool    // the image has something at this path
 	below   uint32  // what, if existed
-	opaque  bool    // hides what the image has in this directory
+	hidden  bool    // but a directory above does not continue that of the image
+	anew    bool    // the same is true of this directory
 }
 
 // each calls fn for every difference, parents before children, the names of
@@ -161,14 +162,14 @@ func (d *diff) each(fn func(edit) error) error {
 func (d *diff) walk(e edit, fn func(edit) error) error {
 	n := e.node
 	belowDir := e.existed && d.u.Lower.Inode(e.below).IsDir()
-	merged := belowDir && n.hasOrigin && n.origin == e.below
-	e.opaque = n.isDir() && belowDir && !merged
+	merged := belowDir && !e.hidden && n.hasOrigin && n.origin == e.below
+	e.anew = belowDir && !merged
 	if err := fn(e); err != nil {
 		return err
 	}
 	for _, name := range d.names(n, merged) {
-		c := edit{path: join(e.path, name), node: n.kids[name]}
-		if merged {
+		c := edit{path: join(e.path, name), node: n.kids[name], hidden: e.hidden || e.anew}
+		if belowDir {
 			c.below, c.existed = d.u.Lower.Lookup(e.below, name)
 		}
 		var err error
@@ -228,7 +229,7 @@ func Changes(u *Upper) ([]Change, error) {
 		default:
 			add(e.path, 'A')
 		}
-		if e.opaque {
+		if e.anew {
 			for k := range u.Lower.DirLen(e.below) {
 				if name, _ := u.Lower.Dirent(e.below, k); e.node.kids[name] == nil {
 					add(join(e.path, name), 'D')

@@ -81,7 +81,7 @@ func (w *diffWriter) edit(e edit) error {
 	case n == nil:
 		return w.whiteout(e.path)
 	case n.stat.Mode&unix.S_IFMT == unix.S_IFSOCK:
-		if e.existed {
+		if e.existed && !e.hidden {
 			return w.whiteout(e.path)
 		}
 		return nil
@@ -90,7 +90,7 @@ func (w *diffWriter) edit(e edit) error {
 			return err
 		}
 	}
-	if e.opaque {
+	if e.anew && !e.hidden {
 		return w.empty(join(e.path, OpaqueName))
 	}
 	return nil
@@ -116,9 +116,10 @@ func (w *diffWriter) whiteout(path string) error {
 	return w.empty(path[:i] + WhiteoutPrefix + path[i:])
 }
 
-// empty writes an empty file that stands for something else.
+// empty writes an empty file that stands for something else, with the mode
+// that podman gives such.
 func (w *diffWriter) empty(path string) error {
-	return w.tw.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: path, ModTime: time.Unix(0, 0), Format: tar.FormatPAX})
+	return w.tw.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: path, Mode: 0o600, ModTime: time.Unix(0, 0), Format: tar.FormatPAX})
 }
 
 // typeflag is the tar type for a file's mode.
