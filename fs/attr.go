@@ -306,7 +306,7 @@ func (f *FS) setStat(n *node, fd int, in *fuse.SetAttrIn) error {
 	if in.Valid&fuse.FATTR_MODE != 0 {
 		s.Mode = s.Mode&syscall.S_IFMT | in.Mode&0o7777
 	} else if in.Valid&fuse.FATTR_KILL_SUIDGID != 0 {
-		s.Mode = withoutSuid(s.Mode)
+		s.Mode = withoutSuid(n.stat, &in.InHeader)
 	}
 	if in.Valid&(fuse.FATTR_SIZE|fuse.FATTR_UID|fuse.FATTR_GID) != 0 {
 		if err := n.dropCaps(fd); err != nil {
@@ -316,10 +316,13 @@ func (f *FS) setStat(n *node, fd int, in *fuse.SetAttrIn) error {
 	return n.putStat(fd, s)
 }
 
-// withoutSuid is the mode after a write by someone unprivileged, chmod(2).
-func withoutSuid(mode uint32) uint32 {
-	mode &^= syscall.S_ISUID
-	if mode&syscall.S_IXGRP != 0 {
+// withoutSuid is the mode of a file shown as s after a write or a chown by
+// who, as setattr_should_drop_sgid in the kernel has it: without group
+// execution the set-group-ID bit goes only if who is neither in the group nor
+// privileged. Supplementary groups are not known here and do not count.
+func withoutSuid(s layer.Stat, who *fuse.InHeader) uint32 {
+	mode := s.Mode &^ syscall.S_ISUID
+	if mode&syscall.S_IXGRP != 0 || who.Uid != 0 && who.Gid != s.GID {
 		mode &^= syscall.S_ISGID
 	}
 	return mode

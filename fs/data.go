@@ -218,7 +218,7 @@ func (f *FS) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (written ui
 	kill := in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0
 	if n.caps || kill && n.isSuid() {
 		n.mu.RUnlock()
-		err = n.killPriv(h.fd, kill)
+		err = n.killPriv(h.fd, kill, &in.InHeader)
 		n.mu.RLock()
 		if err != nil {
 			return 0, status(err)
@@ -235,14 +235,14 @@ func (n *node) isSuid() bool { return n.stat.Mode&(syscall.S_ISUID|syscall.S_ISG
 
 // killPriv takes away what a write takes away: file capabilities always,
 // set-user-ID and set-group-ID if the kernel says so, write(2).
-func (n *node) killPriv(fd int, suid bool) error {
+func (n *node) killPriv(fd int, suid bool, who *fuse.InHeader) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if err := n.dropCaps(fd); err != nil || !suid {
 		return err
 	}
 	s := n.stat
-	s.Mode = withoutSuid(s.Mode)
+	s.Mode = withoutSuid(s, who)
 	return n.putStat(fd, s)
 }
 

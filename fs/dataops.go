@@ -21,7 +21,7 @@ func (f *FS) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) (st fuse.Status)
 		return status(err)
 	}
 	defer done()
-	if err := n.changed(h.fd); err != nil {
+	if err := n.changed(h.fd, &in.InHeader); err != nil {
 		return status(err)
 	}
 	return status(unix.Fallocate(h.fd, in.Mode, int64(in.Offset), int64(in.Length)))
@@ -31,13 +31,13 @@ func (f *FS) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) (st fuse.Status)
 // tells WRITE and SETATTR when to, but not these two; it would do so unless the
 // caller had CAP_FSETID in the initial user namespace, where nobody here is.
 // n.mu is locked for reading, before and after.
-func (n *node) changed(fd int) error {
+func (n *node) changed(fd int, who *fuse.InHeader) error {
 	if !n.caps && !n.isSuid() {
 		return nil
 	}
 	n.mu.RUnlock()
 	defer n.mu.RLock()
-	return n.killPriv(fd, true)
+	return n.killPriv(fd, true, who)
 }
 
 // CopyFileRange is FUSE_COPY_FILE_RANGE, copy_file_range(2); the kernel has
@@ -53,7 +53,7 @@ func (f *FS) CopyFileRange(_ <-chan struct{}, in *fuse.CopyFileRangeIn) (written
 		return 0, status(err)
 	}
 	defer done()
-	if err := to.changed(dst.fd); err != nil {
+	if err := to.changed(dst.fd, &in.InHeader); err != nil {
 		return 0, status(err)
 	}
 	from, at := int64(in.OffIn), int64(in.OffOut)
