@@ -194,6 +194,9 @@ func (b *builder) lookAfter(path string, env []string) error {
 	sys := &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	switch {
 	case b.joining:
+		// Go compares getppid(2) with the parent's number and kills the child if they differ. Here
+		// they do: a parent outside of the child's pid namespace is 0, pid_namespaces(7).
+		sys.Pdeathsig = 0
 		sys.Setsid = true
 		sys.Setctty = b.proc.Terminal
 	case b.proc.Terminal:

@@ -60,7 +60,7 @@ func (u *UserNS) Start() (*UserProc, error) {
 		Dir: u.Dir, Env: u.Env,
 		Files: append(append(stdio[:], r), u.Files...),
 		Sys: &syscall.SysProcAttr{
-			Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNS,
+			Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID,
 			AmbientCaps: allCaps(),
 			Setsid:      u.Setsid,
 		},

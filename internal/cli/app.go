@@ -1,0 +1,196 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"tiffin/internal/errs"
+)
+
+// Exit statuses, those of docker: a promise to scripts.
+const (
+	exitFailure = 1   // a command failed
+	exitUsage   = 125 // run, create, start, exec: tiffin itself failed, also by a wrong flag
+	// 126: the command could not be executed. 127: it was not found.
+	// 128+N: signal N ended it. Else run, start -a and exec exit as the command did.
+)
+
+// command is a line of the table of commands. make is called for the one that
+// runs only: every `tiffin run` starts this program three times.
+type command struct {
+	name, short string
+	make        func() *cli.Command
+	like        kind
+}
+
+// kind says how a command's arguments and failures are treated.
+type kind uint8
+
+const (
+	plain      kind = iota
+	runLike         // the rest of the arguments belongs to another command; failures exit with 125
+	statusLike      // failures exit with 125, flags anywhere
+)
+
+// group is a heading of the help text.
+type group struct {
+	title    string
+	commands []command
+}
+
+var table = [...]group{
+	{"Containers", []command{
+		{"run", "make a container of an image and run a command in it", runCommand, runLike},
+		{"create", "make a container, to be started later", createCommand, runLike},
+		{"start", "start containers", startCommand, plain},
+		{"stop", "ask containers to end, then make them", stopCommand, plain},
+		{"kill", "send a signal to containers", killCommand, plain},
+		{"exec", "run a further command in a running container", execCommand, runLike},
+		{"attach", "connect the terminal to a running container", attachCommand, plain},
+		{"logs", "show what a container has printed", logsCommand, plain},
+		{"wait", "wait for containers to end and print their exit status", waitCommand, plain},
+		{"ps", "list containers", psCommand, plain},
+		{"rm", "delete containers", rmCommand, plain},
+	}},
+	{"From container to image", []command{
+		{"diff", "list what a container changed", diffCommand, plain},
+		{"commit", "make an image of a container's changes", commitCommand, plain},
+	}},
+	{"Around it", []command{
+		{"doctor", "find out whether this machine can run containers", doctorCommand, plain},
+		{"version", "print the version", versionCommand, plain},
+	}},
+}
+
+// Main runs the command that args, without the program's name, ask for, and
+// returns the exit status.
+func Main(args []string) int {
+	if len(args) == 0 {
+		printHelp(os.Stdout)
+		return 0
+	}
+	name, rest := args[0], args[1:]
+	switch name {
+	case "help", "--help", "-h":
+		if len(rest) == 0 || name != "help" {
+			printHelp(os.Stdout)
+			return 0
+		}
+		name, rest = rest[0], []string{"--help"}
+	case "--version", "-v":
+		name = "version"
+	}
+	c := find(name)
+	if c == nil {
+		return report(unknownCommand(name), exitFailure)
+	}
+	return c.run(rest)
+}
+
+func find(name string) *command {
+	for _, g := range table {
+		for i := range g.commands {
+			if g.commands[i].name == name {
+				return &g.commands[i]
+			}
+		}
+	}
+	return nil
+}
+
+// run parses the command's arguments and does what it does.
+func (c *command) run(args []string) int {
+	cmd := c.make()
+	cmd.Name, cmd.HideHelp = c.name, true
+	if cmd.Usage == "" {
+		cmd.Usage = c.short
+	}
+	cmd.Flags = append(cmd.Flags, &cli.BoolFlag{Name: "help", Usage: "show this text"})
+	fallback := exitFailure
+	if c.like != plain {
+		fallback = exitUsage
+	}
+	args, err := normalise(args, cmd.Flags, c.like == runLike)
+	if err == nil {
+		err = parseAndRun(cmd, args)
+	}
+	var usage *usageError
+	if errors.As(err, &usage) {
+		err = errs.Hint(err, fmt.Sprintf("`tiffin %s --help` shows how it is used", c.name))
+	}
+	return report(err, fallback)
+}
+
+// parseAndRun calls cmd's action. It goes through package cli's Command, not
+// its App: that sets up every command there is.
+func parseAndRun(cmd *cli.Command, args []string) error {
+	app := &cli.App{
+		Name: "tiffin", HideHelp: true, HideVersion: true, Writer: os.Stdout, ErrWriter: io.Discard,
+		ExitErrHandler:            func(*cli.Context, error) {},
+		Flags:                     cmd.Flags,
+		DisableSliceFlagSeparator: true, // a comma is part of a value
+		OnUsageError:              func(_ *cli.Context, err error, _ bool) error { return usagef("%v", err) },
+		Action: func(c *cli.Context) error {
+			if c.Bool("help") {
+				printCommandHelp(os.Stdout, cmd)
+				return nil
+			}
+			return cmd.Action(c)
+		},
+	}
+	return app.Run(append([]string{"tiffin"}, args...))
+}
+
+// exitStatus is the error that a command returns to end with a status without
+// a message: the message is the container's.
+type exitStatus int
+
+func (e exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+// report prints an error and returns the exit status it stands for.
+func report(err error, fallback int) int {
+	if err == nil {
+		return 0
+	}
+	var status exitStatus
+	if errors.As(err, &status) {
+		return int(status)
+	}
+	printError(os.Stderr, err)
+	return errs.CodeOf(err, fallback)
+}
+
+// printError prints err and its advice: what was tried and failed, line by line.
+func printError(w io.Writer, err error) {
+	fmt.Fprintf(w, "tiffin: %s\n", strings.ReplaceAll(err.Error(), "\n", "\ntiffin: "))
+	if hint := errs.HintOf(err); hint != "" {
+		fmt.Fprintf(w, "hint: %s\n", strings.ReplaceAll(hint, "\n", "\n      "))
+	}
+}
+
+// eachArg calls f for every argument, prints the errors as they come, and
+// fails if there was one: `rm a b c` removes a and c if b cannot be.
+func eachArg(c *cli.Context, f func(arg string) error) error {
+	failed := error(nil)
+	for _, arg := range c.Args().Slice() {
+		if err := f(arg); err != nil {
+			printError(os.Stderr, err)
+			failed = exitStatus(exitFailure)
+		}
+	}
+	return failed
+}
+
+// wantArgs checks the number of arguments; max < 0 is no limit.
+func wantArgs(c *cli.Context, min, max int, what string) error {
+	n := c.Args().Len()
+	if n >= min && (max < 0 || n <= max) {
+		return nil
+	}
+	return usagef("expected %s, got %d arguments", what, n)
+}

@@ -1,0 +1,77 @@
+package cli
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"tiffin/image"
+	"tiffin/internal/container"
+)
+
+func diffCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage:   "CONTAINER",
+		Description: "A is added, C changed, D deleted, in relation to the image.",
+		Action: func(c *cli.Context) error {
+			if err := wantArgs(c, 1, 1, "one container"); err != nil {
+				return err
+			}
+			store, err := openStore(c)
+			if err != nil {
+				return err
+			}
+			ctr, err := container.In(store.Root()).Find(c.Args().First())
+			if err != nil {
+				return err
+			}
+			changes, err := ctr.Changes(store)
+			if err != nil {
+				return err
+			}
+			w := bufio.NewWriter(os.Stdout)
+			for _, ch := range changes {
+				fmt.Fprintf(w, "%c %s\n", ch.Kind, ch.Path)
+			}
+			return w.Flush()
+		},
+	}
+}
+
+func commitCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "[FLAGS] CONTAINER [NAME[:TAG]]",
+		Description: "The image has the layers of the container's image and one more, with the changes alone.\n" +
+			"A container that runs is held still meanwhile. SOURCE_DATE_EPOCH sets the time of creation.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "author", Aliases: []string{"a"}, Usage: "`WHO` made it"},
+			&cli.StringFlag{Name: "message", Aliases: []string{"m"}, Usage: "`TEXT` for the image's history"},
+			&cli.StringSliceFlag{Name: "change", Aliases: []string{"c"}, Usage: "change the image's config: `INSTRUCTION` of a Dockerfile, CMD ENTRYPOINT ENV LABEL USER WORKDIR …"},
+			&cli.BoolFlag{Name: "pause", Aliases: []string{"p"}, Value: true, Usage: "for docker's sake: it is always held still", Hidden: true},
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "for podman's sake: it is always quiet", Hidden: true},
+		},
+		Action: func(c *cli.Context) error {
+			if err := wantArgs(c, 1, 2, "a container and perhaps a name for the image"); err != nil {
+				return err
+			}
+			store, err := openStore(c)
+			if err != nil {
+				return err
+			}
+			ctr, err := container.In(store.Root()).Find(c.Args().First())
+			if err != nil {
+				return err
+			}
+			img, err := ctr.Commit(c.Context, store, image.CommitOptions{
+				Ref: c.Args().Get(1), Author: c.String("author"), Message: c.String("message"), Changes: c.StringSlice("change"),
+			})
+			if err != nil {
+				return err
+			}
+			fmt.Println(img.ID)
+			return nil
+		},
+	}
+}

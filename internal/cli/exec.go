@@ -1,0 +1,71 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"tiffin/internal/container"
+	"tiffin/internal/errs"
+)
+
+func execCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage:   "[FLAGS] CONTAINER COMMAND [ARGUMENT…]",
+		Description: "The exit status is that of the command; 126 if it could not be executed, 127 if it was not found.",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "interactive", Aliases: []string{"i"}, Usage: "hand on standard input"},
+			&cli.BoolFlag{Name: "tty", Aliases: []string{"t"}, Usage: "give the command a terminal"},
+			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "leave it running; its output is lost"},
+			&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "set `VAR=VALUE`, or hand on VAR from here"},
+			&cli.StringSliceFlag{Name: "env-file", Usage: "set what `FILE` says, one VAR=VALUE a line"},
+			&cli.StringFlag{Name: "workdir", Aliases: []string{"w"}, Usage: "start in `DIR`"},
+			&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "run as `USER[:GROUP]`"},
+		},
+		Action: runExec,
+	}
+}
+
+func runExec(c *cli.Context) error {
+	if err := wantArgs(c, 2, -1, "a container and a command"); err != nil {
+		return err
+	}
+	t := terminalOf(c.Bool("tty"), c.Bool("interactive"))
+	detach := c.Bool("detach")
+	if !detach {
+		if err := t.check(); err != nil {
+			return err
+		}
+	}
+	ctr, err := findContainer(c.Args().First())
+	if err != nil {
+		return errs.Code(err, exitFailure)
+	}
+	o := container.ExecOptions{
+		Args: c.Args().Tail(), Dir: c.String("workdir"), User: c.String("user"),
+		TTY: t.tty, Stdin: t.input, Detach: detach,
+	}
+	if o.Env, err = environment(c.StringSlice("env"), c.StringSlice("env-file")); err != nil {
+		return err
+	}
+	o.Rows, o.Cols = t.size()
+	if detach {
+		s, err := ctr.Exec(o, nil, nil)
+		if err != nil {
+			return execError(ctr, err)
+		}
+		return s.Detach()
+	}
+	return t.follow(func() (*container.Session, error) {
+		s, err := ctr.Exec(o, os.Stdout, os.Stderr)
+		return s, execError(ctr, err)
+	})
+}
+
+func execError(ctr *container.Container, err error) error {
+	if container.IsNotRunning(err) {
+		return errs.Code(errs.Hint(err, fmt.Sprintf("`tiffin start %s` runs its command again", ctr.Name)), exitFailure)
+	}
+	return err
+}

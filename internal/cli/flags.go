@@ -1,0 +1,257 @@
+package cli
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/urfave/cli/v2"
+
+	"tiffin/image"
+	"tiffin/internal/container"
+	"tiffin/internal/errs"
+)
+
+// createFlags are the flags that describe a container, the same for run and
+// create; those of docker that mean something here.
+func createFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "interactive", Aliases: []string{"i"}, Usage: "keep standard input open"},
+		&cli.BoolFlag{Name: "tty", Aliases: []string{"t"}, Usage: "give the command a terminal"},
+		&cli.StringFlag{Name: "name", Usage: "`NAME` of the container, instead of a made-up one"},
+		&cli.BoolFlag{Name: "rm", Usage: "delete the container when it ends"},
+		&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "set `VAR=VALUE`, or hand on VAR from here"},
+		&cli.StringSliceFlag{Name: "env-file", Usage: "set what `FILE` says, one VAR=VALUE a line"},
+		&cli.StringFlag{Name: "workdir", Aliases: []string{"w"}, Usage: "start in `DIR`; it is made if missing"},
+		&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "run as `USER[:GROUP]`, names or numbers of the image"},
+		&cli.StringSliceFlag{Name: "volume", Aliases: []string{"v"}, Usage: "show a file or directory of yours inside: `SRC:DST[:ro]`"},
+		&cli.StringSliceFlag{Name: "tmpfs", Usage: "mount an empty file system in memory: `DST[:size=64m,…]`"},
+		&cli.StringFlag{Name: "hostname", Aliases: []string{"h"}, Usage: "`NAME` of the machine as the container sees it"},
+		&cli.StringFlag{Name: "entrypoint", Usage: "run `COMMAND` with the arguments, instead of the image's"},
+		&cli.BoolFlag{Name: "read-only", Usage: "nothing in the image can be changed"},
+		&cli.StringFlag{Name: "network", Aliases: []string{"net"}, Value: "none", Usage: "`none` (only itself) or host (the network of this machine)"},
+		&cli.BoolFlag{Name: "init", Usage: "run a small init as process 1 that reaps and forwards signals"},
+		&cli.StringSliceFlag{Name: "label", Aliases: []string{"l"}, Usage: "note `KEY=VALUE` about the container"},
+		&cli.StringFlag{Name: "stop-signal", Usage: "`SIGNAL` that stop sends first"},
+		&cli.IntFlag{Name: "stop-timeout", Usage: "`SECONDS` that stop waits before it kills"},
+		&cli.StringFlag{Name: "log-driver", Value: "json-file", Usage: "`json-file`, or none: keep no log"},
+		&cli.StringFlag{Name: "userns", Usage: "`single`: only one user id, yours, even if there are subordinate ones"},
+		&cli.StringFlag{Name: "pull", Value: "missing", Usage: "`never` or missing; images are loaded, not pulled", Hidden: true},
+	}
+}
+
+// newConfig merges an image's config and the flags into a container's.
+func newConfig(c *cli.Context, img *image.Image) (container.Config, error) {
+	ic := img.Config.Config
+	cfg := container.Config{
+		Name: c.String("name"), Image: c.Args().First(), ImageID: img.ID,
+		Dir: ic.WorkingDir, User: ic.User, StopSignal: ic.StopSignal,
+		TTY: c.Bool("tty"), Stdin: c.Bool("interactive"), Hostname: c.String("hostname"), Network: c.String("network"),
+		ReadOnly: c.Bool("read-only"), Init: c.Bool("init"), AutoRemove: c.Bool("rm"),
+	}
+	if err := setCommand(&cfg, c, ic); err != nil {
+		return cfg, err
+	}
+	if c.IsSet("workdir") {
+		if cfg.Dir = c.String("workdir"); !filepath.IsAbs(cfg.Dir) {
+			return cfg, fmt.Errorf("working directory %q is not an absolute path", cfg.Dir)
+		}
+	}
+	if c.IsSet("user") {
+		cfg.User = c.String("user")
+	}
+	if c.IsSet("stop-signal") {
+		cfg.StopSignal = c.String("stop-signal")
+		if _, err := container.ParseSignal(cfg.StopSignal); err != nil {
+			return cfg, err
+		}
+	}
+	if c.IsSet("stop-timeout") {
+		n := c.Int("stop-timeout")
+		cfg.StopTimeout = &n
+	}
+	for _, set := range []func(*container.Config, *cli.Context, ocispec.ImageConfig) error{setEnv, setVolumes, setWorld, setLabels} {
+		if err := set(&cfg, c, ic); err != nil {
+			return cfg, err
+		}
+	}
+	return cfg, nil
+}
+
+// setCommand finds out what to run: docker-run(1), ENTRYPOINT and COMMAND.
+func setCommand(cfg *container.Config, c *cli.Context, ic ocispec.ImageConfig) error {
+	cfg.Entrypoint, cfg.Cmd = ic.Entrypoint, ic.Cmd
+	if c.IsSet("entrypoint") {
+		// The image's arguments are for the image's entrypoint.
+		cfg.Entrypoint, cfg.Cmd = nil, nil
+		if e := c.String("entrypoint"); e != "" {
+			cfg.Entrypoint = []string{e}
+		}
+	}
+	if args := c.Args().Tail(); len(args) > 0 {
+		cfg.Cmd = args
+	}
+	if len(cfg.Args()) == 0 || cfg.Args()[0] == "" {
+		return errs.Hint(fmt.Errorf("no command to run: image %s has none", c.Args().First()), "write one after the image's name")
+	}
+	return nil
+}
+
+func setEnv(cfg *container.Config, c *cli.Context, ic ocispec.ImageConfig) error {
+	env, err := environment(c.StringSlice("env"), c.StringSlice("env-file"))
+	cfg.Env = container.MergeEnv(ic.Env, env)
+	return err
+}
+
+// environment is what -e and --env-file say. A variable without a value is
+// taken from tiffin's own environment, if it is there.
+func environment(vars, files []string) ([]string, error) {
+	var env []string
+	for _, name := range files {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, fmt.Errorf("read the environment: %w", err)
+		}
+		defer f.Close()
+		s := bufio.NewScanner(f)
+		s.Buffer(nil, 1<<20)
+		for n := 1; s.Scan(); n++ {
+			line := strings.TrimLeft(s.Text(), " \t")
+			if line == "" || line[0] == '#' {
+				continue
+			}
+			if env, err = addVariable(env, line); err != nil {
+				return nil, fmt.Errorf("%s, line %d: %w", name, n, err)
+			}
+		}
+		if err := s.Err(); err != nil {
+			return nil, fmt.Errorf("read the environment from %s: %w", name, err)
+		}
+	}
+	for _, v := range vars {
+		var err error
+		if env, err = addVariable(env, v); err != nil {
+			return nil, err
+		}
+	}
+	return env, nil
+}
+
+func addVariable(env []string, v string) ([]string, error) {
+	name, _, hasValue := strings.Cut(v, "=")
+	if name == "" || strings.ContainsAny(name, " \t") {
+		return nil, fmt.Errorf("%q is no environment variable", v)
+	}
+	if !hasValue {
+		value, ok := os.LookupEnv(name)
+		if !ok {
+			return env, nil
+		}
+		v += "=" + value
+	}
+	return append(env, v), nil
+}
+
+func setVolumes(cfg *container.Config, c *cli.Context, _ ocispec.ImageConfig) error {
+	for _, s := range c.StringSlice("volume") {
+		v, err := parseVolume(s)
+		if err != nil {
+			return err
+		}
+		cfg.Volumes = append(cfg.Volumes, v)
+	}
+	for _, s := range c.StringSlice("tmpfs") {
+		target, options, _ := strings.Cut(s, ":")
+		if !filepath.IsAbs(target) || filepath.Clean(target) == "/" {
+			return fmt.Errorf("--tmpfs %s: %q is not an absolute path below /", s, target)
+		}
+		cfg.Volumes = append(cfg.Volumes, container.Volume{Target: filepath.Clean(target), Options: options})
+	}
+	return nil
+}
+
+// parseVolume reads SRC:DST[:OPTIONS].
+func parseVolume(s string) (v container.Volume, err error) {
+	part := strings.Split(s, ":")
+	if len(part) < 2 || len(part) > 3 || part[0] == "" {
+		return v, errs.Hint(fmt.Errorf("volume %q is not SRC:DST or SRC:DST:ro", s), "for an empty directory that is gone afterwards use --tmpfs DST")
+	}
+	v.Source, v.Target = part[0], filepath.Clean(part[1])
+	if !filepath.IsAbs(part[1]) || v.Target == "/" {
+		return v, fmt.Errorf("volume %q: %q is not an absolute path below /", s, part[1])
+	}
+	if len(part) == 3 {
+		for _, o := range strings.Split(part[2], ",") {
+			switch o {
+			case "ro":
+				v.ReadOnly = true
+			case "rw", "z", "Z", "rprivate", "private": // the default, or for machines with SELinux
+			default:
+				return v, fmt.Errorf("volume %q: unknown option %q", s, o)
+			}
+		}
+	}
+	if !filepath.IsAbs(v.Source) && !strings.HasPrefix(v.Source, ".") {
+		return v, errs.Hint(fmt.Errorf("volume %q: there are no named volumes", s), fmt.Sprintf("for a directory here write ./%s", v.Source))
+	}
+	if v.Source, err = filepath.Abs(v.Source); err != nil {
+		return v, err
+	}
+	if _, err := os.Stat(v.Source); err != nil {
+		return v, errs.Hint(fmt.Errorf("volume %q: %w", s, err), "tiffin makes no directories outside of its own; mkdir it first")
+	}
+	return v, nil
+}
+
+// setWorld checks what is about the machine the container sees.
+func setWorld(cfg *container.Config, c *cli.Context, _ ocispec.ImageConfig) error {
+	switch cfg.Network {
+	case "none":
+	case "host":
+		if cfg.Hostname == "" {
+			cfg.Hostname, _ = os.Hostname()
+		}
+	default:
+		return errs.Hint(fmt.Errorf("network %q is not there", cfg.Network), "use none (only loopback) or host (the network of this machine)")
+	}
+	if len(cfg.Hostname) > 64 { // sethostname(2): HOST_NAME_MAX
+		return fmt.Errorf("hostname %q is longer than 64 bytes", cfg.Hostname)
+	}
+	switch d := c.String("log-driver"); d {
+	case "json-file":
+	case "none":
+		cfg.NoLog = true
+	default:
+		return fmt.Errorf("log driver %q is not there; use json-file or none", d)
+	}
+	switch u := c.String("userns"); u {
+	case "", "auto":
+	case "single":
+		cfg.SingleID = true
+	default:
+		return fmt.Errorf("--userns %q is neither single nor auto", u)
+	}
+	if p := c.String("pull"); !slices.Contains([]string{"missing", "never"}, p) {
+		return errs.Hint(fmt.Errorf("--pull %s: images are not pulled", p), "`tiffin load` or `tiffin import` brings an image here")
+	}
+	return nil
+}
+
+func setLabels(cfg *container.Config, c *cli.Context, ic ocispec.ImageConfig) error {
+	cfg.Labels = map[string]string{}
+	for k, v := range ic.Labels {
+		cfg.Labels[k] = v
+	}
+	for _, l := range c.StringSlice("label") {
+		k, v, _ := strings.Cut(l, "=")
+		if k == "" {
+			return fmt.Errorf("label %q has no key", l)
+		}
+		cfg.Labels[k] = v
+	}
+	return nil
+}

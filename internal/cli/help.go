@@ -1,0 +1,119 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"tiffin/internal/errs"
+)
+
+func printHelp(w io.Writer) {
+	fmt.Fprint(w, "tiffin runs containers without root and shows how.\n\nusage: tiffin COMMAND [ARGUMENTS]\n")
+	for _, g := range table {
+		fmt.Fprintf(w, "\n%s\n", g.title)
+		for _, c := range g.commands {
+			fmt.Fprintf(w, "  %-10s %s\n", c.name, c.short)
+		}
+	}
+	fmt.Fprint(w, "\n`tiffin COMMAND --help` shows the flags of a command.\n"+
+		"Begin with: tiffin run -it tiffin/base\n")
+}
+
+func printCommandHelp(w io.Writer, cmd *cli.Command) {
+	fmt.Fprintf(w, "usage: tiffin %s %s\n\n%s\n", cmd.Name, cmd.ArgsUsage, upperFirst(cmd.Usage))
+	if cmd.Description != "" {
+		fmt.Fprintf(w, "\n%s\n", strings.TrimSpace(cmd.Description))
+	}
+	fmt.Fprint(w, "\nflags:\n")
+	for _, f := range cmd.Flags {
+		d, ok := f.(cli.DocGenerationFlag)
+		if v, visible := f.(cli.VisibleFlag); !ok || visible && !v.IsVisible() {
+			continue
+		}
+		fmt.Fprintf(w, "  %-28s %s\n", flagNames(f, d), plainUsage(d.GetUsage()))
+	}
+}
+
+// flagNames is "-e, --env VALUE".
+func flagNames(f cli.Flag, d cli.DocGenerationFlag) string {
+	var short, long []string
+	for _, n := range f.Names() {
+		if len(n) == 1 {
+			short = append(short, "-"+n)
+		} else {
+			long = append(long, "--"+n)
+		}
+	}
+	s := strings.Join(append(short, long...), ", ")
+	if len(short) == 0 {
+		s = "    " + s
+	}
+	if d.TakesValue() {
+		s += " " + valueName(d.GetUsage())
+	}
+	return s
+}
+
+// valueName is what a flag's usage text has in back quotes.
+func valueName(usage string) string {
+	if _, rest, ok := strings.Cut(usage, "`"); ok {
+		name, _, _ := strings.Cut(rest, "`")
+		return name
+	}
+	return "VALUE"
+}
+
+func plainUsage(usage string) string { return strings.ReplaceAll(usage, "`", "") }
+
+func upperFirst(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
+}
+
+// unknownCommand says so, and what was perhaps meant.
+func unknownCommand(name string) error {
+	err := fmt.Errorf("no such command: %s", name)
+	var near []string
+	for _, g := range table {
+		for _, c := range g.commands {
+			if distance(name, c.name) <= 2 || len(name) > 2 && strings.HasPrefix(c.name, name) {
+				near = append(near, "tiffin "+c.name)
+			}
+		}
+	}
+	if len(near) > 0 {
+		return errs.Hint(err, "did you mean `"+strings.Join(near, "` or `")+"`?")
+	}
+	return errs.Hint(err, "`tiffin` alone lists the commands")
+}
+
+// distance is how many letters must be put in, left out, changed or swapped
+// with their neighbour to get from a to b: Damerau and Levenshtein.
+func distance(a, b string) int {
+	d := make([][]int, len(a)+1)
+	for i := range d {
+		d[i] = make([]int, len(b)+1)
+		d[i][0] = i
+	}
+	for j := range d[0] {
+		d[0][j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			d[i][j] = min(d[i-1][j]+1, d[i][j-1]+1, d[i-1][j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				d[i][j] = min(d[i][j], d[i-2][j-2]+1)
+			}
+		}
+	}
+	return d[len(a)][len(b)]
+}

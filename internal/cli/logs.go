@@ -1,0 +1,109 @@
+package cli
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"tiffin/internal/container"
+)
+
+func logsCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage:   "[FLAGS] CONTAINER",
+		Description: "What the command wrote to standard output and standard error comes out as that, byte for byte.",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on until the container ends"},
+			&cli.StringFlag{Name: "tail", Aliases: []string{"n"}, Value: "all", Usage: "only the last `N` lines"},
+			&cli.BoolFlag{Name: "timestamps", Aliases: []string{"t"}, Usage: "put the time before each line"},
+			&cli.StringFlag{Name: "since", Usage: "nothing before `TIME`: 2026-01-31T12:00:00Z, or 10m ago"},
+			&cli.StringFlag{Name: "until", Usage: "nothing after `TIME`"},
+		},
+		Action: runLogs,
+	}
+}
+
+func runLogs(c *cli.Context) error {
+	if err := wantArgs(c, 1, 1, "one container"); err != nil {
+		return err
+	}
+	ctr, err := findContainer(c.Args().First())
+	if err != nil {
+		return err
+	}
+	o := container.LogOptions{Follow: c.Bool("follow"), Tail: -1}
+	if t := c.String("tail"); t != "all" {
+		if o.Tail, err = strconv.Atoi(t); err != nil {
+			return usagef("--tail %q is neither a number nor all", t)
+		}
+	}
+	for name, dst := range map[string]*time.Time{"since": &o.Since, "until": &o.Until} {
+		if *dst, err = parseTime(c.String(name), time.Now()); err != nil {
+			return usagef("--%s: %v", name, err)
+		}
+	}
+	p := logPrinter{stamp: c.Bool("timestamps"), flush: o.Follow}
+	p.out[0], p.out[1] = bufio.NewWriterSize(os.Stdout, 64<<10), bufio.NewWriterSize(os.Stderr, 64<<10)
+	err = ctr.Logs(o, p.print)
+	if e := p.out[0].Flush(); err == nil {
+		err = e
+	}
+	if e := p.out[1].Flush(); err == nil {
+		err = e
+	}
+	return err
+}
+
+type logPrinter struct {
+	stamp, flush bool
+	out          [2]*bufio.Writer
+	inLine       [2]bool // the last entry of the stream did not end its line
+}
+
+func (p *logPrinter) print(e container.Entry) error {
+	i := 0
+	if e.Stream == "stderr" {
+		i = 1
+	}
+	// Two files may be one terminal: keep the order.
+	if p.out[1-i].Buffered() > 0 {
+		if err := p.out[1-i].Flush(); err != nil {
+			return err
+		}
+	}
+	if p.stamp && !p.inLine[i] {
+		fmt.Fprintf(p.out[i], "%s ", e.Time.Format("2006-01-02T15:04:05.000000000Z07:00"))
+	}
+	_, err := p.out[i].Write(e.Text)
+	if n := len(e.Text); n > 0 {
+		p.inLine[i] = e.Text[n-1] != '\n'
+	}
+	if err == nil && p.flush {
+		err = p.out[i].Flush()
+	}
+	return err
+}
+
+// parseTime reads a moment: RFC 3339 with or without its end, seconds since
+// 1970, or how long ago.
+func parseTime(s string, now time.Time) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	if d, err := time.ParseDuration(s); err == nil {
+		return now.Add(-d), nil
+	}
+	if f, err := strconv.ParseFloat(s, 64); err == nil {
+		return time.Unix(0, int64(f*1e9)), nil
+	}
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02T15:04", "2006-01-02"} {
+		if t, err := time.ParseInLocation(layout, s, time.Local); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("%q is no time", s)
+}

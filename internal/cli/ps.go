@@ -1,0 +1,243 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"text/template"
+	"time"
+
+	"github.com/docker/go-units"
+	"github.com/urfave/cli/v2"
+
+	"tiffin/internal/container"
+	"tiffin/internal/errs"
+)
+
+func psCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "[FLAGS]",
+		Description: "The columns are docker's but for PORTS: without a network of its own a container has none to publish.\n" +
+			"Templates have .ID .Names .Image .Command .CreatedAt .RunningFor .State .Status .ExitCode .Pid .Networks .Mounts .Labels and .Label \"KEY\".",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "also those that do not run"},
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "only ids"},
+			&cli.IntFlag{Name: "last", Aliases: []string{"n"}, Value: -1, Usage: "the last `N` created, running or not"},
+			&cli.BoolFlag{Name: "latest", Aliases: []string{"l"}, Usage: "the last created"},
+			&cli.StringSliceFlag{Name: "filter", Aliases: []string{"f"}, Usage: "only with `KEY=VALUE`: id, name, status, exited, ancestor, label"},
+			&cli.BoolFlag{Name: "no-trunc", Usage: "whole ids and commands"},
+			&cli.StringFlag{Name: "format", Usage: "`TEMPLATE` of Go for each, table TEMPLATE, or json"},
+		},
+		Action: runPs,
+	}
+}
+
+// psRow is a container as ps shows it, for templates too.
+type psRow struct {
+	ID, Names, Image, Command string
+	CreatedAt, RunningFor     string
+	State, Status             string
+	ExitCode, Pid             int
+	Networks, Mounts, Labels  string
+	LocalVolumes, Ports, Size string
+	labels                    map[string]string
+	config                    *container.Container
+	state                     container.State
+}
+
+// Label is the value of one label, for templates.
+func (r *psRow) Label(key string) string { return r.labels[key] }
+
+func runPs(c *cli.Context) error {
+	if err := wantArgs(c, 0, 0, "no arguments"); err != nil {
+		return err
+	}
+	set, err := containers()
+	if err != nil {
+		return err
+	}
+	set.Sweep()
+	all, damaged := set.All()
+	filters, err := parsePsFilters(c.StringSlice("filter"))
+	if err != nil {
+		return err
+	}
+	last := c.Int("last")
+	if c.Bool("latest") {
+		last = 1
+	}
+	everything := c.Bool("all") || last >= 0 || filters.wantStatus
+	var rows []*psRow
+	for _, ctr := range all {
+		state, err := ctr.State()
+		if errors.Is(err, os.ErrNotExist) {
+			continue // removed just now
+		}
+		if err != nil {
+			damaged = errors.Join(damaged, err)
+			continue
+		}
+		if last >= 0 && len(rows) == last {
+			break
+		}
+		if (everything || state.Status == container.Running) && filters.match(ctr, state) {
+			rows = append(rows, newPsRow(ctr, state, !c.Bool("no-trunc"), time.Now()))
+		}
+	}
+	return errors.Join(printPs(os.Stdout, c, rows), damaged)
+}
+
+func newPsRow(ctr *container.Container, s container.State, short bool, now time.Time) *psRow {
+	r := &psRow{
+		ID: ctr.ID, Names: ctr.Name, Image: ctr.Image, Command: strconv.Quote(strings.Join(ctr.Args(), " ")),
+		CreatedAt:  ctr.Created.Local().Format("2006-01-02 15:04:05 -0700 MST"),
+		RunningFor: units.HumanDuration(now.Sub(ctr.Created)) + " ago",
+		State:      string(s.Status), Status: psStatus(s, now), ExitCode: s.ExitCode, Pid: s.Pid,
+		Networks: ctr.Network, labels: ctr.Labels, config: ctr, state: s, Size: "0B", LocalVolumes: "0",
+	}
+	if short {
+		r.ID = ctr.Short()
+		if cmd := []rune(strings.Join(ctr.Args(), " ")); len(cmd) > 20 {
+			r.Command = strconv.Quote(string(cmd[:19]) + "…")
+		}
+	}
+	var mounts, labels []string
+	for _, v := range ctr.Volumes {
+		if v.Source != "" {
+			mounts = append(mounts, v.Source)
+		}
+	}
+	for k, v := range ctr.Labels {
+		labels = append(labels, k+"="+v)
+	}
+	slices.Sort(labels)
+	r.Mounts, r.Labels = strings.Join(mounts, ","), strings.Join(labels, ",")
+	return r
+}
+
+// psStatus is "Up 3 minutes", "Exited (0) 2 hours ago", "Created".
+func psStatus(s container.State, now time.Time) string {
+	switch s.Status {
+	case container.Running:
+		return "Up " + units.HumanDuration(now.Sub(s.Started))
+	case container.Exited:
+		return fmt.Sprintf("Exited (%d) %s ago", s.ExitCode, units.HumanDuration(now.Sub(s.Finished)))
+	}
+	return "Created"
+}
+
+const psTable = "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}"
+
+// psHeader is the title of each field in a table.
+var psHeader = psRow{
+	ID: "CONTAINER ID", Names: "NAMES", Image: "IMAGE", Command: "COMMAND", CreatedAt: "CREATED AT", RunningFor: "CREATED",
+	State: "STATE", Status: "STATUS", Networks: "NETWORKS", Mounts: "MOUNTS", Labels: "LABELS", Ports: "PORTS", Size: "SIZE",
+}
+
+func printPs(w io.Writer, c *cli.Context, rows []*psRow) error {
+	format := c.String("format")
+	switch {
+	case c.Bool("quiet"):
+		for _, r := range rows {
+			fmt.Fprintln(w, r.ID)
+		}
+		return nil
+	case format == "json":
+		for _, r := range rows {
+			if err := json.NewEncoder(w).Encode(r); err != nil {
+				return err
+			}
+		}
+		return nil
+	case format == "" || format == "table":
+		format = psTable
+	}
+	text, table := strings.CutPrefix(format, "table ")
+	text = strings.NewReplacer(`\t`, "\t", `\n`, "\n").Replace(text)
+	tmpl, err := template.New("--format").Parse(text + "\n")
+	if err != nil {
+		return fmt.Errorf("--format: %w", err)
+	}
+	if !table {
+		for _, r := range rows {
+			if err := tmpl.Execute(w, r); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	tw := tabwriter.NewWriter(w, 10, 1, 3, ' ', 0)
+	if err := tmpl.Execute(tw, &psHeader); err != nil {
+		return err
+	}
+	for _, r := range rows {
+		if err := tmpl.Execute(tw, r); err != nil {
+			return err
+		}
+	}
+	return tw.Flush()
+}
+
+// psFilters is what --filter asks for: of one key any value will do, of
+// several keys each must match.
+type psFilters struct {
+	by         map[string][]string
+	wantStatus bool
+}
+
+func parsePsFilters(args []string) (f psFilters, err error) {
+	f.by = map[string][]string{}
+	for _, a := range args {
+		key, value, ok := strings.Cut(a, "=")
+		if !ok {
+			return f, usagef("filter %q is not KEY=VALUE", a)
+		}
+		if !slices.Contains([]string{"id", "name", "status", "exited", "ancestor", "label"}, key) {
+			return f, errs.Hint(fmt.Errorf("no such filter: %s", key), "use id, name, status, exited, ancestor or label")
+		}
+		f.by[key] = append(f.by[key], value)
+		f.wantStatus = f.wantStatus || key == "status" || key == "exited"
+	}
+	return f, nil
+}
+
+func (f psFilters) match(c *container.Container, s container.State) bool {
+	for key, values := range f.by {
+		any, all := false, true
+		for _, v := range values {
+			ok := matchPs(c, s, key, v)
+			any, all = any || ok, all && ok
+		}
+		if !any || key == "label" && !all {
+			return false
+		}
+	}
+	return true
+}
+
+func matchPs(c *container.Container, s container.State, key, v string) bool {
+	switch key {
+	case "id":
+		return strings.HasPrefix(c.ID, v)
+	case "name":
+		return strings.Contains(c.Name, strings.TrimPrefix(v, "/"))
+	case "status":
+		return string(s.Status) == v
+	case "exited":
+		return s.Status == container.Exited && strconv.Itoa(s.ExitCode) == v
+	case "ancestor":
+		return c.Image == v || c.Image == v+":latest" || c.Image+":latest" == v || path.Base(c.Image) == v ||
+			strings.HasPrefix(strings.TrimPrefix(string(c.ImageID), "sha256:"), strings.TrimPrefix(v, "sha256:"))
+	default: // label
+		key, want, hasValue := strings.Cut(v, "=")
+		got, ok := c.Labels[key]
+		return ok && (!hasValue || got == want)
+	}
+}

@@ -1,0 +1,143 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+
+	"tiffin/image"
+	"tiffin/internal/container"
+	"tiffin/internal/errs"
+)
+
+func runCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "[FLAGS] IMAGE [COMMAND [ARGUMENT…]]",
+		Description: "Without --detach the exit status is that of the command, or 128+N if signal N ended it;\n" +
+			"125 if tiffin failed, 126 if the command could not be executed, 127 if it was not found.\n" +
+			"With -it, Ctrl-P Ctrl-Q leaves the container running.",
+		Flags: append(createFlags(),
+			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "leave it running and print its id"}),
+		Action: func(c *cli.Context) error {
+			if err := wantArgs(c, 1, -1, "an image"); err != nil {
+				return err
+			}
+			detach := c.Bool("detach")
+			t := terminalOf(c.Bool("tty"), c.Bool("interactive"))
+			if !detach {
+				if err := t.check(); err != nil {
+					return err
+				}
+			}
+			ctr, lock, m, err := createContainer(c)
+			if err != nil {
+				return err
+			}
+			if detach {
+				return runDetached(ctr, lock, m)
+			}
+			return t.follow(func() (*container.Session, error) {
+				return start(ctr, lock, m, true, t)
+			})
+		},
+	}
+}
+
+func runDetached(ctr *container.Container, lock *os.File, m *image.Mountable) error {
+	s, err := start(ctr, lock, m, true, nil)
+	if err != nil {
+		return err
+	}
+	fmt.Println(ctr.ID)
+	return s.Detach()
+}
+
+func createCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "[FLAGS] IMAGE [COMMAND [ARGUMENT…]]",
+		Flags:     createFlags(),
+		Action: func(c *cli.Context) error {
+			if err := wantArgs(c, 1, -1, "an image"); err != nil {
+				return err
+			}
+			ctr, lock, _, err := createContainer(c)
+			if err != nil {
+				return err
+			}
+			defer lock.Close()
+			if err := ctr.Commission(nil); err != nil {
+				return err
+			}
+			fmt.Println(ctr.ID)
+			return nil
+		},
+	}
+}
+
+// createContainer makes the container that the flags describe. The caller has its lock.
+func createContainer(c *cli.Context) (*container.Container, *os.File, *image.Mountable, error) {
+	store, err := openStore(c)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	img, err := store.Resolve(c.Args().First())
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	cfg, err := newConfig(c, img)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	m, err := store.Mountable(img)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	// From here until the container's directory is there, rmi waits.
+	release, err := store.Hold()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	defer release()
+	if _, err := os.Stat(m.UnionPath); err != nil {
+		return nil, nil, nil, fmt.Errorf("image %s was removed just now", cfg.Image)
+	}
+	ctr, lock, err := container.In(store.Root()).Create(cfg)
+	return ctr, lock, m, err
+}
+
+// start starts a container whose lock is held, and gives the lock away. A
+// terminal t means in the foreground. If it fails, a container that is fresh
+// is deleted if it has --rm, and kept as created if not.
+func start(ctr *container.Container, lock *os.File, m *image.Mountable, fresh bool, t *terminal) (*container.Session, error) {
+	defer lock.Close()
+	var o container.StartOptions
+	if t != nil {
+		o.Stdout, o.Stderr = os.Stdout, os.Stderr
+		o.Rows, o.Cols = t.size()
+	}
+	s, err := ctr.Start(lock, m, o)
+	if err == nil {
+		return s, nil
+	}
+	if fresh && ctr.AutoRemove {
+		err = joinQuietly(err, ctr.Discard())
+	} else {
+		err = joinQuietly(err, ctr.Commission(err))
+	}
+	return nil, err
+}
+
+// joinQuietly adds a second error to the message of the first, whose advice
+// and exit status stay.
+func joinQuietly(err, second error) error {
+	if second == nil {
+		return err
+	}
+	return errs.Code(errs.Hint(errors.Join(err, second), errs.HintOf(err)), errs.CodeOf(err, exitUsage))
+}
+
+// isTerminal reports whether f is a terminal.
+func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }

@@ -1,0 +1,202 @@
+package cli
+
+import (
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
+
+	"tiffin/internal/container"
+	"tiffin/internal/errs"
+)
+
+// terminal is the user's side of a command in the foreground: what is typed,
+// the window, the signals. The command's output does not come by here.
+type terminal struct {
+	tty, input bool // -t, -i
+
+	restoreOnce sync.Once
+	saved       *term.State // of the user's terminal while it is raw
+}
+
+func terminalOf(tty, input bool) *terminal { return &terminal{tty: tty, input: input} }
+
+// check fails if a terminal is asked for and the input is none.
+func (t *terminal) check() error {
+	if t.tty && t.input && !isTerminal(os.Stdin) {
+		return errs.Hint(errors.New("the input device is not a TTY"), "leave -t away when the input comes from a file or a pipe")
+	}
+	return nil
+}
+
+// size is that of the user's window, 0 if it is not known.
+func (t *terminal) size() (rows, cols uint16) {
+	if t.tty {
+		for fd := range 3 {
+			if w, err := unix.IoctlGetWinsize(fd, unix.TIOCGWINSZ); err == nil {
+				return w.Row, w.Col
+			}
+		}
+	}
+	return 0, 0
+}
+
+// raw makes the user's terminal hand on every key as it is: the container's
+// terminal is the one that makes Ctrl-C a signal.
+func (t *terminal) raw() {
+	if !t.tty || !t.input {
+		return
+	}
+	t.saved, _ = term.MakeRaw(int(os.Stdin.Fd()))
+}
+
+// restore puts the terminal back as it was.
+func (t *terminal) restore() {
+	t.restoreOnce.Do(func() {
+		if t.saved != nil {
+			_ = term.Restore(int(os.Stdin.Fd()), t.saved)
+		}
+	})
+}
+
+// proxied are the signals that go to the command in the container. Not among
+// them: those that cannot be caught, those about this process (CHLD, PIPE,
+// URG, which Go's scheduler uses), and those of job control.
+var proxied = []os.Signal{
+	unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGABRT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM, unix.SIGTERM,
+	unix.SIGCONT, unix.SIGWINCH, unix.SIGIO, unix.SIGPWR, unix.SIGXCPU, unix.SIGXFSZ, unix.SIGVTALRM,
+}
+
+// follow starts a command in the foreground and stays with it until it ends.
+// The error it returns carries the command's exit status.
+func (t *terminal) follow(start func() (*container.Session, error)) error {
+	signals := make(chan os.Signal, 64)
+	signal.Notify(signals, proxied...)
+	defer t.restore()
+	t.raw()
+	s, err := start()
+	if err != nil {
+		return err
+	}
+	left := make(chan error, 1) // the user, or a signal, ends it before the command does
+	go t.guard(func() { left <- t.passSignals(s, signals) })
+	if s.Stdin != nil && t.input {
+		go t.guard(func() {
+			if t.passInput(s) {
+				left <- nil
+			}
+		})
+	}
+	ended := make(chan error, 1)
+	go t.guard(func() {
+		code, err := s.Wait()
+		if err == nil && code != 0 {
+			err = exitStatus(code)
+		}
+		ended <- err
+	})
+	select {
+	case err = <-ended:
+	case err = <-left:
+	}
+	t.restore()
+	return err
+}
+
+// guard runs f, and gives the terminal back if f panics.
+func (t *terminal) guard(f func()) {
+	defer func() {
+		if r := recover(); r != nil {
+			t.restore()
+			panic(r)
+		}
+	}()
+	f()
+}
+
+// passSignals hands signals on. With a terminal only the window's size is of
+// interest: keys like Ctrl-C are characters then, and a signal that
+// nevertheless comes is meant for this process, which goes, and the container with it.
+func (t *terminal) passSignals(s *container.Session, signals <-chan os.Signal) error {
+	interrupts := 0
+	for sig := range signals {
+		n := sig.(syscall.Signal)
+		switch {
+		case n == unix.SIGWINCH:
+			t.resize(s)
+		case t.saved != nil && n != unix.SIGCONT:
+			return exitStatus(128 + int(n))
+		default:
+			_ = s.Signal(n)
+			if n == unix.SIGINT || n == unix.SIGTERM {
+				interrupts++
+			}
+			if interrupts == 3 {
+				// docker's rule. Process 1 without a handler ignores all but
+				// SIGKILL, pid_namespaces(7).
+				_ = s.Signal(unix.SIGKILL)
+			}
+		}
+	}
+	return nil
+}
+
+func (t *terminal) resize(s *container.Session) {
+	if !t.tty || s.Stdin == nil {
+		return
+	}
+	if rows, cols := t.size(); rows > 0 {
+		_ = unix.IoctlSetWinsize(int(s.Stdin.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: cols})
+	}
+}
+
+// passInput writes what is typed, or comes through a pipe, to the command. It
+// returns true if the user typed the keys to leave.
+func (t *terminal) passInput(s *container.Session) (leave bool) {
+	if !t.tty {
+		_, _ = io.CopyBuffer(struct{ io.Writer }{s.Stdin}, struct{ io.Reader }{os.Stdin}, make([]byte, 64<<10))
+		s.Stdin.Close()
+		return false
+	}
+	var keys detachKeys
+	b := make([]byte, 4096)
+	for {
+		n, err := os.Stdin.Read(b)
+		out, leave := keys.filter(b[:n])
+		if _, err := s.Stdin.Write(out); err != nil {
+			return false
+		}
+		if leave {
+			_ = s.Detach()
+			return true
+		}
+		if err != nil {
+			return false
+		}
+	}
+}
+
+// detachKeys finds Ctrl-P Ctrl-Q in what is typed.
+type detachKeys struct{ p bool }
+
+// filter returns what the command shall see of b, and whether the keys came.
+func (k *detachKeys) filter(b []byte) (out []byte, leave bool) {
+	const ctrlP, ctrlQ = 'P' & 0x1f, 'Q' & 0x1f
+	for _, c := range b {
+		if k.p {
+			if c == ctrlQ {
+				return out, true
+			}
+			out = append(out, ctrlP)
+		}
+		if k.p = c == ctrlP; !k.p {
+			out = append(out, c)
+		}
+	}
+	return out, false
+}

@@ -1,0 +1,148 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"tiffin/image"
+	"tiffin/internal/container"
+	"tiffin/internal/errs"
+)
+
+func startCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage:   "[FLAGS] CONTAINER…",
+		Description: "With --attach the exit status is that of the container's command, as with run.",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "attach", Aliases: []string{"a"}, Usage: "stay with it: its output and signals are yours"},
+			&cli.BoolFlag{Name: "interactive", Aliases: []string{"i"}, Usage: "hand on standard input; implies --attach"},
+		},
+		Action: func(c *cli.Context) error {
+			if err := wantArgs(c, 1, -1, "one or more containers"); err != nil {
+				return err
+			}
+			store, err := openStore(c)
+			if err != nil {
+				return err
+			}
+			set := container.In(store.Root())
+			if c.Bool("attach") || c.Bool("interactive") {
+				if c.Args().Len() > 1 {
+					return usagef("only one container can be attached to")
+				}
+				return startAttached(c, store, set)
+			}
+			return eachArg(c, func(ref string) error {
+				ctr, err := set.Find(ref)
+				if err != nil {
+					return err
+				}
+				if err := startDetached(store, ctr); err != nil {
+					return err
+				}
+				fmt.Println(ref)
+				return nil
+			})
+		},
+	}
+}
+
+// prepareStart locks a container that exists and finds its image.
+func prepareStart(store *image.Store, ctr *container.Container) (*os.File, *image.Mountable, error) {
+	img, err := store.Resolve(ctr.ImageID.String())
+	if err != nil {
+		return nil, nil, fmt.Errorf("start container %s: %w", ctr.Name, err)
+	}
+	m, err := store.Mountable(img)
+	if err != nil {
+		return nil, nil, fmt.Errorf("start container %s: %w", ctr.Name, err)
+	}
+	lock, err := ctr.Lock()
+	if container.IsLocked(err) {
+		if s, e := ctr.State(); e == nil && s.Status == container.Running {
+			err = errs.Hint(fmt.Errorf("container %s is running already", ctr.Name), "`tiffin exec` runs a further command in it, `tiffin attach` shows its output")
+		}
+	}
+	return lock, m, err
+}
+
+func startDetached(store *image.Store, ctr *container.Container) error {
+	if s, err := ctr.State(); err == nil && s.Status == container.Running {
+		return nil // as it was asked for
+	}
+	lock, m, err := prepareStart(store, ctr)
+	if err != nil {
+		return err
+	}
+	s, err := start(ctr, lock, m, false, nil)
+	if err != nil {
+		return err
+	}
+	return s.Detach()
+}
+
+func startAttached(c *cli.Context, store *image.Store, set *container.Set) error {
+	ctr, err := set.Find(c.Args().First())
+	if err != nil {
+		return err
+	}
+	t := terminalOf(ctr.TTY, ctr.Stdin && c.Bool("interactive"))
+	if err := t.check(); err != nil {
+		return err
+	}
+	lock, m, err := prepareStart(store, ctr)
+	if err != nil {
+		return err
+	}
+	return t.follow(func() (*container.Session, error) { return start(ctr, lock, m, false, t) })
+}
+
+func attachCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage:   "[FLAGS] CONTAINER",
+		Description: "Ctrl-P Ctrl-Q leaves a container with a terminal; it runs on.",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "no-stdin", Usage: "only look"},
+		},
+		Action: func(c *cli.Context) error {
+			if err := wantArgs(c, 1, 1, "one container"); err != nil {
+				return err
+			}
+			ctr, err := findContainer(c.Args().First())
+			if err != nil {
+				return err
+			}
+			t := terminalOf(ctr.TTY, ctr.Stdin && !c.Bool("no-stdin"))
+			if err := t.check(); err != nil {
+				return err
+			}
+			return t.follow(func() (*container.Session, error) {
+				s, err := ctr.Attach(os.Stdout, os.Stderr)
+				if err == nil {
+					t.resize(s)
+				}
+				return s, err
+			})
+		},
+	}
+}
+
+// containers returns the containers of the user's store, without opening its
+// images.
+func containers() (*container.Set, error) {
+	root, err := image.DefaultRoot()
+	if err != nil {
+		return nil, err
+	}
+	return container.In(root), nil
+}
+
+func findContainer(ref string) (*container.Container, error) {
+	set, err := containers()
+	if err != nil {
+		return nil, err
+	}
+	return set.Find(ref)
+}

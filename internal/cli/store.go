@@ -1,0 +1,55 @@
+package cli
+
+import (
+	"io"
+	"os"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/urfave/cli/v2"
+
+	"tiffin/image"
+	"tiffin/image/base"
+	"tiffin/internal/container"
+)
+
+// openStore opens the user's store of images and tells it what it cannot know
+// by itself: which images containers need, and how the built-in one is made.
+func openStore(*cli.Context) (*image.Store, error) {
+	root, err := image.DefaultRoot()
+	if err != nil {
+		return nil, err
+	}
+	s, err := image.Open(root)
+	if err != nil {
+		return nil, err
+	}
+	s.Uses = container.In(s.Root()).Uses
+	s.Builtin = builtin
+	return s, nil
+}
+
+// baseName is the built-in image, in its familiar form.
+const baseName = "tiffin/base:latest"
+
+// builtin makes the layer of the built-in image out of the running binary.
+func builtin(name string) (io.ReadCloser, ocispec.ImageConfig, bool) {
+	if name != baseName {
+		return nil, ocispec.ImageConfig{}, false
+	}
+	r, w := io.Pipe()
+	go func() { w.CloseWithError(writeBase(w)) }()
+	return r, base.Config(), true
+}
+
+func writeBase(w io.Writer) error {
+	self, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return err
+	}
+	defer self.Close()
+	st, err := self.Stat()
+	if err != nil {
+		return err
+	}
+	return base.Layer(w, self, st.Size())
+}

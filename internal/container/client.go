@@ -1,0 +1,244 @@
+package container
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tiffin/image"
+	"tiffin/internal/errs"
+	"tiffin/ns"
+)
+
+// StartOptions says how a container is started.
+type StartOptions struct {
+	// Stdout and Stderr are where the command's output goes. With both nil
+	// the container is detached: it outlives the caller.
+	Stdout, Stderr *os.File
+	Rows, Cols     uint16 // size of the caller's terminal, for a container with one
+}
+
+// Session is a client's connection to a command that runs: the first of a
+// container, or one of Exec.
+type Session struct {
+	// Stdin is the other end of the command's standard input, for the caller to
+	// write to and to close; with a terminal, its master side, which the caller
+	// must not read. nil if the input is /dev/null.
+	Stdin *os.File
+	Notes []ns.Note // what this machine could not do
+	conn  *conn
+}
+
+// Start runs the container, whose lock the caller holds, on the image m. The
+// lock passes to the supervisor; the caller closes its own copy when Start
+// has returned. Errors carry an exit status: 127 if the command was not
+// found, 126 if it could not be executed, 125 for the rest.
+//
+// If Start fails, the container has not run and nothing is left of the
+// attempt but its directory.
+func (c *Container) Start(lock *os.File, m *image.Mountable, o StartOptions) (*Session, error) {
+	conn, theirs, err := socketPair()
+	if err != nil {
+		return nil, errs.Code(err, 125)
+	}
+	u := ns.UserNS{
+		Args: []string{"tiffin", SupervisorCommand, c.Name}, Dir: "/", Setsid: true, SingleID: c.SingleID,
+		Stdio: [3]*os.File{nil, nil, o.Stderr}, Files: []*os.File{theirs, lock},
+	}
+	proc, err := u.Start()
+	theirs.Close()
+	if err != nil {
+		conn.Close()
+		return nil, errs.Code(err, 125)
+	}
+	req := &message{Op: opStart, Start: &startRequest{
+		Dir: c.dir, Union: m.UnionPath, Flats: m.FlatPaths, Rows: o.Rows, Cols: o.Cols, Foreground: o.Stdout != nil,
+	}}
+	if o.Stdout != nil {
+		req.files = []*os.File{o.Stdout, o.Stderr}
+	}
+	s, err := conn.begin(req)
+	if err != nil {
+		// Its end ends whatever it had started: nothing uses the directory then.
+		_, _ = proc.Process.Wait()
+		return nil, errs.Code(err, errs.CodeOf(err, 125))
+	}
+	s.Notes = proc.Notes
+	return s, nil
+}
+
+// socketPair returns the two ends of a connection, the second as a file for
+// another process to inherit.
+func socketPair() (*conn, *os.File, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("socketpair: %w", err)
+	}
+	theirs := os.NewFile(uintptr(fds[1]), "control")
+	mine, err := newConn(os.NewFile(uintptr(fds[0]), "control"))
+	if err != nil {
+		theirs.Close()
+		return nil, nil, err
+	}
+	return mine, theirs, nil
+}
+
+// begin sends a request that makes the connection a session. It closes the
+// connection if that fails.
+func (c *conn) begin(m *message) (*Session, error) {
+	ans, err := c.call(m)
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	s := &Session{conn: c}
+	if len(ans.files) == 1 {
+		s.Stdin = ans.files[0]
+	}
+	return s, nil
+}
+
+// Wait waits for the end of the command and returns its exit status. All its
+// output has been written by then.
+func (s *Session) Wait() (int, error) {
+	m, err := s.conn.answer()
+	s.conn.Close()
+	if errors.Is(err, errSupervisorGone) {
+		// The kernel has killed the command along with it.
+		return 0, errs.Code(err, 128+int(unix.SIGKILL))
+	}
+	if err != nil {
+		return 0, err
+	}
+	return m.Exit, nil
+}
+
+// Signal sends a signal to the command.
+func (s *Session) Signal(sig syscall.Signal) error {
+	return s.conn.send(&message{Op: opSignal, Signal: int(sig)})
+}
+
+// Detach leaves the command alone; Wait returns an error then.
+func (s *Session) Detach() error {
+	err := s.conn.send(&message{Op: opDetach})
+	s.conn.Close()
+	return err
+}
+
+// Attach connects to the first command of a running container; its output
+// from now on also goes to stdout and stderr.
+func (c *Container) Attach(stdout, stderr *os.File) (*Session, error) {
+	conn, err := c.dial()
+	if err != nil {
+		return nil, err
+	}
+	return conn.begin(&message{Op: opAttach, files: []*os.File{stdout, stderr}})
+}
+
+// Exec starts a further command in a running container. Errors carry an exit
+// status as those of Start. With nil for stdout and stderr its output is lost.
+func (c *Container) Exec(o ExecOptions, stdout, stderr *os.File) (*Session, error) {
+	conn, err := c.dial()
+	if err != nil {
+		return nil, err
+	}
+	m := &message{Op: opExec, Exec: &o}
+	if stdout != nil {
+		m.files = []*os.File{stdout, stderr}
+	}
+	return conn.begin(m)
+}
+
+// request asks the supervisor of a running container for one thing.
+func (c *Container) request(m *message) (*message, error) {
+	conn, err := c.dial()
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	return conn.call(m)
+}
+
+// Kill sends a signal to the container's first process.
+func (c *Container) Kill(sig syscall.Signal) error {
+	_, err := c.request(&message{Op: opSignal, Signal: int(sig)})
+	if errors.Is(err, errSupervisorGone) {
+		return fmt.Errorf("container %s: %w", c.Name, errNotRunning)
+	}
+	if err == nil && sig == unix.SIGKILL {
+		// Nothing can come in between, so wait for what is sure to happen.
+		_ = c.awaitEnd(10 * time.Second)
+	}
+	return err
+}
+
+// Stop ends a running container: with its stop signal and, if it still runs
+// after a number of seconds (negative: never; the container's own or 10
+// if nil), with SIGKILL. A container that does not run is stopped already.
+func (c *Container) Stop(seconds *int) error {
+	sig := syscall.SIGTERM
+	if c.StopSignal != "" {
+		var err error
+		if sig, err = ParseSignal(c.StopSignal); err != nil {
+			return err
+		}
+	}
+	wait := 10
+	for _, s := range []*int{c.StopTimeout, seconds} {
+		if s != nil {
+			wait = *s
+		}
+	}
+	_, err := c.request(&message{Op: opStop, Signal: int(sig), Seconds: wait})
+	if errors.Is(err, errNotRunning) || errors.Is(err, errSupervisorGone) {
+		return nil
+	}
+	return err
+}
+
+// Wait waits until the container does not run and returns its exit status.
+func (c *Container) Wait() (int, error) {
+	m, err := c.request(&message{Op: opWait})
+	if err == nil {
+		return m.Exit, nil
+	}
+	if !errors.Is(err, errNotRunning) && !errors.Is(err, errSupervisorGone) {
+		return 0, err
+	}
+	s, err := c.State()
+	return s.ExitCode, err
+}
+
+// awaitEnd is Wait with a limit.
+func (c *Container) awaitEnd(limit time.Duration) error {
+	conn, err := c.dial()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_ = conn.sock.SetDeadline(time.Now().Add(limit))
+	if _, err = conn.call(&message{Op: opWait}); errors.Is(err, errSupervisorGone) {
+		return nil
+	}
+	return err
+}
+
+// Counts returns how many requests the container's file system has answered,
+// by their names.
+func (c *Container) Counts() (map[string]uint64, error) {
+	m, err := c.request(&message{Op: opCounts})
+	if err != nil {
+		return nil, err
+	}
+	return m.Counts, nil
+}
+
+// IsNotRunning tells whether err says that the container does not run.
+func IsNotRunning(err error) bool { return errors.Is(err, errNotRunning) }
+
+// IsLocked tells whether err says that another command has the container's lock.
+func IsLocked(err error) bool { return errors.Is(err, errLocked) }

@@ -1,0 +1,256 @@
+package container
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tiffin/fs"
+	"tiffin/fs/layer"
+	"tiffin/internal/errs"
+	"tiffin/ns"
+)
+
+// SupervisorCommand is the name main dispatches on, as os.Args[1].
+const SupervisorCommand = "__supervisor"
+
+// Descriptors that the supervisor inherits, besides ns.HandshakeFD.
+const (
+	controlFD = ns.HandshakeFD + 1 // its end of a socket pair: the first control connection
+	lockFD    = ns.HandshakeFD + 2 // the container's lock
+)
+
+// startRequest is what the client tells the supervisor to begin with. With 2
+// files, those are the client's standard output and error.
+type startRequest struct {
+	Dir        string   `json:"dir"`   // of the container
+	Union      string   `json:"union"` // merged index of the image
+	Flats      []string `json:"flats"` // its layers, the bottom one first
+	Foreground bool     `json:"foreground,omitempty"`
+	Rows       uint16   `json:"rows,omitempty"` // of the client's terminal
+	Cols       uint16   `json:"cols,omitempty"`
+}
+
+// supervisor looks after one run of a container, from before its first
+// process to after its last.
+type supervisor struct {
+	c    *Container
+	req  *startRequest
+	ids  ns.IDMap
+	fs   *fs.FS
+	fuse *os.File
+	io   *stdio
+
+	child    *ns.Child     // set when started is closed
+	started  chan struct{} // closed: the command runs, or could not be started
+	failed   error         // why not; valid after started
+	served   chan struct{} // closed: the file system is unmounted, all data is in the upper directory
+	ended    chan struct{} // closed: exit is valid, state.json says so
+	exit     int
+	sessions sessions
+
+	mu    sync.Mutex
+	state State
+}
+
+// Supervise is the supervisor's main function. It does not return.
+func Supervise() {
+	os.Exit(supervise())
+}
+
+func supervise() int {
+	ids, err := ns.WaitForMaps()
+	first, err2 := newConn(os.NewFile(controlFD, "control"))
+	if err = errors.Join(err, err2); err != nil {
+		return 125 // nobody is there to be told
+	}
+	s := &supervisor{
+		ids: ids, started: make(chan struct{}), ended: make(chan struct{}), served: make(chan struct{}),
+	}
+	// The lock lives in this descriptor: no os.File, no finalizer.
+	unix.CloseOnExec(lockFD)
+	m, err := first.receive()
+	if err == nil && (m.Op != opStart || m.Start == nil) {
+		err = fmt.Errorf("control connection: %q instead of a start", m.Op)
+	}
+	if err == nil {
+		s.req = m.Start
+		err = s.start(m.files)
+	}
+	s.sessions.enter()
+	s.failed = err
+	close(s.started)
+	if err != nil {
+		first.fail(err)
+		return 125
+	}
+	go func() {
+		defer s.sessions.leave()
+		defer first.Close()
+		s.converse(first, s.main(m.files, s.req.Foreground))
+	}()
+	go settle()
+	s.finish()
+	s.sessions.finish()
+	return 0
+}
+
+// settle makes the supervisor small once its container is up: from then on it
+// allocates little, and time matters less than the memory of all the idle ones.
+func settle() {
+	debug.SetGCPercent(25)
+	time.Sleep(200 * time.Millisecond)
+	debug.FreeOSMemory()
+}
+
+// start prepares everything and starts the container's first process.
+func (s *supervisor) start(out []*os.File) error {
+	var err error
+	if s.c, err = open(s.req.Dir); err != nil {
+		return err
+	}
+	if err := s.openFS(); err != nil {
+		return err
+	}
+	var log *logWriter
+	if !s.c.NoLog {
+		log = &logWriter{path: s.c.path("log")}
+	}
+	if s.c.TTY {
+		s.io = newTerminal(log)
+	} else if s.io, err = newStdio(s.c.Stdin, log); err != nil {
+		return err
+	}
+	if len(out) == 2 {
+		s.io.attach(out[0], out[1], s.req.Foreground)
+	}
+	var early sync.WaitGroup
+	st := &ns.Start{
+		Spec: s.spec(), Stdio: s.io.child, Fuse: s.fuse,
+		// While init prepares its root there is time for paperwork.
+		Forked:  func(pid int) { early.Go(func() { err = s.running(pid) }) },
+		Mounted: func() { go s.serve() },
+	}
+	child, startErr := st.Run()
+	early.Wait()
+	if startErr == nil && err != nil {
+		_ = child.Signal(unix.SIGKILL)
+		_, _ = child.Wait()
+		startErr = err
+	}
+	if startErr != nil {
+		s.io.close()
+		return startErr
+	}
+	s.child = child
+	s.note(child)
+	s.io.started(child.Console)
+	return nil
+}
+
+// openFS opens the image and the device that the kernel will ask about it.
+func (s *supervisor) openFS() error {
+	index, err := layer.OpenIndex(s.req.Union)
+	if err != nil {
+		return fmt.Errorf("open the image of container %s: %w", s.c.Name, err)
+	}
+	flats := make([]*os.File, len(s.req.Flats))
+	for i, path := range s.req.Flats {
+		if flats[i], err = os.Open(path); err != nil {
+			return fmt.Errorf("open a layer of container %s: %w", s.c.Name, err)
+		}
+	}
+	s.fs, err = fs.New(fs.Config{
+		Index: index, Flats: flats, Upper: s.c.path("upper"), Work: s.c.path("work"),
+		MapUID: s.ids.MapUID, MapGID: s.ids.MapGID,
+	})
+	if err != nil {
+		return fmt.Errorf("serve the image of container %s: %w", s.c.Name, err)
+	}
+	// Opened here, in the user namespace that init mounts in: the kernel wants
+	// the opener of /dev/fuse and the owner of the mount in one namespace
+	// (fuse_fill_super in fs/fuse/inode.c).
+	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return errs.Hint(fmt.Errorf("open /dev/fuse: %w", err),
+			"the kernel needs FUSE (modprobe fuse), and the device must be writable for you; see fuse(4) and `tiffin doctor`")
+	}
+	s.fuse = os.NewFile(uintptr(fd), "/dev/fuse")
+	return nil
+}
+
+func (s *supervisor) serve() {
+	defer close(s.served)
+	// An error here is that of a mount that went away at once.
+	_ = s.fs.Serve(int(s.fuse.Fd()))
+}
+
+// running records that the container runs, and begins to listen.
+func (s *supervisor) running(pid int) error {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return fmt.Errorf("pidfd_open: %w", err)
+	}
+	defer unix.Close(fd)
+	host, err := hostPid(fd)
+	if err != nil {
+		return err
+	}
+	me, err := os.Readlink("/proc/self") // a number of the /proc that is mounted, as host is
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.state = State{Status: Running, Pid: host, PidStart: startTime(host), Started: time.Now().UTC()}
+	fmt.Sscan(me, &s.state.Supervisor)
+	s.state.SupervisorStart = startTime(s.state.Supervisor)
+	err = s.c.writeState(s.state)
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return s.listen()
+}
+
+// note keeps what init could not do, and which paths it had to make.
+func (s *supervisor) note(child *ns.Child) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(child.Notes) == 0 && len(child.Created) == 0 {
+		return
+	}
+	s.state.Notes = child.Notes
+	s.state.Made = child.Created
+	_ = s.c.writeState(s.state)
+}
+
+// finish waits for the end of the container and records it.
+func (s *supervisor) finish() {
+	status, err := s.child.Wait()
+	s.io.drain(0)
+	select {
+	case <-s.served:
+	case <-time.After(10 * time.Second):
+		// Somebody outside keeps the container's mount namespace alive.
+	}
+	s.mu.Lock()
+	s.exit = status
+	s.state.Status, s.state.ExitCode, s.state.Finished = Exited, status, time.Now().UTC()
+	s.state.Pid, s.state.PidStart, s.state.Supervisor, s.state.SupervisorStart = 0, 0, 0, 0
+	if err != nil {
+		s.state.Error = err.Error()
+	}
+	if s.c.AutoRemove {
+		_ = s.c.erase() // what cannot be removed now, the next Sweep meets again
+	} else {
+		_ = s.c.writeState(s.state)
+		_ = os.Remove(s.c.path("control"))
+	}
+	s.mu.Unlock()
+	close(s.ended)
+}

@@ -1,0 +1,42 @@
+// Tiffin runs containers for people without root, and shows how.
+//
+// This file is the table of contents. The one binary is four things, told
+// apart by how it was called, in this order:
+//
+//	/bin/ls, /bin/sh …   a command of the built-in image, by its own name
+//	tiffin __init        the process that builds a container and becomes its command
+//	tiffin __supervisor  … that serves a container's file system and looks after it
+//	tiffin __exec        … that joins a running container
+//	tiffin run …         what the user types
+//
+// Every `tiffin run` starts it three times, so nothing here or in an imported
+// package may do work before it is known what is asked for.
+package main
+
+import (
+	"os"
+
+	"tiffin/image/base"
+	"tiffin/internal/cli"
+	"tiffin/internal/container"
+	"tiffin/ns"
+)
+
+func main() {
+	if status, ok := base.Main(os.Args); ok {
+		os.Exit(status)
+	}
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case ns.InitCommand:
+			ns.InitMain()
+		case ns.ExecCommand:
+			ns.ExecMain()
+		case container.SupervisorCommand:
+			container.Supervise()
+		case container.SyncCommand:
+			os.Exit(container.Sync(os.Args[2:]))
+		}
+	}
+	os.Exit(cli.Main(os.Args[1:]))
+}
