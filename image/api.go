@@ -68,6 +68,7 @@ type ImportOptions struct {
 	Ref, Message string
 	Changes      []string  // Dockerfile instructions, see ParseChange
 	Created      time.Time // zero: SOURCE_DATE_EPOCH, or now
+	Total        int64     // bytes of the tarball, for Progress; 0: not known
 	Progress     Progress
 }
 

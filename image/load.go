@@ -364,7 +364,7 @@ func (st *staging) finishLoad(imgs []*loading) ([]Loaded, error) {
 	return loaded, st.publish(func(ix *refIndex) error {
 		for i, img := range imgs {
 			for _, r := range img.names {
-				st.s.replace(ix, r, manifests[i])
+				st.replace(ix, r, manifests[i])
 			}
 			if len(img.names) == 0 {
 				ix.add(manifests[i])
@@ -377,7 +377,7 @@ func (st *staging) finishLoad(imgs []*loading) ([]Loaded, error) {
 // replace is set for a name whose image may be the same one packed
 // differently, with plain layers and then with compressed ones: the same ID is
 // not kept a second time without a name.
-func (s *Store) replace(ix *refIndex, r Ref, manifest ocispec.Descriptor) {
+func (st *staging) replace(ix *refIndex, r Ref, manifest ocispec.Descriptor) {
 	old := ix.find(r)
 	var before ocispec.Descriptor
 	if old != nil {
@@ -387,10 +387,11 @@ func (s *Store) replace(ix *refIndex, r Ref, manifest ocispec.Descriptor) {
 	if old == nil || before.Digest == manifest.Digest || len(ix.names(before.Digest)) > 0 {
 		return
 	}
-	was, _, err1 := s.manifest(before)
-	is, _, err2 := s.manifest(manifest)
+	was, _, err1 := st.s.manifest(before)
+	is, _, err2 := st.s.manifest(manifest)
 	if err1 == nil && err2 == nil && was.Config.Digest == is.Config.Digest {
 		ix.drop(before)
+		st.superseded = append(st.superseded, before)
 	}
 }
 

@@ -146,13 +146,18 @@ func (s *Store) used(d ocispec.Descriptor) (id digest.Digest, used bool, err err
 
 // dropped writes the index, from which gone has been dropped, and deletes what
 // only gone needed. The caller has the lock.
-func (s *Store) dropped(ix *refIndex, gone ...ocispec.Descriptor) (freed, error) {
+func (s *Store) dropped(ix *refIndex, gone ocispec.Descriptor) (freed, error) {
+	if err := s.writeIndex(ix); err != nil {
+		return freed{}, err
+	}
+	return s.collectOf(ix, []ocispec.Descriptor{gone})
+}
+
+// collectOf deletes what only the images that are gone from the index needed.
+func (s *Store) collectOf(ix *refIndex, gone []ocispec.Descriptor) (freed, error) {
 	candidates := newNeeds()
 	for _, d := range gone {
 		candidates.add(s, d) // as far as it can be read
-	}
-	if err := s.writeIndex(ix); err != nil {
-		return freed{}, err
 	}
 	return s.collect(ix, candidates)
 }

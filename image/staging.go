@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	digest "github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 
 	"tiffin/internal/errs"
@@ -25,6 +26,8 @@ type staging struct {
 	s    *Store
 	dir  string
 	held *os.File
+	// superseded are manifests that publish takes out of the index.
+	superseded []ocispec.Descriptor
 }
 
 // stage makes a staging directory.
@@ -93,6 +96,7 @@ func (s *Store) sweep() {
 		return // someone is just making a staging directory: next time
 	}
 	defer tmp.Close()
+	orphans := false
 	for _, n := range names {
 		dir := filepath.Join(tmp.Name(), n.Name())
 		if !n.IsDir() {
@@ -100,9 +104,32 @@ func (s *Store) sweep() {
 			continue
 		}
 		if f, err := lockDir(dir, unix.LOCK_EX|unix.LOCK_NB); err == nil {
+			if _, err := os.Stat(filepath.Join(dir, publishingName)); err == nil {
+				orphans = true
+			}
 			os.RemoveAll(dir)
 			f.Close()
 		}
+	}
+	if orphans {
+		s.collectOrphans()
+	}
+}
+
+// publishingName is a file in a staging directory whose command has begun to
+// move files into the store: killed then, it may have left blobs there that
+// no image has.
+const publishingName = "publishing"
+
+// collectOrphans deletes what no image has. Errors are left to prune.
+func (s *Store) collectOrphans() {
+	release, err := s.lock(unix.LOCK_EX)
+	if err != nil {
+		return
+	}
+	defer release()
+	if ix, err := s.readIndex(); err == nil {
+		s.collect(ix, nil)
 	}
 }
 
@@ -162,16 +189,30 @@ func (st *staging) publish(update func(*refIndex) error) error {
 	if err != nil {
 		return err
 	}
-	if err := st.moveAll(); err != nil {
-		return diskError(fmt.Errorf("add to the store: %w", err))
+	if err := writeFile(st.path(publishingName), nil, false); err != nil {
+		return fmt.Errorf("add to the store: %w", err)
 	}
-	if update == nil {
+	err = st.moveAll()
+	if err == nil && update == nil {
 		return nil
 	}
-	if err := update(ix); err != nil {
-		return err
+	if err == nil {
+		if err = update(ix); err == nil {
+			err = st.s.writeIndex(ix)
+		}
 	}
-	return st.s.writeIndex(ix)
+	if err != nil {
+		// What has been moved has no image now. The index on disk is still the
+		// old one.
+		if ix, rerr := st.s.readIndex(); rerr == nil {
+			st.s.collect(ix, nil)
+		}
+		return diskError(fmt.Errorf("add to the store: %w", err))
+	}
+	if len(st.superseded) > 0 {
+		st.s.collectOf(ix, st.superseded)
+	}
+	return nil
 }
 
 // moveAll renames the staged files over those of the store: where both exist

@@ -170,8 +170,10 @@ func (s *Store) lock(how int) (release func(), err error) {
 }
 
 // Hold keeps every image in the store until release is called: Remove and
-// Prune of other processes wait. A container is created under it, from Resolve
-// until its directory exists, for from then on Uses protects the image.
+// Prune of other processes wait. A container's directory is made under it, for
+// from then on Uses protects the image. Nothing that changes the store may be
+// called meanwhile, not even Mountable, which may have to rebuild something: it
+// would wait for ever.
 func (s *Store) Hold() (release func(), err error) { return s.lock(unix.LOCK_SH) }
 
 // sourceDate is the time that stands for "now" in what the store writes:

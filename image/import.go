@@ -1,0 +1,41 @@
+package image
+
+import (
+	"context"
+	"fmt"
+	"io"
+)
+
+// Import makes an image with one layer of the tarball r of a root file system,
+// plain or compressed, and gives it opt's name if there is one.
+func (s *Store) Import(ctx context.Context, r io.Reader, opt ImportOptions) (*Image, error) {
+	var name *Ref
+	if opt.Ref != "" {
+		n, err := newName(opt.Ref)
+		if err != nil {
+			return nil, err
+		}
+		name = &n
+	}
+	cfg := newConfig()
+	if err := ApplyChanges(&cfg.Config, opt.Changes); err != nil {
+		return nil, err
+	}
+	st, err := s.stage()
+	if err != nil {
+		return nil, err
+	}
+	defer st.close()
+	add, done := start(opt.Progress, "importing", opt.Total)
+	l, err := st.layer(ctx, r, Layer{}, true, add)
+	done()
+	if err != nil {
+		return nil, err
+	}
+	describe(&cfg, l, sourceDate(opt.Created), "", "", opt.Message)
+	configJSON, err := encodeConfig(nil, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("describe the image: %w", err)
+	}
+	return st.finishImage(configJSON, []Layer{l}, nameIt(name))
+}

@@ -1,0 +1,104 @@
+package image
+
+import (
+	"strings"
+	"time"
+
+	digest "github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Inspection is what there is to say about an image, with docker's field
+// names, so that templates written for docker work.
+type Inspection struct {
+	ID           string `json:"Id"`
+	RepoTags     []string
+	RepoDigests  []string
+	Parent       string
+	Comment      string
+	Created      string
+	Author       string
+	Config       InspectConfig
+	Architecture string
+	Variant      string `json:",omitempty"`
+	Os           string
+	Size         int64 // bytes of all layers, uncompressed
+	GraphDriver  InspectDriver
+	RootFS       InspectRootFS
+	Descriptor   ocispec.Descriptor // of the manifest
+	Layers       []InspectLayer     // tiffin's own: where each layer is
+}
+
+// InspectConfig is the part of the config that a container inherits.
+type InspectConfig struct {
+	User         string
+	ExposedPorts map[string]struct{} `json:",omitempty"`
+	Env          []string
+	Cmd          []string
+	Volumes      map[string]struct{}
+	WorkingDir   string
+	Entrypoint   []string
+	Labels       map[string]string
+	StopSignal   string `json:",omitempty"`
+}
+
+// InspectDriver says where the derived files are.
+type InspectDriver struct {
+	Name string
+	Data map[string]string
+}
+
+// InspectRootFS lists the layers by the digest of their uncompressed bytes.
+type InspectRootFS struct {
+	Type   string
+	Layers []digest.Digest
+}
+
+// InspectLayer is one layer as the store has it.
+type InspectLayer struct {
+	DiffID    digest.Digest
+	Digest    digest.Digest
+	MediaType string
+	Size      int64 // bytes of the blob
+	Blob      string
+	Flat      string
+}
+
+// Inspect tells everything about an image.
+func (s *Store) Inspect(img *Image) *Inspection {
+	c := img.Config.Config
+	x := &Inspection{
+		ID: img.ID.String(), RepoTags: []string{}, RepoDigests: []string{},
+		Author: img.Config.Author, Architecture: img.Config.Architecture, Variant: img.Config.Variant, Os: img.Config.OS, Size: img.Size,
+		Config: InspectConfig{User: c.User, ExposedPorts: c.ExposedPorts, Env: c.Env, Cmd: c.Cmd, Volumes: c.Volumes,
+			WorkingDir: c.WorkingDir, Entrypoint: c.Entrypoint, Labels: c.Labels, StopSignal: c.StopSignal},
+		RootFS:     InspectRootFS{Type: "layers", Layers: img.Config.RootFS.DiffIDs},
+		Descriptor: img.Manifest,
+	}
+	if !img.Created.IsZero() {
+		x.Created = img.Created.Format(time.RFC3339Nano)
+	}
+	if h := img.Config.History; len(h) > 0 {
+		x.Comment = h[len(h)-1].Comment
+	}
+	seen := map[string]bool{}
+	for _, n := range img.Names {
+		r, err := parseRef(n)
+		if err != nil {
+			continue
+		}
+		if r.Tag != "" {
+			x.RepoTags = append(x.RepoTags, n)
+		}
+		if d := r.FamiliarName() + "@" + img.Manifest.Digest.String(); !seen[d] {
+			seen[d] = true
+			x.RepoDigests = append(x.RepoDigests, d)
+		}
+	}
+	m := s.mountable(img)
+	x.GraphDriver = InspectDriver{"tiffin", map[string]string{"Union": m.UnionPath, "LowerLayers": strings.Join(m.FlatPaths, ":")}}
+	for i, l := range img.Layers {
+		x.Layers = append(x.Layers, InspectLayer{l.DiffID, l.Digest, l.MediaType, l.Size, s.blobPath(l.Digest), m.FlatPaths[i]})
+	}
+	return x
+}

@@ -1,0 +1,111 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"tiffin/image"
+	"tiffin/internal/container"
+	"tiffin/internal/errs"
+)
+
+func inspectCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage:   "[-f TEMPLATE] NAME|ID…",
+		Description: "Prints all there is to know about images or containers, as a JSON array with docker's field names.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "`TEMPLATE` of Go for each, or json"},
+			&cli.StringFlag{Name: "type", Usage: "`KIND`: image or container; without it, an image if there is one"},
+		},
+		Action: runInspect,
+	}
+}
+
+func runInspect(c *cli.Context) error {
+	if err := wantArgs(c, 1, -1, "at least one NAME or ID"); err != nil {
+		return err
+	}
+	kind := c.String("type")
+	if kind != "" && kind != "image" && kind != "container" {
+		return usagef("--type is image or container, not %q", kind)
+	}
+	print := func(v any) error { return nil }
+	format := c.String("format")
+	if format != "" && format != "json" {
+		tmpl, err := parseFormat(format)
+		if err != nil {
+			return err
+		}
+		print = func(v any) error { return executeEither(tmpl.Execute, v) }
+	}
+	store, err := openStore(c)
+	if err != nil {
+		return err
+	}
+	found := []any{}
+	failed := eachArg(c, func(arg string) error {
+		v, err := inspect(store, arg, kind)
+		if err != nil {
+			return err
+		}
+		found = append(found, v)
+		return print(v)
+	})
+	if format == "" || format == "json" {
+		enc := json.NewEncoder(os.Stdout)
+		enc.SetEscapeHTML(false)
+		if format == "" {
+			enc.SetIndent("", "    ")
+		}
+		failed = errors.Join(enc.Encode(found), failed)
+	}
+	return failed
+}
+
+// inspect finds an image or a container.
+func inspect(store *image.Store, arg, kind string) (any, error) {
+	if kind != "container" {
+		img, err := store.Resolve(arg)
+		if err == nil {
+			return store.Inspect(img), nil
+		}
+		if kind == "image" || errors.Is(err, image.ErrDamaged) {
+			return nil, err
+		}
+	}
+	ctr, err := container.In(store.Root()).Find(arg)
+	if err == nil {
+		return ctr.Inspect()
+	}
+	if kind == "" && errors.Is(err, container.ErrNotFound) {
+		return nil, errs.Hint(fmt.Errorf("no such image or container: %s", arg), "tiffin images and tiffin ps -a list what is there")
+	}
+	return nil, err
+}
+
+// executeEither runs a template on the value, whose fields have Go's names, and
+// if it has no such field on its JSON: {{.ID}} and {{.Id}} both work, as with
+// docker.
+func executeEither(execute func(io.Writer, any) error, v any) error {
+	var out bytes.Buffer
+	err := execute(&out, v)
+	if err != nil {
+		b, jerr := json.Marshal(v)
+		var m map[string]any
+		if jerr != nil || json.Unmarshal(b, &m) != nil {
+			return fmt.Errorf("--format: %w", err)
+		}
+		out.Reset()
+		if execute(&out, m) != nil {
+			return fmt.Errorf("--format: %w", err)
+		}
+	}
+	_, err = os.Stdout.Write(out.Bytes())
+	return err
+}

@@ -1,0 +1,148 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"text/tabwriter"
+	"text/template"
+	"time"
+
+	"github.com/docker/go-units"
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+)
+
+// printRows prints one row for each value: by format, a template of Go, after
+// the word "table" in columns under the fields of header; or each as a line of
+// JSON for "json". An empty format is that of columns.
+func printRows[T any](w io.Writer, format, columns string, header *T, rows []*T) error {
+	switch format {
+	case "json":
+		for _, r := range rows {
+			if err := json.NewEncoder(w).Encode(r); err != nil {
+				return err
+			}
+		}
+		return nil
+	case "", "table":
+		format = columns
+	}
+	text, table := strings.CutPrefix(format, "table ")
+	tmpl, err := parseFormat(text)
+	if err != nil {
+		return err
+	}
+	out := w
+	if table {
+		// docker's columns: at least 10 wide, 3 spaces between them.
+		tw := tabwriter.NewWriter(w, 10, 1, 3, ' ', 0)
+		defer tw.Flush()
+		out = tw
+		if header != nil {
+			rows = append([]*T{header}, rows...)
+		}
+	}
+	for _, r := range rows {
+		if err := tmpl.Execute(out, r); err != nil {
+			return fmt.Errorf("--format: %w", err)
+		}
+	}
+	return nil
+}
+
+// parseFormat reads a template, with docker's functions in it.
+func parseFormat(text string) (*template.Template, error) {
+	text = strings.NewReplacer(`\t`, "\t", `\n`, "\n").Replace(text)
+	tmpl, err := template.New("--format").Funcs(formatFuncs()).Parse(text + "\n")
+	if err != nil {
+		return nil, usagef("--format: %s", strings.TrimPrefix(err.Error(), "template: "))
+	}
+	return tmpl, nil
+}
+
+// formatFuncs are the functions that docker's templates have.
+func formatFuncs() template.FuncMap {
+	return template.FuncMap{
+		"json": func(v any) (string, error) {
+			var b strings.Builder
+			enc := json.NewEncoder(&b)
+			enc.SetEscapeHTML(false)
+			err := enc.Encode(v)
+			return strings.TrimSpace(b.String()), err
+		},
+		"join":  strings.Join,
+		"lower": strings.ToLower,
+		"upper": strings.ToUpper,
+		"split": strings.Split,
+		"title": upperFirst,
+		"truncate": func(s string, n int) string {
+			if r := []rune(s); len(r) > n {
+				return string(r[:n])
+			}
+			return s
+		},
+		"pad": func(s string, before, after int) string {
+			if s == "" {
+				return s
+			}
+			return strings.Repeat(" ", before) + s + strings.Repeat(" ", after)
+		},
+	}
+}
+
+// ago is how long ago t was, for people.
+func ago(t time.Time) string {
+	if t.IsZero() {
+		return "N/A"
+	}
+	return units.HumanDuration(time.Since(t)) + " ago"
+}
+
+// localTime is t in full.
+func localTime(t time.Time) string {
+	if t.IsZero() {
+		return "N/A"
+	}
+	return t.Local().Format("2006-01-02 15:04:05 -0700 MST")
+}
+
+// size is a number of bytes with three digits: 834MB.
+func size(bytes int64) string { return units.HumanSizeWithPrecision(float64(bytes), 3) }
+
+// id is a digest as tables show it: 12 digits, or all of it.
+func id(digest string, whole bool) string {
+	hex, ok := strings.CutPrefix(digest, "sha256:")
+	if whole || !ok || len(hex) < 12 {
+		return digest
+	}
+	return hex[:12]
+}
+
+// interruptible is the context of a command that cleans up when it is
+// interrupted. If it does not get to it, since it waits for its input say, it
+// ends all the same: what it leaves, the next command removes.
+func interruptible(c *cli.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(c.Context)
+	sigs := make(chan os.Signal, 1)
+	signal.Notify(sigs, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	go func() {
+		sig, ok := <-sigs
+		if !ok {
+			return
+		}
+		n, _ := sig.(unix.Signal)
+		cancel(fmt.Errorf("interrupted by %s: nothing was changed", unix.SignalName(n)))
+		time.Sleep(time.Second)
+		os.Exit(128 + int(n))
+	}()
+	return ctx, func() {
+		signal.Stop(sigs)
+		close(sigs)
+		cancel(nil)
+	}
+}

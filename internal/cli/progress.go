@@ -1,0 +1,33 @@
+package cli
+
+import (
+	"os"
+	"sync"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+
+	"tiffin/image"
+)
+
+// newProgress shows bars on the standard error output, if that is a terminal
+// and quiet is not set. stop takes them down; a nil image.Progress is silent.
+func newProgress(quiet bool) (p image.Progress, stop func()) {
+	if quiet || !isTerminal(os.Stderr) {
+		return nil, func() {}
+	}
+	b := &bars{all: mpb.New(mpb.WithOutput(os.Stderr), mpb.WithWidth(40))}
+	return b, b.all.Shutdown
+}
+
+// bars is a bar for each piece of work that goes on.
+type bars struct{ all *mpb.Progress }
+
+func (b *bars) Start(name string, total int64) (add func(int64), done func()) {
+	bar := b.all.AddBar(total,
+		mpb.BarRemoveOnComplete(),
+		mpb.PrependDecorators(decor.Name(name, decor.WCSyncSpaceR)),
+		mpb.AppendDecorators(decor.Counters(decor.SizeB1000(0), "% .1f / % .1f"), decor.AverageSpeed(decor.SizeB1000(0), "  % .0f")))
+	var once sync.Once
+	return bar.IncrInt64, func() { once.Do(func() { bar.Abort(true) }) }
+}

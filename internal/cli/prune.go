@@ -1,0 +1,70 @@
+package cli
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"tiffin/image"
+)
+
+func pruneCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "[-a] [-f]",
+		Description: "Deletes the images that have no name and that no container needs, and files in the store that belong to no image.\n" +
+			"Programs other than tiffin must not be writing to the store at the time.",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "every image that no container needs"},
+			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "do not ask"},
+			&cli.StringSliceFlag{Name: "filter", Usage: "only with `KEY=VALUE`: until, label"},
+		},
+		Action: runPrune,
+	}
+}
+
+func runPrune(c *cli.Context) error {
+	if err := wantArgs(c, 0, 0, "no arguments"); err != nil {
+		return err
+	}
+	store, err := openStore(c)
+	if err != nil {
+		return err
+	}
+	filters, err := parseImageFilters(c.StringSlice("filter"), store)
+	if err != nil {
+		return err
+	}
+	var keep func(*image.Image) bool
+	if len(filters) > 0 {
+		keep = func(img *image.Image) bool { return !filters.match(img, "") }
+	}
+	what := "all images without a name that no container needs"
+	if c.Bool("all") {
+		what = "all images that no container needs"
+	}
+	if !c.Bool("force") && !confirm("This deletes "+what+". Continue? [y/N] ") {
+		return nil
+	}
+	done, err := store.Prune(c.Bool("all"), keep)
+	if len(done.Removed) > 0 {
+		fmt.Println("Deleted images:")
+		printRemoved(os.Stdout, done.Removed)
+		fmt.Println()
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Printf("Total reclaimed space: %s\n", size(done.Reclaimed))
+	return nil
+}
+
+// confirm asks a question; no answer is no.
+func confirm(question string) bool {
+	fmt.Fprint(os.Stderr, question)
+	answer, _ := bufio.NewReader(os.Stdin).ReadString('\n')
+	answer = strings.ToLower(strings.TrimSpace(answer))
+	return answer == "y" || answer == "yes"
+}

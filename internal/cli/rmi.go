@@ -1,0 +1,51 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"tiffin/image"
+)
+
+func rmiCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "[-f] IMAGE…",
+		Description: "Takes the name off the image; if it was the last one, the image is deleted with the layers that no other image has.\n" +
+			"An image that a container was made from stays.",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "all names of an ID; also if a container needs the image, which then stays without a name"},
+		},
+		Action: func(c *cli.Context) error {
+			if err := wantArgs(c, 1, -1, "at least one IMAGE"); err != nil {
+				return err
+			}
+			store, err := openStore(c)
+			if err != nil {
+				return err
+			}
+			return eachArg(c, func(arg string) error {
+				done, err := store.Remove(arg, c.Bool("force"))
+				if c.Bool("force") && errors.Is(err, image.ErrNotFound) {
+					printError(os.Stderr, err)
+					return nil // as rm -f
+				}
+				printRemoved(os.Stdout, done)
+				return err
+			})
+		},
+	}
+}
+
+func printRemoved(w io.Writer, done []image.Removed) {
+	for _, r := range done {
+		if r.Untagged != "" {
+			fmt.Fprintf(w, "Untagged: %s\n", r.Untagged)
+		} else {
+			fmt.Fprintf(w, "Deleted: %s\n", r.Deleted)
+		}
+	}
+}

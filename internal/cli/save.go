@@ -1,0 +1,83 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+
+	"tiffin/image"
+	"tiffin/internal/errs"
+)
+
+func saveCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage:   "[-o FILE] IMAGE…",
+		Description: "The archive is an OCI layout and a docker-archive at once: docker, podman, skopeo and tiffin load it.\nThe layers go in as they are stored.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE` instead of the standard output"},
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "show no progress"},
+		},
+		Action: runSave,
+	}
+}
+
+func runSave(c *cli.Context) error {
+	if err := wantArgs(c, 1, -1, "at least one IMAGE"); err != nil {
+		return err
+	}
+	out := c.String("output")
+	if out == "" && isTerminal(os.Stdout) {
+		return errs.Hint(errors.New("an archive is not for a terminal"), "name a file with -o FILE, or redirect the output")
+	}
+	store, err := openStore(c)
+	if err != nil {
+		return err
+	}
+	ctx, end := interruptible(c)
+	defer end()
+	progress, stop := newProgress(c.Bool("quiet"))
+	defer stop()
+	if out == "" {
+		return store.Save(ctx, os.Stdout, c.Args().Slice(), progress)
+	}
+	return saveFile(ctx, store, out, c.Args().Slice(), progress)
+}
+
+// saveFile writes the archive beside its place and moves it there when it is
+// complete. What is no regular file (a fifo, /dev/stdout) is written to.
+func saveFile(ctx context.Context, store *image.Store, out string, refs []string, progress image.Progress) error {
+	if st, err := os.Stat(out); err == nil && !st.Mode().IsRegular() {
+		f, err := os.OpenFile(out, os.O_WRONLY, 0)
+		if err != nil {
+			return fmt.Errorf("save: %w", err)
+		}
+		return errors.Join(store.Save(ctx, f, refs, progress), f.Close())
+	}
+	f, err := os.CreateTemp(filepath.Dir(out), "."+filepath.Base(out)+".tmp-")
+	if err != nil {
+		return fmt.Errorf("save: %w", err)
+	}
+	defer os.Remove(f.Name()) // no longer there if all went well
+	err = store.Save(ctx, io.Writer(f), refs, progress)
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	if err := os.Chmod(f.Name(), 0o644); err != nil {
+		return fmt.Errorf("save: %w", err)
+	}
+	if err := os.Rename(f.Name(), out); err != nil {
+		return fmt.Errorf("save: %w", err)
+	}
+	return nil
+}
