@@ -85,11 +85,16 @@ func (s *scanner) add(m *member) error {
 	if strings.HasPrefix(base, aufsPrefix) && base != OpaqueName || strings.HasPrefix(dir, aufsPrefix) {
 		return nil // housekeeping of aufs, which docker skips as well
 	}
+	if len(dir) > pathMax {
+		return tooLong(name)
+	}
 	parent, err := s.mkdirs(dir)
 	if err != nil {
 		return err
 	}
 	switch hidden, whiteout := strings.CutPrefix(base, WhiteoutPrefix); {
+	case len(dir)+1+len(hidden) > pathMax && base != OpaqueName:
+		return tooLong(name)
 	case base == OpaqueName:
 		parent.Flags |= Opaque
 		return nil
@@ -103,12 +108,13 @@ func (s *scanner) add(m *member) error {
 	return s.put(parent, base, m)
 }
 
+func tooLong(path string) error {
+	return fmt.Errorf("its path has %d bytes, more than a path can have (%d)", len(path), pathMax)
+}
+
 // cleanName makes a name relative to the layer's root, without "." and empty
 // parts. The root itself is "".
 func cleanName(name string) (string, error) {
-	if len(name) > pathMax {
-		return "", fmt.Errorf("its name has %d bytes, more than a path can have (%d)", len(name), pathMax)
-	}
 	if err := noNUL(name); err != nil {
 		return "", fmt.Errorf("its name is unusable: %w", err)
 	}
@@ -246,6 +252,9 @@ func (s *scanner) link(parent *Node, name string, m *member) error {
 	target, err := cleanName(m.link)
 	if err != nil {
 		return fmt.Errorf("hard link to %.300q: %w", m.link, err)
+	}
+	if len(target) > pathMax {
+		return tooLong(target)
 	}
 	n := s.root
 	for part := range strings.SplitSeq(target, "/") {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -183,7 +184,8 @@ func TestScanRefuses(t *testing.T) {
 		{`hard link to "d", which is a directory`, []tt.Entry{tt.Dir("d"), tt.Hardlink("h", "d")}},
 		{`hard link to "/", which is a directory`, []tt.Entry{tt.Hardlink("h", "/")}},
 		{`the root of the layer is not a directory`, []tt.Entry{tt.Symlink("./", "/etc")}},
-		{`has 4200 bytes, more than a path`, []tt.Entry{tt.Dir(deep)}},
+		{`has 4199 bytes, more than a path`, []tt.Entry{tt.Dir(deep)}},
+		{`has 4199 bytes, more than a path`, []tt.Entry{tt.Hardlink("h", deep)}},
 		{`has 256 bytes, more than a name`, []tt.Entry{tt.File(strings.Repeat("n", 256), "")}},
 		{`has 256 bytes, more than a name`, []tt.Entry{tt.File(strings.Repeat("n", 256)+"/f", "")}},
 		{`hides a name of 256 bytes`, []tt.Entry{tt.Whiteout(strings.Repeat("n", 256))}},
@@ -256,6 +258,41 @@ func TestScanReadsToTheEndWhateverFollows(t *testing.T) {
 			t.Errorf("reader's own error after %d bytes: %v", n, err)
 		}
 	}
+}
+
+func TestALongPathCanBeDeleted(t *testing.T) {
+	dir := strings.Repeat("d/", 2046)
+	if tree := scan(t, tt.Of(t, tt.File(dir+"abc", ""), tt.Whiteout(dir+"xyz"), tt.Opaque(dir+"dir"))); tree.Inodes != 2046+4 {
+		t.Errorf("%d inodes", tree.Inodes)
+	}
+	if _, err := Scan(bytes.NewReader(tt.Of(t, tt.Whiteout(dir+"wxyz")))); err == nil {
+		t.Error("a path of 4096 bytes was accepted")
+	}
+}
+
+func TestNamesDoNotKeepTheirHeadersInMemory(t *testing.T) {
+	const entries = 200
+	comment := strings.Repeat("c", 1_000_000)
+	var parts []io.Reader
+	for i := range entries {
+		var b bytes.Buffer
+		if err := tt.Write(&b, tt.File("f", "", tt.Pax("path", fmt.Sprintf("d%d/f", i)), tt.Xattr("user.k", "v"), tt.Pax("comment", comment))); err != nil {
+			t.Fatal(err)
+		}
+		parts = append(parts, &b)
+	}
+	tree, err := Scan(io.MultiReader(parts...))
+	parts = nil
+	if err != nil || len(tree.Root.Children) != entries {
+		t.Fatal(err)
+	}
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	if m.HeapAlloc > 100e6 {
+		t.Errorf("%d MB in use for %d names", m.HeapAlloc/1e6, entries)
+	}
+	runtime.KeepAlive(tree)
 }
 
 func TestTooManyFilesAreRefused(t *testing.T) {
