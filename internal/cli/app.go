@@ -60,6 +60,17 @@ var table = [...]group{
 	{"From container to image", []command{
 		{"diff", "list what a container changed", diffCommand, plain},
 		{"commit", "make an image of a container's changes", commitCommand, plain},
+		{"tag", "give an image a further name", tagCommand, plain},
+	}},
+	{"Images", []command{
+		{"load", "bring in images from an archive or OCI layout", loadCommand, plain},
+		{"import", "make an image of a root file system tarball", importCommand, plain},
+		{"save", "write images into an archive", saveCommand, plain},
+		{"images", "list images", imagesCommand, plain},
+		{"history", "list the layers of an image and what made them", historyCommand, plain},
+		{"inspect", "print all there is to know about images and containers", inspectCommand, plain},
+		{"rmi", "take a name off an image, and delete it if that was the last", rmiCommand, plain},
+		{"prune", "delete images that have no name", pruneCommand, plain},
 	}},
 	{"Around it", []command{
 		{"doctor", "find out whether this machine can run containers", doctorCommand, plain},
