@@ -126,7 +126,7 @@ func (f *FS) fillAttr(n *node, st *unix.Stat_t, out *fuse.Attr) {
 func (f *FS) dirAttr(n *node, out *fuse.Attr) error {
 	out.Size, out.Blocks = dirSize, dirSize/512
 	if n.gone {
-		out.Nlink = 0
+		out.Nlink, out.Size, out.Blocks = 0, 0, 0
 		return nil
 	}
 	d, err := f.state(n)
@@ -305,7 +305,7 @@ func (f *FS) setStat(n *node, fd int, in *fuse.SetAttrIn) error {
 	}
 	if in.Valid&fuse.FATTR_MODE != 0 {
 		s.Mode = s.Mode&syscall.S_IFMT | in.Mode&0o7777
-	} else if in.Valid&fuse.FATTR_KILL_SUIDGID != 0 {
+	} else if in.Valid&fuse.FATTR_KILL_SUIDGID != 0 || chownsNothing(in) {
 		s.Mode = withoutSuid(n.stat, &in.InHeader)
 	}
 	if in.Valid&(fuse.FATTR_SIZE|fuse.FATTR_UID|fuse.FATTR_GID) != 0 {
@@ -314,6 +314,12 @@ func (f *FS) setStat(n *node, fd int, in *fuse.SetAttrIn) error {
 		}
 	}
 	return n.putStat(fd, s)
+}
+
+// chownsNothing recognises chown(2) with -1 for both ids of a regular file,
+// which ends set-user-ID like any chown; all that arrives of it is the time.
+func chownsNothing(in *fuse.SetAttrIn) bool {
+	return in.Valid&^(fuse.FATTR_FH|fuse.FATTR_LOCKOWNER) == fuse.FATTR_CTIME
 }
 
 // withoutSuid is the mode of a file shown as s after a write or a chown by

@@ -208,6 +208,8 @@ func (f *FS) Writev(<-chan struct{}, *fuse.WriteIn, [][]byte) (uint32, fuse.Stat
 func (f *FS) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (written uint32, st fuse.Status) {
 	c := f.begin(opWrite, &in.InHeader, "")
 	defer c.end(&st)
+	f.writing.Add(1)
+	defer f.writing.Add(-1)
 	f.freeze.RLock()
 	defer f.freeze.RUnlock()
 	n, h, done, err := f.forWrite(c, in.NodeId)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
@@ -46,12 +47,14 @@ type FS struct {
 	x                  *layer.Index
 	flats              []*flat
 	srv                *fuse.Server
-	root               *node // nil: read-only
+	root               *node        // nil: read-only
+	dev                atomic.Int32 // descriptor of /dev/fuse while it is served, or -1
 
-	freeze sync.RWMutex // read-locked by every change; see Freeze
-	tree   sync.RWMutex // names: which file is where
-	ids    ids
-	fds    fdCache
+	writing atomic.Int32 // WRITEs being done
+	freeze  sync.RWMutex // read-locked by every change; see Freeze
+	tree    sync.RWMutex // names: which file is where
+	ids     ids
+	fds     fdCache
 
 	workSeq atomic.Uint64
 	scanned bool    // findMoved has been here; guarded by tree
@@ -74,6 +77,7 @@ func New(cfg Config) (*FS, error) {
 	}
 	f := &FS{RawFileSystem: fuse.NewDefaultRawFileSystem(), cfg: cfg, x: cfg.Index}
 	f.fds.work = -1
+	f.dev.Store(-1)
 	f.ids.init(f.x.Len())
 	for i, file := range cfg.Flats {
 		fl, err := mapFlat(int(file.Fd()))
@@ -187,7 +191,9 @@ func (f *FS) Serve(fuseFd int) error {
 		}
 		return fmt.Errorf("start the file system server: %w", err)
 	}
+	f.dev.Store(int32(fuseFd))
 	srv.Serve()
+	f.dev.Store(-1)
 	return nil
 }
 
@@ -218,8 +224,30 @@ func (f *FS) String() string { return "tiffin" }
 
 // Freeze waits for the changes under way and holds others back until Thaw: the
 // upper directory stays as it is in between. What the kernel has not written
-// back yet is not in it: syncfs(2) on a descriptor inside the mount first.
-func (f *FS) Freeze() { f.freeze.Lock() }
+// back yet is not in it: call syncfs(2) on a descriptor inside the mount first.
+// That only starts the writing (see the package comment, "Dirty pages"); Freeze
+// waits for the requests to have come and gone, up to a second.
+func (f *FS) Freeze() {
+	for quiet, end := 0, time.Now().Add(time.Second); quiet < 10 && time.Now().Before(end); quiet++ {
+		n := f.counts[opWrite].Load()
+		time.Sleep(time.Millisecond)
+		if f.pending() || f.writing.Load() > 0 || f.counts[opWrite].Load() != n {
+			quiet = -1
+		}
+	}
+	f.freeze.Lock()
+}
+
+// pending reports whether the kernel has requests that nobody has read.
+func (f *FS) pending() bool {
+	fd := f.dev.Load()
+	if fd < 0 {
+		return false
+	}
+	p := []unix.PollFd{{Fd: fd, Events: unix.POLLIN}}
+	n, err := unix.Poll(p, 0)
+	return err == nil && n > 0 && p[0].Revents&unix.POLLIN != 0
+}
 
 // Thaw ends Freeze.
 func (f *FS) Thaw() { f.freeze.Unlock() }

@@ -1,0 +1,85 @@
+package fs_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"tiffin/internal/fstest"
+	"tiffin/internal/tartest"
+)
+
+// TestFrozenUpperDirectoryHasWhatWasDirty: commit and diff read the upper
+// directory of a running container right after syncfs(2) and Freeze.
+func TestFrozenUpperDirectoryHasWhatWasDirty(t *testing.T) {
+	fstest.Run(t, fstest.Options{Layers: [][]byte{tartest.Of(t, tartest.File("low", "lower"))}}, func(t *testing.T, m *fstest.Mount) {
+		want := bytes.Repeat([]byte("0123456789abcdef"), 4<<20)
+		var open []*os.File
+		for _, name := range []string{"a", "b", "low"} {
+			f, err := os.OpenFile(filepath.Join(m.Dir, name), os.O_RDWR|os.O_CREATE, 0o644)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			if _, err := f.Write(want); err != nil {
+				t.Fatal(err)
+			}
+			open = append(open, f)
+		}
+		if err := unix.Syncfs(int(open[0].Fd())); err != nil {
+			t.Fatal(err)
+		}
+		m.Freeze()
+		defer m.Thaw()
+		for _, name := range []string{"low", "b", "a"} { // the last one written first: nothing may still be on its way
+			got, err := os.ReadFile(filepath.Join(m.Upper, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(got, want) {
+				t.Errorf("%s has %d bytes in the upper directory, of %d written", name, len(got), len(want))
+			}
+		}
+	})
+}
+
+// TestSeekSeesWhatIsNotWrittenBackYet: the kernel asks the server where data
+// is without telling it about its dirty pages.
+func TestSeekSeesWhatIsNotWrittenBackYet(t *testing.T) {
+	const mib = 1 << 20
+	lower := tartest.Of(t, tartest.Sparse10("low", 8*mib, []tartest.Piece{{Off: 4 * mib, Data: "data"}}))
+	fstest.Run(t, fstest.Options{Layers: [][]byte{lower}}, func(t *testing.T, m *fstest.Mount) {
+		for _, name := range []string{"low", "new"} {
+			f, err := os.OpenFile(filepath.Join(m.Dir, name), os.O_RDWR|os.O_CREATE, 0o644)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			if err := f.Truncate(8 * mib); err != nil {
+				t.Fatal(err)
+			}
+			for _, off := range []int64{2 * mib, 6 * mib} {
+				if _, err := f.WriteAt([]byte("dirty"), off); err != nil {
+					t.Fatal(err)
+				}
+				for _, c := range []struct {
+					whence int
+					off    int64
+					want   int64
+				}{{unix.SEEK_DATA, off - 4096, off}, {unix.SEEK_HOLE, off, off + 4096}, {unix.SEEK_DATA, off, off}, {unix.SEEK_HOLE, off - 4096, off - 4096}} {
+					got, err := unix.Seek(int(f.Fd()), c.off, c.whence)
+					if err != nil || got != c.want {
+						t.Errorf("%s: seek from %d, whence %d: %d, %v; want %d", name, c.off, c.whence, got, err, c.want)
+					}
+				}
+			}
+			b := make([]byte, 5)
+			if _, err := f.ReadAt(b, 6*mib); err != nil || string(b) != "dirty" {
+				t.Errorf("%s has %q, %v", name, b, err)
+			}
+		}
+	})
+}
