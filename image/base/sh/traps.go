@@ -58,7 +58,7 @@ func (t *trapTable) listen(list ...os.Signal) {
 		t.ch = make(chan os.Signal, 16)
 		go t.receive()
 	}
-	signal.Notify(t.ch, list...)
+	sigs.Notify(t.ch, list...)
 }
 
 // receive notes signals, and wakes up who waits. An interrupt without a trap

@@ -2,6 +2,8 @@
 package sig
 
 import (
+	"os"
+	"os/signal"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -27,9 +29,16 @@ func Default(s unix.Signal) {
 	sigaction(s, &kernelSigaction{handler: sigDfl}, nil)
 }
 
+// Notify is os/signal.Notify for signals that may have gone through Default: the
+// runtime believes that its handler is still there and would not put it back,
+// unless the signal was ignored in between.
+func Notify(ch chan<- os.Signal, list ...os.Signal) {
+	signal.Ignore(list...)
+	signal.Notify(ch, list...)
+}
+
 // Defaults gives the signals that end or stop a process their default
-// action, in place of the handlers that Go's runtime installed. os/signal still
-// works afterwards: Notify installs the runtime's handler again.
+// action, in place of the handlers that Go's runtime installed.
 //
 // SIGHUP and SIGINT stay ignored if the parent ignored them (nohup, background
 // jobs); the runtime leaves them alone then. SIGTTOU, SIGTTIN and SIGTSTP are
