@@ -58,7 +58,7 @@ type Call struct {
 
 // rawArgs names the commands whose arguments are not options, so that --help
 // is theirs to print ("echo --help" prints "--help").
-const rawArgs = " echo printf test [ true false expr : "
+const rawArgs = " echo printf test [ true false "
 
 // Find returns the command of that name.
 func Find(name string) (Command, bool) {
