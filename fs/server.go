@@ -40,6 +40,11 @@ type Config struct {
 // maxWrite is the largest READ or WRITE, in bytes: the kernel's limit.
 const maxWrite = 1 << 20
 
+// maxInflight bounds the bytes of requests that are in memory at a time: those
+// being written. Small requests hold next to nothing, so that a request which
+// waits for a WRITE to be served (Lseek) cannot keep it from being read.
+const maxInflight = 8 << 20
+
 // FS is a union of layers and an upper directory, ready to be served.
 type FS struct {
 	fuse.RawFileSystem // answers ENOSYS to all that is not here
@@ -207,6 +212,7 @@ func (f *FS) options() *fuse.MountOptions {
 		MaxWrite:                 maxWrite,
 		MaxReadAhead:             maxWrite,
 		MaxBackground:            64,
+		MaxInflightRequestBytes:  maxInflight,
 		EnableSymlinkCaching:     true,
 		ExplicitDataCacheControl: true,
 		ExtraCapabilities:        caps,
