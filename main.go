@@ -7,6 +7,7 @@
 //	tiffin __init        the process that builds a container and becomes its command
 //	tiffin __supervisor  … that serves a container's file system and looks after it
 //	tiffin __exec        … that joins a running container
+//	tiffin __probe       … that tries what this machine allows
 //	tiffin run …         what the user types
 //
 // Every `tiffin run` starts it three times, so nothing here or in an imported
@@ -20,6 +21,7 @@ import (
 	"tiffin/internal/cli"
 	"tiffin/internal/container"
 	"tiffin/ns"
+	"tiffin/ns/probe"
 )
 
 func main() {
@@ -32,6 +34,8 @@ func main() {
 			ns.InitMain()
 		case ns.ExecCommand:
 			ns.ExecMain()
+		case probe.Command:
+			probe.Main()
 		case container.SupervisorCommand:
 			container.Supervise()
 		case container.SyncCommand:

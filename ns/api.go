@@ -150,6 +150,7 @@ type Child struct {
 	Notes   []Note
 	proc    *os.Process
 	pidfd   *os.File
+	command *os.File // exec: pidfd of the command itself
 	flags   uintptr // the namespaces it was cloned into
 }
 

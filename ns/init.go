@@ -192,11 +192,13 @@ func (b *builder) lookAfter(path string, env []string) error {
 	signals := make(chan os.Signal, 64)
 	signal.Notify(signals)
 	sys := &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	pidfd := -1
 	switch {
 	case b.joining:
 		// Go compares getppid(2) with the parent's number and kills the child if they differ. Here
-		// they do: a parent outside of the child's pid namespace is 0, pid_namespaces(7).
-		sys.Pdeathsig = 0
+		// they do: a parent outside of the child's pid namespace is 0, pid_namespaces(7). The
+		// supervisor gets a pidfd instead, to kill the command when the helper dies.
+		sys.Pdeathsig, sys.PidFD = 0, &pidfd
 		sys.Setsid = true
 		sys.Setctty = b.proc.Terminal
 	case b.proc.Terminal:
@@ -212,6 +214,12 @@ func (b *builder) lookAfter(path string, env []string) error {
 	}
 	for fd := range 3 { // the command's; that it closed them must be seen by their readers
 		_ = unix.Close(fd)
+	}
+	if pidfd >= 0 {
+		if err := b.send(message{Kind: msgCommand}, pidfd); err != nil {
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
+		_ = unix.Close(pidfd)
 	}
 	_ = unix.Close(b.control) // started: what the supervisor waits for
 	go forward(signals, pid)

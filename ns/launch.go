@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -138,6 +139,10 @@ func (c *Child) follow(socket int, mounted func(), report func(Report)) error {
 			if c.Console == nil && fd >= 0 {
 				c.Console, fd = os.NewFile(uintptr(fd), "console"), -1
 			}
+		case msgCommand:
+			if c.command == nil && fd >= 0 {
+				c.command, fd = os.NewFile(uintptr(fd), "command"), -1
+			}
 		case msgReport:
 			if report != nil && m.Report != nil {
 				report(*m.Report)
@@ -181,13 +186,19 @@ func (c *Child) Wait() (int, error) {
 	if !ok {
 		return -1, fmt.Errorf("wait for process %d: no status", c.Pid)
 	}
+	if ws.Signaled() && c.command != nil {
+		// The helper was killed: its command shall not go on alone.
+		_ = unix.PidfdSendSignal(int(c.command.Fd()), unix.SIGKILL, nil, 0)
+	}
 	return ExitStatus(ws), nil
 }
 
-// Signal sends a signal to the command. The helper of `tiffin exec` passes it on, except
-// for SIGKILL, which ends it and by that its command. PID 1 ignores signals it has no handler
+// Signal sends a signal to the command. PID 1 ignores signals it has no handler
 // for, save SIGKILL and SIGSTOP from outside: pid_namespaces(7).
 func (c *Child) Signal(sig syscall.Signal) error {
+	if c.command != nil {
+		return unix.PidfdSendSignal(int(c.command.Fd()), sig, nil, 0)
+	}
 	return c.proc.Signal(sig)
 }
 
@@ -195,6 +206,9 @@ func (c *Child) Signal(sig syscall.Signal) error {
 func (c *Child) Close() error {
 	if c.Console != nil {
 		c.Console.Close()
+	}
+	if c.command != nil {
+		c.command.Close()
 	}
 	if c.pidfd != nil {
 		return c.pidfd.Close()
@@ -208,10 +222,27 @@ func (c *Child) namespaceReport(flags uintptr, took time.Duration) Report {
 		N: stepNumber("namespaces"), Step: "namespaces", Took: took,
 		Calls: []string{fmt.Sprintf("clone(%s|SIGCHLD) = %d", cloneFlagNames(flags), c.Pid)},
 	}
-	for _, n := range []string{"mnt", "pid", "net", "uts", "ipc", "cgroup"} {
-		r.Before += readlink("/proc/self/ns/"+n) + " "
-		r.After += readlink(fmt.Sprintf("/proc/%d/ns/%s", c.Pid, n)) + " "
+	pid, err := c.HostPid()
+	if err != nil {
+		r.After = err.Error()
+		return r
 	}
-	r.Before, r.After = strings.TrimSpace(r.Before), strings.TrimSpace(r.After)
+	var before, after []string
+	for _, n := range []string{"mnt", "pid", "net", "uts", "ipc", "cgroup"} {
+		before = append(before, readlink("/proc/self/ns/"+n))
+		after = append(after, readlink(fmt.Sprintf("/proc/%d/ns/%s", pid, n)))
+	}
+	r.Before, r.After = strings.Join(before, " "), strings.Join(after, " ")
 	return r
+}
+
+// HostPid returns the number that the /proc at hand gives the child. The supervisor lives in a pid
+// namespace of its own, so Pid is another one: pidfd_open(2), "Pid" in /proc/self/fdinfo/N.
+func (c *Child) HostPid() (int, error) {
+	for line := range strings.Lines(readAll(fmt.Sprintf("/proc/self/fdinfo/%d", c.pidfd.Fd()))) {
+		if v, ok := strings.CutPrefix(line, "Pid:"); ok {
+			return strconv.Atoi(strings.TrimSpace(v))
+		}
+	}
+	return 0, fmt.Errorf("find the number of process %d: /proc/self/fdinfo does not say", c.Pid)
 }

@@ -24,6 +24,7 @@ const (
 	msgConsole = "console" // the master side of the terminal comes along
 	msgReport  = "report"  // a step was done or skipped
 	msgReady   = "ready"   // execve comes next
+	msgCommand = "command" // exec: a pidfd of the command comes along
 	msgError   = "error"   // it failed, and the process exits
 )
 

@@ -1,0 +1,158 @@
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// place is a directory every Linux system has. The mounts made on it are seen by this
+// process only.
+const place = "/proc"
+
+// inside makes the checks that need a user namespace around them. /proc is left alone until the last.
+func inside() []Result {
+	results := []Result{seccomp()}
+	fd, device := fuseDevice()
+	results = append(results, device)
+	if device.OK {
+		results = append(results, fuseMount(fd))
+	}
+	return append(results, newProc(), tmpfs(), overlay())
+}
+
+// tmpfs mounts an empty file system, and looks whether it is writable.
+func tmpfs() Result {
+	r := Result{Name: "mount", Level: Required, Page: "mount_namespaces(7)", Found: "a tmpfs can be mounted"}
+	err := unix.Mount("tmpfs", place, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755,size=1m")
+	if err == nil {
+		err = os.WriteFile(place+"/file", []byte("x"), 0o644)
+	}
+	if err != nil {
+		r.Why, r.Fix = mountDenied("a tmpfs", err)
+		return r
+	}
+	r.OK = true
+	return r
+}
+
+// mountDenied says why a mount in a user namespace of one's own may fail.
+func mountDenied(what string, err error) (why, fix string) {
+	why = fmt.Sprintf("%s cannot be mounted in a user namespace: %v", what, err)
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
+		if apparmorRestricts(readSetting) {
+			return why + ": AppArmor takes the capabilities of new user namespaces away", appArmorFix
+		}
+		if confined(readSetting) {
+			return why + ": a seccomp filter around this session forbids it, as in a container", outerFix
+		}
+	}
+	return why, ""
+}
+
+// newProc mounts a /proc of the new pid namespace, in which this process is number 1.
+func newProc() Result {
+	r := Result{Name: "proc", Level: Required, Page: "pid_namespaces(7), \"/proc and PID namespaces\"", Found: "a new /proc can be mounted"}
+	err := unix.Mount("proc", place, "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
+	switch {
+	case err == nil:
+		r.OK = true
+	case errors.Is(err, unix.EPERM) && !apparmorRestricts(readSetting):
+		// mount_too_revealing in the kernel's fs/namespace.c.
+		r.Why = "the kernel refuses a new /proc because parts of this one are covered, as in a container"
+		r.Fix = "docker run --security-opt systempaths=unconfined …   # for the container around this session"
+	default:
+		r.Why, r.Fix = mountDenied("a /proc", err)
+	}
+	return r
+}
+
+// fuseDevice opens /dev/fuse, in the user namespace that will own the mount: fuse(4).
+func fuseDevice() (int, Result) {
+	r := Result{Name: "/dev/fuse", Level: Required, Page: "fuse(4)", Found: "can be opened"}
+	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	switch {
+	case err == nil:
+		r.OK = true
+	case errors.Is(err, unix.ENOENT):
+		r.Why, r.Fix = "/dev/fuse does not exist", "modprobe fuse   # in a container: docker run --device /dev/fuse …"
+	case errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
+		r.Why, r.Fix = "the kernel has no FUSE", "modprobe fuse"
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
+		r.Why, r.Fix = "/dev/fuse may not be opened by everybody", "chmod 666 /dev/fuse   # and see udev(7) for the next boot"
+	default:
+		r.Why = err.Error()
+	}
+	return fd, r
+}
+
+// fuseMount mounts a FUSE file system that nobody serves, and takes it away again. The first
+// mount(2) of FUSE in a user namespace came with Linux 4.18.
+func fuseMount(fd int) Result {
+	r := Result{Name: "fuse mount", Level: Required, Page: "mount.fuse3(8)", Found: "FUSE can be mounted without fusermount"}
+	data := fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", fd)
+	err := unix.Mount("probe", place, "fuse", unix.MS_NOSUID|unix.MS_NODEV, data)
+	if err == nil {
+		r.OK = true
+		err = unix.Unmount(place, unix.MNT_DETACH)
+	}
+	_ = unix.Close(fd)
+	if err != nil {
+		r.Why, r.Fix = mountDenied("FUSE", err)
+	}
+	return r
+}
+
+// overlay mounts the kernel's overlayfs on the tmpfs of the check before: Linux 5.11, "userxattr".
+func overlay() Result {
+	r := Result{Name: "overlayfs", Level: Optional, Page: "the kernel's Documentation/filesystems/overlayfs.rst",
+		Found: "the kernel's overlayfs can be mounted (tiffin does not need it)"}
+	for _, d := range []string{"lower", "upper", "work", "merged"} {
+		if err := os.Mkdir(place+"/"+d, 0o755); err != nil {
+			r.Why = err.Error()
+			return r
+		}
+	}
+	err := unix.Mount("overlay", place+"/merged", "overlay", 0,
+		"userxattr,lowerdir="+place+"/lower,upperdir="+place+"/upper,workdir="+place+"/work")
+	if err != nil {
+		r.Why = fmt.Sprintf("overlayfs cannot be mounted in a user namespace: %v; tiffin does not need it", err)
+		return r
+	}
+	r.OK = true
+	return r
+}
+
+// seccomp loads a filter that allows everything, in a thread that ends with the process.
+func seccomp() Result {
+	r := Result{Name: "seccomp", Level: Required, Page: "seccomp(2)", Found: "system call filters can be loaded"}
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlock: the filter stays in this thread
+		done <- loadFilter()
+		select {}
+	}()
+	if err := <-done; err != nil {
+		r.Why = fmt.Sprintf("a filter cannot be loaded: %v; the kernel needs CONFIG_SECCOMP_FILTER", err)
+		return r
+	}
+	r.OK = true
+	return r
+}
+
+func loadFilter() error {
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	allow := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW}
+	prog := unix.SockFprog{Len: 1, Filter: &allow}
+	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&prog)))
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}

@@ -1,0 +1,227 @@
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"tiffin/ns"
+)
+
+const (
+	appArmorFix = "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0   # for good: in /etc/sysctl.d/60-userns.conf"
+	outerFix    = "docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined …   # for the container around this session"
+)
+
+// setting reads a file of /proc, "" if there is none: readSetting, or a test's.
+type setting func(path string) string
+
+func readSetting(path string) string {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// Minimum is the first Linux that has all calls of ns: mount_setattr(2).
+const (
+	minMajor = 5
+	minMinor = 12
+)
+
+// kernel compares version numbers; the calls themselves need a namespace to be tried in.
+func kernel() Result {
+	r := Result{Name: "kernel", Level: Required, Page: "mount_setattr(2), VERSIONS"}
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		r.Why = err.Error()
+		return r
+	}
+	release := unix.ByteSliceToString(u.Release[:])
+	r.Found = "Linux " + release
+	if r.OK = newEnough(release); !r.OK {
+		r.Why = fmt.Sprintf("Linux %d.%d or later is needed, this is %s", minMajor, minMinor, release)
+		r.Fix = "a newer kernel"
+	}
+	return r
+}
+
+func newEnough(release string) bool {
+	var major, minor int
+	if n, _ := fmt.Sscanf(release, "%d.%d", &major, &minor); n != 2 {
+		return true // not for us to say
+	}
+	return major > minMajor || major == minMajor && minor >= minMinor
+}
+
+// userNamespace says what came of the attempt to enter one.
+func userNamespace(err error) Result {
+	r := Result{Name: "user namespace", Level: Required, Page: "user_namespaces(7)", Found: "can be created, with your id mapped"}
+	if err == nil {
+		r.OK = true
+		return r
+	}
+	r.Why, r.Fix = whyNoUserNS(err, readSetting)
+	return r
+}
+
+// whyNoUserNS finds the setting that keeps a user from creating namespaces: clone(2), ERRORS.
+func whyNoUserNS(err error, get setting) (why, fix string) {
+	const limit = "/proc/sys/user/max_user_namespaces"
+	switch {
+	case get("/proc/self/uid_map") == "" || errors.Is(err, unix.EINVAL):
+		return "this kernel is built without user namespaces (CONFIG_USER_NS)", "a kernel with CONFIG_USER_NS=y"
+	case get(limit) == "0":
+		return "the number of user namespaces is limited to 0 in " + limit, "sysctl -w user.max_user_namespaces=15000"
+	case errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EUSERS):
+		return "the limit of user namespaces is reached (" + limit + ": " + get(limit) + "), or 32 of them are nested", "sysctl -w user.max_user_namespaces=15000"
+	case get("/proc/sys/kernel/unprivileged_userns_clone") == "0":
+		return "kernel.unprivileged_userns_clone is 0: only root may create user namespaces", "sysctl -w kernel.unprivileged_userns_clone=1"
+	case apparmorRestricts(get):
+		return "kernel.apparmor_restrict_unprivileged_userns is 1: AppArmor lets only listed programs use user namespaces", appArmorFix
+	case confined(get):
+		return "a seccomp filter around this session forbids user namespaces, as in a container", outerFix
+	case errors.Is(err, unix.EPERM) && chrooted():
+		return "this session runs in a chroot, where user namespaces are refused", "start tiffin outside of the chroot"
+	}
+	return err.Error(), ""
+}
+
+func apparmorRestricts(get setting) bool {
+	return get("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1"
+}
+
+// confined tells whether a seccomp filter is loaded: proc_pid_status(5), "Seccomp".
+func confined(get setting) bool {
+	for line := range strings.Lines(get("/proc/self/status")) {
+		if v, ok := strings.CutPrefix(line, "Seccomp:"); ok {
+			return strings.TrimSpace(v) == "2"
+		}
+	}
+	return false
+}
+
+// chrooted tells whether / is not the root of a mount.
+func chrooted() bool {
+	var stx unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, "/", unix.AT_NO_AUTOMOUNT, 0, &stx)
+	return err == nil && stx.Attributes_mask&unix.STATX_ATTR_MOUNT_ROOT != 0 && stx.Attributes&unix.STATX_ATTR_MOUNT_ROOT == 0
+}
+
+// subordinate maps all ids there are to be had. denied is why not even one could be.
+func subordinate(denied error) Result {
+	r := Result{Name: "subordinate ids", Level: Optional, Page: "subuid(5); newuidmap(1)"}
+	if denied != nil {
+		r.Why = "not tried: there are no user namespaces"
+		return r
+	}
+	u := ns.UserNS{Args: []string{"tiffin", Command}}
+	p, err := u.Start()
+	if err != nil {
+		r.Why = err.Error()
+		return r
+	}
+	_, _ = p.Process.Wait()
+	if len(p.Notes) > 0 {
+		why := make([]string, len(p.Notes))
+		fix := make([]string, 0, len(p.Notes))
+		for i, n := range p.Notes {
+			why[i] = n.What + ": " + n.Why
+			if n.Fix != "" {
+				fix = append(fix, n.Fix)
+			}
+		}
+		r.Why = strings.Join(why, "; ") + "; containers have one user id, root"
+		r.Fix = strings.Join(fix, " && ")
+		return r
+	}
+	if why := overlaps(); why != "" {
+		r.Why, r.Fix = why, "edit /etc/subuid and /etc/subgid so that each user has a range of its own"
+		return r
+	}
+	var users, groups uint64
+	for _, m := range p.IDs.UIDs {
+		users += uint64(m.Count)
+	}
+	for _, m := range p.IDs.GIDs {
+		groups += uint64(m.Count)
+	}
+	r.OK, r.Found = true, fmt.Sprintf("%d user ids and %d group ids are mapped", users, groups)
+	return r
+}
+
+// overlaps looks for somebody else whose subordinate ids are also ours: each could then change
+// the other's files.
+func overlaps() string {
+	uid := uint32(os.Geteuid())
+	name := ns.UserName(uid)
+	for _, file := range []string{"/etc/subuid", "/etc/subgid"} {
+		mine, err := ns.SubIDs(file, uid, name)
+		if err != nil || len(mine) == 0 {
+			continue
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		if other := overlap(string(text), mine, strconv.Itoa(int(uid)), name); other != "" {
+			return fmt.Sprintf("the range of %s in %s overlaps with that of %s", name, file, other)
+		}
+	}
+	return ""
+}
+
+// overlap returns the owner of a line that shares ids with mine.
+func overlap(text string, mine []ns.IDRange, id, name string) string {
+	for line := range strings.Lines(text) {
+		f := strings.Split(strings.TrimSpace(line), ":")
+		if len(f) != 3 || f[0] == id || f[0] == name {
+			continue
+		}
+		first, err1 := strconv.ParseUint(f[1], 10, 32)
+		count, err2 := strconv.ParseUint(f[2], 10, 32)
+		if err1 != nil || err2 != nil {
+			continue
+		}
+		for _, m := range mine {
+			if first < uint64(m.Outside)+uint64(m.Count) && uint64(m.Outside) < first+count {
+				return f[0]
+			}
+		}
+	}
+	return ""
+}
+
+// cgroup looks whether this session may make control groups of its own, which limits on
+// memory and processes would need.
+func cgroup() Result {
+	r := Result{Name: "cgroup", Level: Optional, Page: "cgroups(7), \"Cgroups v2 delegation\""}
+	const root = "/sys/fs/cgroup"
+	var fs unix.Statfs_t
+	if err := unix.Statfs(root, &fs); err != nil || fs.Type != unix.CGROUP2_SUPER_MAGIC {
+		r.Why, r.Fix = "control groups are not version 2 alone", "boot with systemd.unified_cgroup_hierarchy=1"
+		return r
+	}
+	path := ""
+	for line := range strings.Lines(readSetting("/proc/self/cgroup")) {
+		if p, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
+			path = root + p
+		}
+	}
+	if err := unix.Access(path+"/cgroup.procs", unix.W_OK); err != nil || unix.Access(path, unix.W_OK) != nil {
+		r.Why = "this session may not make control groups below " + path
+		r.Fix = "systemctl set-property user-$(id -u).slice Delegate=yes   # or start it by: systemd-run --user --scope -p Delegate=yes …"
+		if _, err := exec.LookPath("systemctl"); err != nil {
+			r.Fix = "chown -R $USER " + path
+		}
+		return r
+	}
+	r.OK, r.Found = true, "delegated: "+strings.Join(strings.Fields(readSetting(path+"/cgroup.controllers")), ", ")
+	return r
+}

@@ -1,0 +1,116 @@
+// Package probe finds out what this machine lets its users do, by doing it.
+//
+// Settings lie: a sysctl that allows user namespaces says nothing of an AppArmor
+// rule that takes their capabilities away again, and a newuidmap that is
+// installed may have lost its setuid bit on the way through a backup. So each
+// check does the very thing that tiffin needs, in a process of its own: a user
+// namespace is created, ids are mapped, file systems are mounted, /dev/fuse is opened and
+// mounted, a filter is loaded. Only when that fails are settings looked at,
+// to find the one at fault and the line that changes it.
+//
+//	this process        "user namespace", "subordinate ids", "kernel", "cgroup"
+//	 └─ __probe         in a new user, mount and pid namespace: "mount", "proc",
+//	                    "/dev/fuse", "fuse mount", "overlayfs", "seccomp"
+//
+// `tiffin doctor` prints All; when a container cannot be started, Explain adds the
+// advice of the check that fails to the error. So both say the same.
+package probe
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"tiffin/internal/errs"
+	"tiffin/ns"
+)
+
+// Command is the name main dispatches on, as os.Args[1]: → Main.
+const Command = "__probe"
+
+// Levels of a Result.
+const (
+	Required = "required" // without it no container runs
+	Optional = "optional" // without it something is left out
+)
+
+// Result is what became of one check.
+type Result struct {
+	Name  string // "user namespace"
+	OK    bool
+	Level string // Required or Optional
+	Found string // what there is: "mapped 65537 ids"
+	Why   string // why it is not OK
+	Fix   string // the line an administrator types, or ""
+	Page  string // where to read on: "user_namespaces(7)"
+}
+
+// All makes all checks. It takes some tens of milliseconds.
+func All() []Result {
+	results := []Result{kernel()}
+	p, err := enter(true)
+	results = append(results, userNamespace(err))
+	if err == nil {
+		results = append(results, p...)
+	}
+	return append(results, subordinate(err), cgroup())
+}
+
+// Explain adds to the error of a failed start what the failing check advises. An error
+// that is the command's own (it has an exit status) and one that no check explains come back
+// as they are.
+func Explain(err error) error {
+	if err == nil || errs.CodeOf(err, 0) != 0 {
+		return err
+	}
+	for _, r := range All() {
+		if r.OK || r.Level != Required {
+			continue
+		}
+		hint := "see " + r.Page
+		if r.Fix != "" {
+			hint = "an administrator can change that: " + r.Fix + "   (" + hint + ")"
+		}
+		return errs.Hint(fmt.Errorf("%w (%s: %s)", err, r.Name, r.Why), hint)
+	}
+	return err
+}
+
+// enter runs the checks that need a user namespace inside of one.
+func enter(single bool) ([]Result, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	u := ns.UserNS{Args: []string{"tiffin", Command}, Files: []*os.File{w}, SingleID: single}
+	p, err := u.Start()
+	w.Close()
+	if err != nil {
+		return nil, err
+	}
+	doc, err := io.ReadAll(r)
+	if _, e := p.Process.Wait(); err == nil {
+		err = e
+	}
+	var results []Result
+	if err == nil {
+		if err = json.Unmarshal(doc, &results); err != nil {
+			err = errors.New("the process in the new user namespace ended early")
+		}
+	}
+	return results, err
+}
+
+// Main makes the checks inside the user namespace. It never returns.
+func Main() {
+	if _, err := ns.WaitForMaps(); err != nil {
+		os.Exit(1)
+	}
+	if err := json.NewEncoder(os.NewFile(ns.HandshakeFD+1, "results")).Encode(inside()); err != nil {
+		os.Exit(1)
+	}
+	os.Exit(0)
+}

@@ -1,0 +1,142 @@
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"tiffin/internal/errs"
+	"tiffin/ns"
+)
+
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == Command {
+		Main()
+	}
+	os.Exit(m.Run())
+}
+
+func TestEveryCheckSaysWhatItFound(t *testing.T) {
+	seen := map[string]bool{}
+	for _, r := range All() {
+		t.Logf("%+v", r)
+		if r.Name == "" || seen[r.Name] || r.Page == "" || r.Level != Required && r.Level != Optional {
+			t.Errorf("incomplete, or there twice: %+v", r)
+		}
+		seen[r.Name] = true
+		if r.OK && (r.Found == "" || r.Why != "") || !r.OK && r.Why == "" {
+			t.Errorf("does not say what it found: %+v", r)
+		}
+		if !r.OK && r.Level == Required && strings.Contains(os.Getenv("TIFFIN_MUST"), "userns") {
+			t.Errorf("must work here: %+v", r)
+		}
+	}
+	if !seen["user namespace"] || !seen["cgroup"] {
+		t.Error("checks are missing")
+	}
+}
+
+func TestReasonIsTheSettingAtFault(t *testing.T) {
+	base := map[string]string{
+		"/proc/self/uid_map": "0 0 4294967295", "/proc/sys/user/max_user_namespaces": "100", "/proc/self/status": "Seccomp:\t0\n",
+	}
+	for _, c := range []struct {
+		err       error
+		path, is  string
+		why, fix  string
+	}{
+		{err: unix.ENOSPC, path: "/proc/sys/user/max_user_namespaces", is: "0", why: "limited to 0", fix: "user.max_user_namespaces"},
+		{err: unix.ENOSPC, why: "limit of user namespaces is reached", fix: "user.max_user_namespaces"},
+		{err: unix.EUSERS, why: "nested", fix: "user.max_user_namespaces"},
+		{err: unix.EPERM, path: "/proc/sys/kernel/unprivileged_userns_clone", is: "0", why: "only root", fix: "unprivileged_userns_clone=1"},
+		{err: unix.EACCES, path: "/proc/sys/kernel/apparmor_restrict_unprivileged_userns", is: "1", why: "AppArmor", fix: "apparmor_restrict"},
+		{err: unix.EPERM, path: "/proc/self/status", is: "Name:\tx\nSeccomp:\t2\n", why: "seccomp filter", fix: "seccomp=unconfined"},
+		{err: unix.EINVAL, why: "CONFIG_USER_NS", fix: "CONFIG_USER_NS"},
+		{err: unix.EIO, why: "input/output error"},
+	} {
+		get := func(path string) string {
+			if path == c.path {
+				return c.is
+			}
+			return base[path]
+		}
+		why, fix := whyNoUserNS(fmt.Errorf("clone: %w", c.err), get)
+		if !strings.Contains(why, c.why) || !strings.Contains(fix, c.fix) {
+			t.Errorf("%v with %s=%s: %q, %q", c.err, c.path, c.is, why, fix)
+		}
+	}
+}
+
+func TestOverlappingRangesAreFound(t *testing.T) {
+	mine := []ns.IDRange{{Outside: 100000, Count: 65536}}
+	for text, want := range map[string]string{
+		"alice:100000:65536\nbob:165536:65536\n":        "",
+		"alice:100000:65536\nbob:165535:65536\n":        "bob",
+		"1001:100000:65536\nbob:99999:1\ncarol:1:99999": "",
+		"bob:1:100000\n":              "bob",
+		"bob:x:y\nbob\n":              "",
+		"bob:4294967295:4294967295\n": "",
+	} {
+		if got := overlap(text, mine, "1001", "alice"); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestKernelVersions(t *testing.T) {
+	for release, want := range map[string]bool{
+		"6.18.44-fc": true, "5.12.0": true, "5.11.22": false, "4.18.0-553.el8": false, "6.1-rc1": true, "strange": true,
+	} {
+		if newEnough(release) != want {
+			t.Errorf("%s: %v", release, !want)
+		}
+	}
+}
+
+func TestErrorOfTheCommandIsLeftAlone(t *testing.T) {
+	err := errs.Code(errors.New("not found"), 127)
+	if Explain(err) != err {
+		t.Error("changed")
+	}
+	if Explain(nil) != nil {
+		t.Error("nil changed")
+	}
+}
+
+// The limit can be set per user namespace, so it can be tried for real: in a namespace whose
+// limit is 0, the check must fail for that reason.
+func TestLimitOfZeroIsExplained(t *testing.T) {
+	if os.Getenv("PROBE_TEST_INNER") != "" {
+		if err := os.WriteFile("/proc/sys/user/max_user_namespaces", []byte("0"), 0); err != nil {
+			t.Fatal(err)
+		}
+		err := Explain(errors.New("cannot start"))
+		if !strings.Contains(err.Error(), "limited to 0") || !strings.Contains(errs.HintOf(err), "sysctl -w user.max_user_namespaces") {
+			t.Errorf("%v; hint: %s", err, errs.HintOf(err))
+		}
+		return
+	}
+	proc, err := os.StartProcess("/proc/self/exe", []string{os.Args[0], "-test.run=^TestLimitOfZeroIsExplained$"}, &os.ProcAttr{
+		Env:   append(os.Environ(), "PROBE_TEST_INNER=1"),
+		Files: []*os.File{nil, os.Stdout, os.Stderr},
+		Sys: &syscall.SysProcAttr{
+			Cloneflags:  syscall.CLONE_NEWUSER,
+			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+			GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+		},
+	})
+	if err != nil {
+		if strings.Contains(os.Getenv("TIFFIN_MUST"), "userns") {
+			t.Fatal(err)
+		}
+		t.Skipf("no user namespaces here: %v", err)
+	}
+	if state, err := proc.Wait(); err != nil || !state.Success() {
+		t.Errorf("in the namespace: %v %v", state, err)
+	}
+}
