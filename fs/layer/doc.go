@@ -142,10 +142,12 @@
 //	merged               24,634  2,728 KB             31 ms
 //
 // That is 111 bytes a file. OpenIndex of the merged one takes 0.5 ms, nearly
-// all of it the checksum and the check of references, and 5 allocations; a
+// all of it the checksum and the check of references, and 6 allocations; a
 // lookup in a directory of 100 names takes 28 ns and none. Scan spends its time
 // on copying bytes into a buffer it then ignores; a reader with a Discard
-// method (bufio.Reader) avoids a second copy of file data.
+// method (bufio.Reader) avoids a second copy of file data. WriteDiff of ten
+// small new files over that image takes 0.2 ms and writes 12,800 bytes; after
+// `mv /usr /old` it writes all of it, 708 MB with 22,850 entries.
 //
 //   - GNU tar reads the pieces of a sparse file from whole blocks: pieces that
 //     do not start and end at multiples of 512 bytes (but for the last) make it

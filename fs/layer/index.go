@@ -231,6 +231,7 @@ func (x *Index) check() error {
 	if len(x.inodes) == 0 || !x.inodes[0].IsDir() {
 		return errors.New("no root directory")
 	}
+	names := make([]uint32, len(x.inodes)) // entries that lead to each inode; with atHome, one is in its parent
 	for i := range x.inodes {
 		n := &x.inodes[i]
 		if !inside(n.target, n.targetLen, len(x.heap)) || !inside(n.xattr, n.numXattr, len(x.xattrs)) ||
@@ -240,15 +241,16 @@ func (x *Index) check() error {
 		if i > 0 && (n.parent >= uint32(i) || !x.inodes[n.parent].IsDir()) {
 			return fmt.Errorf("inode %d has no parent directory", i)
 		}
+		if n.Size < 0 || n.Offset < 0 || !goodExtents(x.extents[n.extent:n.extent+n.numExtent], n.Size) {
+			return fmt.Errorf("inode %d has its data in impossible places", i)
+		}
 		if n.IsDir() {
 			if !inside(n.first, n.count, len(x.dirents)) {
 				return fmt.Errorf("directory %d points outside its table", i)
 			}
-			if err := x.checkDir(uint32(i)); err != nil {
+			if err := x.checkDir(uint32(i), names); err != nil {
 				return err
 			}
-		} else if n.Nlink > 1 && !inside(n.first, n.Nlink, len(x.links)) {
-			return fmt.Errorf("inode %d points outside the links table", i)
 		}
 	}
 	for _, a := range x.xattrs {
@@ -256,15 +258,13 @@ func (x *Index) check() error {
 			return errors.New("an attribute points outside the heap")
 		}
 	}
-	for _, l := range x.links {
-		if int(l.dir) >= len(x.inodes) || int(l.dirent) >= len(x.dirents) || !x.inodes[l.dir].IsDir() {
-			return errors.New("a hard link points outside its tables")
-		}
-	}
-	return nil
+	return x.checkNames(names)
 }
 
-func (x *Index) checkDir(dir uint32) error {
+// atHome marks, in check's counts, an inode that its parent has an entry for.
+const atHome = 1 << 31
+
+func (x *Index) checkDir(dir uint32, names []uint32) error {
 	n, last := &x.inodes[dir], ""
 	for d := n.first; d < n.first+n.count; d++ {
 		e := x.dirents[d]
@@ -276,11 +276,58 @@ func (x *Index) checkDir(dir uint32) error {
 			return fmt.Errorf("directory %d is not sorted", dir)
 		}
 		last = name
-		if c := &x.inodes[e.ino]; c.IsDir() && c.parent != dir {
-			return fmt.Errorf("directory %d has two parents", e.ino)
+		names[e.ino]++
+		if x.inodes[e.ino].parent == dir {
+			names[e.ino] |= atHome
 		}
 	}
 	return nil
+}
+
+// checkNames makes sure that every inode has the names that it says it has.
+func (x *Index) checkNames(names []uint32) error {
+	for i := range x.inodes[1:] {
+		i++
+		n, count := &x.inodes[i], names[i]&^atHome
+		if names[i]&atHome == 0 {
+			return fmt.Errorf("inode %d has no name in its parent directory", i)
+		}
+		if n.IsDir() {
+			if count != 1 {
+				return fmt.Errorf("directory %d has %d names", i, count)
+			}
+			continue
+		}
+		if n.Nlink != count || count > 1 && !inside(n.first, count, len(x.links)) {
+			return fmt.Errorf("inode %d has %d names and says %d", i, count, n.Nlink)
+		}
+		if count == 1 {
+			continue
+		}
+		for _, l := range x.links[n.first : n.first+count] {
+			if int(l.dir) >= len(x.inodes) || !x.inodes[l.dir].IsDir() {
+				return fmt.Errorf("a hard link of inode %d points outside its table", i)
+			}
+			d := &x.inodes[l.dir]
+			if l.dirent < d.first || l.dirent >= d.first+d.count || x.dirents[l.dirent].ino != uint32(i) {
+				return fmt.Errorf("a hard link of inode %d leads elsewhere", i)
+			}
+		}
+	}
+	return nil
+}
+
+// goodExtents reports whether they are in order, apart, and inside a file of
+// size bytes.
+func goodExtents(es []Extent, size int64) bool {
+	at := int64(0)
+	for _, e := range es {
+		if e.Logical < at || e.Length <= 0 || e.Physical < 0 || e.Logical > size || e.Length > size-e.Logical {
+			return false
+		}
+		at = e.Logical + e.Length
+	}
+	return true
 }
 
 func inside(first, n uint32, size int) bool { return uint64(first)+uint64(n) <= uint64(size) }

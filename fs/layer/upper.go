@@ -38,8 +38,7 @@ type upNode struct {
 	whiteouts map[string]bool
 }
 
-func (n *upNode) isDir() bool  { return n.stat.Mode&unix.S_IFMT == unix.S_IFDIR }
-func (n *upNode) isFile() bool { return n.stat.Mode&unix.S_IFMT == unix.S_IFREG }
+func (n *upNode) isDir() bool { return n.stat.Mode&unix.S_IFMT == unix.S_IFDIR }
 
 // upReader reads an upper directory. It goes from directory to directory by
 // descriptor and follows no symbolic link: the container may have left

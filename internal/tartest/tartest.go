@@ -15,7 +15,7 @@
 // and the time 1970-01-01, in ustar form with a PAX header only where a value
 // does not fit (POSIX.1-2017, pax, "pax Interchange Format").
 //
-// Of, List and Must take a testing.TB and end the test on a mistake.
+// Of and List take a testing.TB and end the test on a mistake.
 package tartest
 
 import (
