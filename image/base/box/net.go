@@ -3,7 +3,6 @@ package box
 import (
 	"encoding/binary"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -104,6 +103,25 @@ type link struct {
 	addrs        []nlMessage
 }
 
+// colons is a hardware address as it is written.
+func colons(b []byte) string {
+	return strings.TrimSuffix(fmt.Sprintf(strings.Repeat("%02x:", len(b)), anys(b)...), ":")
+}
+
+func anys(b []byte) (list []any) {
+	for _, x := range b {
+		list = append(list, x)
+	}
+	return list
+}
+
+// netmask is the old spelling of a prefix length.
+func netmask(prefix int) netip.Addr {
+	var b [4]byte
+	binary.BigEndian.PutUint32(b[:], ^uint32(0)<<(32-prefix))
+	return netip.AddrFrom4(b)
+}
+
 func links() ([]link, error) {
 	msgs, err := dump(unix.RTM_GETLINK, unix.AF_UNSPEC, unix.SizeofIfInfomsg)
 	if err != nil {
@@ -117,7 +135,7 @@ func links() ([]link, error) {
 	var list []link
 	for _, m := range msgs {
 		info := (*unix.IfInfomsg)(unsafe.Pointer(&m.fixed[0]))
-		l := link{index: int(info.Index), name: m.text(unix.IFLA_IFNAME), hw: net.HardwareAddr(m.attrs[unix.IFLA_ADDRESS]).String(),
+		l := link{index: int(info.Index), name: m.text(unix.IFLA_IFNAME), hw: colons(m.attrs[unix.IFLA_ADDRESS]),
 			kind: info.Type, flags: info.Flags, mtu: m.u32(unix.IFLA_MTU), qdisc: m.text(unix.IFLA_QDISC),
 			master: m.u32(unix.IFLA_MASTER), peer: m.u32(unix.IFLA_LINK), state: "UNKNOWN"}
 		if s := m.attrs[unix.IFLA_OPERSTATE]; len(s) > 0 && int(s[0]) < len(states) {
@@ -387,7 +405,7 @@ func ifconfig(c *Call) {
 			if info.Family == unix.AF_INET6 {
 				fmt.Fprintf(c.out, "        inet6 %s  prefixlen %d\n", addr, info.Prefixlen)
 			} else {
-				fmt.Fprintf(c.out, "        inet %s  netmask %s\n", addr, net.IP(net.CIDRMask(int(info.Prefixlen), 32)))
+				fmt.Fprintf(c.out, "        inet %s  netmask %s\n", addr, netmask(int(info.Prefixlen)))
 			}
 		}
 		if l.kind == unix.ARPHRD_ETHER {

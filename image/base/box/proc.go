@@ -264,26 +264,21 @@ func ps(c *Call) {
 			list = append(list, p)
 		}
 	}
-	cols := "pid,tty,time,cmd"
+	specs := c.flag['o']
 	switch {
 	case c.has('o'):
-		cols = ""
 	case c.has('B'):
-		cols = "user,pid,vsz,rss,tty,stat,stime,time,command"
+		specs = []string{"user,pid,vsz,rss,tty=TTY", "stat,stime=START", "time,command"}
 	case c.has('f') || c.has('F'):
-		cols = "user,pid,ppid,stime,tty,time,cmd"
+		specs = []string{"user=UID", "pid,ppid,stime,tty=TTY", "time,cmd"}
 	case c.has('l'):
-		cols = "s,uid,pid,ppid,ni,rss,tty,time,comm"
+		specs = []string{"s,uid,pid,ppid,ni,rss,tty=TTY", "time,comm=CMD"}
 	case c.has('j'):
-		cols = "pid,pgid,sid,tty,time,comm"
+		specs = []string{"pid,pgid,sid,tty=TTY", "time,comm=CMD"}
 	case c.has('x'):
-		cols = "pid,tty,stat,time,command"
+		specs = []string{"pid,tty=TTY", "stat,time,command"}
 	default:
-		cols = "pid,tty,time,comm"
-	}
-	specs := c.flag['o']
-	if !c.has('o') {
-		specs = []string{cols}
+		specs = []string{"pid,tty=TTY", "time,comm=CMD"}
 	}
 	c.psTable(c.psPick(specs), list)
 	if len(list) == 0 {

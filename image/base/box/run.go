@@ -23,6 +23,9 @@ import (
 // if it cannot be run (POSIX, env, "EXIT STATUS").
 func (c *Call) become(argv, environ []string) {
 	c.out.Flush()
+	if os.Getenv("PATH") == "" {
+		os.Setenv("PATH", "/bin:/usr/bin") // execvp(3): the default path
+	}
 	path, err := exec.LookPath(argv[0])
 	if err == nil || errors.Is(err, exec.ErrDot) {
 		err = syscall.Exec(path, argv, environ)

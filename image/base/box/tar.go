@@ -2,7 +2,6 @@ package box
 
 import (
 	"archive/tar"
-	"compress/bzip2"
 	"errors"
 	"fmt"
 	"io"
@@ -223,10 +222,8 @@ func unpacker(r io.Reader) (io.Reader, error) {
 		return gzip.NewReader(r)
 	case n > 3 && string(head[:4]) == "\x28\xb5\x2f\xfd":
 		return zstd.NewReader(r)
-	case n > 2 && string(head[:3]) == "BZh":
-		return bzip2.NewReader(r), nil
-	case n > 5 && string(head[:6]) == "\xfd7zXZ\x00":
-		return nil, errors.New("xz is not supported")
+	case n > 2 && string(head[:3]) == "BZh", n > 5 && string(head[:6]) == "\xfd7zXZ\x00":
+		return nil, errors.New("bzip2 and xz are not supported")
 	}
 	return r, nil
 }

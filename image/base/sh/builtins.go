@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 	"mvdan.cc/sh/v3/interp"
@@ -56,6 +55,10 @@ func (s *shell) call(ctx context.Context, args []string) ([]string, error) {
 		return args, nil
 	case "cd":
 		return s.cdArgs(hc, args)
+	case "read":
+		if s.jobs.tty >= 0 && hc.Stdin == os.Stdin && s.isMain(hc) && !slices.Contains(args, "-s") {
+			return append([]string{marker + "read"}, args[1:]...), nil
+		}
 	case "set":
 		return s.setArgs(args), nil
 	case "echo":
@@ -196,6 +199,8 @@ func (s *shell) builtin(ctx context.Context, hc interp.HandlerContext, name stri
 		return s.builtinExec(ctx, hc, args)
 	case "trap":
 		return s.builtinTrap(ctx, hc, args)
+	case "read":
+		return s.builtinRead(ctx, hc, args)
 	case "wait":
 		status = s.builtinWait(ctx, hc, args)
 	case "jobs":
@@ -450,57 +455,6 @@ func (s *shell) killOne(sig syscall.Signal, target string) error {
 		syscall.Kill(pid, syscall.SIGCONT) // or it would never see the signal
 	}
 	return nil
-}
-
-// A timer is the state at the start of a "time" clause.
-type timer struct {
-	start     time.Time
-	user, sys time.Duration
-}
-
-// childTimes is the processor time of all children that were waited for.
-func childTimes() (user, sys time.Duration) {
-	var ru unix.Rusage
-	unix.Getrusage(unix.RUSAGE_CHILDREN, &ru)
-	return time.Duration(ru.Utime.Nano()), time.Duration(ru.Stime.Nano())
-}
-
-// time begins or ends a "time" clause; at the end it passes the status on.
-func (s *shell) time(hc interp.HandlerContext, name string) int {
-	if name == "time" {
-		user, sys := childTimes()
-		s.timers = append(s.timers, timer{time.Now(), user, sys})
-		return 0
-	}
-	if len(s.timers) == 0 {
-		return hc.LastExitStatus
-	}
-	t := s.timers[len(s.timers)-1]
-	s.timers = s.timers[:len(s.timers)-1]
-	user, sys := childTimes()
-	for i, d := range []time.Duration{time.Since(t.start), user - t.user, sys - t.sys} {
-		label := []string{"real", "user", "sys"}[i]
-		if name == "timed-p" {
-			fmt.Fprintf(hc.Stderr, "%s %.2f\n", label, d.Seconds())
-			continue
-		}
-		if i == 0 {
-			fmt.Fprintln(hc.Stderr)
-		}
-		fmt.Fprintf(hc.Stderr, "%s\t%dm%.3fs\n", label, int(d.Minutes()), (d % time.Minute).Seconds())
-	}
-	return hc.LastExitStatus
-}
-
-func (s *shell) builtinTimes(hc interp.HandlerContext) {
-	var ru unix.Rusage
-	unix.Getrusage(unix.RUSAGE_SELF, &ru)
-	user, sys := childTimes()
-	show := func(a, b time.Duration) {
-		fmt.Fprintf(hc.Stdout, "%dm%.3fs %dm%.3fs\n", int(a.Minutes()), (a % time.Minute).Seconds(), int(b.Minutes()), (b % time.Minute).Seconds())
-	}
-	show(time.Duration(ru.Utime.Nano()), time.Duration(ru.Stime.Nano()))
-	show(user, sys)
 }
 
 // listVars is "set" without arguments.

@@ -73,7 +73,9 @@ func (t *trapTable) receive() {
 		}
 		t.mu.Unlock()
 		if !trapped && n == syscall.SIGINT {
-			t.s.interrupt()
+			if t.s.interrupt() {
+				fmt.Fprintln(os.Stderr) // after the "^C"
+			}
 		}
 		t.s.jobs.mu.Lock()
 		t.s.jobs.cond.Broadcast()

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"mvdan.cc/sh/v3/interp"
 	"mvdan.cc/sh/v3/syntax"
 
 	"tiffin/image/base/box"
@@ -64,13 +65,56 @@ func (s *shell) setCancel(f context.CancelFunc) {
 	s.cancel = f
 }
 
-// interrupt stops the statement that runs, as Ctrl-C does.
-func (s *shell) interrupt() {
+// interrupt stops the statement that runs, as Ctrl-C does. It tells whether
+// there was one.
+func (s *shell) interrupt() bool {
 	s.cancelMu.Lock()
 	defer s.cancelMu.Unlock()
-	if s.cancel != nil && s.interactive {
-		s.cancel()
+	if s.cancel == nil || !s.interactive {
+		return false
 	}
+	s.cancel()
+	return true
+}
+
+// builtinRead is "read" from the terminal of an interactive shell: the
+// interpreter's own could not be interrupted. It reads the line and has the
+// interpreter's take it apart.
+func (s *shell) builtinRead(ctx context.Context, hc interp.HandlerContext, args []string) error {
+	var flags []string
+	for len(args) > 0 && len(args[0]) > 1 && args[0][0] == '-' {
+		if args[0] == "-p" && len(args) > 1 {
+			fmt.Fprint(os.Stderr, args[1])
+			args = args[2:]
+			continue
+		}
+		flags, args = append(flags, args[0]), args[1:]
+	}
+	line := ""
+	for !strings.HasSuffix(line, "\n") {
+		fds := []unix.PollFd{{Fd: 0, Events: unix.POLLIN}}
+		n, err := unix.Poll(fds, 100) // milliseconds; a signal does not wake this thread
+		if ctx.Err() != nil || s.traps.first() != 0 {
+			return interp.ExitStatus(128 + int(syscall.SIGINT))
+		}
+		if n == 0 || err == unix.EINTR {
+			continue
+		}
+		var b [1]byte
+		if n, err := unix.Read(0, b[:]); n != 1 || err != nil {
+			break
+		}
+		line += string(b[:])
+	}
+	words := []string{"read"}
+	for _, a := range append(flags, args...) {
+		words = append(words, quote(a))
+	}
+	err := hc.Builtin(ctx, []string{"eval", strings.Join(words, " ") + " <<< " + quote(strings.TrimSuffix(line, "\n"))})
+	if err == nil && !strings.HasSuffix(line, "\n") {
+		return interp.ExitStatus(1) // end of input
+	}
+	return err
 }
 
 // repl reads and runs commands until the end of input or "exit".
