@@ -73,7 +73,11 @@ func (s *Store) materialise(b builtinImage) (*Image, error) {
 	cfg := newConfig()
 	cfg.Config = b.config
 	cfg.RootFS.DiffIDs = append(cfg.RootFS.DiffIDs, l.DiffID)
-	cfg.History = []ocispec.History{{CreatedBy: "tiffin", Comment: "built into the tiffin binary"}}
+	// The time has to be there (umoci crashes without) and to be the same
+	// wherever the same binary runs.
+	created := epoch.UTC()
+	cfg.Created = &created
+	cfg.History = []ocispec.History{{Created: &created, CreatedBy: "tiffin", Comment: "built into the tiffin binary"}}
 	configJSON, err := encodeConfig(nil, cfg)
 	if err != nil {
 		return fail(err)

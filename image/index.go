@@ -10,6 +10,7 @@ import (
 
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
 )
 
 // Annotations of a descriptor in index.json.
@@ -64,11 +65,16 @@ func (s *Store) writeIndex(ix *refIndex) error {
 	if err != nil {
 		return fmt.Errorf("write the store's index: %w", err)
 	}
-	tmp := s.path("index.json.new") // one name: under the lock there is one writer
-	if err := writeFile(tmp, b, true); err != nil {
+	tmp, err := lockDir(s.path("tmp"), unix.LOCK_SH) // keeps sweep out
+	if err != nil {
 		return fmt.Errorf("write the store's index: %w", err)
 	}
-	if err := os.Rename(tmp, s.path("index.json")); err != nil {
+	defer tmp.Close()
+	next := s.path("tmp", "index.json") // one name: under the lock there is one writer
+	if err := writeFile(next, b, true); err != nil {
+		return fmt.Errorf("write the store's index: %w", err)
+	}
+	if err := os.Rename(next, s.path("index.json")); err != nil {
 		return fmt.Errorf("write the store's index: %w", err)
 	}
 	if err := syncDir(s.root); err != nil {

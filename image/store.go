@@ -96,7 +96,12 @@ func (s *Store) createFile(name, content string) error {
 	if _, err := os.Stat(s.path(name)); err == nil {
 		return nil
 	}
-	f, err := os.CreateTemp(s.root, ".new-")
+	tmp, err := lockDir(s.path("tmp"), unix.LOCK_SH) // keeps sweep out
+	if err != nil {
+		return err
+	}
+	defer tmp.Close()
+	f, err := os.CreateTemp(tmp.Name(), "new-")
 	if err != nil {
 		return err
 	}

@@ -95,9 +95,10 @@ func formatFuncs() template.FuncMap {
 	}
 }
 
-// ago is how long ago t was, for people.
+// ago is how long ago t was, for people. The start of 1970 is no time: what is
+// built reproducibly has it.
 func ago(t time.Time) string {
-	if t.IsZero() {
+	if t.Unix() <= 0 {
 		return "N/A"
 	}
 	return units.HumanDuration(time.Since(t)) + " ago"
@@ -105,7 +106,7 @@ func ago(t time.Time) string {
 
 // localTime is t in full.
 func localTime(t time.Time) string {
-	if t.IsZero() {
+	if t.Unix() <= 0 {
 		return "N/A"
 	}
 	return t.Local().Format("2006-01-02 15:04:05 -0700 MST")

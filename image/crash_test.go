@@ -1,0 +1,249 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tiffin/internal/tartest"
+)
+
+// child is the test binary doing a job in a process of its own.
+func child(job string, args ...string) *exec.Cmd {
+	cmd := exec.Command("/proc/self/exe", args...)
+	cmd.Env = append(os.Environ(), "TIFFIN_IMAGE_TEST_JOB="+job)
+	return cmd
+}
+
+// childMain is what TestMain runs in a child.
+func childMain(job string, args []string) int {
+	var err error
+	switch job {
+	case "load":
+		var s *Store
+		if s, err = Open(args[0]); err == nil {
+			_, err = s.Load(context.Background(), args[1], nil, nil)
+		}
+	case "shuffle":
+		err = shuffle(args[0], args[1], args[2:])
+	case "full":
+		err = fullDisk(args[0], args[1:])
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// wide is an image whose load takes long enough to be killed in the middle.
+func wide(t testing.TB) string {
+	var tars [][]byte
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for l := range 3 {
+		data := make([]byte, 3<<20)
+		for i := range data {
+			data[i] = byte(rnd.IntN(40))
+		}
+		tars = append(tars, tartest.Of(t, tartest.File(fmt.Sprintf("file%d", l), string(data))))
+	}
+	f := newFixture(t, gz, []string{"wide"}, tars...)
+	return inFile(t, archive(t, f.layout(t)))
+}
+
+func TestAKilledLoadLeavesAStoreThatWorks(t *testing.T) {
+	s, _, _ := loadFixture(t, gz, "old")
+	before := listing(t, s)
+	name := wide(t)
+	start := time.Now()
+	if out, err := child("load", s.root, name).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	whole := time.Since(start)
+	if _, err := s.Remove("wide", false); err != nil {
+		t.Fatal(err)
+	}
+	if after := listing(t, s); !slices.Equal(before, after) {
+		t.Fatalf("rmi does not undo load:\n%q\n%q", before, after)
+	}
+	rnd := rand.New(rand.NewPCG(3, 4))
+	killed := 0
+	for range 40 {
+		cmd := child("load", s.root, name)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(rnd.Int64N(int64(whole))))
+		cmd.Process.Kill()
+		if cmd.Wait() != nil {
+			killed++
+		}
+		again, err := Open(s.root) // the next command
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := again.Remove("wide", false); err != nil && !errors.Is(err, ErrNotFound) {
+			t.Fatal(err)
+		}
+		if after := listing(t, s); !slices.Equal(before, after) {
+			t.Fatalf("before %q\nafter %q", before, after)
+		}
+	}
+	t.Logf("%d of 40 were killed before they were done", killed)
+	sound(t, s)
+}
+
+// shuffle does random things with two archives.
+func shuffle(root, seed string, archives []string) error {
+	n, err := strconv.ParseUint(seed, 10, 64)
+	if err != nil {
+		return err
+	}
+	rnd := rand.New(rand.NewPCG(n, n))
+	for range 25 {
+		s, err := Open(root)
+		if err != nil {
+			return err
+		}
+		switch rnd.IntN(6) {
+		case 0, 1:
+			_, err = s.Load(context.Background(), archives[rnd.IntN(len(archives))], nil, nil)
+		case 2:
+			err = s.Tag("one", fmt.Sprintf("tag:%d", rnd.IntN(3)))
+		case 3:
+			_, err = s.Remove([]string{"one", "two", "tag:0", "tag:1", "tag:2"}[rnd.IntN(5)], rnd.IntN(2) == 0)
+		case 4:
+			_, err = s.Prune(rnd.IntN(4) == 0, nil)
+		case 5:
+			img, rerr := s.Resolve("two")
+			if err = rerr; err == nil {
+				// It may be removed at any moment; it must not be broken.
+				if _, err = s.Mountable(img); errors.Is(err, ErrDamaged) && strings.Contains(err.Error(), "missing") {
+					err = nil
+				}
+			}
+		}
+		if err != nil && !errors.Is(err, ErrNotFound) && !strings.Contains(err.Error(), "names:") && !vanished(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// vanished recognises that an image was removed by another process between
+// being found and being read.
+func vanished(err error) bool {
+	return errors.Is(err, ErrDamaged) && strings.Contains(err.Error(), "missing")
+}
+
+func TestManyProcessesMayChangeTheStoreAtOnce(t *testing.T) {
+	s := newStore(t)
+	shared := layerTar(t, "shared")
+	one := newFixture(t, gz, []string{"one"}, shared, layerTar(t, "one"))
+	two := newFixture(t, asIs, []string{"two"}, shared, layerTar(t, "two"))
+	names := []string{inFile(t, archive(t, one.layout(t))), inFile(t, archive(t, two.docker(t)))}
+	var cmds []*exec.Cmd
+	for seed := range 4 {
+		cmd := child("shuffle", append([]string{s.root, strconv.Itoa(seed)}, names...)...)
+		cmd.Stderr = os.Stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		cmds = append(cmds, cmd)
+	}
+	for _, c := range cmds {
+		if err := c.Wait(); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := s.Prune(false, nil); err != nil {
+		t.Error(err)
+	}
+	sound(t, s)
+}
+
+// fullDisk runs in a user and mount namespace of its own: it mounts a small
+// tmpfs and tries what does not fit.
+func fullDisk(dir string, archives []string) error {
+	small, large := archives[0], archives[1]
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=6m,mode=700"); err != nil {
+		return fmt.Errorf("mount: %w", err)
+	}
+	s, err := Open(filepath.Join(dir, "store"))
+	if err != nil {
+		return err
+	}
+	if _, err := s.Load(context.Background(), small, nil, nil); err != nil {
+		return fmt.Errorf("an image that fits: %w", err)
+	}
+	list := func() string { out, _ := exec.Command("find", s.root, "-printf", "%p %s\n").Output(); return string(out) }
+	before := list()
+	for range 3 {
+		_, err := s.Load(context.Background(), large, nil, nil)
+		if !errors.Is(err, unix.ENOSPC) || !strings.Contains(err.Error(), "no space left on device") {
+			return fmt.Errorf("an image that does not fit: %v", err)
+		}
+		if after := list(); after != before {
+			return fmt.Errorf("before\n%s\nafter\n%s", before, after)
+		}
+	}
+	img, err := s.Resolve("small")
+	if err != nil {
+		return err
+	}
+	_, err = s.Mountable(img)
+	return err
+}
+
+func TestAFullDiskIsOneClearErrorAndLosesNothing(t *testing.T) {
+	small := newFixture(t, gz, []string{"small"}, layerTar(t, "small"))
+	cmd := child("full", t.TempDir(), inFile(t, archive(t, small.layout(t))), wide(t))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}}
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) || strings.Contains(string(out), "mount: ") {
+		if strings.Contains(os.Getenv("TIFFIN_MUST"), "userns") {
+			t.Fatalf("no user namespace: %v %s", err, out)
+		}
+		t.Skipf("no user namespace: %v %s", err, out)
+	}
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+}
+
+func TestLeftoversOfADeadCommandGoAndThoseOfALivingOneStay(t *testing.T) {
+	s := newStore(t)
+	st, err := s.stage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(s.path("tmp", "add-dead", "blobs"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(s.root); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(s.path("tmp", "add-dead")); !os.IsNotExist(err) {
+		t.Errorf("the dead command's directory is still there: %v", err)
+	}
+	if _, err := os.Stat(st.path("blobs")); err != nil {
+		t.Errorf("the living command's directory is gone: %v", err)
+	}
+	st.close()
+	sound(t, s)
+}
