@@ -216,7 +216,7 @@ func (c *comparison) compareTrees(t *testing.T, plain, union *world, remount boo
 		}
 	}
 	if remount {
-		if bad := c.m.Fsck(); bad != nil {
+		if bad := c.m.Fsck(false); bad != nil {
 			return "the upper directory breaks its rules:\n  " + strings.Join(bad, "\n  ")
 		}
 	}

@@ -5,6 +5,8 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
+
+	"tiffin/fs/layer"
 )
 
 // Contract of this file: rename(2). Source and target may each come from a
@@ -150,14 +152,7 @@ func (f *FS) renameReal(p, q place, flags uint) error {
 // directory, which moves to Work for as long as somebody has it open.
 func (f *FS) replace(n *node, p place, old *node, q place) error {
 	if old.isDir() {
-		// It may have whiteouts in it, so that rename(2) would find it full.
-		// Exchanged it is empty for everybody; then it goes.
-		if err := f.renameReal(p, q, unix.RENAME_EXCHANGE); err != nil {
-			return err
-		}
-		old.dropPlace(q)
-		old.gone = true
-		return f.park(old, p)
+		return f.replaceDir(p, old, q)
 	}
 	if old.dropPlace(q) {
 		if err := f.renameReal(p, q, 0); err != nil {
@@ -179,6 +174,80 @@ func (f *FS) replace(n *node, p place, old *node, q place) error {
 	}
 	old.setParked(w)
 	return nil
+}
+
+// replaceDir renames the directory at p to q in the place of old, which is
+// empty for everybody but may have whiteouts in it, so that rename(2) would
+// find it full. A stand-in that is really empty takes its place first: whenever
+// a crash comes, an empty directory is at q, or the new one.
+func (f *FS) replaceDir(p place, old *node, q place) error {
+	w, err := f.standIn(old)
+	if err != nil {
+		return err
+	}
+	swap := func() error {
+		return f.in(q.dir, func(fd int) error { return unix.Renameat2(f.fds.work, w, fd, q.name, unix.RENAME_EXCHANGE) })
+	}
+	if err = swap(); err == nil {
+		if err = f.renameReal(p, q, 0); err != nil {
+			swap()
+		}
+	}
+	if err != nil {
+		f.discardDir(w)
+		return err
+	}
+	old.dropPlace(q)
+	old.gone = true
+	old.setParked(w)
+	return nil
+}
+
+// standIn makes an empty directory in Work that looks like old. Without an
+// origin it is opaque.
+func (f *FS) standIn(old *node) (w string, err error) {
+	w = f.workName()
+	if err := unix.Mkdirat(f.fds.work, w, 0o700); err != nil {
+		return "", err
+	}
+	fd, err := openat(f.fds.work, w, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err == nil {
+		err = f.in(old, func(from int) error { return copyLooks(fd, from) })
+		unix.Close(fd)
+	}
+	if err != nil {
+		unix.Unlinkat(f.fds.work, w, unix.AT_REMOVEDIR)
+		return "", err
+	}
+	return w, nil
+}
+
+// copyLooks gives the directory fd the attributes, mode and times of from.
+func copyLooks(fd, from int) error {
+	names, err := listXattrs(from)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if name == layer.XattrOrigin {
+			continue
+		}
+		v, err := getXattr(from, name)
+		if err == nil {
+			err = unix.Fsetxattr(fd, name, []byte(v), 0)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(from, &st); err != nil {
+		return err
+	}
+	if err := unix.Fchmod(fd, st.Mode&0o777); err != nil {
+		return err
+	}
+	return futimens(fd, st.Atim, st.Mtim)
 }
 
 // exchange swaps n at p with dst at q.

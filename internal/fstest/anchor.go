@@ -245,7 +245,7 @@ func (a *anchor) finish() error {
 		a.res.Errors = append(a.res.Errors, "left behind: the mount, in the server's own mount namespace")
 	}
 	if a.spec.Upper != "" {
-		a.res.Errors = append(a.res.Errors, checkUpper(a.spec)...)
+		a.res.Errors = append(a.res.Errors, checkUpper(a.spec, false)...)
 	}
 	return nil
 }
@@ -271,7 +271,7 @@ func (a *anchor) endOrphans() {
 }
 
 // checkUpper runs Fsck and looks whether the work directory is empty.
-func checkUpper(s *spec) []string {
+func checkUpper(s *spec, crashed bool) []string {
 	var bad []string
 	if es, err := os.ReadDir(s.Work); err != nil || len(es) > 0 {
 		bad = append(bad, fmt.Sprintf("left behind in the work directory: %v, %v", es, err))
@@ -280,5 +280,5 @@ func checkUpper(s *spec) []string {
 	if err != nil {
 		return append(bad, err.Error())
 	}
-	return append(bad, Fsck(s.Upper, x)...)
+	return append(bad, Fsck(s.Upper, x, crashed)...)
 }

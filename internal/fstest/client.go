@@ -201,6 +201,6 @@ func (m *Mount) Events(f func()) []string {
 // ServerFiles is the number of descriptors open in the server.
 func (m *Mount) ServerFiles() int { return m.ask("files").N }
 
-// Fsck checks the upper directory now and returns what is wrong with it. The
-// union must be quiet.
-func (m *Mount) Fsck() []string { return checkUpper(client.spec) }
+// Fsck checks the upper directory now and returns what is wrong with it, see
+// the function Fsck. The union must be quiet.
+func (m *Mount) Fsck(crashed bool) []string { return checkUpper(client.spec, crashed) }

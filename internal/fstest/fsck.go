@@ -15,9 +15,12 @@ import (
 // Fsck checks an upper directory against the rules in fs/layer (attrs.go) and
 // returns what breaks them: nothing but regular files and directories, all of
 // them ours and removable, every attribute readable and pointing at an inode
-// of the lower index, every whiteout about a name that is there.
-func Fsck(upper string, lower *layer.Index) []string {
-	c := &checker{lower: lower, uid: uint32(os.Geteuid())}
+// of the lower index, every whiteout about a name that is there. After a crash
+// (crashed) two things may be unfinished, which mean nothing to anybody: the
+// data of a metacopy and the real mode of a file that has another in its
+// attribute.
+func Fsck(upper string, lower *layer.Index, crashed bool) []string {
+	c := &checker{lower: lower, uid: uint32(os.Geteuid()), crashed: crashed}
 	c.dir(upper, true)
 	return c.bad
 }
@@ -26,6 +29,8 @@ type checker struct {
 	lower *layer.Index
 	uid   uint32
 	bad   []string
+
+	crashed bool
 }
 
 func (c *checker) errorf(path, format string, args ...any) {
@@ -82,7 +87,7 @@ func (c *checker) inode(p string) (origin uint32, ok bool) {
 		s, err := layer.ParseStat(v, st.Mode)
 		if err != nil {
 			c.errorf(p, "%v", err)
-		} else if s.Mode&0o777|need != st.Mode&0o777 {
+		} else if s.Mode&0o777|need != st.Mode&0o777 && !c.crashed {
 			c.errorf(p, "has mode %o but is shown with %o", st.Mode&0o777, s.Mode&0o7777)
 		}
 	}
@@ -107,7 +112,7 @@ func (c *checker) file(p string) {
 		var st unix.Stat_t
 		if !ok {
 			c.errorf(p, "is a metacopy without an origin")
-		} else if unix.Lstat(p, &st); st.Size != c.lower.Inode(origin).Size || st.Blocks > 8 {
+		} else if unix.Lstat(p, &st); !c.crashed && (st.Size != c.lower.Inode(origin).Size || st.Blocks > 8) {
 			c.errorf(p, "is a metacopy of %d bytes in %d blocks, but its origin has %d bytes", st.Size, st.Blocks, c.lower.Inode(origin).Size)
 		}
 	}
