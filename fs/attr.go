@@ -260,19 +260,22 @@ func (f *FS) byID(id uint64) (found, error) {
 	return found{}, syscall.ESTALE
 }
 
+// setAttr changes n. What can fail for want of space comes first; once the
+// size has changed, an error about the times no longer counts.
 func (f *FS) setAttr(c *call, n *node, fd int, in *fuse.SetAttrIn) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if in.Valid&fuse.FATTR_SIZE != 0 {
-		if n.isDir() {
-			return syscall.EISDIR
-		}
-		if err := f.truncate(c, n, fd, int64(in.Size)); err != nil {
-			return err
-		}
+	resize := in.Valid&fuse.FATTR_SIZE != 0
+	if resize && n.isDir() {
+		return syscall.EISDIR
 	}
 	if err := f.setStat(n, fd, in); err != nil {
 		return err
+	}
+	if resize {
+		if err := f.truncate(c, n, fd, int64(in.Size)); err != nil {
+			return err
+		}
 	}
 	a, m := unix.Timespec{Nsec: unix.UTIME_OMIT}, unix.Timespec{Nsec: unix.UTIME_OMIT}
 	if in.Valid&fuse.FATTR_ATIME != 0 {
@@ -282,7 +285,9 @@ func (f *FS) setAttr(c *call, n *node, fd int, in *fuse.SetAttrIn) error {
 		m = pickTime(in.Valid&fuse.FATTR_MTIME_NOW != 0, in.Mtime, in.Mtimensec)
 	}
 	if in.Valid&(fuse.FATTR_ATIME|fuse.FATTR_MTIME) != 0 {
-		return futimens(fd, a, m)
+		if err := futimens(fd, a, m); !resize {
+			return err
+		}
 	}
 	return nil
 }
@@ -339,13 +344,29 @@ func (n *node) putStat(fd int, s layer.Stat) error {
 	if s == n.stat {
 		return nil
 	}
-	// The attribute may be there from before: replace it unless it never was needed.
-	if err := writeStat(fd, s, realMode(n.stat.Mode), !plain(n.stat) || n.override); err != nil {
-		return err
+	attr := n.override || !plain(s)
+	if attr {
+		if err := unix.Fsetxattr(fd, layer.XattrOverride, []byte(s.String()), 0); err != nil {
+			return err
+		}
 	}
-	n.override = n.override || !plain(n.stat) || !plain(s)
-	n.stat = s
+	if m := realMode(s.Mode); m != realMode(n.stat.Mode) {
+		if err := unix.Fchmod(fd, m); err != nil {
+			n.restoreStat(fd)
+			return err
+		}
+	}
+	n.stat, n.override = s, attr
 	return nil
+}
+
+// restoreStat puts the attribute back as it was, as far as possible.
+func (n *node) restoreStat(fd int) {
+	if n.override {
+		unix.Fsetxattr(fd, layer.XattrOverride, []byte(n.stat.String()), 0)
+	} else {
+		unix.Fremovexattr(fd, layer.XattrOverride)
+	}
 }
 
 // status turns an error of a system call into the reply's error code.

@@ -55,7 +55,7 @@ func (f *FS) copyUpLower(i uint32) (*node, error) {
 	})
 	if err != nil {
 		unix.Close(fd)
-		unix.Unlinkat(f.fds.work, w, 0)
+		f.unmake(w, n.isDir())
 		return nil, err
 	}
 	f.ids.add(n)
@@ -65,7 +65,26 @@ func (f *FS) copyUpLower(i uint32) (*node, error) {
 		n.dir = f.newState(n)
 		return n, nil
 	}
-	return n, f.linkAll(n, names[1:])
+	if err := f.linkAll(n, names[1:]); err != nil {
+		f.undoCopy(n)
+		return nil, err
+	}
+	return n, nil
+}
+
+// undoCopy takes back the copy-up of a file that could not get all its names:
+// nothing has changed in it yet.
+func (f *FS) undoCopy(n *node) {
+	for _, p := range append([]place{n.at}, n.more...) {
+		err := f.keepTimes(p.dir, func(dirfd int) error { return unix.Unlinkat(dirfd, p.name, 0) })
+		if err != nil {
+			return // it stays, marked partial, and the next change tries again
+		}
+		n.dropPlace(p)
+		f.change(p.dir, p.name, func(e *dirent) { e.real, e.node, e.ino = false, nil, 0 })
+	}
+	f.fds.drop(n)
+	f.ids.remove(n)
 }
 
 // enter records in memory that the upper now has n at p.
@@ -97,6 +116,11 @@ func (f *FS) repair(n *node) error {
 	if n.lower == noLower || n.isDir() {
 		return nil
 	}
+	if n.metacopy {
+		if err := f.hollow(n); err != nil {
+			return err
+		}
+	}
 	if f.x.Inode(n.lower).Nlink < 2 {
 		return nil
 	}
@@ -105,6 +129,30 @@ func (f *FS) repair(n *node) error {
 		return err
 	}
 	return f.linkAll(n, names)
+}
+
+// hollow empties a metacopy whose data was being copied up.
+func (f *FS) hollow(n *node) error {
+	h, err := f.open(n)
+	if err != nil {
+		return err
+	}
+	defer f.fds.put(h)
+	var st unix.Stat_t
+	if err := unix.Fstat(h.fd, &st); err != nil {
+		return err
+	}
+	size := f.x.Inode(n.lower).Size
+	if _, err := unix.Seek(h.fd, 0, unix.SEEK_DATA); err == syscall.ENXIO && st.Size == size {
+		return nil
+	}
+	if err := unix.Ftruncate(h.fd, 0); err != nil {
+		return err
+	}
+	if err := unix.Ftruncate(h.fd, size); err != nil {
+		return err
+	}
+	return futimens(h.fd, st.Atim, st.Mtim)
 }
 
 // copyUpGone gives a lower file that has lost its last name, and that somebody
@@ -141,14 +189,19 @@ func (f *FS) makeCopy(n *node) (w string, fd int, err error) {
 	}
 	if err := f.fillCopy(n, fd); err != nil {
 		unix.Close(fd)
-		if n.isDir() {
-			unix.Unlinkat(f.fds.work, w, unix.AT_REMOVEDIR)
-		} else {
-			unix.Unlinkat(f.fds.work, w, 0)
-		}
+		f.unmake(w, n.isDir())
 		return "", -1, err
 	}
 	return w, fd, nil
+}
+
+// unmake removes what could not be finished in Work.
+func (f *FS) unmake(w string, dir bool) {
+	flags := 0
+	if dir {
+		flags = unix.AT_REMOVEDIR
+	}
+	unix.Unlinkat(f.fds.work, w, flags)
 }
 
 // asLower sets what n is shown as to what its origin is shown as.
@@ -166,7 +219,7 @@ func (f *FS) fillCopy(n *node, fd int) error {
 		return err
 	}
 	n.ino = st.Ino
-	if err := writeStat(fd, n.stat, st.Mode, false); err != nil {
+	if err := writeStat(fd, n.stat, st.Mode); err != nil {
 		return err
 	}
 	n.override = !plain(n.stat)

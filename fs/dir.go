@@ -293,7 +293,10 @@ func (f *FS) load(d *node, e *dirent) error {
 		f.ids.byIno[n.ino] = n
 	}
 	f.fds.put(f.fds.insert(n, fd))
-	return f.repair(n)
+	if f.repair(n) != nil {
+		n.partial = true // the next change of it tries again
+	}
+	return nil
 }
 
 // same finds the node that is already there for the file that n was read from.

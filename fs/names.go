@@ -95,6 +95,10 @@ func (f *FS) newStat(d *node, in *fuse.InHeader, mode, rdev uint32) layer.Stat {
 
 // makeInPlace makes a file or directory whose real owner and mode say it all.
 func (f *FS) makeInPlace(n *node, p place) (fd int, err error) {
+	flags := 0
+	if n.isDir() {
+		flags = unix.AT_REMOVEDIR
+	}
 	err = f.in(p.dir, func(dirfd int) error {
 		if n.isDir() {
 			if err := unix.Mkdirat(dirfd, p.name, realMode(n.stat.Mode)); err != nil {
@@ -111,6 +115,7 @@ func (f *FS) makeInPlace(n *node, p place) (fd int, err error) {
 	}
 	if err := n.settle(fd); err != nil {
 		unix.Close(fd)
+		f.in(p.dir, func(dirfd int) error { return unix.Unlinkat(dirfd, p.name, flags) })
 		return -1, err
 	}
 	return fd, nil
@@ -125,16 +130,14 @@ func (n *node) settle(fd int) error {
 	}
 	n.ino = st.Ino
 	n.override = !plain(n.stat)
-	return writeStat(fd, n.stat, st.Mode, false)
+	return writeStat(fd, n.stat, st.Mode)
 }
 
 // makeInWork makes what needs attributes or content; link is the target of a
 // symbolic link.
 func (f *FS) makeInWork(n *node, p place, link string) (fd int, err error) {
 	w := f.workName()
-	flags := 0
 	if n.isDir() {
-		flags = unix.AT_REMOVEDIR
 		if err := unix.Mkdirat(f.fds.work, w, realMode(n.stat.Mode)); err != nil {
 			return -1, err
 		}
@@ -155,7 +158,7 @@ func (f *FS) makeInWork(n *node, p place, link string) (fd int, err error) {
 		if fd >= 0 {
 			unix.Close(fd)
 		}
-		unix.Unlinkat(f.fds.work, w, flags)
+		f.unmake(w, n.isDir())
 		return -1, err
 	}
 	return fd, nil

@@ -115,6 +115,17 @@ func (t *ids) add(n *node) {
 	t.nodes[n.id] = n
 }
 
+// remove takes n out of the table.
+func (t *ids) remove(n *node) {
+	delete(t.nodes, n.id)
+	if t.byIno[n.ino] == n {
+		delete(t.byIno, n.ino)
+	}
+	if n.lower != noLower {
+		t.has[n.lower/32].And(^uint32(1 << (n.lower % 32)))
+	}
+}
+
 // remember counts a reply that gives the kernel a reference.
 func (t *ids) remember(n *node, lower uint32) {
 	if n != nil && n.lower == noLower {
@@ -164,19 +175,13 @@ func (f *FS) release(n *node) {
 		if f.ids.nodes[n.id] != n {
 			return
 		}
-		delete(f.ids.nodes, n.id)
-		if f.ids.byIno[n.ino] == n {
-			delete(f.ids.byIno, n.ino)
-		}
 		f.fds.drop(n)
 		up := n.at.dir
 		f.forgetPlaces(n)
 		if n.parked {
 			f.discard(n)
 		}
-		if n.lower != noLower {
-			f.ids.has[n.lower/32].And(^uint32(1 << (n.lower % 32)))
-		}
+		f.ids.remove(n)
 		n = up
 	}
 }

@@ -180,15 +180,14 @@ func plain(s layer.Stat) bool {
 	return s.UID == 0 && s.GID == 0 && (t == syscall.S_IFREG || t == syscall.S_IFDIR) && s.Mode&0o7777 == realMode(s.Mode)
 }
 
-// writeStat makes fd show s. old is the real mode. It writes no attribute that
-// is not needed, unless there may be one to replace.
-func writeStat(fd int, s layer.Stat, old uint32, replace bool) error {
-	if replace || !plain(s) {
+// writeStat makes the new file fd, of real mode real, show s.
+func writeStat(fd int, s layer.Stat, real uint32) error {
+	if !plain(s) {
 		if err := unix.Fsetxattr(fd, layer.XattrOverride, []byte(s.String()), 0); err != nil {
 			return err
 		}
 	}
-	if m := realMode(s.Mode); m != old&0o7777 {
+	if m := realMode(s.Mode); m != real&0o7777 {
 		return unix.Fchmod(fd, m)
 	}
 	return nil
@@ -201,6 +200,7 @@ func (n *node) loadStat(fd int) error {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return err
 	}
+	defer n.fixMode(fd, st.Mode)
 	n.ino, n.lower = st.Ino, noLower
 	n.stat = layer.Stat{Mode: st.Mode&syscall.S_IFMT | st.Mode&0o777}
 	names, err := listXattrs(fd)
@@ -238,6 +238,14 @@ func (n *node) loadStat(fd int) error {
 		}
 	}
 	return nil
+}
+
+// fixMode finishes a chmod(2) that a crash interrupted between attribute and
+// real mode.
+func (n *node) fixMode(fd int, real uint32) {
+	if m := realMode(n.stat.Mode); n.override && m != real&0o7777 {
+		unix.Fchmod(fd, m)
+	}
 }
 
 // getXattr reads an attribute whose value is short.
@@ -300,10 +308,13 @@ func (f *FS) keepTimes(d *node, fn func(dirfd int) error) error {
 		if err := unix.Fstat(dirfd, &st); err != nil {
 			return err
 		}
-		if err := fn(dirfd); err != nil {
-			return err
+		err := fn(dirfd)
+		if err == nil {
+			// What fn did is done: a time that is wrong is no reason to say that
+			// it has failed.
+			_ = futimens(dirfd, st.Atim, st.Mtim)
 		}
-		return futimens(dirfd, st.Atim, st.Mtim)
+		return err
 	})
 }
 
