@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"tiffin/fs/union"
 )
 
 // Layer numbers of an Event besides those of the layers, which count from 0.
@@ -16,15 +18,16 @@ const (
 
 // Event is one request and what the union decided about it.
 type Event struct {
-	Op          string        // opcode: "LOOKUP", "READ", …
-	Path        string        // what it was about, from the root of the file system
-	PID         uint32        // process that asked, as the server's namespace numbers it; 0 is the kernel
-	Layer       int           // layer that answered, or LayerUpper, LayerNone
-	Whiteout    bool          // a whiteout hid the name
-	Opaque      bool          // an opaque directory hid what is below it
-	BytesCopied int64         // bytes copied up by this request
-	Note        string        // why it was refused, where that is not obvious
-	Errno       syscall.Errno // 0 for success
+	Op          string          // opcode: "LOOKUP", "READ", …
+	Path        string          // what it was about, from the root of the file system
+	PID         uint32          // process that asked, as the server's namespace numbers it; 0 is the kernel
+	Layer       int             // layer that answered, or LayerUpper, LayerNone
+	Whiteout    bool            // a whiteout was met: it hid the name, or what lower layers have under it
+	Opaque      bool            // an opaque directory was met
+	Verdicts    []union.Verdict // LOOKUP that the upper left to the layers, with Config.Layers: what each said, the top first
+	BytesCopied int64           // bytes copied up by this request
+	Note        string          // why it was refused, where that is not obvious
+	Errno       syscall.Errno   // 0 for success
 	Duration    time.Duration
 }
 
@@ -151,16 +154,29 @@ func (c *call) found(f *FS, r found) {
 
 func (c *call) whiteout(met bool) {
 	if c != nil {
-		c.ev.Whiteout = met
+		c.ev.Whiteout = c.ev.Whiteout || met
 	}
 }
 
-// missing says that no layer has the name, and asks the layers one by one why.
-func (c *call) missing() {
-	if c == nil {
+// explain asks the layers one by one what they say about name in lower
+// directory d.
+func (c *call) explain(f *FS, d uint32, name string) {
+	if c == nil || len(f.cfg.Layers) == 0 {
 		return
 	}
-	c.ev.Layer = LayerNone
+	c.ev.Verdicts = union.Explain(f.cfg.Layers, path.Join(f.x.Path(d), name))
+	for _, v := range c.ev.Verdicts {
+		c.ev.Whiteout = c.ev.Whiteout || v.Answer == union.Whiteout
+		c.ev.Opaque = c.ev.Opaque || v.Answer == union.Opaque
+	}
+}
+
+// hidden notes that directory n, made anew where the layers have one too,
+// hides what that has in it.
+func (c *call) hidden(f *FS, n *node) {
+	if c != nil && n.lower == noLower && n.at.dir != nil {
+		_, c.ev.Opaque = f.lowerName(n.at.dir, n.at.name)
+	}
 }
 
 func (c *call) copied(n int64) {

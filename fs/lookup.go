@@ -28,6 +28,7 @@ func (f *FS) Lookup(_ <-chan struct{}, in *fuse.InHeader, name string, out *fuse
 	defer c.end(&st)
 	out.EntryValid, out.AttrValid = forever, forever
 	if d, ok := f.ids.lowerOnly(in.NodeId); ok {
+		c.explain(f, d, name)
 		if i, ok := f.x.Lookup(d, name); ok {
 			if _, ok := f.ids.lowerOnly(uint64(i) + 1); ok {
 				c.layer(f.x.Inode(i).Layer)
@@ -35,11 +36,11 @@ func (f *FS) Lookup(_ <-chan struct{}, in *fuse.InHeader, name string, out *fuse
 				return fuse.OK
 			}
 		} else {
-			return f.missing(c, out)
+			return f.missing(out)
 		}
 	}
 	if reserved(name) {
-		return f.missing(c, out)
+		return f.missing(out)
 	}
 	f.tree.RLock()
 	again, err := f.lookup(c, in.NodeId, name, false, out)
@@ -67,17 +68,22 @@ func (f *FS) lookup(c *call, id uint64, name string, load bool, out *fuse.EntryO
 	if r.n != nil && r.n.isDir() && r.n.dir == nil && !load {
 		return true, nil // its attributes need its listing
 	}
+	if p.n != nil && (r.n == nil || !r.n.hasUpper()) && !r.white {
+		if d, ok := p.n.lowerDir(); ok {
+			c.explain(f, d, name)
+		}
+		c.hidden(f, p.n)
+	}
 	if !r.ok() {
 		c.whiteout(r.white)
-		f.missing(c, out)
+		f.missing(out)
 		return false, nil
 	}
 	return false, f.entry(c, r, out)
 }
 
 // missing is the reply that the kernel remembers as "no such name": node id 0.
-func (f *FS) missing(c *call, out *fuse.EntryOut) fuse.Status {
-	c.missing()
+func (f *FS) missing(out *fuse.EntryOut) fuse.Status {
 	out.NodeId = 0
 	return fuse.OK
 }
