@@ -34,10 +34,10 @@ func main() {
 			ns.InitMain()
 		case ns.ExecCommand:
 			ns.ExecMain()
-		case probe.Command:
-			probe.Main()
 		case container.SupervisorCommand:
 			container.Supervise()
+		case probe.Command:
+			probe.Main()
 		case container.SyncCommand:
 			os.Exit(container.Sync(os.Args[2:]))
 		}

@@ -126,6 +126,9 @@ func (c *command) run(args []string) int {
 	if c.like != plain {
 		fallback = exitUsage
 	}
+	if len(args) == 1 && args[0] == "-h" {
+		args = []string{"--help"}
+	}
 	args, err := normalise(args, cmd.Flags, c.like == runLike)
 	if err == nil {
 		err = parseAndRun(cmd, args)

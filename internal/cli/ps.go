@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,8 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
-	"text/template"
 	"time"
 
 	"github.com/docker/go-units"
@@ -48,8 +45,6 @@ type psRow struct {
 	Networks, Mounts, Labels  string
 	LocalVolumes, Ports, Size string
 	labels                    map[string]string
-	config                    *container.Container
-	state                     container.State
 }
 
 // Label is the value of one label, for templates.
@@ -97,10 +92,10 @@ func runPs(c *cli.Context) error {
 func newPsRow(ctr *container.Container, s container.State, short bool, now time.Time) *psRow {
 	r := &psRow{
 		ID: ctr.ID, Names: ctr.Name, Image: ctr.Image, Command: strconv.Quote(strings.Join(ctr.Args(), " ")),
-		CreatedAt:  ctr.Created.Local().Format("2006-01-02 15:04:05 -0700 MST"),
-		RunningFor: units.HumanDuration(now.Sub(ctr.Created)) + " ago",
+		CreatedAt:  localTime(ctr.Created),
+		RunningFor: ago(ctr.Created),
 		State:      string(s.Status), Status: psStatus(s, now), ExitCode: s.ExitCode, Pid: s.Pid,
-		Networks: ctr.Network, labels: ctr.Labels, config: ctr, state: s, Size: "0B", LocalVolumes: "0",
+		Networks: ctr.Network, labels: ctr.Labels, Size: "0B", LocalVolumes: "0",
 	}
 	if short {
 		r.ID = ctr.Short()
@@ -142,47 +137,13 @@ var psHeader = psRow{
 }
 
 func printPs(w io.Writer, c *cli.Context, rows []*psRow) error {
-	format := c.String("format")
-	switch {
-	case c.Bool("quiet"):
+	if c.Bool("quiet") && c.String("format") == "" {
 		for _, r := range rows {
 			fmt.Fprintln(w, r.ID)
 		}
 		return nil
-	case format == "json":
-		for _, r := range rows {
-			if err := json.NewEncoder(w).Encode(r); err != nil {
-				return err
-			}
-		}
-		return nil
-	case format == "" || format == "table":
-		format = psTable
 	}
-	text, table := strings.CutPrefix(format, "table ")
-	text = strings.NewReplacer(`\t`, "\t", `\n`, "\n").Replace(text)
-	tmpl, err := template.New("--format").Parse(text + "\n")
-	if err != nil {
-		return fmt.Errorf("--format: %w", err)
-	}
-	if !table {
-		for _, r := range rows {
-			if err := tmpl.Execute(w, r); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	tw := tabwriter.NewWriter(w, 10, 1, 3, ' ', 0)
-	if err := tmpl.Execute(tw, &psHeader); err != nil {
-		return err
-	}
-	for _, r := range rows {
-		if err := tmpl.Execute(tw, r); err != nil {
-			return err
-		}
-	}
-	return tw.Flush()
+	return printRows(w, c.String("format"), psTable, &psHeader, rows)
 }
 
 // psFilters is what --filter asks for: of one key any value will do, of

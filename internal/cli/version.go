@@ -23,5 +23,3 @@ func versionCommand() *cli.Command {
 		},
 	}
 }
-
-func doctorCommand() *cli.Command { return &cli.Command{} }

@@ -12,6 +12,7 @@ import (
 	"tiffin/image"
 	"tiffin/internal/errs"
 	"tiffin/ns"
+	"tiffin/ns/probe"
 )
 
 // StartOptions says how a container is started.
@@ -53,7 +54,7 @@ func (c *Container) Start(lock *os.File, m *image.Mountable, o StartOptions) (*S
 	theirs.Close()
 	if err != nil {
 		conn.Close()
-		return nil, errs.Code(err, 125)
+		return nil, errs.Code(probe.Explain(err), 125)
 	}
 	req := &message{Op: opStart, Start: &startRequest{
 		Dir: c.dir, Union: m.UnionPath, Flats: m.FlatPaths, Rows: o.Rows, Cols: o.Cols, Foreground: o.Stdout != nil,
@@ -65,6 +66,7 @@ func (c *Container) Start(lock *os.File, m *image.Mountable, o StartOptions) (*S
 	if err != nil {
 		// Its end ends whatever it had started: nothing uses the directory then.
 		_, _ = proc.Process.Wait()
+		err = probe.Explain(err)
 		return nil, errs.Code(err, errs.CodeOf(err, 125))
 	}
 	s.Notes = proc.Notes

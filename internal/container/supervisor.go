@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -94,18 +94,10 @@ func supervise() int {
 		defer first.Close()
 		s.converse(first, s.main(m.files, s.req.Foreground))
 	}()
-	go settle()
+	go s.settle()
 	s.finish()
 	s.sessions.finish()
 	return 0
-}
-
-// settle makes the supervisor small once its container is up: from then on it
-// allocates little, and time matters less than the memory of all the idle ones.
-func settle() {
-	debug.SetGCPercent(25)
-	time.Sleep(200 * time.Millisecond)
-	debug.FreeOSMemory()
 }
 
 // start prepares everything and starts the container's first process.
@@ -206,7 +198,8 @@ func (s *supervisor) running(pid int) error {
 		return err
 	}
 	s.mu.Lock()
-	s.state = State{Status: Running, Pid: host, PidStart: startTime(host), Started: time.Now().UTC()}
+	before, _ := s.c.readState() // none if this is its first run
+	s.state = State{Status: Running, Pid: host, PidStart: startTime(host), Started: time.Now().UTC(), Made: before.Made}
 	fmt.Sscan(me, &s.state.Supervisor)
 	s.state.SupervisorStart = startTime(s.state.Supervisor)
 	err = s.c.writeState(s.state)
@@ -225,7 +218,11 @@ func (s *supervisor) note(child *ns.Child) {
 		return
 	}
 	s.state.Notes = child.Notes
-	s.state.Made = child.Created
+	for _, path := range child.Created {
+		if !slices.Contains(s.state.Made, path) {
+			s.state.Made = append(s.state.Made, path)
+		}
+	}
 	_ = s.c.writeState(s.state)
 }
 

@@ -1,0 +1,82 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"tiffin/ns/probe"
+)
+
+func doctorCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "[--format json]",
+		Description: "Tries each thing that a container needs, and says what is in the way and which line of an administrator changes it.\n" +
+			"The exit status is 1 if containers cannot run here. What is only optional does not count.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "format", Usage: "`json`, or nothing"},
+		},
+		Action: func(c *cli.Context) error {
+			if err := wantArgs(c, 0, 0, "no arguments"); err != nil {
+				return err
+			}
+			results := probe.All()
+			switch f := c.String("format"); f {
+			case "json":
+				enc := json.NewEncoder(os.Stdout)
+				enc.SetEscapeHTML(false)
+				enc.SetIndent("", "    ")
+				if err := enc.Encode(results); err != nil {
+					return err
+				}
+			case "":
+				printResults(os.Stdout, results)
+			default:
+				return usagef("--format is json, not %q", f)
+			}
+			for _, r := range results {
+				if !r.OK && r.Level == probe.Required {
+					return exitStatus(exitFailure)
+				}
+			}
+			return nil
+		},
+	}
+}
+
+// printResults prints a line for each check, and below one that failed what to do.
+func printResults(w io.Writer, results []probe.Result) {
+	missing := 0
+	for _, r := range results {
+		mark, what := "ok     ", r.Found
+		if !r.OK {
+			mark, what = "missing", r.Why
+			if r.Level == probe.Required {
+				mark = "FAILED "
+				missing++
+			}
+		}
+		fmt.Fprintf(w, "%s  %-18s %s\n", mark, r.Name, what)
+		if r.OK {
+			continue
+		}
+		if r.Fix != "" {
+			fmt.Fprintf(w, "%28s an administrator can change that:\n", "")
+			for line := range strings.Lines(r.Fix) {
+				fmt.Fprintf(w, "%28s   %s\n", "", strings.TrimRight(line, "\n"))
+			}
+		}
+		if r.Page != "" {
+			fmt.Fprintf(w, "%28s see %s\n", "", r.Page)
+		}
+	}
+	if missing > 0 {
+		fmt.Fprintf(w, "\nContainers cannot run here: see what FAILED.\n")
+		return
+	}
+	fmt.Fprintf(w, "\nContainers can run here.\n")
+}
