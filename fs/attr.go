@@ -206,7 +206,7 @@ func (f *FS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) (
 	if err := f.setAttr(c, n, h.fd, in); err != nil {
 		return status(err)
 	}
-	c.node(f, n)
+	c.upper()
 	return status(f.withNode(in.NodeId, func(n *node) error { return f.nodeAttr(n, &out.Attr) }))
 }
 

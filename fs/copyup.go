@@ -206,8 +206,10 @@ func (f *FS) unmake(w string, dir bool) {
 
 // asLower sets what n is shown as to what its origin is shown as.
 func (n *node) asLower(x *layer.Index) *node {
-	in := x.Inode(n.lower)
-	n.stat = layer.Stat{UID: in.UID, GID: in.GID, Mode: in.Mode, Rdev: in.Rdev}
+	if n.typ == 0 {
+		in := x.Inode(n.lower)
+		n.show(layer.Stat{UID: in.UID, GID: in.GID, Mode: in.Mode, Rdev: in.Rdev})
+	}
 	return n
 }
 
@@ -243,7 +245,7 @@ func (f *FS) fillCopy(n *node, fd int) error {
 		if err := unix.Ftruncate(fd, in.Size); err != nil {
 			return err
 		}
-	case n.stat.Mode&syscall.S_IFMT == syscall.S_IFLNK:
+	case n.typ == syscall.S_IFLNK:
 		if _, err := unix.Write(fd, []byte(f.x.Target(n.lower))); err != nil {
 			return err
 		}

@@ -115,7 +115,7 @@ func (f *FS) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (r fuse.ReadRe
 		return fuse.ReadResultVector(f.lowerBytes(n.lower, off, size)), fuse.OK
 	}
 	defer f.fds.put(h)
-	c.node(f, n)
+	c.upper()
 	n.mu.RLock()
 	defer n.mu.RUnlock()
 	if n.metacopy {
@@ -195,7 +195,7 @@ func (f *FS) forWrite(c *call, id uint64) (n *node, h *handle, done func(), err 
 		}
 		n.mu.RLock()
 	}
-	c.node(f, n)
+	c.upper()
 	return n, h, func() { n.mu.RUnlock(); f.fds.put(h) }, nil
 }
 

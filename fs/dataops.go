@@ -48,6 +48,13 @@ func (f *FS) CopyFileRange(_ <-chan struct{}, in *fuse.CopyFileRangeIn) (written
 	f.freeze.RLock()
 	defer f.freeze.RUnlock()
 	n := int64(min(in.Len, 1<<30))
+	src, i, err := f.readable(in.NodeId)
+	if err != nil {
+		return 0, status(err)
+	}
+	if src != nil {
+		defer f.fds.put(src)
+	}
 	to, dst, done, err := f.forWrite(c, in.NodeIdOut)
 	if err != nil {
 		return 0, status(err)
@@ -57,15 +64,10 @@ func (f *FS) CopyFileRange(_ <-chan struct{}, in *fuse.CopyFileRangeIn) (written
 		return 0, status(err)
 	}
 	from, at := int64(in.OffIn), int64(in.OffOut)
-	src, i, err := f.readable(in.NodeId)
-	if err != nil {
-		return 0, status(err)
-	}
 	if src == nil {
 		k, err := f.copyRangeLower(dst.fd, i, from, at, n)
 		return uint32(k), status(err)
 	}
-	defer f.fds.put(src)
 	k, err := unix.CopyFileRange(src.fd, &from, dst.fd, &at, int(n), int(in.Flags))
 	return uint32(max(k, 0)), status(err)
 }

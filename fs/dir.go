@@ -275,7 +275,7 @@ func (f *FS) load(d *node, e *dirent) error {
 		unix.Close(fd)
 		return err
 	}
-	if n.lower != noLower && (int64(n.lower) >= int64(f.x.Len()) ||
+	if n.isDir() != e.isDir || n.lower != noLower && (int64(n.lower) >= int64(f.x.Len()) ||
 		f.x.Inode(n.lower).IsDir() != e.isDir) {
 		unix.Close(fd)
 		return syscall.EIO

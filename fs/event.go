@@ -130,7 +130,13 @@ func (c *call) layer(n uint16) {
 	}
 }
 
-// node says that n answers.
+func (c *call) upper() {
+	if c != nil {
+		c.ev.Layer = LayerUpper
+	}
+}
+
+// node says that n answers. tree locked.
 func (c *call) node(f *FS, n *node) {
 	switch {
 	case c == nil:

@@ -130,7 +130,7 @@ func (f *FS) Readlink(_ <-chan struct{}, in *fuse.InHeader) (target []byte, st f
 		return []byte(f.x.Target(n.lower)), fuse.OK
 	}
 	defer f.fds.put(h)
-	c.node(f, n)
+	c.upper()
 	buf := make([]byte, syscall.PathMax)
 	k, err := pread(h.fd, buf, 0)
 	return buf[:k], status(err)

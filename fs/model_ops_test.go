@@ -149,7 +149,7 @@ func data(o *op) []byte {
 	return b
 }
 
-func digest(b []byte) string { return fmt.Sprintf("%d bytes %x", len(b), sha256.Sum256(b))[:28] }
+func dataHash(b []byte) string { return fmt.Sprintf("%d bytes %x", len(b), sha256.Sum256(b))[:28] }
 
 // choice is a kind of operation with its weight among the others.
 type choice struct {
@@ -230,7 +230,7 @@ var choices = []choice{
 		if err != nil {
 			return errno(err)
 		}
-		return digest(b[:k])
+		return dataHash(b[:k])
 	})},
 	{6, "pwrite", onSlot(func(fd int, o *op) string { return n(unix.Pwrite(fd, data(o), o.off)) })},
 	{4, "write", onSlot(func(fd int, o *op) string {
@@ -248,7 +248,7 @@ var choices = []choice{
 		if err != nil {
 			return errno(err)
 		}
-		return digest(b[:k])
+		return dataHash(b[:k])
 	})},
 	{3, "mmap", onSlot(mmap)},
 	{3, "ftruncate", onSlot(func(fd int, o *op) string { return errno(unix.Ftruncate(fd, o.off)) })},
@@ -326,7 +326,7 @@ var choices = []choice{
 			return "a fifo would block, a device cannot be opened"
 		}
 		b, err := os.ReadFile(w.path(o.a))
-		return digest(b) + errno(err)
+		return dataHash(b) + errno(err)
 	}},
 	{1, "drop caches", func(w *world, o *op) string {
 		if w.union != nil {
@@ -376,7 +376,7 @@ func mmap(fd int, o *op) string {
 	if o.flag&8 != 0 {
 		return errno(unix.Msync(m, unix.MS_SYNC))
 	}
-	return digest(m[o.off-page:])
+	return dataHash(m[o.off-page:])
 }
 
 // seek looks for data and holes. Where those are is the file system's

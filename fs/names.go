@@ -59,7 +59,8 @@ func (f *FS) create(c *call, in *fuse.InHeader, name string, mode, rdev uint32, 
 	} else if r.ok() {
 		return fuse.Status(syscall.EEXIST)
 	}
-	n := &node{lower: noLower, stat: f.newStat(d, in, mode, rdev)}
+	n := &node{lower: noLower}
+	n.show(f.newStat(d, in, mode, rdev))
 	p := place{d, name}
 	var fd int
 	if plain(n.stat) {
@@ -84,6 +85,8 @@ func (f *FS) create(c *call, in *fuse.InHeader, name string, mode, rdev uint32, 
 // and to directories also the bit. inode(7), "The set-group-ID bit".
 func (f *FS) newStat(d *node, in *fuse.InHeader, mode, rdev uint32) layer.Stat {
 	s := layer.Stat{UID: in.Uid, GID: in.Gid, Mode: mode, Rdev: rdev}
+	d.mu.RLock()
+	defer d.mu.RUnlock()
 	if d.stat.Mode&syscall.S_ISGID != 0 {
 		s.GID = d.stat.GID
 		if mode&syscall.S_IFMT == syscall.S_IFDIR {
@@ -205,7 +208,8 @@ func (f *FS) Tmpfile(_ <-chan struct{}, in *fuse.CreateIn, out *fuse.CreateOut) 
 	if err != nil {
 		return status(err)
 	}
-	n := &node{lower: noLower, gone: true, stat: f.newStat(d, &in.InHeader, in.Mode&0o7777|syscall.S_IFREG, 0)}
+	n := &node{lower: noLower, gone: true}
+	n.show(f.newStat(d, &in.InHeader, in.Mode&0o7777|syscall.S_IFREG, 0))
 	w := f.workName()
 	fd, err := openat(f.fds.work, w, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL, realMode(n.stat.Mode))
 	if err != nil {

@@ -36,6 +36,7 @@ type node struct {
 	id    uint64
 	lower uint32 // origin, or noLower
 	ino   uint64 // inode number of the upper file
+	typ   uint32 // S_IFMT bits of its mode
 
 	// Guarded by FS.tree.
 	at      place   // a name the upper file has; at.name == "": no upper part
@@ -61,9 +62,12 @@ type node struct {
 	fd *handle // guarded by fdCache.mu
 }
 
-func (n *node) isDir() bool    { return n.stat.Mode&syscall.S_IFMT == syscall.S_IFDIR }
-func (n *node) isReg() bool    { return n.stat.Mode&syscall.S_IFMT == syscall.S_IFREG }
+func (n *node) isDir() bool    { return n.typ == syscall.S_IFDIR }
+func (n *node) isReg() bool    { return n.typ == syscall.S_IFREG }
 func (n *node) hasUpper() bool { return n.at.name != "" }
+
+// show sets what a new node is shown as.
+func (n *node) show(s layer.Stat) { n.stat, n.typ = s, s.Mode&syscall.S_IFMT }
 
 // shownIno is st_ino and d_ino of the node.
 func (n *node) shownIno() uint64 {

@@ -177,7 +177,7 @@ func (l *lister) upper(n *node, off uint64) error {
 func (l *lister) add(name string, r found, off uint64) (full bool, err error) {
 	e := fuse.DirEntry{Name: name, Off: off}
 	if r.n != nil {
-		e.Ino, e.Mode = r.n.shownIno(), r.n.stat.Mode
+		e.Ino, e.Mode = r.n.shownIno(), r.n.typ
 	} else {
 		e.Ino, e.Mode = uint64(r.lower)+1, l.f.x.Inode(r.lower).Mode
 	}

@@ -202,7 +202,7 @@ func (n *node) loadStat(fd int) error {
 	}
 	defer n.fixMode(fd, st.Mode)
 	n.ino, n.lower = st.Ino, noLower
-	n.stat = layer.Stat{Mode: st.Mode&syscall.S_IFMT | st.Mode&0o777}
+	n.show(layer.Stat{Mode: st.Mode&syscall.S_IFMT | st.Mode&0o777})
 	names, err := listXattrs(fd)
 	if err != nil || len(names) == 0 {
 		return err
@@ -214,9 +214,11 @@ func (n *node) loadStat(fd int) error {
 			if err != nil {
 				return err
 			}
-			if n.stat, err = layer.ParseStat(v, st.Mode); err != nil {
+			s, err := layer.ParseStat(v, st.Mode)
+			if err != nil {
 				return syscall.EIO
 			}
+			n.show(s)
 			n.override = true
 		case layer.XattrOrigin:
 			v, err := getXattr(fd, name)

@@ -37,12 +37,12 @@ func (f *FS) GetXAttr(_ <-chan struct{}, in *fuse.InHeader, name string, dest []
 	if i, ok := f.ids.lowerOnly(in.NodeId); ok {
 		return f.lowerXattr(i, name, dest)
 	}
-	n, h, err := f.openXattr(in.NodeId)
+	n, h, upper, err := f.openXattr(in.NodeId)
 	if err != nil {
 		return 0, status(err)
 	}
 	if h == nil {
-		if n.hasUpper() {
+		if upper {
 			return copyOut(dest, layerName(n, name))
 		}
 		return f.lowerXattr(n.lower, name, dest)
@@ -55,23 +55,21 @@ func (f *FS) GetXAttr(_ <-chan struct{}, in *fuse.InHeader, name string, dest []
 	return uint32(max(k, 0)), status(err)
 }
 
-// openXattr returns the node of id, and its upper file if it has one with any
-// attribute to show: most have none, and then nothing needs opening.
-func (f *FS) openXattr(id uint64) (*node, *handle, error) {
+// openXattr returns the node of id, whether it has an upper file, and that, if
+// it has any attribute to show: most have none, and then nothing needs opening.
+func (f *FS) openXattr(id uint64) (n *node, h *handle, upper bool, err error) {
 	f.tree.RLock()
 	defer f.tree.RUnlock()
-	n := f.ids.nodes[id]
-	if n == nil {
-		return nil, nil, syscall.ESTALE
+	if n = f.ids.nodes[id]; n == nil {
+		return nil, nil, false, syscall.ESTALE
 	}
 	n.mu.RLock()
 	any := n.xattrs
 	n.mu.RUnlock()
-	if !n.hasUpper() || !any {
-		return n, nil, nil
+	if upper = n.hasUpper(); upper && any {
+		h, err = f.open(n)
 	}
-	h, err := f.open(n)
-	return n, h, err
+	return n, h, upper, err
 }
 
 // layerName is the value of attribute name of an upper file that has none.
@@ -124,7 +122,7 @@ func (f *FS) ListXAttr(_ <-chan struct{}, in *fuse.InHeader, dest []byte) (size 
 	add := func(name string) { list = append(append(list, name...), 0) }
 	i, ok := f.ids.lowerOnly(in.NodeId)
 	if !ok {
-		n, h, err := f.openXattr(in.NodeId)
+		n, h, upper, err := f.openXattr(in.NodeId)
 		if err != nil {
 			return 0, status(err)
 		}
@@ -140,7 +138,7 @@ func (f *FS) ListXAttr(_ <-chan struct{}, in *fuse.InHeader, dest []byte) (size 
 				}
 			}
 		}
-		i, ok = n.lower, !n.hasUpper()
+		i, ok = n.lower, !upper
 	}
 	if ok {
 		for _, a := range f.x.Xattrs(i) {
