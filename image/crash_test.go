@@ -80,12 +80,12 @@ func TestAKilledLoadLeavesAStoreThatWorks(t *testing.T) {
 	}
 	rnd := rand.New(rand.NewPCG(3, 4))
 	killed := 0
-	for range 40 {
+	for range 25 {
 		cmd := child("load", s.root, name)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Duration(rnd.Int64N(int64(whole))))
+		time.Sleep(time.Duration(rnd.Int64N(int64(whole + whole/4))))
 		cmd.Process.Kill()
 		if cmd.Wait() != nil {
 			killed++
@@ -101,7 +101,7 @@ func TestAKilledLoadLeavesAStoreThatWorks(t *testing.T) {
 			t.Fatalf("before %q\nafter %q", before, after)
 		}
 	}
-	t.Logf("%d of 40 were killed before they were done", killed)
+	t.Logf("%d of 25 were killed before they were done", killed)
 	sound(t, s)
 }
 
@@ -188,7 +188,10 @@ func fullDisk(dir string, archives []string) error {
 	if _, err := s.Load(context.Background(), small, nil, nil); err != nil {
 		return fmt.Errorf("an image that fits: %w", err)
 	}
-	list := func() string { out, _ := exec.Command("find", s.root, "-printf", "%p %s\n").Output(); return string(out) }
+	list := func() string {
+		out, _ := exec.Command("find", s.root, "-printf", "%p %s\n").Output()
+		return string(out)
+	}
 	before := list()
 	for range 3 {
 		_, err := s.Load(context.Background(), large, nil, nil)

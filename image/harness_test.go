@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -188,6 +189,20 @@ func archive(t testing.TB, files []file, extra ...*tar.Header) []byte {
 		t.Fatal(err)
 	}
 	return out.Bytes()
+}
+
+// descriptor is that of a manifest.
+func (f *fixture) descriptor(manifest []byte) ocispec.Descriptor {
+	return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(manifest), Size: int64(len(manifest))}
+}
+
+// memory is a source in memory that has every blob which is not in it, empty.
+type memory map[string][]byte
+
+func (m memory) has(string) bool { return true }
+func (m memory) Close() error    { return nil }
+func (m memory) open(name string) (io.ReadCloser, int64, error) {
+	return io.NopCloser(bytes.NewReader(m[name])), int64(len(m[name])), nil
 }
 
 // inFile writes b to a file of the test.

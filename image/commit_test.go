@@ -1,0 +1,246 @@
+package image
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	digest "github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"tiffin/internal/tartest"
+)
+
+func write(b []byte) func(io.Writer) error {
+	return func(w io.Writer) error { _, err := w.Write(b); return err }
+}
+
+func TestCommitPutsALayerOnTop(t *testing.T) {
+	s, f, base := loadFixture(t, gz, "base")
+	changes := tartest.Of(t, tartest.Whiteout("bin/tool-one"), tartest.File("new", "data"))
+	img, err := s.CommitLayer(context.Background(), base, write(changes), CommitOptions{
+		Ref: "derived:1", Author: "me", Message: "why", CreatedBy: "how", Changes: []string{"ENV B=2"},
+		Edit: func(c *ocispec.ImageConfig) { c.User = "bob" }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	top := img.Layers[2]
+	if len(img.Layers) != 3 || !slices.Equal(img.Layers[:2], base.Layers) || top.DiffID != digest.FromBytes(changes) || top.MediaType != ocispec.MediaTypeImageLayerGzip {
+		t.Errorf("layers %+v", img.Layers)
+	}
+	c := img.Config
+	if c.Config.User != "bob" || !slices.Equal(c.Config.Env, []string{"A=1", "B=2"}) || c.Config.Cmd[0] != "tool" || c.Author != "me" || c.Created.Unix() != 1700000000 {
+		t.Errorf("config %+v", c)
+	}
+	if h := s.History(img); len(h) != 3 || h[0].Comment != "why" || h[0].CreatedBy != "how" || h[0].ID != img.ID || h[1].ID != "" || h[2].CreatedBy != "step 0" {
+		t.Errorf("history %+v", h)
+	}
+	want := append(paths(t, s, base), "/new")
+	want = slices.DeleteFunc(want, func(p string) bool { return p == "/bin/tool-one" })
+	slices.Sort(want)
+	if got := paths(t, s, img); !slices.Equal(got, want) {
+		t.Errorf("tree %q, want %q", got, want)
+	}
+	if resolve(t, s, "base").ID != f.id() || resolve(t, s, "derived:1").ID != img.ID {
+		t.Error("the names are not right")
+	}
+	sound(t, s)
+	remove(t, s, "base", false)
+	sound(t, s) // the layers below are still those of derived
+}
+
+func TestTheSameCommitHasTheSameDigests(t *testing.T) {
+	var last *Image
+	for range 3 {
+		s, _, base := loadFixture(t, gz, "base")
+		img, err := s.CommitLayer(context.Background(), base, func(w io.Writer) error {
+			_, err := io.Copy(struct{ io.Writer }{w}, bytes.NewReader(layerTar(t, "new")))
+			return err
+		}, CommitOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if last != nil && (img.ID != last.ID || img.Manifest.Digest != last.Manifest.Digest) {
+			t.Errorf("%s %s, then %s %s", last.ID, last.Manifest.Digest, img.ID, img.Manifest.Digest)
+		}
+		last = img
+	}
+	s, _, base := loadFixture(t, gz, "base")
+	img, err := s.CommitLayer(context.Background(), base, write(layerTar(t, "new")), CommitOptions{Created: time.Unix(5, 0)})
+	if err != nil || img.Created.Unix() != 5 {
+		t.Errorf("%v, %v", img.Created, err)
+	}
+}
+
+func TestCommitKeepsConfigFieldsItDoesNotKnow(t *testing.T) {
+	f := newFixture(t, gz, []string{"x"}, layerTar(t, "one"))
+	f.config = bytes.Replace(f.config, []byte(`"config":{`), []byte(`"container":"abc","os.features":["f"],"config":{"Healthcheck":{"Test":["NONE"]},"Shell":["/bin/ash"],"User":"old",`), 1)
+	s := newStore(t)
+	load(t, s, inFile(t, archive(t, f.layout(t))))
+	img, err := s.CommitLayer(context.Background(), resolve(t, s, "x"), write(layerTar(t, "new")), CommitOptions{
+		Edit: func(c *ocispec.ImageConfig) { c.User = "" }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := s.readBlob(img.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got map[string]json.RawMessage
+	if err := json.Unmarshal(b, &got); err != nil {
+		t.Fatal(err)
+	}
+	if cfg := string(got["config"]); !strings.Contains(cfg, "Healthcheck") || !strings.Contains(cfg, "/bin/ash") || strings.Contains(cfg, "User") {
+		t.Errorf("config %s", cfg)
+	}
+	if got["container"] != nil || string(got["os.features"]) != `["f"]` {
+		t.Errorf("%s", b)
+	}
+}
+
+func TestAFailedCommitLeavesNothing(t *testing.T) {
+	s, _, base := loadFixture(t, gz, "base")
+	before := listing(t, s)
+	boom := errors.New("boom")
+	for what, f := range map[string]func() error{
+		"a writer that fails": func() error {
+			_, err := s.CommitLayer(context.Background(), base, func(w io.Writer) error { w.Write(make([]byte, 512)); return boom }, CommitOptions{})
+			return err
+		},
+		"no tarball": func() error {
+			_, err := s.CommitLayer(context.Background(), base, write(bytes.Repeat([]byte("x"), 5<<20)), CommitOptions{})
+			return err
+		},
+		"a wrong name": func() error {
+			_, err := s.CommitLayer(context.Background(), base, write(nil), CommitOptions{Ref: "No Name"})
+			return err
+		},
+		"a wrong change": func() error {
+			_, err := s.CommitLayer(context.Background(), base, write(nil), CommitOptions{Changes: []string{"RUN x"}})
+			return err
+		},
+		"a base that is gone": func() error {
+			gone := *base
+			gone.Layers = slices.Clone(base.Layers)
+			gone.Layers[0].Digest = digest.FromString("gone")
+			_, err := s.CommitLayer(context.Background(), &gone, write(layerTar(t, "new")), CommitOptions{})
+			return err
+		},
+	} {
+		if err := f(); err == nil {
+			t.Errorf("%s: accepted", what)
+		} else {
+			clear(t, what, err)
+		}
+		if after := listing(t, s); !slices.Equal(before, after) {
+			t.Errorf("%s:\nbefore %q\nafter %q", what, before, after)
+		}
+	}
+}
+
+func TestCommitOnNothingAndWithoutAName(t *testing.T) {
+	s := newStore(t)
+	img, err := s.CommitLayer(context.Background(), nil, write(layerTar(t, "one")), CommitOptions{})
+	if err != nil || len(img.Names) != 0 || len(img.Layers) != 1 {
+		t.Fatalf("%+v %v", img, err)
+	}
+	sound(t, s)
+}
+
+func TestSavedArchivesAreDeterministicAndLoadBack(t *testing.T) {
+	s, f, img := loadFixture(t, gz, "x:1")
+	if err := s.Tag("x:1", "y:2"); err != nil {
+		t.Fatal(err)
+	}
+	var a, b bytes.Buffer
+	for _, out := range []*bytes.Buffer{&a, &b} {
+		if err := s.Save(context.Background(), out, []string{"x:1", "y:2"}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.Equal(a.Bytes(), b.Bytes()) {
+		t.Error("two archives of the same image differ")
+	}
+	for _, strip := range []string{"", "index.json", "manifest.json"} { // both, only docker-archive, only layout
+		name := inFile(t, a.Bytes())
+		if strip != "" {
+			spoil(t, name, func(b []byte) []byte { return bytes.ReplaceAll(b, []byte(strip+"\x00"), []byte("x"+strip[1:]+"\x00")) })
+			fixChecksums(t, name)
+		}
+		other := newStore(t)
+		loaded := load(t, other, name)
+		if len(loaded) != 2 || loaded[0].ID != f.id() || loaded[0].Ref != "x:1" || loaded[1].Ref != "y:2" {
+			t.Errorf("without %q: %v", strip, loaded)
+		}
+		if got := resolve(t, other, "y:2"); strip != "index.json" && got.Manifest.Digest != img.Manifest.Digest {
+			t.Errorf("without %q: the manifest's digest changed", strip)
+		}
+		sound(t, other)
+	}
+	var c bytes.Buffer
+	if err := s.Save(context.Background(), &c, []string{img.ID.String()}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if loaded := load(t, newStore(t), inFile(t, c.Bytes())); len(loaded) != 1 || loaded[0].Ref != "" {
+		t.Errorf("saved by ID: %v", loaded)
+	}
+}
+
+// fixChecksums repairs the header blocks of a tarball whose names were changed.
+func fixChecksums(t *testing.T, name string) {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := 0; at+512 <= len(b); at += 512 {
+		h := b[at : at+512]
+		if string(h[257:262]) != "ustar" {
+			continue
+		}
+		copy(h[148:156], "        ")
+		sum := 0
+		for _, c := range h {
+			sum += int(c)
+		}
+		for i := 5; i >= 0; i-- {
+			h[148+i] = byte('0' + sum&7)
+			sum >>= 3
+		}
+		h[154], h[155] = 0, ' '
+	}
+	if err := os.WriteFile(name, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestADamagedBlobIsNotSaved(t *testing.T) {
+	for _, change := range []func([]byte) []byte{flip, half} {
+		s, _, img := loadFixture(t, gz, "x")
+		bad := img.Layers[0].Digest
+		spoil(t, s.blobPath(bad), change)
+		err := s.Save(context.Background(), io.Discard, []string{"x"}, nil)
+		if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), bad.String()) {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+func TestInspectHasDockersFields(t *testing.T) {
+	s, f, img := loadFixture(t, gz, "x:1")
+	var got map[string]any
+	if err := json.Unmarshal(mustJSON(t, s.Inspect(img)), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got["Id"] != f.id().String() || got["Os"] != "linux" || got["RepoTags"].([]any)[0] != "x:1" ||
+		!strings.HasPrefix(got["RepoDigests"].([]any)[0].(string), "x@sha256:") || got["Config"].(map[string]any)["Cmd"].([]any)[0] != "tool" ||
+		len(got["RootFS"].(map[string]any)["Layers"].([]any)) != 2 || got["Size"].(float64) != 2*13312 {
+		t.Errorf("%v", got)
+	}
+}

@@ -1,0 +1,79 @@
+package image
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"path"
+	"testing"
+
+	digest "github.com/opencontainers/go-digest"
+)
+
+// FuzzArchive gives Load anything: it must not panic, and where it succeeds
+// the store must be sound.
+func FuzzArchive(f *testing.F) {
+	fx := newFixture(f, gz, []string{"x"}, layerTar(f, "one"))
+	f.Add(archive(f, fx.layout(f)))
+	f.Add(archive(f, fx.docker(f)))
+	f.Add(gz(f, archive(f, fx.docker(f))))
+	f.Add([]byte("\x28\xb5\x2f\xfd"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		t.Setenv("TIFFIN_INFLATE_LIMIT", "16MiB")
+		s := newStore(t)
+		if _, err := s.Load(context.Background(), "", bytes.NewReader(b), nil); err == nil {
+			sound(t, s)
+		}
+	})
+}
+
+// FuzzSniff decompresses anything, within bounds.
+func FuzzSniff(f *testing.F) {
+	for _, p := range packings {
+		f.Add(p.pack(f, []byte("some content, some content, some content")))
+	}
+	f.Add([]byte("\x50\x2a\x4d\x18\x00\x00\x00\x00"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		kind, err := sniff(b)
+		if err != nil {
+			return
+		}
+		r, done, err := decompress(bytes.NewReader(b), kind)
+		if err != nil {
+			return
+		}
+		defer done()
+		g := &bombGuard{r: r, in: func() int64 { return int64(len(b)) }, maximum: 1 << 20}
+		n, err := io.Copy(io.Discard, g)
+		if err == nil && n > max(1<<20, int64(len(b))*bombRatio) {
+			t.Errorf("%d bytes became %d", len(b), n)
+		}
+	})
+}
+
+// FuzzManifest parses anything as manifest and config. What is accepted names
+// only files inside the store.
+func FuzzManifest(f *testing.F) {
+	fx := newFixture(f, gz, []string{"x"}, layerTar(f, "one"))
+	f.Add(fx.manifest(f), fx.config)
+	f.Add([]byte(`{"manifests":[{"digest":"sha256:../x"}]}`), []byte(`{"rootfs":{"diff_ids":["sha256:x"]}}`))
+	f.Fuzz(func(t *testing.T, manifest, config []byte) {
+		src := memory{"blobs/sha256/" + digest.FromBytes(manifest).Encoded(): manifest}
+		var m struct {
+			Config struct{ Digest digest.Digest }
+		}
+		if unmarshal(manifest, &m) == nil && validDigest(m.Config.Digest) {
+			src[blobName(m.Config.Digest)] = config
+		}
+		d := fx.descriptor(manifest)
+		img, err := describeManifest(src, d)
+		if err != nil {
+			return
+		}
+		for _, l := range img.layers {
+			if path.Dir(l.file) != "blobs/sha256" || !validDigest(l.want.DiffID) {
+				t.Errorf("accepted layer %q of %q", l.file, l.want.DiffID)
+			}
+		}
+	})
+}

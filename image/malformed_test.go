@@ -1,0 +1,362 @@
+package image
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	digest "github.com/opencontainers/go-digest"
+
+	"tiffin/internal/errs"
+	"tiffin/internal/tartest"
+)
+
+// refuse loads b and wants one clear error and the store as it was. It returns
+// the error's text.
+func refuse(t *testing.T, s *Store, what string, b []byte) string {
+	t.Helper()
+	before := listing(t, s)
+	_, err := s.Load(context.Background(), inFile(t, b), nil, nil)
+	if after := listing(t, s); !slices.Equal(before, after) {
+		t.Fatalf("%s: the store has changed\nbefore %q\nafter %q", what, before, after)
+	}
+	if err == nil {
+		t.Fatalf("%s: accepted", what)
+	}
+	clear(t, what, err)
+	return err.Error()
+}
+
+// clear checks the form of an error's message.
+func clear(t *testing.T, what string, err error) {
+	t.Helper()
+	msg := err.Error()
+	if strings.Contains(msg, "\n") || strings.HasSuffix(msg, ".") || len(msg) > 500 || strings.Contains(msg, "%!") {
+		t.Errorf("%s: unclear error: %s", what, msg)
+	}
+}
+
+func TestTruncatedArchivesAreRefused(t *testing.T) {
+	for _, p := range packings {
+		f := newFixture(t, p.pack, []string{"x"}, layerTar(t, "one"), layerTar(t, "two"))
+		for form, files := range map[string][]file{"layout": f.layout(t), "docker": f.docker(t)} {
+			b := archive(t, files)
+			// The last 1024 bytes are the end mark, which may be missing, and
+			// before that is the padding of the last file.
+			for n := 0; n < len(b)-1024-512; n += 1 + len(b)/30 {
+				refuse(t, newStore(t), fmt.Sprintf("%s %s cut to %d of %d bytes", p.name, form, n, len(b)), b[:n])
+			}
+		}
+	}
+}
+
+func TestTruncatedLayersAreRefused(t *testing.T) {
+	whole := layerTar(t, "one")
+	for _, p := range packings {
+		packed := p.pack(t, whole)
+		for n := 0; n < len(packed)-1024; n += 1 + len(packed)/20 {
+			s := newStore(t)
+			before := listing(t, s)
+			_, err := s.Import(context.Background(), bytes.NewReader(packed[:n]), ImportOptions{Ref: "x"})
+			if err == nil && n > 0 {
+				t.Errorf("%s cut to %d of %d bytes: accepted", p.name, n, len(packed))
+			} else if err != nil {
+				clear(t, p.name, err)
+				if after := listing(t, s); !slices.Equal(before, after) {
+					t.Errorf("%s: the store has changed", p.name)
+				}
+			}
+		}
+	}
+}
+
+func TestFlippedBitsAreFoundOrHarmless(t *testing.T) {
+	for _, p := range packings {
+		f := newFixture(t, p.pack, []string{"x"}, layerTar(t, "one"))
+		whole := archive(t, f.layout(t))
+		rnd := rand.New(rand.NewPCG(5, 6))
+		for range 60 {
+			b := bytes.Clone(whole)
+			at := rnd.IntN(len(b) - 1024)
+			b[at] ^= 1 << rnd.IntN(8)
+			s := newStore(t)
+			before := listing(t, s)
+			_, err := s.Load(context.Background(), inFile(t, b), nil, nil)
+			if err != nil {
+				clear(t, fmt.Sprintf("%s, byte %d", p.name, at), err)
+				if after := listing(t, s); !slices.Equal(before, after) {
+					t.Fatalf("%s, byte %d: %v, but the store has changed", p.name, at, err)
+				}
+				continue
+			}
+			// A time in the archive, or the name of the image: never the content.
+			imgs, err := s.List()
+			if err != nil || len(imgs) != 1 || imgs[0].ID != f.id() {
+				t.Errorf("%s, byte %d: another image was loaded: %v %v", p.name, at, imgs, err)
+			}
+			sound(t, s)
+		}
+	}
+}
+
+func TestWrongDigestsAreNamed(t *testing.T) {
+	f := newFixture(t, gz, []string{"x"}, layerTar(t, "one"))
+	files := f.layout(t)
+	other := gz(t, layerTar(t, "other"))
+	want := digest.FromBytes(f.blobs[0])
+	for i := range files {
+		if files[i].name == blobName(want) {
+			files[i].data = other
+		}
+	}
+	s := newStore(t)
+	msg := refuse(t, s, "a blob with other content", archive(t, files))
+	if !strings.Contains(msg, want.String()) || !strings.Contains(msg, digest.FromBytes(other).String()) {
+		t.Errorf("the digests are not both named: %s", msg)
+	}
+
+	f.blobs[0] = other // the manifest is right now, the config is not
+	for _, files := range [][]file{f.layout(t), f.docker(t)} {
+		msg = refuse(t, s, "a layer that the config does not name", archive(t, files))
+		if !strings.Contains(msg, digest.FromBytes(f.tars[0]).String()) || !strings.Contains(msg, digest.FromBytes(layerTar(t, "other")).String()) {
+			t.Errorf("the diff IDs are not both named: %s", msg)
+		}
+	}
+
+	f = newFixture(t, gz, []string{"x"}, layerTar(t, "one"))
+	for _, blob := range [][]byte{f.config, f.manifest(t)} {
+		files = f.layout(t)
+		for i := range files {
+			if files[i].name == blobName(digest.FromBytes(blob)) {
+				files[i].data = append(bytes.Clone(blob), ' ')
+			}
+		}
+		if msg := refuse(t, s, "a config or manifest with other content", archive(t, files)); !strings.Contains(msg, digest.FromBytes(blob).String()) {
+			t.Errorf("the digest is not named: %s", msg)
+		}
+	}
+}
+
+func TestArchivesThatAreNoneSayWhatToDo(t *testing.T) {
+	f := newFixture(t, gz, []string{"x"}, layerTar(t, "one"))
+	s := newStore(t)
+	deep := strings.Repeat("[", 100000) + strings.Repeat("]", 100000)
+	for what, c := range map[string]struct {
+		b    []byte
+		want string
+	}{
+		"nothing":               {nil, "empty"},
+		"text":                  {[]byte(strings.Repeat("no tarball ", 200)), "not an image archive"},
+		"zeros":                 {make([]byte, 4096), "not an image archive"},
+		"a root file system":    {layerTar(t, "x"), "neither index.json nor manifest.json"},
+		"bzip2":                 {[]byte("BZh91AY&SY"), "bzip2 compression is not supported"},
+		"xz":                    {[]byte("\xfd7zXZ\x00\x00\x04"), "xz compression is not supported"},
+		"broken gzip":           {[]byte("\x1f\x8b\x08\x00garbage garbage"), "gzip"},
+		"broken zstd":           {[]byte("\x28\xb5\x2f\xfdgarbage garbage"), "zstd"},
+		"an old archive":        {archive(t, []file{{"repositories", []byte("{}")}}), "before 1.10"},
+		"no layers":             {archive(t, append(f.docker(t)[:1], f.docker(t)[2:]...)), "not in the archive"},
+		"no config":             {archive(t, f.docker(t)[1:]), "config"},
+		"manifest is an object": {archive(t, []file{{"manifest.json", []byte("{}")}}), "manifest.json"},
+		"manifest is empty":     {archive(t, []file{{"manifest.json", []byte("[]")}}), "no image"},
+		"deep JSON":             {archive(t, []file{{"manifest.json", []byte(deep)}}), "deep"},
+		"deep JSON in index":    {archive(t, []file{{"oci-layout", nil}, {"index.json", []byte(deep)}}), "deep"},
+		"empty index":           {archive(t, []file{{"oci-layout", nil}, {"index.json", []byte(`{"manifests":[]}`)}}), "no image"},
+		"digest climbs":         {archive(t, []file{{"oci-layout", nil}, {"index.json", []byte(`{"manifests":[{"digest":"sha256:../../../etc/passwd"}]}`)}}), "no sha256 digest"},
+		"digest is empty":       {archive(t, []file{{"oci-layout", nil}, {"index.json", []byte(`{"manifests":[{}]}`)}}), "no sha256 digest"},
+		"config climbs":         {archive(t, []file{{"manifest.json", []byte(`[{"Config":"../x","Layers":[]}]`)}}), "config"},
+		"links in a circle": {archive(t, []file{{"manifest.json", []byte(`[{"Config":"a","Layers":[]}]`)}},
+			&tar.Header{Typeflag: tar.TypeSymlink, Name: "a", Linkname: "b"}, &tar.Header{Typeflag: tar.TypeSymlink, Name: "b", Linkname: "a"}), "config"},
+	} {
+		if msg := refuse(t, s, what, c.b); !strings.Contains(msg, c.want) {
+			t.Errorf("%s: %q does not say %q", what, msg, c.want)
+		}
+	}
+	_, err := s.Load(context.Background(), inFile(t, layerTar(t, "x")), nil, nil)
+	if !strings.Contains(errs.HintOf(err), "tiffin import") {
+		t.Errorf("the hint does not lead to import: %q", errs.HintOf(err))
+	}
+}
+
+// zeros reads as n zero bytes.
+type zeros int64
+
+func (z *zeros) Read(p []byte) (int, error) {
+	if *z <= 0 {
+		return 0, io.EOF
+	}
+	n := min(int64(len(p)), int64(*z))
+	for i := range p[:n] {
+		p[i] = 0
+	}
+	*z -= zeros(n)
+	return int(n), nil
+}
+
+// peak runs f and returns by how much the heap grew at most, in bytes.
+func peak(f func()) uint64 {
+	runtime.GC()
+	var before, now runtime.MemStats
+	runtime.ReadMemStats(&before)
+	done, top := make(chan bool), make(chan uint64)
+	go func() {
+		var most uint64
+		for {
+			select {
+			case <-done:
+				top <- most
+				return
+			case <-time.After(5 * time.Millisecond):
+				runtime.ReadMemStats(&now)
+				most = max(most, now.HeapInuse)
+			}
+		}
+	}()
+	f()
+	done <- true
+	return max(<-top, before.HeapInuse) - before.HeapInuse
+}
+
+func TestAHugeManifestIsRefusedInBoundedMemory(t *testing.T) {
+	var head bytes.Buffer
+	w := tar.NewWriter(&head)
+	const size = 1 << 30
+	if err := w.WriteHeader(&tar.Header{Name: "manifest.json", Mode: 0o644, Size: size}); err != nil {
+		t.Fatal(err)
+	}
+	s := newStore(t)
+	name := inFile(t, head.Bytes())
+	if err := os.Truncate(name, int64(head.Len())+size+1024); err != nil { // a hole of zeros
+		t.Fatal(err)
+	}
+	grown := peak(func() {
+		if _, err := s.Load(context.Background(), name, nil, nil); err == nil || !strings.Contains(err.Error(), "more than") {
+			t.Errorf("a manifest.json of 1 GiB: %v", err)
+		}
+	})
+	if grown > 64<<20 {
+		t.Errorf("it took %d bytes of memory", grown)
+	}
+}
+
+func TestBombsAreDefusedInBoundedMemory(t *testing.T) {
+	t.Setenv("TIFFIN_INFLATE_LIMIT", "64MiB") // as if the disk of the test were too small
+	bomb := zst(t, make([]byte, 200<<20))
+	if len(bomb) > 32<<10 {
+		t.Fatalf("the bomb has %d bytes", len(bomb))
+	}
+	s := newStore(t)
+	before := listing(t, s)
+	grown := peak(func() {
+		_, err := s.Import(context.Background(), bytes.NewReader(bomb), ImportOptions{Ref: "x"})
+		if err == nil || !strings.Contains(err.Error(), "bomb") || !strings.Contains(errs.HintOf(err), "TIFFIN_INFLATE_LIMIT") {
+			t.Errorf("a bomb: %v", err)
+		}
+		_, err = s.Load(context.Background(), "", bytes.NewReader(bomb), nil)
+		if err == nil || !strings.Contains(err.Error(), "bomb") {
+			t.Errorf("a bomb as an archive: %v", err)
+		}
+	})
+	if grown > 64<<20 {
+		t.Errorf("it took %d bytes of memory", grown)
+	}
+	if after := listing(t, s); !slices.Equal(before, after) {
+		t.Errorf("before %q\nafter %q", before, after)
+	}
+}
+
+func TestTheLimitForBombsCanBeRaised(t *testing.T) {
+	var b bytes.Buffer
+	b.Write(tartest.Of(t, tartest.File("a", strings.Repeat("\x00", 3<<20))))
+	packed := zst(t, b.Bytes())
+	for limit, ok := range map[string]bool{"1MiB": false, "100MiB": true, "nonsense": false, "-1": false} {
+		t.Setenv("TIFFIN_INFLATE_LIMIT", limit)
+		if _, err := newStore(t).Import(context.Background(), bytes.NewReader(packed), ImportOptions{}); (err == nil) != ok {
+			t.Errorf("%s: %v", limit, err)
+		}
+	}
+}
+
+func TestAMillionEntriesAreReadInBoundedMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes some seconds")
+	}
+	r, w := io.Pipe()
+	go func() {
+		for d := range 1000 {
+			entries := make([]tartest.Entry, 0, 1000)
+			for f := range 1000 {
+				entries = append(entries, tartest.File(fmt.Sprintf("d%03d/f%03d", d, f), ""))
+			}
+			if err := tartest.Write(w, entries...); err != nil {
+				w.CloseWithError(err)
+				return
+			}
+		}
+		w.Close()
+	}()
+	s := newStore(t)
+	grown := peak(func() {
+		img, err := s.Import(context.Background(), r, ImportOptions{Ref: "x"})
+		if err != nil {
+			clear(t, "a million files", err)
+			return
+		}
+		if _, err := s.Mountable(img); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Logf("%d MiB", grown>>20)
+	if grown > 1500<<20 {
+		t.Errorf("it took %d bytes of memory", grown)
+	}
+}
+
+func TestTooManyEntriesInTheOuterArchiveAreRefused(t *testing.T) {
+	var b bytes.Buffer
+	h := tartest.File("x", "")
+	one := bytes.Buffer{}
+	if err := tartest.Write(&one, h); err != nil {
+		t.Fatal(err)
+	}
+	for range maxEntries + 1 {
+		b.Write(one.Bytes())
+	}
+	if msg := refuse(t, newStore(t), "too many entries", b.Bytes()); !strings.Contains(msg, "entries") {
+		t.Error(msg)
+	}
+}
+
+func TestOutsideNamesInTheArchiveMeanNothing(t *testing.T) {
+	f := newFixture(t, gz, []string{"x"}, layerTar(t, "one"))
+	s := newStore(t)
+	for _, prefix := range []string{"../", "/", "../../../../tmp/"} {
+		files := f.layout(t)
+		for i := range files {
+			files[i].name = prefix + files[i].name
+		}
+		refuse(t, s, prefix, archive(t, files))
+	}
+	files := f.layout(t)
+	for i := range files {
+		files[i].name = "./a/../" + files[i].name
+	}
+	load(t, s, inFile(t, archive(t, files))) // these stay inside
+	sound(t, s)
+}
+
+func TestTheLastOfTwoEntriesCounts(t *testing.T) {
+	f := newFixture(t, gz, []string{"x"}, layerTar(t, "one"))
+	s := newStore(t)
+	files := append([]file{{"index.json", []byte("garbage")}}, f.layout(t)...)
+	load(t, s, inFile(t, archive(t, files)))
+	sound(t, s)
+}
