@@ -25,22 +25,33 @@ func parseDate(s string) (time.Time, error) {
 		ns, _ := strconv.ParseInt((frac + "000000000")[:9], 10, 64)
 		return time.Unix(n, ns), nil
 	}
+	words := strings.Fields(text)
+	for n := len(words); n > 0; n-- {
+		if t, ok := parseDay(strings.Join(words[:n], " ")); ok {
+			return relativeDate(words[n:], t, bad)
+		}
+	}
+	return relativeDate(words, time.Now(), bad)
+}
+
+// parseDay parses a date, or a time of today.
+func parseDay(text string) (time.Time, bool) {
 	for _, layout := range []string{
 		time.RFC3339Nano, "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05 -0700", "2006-01-02 15:04:05 MST",
 		"2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02 15:04", "2006-01-02",
 		time.RFC1123Z, time.RFC1123, time.ANSIC, time.UnixDate, "20060102", "2 Jan 2006", "Jan 2 2006", "2 Jan 2006 15:04:05", "2 Jan 2006 15:04",
 	} {
 		if t, err := time.ParseInLocation(layout, text, time.Local); err == nil {
-			return t, nil
+			return t, true
 		}
 	}
 	now := time.Now()
 	for _, layout := range []string{"15:04:05", "15:04"} {
 		if t, err := time.Parse(layout, text); err == nil {
-			return time.Date(now.Year(), now.Month(), now.Day(), t.Hour(), t.Minute(), t.Second(), 0, time.Local), nil
+			return time.Date(now.Year(), now.Month(), now.Day(), t.Hour(), t.Minute(), t.Second(), 0, time.Local), true
 		}
 	}
-	return relativeDate(strings.Fields(text), now, bad)
+	return time.Time{}, false
 }
 
 // relativeDate adds up words such as "2 days ago" and "next week".
@@ -113,6 +124,11 @@ func parseStamp(s string) (time.Time, error) {
 
 // date: print or set the time.
 func date(c *Call) {
+	for i, a := range c.args {
+		if kind, ok := strings.CutPrefix(a, "-I"); ok && kind != "" { // the one option whose value is optional
+			c.args[i] = "--iso-8601=" + kind
+		}
+	}
 	c.opts("d:ur:RIs:", "date=d", "utc=u", "reference=r", "rfc-email=R", "iso-8601=I", "set=s")
 	c.need(0, 1)
 	t := time.Now()

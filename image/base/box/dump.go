@@ -137,7 +137,7 @@ func cmpCmd(c *Call) {
 				continue
 			}
 			if !c.has('s') {
-				fmt.Fprintf(c.out, "%s %s differ: byte %d, line %d\n", names[0], names[1], at, line)
+				fmt.Fprintf(c.out, "%s %s differ: char %d, line %d\n", names[0], names[1], at, line)
 			}
 			return
 		}
@@ -219,6 +219,9 @@ func od(c *Call) {
 			c.die(1, "%s: unknown format", kind)
 		}
 		fmt.Fprint(c.out, address(at), text)
+		if c.Name == "hexdump" && kind == "x2" {
+			fmt.Fprintf(c.out, "%*s", (16-len(row))/2*5, "")
+		}
 		if side {
 			fmt.Fprintf(c.out, "%*s  >%s<", (16-len(row))*3, "", printable(row))
 		}

@@ -487,7 +487,7 @@ func tac(c *Call) {
 				fmt.Fprintln(c.out, string(r))
 			case "nl":
 				if s == "" && c.val('b') != "a" {
-					fmt.Fprintln(c.out)
+					fmt.Fprintf(c.out, "%7s\n", "")
 					break
 				}
 				n++

@@ -29,7 +29,11 @@ func statCmd(c *Call) {
 			fmt.Fprintln(c.out, expandStat(c.val('c'), f))
 			continue
 		}
-		long := "  File: %N\n  Size: %-10s\tBlocks: %-10b IO Block: %-6o %F\n" +
+		shown := strings.ReplaceAll(f.name, "%", "%%")
+		if f.link != "" {
+			shown += " -> " + strings.ReplaceAll(f.link, "%", "%%")
+		}
+		long := "  File: " + shown + "\n  Size: %-10s\tBlocks: %-10b IO Block: %-6o %F\n" +
 			"Device: %Hd,%Ld\tInode: %-11i Links: %h\n" +
 			"Access: (%04a/%A)  Uid: (%5u/%8U)   Gid: (%5g/%8G)\n" +
 			"Access: %x\nModify: %y\nChange: %z\n Birth: %w\n"
@@ -89,9 +93,9 @@ func statField(verb string, f file) any {
 		return f.name
 	case "N":
 		if f.link != "" {
-			return f.name + " -> " + f.link
+			return "'" + f.name + "' -> '" + f.link + "'"
 		}
-		return f.name
+		return "'" + f.name + "'"
 	case "s":
 		return st.Size
 	case "i":

@@ -338,7 +338,7 @@ func (c *Call) tarList(h *tar.Header) {
 	if h.Typeflag == tar.TypeChar || h.Typeflag == tar.TypeBlock {
 		size = fmt.Sprintf("%d,%d", h.Devmajor, h.Devminor)
 	}
-	fmt.Fprintf(c.out, "%s %s %*s %s %s%s\n", mode, owner+"/"+grp, max(0, 18-len(owner)-len(grp)), size,
+	fmt.Fprintf(c.out, "%s %s %*s %s %s%s\n", mode, owner+"/"+grp, max(0, 17-len(owner)-len(grp)), size,
 		h.ModTime.Local().Format("2006-01-02 15:04"), h.Name, tail)
 }
 

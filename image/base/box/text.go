@@ -34,16 +34,12 @@ func cat(c *Call) {
 	})
 }
 
-// headTailArgs turns the old spelling -5 into -n 5.
+// headTailArgs turns the old spelling -5, which can only come first, into -n 5.
 func headTailArgs(args []string) []string {
-	out := make([]string, len(args))
-	for i, a := range args {
-		if len(a) > 1 && a[0] == '-' && a[1] >= '0' && a[1] <= '9' {
-			a = "-n" + a[1:]
-		}
-		out[i] = a
+	if len(args) > 0 && len(args[0]) > 1 && args[0][0] == '-' && args[0][1] >= '0' && args[0][1] <= '9' {
+		return append([]string{"-n" + args[0][1:]}, args[1:]...)
 	}
-	return out
+	return args
 }
 
 // count parses the value of head's and tail's -n and -c. sign is '+' or '-' if
@@ -348,7 +344,7 @@ func wc(c *Call) {
 		add('m', false, r.n.chars)
 		add('c', true, r.n.bytes)
 		add('L', false, r.n.longest)
-		if len(cols) > 1 {
+		if len(cols) > 1 || len(c.args) > 1 {
 			for i := range cols {
 				cols[i] = fmt.Sprintf("%*s", width, cols[i])
 			}

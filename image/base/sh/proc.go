@@ -266,6 +266,13 @@ func (w *wiring) output(out io.Writer) uintptr {
 
 // replace makes this process the program: execve(2).
 func (s *shell) replace(hc interp.HandlerContext, path string, args []string) error {
+	if f, ok := hc.Stdin.(*os.File); ok && f != nil && f.Name() == "|0" {
+		// The pipe of a here-document is fed by this process, which is about to vanish.
+		text, _ := io.ReadAll(f)
+		if mem, err := memFile(string(text)); err == nil {
+			hc.Stdin = mem
+		}
+	}
 	w := &wiring{}
 	fds := []uintptr{w.input(hc.Stdin), w.output(hc.Stdout), w.output(hc.Stderr)}
 	err := w.err

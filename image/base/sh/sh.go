@@ -348,6 +348,11 @@ func (s *shell) replaceable(st *syntax.Stmt) bool {
 	if !ok || len(call.Args) == 0 || st.Negated || st.Background || s.traps.any() || s.jobs.busy() {
 		return false
 	}
+	for _, rd := range st.Redirs {
+		if rd.Hdoc != nil || rd.Op == syntax.WordHdoc {
+			return false // somebody has to feed it
+		}
+	}
 	name := call.Args[0].Lit()
 	return name != "" && s.r.Funcs[name] == nil && !interp.IsBuiltin(name)
 }
@@ -406,7 +411,7 @@ func (s *shell) readStatements(in lineSource) ([]*syntax.Stmt, error) {
 			}
 			stmts = append(stmts, st)
 		}
-		if perr != nil && syntax.IsIncomplete(perr) && err == nil {
+		if perr != nil && incomplete(perr) && err == nil {
 			continue
 		}
 		if perr != nil {
@@ -414,6 +419,12 @@ func (s *shell) readStatements(in lineSource) ([]*syntax.Stmt, error) {
 		}
 		return stmts, err
 	}
+}
+
+// incomplete tells whether more lines may mend a syntax error. The parser does
+// not say so of a here-document whose delimiter is quoted.
+func incomplete(err error) bool {
+	return syntax.IsIncomplete(err) || strings.Contains(err.Error(), "unclosed here-document")
 }
 
 // lineReader reads byte by byte: a shell must not read ahead of the commands

@@ -54,6 +54,7 @@ func (s *shell) startInteractive() {
 			s.traps.listen(sig)
 		}
 	}
+	s.setStatus(0) // the interpreter shows its variables only once it has run something
 	if env := os.Getenv("ENV"); env != "" {
 		s.profile(env)
 	}

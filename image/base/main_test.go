@@ -1,0 +1,65 @@
+package base
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// The test binary plays the image's binary: under a command's name it is that
+// command.
+func TestMain(m *testing.M) {
+	if exit, ok := Main(os.Args); ok {
+		os.Exit(exit)
+	}
+	os.Exit(m.Run())
+}
+
+// binDir makes a directory with a link for every command.
+func binDir(t *testing.T) string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for _, name := range Names() {
+		if err := os.Symlink(self, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// A result is what a command left.
+type result struct {
+	out, err string
+	exit     int
+}
+
+// shell runs a script with our sh and our commands in a fresh directory.
+func shell(t *testing.T, bin, dir, script string, args ...string) result {
+	t.Helper()
+	return command(t, bin, dir, "", filepath.Join(bin, "sh"), append([]string{"-c", script, "sh"}, args...)...)
+}
+
+func command(t *testing.T, bin, dir, stdin, path string, args ...string) result {
+	t.Helper()
+	cmd := exec.Command(path, args...)
+	cmd.Args[0] = filepath.Base(path)
+	cmd.Dir = dir
+	cmd.Env = []string{"PATH=" + bin, "HOME=" + dir, "TZ=UTC", "LC_ALL=C"}
+	cmd.Stdin = strings.NewReader(stdin)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	var ee *exec.ExitError
+	if err != nil && !errors.As(err, &ee) {
+		t.Fatal(err)
+	}
+	return result{out.String(), errs.String(), cmd.ProcessState.ExitCode()}
+}
