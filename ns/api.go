@@ -150,8 +150,8 @@ type Child struct {
 	Notes   []Note
 	proc    *os.Process
 	pidfd   *os.File
-	command *os.File // exec: pidfd of the command itself
-	flags   uintptr // the namespaces it was cloned into
+	command *os.File // exec: pidfd of the command, of which proc is only the helper
+	flags   uintptr  // the namespaces it was cloned into
 }
 
 // Report tells of one step, as it happened.

@@ -91,7 +91,22 @@ func applet(args []string) int {
 	case "limits":
 		return limits()
 	case "overwrite":
-		return overwrite()
+		return overwrite(args[1])
+	case "facts-sleep":
+		_ = json.NewEncoder(os.Stdout).Encode(gather())
+		_ = os.WriteFile("/tmp/ready", nil, 0o644)
+		time.Sleep(time.Hour)
+		return 0
+	case "wait-for":
+		return waitFor(args[1])
+	case "open-stdout":
+		f, err := os.OpenFile("/dev/stdout", os.O_WRONLY, 0)
+		if err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		fmt.Fprintln(f, "opened")
+		return 0
 	case "watch-exe":
 		return watchExe()
 	case "call":
@@ -283,8 +298,77 @@ func rawCall(args []string) int {
 	return 0
 }
 
-// overwrite tries to write to this container's view of tiffin: the program of process 1.
-func overwrite() int { return 0 }
+// overwrite tries to write to a program, in all ways a path gives.
+func overwrite(path string) int {
+	for _, flags := range []int{os.O_WRONLY, os.O_RDWR, os.O_WRONLY | os.O_TRUNC, os.O_WRONLY | os.O_APPEND} {
+		f, err := os.OpenFile(path, flags, 0)
+		if err != nil {
+			fmt.Println(err)
+			continue
+		}
+		_, err = f.WriteString("overwritten by the container, which must never happen")
+		fmt.Println("wrote", err)
+		f.Close()
+	}
+	// By a descriptor of the file, after the process that ran it is gone.
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		fmt.Println("open:", err)
+		return 0
+	}
+	return reopen(fd, 1)
+}
 
-// watchExe waits for an exec helper's child to appear, keeps its program open and tries to write it later.
-func watchExe() int { return 0 }
+// reopen opens a descriptor again for writing, again and again: while the program runs, that
+// fails with ETXTBSY.
+func reopen(fd, tries int) int {
+	path := "/proc/self/fd/" + strconv.Itoa(fd)
+	for range tries {
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err == nil {
+			_, err = f.WriteString("overwritten by the container, which must never happen")
+			fmt.Println("wrote", err)
+			f.Close()
+			return 0
+		}
+		if !errors.Is(err, unix.ETXTBSY) {
+			fmt.Println(err)
+			return 0
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+	return 0
+}
+
+// watchExe waits for a process that runs the program of the exec helper, keeps that open and
+// writes to it when the process is gone.
+func watchExe() int {
+	_ = os.WriteFile("/tmp/ready", nil, 0o644)
+	for range 10000 {
+		numbers, _ := filepath.Glob("/proc/[0-9]*")
+		for _, p := range numbers {
+			target, err := os.Readlink(p + "/exe")
+			if err != nil || target == "/bin/applet" {
+				continue
+			}
+			fd, err := unix.Open(p+"/exe", unix.O_PATH|unix.O_CLOEXEC, 0)
+			if err != nil {
+				continue
+			}
+			return reopen(fd, 2000)
+		}
+	}
+	fmt.Println("nothing seen")
+	return 1
+}
+
+// waitFor waits for a file.
+func waitFor(path string) int {
+	for range 5000 {
+		if _, err := os.Stat(path); err == nil {
+			return 0
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+	return 1
+}

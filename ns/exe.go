@@ -19,17 +19,39 @@ import (
 // it; mount_setattr(2) makes it read-only. After the last descriptor is closed
 // (right after the start) the clone belongs to no mount namespace any more, and the kernel
 // refuses to change its flags even to a privileged process in a nested namespace.
-// It costs four system calls. A sealed memfd, as runc had it, would be a copy of
-// some 20 MB; it stands in where the file's name does not lead to it any more,
-// because the program was replaced or deleted.
+// It costs four system calls.
+//
+// While anything runs the file, writing it fails anyway (ETXTBSY), and a supervisor does as long as
+// its container. That is luck, not a wall: Linux 6.11 gave up the rule for a while, and the
+// program may have been replaced meanwhile.
+//
+// A sealed memfd, as runc had it, would be a copy of some 20 MB; it stands in where the file's name
+// does not lead to it any more, because the program was replaced or deleted.
 func readOnlySelf() (*os.File, error) {
-	fd, err := cloneSelf()
+	// The name, because /proc/self/exe itself leads to the mount namespace that the program was
+	// executed in, and that may be another one: the supervisor is executed by a link of its
+	// parent's namespace. open_tree refuses mounts of other namespaces.
+	path, err := os.Readlink(selfExe)
 	if err != nil {
-		if fd, err = copySelf(); err != nil {
-			return nil, fmt.Errorf("protect the program from the container: %w", err)
-		}
+		return nil, fmt.Errorf("find the program: %w", err)
 	}
-	// Out of the way of the child's descriptors 0–5: they are put in place before execve.
+	fd, err := readOnlyClone(path)
+	if err == nil && !isRunning(fd) {
+		unix.Close(fd)
+		err = unix.ESTALE
+	}
+	if err != nil {
+		fd, err = copySelf()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("protect the program from the container: %w", err)
+	}
+	return outOfTheWay(fd)
+}
+
+// outOfTheWay gives a descriptor a number above the child's descriptors 0–5, which are put in place
+// before execve.
+func outOfTheWay(fd int) (*os.File, error) {
 	high, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 64)
 	unix.Close(fd)
 	if err != nil {
@@ -38,30 +60,21 @@ func readOnlySelf() (*os.File, error) {
 	return os.NewFile(uintptr(high), "tiffin"), nil
 }
 
-// cloneSelf makes the read-only mount.
-func cloneSelf() (int, error) {
-	// The name, because /proc/self/exe itself leads to the mount namespace that the program was
-	// executed in, and that may be another one: the supervisor is executed by a link of its
-	// parent's namespace. open_tree refuses mounts of other namespaces.
-	path, err := os.Readlink(selfExe)
-	if err != nil {
-		return -1, err
-	}
+// isRunning tells whether a descriptor is of the file this program was started from.
+func isRunning(fd int) bool {
+	var named, running unix.Stat_t
+	return unix.Fstat(fd, &named) == nil && unix.Stat(selfExe, &running) == nil &&
+		named.Dev == running.Dev && named.Ino == running.Ino
+}
+
+// readOnlyClone makes the read-only mount of a file.
+func readOnlyClone(path string) (int, error) {
 	fd, err := unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 	if err != nil {
 		return -1, err
 	}
-	var named, running unix.Stat_t
-	if err = unix.Fstat(fd, &named); err == nil {
-		err = unix.Stat(selfExe, &running)
-	}
-	if err == nil && (named.Dev != running.Dev || named.Ino != running.Ino) {
-		err = unix.ESTALE
-	}
-	if err == nil {
-		err = unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID})
-	}
-	if err != nil {
+	const attrs = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID
+	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: attrs}); err != nil {
 		unix.Close(fd)
 		return -1, err
 	}

@@ -33,6 +33,9 @@ func TestMain(m *testing.M) {
 			os.Exit(testSupervisor())
 		case "applet":
 			os.Exit(applet(os.Args[2:]))
+		case "/bin/trap": // executed by the first line of a script: security_test.go
+			time.Sleep(100 * time.Millisecond)
+			os.Exit(0)
 		}
 	}
 	status := m.Run()
@@ -51,6 +54,13 @@ type job struct {
 	Hold     bool      // print PID 1's number and wait to be killed
 	Signal   syscall.Signal
 	Input    string // typed into the terminal
+	Patient  bool   // let the first command end by itself after the execs
+	DeadFuse bool   // mount /dev/fuse, and close it instead of serving
+	OwnPipe  bool   // the command's output goes through a pipe of the supervisor
+	Victim   string // play init and exec by this copy of the program
+	Unsafe   bool   // and without protecting it
+
+	RemoveSelf bool // the program's file is gone when init starts
 }
 
 // outcome is what came of it.
@@ -170,6 +180,8 @@ type sandbox struct {
 	t   *testing.T
 	dir string
 	who person
+
+	binary string // what plays tiffin, "" = the common copy
 }
 
 func newSandbox(t *testing.T, who person) *sandbox {
@@ -180,7 +192,7 @@ func newSandbox(t *testing.T, who person) *sandbox {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &sandbox{t, dir, who}
+	s := &sandbox{t: t, dir: dir, who: who}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	for _, d := range []string{".", "target", "root", "root/bin", "root/etc", "root/tmp"} {
 		s.mkdir(d)
@@ -243,7 +255,11 @@ func (s *sandbox) client(j *job) *exec.Cmd {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	cmd := exec.Command(filepath.Join(binDir, "applet"), "test-client")
+	binary := s.binary
+	if binary == "" {
+		binary = filepath.Join(binDir, "applet")
+	}
+	cmd := exec.Command(binary, "test-client")
 	cmd.Stdin = bytes.NewReader(doc)
 	if os.Getuid() == 0 {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: s.who.uid, Gid: s.who.gid}}
@@ -375,6 +391,44 @@ func supervise(j *job) *outcome {
 	out := new(outcome)
 	stdio := [3]*os.File{nil, os.Stdout, os.Stderr}
 	s := Start{Spec: &j.Spec, Stdio: stdio}
+	if j.OwnPipe {
+		r, w, err := os.Pipe()
+		if err != nil {
+			return &outcome{Error: ToWire(err)}
+		}
+		s.Stdio[1] = w
+		copied := make(chan struct{})
+		go func() {
+			_, _ = io.Copy(os.Stdout, r)
+			close(copied)
+		}()
+		defer func() {
+			w.Close()
+			<-copied
+		}()
+	}
+	if j.Victim != "" {
+		protect = func() (*os.File, error) {
+			if j.Unsafe {
+				return os.Open(j.Victim)
+			}
+			fd, err := readOnlyClone(j.Victim)
+			if err != nil {
+				return nil, err
+			}
+			return outOfTheWay(fd)
+		}
+	}
+	if j.RemoveSelf {
+		_ = os.Remove(readlink(selfExe))
+	}
+	if j.DeadFuse {
+		var err error
+		if s.Fuse, err = os.OpenFile("/dev/fuse", os.O_RDWR, 0); err != nil {
+			return &outcome{Error: ToWire(err)}
+		}
+		s.Mounted = func() { s.Fuse.Close() }
+	}
 	if j.Explain {
 		s.Report = func(r Report) { out.Reports = append(out.Reports, r) }
 	}
@@ -387,13 +441,14 @@ func supervise(j *job) *outcome {
 	out.Created, out.Notes = c.Created, c.Notes
 	shown := readConsole(c, j.Input)
 	if j.Hold {
-		fmt.Printf("pid %d\n", c.Pid)
+		pid, _ := c.HostPid()
+		fmt.Printf("pid %d supervisor %s\n", pid, readlink("/proc/self"))
 		select {}
 	}
 	for _, p := range j.Execs {
 		out.Execs = append(out.Execs, execOne(j, c, p, stdio))
 	}
-	if len(j.Execs) > 0 {
+	if len(j.Execs) > 0 && !j.Patient {
 		_ = c.Signal(unix.SIGKILL)
 	}
 	if j.Signal != 0 {

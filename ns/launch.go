@@ -56,6 +56,9 @@ func (s *Start) Run() (*Child, error) {
 	return c, nil
 }
 
+// protect is what is executed: a variable, so that a test can show what happens without.
+var protect = readOnlySelf
+
 // launch starts this program as command, with spec on a descriptor and a control socket, of which
 // it returns the other side.
 func launch(command string, spec any, stdio [3]*os.File, extra *os.File, sys *syscall.SysProcAttr) (*Child, int, error) {
@@ -75,7 +78,7 @@ func launch(command string, spec any, stdio [3]*os.File, extra *os.File, sys *sy
 	}
 	theirs := os.NewFile(uintptr(pair[1]), "control")
 	defer theirs.Close()
-	exe, err := readOnlySelf()
+	exe, err := protect()
 	if err == nil {
 		defer exe.Close()
 		var all [3]*os.File

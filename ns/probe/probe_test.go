@@ -46,9 +46,9 @@ func TestReasonIsTheSettingAtFault(t *testing.T) {
 		"/proc/self/uid_map": "0 0 4294967295", "/proc/sys/user/max_user_namespaces": "100", "/proc/self/status": "Seccomp:\t0\n",
 	}
 	for _, c := range []struct {
-		err       error
-		path, is  string
-		why, fix  string
+		err      error
+		path, is string
+		why, fix string
 	}{
 		{err: unix.ENOSPC, path: "/proc/sys/user/max_user_namespaces", is: "0", why: "limited to 0", fix: "user.max_user_namespaces"},
 		{err: unix.ENOSPC, why: "limit of user namespaces is reached", fix: "user.max_user_namespaces"},
