@@ -1,0 +1,157 @@
+package image
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"tiffin/internal/tartest"
+)
+
+// interop is a store with an image that has an odd owner, a whiteout and an
+// attribute, and a saved archive of it.
+func interop(t *testing.T) (s *Store, img *Image, saved string) {
+	s = newStore(t)
+	// podman takes the name of what it reads from an OCI layout from the
+	// directory, which therefore must be lower case.
+	dir, err := os.MkdirTemp("", "interop-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if s, err = Open(filepath.Join(dir, "store")); err != nil {
+		t.Fatal(err)
+	}
+	f := newFixture(t, gz, []string{"docker.io/library/thing:v1"}, layerTar(t, "one"),
+		tartest.Of(t, tartest.Whiteout("which"), tartest.Dir("d", tartest.Mode(0o1777)), tartest.File("d/owned", "x", tartest.Owner(12, 34), tartest.Mode(0o4750))))
+	load(t, s, inFile(t, archive(t, f.layout(t))))
+	saved = filepath.Join(dir, "saved.tar")
+	out, err := os.Create(saved)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Save(context.Background(), out, []string{"thing:v1"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := out.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return s, resolve(t, s, "thing:v1"), saved
+}
+
+func TestSkopeoReadsTheStoreAndTheArchiveWithTheSameDigests(t *testing.T) {
+	skopeo := tool(t, "skopeo")
+	s, img, saved := interop(t)
+	var want []string
+	for _, l := range img.Layers {
+		want = append(want, l.Digest.String())
+	}
+	for _, src := range []string{"oci:" + s.Root() + ":thing:v1", "oci-archive:" + saved} {
+		var got struct {
+			Digest string
+			Layers []string
+		}
+		if err := json.Unmarshal([]byte(output(t, skopeo, "inspect", src)), &got); err != nil {
+			t.Fatal(err)
+		}
+		if got.Digest != img.Manifest.Digest.String() || !slices.Equal(got.Layers, want) {
+			t.Errorf("%s: %+v", src, got)
+		}
+	}
+	dir := t.TempDir()
+	for i, src := range []string{"oci:" + s.Root() + ":thing:v1", "oci-archive:" + saved, "docker-archive:" + saved + ":docker.io/library/thing:v1"} {
+		for _, form := range []string{"oci:", "oci-archive:", "docker-archive:"} {
+			dst := filepath.Join(dir, strings.TrimSuffix(form, ":")+string(rune('a'+i)))
+			output(t, skopeo, "--insecure-policy", "copy", src, form+dst+":thing:v1")
+			back := newStore(t)
+			load(t, back, dst)
+			if !slices.Equal(paths(t, back, resolve(t, back, "thing:v1")), paths(t, s, img)) {
+				t.Errorf("%s by skopeo to %s and back is another tree", src, form)
+			}
+			sound(t, back)
+		}
+	}
+}
+
+func TestWhatSkopeoWritesIntoTheStoreIsAnImage(t *testing.T) {
+	skopeo := tool(t, "skopeo")
+	s, img, saved := interop(t)
+	output(t, skopeo, "--insecure-policy", "copy", "oci-archive:"+saved, "oci:"+s.Root()+":other:v2")
+	got := resolve(t, s, "other:v2")
+	if got.Manifest.Digest != img.Manifest.Digest || !slices.Equal(got.Names, []string{"other:v2", "thing:v1"}) {
+		t.Errorf("%+v", got)
+	}
+	remove(t, s, "thing:v1", false)
+	sound(t, s)
+}
+
+func TestPodmanLoadsTheArchiveAndWhatItSavesLoadsBack(t *testing.T) {
+	podman := tool(t, "podman")
+	s, img, saved := interop(t)
+	dir, err := os.MkdirTemp("", "pod-") // a run root must not be longer than 50 characters
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(args ...string) string {
+		t.Helper()
+		return output(t, podman, append([]string{"--root", dir + "/root", "--runroot", dir + "/run", "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs"}, args...)...)
+	}
+	t.Cleanup(func() {
+		if os.RemoveAll(dir) != nil { // files of subordinate ids
+			exec.Command(podman, "unshare", "rm", "-rf", dir).Run()
+		}
+	})
+	if out, err := exec.Command(podman, "--root", dir+"/root", "--runroot", dir+"/run", "--storage-driver", "vfs", "info").CombinedOutput(); err != nil {
+		if os.Getuid() == 0 && os.Getenv("TIFFIN_MUST") != "" {
+			t.Fatalf("podman does not work: %s", out)
+		}
+		t.Skipf("podman does not work for this user: %s", out)
+	}
+	if out := run("load", "-i", saved); !strings.Contains(out, "docker.io/library/thing:v1") {
+		t.Errorf("podman load: %s", out)
+	}
+	if id := strings.TrimSpace(run("inspect", "--type", "image", "-f", "{{.Id}}", "thing:v1")); id != img.ID.Encoded() {
+		t.Errorf("podman has ID %s, we have %s", id, img.ID)
+	}
+	for _, format := range []string{"oci-archive", "docker-archive"} {
+		out := filepath.Join(dir, format)
+		run("save", "--format", format, "-o", out, "thing:v1")
+		back := newStore(t)
+		if l := load(t, back, out); len(l) != 1 || l[0].Ref != "thing:v1" || l[0].ID != img.ID && format == "docker-archive" {
+			t.Errorf("%s by podman: %v", format, l)
+		}
+		if !slices.Equal(paths(t, back, resolve(t, back, "thing:v1")), paths(t, s, img)) {
+			t.Errorf("%s by podman and back is another tree", format)
+		}
+		sound(t, back)
+	}
+}
+
+func TestUmociUnpacksTheStore(t *testing.T) {
+	umoci := tool(t, "umoci")
+	s, img, _ := interop(t)
+	dir := filepath.Join(t.TempDir(), "bundle")
+	output(t, umoci, "unpack", "--rootless", "--image", s.Root()+":thing:v1", dir)
+	var got []string
+	err := filepath.WalkDir(filepath.Join(dir, "rootfs"), func(p string, _ os.DirEntry, err error) error {
+		if p != filepath.Join(dir, "rootfs") {
+			got = append(got, strings.TrimPrefix(p, filepath.Join(dir, "rootfs")))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(got)
+	if want := paths(t, s, img); !slices.Equal(got, want) {
+		t.Errorf("umoci has %q, we have %q", got, want)
+	}
+	if out := output(t, umoci, "stat", "--image", s.Root()+":thing:v1"); !strings.Contains(out, "step 1") {
+		t.Errorf("umoci stat: %s", out)
+	}
+}
