@@ -1,3 +1,167 @@
 // Package fs serves image layers and one writable directory as a single file
-// system over FUSE, fuse(4).
+// system over FUSE, fuse(4): what a container sees as its root.
+//
+// # A lookup, from the process to the tarball
+//
+//	process      open("/etc/hosts")
+//	   │
+//	kernel       dentry "etc" known?  "hosts" known?  ── yes: no request at all
+//	   │ no
+//	   │         LOOKUP(node 7, "hosts")
+//	   ▼
+//	server       is node 7 in the table of nodes?  ── no ──►  index of the layers
+//	   │ yes                                                  (binary search in mapped
+//	   ▼                                                      memory, no lock, no heap)
+//	node 7       what does its upper directory say about "hosts"?
+//	   │           a real entry  ──►  that one, layer "upper"
+//	   │           a whiteout    ──►  no such name
+//	   └─────────  nothing       ──►  index of the layers, in the lower directory
+//	                                  that node 7 continues
+//
+// The layers have been merged into one index before (package union), so that
+// below the upper there is one question and one answer. READ of a lower file
+// then is a slice of the mapped flat.tar, copied once, by the kernel.
+//
+// # Numbers
+//
+// A file has a node id, by which the kernel asks about it, and an inode number,
+// which programs see:
+//
+//	                        node id                        st_ino and d_ino
+//	in a layer              index number + 1               the same
+//	… then copied up        the same                       the same
+//	only in the upper       next free, never used again    real number + 2^40
+//
+// The first two rows make copy-up invisible: an open descriptor, a mapping, a
+// lock and the number in stat(2) stay what they were. The upper file remembers
+// its index number (user.tiffin.origin), so that this holds over restarts too.
+//
+// Files that no change has touched have no object in memory. Those that have
+// an upper part have a node, as long as the kernel remembers them (it counts
+// its lookups and gives them back with FORGET); all a node knows can be read
+// from the upper directory again. Only a lower directory that has been moved
+// keeps its node: nothing else says where it is.
+//
+// # The upper directory
+//
+// Its format is in package layer (attrs.go). What this package promises about
+// it, at every moment a crash may come (kill -9, or power as far as the disk
+// keeps the order of its journal):
+//
+//   - A change is complete or absent. New things that a real file cannot
+//     express by itself are made in Work and renamed into place; what it can
+//     express is made in place with one system call. Removing writes the
+//     whiteout first and then takes the real entry, which until then wins.
+//   - A metacopy becomes a copy in this order: write, fdatasync(2), remove the
+//     mark user.tiffin.metacopy. As long as the mark is there the data is the
+//     origin's, whatever the file contains. Without space the file is emptied
+//     again and the error goes to the writer: with the writeback cache that is
+//     whoever calls close(2) or fsync(2).
+//   - Changing any name or attribute of a lower file that has several names
+//     copies up all those names, as hard links, so that the upper's own link
+//     count is the truth. If a crash interrupts that, the next lookup finishes it.
+//   - Renaming a lower directory makes one empty directory with its origin,
+//     however much is below.
+//   - Work is emptied at the start; it holds what has lost its name and is
+//     still open.
+//
+// # Locks
+//
+// In the order in which they may be taken:
+//
+//	FS.freeze   R: every change, W: Freeze
+//	   │
+//	FS.tree     R: a question about nodes; W: a change of names, copy-up of
+//	   │        metadata, reading a directory or a file's attributes for the first time
+//	   │
+//	node.mu     R: reading and writing data; W: copy-up of data, changing attributes
+//	   │
+//	fdCache.mu  nothing else is done under it but closing a descriptor
+//
+// No request holds two node.mu. Requests about files without a node take no
+// lock at all. The kernel orders what could conflict there: it holds the
+// directory's lock for every LOOKUP, UNLINK or RENAME in it.
+//
+// # Asking less
+//
+// Nothing but this server changes the tree, so every reply is good for ever,
+// also "no such name" (node id 0). OPEN, OPENDIR, CREATE, FLUSH, ACCESS and
+// STATX are answered with ENOSYS once and never come again; reading and
+// writing go by node id, and a file that is unlinked while open lives until
+// FORGET. default_permissions leaves all checks to the kernel. What the kernel
+// itself changes it also forgets by itself (the directory of a created,
+// removed or renamed name, a link count, the number of blocks after a write);
+// nothing else ever changes under it, so the server sends no invalidations,
+// with one exception: Lseek.
+//
+// # What was found out on a real kernel
+//
+// Linux 6.18, go-fuse 2.12.1. The tests hold on to these numbers.
+//
+//   - Creating, removing and renaming a name make the kernel forget the
+//     attributes of the directory, modes included. So the next path walk
+//     through it costs a GETATTR; making many files in one directory costs one
+//     for each.
+//   - With the writeback cache the kernel keeps the times of regular files, and
+//     sends a changed ctime at once: unlink, link and rename of a regular file
+//     cost a SETATTR besides. For what has no name left nothing is copied up.
+//   - The first write to an inode asks for security.capability, in spite of
+//     HANDLE_KILLPRIV_V2, and again after each refresh of its attributes. So
+//     create + write + close is LOOKUP, MKNOD, GETXATTR, WRITE, and SETATTR
+//     for the time if the clock has moved on by a tick (4 ms) since MKNOD.
+//   - rename(2) looks its target up anew, although a missing name is cached;
+//     so does open(2) with O_EXCL.
+//   - With the writeback cache every close(2), also of a file that was only
+//     read, makes st_blocks unknown: the next stat(2) of that file costs a
+//     GETATTR. That is the price of writing 4 KiB blocks without a request each.
+//   - "Dirty pages": syncfs(2) waits for FUSE's pages to be sent, not for the
+//     replies (the kernel marks these mappings as having no data integrity).
+//     Seen: 64 MiB written, syncfs, and the last megabytes not there yet.
+//     fsync(2) of the file waits, and close(2) does. Freeze waits for the
+//     requests under way, which is the best a server can do.
+//   - SEEK_DATA and SEEK_HOLE are asked without writing dirty pages back, so
+//     that a new file looks like one hole; cp(1) and tar(1) believe it. Before
+//     answering "hole", Lseek has the range invalidated, which makes the kernel
+//     write its dirty pages. The WRITEs arrive while Lseek waits, so it holds
+//     no lock then. Data is answered without that.
+//   - WRITE, SETATTR say when set-user-ID is to go; FALLOCATE and
+//     COPY_FILE_RANGE do not, and chown(2) with -1 for both ids arrives as a
+//     change of ctime alone.
+//   - Times of a fifo are not updated by writing to it, and truncate(2) to the
+//     size a file has does not change its times (POSIX asks for neither): the
+//     kernel does not tell the server.
+//   - A FUSE mount in a user namespace is nodev whatever mount(2) says.
+//   - Reading through the map of flat.tar counts as resident memory. Giving the
+//     pages back every 8 MiB keeps the server below 20 MB, and the page cache
+//     keeps the data.
+//   - Go's own descriptor of /dev/fuse must not be in the poller: reading blocks.
+//
+// # The mount is not for the server
+//
+// The server must never look a path up in its own mount, nor start a program
+// from it, nor be in a mount namespace that has it. Go's fork(2) waits for the
+// child's execve(2) while it keeps other goroutines from starting processes,
+// and a garbage collection waits for every thread that is inside a page fault:
+// either waits for a reply that this process would have to give. So mount(2)
+// is called by the container's first process in its own mount namespace, with
+// the descriptor that Serve reads from afterwards (MountOptions says how).
+//
+// A read-only union (no Upper) should be mounted with MS_RDONLY in addition to
+// the flags of MountOptions: since OPEN is not asked, only then does open(2)
+// for writing fail, and not the first write.
+//
+// # Names
+//
+// A name that begins with ".wh." cannot be in an image layer, where it would
+// mean a deletion (OCI image-spec v1.1 layer.md, "Whiteouts"). It cannot be
+// created (EPERM, with a note in the event) and is never found. A character
+// device with number 0:0 is an ordinary device here.
+//
+// # Reading on
+//
+// server.go is the beginning: Config, New, Serve. node.go has the numbers,
+// dir.go the union of a directory, lookup.go and readdir.go the questions;
+// copyup.go, names.go, remove.go and rename.go the changes of the tree; attr.go,
+// data.go, dataops.go and xattr.go those of a file; upper.go the real files,
+// event.go what others can watch.
 package fs
