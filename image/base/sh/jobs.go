@@ -125,6 +125,11 @@ func (t *jobTable) reap() {
 		if p.state == done {
 			delete(t.procs, pid)
 		}
+		if t.tty >= 0 && p.job == t.fg && !p.job.running() {
+			// At once: a Ctrl-C that comes while the terminal belongs to a group
+			// without processes is lost.
+			unix.IoctlSetPointerInt(t.tty, unix.TIOCSPGRP, t.shellPgid)
+		}
 	}
 }
 
@@ -213,7 +218,7 @@ func (s *shell) waitForeground(p *proc) int {
 	if t.tty < 0 {
 		return p.status
 	}
-	if p.state == done && slices.ContainsFunc(p.job.procs, func(q *proc) bool { return q.state == running }) {
+	if p.state == done && p.job.running() {
 		return p.status // the rest of the pipeline still has the terminal
 	}
 	t.reclaim(p)
@@ -253,6 +258,11 @@ func signalText(p *proc) string {
 		text += " (core dumped)"
 	}
 	return text
+}
+
+// running tells whether any process of the job runs. The lock is held.
+func (j *job) running() bool {
+	return slices.ContainsFunc(j.procs, func(p *proc) bool { return p.state == running })
 }
 
 // state of a job: running, stopped, or done with the last process's status.
