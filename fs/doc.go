@@ -134,15 +134,14 @@
 //   - Reading through the map of flat.tar counts as resident memory. Giving the
 //     pages back every 8 MiB keeps the server below 20 MB, and the page cache
 //     keeps the data.
-//   - Go's own descriptor of /dev/fuse must not be in the poller: reading blocks.
 //
 // # The mount is not for the server
 //
 // The server must never look a path up in its own mount, nor start a program
-// from it, nor be in a mount namespace that has it. Go's fork(2) waits for the
-// child's execve(2) while it keeps other goroutines from starting processes,
-// and a garbage collection waits for every thread that is inside a page fault:
-// either waits for a reply that this process would have to give. So mount(2)
+// from it, nor be in a mount namespace that has it. Go's fork keeps one of the
+// few places to run code in (a P) until the child's execve(2) has read the
+// program, which here means: until this process has answered. A garbage
+// collection that wants to stop the world meanwhile waits for ever. So mount(2)
 // is called by the container's first process in its own mount namespace, with
 // the descriptor that Serve reads from afterwards (MountOptions says how).
 //
