@@ -17,6 +17,9 @@ type Upper struct {
 	Dir   string        // the directory, see XattrOverride for what is in it
 	Lower *Index        // merged index of the image; nil if there is nothing below
 	Flats []io.ReaderAt // Flats[Inode.Layer] is the flat.tar of that layer
+	// Skip names paths ("/etc/hosts") that were made to mount something on. As
+	// long as they are empty they are no change of the user's. nil: none.
+	Skip func(path string) bool
 }
 
 // upNode is a file of the upper directory as the container sees it. As in a
@@ -68,6 +71,9 @@ func readUpper(u *Upper) (*upNode, error) {
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the changes of the container in %s: %w", u.Dir, err)
+	}
+	if u.Skip != nil {
+		u.prune(root, "")
 	}
 	return root, nil
 }
