@@ -379,9 +379,9 @@ func TestLimitsAndOOMScore(t *testing.T) {
 	each(t, func(t *testing.T, s *sandbox) {
 		j := s.job("limits")
 		adj := 500
-		j.Spec.Process.Rlimits = []Rlimit{{"nofile", 100, 200}, {"core", 0, 0}}
+		j.Spec.Process.Rlimits = []Rlimit{{"nofile", 200, 200}, {"core", 0, 0}}
 		j.Spec.Process.OOMScoreAdj = &adj
-		want(t, "limits", s.ok(j).Stdout, "nofile 100 200\ncore 0 0\noom 500\n")
+		want(t, "limits", s.ok(j).Stdout, "nofile 200 200\ncore 0 0\noom 500\n")
 	})
 }
 
