@@ -152,6 +152,18 @@ func TestTerminalControlCInterruptsCommand(t *testing.T) {
 	term.run("echo $?", "130\r\n")
 }
 
+func TestTerminalControlCRightAfterEnterCounts(t *testing.T) {
+	term, _, _ := openTerminal(t)
+	for i := range 20 {
+		term.send("sleep 100\r")
+		time.Sleep(time.Duration(i) * time.Millisecond)
+		term.send("\x03")
+		term.expect("^C")
+		term.expect("@> ")
+	}
+	term.run("echo on", "on\r\n")
+}
+
 func TestTerminalControlCInterruptsLoops(t *testing.T) {
 	for name, loop := range map[string]string{
 		"of builtins": "echo begin; while :; do :; done",

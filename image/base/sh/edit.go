@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync/atomic"
 	"unicode"
 	"unicode/utf8"
 
@@ -26,13 +27,27 @@ type editor struct {
 	at     int    // place in history
 	draft  []rune // the new line, while looking through history
 	tabs   int    // consecutive Tabs
+
+	active atomic.Bool // a line is being read
+	wake   [2]int      // a pipe: a byte in it is a Ctrl-C
 }
 
+// newEditor returns nil if lines cannot be edited here.
 func newEditor(s *shell) *editor {
-	if os.Getenv("TERM") == "dumb" {
+	e := &editor{s: s}
+	if os.Getenv("TERM") == "dumb" || unix.Pipe2(e.wake[:], unix.O_CLOEXEC|unix.O_NONBLOCK) != nil {
 		return nil
 	}
-	return &editor{s: s}
+	return e
+}
+
+// interrupt tells the editor of a Ctrl-C; false if no line is being read.
+func (e *editor) interrupt() bool {
+	if e == nil || !e.active.Load() {
+		return false
+	}
+	unix.Write(e.wake[1], []byte{0})
+	return true
 }
 
 // Keys that are more than one byte, as private runes.
@@ -60,7 +75,12 @@ func (e *editor) read(prompt string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer restore()
+	e.active.Store(true)
+	defer func() {
+		e.active.Store(false)
+		restore()
+	}()
+	unix.Read(e.wake[0], make([]byte, 64)) // forget old ones
 	if i := strings.LastIndexByte(prompt, '\n'); i >= 0 {
 		fmt.Fprint(os.Stderr, strings.ReplaceAll(prompt[:i+1], "\n", "\r\n"))
 		prompt = prompt[i+1:]
@@ -69,7 +89,12 @@ func (e *editor) read(prompt string) (string, error) {
 	e.at, e.draft = len(e.history), nil
 	e.draw()
 	for {
-		key, err := readKey()
+		key, err := e.readKey()
+		if err == errInterrupted {
+			e.pos = len(e.buf)
+			e.draw()
+			fmt.Fprint(os.Stderr, "^C\r\n")
+		}
 		if err != nil {
 			return "", err
 		}
@@ -88,11 +113,6 @@ func (e *editor) read(prompt string) (string, error) {
 			fmt.Fprint(os.Stderr, "\r\n")
 			e.remember(string(e.buf))
 			return string(e.buf) + "\n", nil
-		case key == ctrl('c'):
-			e.pos = len(e.buf)
-			e.draw()
-			fmt.Fprint(os.Stderr, "^C\r\n")
-			return "", errInterrupted
 		case key == ctrl('d') && len(e.buf) == 0:
 			return "", io.EOF
 		case key == '\t':
@@ -107,8 +127,9 @@ func (e *editor) read(prompt string) (string, error) {
 	}
 }
 
-// rawMode turns off echo, line buffering and signals from keys: termios(3).
-// Output processing stays, and so does what has been typed.
+// rawMode turns off echo and line buffering: termios(3). Ctrl-C stays a signal,
+// so that one typed just after Enter is not taken for text; output processing
+// stays, too, and so does what has been typed.
 func rawMode(fd int) (restore func(), err error) {
 	old, err := unix.IoctlGetTermios(fd, unix.TCGETS)
 	if err != nil {
@@ -116,7 +137,8 @@ func rawMode(fd int) (restore func(), err error) {
 	}
 	raw := *old
 	raw.Iflag &^= unix.BRKINT | unix.ICRNL | unix.INLCR | unix.IGNCR | unix.INPCK | unix.ISTRIP | unix.IXON
-	raw.Lflag &^= unix.ECHO | unix.ICANON | unix.IEXTEN | unix.ISIG
+	raw.Lflag &^= unix.ECHO | unix.ICANON | unix.IEXTEN
+	raw.Cc[unix.VSUSP], raw.Cc[unix.VQUIT] = 0, 0 // _POSIX_VDISABLE
 	raw.Cc[unix.VMIN], raw.Cc[unix.VTIME] = 1, 0
 	if err := unix.IoctlSetTermios(fd, unix.TCSETSW, &raw); err != nil {
 		return nil, err
@@ -124,9 +146,17 @@ func rawMode(fd int) (restore func(), err error) {
 	return func() { unix.IoctlSetTermios(fd, unix.TCSETSW, old) }, nil
 }
 
-func readByte() (byte, error) {
+func (e *editor) readByte() (byte, error) {
 	var b [1]byte
 	for {
+		fds := []unix.PollFd{{Fd: 0, Events: unix.POLLIN}, {Fd: int32(e.wake[0]), Events: unix.POLLIN}}
+		if _, err := unix.Poll(fds, -1); err == unix.EINTR {
+			continue
+		}
+		if fds[1].Revents != 0 {
+			unix.Read(e.wake[0], make([]byte, 64))
+			return 0, errInterrupted
+		}
 		n, err := unix.Read(0, b[:])
 		if err == unix.EINTR {
 			continue
@@ -139,20 +169,20 @@ func readByte() (byte, error) {
 }
 
 // readKey reads one key: a character, or an escape sequence (console_codes(4)).
-func readKey() (rune, error) {
-	b, err := readByte()
+func (e *editor) readKey() (rune, error) {
+	b, err := e.readByte()
 	if err != nil {
 		return 0, err
 	}
 	if b == 0x1b {
-		return readEscape()
+		return e.readEscape()
 	}
 	if b < utf8.RuneSelf {
 		return rune(b), nil
 	}
 	seq := []byte{b}
 	for !utf8.FullRune(seq) && len(seq) < utf8.UTFMax {
-		if b, err = readByte(); err != nil {
+		if b, err = e.readByte(); err != nil {
 			return 0, err
 		}
 		seq = append(seq, b)
@@ -161,8 +191,8 @@ func readKey() (rune, error) {
 	return r, nil
 }
 
-func readEscape() (rune, error) {
-	b, err := readByte()
+func (e *editor) readEscape() (rune, error) {
+	b, err := e.readByte()
 	if err != nil {
 		return 0, err
 	}
@@ -183,7 +213,7 @@ func readEscape() (rune, error) {
 	}
 	seq := ""
 	for {
-		if b, err = readByte(); err != nil {
+		if b, err = e.readByte(); err != nil {
 			return 0, err
 		}
 		seq += string(b)
@@ -351,9 +381,9 @@ func (e *editor) search() rune {
 	for {
 		e.prompt = "(reverse-i-search)`" + want + "': "
 		e.draw()
-		key, err := readKey()
+		key, err := e.readKey()
 		switch {
-		case err != nil || key == ctrl('g') || key == ctrl('c'):
+		case err != nil || key == ctrl('g'):
 			e.buf, e.pos = old, len(old)
 			return end(0)
 		case key == ctrl('r'):

@@ -177,6 +177,15 @@ func (t *jobTable) foreground() *job {
 	return t.fg
 }
 
+// signalForeground signals what the statement has running.
+func (t *jobTable) signalForeground(sig syscall.Signal) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.fg != nil && t.fg.pgid != 0 && t.fg.running() {
+		syscall.Kill(-t.fg.pgid, sig)
+	}
+}
+
 // newForeground begins a statement.
 func (t *jobTable) newForeground(text string) {
 	t.mu.Lock()

@@ -53,10 +53,16 @@ func (s *shell) external(ctx context.Context, hc interp.HandlerContext, args []s
 	if s.lastCmd && s.isMain(hc) && ctx.Err() == nil {
 		return s.replace(hc, path, args)
 	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	p, finish, err := s.start(hc, path, args, execEnv(hc.Env), s.jobs.foreground())
 	if err != nil {
 		fmt.Fprintf(hc.Stderr, "%s: %s: %s\n", s.label(), args[0], errnoOf(err))
 		return interp.ExitStatus(exitFor(errnoOf(err)))
+	}
+	if ctx.Err() != nil {
+		s.jobs.signalForeground(syscall.SIGINT) // it came before the process was there
 	}
 	status := s.waitForeground(p)
 	if !p.stopped() {

@@ -76,7 +76,9 @@ type shell struct {
 	edit        *editor // nil unless interactive on a terminal
 
 	cancelMu sync.Mutex
-	cancel   context.CancelFunc // stops the statement that runs; nil if none
+	cancel   context.CancelFunc // stops the statement that runs, nil if none; guarded by cancelMu
+
+	early bool // an interrupt came before the statement; guarded by cancelMu
 
 	adopted  int     // $? of the parent shell, in a background one
 	lastCmd  bool    // the statement is the last one: its command may replace the process

@@ -73,9 +73,7 @@ func (t *trapTable) receive() {
 		}
 		t.mu.Unlock()
 		if !trapped && n == syscall.SIGINT {
-			if t.s.interrupt() {
-				fmt.Fprintln(os.Stderr) // after the "^C"
-			}
+			t.s.controlC()
 		}
 		t.s.jobs.mu.Lock()
 		t.s.jobs.cond.Broadcast()

@@ -64,18 +64,38 @@ func (s *shell) setCancel(f context.CancelFunc) {
 	s.cancelMu.Lock()
 	defer s.cancelMu.Unlock()
 	s.cancel = f
+	if f != nil && s.early {
+		f()
+	}
+	s.early = false
 }
 
 // interrupt stops the statement that runs, as Ctrl-C does. It tells whether
-// there was one.
+// there was one; if not, the one that is about to run is stopped.
 func (s *shell) interrupt() bool {
 	s.cancelMu.Lock()
 	defer s.cancelMu.Unlock()
-	if s.cancel == nil || !s.interactive {
+	if !s.interactive {
+		return false
+	}
+	if s.cancel == nil {
+		s.early = true
 		return false
 	}
 	s.cancel()
 	return true
+}
+
+// controlC is a SIGINT that came to the shell and has no trap. A command that
+// has just been started, and did not have the terminal yet, gets it, too.
+func (s *shell) controlC() {
+	if s.edit.interrupt() {
+		return
+	}
+	if s.interrupt() {
+		fmt.Fprintln(os.Stderr) // after the "^C"
+		s.jobs.signalForeground(syscall.SIGINT)
+	}
 }
 
 // builtinRead is "read" from the terminal of an interactive shell: the
@@ -132,6 +152,7 @@ type promptReader struct {
 func (p *promptReader) line(more bool) (string, error) {
 	s := p.s
 	s.jobs.notify()
+	s.setCancel(nil) // an interrupt up to here was for the last statement
 	name, prompt := "PS1", `\u@\h:\w\$ `
 	if more {
 		name, prompt = "PS2", "> "
