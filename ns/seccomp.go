@@ -3,6 +3,7 @@ package ns
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -11,15 +12,20 @@ import (
 )
 
 func skipSeccomp(b *builder) string {
-	if b.proc.NoSeccomp {
+	switch {
+	case b.proc.NoSeccomp:
 		return "asked for with --security-opt"
+	case b.proc.NewPrivs || slices.Contains(b.spec.Without, "no-new-privs"):
+		const why = "without no_new_privs, a filter needs CAP_SYS_ADMIN: seccomp(2), EACCES"
+		b.note("system call filter", why, "")
+		return why
 	}
 	return skipIf(!seccomp.Supported(), "tiffin has no list of system calls for "+runtime.GOARCH)
 }
 
 // runSeccomp loads the filter. With no_new_privs that is the last thing that happens: seccomp(2).
-// Without, it would need CAP_SYS_ADMIN, which is gone by now: a filter that a setuid program
-// could be confused by is refused, and so the two can only be left out together.
+// Without, the kernel wants CAP_SYS_ADMIN, which is gone by now, because a filter could confuse a
+// setuid program; so the two are left out together.
 func runSeccomp(b *builder) error {
 	keep, err := b.proc.capMask()
 	if err != nil {

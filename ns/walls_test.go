@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // each runs a test as everybody a container must work for.
@@ -425,4 +427,40 @@ func TestStepsAreDocumented(t *testing.T) {
 			t.Errorf("step %q: where is it run?", s.Name)
 		}
 	}
+}
+
+func TestSystemCallsAreFiltered(t *testing.T) {
+	each(t, func(t *testing.T, s *sandbox) {
+		calls := []string{fmt.Sprint(unix.SYS_KEYCTL), fmt.Sprint(unix.SYS_IO_URING_SETUP), fmt.Sprint(unix.SYS_CLONE3), "1000"}
+		for _, init := range []bool{false, true} {
+			j := s.job(append([]string{"call"}, calls...)...)
+			j.Spec.Init = init
+			out := strings.Fields(s.ok(j).Stdout)
+			want(t, "keyctl, io_uring_setup, clone3, one that does not exist",
+				[]string{out[1], out[3], out[5], out[7]}, []string{"EPERM", "EPERM", "ENOSYS", "ENOSYS"})
+		}
+		j := s.job("facts")
+		j.Spec.Process.NoSeccomp = true
+		want(t, "left out", s.ok(j).facts(t).Status["Seccomp"], 0)
+		j = s.job("facts")
+		j.Spec.Process.NewPrivs = true
+		f := s.ok(j).facts(t)
+		want(t, "new privileges allowed", f.Status["NoNewPrivs"], 0)
+	})
+}
+
+func TestStepThatIsLeftOut(t *testing.T) {
+	each(t, func(t *testing.T, s *sandbox) {
+		j := s.job("facts")
+		j.Spec.Without = []string{"seccomp", "no-new-privs", "mask", "bounding-set", "capabilities", "hostname"}
+		f := s.ok(j).facts(t)
+		want(t, "filter", f.Status["Seccomp"], 0)
+		want(t, "no_new_privs", f.Status["NoNewPrivs"], 0)
+		if strings.Contains(f.Mounts, "/proc/keys") {
+			t.Error("still masked")
+		}
+		if f.Status["CapEff"] == "00000000000405fb" {
+			t.Error("still without capabilities")
+		}
+	})
 }

@@ -111,11 +111,12 @@ func Compile(caps uint64) []unix.SockFilter {
 	prog := make([]unix.SockFilter, 0, 1024)
 	prog = append(prog, load(offArch))
 	for i := range archs {
-		body := archs[i].compile(verdicts)
 		// Not this architecture: past the body, by an unconditional jump, which is not limited to
 		// 255 instructions.
-		prog = append(prog, jump(unix.BPF_JEQ, archs[i].audit, 1, 0), always(len(body)))
-		prog = append(prog, body...)
+		prog = append(prog, jump(unix.BPF_JEQ, archs[i].audit, 1, 0), always(0))
+		start := len(prog)
+		prog = archs[i].compile(prog, verdicts)
+		prog[start-1].K = uint32(len(prog) - start)
 	}
 	return append(prog, ret(kill))
 }
@@ -144,8 +145,9 @@ type span struct {
 	decided
 }
 
-func (a *arch) compile(verdicts []decided) []unix.SockFilter {
-	var spans []span
+// compile appends the search through all numbers of an architecture.
+func (a *arch) compile(prog []unix.SockFilter, verdicts []decided) []unix.SockFilter {
+	spans := make([]span, 0, 256)
 	for n := range len(a.calls) {
 		d := verdicts[a.calls[n]]
 		if n == 0 || len(d.args) > 0 || !same(d, spans[len(spans)-1].decided) {
@@ -156,32 +158,33 @@ func (a *arch) compile(verdicts []decided) []unix.SockFilter {
 	for _, n := range a.far {
 		spans = append(spans, span{n, decided{ret: allow}}, span{n + 1, decided{ret: enosys}})
 	}
-	return append([]unix.SockFilter{load(offNumber)}, search(spans)...)
+	return search(append(prog, load(offNumber)), spans)
 }
 
 func same(a, b decided) bool { return a.ret == b.ret && len(a.args) == 0 && len(b.args) == 0 }
 
-// search finds the span of the number in the accumulator.
-func search(spans []span) []unix.SockFilter {
+// search appends code that finds the span of the number in the accumulator, and answers.
+func search(prog []unix.SockFilter, spans []span) []unix.SockFilter {
 	if len(spans) == 1 {
-		return spans[0].leaf()
+		return spans[0].leaf(prog)
 	}
 	middle := len(spans) / 2
-	low, high := search(spans[:middle]), search(spans[middle:])
-	var head []unix.SockFilter
-	if len(low) <= 255 {
-		head = []unix.SockFilter{jump(unix.BPF_JGE, spans[middle].first, uint8(len(low)), 0)}
-	} else {
-		head = []unix.SockFilter{jump(unix.BPF_JGE, spans[middle].first, 0, 1), always(len(low))}
+	at := len(prog)
+	prog = append(prog, jump(unix.BPF_JGE, spans[middle].first, 0, 0))
+	prog = search(prog, spans[:middle])
+	if low := len(prog) - at - 1; low <= 255 {
+		prog[at].Jt = uint8(low)
+	} else { // too far for a conditional jump
+		prog = slices.Insert(prog, at+1, always(low))
+		prog[at].Jf = 1
 	}
-	return slices.Concat(head, low, high)
+	return search(prog, spans[middle:])
 }
 
-// leaf answers.
-func (d *decided) leaf() []unix.SockFilter {
-	var out []unix.SockFilter
+// leaf appends an answer.
+func (d *decided) leaf(prog []unix.SockFilter) []unix.SockFilter {
 	for _, c := range d.args {
-		out = append(out, load(offArgs+8*uint32(c.arg)))
+		prog = append(prog, load(offArgs+8*uint32(c.arg)))
 		var test unix.SockFilter
 		switch c.op {
 		case equal:
@@ -191,12 +194,12 @@ func (d *decided) leaf() []unix.SockFilter {
 		case less:
 			test = jump(unix.BPF_JGE, c.val, 1, 0)
 		case masked:
-			out = append(out, unix.SockFilter{Code: unix.BPF_ALU | unix.BPF_AND | unix.BPF_K, K: c.mask})
+			prog = append(prog, unix.SockFilter{Code: unix.BPF_ALU | unix.BPF_AND | unix.BPF_K, K: c.mask})
 			test = jump(unix.BPF_JEQ, c.val, 0, 1)
 		}
-		out = append(out, test, ret(allow))
+		prog = append(prog, test, ret(allow))
 	}
-	return append(out, ret(d.ret))
+	return append(prog, ret(d.ret))
 }
 
 func load(offset uint32) unix.SockFilter {
