@@ -19,7 +19,8 @@ import (
 // The model test does the same random operations in the union and in a plain
 // directory of the disk's own file system, and wants to see no difference: not
 // in what each call returns, not in how its files look afterwards, and, at
-// intervals, over remounts and in the end, not in anything of the whole tree.
+// intervals, over remounts, commits and in the end, not in anything of the
+// whole tree.
 //
 //	TIFFIN_MODEL_SEEDS   which seeds, a list such as 1,2,7 or a range 1-10
 //	TIFFIN_MODEL_OPS     operations for each
@@ -87,14 +88,23 @@ func modelLayers(t *testing.T) [][]byte {
 }
 
 func TestUnionBehavesLikeAPlainDirectory(t *testing.T) {
-	for _, ids := range []uint32{1, 65536} {
-		t.Run(fmt.Sprintf("ids=%d", ids), func(t *testing.T) {
+	for _, v := range []struct {
+		name string
+		ids  uint32
+		drop time.Duration
+	}{
+		{"one id", 1, 0},
+		{"many ids", 65536, 0},
+		{"caches dropped all the time", 1, 20 * time.Millisecond},
+	} {
+		t.Run(v.name, func(t *testing.T) {
 			for _, seed := range seeds(t) {
 				t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
-					fstest.Run(t, fstest.Options{Layers: modelLayers(t), IDs: ids, Timeout: 30 * time.Minute}, func(t *testing.T, m *fstest.Mount) {
+					o := fstest.Options{Layers: modelLayers(t), IDs: v.ids, DropCaches: v.drop, Timeout: 30 * time.Minute}
+					fstest.Run(t, o, func(t *testing.T, m *fstest.Mount) {
 						unix.Umask(0o022)
 						c := &comparison{m: m, limit: time.Now().Add(2 * time.Minute)}
-						c.check(t, generate(seed, opCount(t), ids > 1))
+						c.check(t, generate(seed, opCount(t), v.ids > 1))
 					})
 				})
 			}
@@ -107,6 +117,7 @@ type comparison struct {
 	m     *fstest.Mount
 	runs  int
 	limit time.Time // for looking for a shorter sequence
+	inodes
 }
 
 // check runs ops, and if that shows a difference fails with the shortest
@@ -143,6 +154,7 @@ func (c *comparison) compare(t *testing.T, ops []*op) (int, string) {
 	plain := newWorld(filepath.Join(c.m.Scratch, fmt.Sprintf("plain%d", c.runs)))
 	union := newWorld(c.m.Dir)
 	union.union = c.m
+	c.inodes.seen = map[identity]uint64{}
 	c.runs++
 	if err := c.restart(plain.root); err != nil {
 		t.Fatal(err)
@@ -214,11 +226,55 @@ func (c *comparison) compareTrees(t *testing.T, plain, union *world, remount boo
 		if d := fstest.Diff(want, got, 10); d != nil {
 			return "trees differ" + when + ":\n  " + strings.Join(d, "\n  ")
 		}
+		if bad := c.inodes.check(plain.root, union.root); bad != "" {
+			return bad + when
+		}
 	}
 	if remount {
 		if bad := c.m.Fsck(false); bad != nil {
 			return "the upper directory breaks its rules:\n  " + strings.Join(bad, "\n  ")
 		}
+		return c.commit(t, want, look)
+	}
+	return ""
+}
+
+var mtime = regexp.MustCompile(` mtime \S+`)
+
+// commit makes a layer of what has changed and compares the tree of the image
+// with that layer on top.
+func (c *comparison) commit(t *testing.T, want fstest.Tree, look fstest.Look) string {
+	dir := filepath.Join(c.m.Scratch, "commit")
+	defer os.RemoveAll(dir)
+	plain := filepath.Join(dir, "plain")
+	if err := os.MkdirAll(plain, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	tar, err := c.m.Image.Diff(c.m.Upper)
+	if err != nil {
+		return "commit: " + err.Error()
+	}
+	im, err := c.m.Image.AddLayer(dir, tar)
+	if err == nil {
+		err = fstest.Plain(plain, im)
+	}
+	if err != nil {
+		return "read the committed layer: " + err.Error()
+	}
+	got, err := fstest.ReadTree(plain, look)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for p, line := range want {
+		if strings.HasPrefix(line, "socket ") { // a tarball cannot have one
+			got[p] = line
+		}
+	}
+	if mtime.ReplaceAllString(got["/"], "") == mtime.ReplaceAllString(want["/"], "") {
+		got["/"] = want["/"] // as with docker, a new time alone is no reason to write the root
+	}
+	if d := fstest.Diff(want, got, 10); d != nil {
+		return "the tree differs after commit:\n  " + strings.Join(d, "\n  ")
 	}
 	return ""
 }

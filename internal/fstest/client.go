@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -34,6 +35,7 @@ type Mount struct {
 
 	anchor, server *wire
 	faults         bool
+	busy           sync.Mutex // held by DropCaches, whose path lookup would make umount(2) say EBUSY
 }
 
 func clientMain(s *spec, m *testing.M) int {
@@ -99,12 +101,15 @@ func (m *Mount) Start() error {
 // Stop unmounts, which fails with EBUSY while a file is open, and waits for the
 // server to end.
 func (m *Mount) Stop() error {
-	if err := unix.Unmount(m.Dir, 0); err != nil {
+	m.busy.Lock()
+	err := unix.Unmount(m.Dir, 0)
+	m.busy.Unlock()
+	if err != nil {
 		return fmt.Errorf("unmount %s: %w", m.Dir, err)
 	}
 	m.server.close()
 	m.server = nil
-	_, _, err := m.anchor.ask(message{Op: "wait"})
+	_, _, err = m.anchor.ask(message{Op: "wait"})
 	return err
 }
 
@@ -154,6 +159,8 @@ func (m *Mount) Fault(t testing.TB, at int, errno unix.Errno) (hit bool) {
 // system (reconfigure_super calls shrink_dcache_sb), whereas
 // /proc/sys/vm/drop_caches needs root and takes the caches of all others too.
 func (m *Mount) DropCaches() error {
+	m.busy.Lock()
+	defer m.busy.Unlock()
 	return unix.Mount("", m.Dir, "", unix.MS_REMOUNT|unix.MS_NOSUID|unix.MS_NODEV, "")
 }
 

@@ -307,3 +307,8 @@ func self(role string, s *spec, args ...string) *exec.Cmd {
 	cmd.Env = append(os.Environ(), envRole+"="+role, envSpec+"="+string(b))
 	return cmd
 }
+
+// InClient reports whether this process is the client: a test can do what only
+// T should do, or may do, if not. Environment variables that T sets reach the
+// client.
+func InClient() bool { return client.spec != nil }

@@ -90,3 +90,40 @@ func (im *Image) open() (x *layer.Index, flats []*os.File, layers []*layer.Index
 	}
 	return x, flats, layers, nil
 }
+
+// AddLayer returns the image with one more layer on top, in directory dir.
+func (im *Image) AddLayer(dir string, tar []byte) (*Image, error) {
+	x, err := layer.OpenIndex(im.Index)
+	if err != nil {
+		return nil, err
+	}
+	defer x.Close()
+	tree, err := layer.Scan(bytes.NewReader(tar))
+	if err != nil {
+		return nil, fmt.Errorf("scan the new layer: %w", err)
+	}
+	merged, err := union.Merge(x.Tree(), tree, uint16(len(im.Flats)))
+	if err != nil {
+		return nil, fmt.Errorf("merge the new layer: %w", err)
+	}
+	flat := filepath.Join(dir, "flat.tar")
+	more := &Image{Index: filepath.Join(dir, "index"), Flats: append(append([]string{}, im.Flats...), flat)}
+	return more, writeFiles(flat, tar, more.Index, merged.Encode())
+}
+
+// Diff writes what an upper directory changes in the image as a layer.
+func (im *Image) Diff(upper string) ([]byte, error) {
+	x, files, _, err := im.open()
+	if err != nil {
+		return nil, err
+	}
+	defer x.Close()
+	u := &layer.Upper{Dir: upper, Lower: x}
+	for _, f := range files {
+		defer f.Close()
+		u.Flats = append(u.Flats, f)
+	}
+	var b bytes.Buffer
+	err = layer.WriteDiff(&b, u)
+	return b.Bytes(), err
+}
