@@ -1,3 +1,133 @@
-// Package image keeps images: a store on disk, and what is done with whole
-// images there.
+// Package image keeps images on disk and does what is done with whole images:
+// load, import, save, commit, tag, list, remove.
+//
+// # What an image is
+//
+// An image is a stack of tarballs (layers) and a small JSON document, the config, which
+// says what to run in them. A manifest names the config and the layers by
+// their digests; an index gives manifests names that people can remember. All
+// of these are blobs: files whose name is the SHA-256 of their content. So they
+// can be checked by anyone, shared by images, and fetched from strangers.
+//
+//	index.json                 "debian:latest" ─┐
+//	blobs/sha256/8efb…  manifest  ◄─────────────┘
+//	                      ├── config  sha256:5f59…  ← the image ID
+//	                      └── layers  sha256:7c1a… sha256:f3d5… sha256:b058…
+//	blobs/sha256/5f59…  config
+//	                      └── rootfs.diff_ids  sha256:7fba… sha256:8802… sha256:725d…
+//	blobs/sha256/7c1a…  layer 0: a tarball, in gzip here
+//
+// A layer has two digests: that of the blob as it travels, and the diff ID,
+// that of the tarball uncompressed. The manifest has the first, the config the
+// second; who loads an image has to check both.
+//
+// # The store
+//
+// The store is an OCI image layout (OCI image-spec v1.1 image-layout.md) with
+// some more in it that readers of layouts do not look at:
+//
+//	oci-layout  index.json  blobs/sha256/HEX
+//	layers/DIFFID/flat.tar      the layer uncompressed, verbatim: `tar tvf` works
+//	              index         where each file is in it, see fs/layer
+//	              unsynced      flat.tar may not be on the disk yet, see derived.go
+//	unions/CHAINID              the merged index of a whole stack
+//	containers/                 not this package's
+//	tmp/                        staging directories
+//	lock                        flock(2)
+//
+// So `skopeo copy oci:$STORE:debian:latest …`, `podman pull oci:$STORE:…` and
+// `umoci unpack --image $STORE:debian:latest` read it as it is, and what skopeo
+// copies into it is an image. The name in the index (annotation
+// org.opencontainers.image.ref.name) is the familiar one that `tiffin images`
+// shows, for that is what these programs compare with what a person types after the
+// directory; the whole name is beside it where containerd looks for it.
+// podman 4.3 names what it reads from a layout after the directory, and refuses
+// one whose path is not a valid name, such as ~/.local/share/tiffin;
+// `skopeo copy oci:… containers-storage:…` has no such trouble.
+//
+// Layers are never unpacked: files are read out of flat.tar. All files belong
+// to the user who owns the store; the owners that the image wants are in the
+// index.
+//
+// # The life of a blob
+//
+// A layer goes through one pass (ingest.go), hashed, inflated, hashed again,
+// parsed and written by goroutines that share the pieces of the stream. It
+// lands in a staging directory under tmp/ that has the store's own layout
+// (staging.go). When all layers of a command are there and have the digests
+// that were promised, publish moves them into the store with rename(2), then
+// replaces index.json. Nothing of the store changes before that, so a command
+// that fails, is interrupted or killed, or finds the disk full has changed
+// nothing.
+//
+// The order is that of trust: content on the disk (fsync of every blob), then
+// its name (rename, fsync of the directory), then the index that refers to it
+// (written beside, fsync, rename, fsync of the directory), then success is
+// reported. After a power cut the index refers to complete blobs only.
+//
+// A blob whose last image goes is deleted by the same command (remove.go). What
+// nothing refers to otherwise — a command was killed in the few milliseconds of
+// publish — is collected by the next command, or by prune.
+//
+// Blobs keep the bytes that came: pulled and pushed again they have the same
+// digest. The blob of a layer that came uncompressed and its flat.tar are one
+// file with two names.
+//
+// # Damage
+//
+// Manifests and configs are hashed whenever they are read. Layers are hashed
+// when they come and when they leave (Save), and when derived files have to be
+// made from them; a wrong one is named and refused, and loading the image again
+// replaces it. Derived files are checked by size and, for an index, checksum,
+// and are rebuilt without being asked (derived.go).
+//
+// # Locks
+//
+// All are flock(2), which the kernel drops when a process ends. In this order:
+//
+//	tmp/        shared: while making a staging directory or index.json's successor
+//	            exclusive, without waiting: sweep, while it removes what is dead
+//	tmp/add-N   exclusive: by the command that the directory belongs to, for its life
+//	lock        exclusive: while index.json changes or blobs are deleted, milliseconds
+//	            shared: Hold, while a container is being created
+//
+// Readers take none: index.json is replaced by rename, and a blob that is read
+// while it is removed stays readable. What a command found in the store and
+// counts on, it links into its staging directory, where no other command's
+// garbage collection can take it (pin).
+//
+// # Limits for what comes from outside
+//
+//	index.json, manifest, config   16 MiB, nested 64 deep
+//	layers of an image             1024
+//	entries of an image archive    100,000 (of the layers in it: see layer.Scan)
+//	memory of a zstd stream        128 MiB, as `zstd --long` may ask for
+//	inflated layer or archive      1 GiB, or 1000 times its size if that is more
+//
+// The last is against decompression bombs; TIFFIN_INFLATE_LIMIT=20GiB in the
+// environment replaces the 1 GiB. Archives are not unpacked but looked into, so
+// the names in them can do no harm; a directory is opened with os.Root.
+//
+// # What was measured
+//
+// On two cores (AMD EPYC), ext4 on a virtual disk of 350 MB/s, with a Debian
+// image of three gzip layers, 326 MB, 834 MB uncompressed, 27,000 entries:
+//
+//   - klauspost/compress inflates 280 MB/s on one core, Go's own 225 MB/s;
+//     SHA-256 does 1,700 MB/s (SHA extensions). Inflating is most of a load's
+//     time and cannot be divided within a layer, so three layers run at once:
+//     a load takes 3.5 s of user and 1.3 s of system time in all, against
+//     10.7 and 3.6 for podman, in 60 MB of memory.
+//   - Waiting for 834 MB of flat.tar to reach the disk would take as long again.
+//     It can be rebuilt, so it is not waited for; derived.go says why that is
+//     safe. Blobs are: their write-back is started every 8 MiB, so that the
+//     fsync at the end finds little to do. A single fsync costs 0.2 to 0.5 ms.
+//   - Open, Resolve and Mountable, all that `tiffin run` needs of this package,
+//     take 0.2 ms in a warm process and 0.5 ms in a fresh one, most of it the
+//     first use of encoding/json.
+//   - Merging the indexes of the image takes 40 ms. A commit merges its one
+//     layer into the tree that there is and stores the result, so that the next
+//     run finds it: 33 ms for ten small files, base and all.
+//   - distribution/reference costs 0.8 ms at every process start, which is why
+//     Ref is our own.
 package image

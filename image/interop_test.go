@@ -16,7 +16,6 @@ import (
 // interop is a store with an image that has an odd owner, a whiteout and an
 // attribute, and a saved archive of it.
 func interop(t *testing.T) (s *Store, img *Image, saved string) {
-	s = newStore(t)
 	// podman takes the name of what it reads from an OCI layout from the
 	// directory, which therefore must be lower case.
 	dir, err := os.MkdirTemp("", "interop-")

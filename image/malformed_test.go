@@ -186,21 +186,6 @@ func TestArchivesThatAreNoneSayWhatToDo(t *testing.T) {
 	}
 }
 
-// zeros reads as n zero bytes.
-type zeros int64
-
-func (z *zeros) Read(p []byte) (int, error) {
-	if *z <= 0 {
-		return 0, io.EOF
-	}
-	n := min(int64(len(p)), int64(*z))
-	for i := range p[:n] {
-		p[i] = 0
-	}
-	*z -= zeros(n)
-	return int(n), nil
-}
-
 // peak runs f and returns by how much the heap grew at most, in bytes.
 func peak(f func()) uint64 {
 	runtime.GC()

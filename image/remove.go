@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -80,7 +81,7 @@ func (s *Store) Remove(ref string, force bool) (done []Removed, err error) {
 		ix.unset(name)
 		return []Removed{{Untagged: name.Familiar()}}, s.writeIndex(ix)
 	} else if len(names) > 1 && !force {
-		return nil, errs.Hint(fmt.Errorf("image %s has %d names: %v", ref, len(names), familiar(names)),
+		return nil, errs.Hint(fmt.Errorf("image %s has %d names: %s", ref, len(names), strings.Join(familiar(names), ", ")),
 			"remove them one by one, or all with rmi -f")
 	}
 	gone := unannotated(*d)
