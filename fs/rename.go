@@ -39,7 +39,7 @@ func (f *FS) rename(c *call, in *fuse.RenameIn, oldName, newName string) error {
 	if err != nil {
 		return err
 	}
-	p2, dst, err := f.lookupBoth(in.Newdir, newName)
+	_, dst, err := f.lookupBoth(in.Newdir, newName)
 	if err != nil {
 		return err
 	}
@@ -67,7 +67,6 @@ func (f *FS) rename(c *call, in *fuse.RenameIn, oldName, newName string) error {
 			return syscall.EINVAL
 		}
 	}
-	_ = p2
 	if dst, _, err = f.find(d2, newName, true); err != nil {
 		return err
 	}

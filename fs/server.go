@@ -143,8 +143,7 @@ func (f *FS) openUpper() error {
 	f.root = n
 	f.ids.add(n)
 	n.at = place{nil, "."}
-	h := f.fds.insert(n, fd) // never put: stays open
-	_ = h
+	f.fds.insert(n, fd) // never put: it stays open
 	return nil
 }
 
@@ -189,6 +188,7 @@ func MountOptions(userID, groupID, fd int) (source, fstype string, flags uintptr
 // served once.
 func (f *FS) Serve(fuseFd int) error {
 	defer f.close()
+	defer f.clearWork()
 	srv, err := fuse.NewServer(f, fmt.Sprintf("/dev/fd/%d", fuseFd), f.options())
 	if err != nil {
 		if strings.HasSuffix(err.Error(), fuse.ENODEV.String()) {
@@ -200,6 +200,13 @@ func (f *FS) Serve(fuseFd int) error {
 	srv.Serve()
 	f.dev.Store(-1)
 	return nil
+}
+
+// clearWork removes what was open without a name when the last user went.
+func (f *FS) clearWork() {
+	if f.root != nil {
+		removeAll(f.fds.work)
+	}
 }
 
 // options is what is agreed with the kernel at FUSE_INIT.

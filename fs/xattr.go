@@ -16,7 +16,8 @@ import (
 // a FUSE server in a user namespace for them only if it enforces them itself.
 
 // LayerXattr is answered by getxattr(2) for every file, and listed for none:
-// which layer the file comes from, "upper" or its number from 0.
+// where the file comes from, "layer N" (0 is the bottom), "upper", or "upper,
+// from lower inode N" if it has been copied up.
 const LayerXattr = "user.tiffin.layer"
 
 // xattrListMax is XATTR_LIST_MAX, xattr(7): bytes in a list of names.
