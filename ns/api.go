@@ -148,9 +148,8 @@ type Child struct {
 	Console *os.File // master side of the pseudo terminal, or nil
 	Created []string // paths in the image's tree that had to be made as mount points or as working directory
 	Notes   []Note
-	proc    *os.Process
 	pidfd   *os.File
-	command *os.File // exec: pidfd of the command, of which proc is only the helper
+	command *os.File // exec: pidfd of the command, of which Pid is only the helper
 	flags   uintptr  // the namespaces it was cloned into
 }
 

@@ -92,7 +92,7 @@ type person struct {
 
 // people returns whom the tests can be: whoever runs them, and if that is root, also
 // somebody who is not, with and without subordinate ids.
-func people(t *testing.T) []person {
+func people(t testing.TB) []person {
 	t.Helper()
 	if os.Getuid() != 0 {
 		me := person{"me", uint32(os.Getuid()), uint32(os.Getgid()), false}
@@ -137,7 +137,7 @@ func withSubIDs() (p person, ok bool) {
 }
 
 // needUserNS skips where user namespaces are forbidden, unless they must work.
-func needUserNS(t *testing.T) {
+func needUserNS(t testing.TB) {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe", "applet", "true")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER}
@@ -152,7 +152,7 @@ func needUserNS(t *testing.T) {
 // binDir holds one copy of the test binary, for all root file systems to link to.
 var binDir string
 
-func testBinary(t *testing.T) string {
+func testBinary(t testing.TB) string {
 	t.Helper()
 	if binDir == "" {
 		dir, err := os.MkdirTemp("", "tiffin-ns-test-")
@@ -177,14 +177,14 @@ func testBinary(t *testing.T) string {
 // sandbox is a directory of its own for one test, owned by whom it runs as: root/ is the
 // root file system, target/ where it is mounted.
 type sandbox struct {
-	t   *testing.T
+	t   testing.TB
 	dir string
 	who person
 
 	binary string // what plays tiffin, "" = the common copy
 }
 
-func newSandbox(t *testing.T, who person) *sandbox {
+func newSandbox(t testing.TB, who person) *sandbox {
 	t.Helper()
 	needUserNS(t)
 	binary := testBinary(t)
@@ -502,4 +502,9 @@ func alive(pid int) bool {
 	}
 	_, rest, _ := strings.Cut(string(text), ") ")
 	return !strings.HasPrefix(rest, "Z")
+}
+
+// plain runs an applet without a container.
+func (s *sandbox) plain(args ...string) error {
+	return exec.Command(filepath.Join(binDir, "applet"), append([]string{"applet"}, args...)...).Run()
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -101,21 +102,20 @@ func launch(command string, spec any, stdio [3]*os.File, extra *os.File, sys *sy
 
 // startChild starts exe with an empty environment.
 func startChild(exe *os.File, command string, files []*os.File, sys *syscall.SysProcAttr) (*Child, error) {
-	proc, err := os.StartProcess(pathOf(exe), []string{"tiffin", command}, &os.ProcAttr{
-		Dir: "/", Env: []string{}, Files: files, Sys: sys,
-	})
+	var pidfd int
+	sys.PidFD = &pidfd
+	attr := &syscall.ProcAttr{Dir: "/", Env: []string{}, Sys: sys}
+	for _, f := range files {
+		attr.Files = append(attr.Files, f.Fd())
+	}
+	// Not os.StartProcess: the first one in a process forks a child more, to see whether pidfds work.
+	pid, err := syscall.ForkExec(pathOf(exe), []string{"tiffin", command}, attr)
+	runtime.KeepAlive(files)
+	runtime.KeepAlive(exe)
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", strings.TrimPrefix(command, "__"), err)
 	}
-	c := &Child{Pid: proc.Pid, proc: proc}
-	// The child is not reaped before Wait, so the number cannot be another process's.
-	fd, err := unix.PidfdOpen(proc.Pid, 0)
-	if err != nil {
-		c.kill()
-		return nil, fmt.Errorf("pidfd_open: %w", err)
-	}
-	c.pidfd = os.NewFile(uintptr(fd), "pidfd")
-	return c, nil
+	return &Child{Pid: pid, pidfd: os.NewFile(uintptr(pidfd), "pidfd")}, nil
 }
 
 // follow reads the child's messages until it has executed the command.
@@ -164,30 +164,43 @@ func (c *Child) follow(socket int, mounted func(), report func(Report)) error {
 
 // died reports a child that ended without a word.
 func (c *Child) died() error {
-	state, err := c.proc.Wait()
+	ws, err := c.reap()
 	c.Close()
-	if err != nil {
-		return fmt.Errorf("wait for init: %w", err)
+	switch {
+	case err != nil:
+		return err
+	case ws.Signaled():
+		return fmt.Errorf("init was killed by signal %d (%v)", ws.Signal(), ws.Signal())
 	}
-	return fmt.Errorf("init ended early: %v", state)
+	return fmt.Errorf("init ended early with status %d", ws.ExitStatus())
 }
 
 // kill ends a child that is of no use, and reaps it.
 func (c *Child) kill() {
-	_ = c.proc.Kill()
-	_, _ = c.proc.Wait()
+	_ = unix.PidfdSendSignal(int(c.pidfd.Fd()), unix.SIGKILL, nil, 0)
+	_, _ = c.reap()
 	c.Close()
 }
 
-// Wait waits for the command to end and returns its exit status, 128+N after signal N.
-func (c *Child) Wait() (int, error) {
-	state, err := c.proc.Wait()
-	if err != nil {
-		return -1, fmt.Errorf("wait for process %d: %w", c.Pid, err)
+func (c *Child) reap() (ws syscall.WaitStatus, err error) {
+	for {
+		_, err = syscall.Wait4(c.Pid, &ws, 0, nil)
+		switch {
+		case err == syscall.EINTR:
+		case err != nil:
+			return ws, fmt.Errorf("wait for process %d: %w", c.Pid, err)
+		default:
+			return ws, nil
+		}
 	}
-	ws, ok := state.Sys().(syscall.WaitStatus)
-	if !ok {
-		return -1, fmt.Errorf("wait for process %d: no status", c.Pid)
+}
+
+// Wait waits for the command to end and returns its exit status, 128+N after signal N. It must be
+// called once, and nobody else may wait for just any child meanwhile.
+func (c *Child) Wait() (int, error) {
+	ws, err := c.reap()
+	if err != nil {
+		return -1, err
 	}
 	if ws.Signaled() && c.command != nil {
 		// The helper was killed: its command shall not go on alone.
@@ -199,10 +212,15 @@ func (c *Child) Wait() (int, error) {
 // Signal sends a signal to the command. PID 1 ignores signals it has no handler
 // for, save SIGKILL and SIGSTOP from outside: pid_namespaces(7).
 func (c *Child) Signal(sig syscall.Signal) error {
+	target := c.pidfd
 	if c.command != nil {
-		return unix.PidfdSendSignal(int(c.command.Fd()), sig, nil, 0)
+		target = c.command
 	}
-	return c.proc.Signal(sig)
+	err := unix.PidfdSendSignal(int(target.Fd()), sig, nil, 0)
+	if err == unix.ESRCH {
+		return os.ErrProcessDone
+	}
+	return err
 }
 
 // Close releases descriptors.
