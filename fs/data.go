@@ -15,14 +15,18 @@ import (
 
 // flat is a mapped flat.tar.
 type flat struct {
-	fd     int
-	data   []byte
-	served atomic.Int64 // bytes since the pages were last let go
+	fd      int
+	data    []byte
+	touched atomic.Bool // some of its pages may be resident
 }
 
-// letGo is how many bytes are read through a map before its pages are given
-// back: they stay in the page cache, but no longer count as ours.
-const letGo = 8 << 20
+// letGo is how many bytes may be resident through the maps before all are
+// given back: they stay in the page cache, but no longer count as ours. A page
+// fault maps faultAround bytes at once, however little was asked for.
+const (
+	letGo       = 8 << 20
+	faultAround = 64 << 10
+)
 
 func mapFlat(fd int) (*flat, error) {
 	var st unix.Stat_t
@@ -44,12 +48,23 @@ func (fl *flat) unmap() {
 	}
 }
 
+// letPagesGo counts n bytes about to be read through the map of fl, and gives
+// the pages of all maps back when it is enough.
+func (f *FS) letPagesGo(fl *flat, n int64) {
+	fl.touched.Store(true)
+	if f.resident.Add(n+faultAround) < letGo {
+		return
+	}
+	f.resident.Store(0)
+	for _, fl := range f.flats {
+		if fl.data != nil && fl.touched.Swap(false) {
+			unix.Madvise(fl.data, unix.MADV_DONTNEED)
+		}
+	}
+}
+
 // slice is bytes [off, off+n) of flat.tar, fewer if it has been cut short.
 func (fl *flat) slice(off, n int64) []byte {
-	if fl.served.Add(n) > letGo {
-		fl.served.Store(0)
-		unix.Madvise(fl.data, unix.MADV_DONTNEED)
-	}
 	size := int64(len(fl.data))
 	if off < 0 || off >= size {
 		return nil
@@ -67,6 +82,7 @@ func (f *FS) lowerBytes(i uint32, off, n int64) [][]byte {
 		return nil
 	}
 	fl := f.flats[in.Layer]
+	f.letPagesGo(fl, n)
 	if in.Flags&layer.Sparse == 0 {
 		return [][]byte{fl.slice(in.Offset+off, n)}
 	}

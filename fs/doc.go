@@ -131,9 +131,12 @@
 //     size a file has does not change its times (POSIX asks for neither): the
 //     kernel does not tell the server.
 //   - A FUSE mount in a user namespace is nodev whatever mount(2) says.
-//   - Reading through the map of flat.tar counts as resident memory. Giving the
-//     pages back every 8 MiB keeps the server below 20 MB, and the page cache
-//     keeps the data.
+//   - Reading through the map of flat.tar counts as resident memory, 64 KiB for
+//     each page fault. Giving the pages back every 8 MiB keeps it near 16 MB
+//     (of which the index and the program are 6) while 18,000 files are read;
+//     the page cache keeps the data.
+//   - A buffer for each request that may carry 1 MiB made 46 MB after writing a
+//     gigabyte; bounded to 8 MiB in flight it is 17 MB, and no slower.
 //
 // # The mount is not for the server
 //

@@ -51,6 +51,7 @@ type FS struct {
 	cfg                Config
 	x                  *layer.Index
 	flats              []*flat
+	resident           atomic.Int64 // bytes of them that may be in our memory, about
 	srv                *fuse.Server
 	root               *node        // nil: read-only
 	dev                atomic.Int32 // descriptor of /dev/fuse while it is served, or -1
