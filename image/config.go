@@ -48,7 +48,7 @@ func encodeConfig(base []byte, c ocispec.Image) ([]byte, error) {
 		}
 	}
 	// The zero config lists the keys that are known: they are replaced, or gone.
-	cfg, err := overlay(was.Config, c.Config, allKeys)
+	cfg, err := overlay(was.Config, c.Config, allKeys())
 	if err != nil {
 		return nil, fmt.Errorf("write the image config: %w", err)
 	}
@@ -59,9 +59,11 @@ func encodeConfig(base []byte, c ocispec.Image) ([]byte, error) {
 }
 
 // allKeys has every field set, so that its JSON has every key.
-var allKeys = ocispec.ImageConfig{
-	User: "x", ExposedPorts: map[string]struct{}{"x": {}}, Env: []string{"x"}, Entrypoint: []string{"x"}, Cmd: []string{"x"},
-	Volumes: map[string]struct{}{"x": {}}, WorkingDir: "x", Labels: map[string]string{"x": "x"}, StopSignal: "x",
+func allKeys() ocispec.ImageConfig {
+	return ocispec.ImageConfig{
+		User: "x", ExposedPorts: map[string]struct{}{"x": {}}, Env: []string{"x"}, Entrypoint: []string{"x"}, Cmd: []string{"x"},
+		Volumes: map[string]struct{}{"x": {}}, WorkingDir: "x", Labels: map[string]string{"x": "x"}, StopSignal: "x",
+	}
 }
 
 // overlay is base with the fields of v; keys that known has are v's alone.
