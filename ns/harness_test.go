@@ -181,7 +181,8 @@ type sandbox struct {
 	dir string
 	who person
 
-	binary string // what plays tiffin, "" = the common copy
+	binary string   // what plays tiffin, "" = the common copy
+	env    []string // added to the client's
 }
 
 func newSandbox(t testing.TB, who person) *sandbox {
@@ -265,7 +266,7 @@ func (s *sandbox) client(j *job) *exec.Cmd {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: s.who.uid, Gid: s.who.gid}}
 	}
 	cmd.Dir = "/"
-	cmd.Env = append(os.Environ(), "USER="+s.who.name)
+	cmd.Env = append(append(os.Environ(), "USER="+s.who.name), s.env...)
 	return cmd
 }
 

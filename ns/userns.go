@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 	"unsafe"
@@ -276,6 +277,11 @@ func (p *UserProc) runHelper(helper, file string, uid, own uint32, name string) 
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return nil, helperNote(what, path, out, err)
+	}
+	// Believe the kernel, not the helper.
+	written, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", p.Process.Pid, strings.TrimPrefix(helper, "new")[:3]+"_map"))
+	if err != nil || len(written) == 0 {
+		return nil, &Note{what, path + " succeeded without doing anything", "reinstall the package it belongs to"}
 	}
 	return ranges, nil
 }
