@@ -282,23 +282,29 @@ func (c *comparison) commit(t *testing.T, want fstest.Tree, look fstest.Look) st
 // TestTheModelItselfSeesNoDifferenceBetweenPlainDirectories keeps the model
 // honest: what it reports about the union cannot come from itself.
 func TestTheModelItselfSeesNoDifferenceBetweenPlainDirectories(t *testing.T) {
-	image := fstest.Union(t, modelLayers(t)...)
-	dir := t.TempDir()
-	var worlds []*world
-	for _, name := range []string{"one", "two"} {
-		w := newWorld(filepath.Join(dir, name))
-		if err := os.Mkdir(w.root, 0o755); err != nil {
-			t.Fatal(err)
+	fstest.Run(t, fstest.Options{Layers: modelLayers(t)}, func(t *testing.T, m *fstest.Mount) {
+		var worlds []*world
+		for _, name := range []string{"one", "two"} {
+			w := newWorld(filepath.Join(m.Scratch, name))
+			if err := os.Mkdir(w.root, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := fstest.Plain(w.root, &m.Image); err != nil {
+				t.Fatal(err)
+			}
+			worlds = append(worlds, w)
+			defer os.RemoveAll(w.root) // some of it only root here can remove
+			defer w.closeAll()
 		}
-		if err := fstest.Plain(w.root, image); err != nil {
-			t.Fatal(err)
-		}
-		worlds = append(worlds, w)
-		defer w.closeAll()
-	}
+		compareOutcomes(t, worlds[0], worlds[1])
+	})
+}
+
+// compareOutcomes also sees to it that each kind of operation succeeds at times.
+func compareOutcomes(t *testing.T, one, two *world) {
 	succeeded := map[string]int{}
 	for i, o := range generate(1, opCount(t), false) {
-		want, got := worlds[0].run(o), worlds[1].run(o)
+		want, got := one.run(o), two.run(o)
 		if want != got {
 			t.Fatalf("operation %d, %v\n one %s\n two %s", i, o, want, got)
 		}
