@@ -31,11 +31,12 @@ type terminal struct {
 func openTerminal(t *testing.T) (*terminal, string, string) {
 	t.Helper()
 	bin, dir := binDir(t), t.TempDir()
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	// Not blocking, so that closing it ends the Read of collect.
+	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	fd := int(master.Fd())
+	master := os.NewFile(uintptr(fd), "/dev/ptmx")
 	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -314,4 +315,52 @@ func TestTerminalModesAreRestored(t *testing.T) {
 	term.run("stty -echo -icanon; sh -c 'kill -9 $$'", "Killed\r\n")
 	term.run("stty -a | grep -c -e '-echo '", "")
 	term.run("stty size", "24 80\r\n")
+}
+
+// A PID 1 survives the SIGHUP that comes when the other side of its terminal is
+// gone, and then every read gives 0 or EIO. The trap stands for being PID 1.
+func TestTerminalThatHangsUpEndsTheShell(t *testing.T) {
+	for name, before := range map[string]string{
+		"at the prompt":      "",
+		"inside a line":      "echo half",
+		"inside a statement": "while true\r",
+		"searching":          "\x12ec",
+		"in read":            "read x\r",
+		"in a command":       "sleep 1\r",
+		"without an editor":  "exec env TERM=dumb sh\r",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			term, _, _ := openTerminal(t)
+			term.run("trap '' HUP; exec sh", "")
+			term.send(before)
+			if before != "" {
+				time.Sleep(200 * time.Millisecond) // until it is where the name says
+			}
+			term.hangUp()
+			ended := make(chan int, 1)
+			go func() { ended <- term.status() }()
+			select {
+			case <-ended:
+			case <-time.After(10 * time.Second):
+				t.Errorf("the shell still runs; processor time %s", term.processorTime())
+			}
+		})
+	}
+}
+
+// hangUp closes the master side.
+func (term *terminal) hangUp() {
+	term.master.Close()
+	<-term.end
+}
+
+// processorTime is what the shell has used: fields 14 and 15 of
+// /proc/PID/stat, in ticks of 10 ms, proc_pid_stat(5).
+func (term *terminal) processorTime() string {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", term.cmd.Process.Pid))
+	if f := strings.Fields(string(b)); err == nil && len(f) > 14 {
+		return f[13] + " + " + f[14] + " ticks"
+	}
+	return "an unknown amount"
 }

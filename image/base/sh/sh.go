@@ -369,8 +369,9 @@ func (s *shell) lines(in lineSource) {
 				return
 			}
 		}
-		if err == io.EOF {
-			return
+		var bad *syntaxError
+		if err != nil && !errors.As(err, &bad) {
+			return // the end of the input, or a terminal that has hung up
 		}
 		if err != nil {
 			fmt.Fprintf(os.Stderr, "%s: %s\n", s.label(), strings.TrimSpace(err.Error()))
@@ -382,7 +383,14 @@ func (s *shell) lines(in lineSource) {
 	}
 }
 
+// A syntaxError is text that is no shell program. An interactive shell goes on
+// after one, and after nothing else: input that cannot be read once will not be
+// readable the next time either, and a PID 1 whose terminal has hung up survives
+// the SIGHUP (pid_namespaces(7)) only to be told EIO for ever.
+type syntaxError struct{ error }
+
 // A lineSource gives lines with their newline; more is true inside a statement.
+// Any error but errInterrupted is the end of the input.
 type lineSource interface {
 	line(more bool) (string, error)
 }
@@ -417,7 +425,7 @@ func (s *shell) readStatements(in lineSource) ([]*syntax.Stmt, error) {
 			continue
 		}
 		if perr != nil {
-			return nil, perr
+			return nil, &syntaxError{perr}
 		}
 		return stmts, err
 	}
