@@ -35,7 +35,6 @@ type facts struct {
 	Umask      int
 	Sid, Pid   int
 	TTY        bool // there is a controlling terminal
-	Ignored    string
 	Processes  []string // /proc/N
 }
 

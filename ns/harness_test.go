@@ -96,6 +96,8 @@ func people(t testing.TB) []person {
 	t.Helper()
 	if os.Getuid() != 0 {
 		me := person{"me", uint32(os.Getuid()), uint32(os.Getgid()), false}
+		ranges, _ := SubIDs("/etc/subuid", me.uid, UserName(me.uid))
+		me.single = len(ranges) == 0
 		one := me
 		one.name, one.single = "me, one id", true
 		return []person{me, one}

@@ -139,6 +139,26 @@ func parseSubIDs(r io.Reader, uid uint32, name string) []IDRange {
 	return ranges
 }
 
+// freeRange proposes 65536 ids behind all that file gives away, as usermod(8) takes them. Two users
+// with the same ids could change each other's files.
+func freeRange(file string) string {
+	first := uint64(100000)
+	if text, err := os.ReadFile(file); err == nil {
+		for line := range strings.Lines(string(text)) {
+			f := strings.Split(strings.TrimSpace(line), ":")
+			if len(f) != 3 {
+				continue
+			}
+			start, err1 := strconv.ParseUint(f[1], 10, 32)
+			count, err2 := strconv.ParseUint(f[2], 10, 32)
+			if err1 == nil && err2 == nil && start+count < 1<<32-65536 {
+				first = max(first, start+count)
+			}
+		}
+	}
+	return fmt.Sprintf("%d-%d", first, first+65535)
+}
+
 // SubIDs returns the ranges that file (/etc/subuid or /etc/subgid) gives to a user.
 // Ranges that only getsubids(1) knows, from a directory service, are not seen.
 func SubIDs(file string, uid uint32, name string) ([]IDRange, error) {

@@ -67,6 +67,15 @@ func TestUnmappedOwnersAreShownAsRoot(t *testing.T) {
 	want(t, "single", IDMap{UIDs: []IDRange{{0, 5, 1}}}.Single(), true)
 }
 
+func TestProposedRangeIsFree(t *testing.T) {
+	file := t.TempDir() + "/subuid"
+	want(t, "no file", freeRange(file), "100000-165535")
+	if err := os.WriteFile(file, []byte("a:100000:65536\nb:165536:65536\nc:1:1\nd:4294967295:1\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	want(t, "two users", freeRange(file), "231072-296607")
+}
+
 // The helpers are programs somebody else installed. Whatever they do, a container starts.
 func TestBrokenHelperIsANote(t *testing.T) {
 	who, ok := withSubIDs()

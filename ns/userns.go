@@ -260,7 +260,7 @@ func (p *UserProc) runHelper(helper, file string, uid, own uint32, name string) 
 		if helper == "newgidmap" {
 			flag = "--add-subgids"
 		}
-		return nil, &Note{what, why, "usermod " + flag + " 100000-165535 " + name}
+		return nil, &Note{what, why, fmt.Sprintf("usermod %s %s %s", flag, freeRange(file), name)}
 	}
 	path, err := exec.LookPath(helper)
 	if err != nil {
