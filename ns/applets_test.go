@@ -34,7 +34,7 @@ type facts struct {
 	Cwd        string
 	Umask      int
 	Sid, Pid   int
-	TTY        bool // there is a controlling terminal
+	TTY        bool     // there is a controlling terminal
 	Processes  []string // /proc/N
 }
 

@@ -54,7 +54,7 @@
 //
 // # What the kernel taught
 //
-// Each of these was tried on Linux 6.18, and has a test that depends on it.
+// Each of these was seen on Linux 6.18; most have a test that depends on them.
 //
 //   - execve(2) by an id without a mapping drops all capabilities. Ambient ones survive, so the supervisor
 //     is executed once, before its maps are written, and not twice.
