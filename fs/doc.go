@@ -130,6 +130,8 @@
 //   - Times of a fifo are not updated by writing to it, and truncate(2) to the
 //     size a file has does not change its times (POSIX asks for neither): the
 //     kernel does not tell the server.
+//   - A read that overtakes a truncation sees zeros up to the old size: the
+//     kernel truncates here first and in its own inode afterwards.
 //   - A FUSE mount in a user namespace is nodev whatever mount(2) says.
 //   - Reading through the map of flat.tar counts as resident memory, 64 KiB for
 //     each page fault. Giving the pages back every 8 MiB keeps it near 16 MB
