@@ -143,6 +143,7 @@ func (c *command) run(args []string) int {
 // parseAndRun calls cmd's action. It goes through package cli's Command, not
 // its App: that sets up every command there is.
 func parseAndRun(cmd *cli.Command, args []string) error {
+	cli.HelpFlag = nil // it would print a help text of its own
 	app := &cli.App{
 		Name: "tiffin", HideHelp: true, HideVersion: true, Writer: os.Stdout, ErrWriter: io.Discard,
 		ExitErrHandler:            func(*cli.Context, error) {},

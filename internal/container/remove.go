@@ -50,9 +50,22 @@ func (c *Container) erase() error {
 	return nil
 }
 
-// Lock takes the container's lock. It fails if the container runs or if
-// another command is busy with it.
+// Lock takes the container's lock. It fails if the container runs, or if
+// another command is busy with it for more than some seconds.
 func (c *Container) Lock() (*os.File, error) {
+	// A supervisor that has just recorded the end needs a moment to go.
+	lock, err := c.lockNow()
+	for end := time.Now().Add(5 * time.Second); errors.Is(err, errLocked) && time.Now().Before(end); {
+		if s, e := c.readState(); e != nil || s.Status == Running {
+			break
+		}
+		time.Sleep(2 * time.Millisecond)
+		lock, err = c.lockNow()
+	}
+	return lock, err
+}
+
+func (c *Container) lockNow() (*os.File, error) {
 	lock, err := acquire(c.path("lock"), 0)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%w: %s", ErrNotFound, c.Name)
@@ -68,11 +81,12 @@ func (c *Container) Lock() (*os.File, error) {
 	return lock, nil
 }
 
-// lockWithin waits up to d for the lock. Nothing tells when a lock is dropped
-// by a process that was killed, so it looks again and again.
+// lockWithin waits up to d for the lock of a container whose supervisor was
+// told to go or was killed. Nothing tells when a lock is dropped, so it looks
+// again and again.
 func (c *Container) lockWithin(d time.Duration) (*os.File, error) {
 	for end := time.Now().Add(d); ; time.Sleep(2 * time.Millisecond) {
-		lock, err := c.Lock()
+		lock, err := c.lockNow()
 		if !errors.Is(err, errLocked) || time.Now().After(end) {
 			return lock, err
 		}
@@ -141,7 +155,7 @@ func (s *Set) sweepDead(id string) {
 	if err != nil || !c.AutoRemove {
 		return
 	}
-	lock, err := c.Lock()
+	lock, err := c.lockNow()
 	if err != nil {
 		return
 	}

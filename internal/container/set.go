@@ -13,6 +13,7 @@ import (
 	"time"
 
 	digest "github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
 
 	"tiffin/internal/errs"
 )
@@ -124,9 +125,12 @@ func (s *Set) link(name, id string) error {
 	}
 	// A command that was killed may have left the name of nothing. Only one
 	// process at a time may find that out and take the name over.
-	l, err := acquire(filepath.Join(s.dir, ".names"), os.O_CREATE)
-	if err == nil {
-		defer l.Close()
+	dir, err := os.Open(s.dir)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if unix.Flock(int(dir.Fd()), unix.LOCK_EX) == nil { // until the close
 		owner, err := os.Readlink(path)
 		if err == nil && !locked(filepath.Join(s.dir, owner, "lock")) {
 			if _, err := os.Stat(filepath.Join(s.dir, owner, "state.json")); errors.Is(err, os.ErrNotExist) {
