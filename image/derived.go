@@ -177,10 +177,7 @@ func (st *staging) rebuildLayer(ctx context.Context, l Layer) error {
 	defer f.Close()
 	want.Digest = l.Digest
 	if _, err := st.layer(ctx, f, want, false, nil); err != nil {
-		if errors.Is(err, ErrDamaged) {
-			return err
-		}
-		// Say which it is: a blob that cannot be read, or no space for it.
+		// Say which it is: a blob that is not what it was, or no space for it.
 		if got, herr := hashFile(f); herr == nil && got != l.Digest {
 			return damagedBlob(l.Digest, fmt.Sprintf("its content has digest %s", got))
 		}

@@ -216,8 +216,14 @@ func (st *staging) publish(update func(*refIndex) error) error {
 }
 
 // moveAll renames the staged files over those of the store: where both exist
-// they have the same content, unless the store's was damaged.
+// they have the same content, unless the store's was damaged. Somebody may have
+// removed the directories of derived files whole, which is allowed.
 func (st *staging) moveAll() error {
+	for _, d := range []string{"layers", "unions"} {
+		if err := os.Mkdir(st.s.path(d), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
 	if err := moveFiles(st.path("blobs"), st.s.path("blobs", "sha256")); err != nil {
 		return err
 	}

@@ -31,7 +31,8 @@ import (
 //   - The real mode is the shown one without setuid, setgid and sticky, and
 //     with u+rw (u+rwx for a directory), so that its owner can always remove it.
 //   - Size and times are those of the real file. A metacopy has the
-//     origin's size, all of it a hole.
+//     origin's size, all of it a hole; after a crash in the middle of copying
+//     its data it may have any size and content, which mean nothing.
 const (
 	XattrOverride = "user.containers.override_stat"
 	XattrOrigin   = "user.tiffin.origin"

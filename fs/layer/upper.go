@@ -202,6 +202,9 @@ func (r *upReader) node(fd int, path string) (*upNode, error) {
 	if n.metacopy && !n.hasOrigin {
 		return nil, fmt.Errorf("%q has its data in the image, but attribute %s does not say where", path, XattrOrigin)
 	}
+	if n.metacopy { // the real size means nothing if a server was killed while it copied
+		n.size = r.u.Lower.Inode(n.origin).Size
+	}
 	switch n.stat.Mode & unix.S_IFMT {
 	case unix.S_IFREG, unix.S_IFDIR:
 	case unix.S_IFLNK:

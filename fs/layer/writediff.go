@@ -194,9 +194,8 @@ func (w *diffWriter) header(path string, n *upNode) (*tar.Header, error) {
 func (w *diffWriter) data(n *upNode) error {
 	var r io.Reader
 	if n.metacopy {
-		in := w.u.Lower.Inode(n.origin)
-		if in.Mode&unix.S_IFMT != unix.S_IFREG || in.Size != n.size {
-			return fmt.Errorf("attribute %s says its data is that of %s, but its size is not", XattrMetacopy, w.u.Lower.Path(n.origin))
+		if in := w.u.Lower.Inode(n.origin); in.Mode&unix.S_IFMT != unix.S_IFREG {
+			return fmt.Errorf("attribute %s says its data is that of %s, which is no file", XattrMetacopy, w.u.Lower.Path(n.origin))
 		}
 		r = w.u.Lower.Reader(n.origin, w.u.Flats)
 	} else {

@@ -51,5 +51,8 @@ func writeBase(w io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if err := base.CheckStatic(self); err != nil {
+		return err
+	}
 	return base.Layer(w, self, st.Size())
 }

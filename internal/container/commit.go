@@ -46,7 +46,7 @@ func (c *Container) changed(store *image.Store, f func(*image.Image, *layer.Uppe
 	if err != nil {
 		return err
 	}
-	index, err := layer.OpenIndex(m.UnionPath)
+	index, err := c.openIndex(m.UnionPath)
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tiffin/fs"
-	"tiffin/fs/layer"
 	"tiffin/internal/errs"
 	"tiffin/ns"
 )
@@ -147,7 +146,7 @@ func (s *supervisor) start(out []*os.File) error {
 
 // openFS opens the image and the device that the kernel will ask about it.
 func (s *supervisor) openFS() error {
-	index, err := layer.OpenIndex(s.req.Union)
+	index, err := s.c.openIndex(s.req.Union)
 	if err != nil {
 		return fmt.Errorf("open the image of container %s: %w", s.c.Name, err)
 	}
