@@ -24,12 +24,12 @@ func parseMode(s string, old uint32, dir bool) (uint32, error) {
 		if i < 0 || strings.Trim(clause[:i], "ugoa") != "" {
 			return 0, fmt.Errorf("%s: not a mode", s)
 		}
-		who, rest := whoMask(clause[:i])
+		who := whoMask(clause[:i])
 		mask := uint32(0)
 		if i == 0 {
 			mask = umask() // "+x" leaves out what the umask does
 		}
-		for rest = clause[i:]; rest != ""; {
+		for rest := clause[i:]; rest != ""; {
 			op := rest[0]
 			end := strings.IndexAny(rest[1:], "+-=") + 1
 			if end == 0 {
@@ -59,9 +59,9 @@ func parseMode(s string, old uint32, dir bool) (uint32, error) {
 }
 
 // whoMask is the bits that "u", "go", … may touch.
-func whoMask(s string) (mask uint32, rest string) {
+func whoMask(s string) (mask uint32) {
 	if s == "" || strings.Contains(s, "a") {
-		return 0o7777, ""
+		return 0o7777
 	}
 	for _, w := range s {
 		switch w {
@@ -73,7 +73,7 @@ func whoMask(s string) (mask uint32, rest string) {
 			mask |= 0o1007
 		}
 	}
-	return mask, ""
+	return mask
 }
 
 // permBits is the bits of "rwxXst" or a copy of another class's ("g=u").
