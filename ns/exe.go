@@ -50,9 +50,10 @@ func readOnlySelf() (*os.File, error) {
 }
 
 // outOfTheWay gives a descriptor a number above the child's descriptors 0–5, which are put in place
-// before execve.
+// before execve. And below 64, where the kernel would enlarge the table of descriptors: with threads it
+// waits for an RCU grace period then, some 10 ms (expand_fdtable in fs/file.c).
 func outOfTheWay(fd int) (*os.File, error) {
-	high, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 64)
+	high, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 16)
 	unix.Close(fd)
 	if err != nil {
 		return nil, fmt.Errorf("protect the program from the container: %w", err)
