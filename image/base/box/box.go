@@ -29,7 +29,7 @@
 //	base64   -w, and the line breaks without it
 //	cat      -n; it stops at a file it cannot open and hides why a read failed
 //	chmod    setuid, setgid, sticky; "u=rw,g=r"; X; the umask of "+x"; -R
-//	cp       -a, -p, -l, -s; directories that do not lose their links and owners
+//	cp       -a, -p, -l, -s; device nodes, fifos and hard links with -r
 //	find     -exec, -maxdepth, -prune, -printf, -o, !, … (it knows -type, -name)
 //	gzip     needs klauspost/pgzip and u-root/uio, two modules for one command
 //	ls       -1 -i -n -t -r -A -s; the link count and "total" of -l
@@ -45,7 +45,7 @@
 //
 // TestURootStillLacksWhatTheImageNeeds tries these, and fails when a newer
 // version closes the gaps of a command. Size and start-up would not stand in the
-// way: all but gzip add 72 KiB to the binary and 0.03 ms to its start.
+// way: all but gzip add 360 KiB to the binary of 15 MB and 0.03 ms to its start.
 package box
 
 import (
