@@ -1,3 +1,9 @@
+// A supervisor waits most of the time and every start counts: do not read the
+// control group's CPU limits, nor look every second whether they have changed.
+//
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
+
 // Tiffin runs containers for people without root, and shows how.
 //
 // This file is the table of contents. The one binary is four things, told

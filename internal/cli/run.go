@@ -32,27 +32,42 @@ func runCommand() *cli.Command {
 					return err
 				}
 			}
+			if detach {
+				t = nil
+			}
+			// The supervisor comes up while the container is made.
+			l := newLaunch(c.String("userns") == "single", t)
 			ctr, lock, m, err := createContainer(c)
 			if err != nil {
+				l.Cancel()
 				return err
 			}
 			if detach {
-				return runDetached(ctr, lock, m)
+				return runDetached(l, ctr, lock, m)
 			}
 			return t.follow(func() (*container.Session, error) {
-				return start(ctr, lock, m, true, t)
+				return start(l, ctr, lock, m, true, t)
 			})
 		},
 	}
 }
 
-func runDetached(ctr *container.Container, lock *os.File, m *image.Mountable) error {
-	s, err := start(ctr, lock, m, true, nil)
+func runDetached(l *container.Launch, ctr *container.Container, lock *os.File, m *image.Mountable) error {
+	s, err := start(l, ctr, lock, m, true, nil)
 	if err != nil {
 		return err
 	}
 	fmt.Println(ctr.ID)
 	return s.Detach()
+}
+
+// newLaunch starts a supervisor. One that outlives this command has no place
+// to print to.
+func newLaunch(single bool, t *terminal) *container.Launch {
+	if t == nil {
+		return container.NewLaunch(single, nil)
+	}
+	return container.NewLaunch(single, os.Stderr)
 }
 
 func createCommand() *cli.Command {
@@ -111,14 +126,14 @@ func createContainer(c *cli.Context) (*container.Container, *os.File, *image.Mou
 // start starts a container whose lock is held, and gives the lock away. A
 // terminal t means in the foreground. If it fails, a container that is fresh
 // is deleted if it has --rm, and kept as created if not.
-func start(ctr *container.Container, lock *os.File, m *image.Mountable, fresh bool, t *terminal) (*container.Session, error) {
+func start(l *container.Launch, ctr *container.Container, lock *os.File, m *image.Mountable, fresh bool, t *terminal) (*container.Session, error) {
 	defer lock.Close()
 	var o container.StartOptions
 	if t != nil {
 		o.Stdout, o.Stderr = os.Stdout, os.Stderr
 		o.Rows, o.Cols = t.size()
 	}
-	s, err := ctr.Start(lock, m, o)
+	s, err := ctr.Start(l, lock, m, o)
 	if err == nil {
 		return s, nil
 	}

@@ -76,7 +76,7 @@ func startDetached(store *image.Store, ctr *container.Container) error {
 	if err != nil {
 		return err
 	}
-	s, err := start(ctr, lock, m, false, nil)
+	s, err := start(newLaunch(ctr.SingleID, nil), ctr, lock, m, false, nil)
 	if err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ func startAttached(c *cli.Context, store *image.Store, set *container.Set) error
 	if err != nil {
 		return err
 	}
-	return t.follow(func() (*container.Session, error) { return start(ctr, lock, m, false, t) })
+	return t.follow(func() (*container.Session, error) { return start(newLaunch(ctr.SingleID, t), ctr, lock, m, false, t) })
 }
 
 func attachCommand() *cli.Command {

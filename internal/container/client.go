@@ -34,6 +34,47 @@ type Session struct {
 	conn  *conn
 }
 
+// Launch is a supervisor that does not know its container yet. Starting a
+// process and giving it a user namespace takes some milliseconds, which the
+// client uses to find the image and to make the container.
+type Launch struct {
+	conn *conn
+	proc *ns.UserProc
+	err  error
+	done chan struct{} // closed when the others are valid
+}
+
+// NewLaunch begins to start a supervisor. singleID maps no subordinate ids.
+// What it prints, which is nothing but the trace of a panic, goes to stderr.
+func NewLaunch(singleID bool, stderr *os.File) *Launch {
+	l := &Launch{done: make(chan struct{})}
+	go func() {
+		defer close(l.done)
+		var theirs *os.File
+		if l.conn, theirs, l.err = socketPair(); l.err != nil {
+			return
+		}
+		defer theirs.Close()
+		u := ns.UserNS{
+			Args: []string{"tiffin", SupervisorCommand}, Dir: "/", Setsid: true, SingleID: singleID,
+			Stdio: [3]*os.File{nil, nil, stderr}, Files: []*os.File{theirs},
+		}
+		if l.proc, l.err = u.Start(); l.err != nil {
+			l.conn.Close()
+		}
+	}()
+	return l
+}
+
+// Cancel sends the supervisor away, if it has not been given a container.
+func (l *Launch) Cancel() {
+	<-l.done
+	if l.err == nil {
+		l.conn.Close()
+		_, _ = l.proc.Process.Wait()
+	}
+}
+
 // Start runs the container, whose lock the caller holds, on the image m. The
 // lock passes to the supervisor; the caller closes its own copy when Start
 // has returned. Errors carry an exit status: 127 if the command was not
@@ -41,35 +82,25 @@ type Session struct {
 //
 // If Start fails, the container has not run and nothing is left of the
 // attempt but its directory.
-func (c *Container) Start(lock *os.File, m *image.Mountable, o StartOptions) (*Session, error) {
-	conn, theirs, err := socketPair()
-	if err != nil {
-		return nil, errs.Code(err, 125)
+func (c *Container) Start(l *Launch, lock *os.File, m *image.Mountable, o StartOptions) (*Session, error) {
+	<-l.done
+	if l.err != nil {
+		return nil, errs.Code(probe.Explain(l.err), 125)
 	}
-	u := ns.UserNS{
-		Args: []string{"tiffin", SupervisorCommand, c.Name}, Dir: "/", Setsid: true, SingleID: c.SingleID,
-		Stdio: [3]*os.File{nil, nil, o.Stderr}, Files: []*os.File{theirs, lock},
-	}
-	proc, err := u.Start()
-	theirs.Close()
-	if err != nil {
-		conn.Close()
-		return nil, errs.Code(probe.Explain(err), 125)
-	}
-	req := &message{Op: opStart, Start: &startRequest{
+	req := &message{Op: opStart, files: []*os.File{lock}, Start: &startRequest{
 		Dir: c.dir, Union: m.UnionPath, Flats: m.FlatPaths, Rows: o.Rows, Cols: o.Cols, Foreground: o.Stdout != nil,
 	}}
 	if o.Stdout != nil {
-		req.files = []*os.File{o.Stdout, o.Stderr}
+		req.files = append(req.files, o.Stdout, o.Stderr)
 	}
-	s, err := conn.begin(req)
+	s, err := l.conn.begin(req)
 	if err != nil {
 		// Its end ends whatever it had started: nothing uses the directory then.
-		_, _ = proc.Process.Wait()
+		_, _ = l.proc.Process.Wait()
 		err = probe.Explain(err)
 		return nil, errs.Code(err, errs.CodeOf(err, 125))
 	}
-	s.Notes = proc.Notes
+	s.Notes = l.proc.Notes
 	return s, nil
 }
 

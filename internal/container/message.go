@@ -38,7 +38,7 @@ type message struct {
 
 // Operations: what a client asks.
 const (
-	opStart  = "start"  // only on the socket that the supervisor inherits
+	opStart  = "start"  // only on the socket that the supervisor inherits; 1 file: the lock, or 3: and as attach
 	opAttach = "attach" // 2 files: where standard output and error go
 	opExec   = "exec"   // 2 files, as attach
 	opSignal = "signal" // to the command that this connection started or attached to

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"tiffin/internal/errs"
 )
 
@@ -42,8 +44,15 @@ func (c *Container) erase() error {
 		os.Remove(link)
 	}
 	os.Remove(c.path("state.json"))
-	// Plain files and directories of the user's own, see fs/layer: no symbolic
-	// link and no directory that cannot be entered.
+	// What every container has, without asking first whether it is a directory.
+	for _, name := range []string{"control", "config.json", "lock"} {
+		_ = unix.Unlink(c.path(name))
+	}
+	for _, name := range []string{"root", "work", "upper", ""} {
+		_ = unix.Rmdir(c.path(name))
+	}
+	// The rest: plain files and directories of the user's own, see fs/layer, no
+	// symbolic link and no directory that cannot be entered.
 	if err := os.RemoveAll(c.dir); err != nil {
 		return fmt.Errorf("remove container %s: %w", c.Name, err)
 	}

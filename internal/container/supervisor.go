@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -18,14 +19,11 @@ import (
 // SupervisorCommand is the name main dispatches on, as os.Args[1].
 const SupervisorCommand = "__supervisor"
 
-// Descriptors that the supervisor inherits, besides ns.HandshakeFD.
-const (
-	controlFD = ns.HandshakeFD + 1 // its end of a socket pair: the first control connection
-	lockFD    = ns.HandshakeFD + 2 // the container's lock
-)
+// controlFD is what the supervisor inherits besides ns.HandshakeFD: its end of a
+// socket pair, the first control connection.
+const controlFD = ns.HandshakeFD + 1
 
-// startRequest is what the client tells the supervisor to begin with. With 2
-// files, those are the client's standard output and error.
+// startRequest is what the client tells the supervisor to begin with.
 type startRequest struct {
 	Dir        string   `json:"dir"`   // of the container
 	Union      string   `json:"union"` // merged index of the image
@@ -41,6 +39,7 @@ type supervisor struct {
 	c    *Container
 	req  *startRequest
 	ids  ns.IDMap
+	lock *os.File // the container's, for as long as this process lives
 	fs   *fs.FS
 	fuse *os.File
 	io   *stdio
@@ -63,6 +62,8 @@ func Supervise() {
 }
 
 func supervise() int {
+	// Until everything is up time matters, not memory; see settle.
+	debug.SetGCPercent(-1)
 	ids, err := ns.WaitForMaps()
 	first, err2 := newConn(os.NewFile(controlFD, "control"))
 	if err = errors.Join(err, err2); err != nil {
@@ -71,15 +72,16 @@ func supervise() int {
 	s := &supervisor{
 		ids: ids, started: make(chan struct{}), ended: make(chan struct{}), served: make(chan struct{}),
 	}
-	// The lock lives in this descriptor: no os.File, no finalizer.
-	unix.CloseOnExec(lockFD)
 	m, err := first.receive()
-	if err == nil && (m.Op != opStart || m.Start == nil) {
-		err = fmt.Errorf("control connection: %q instead of a start", m.Op)
+	if err != nil {
+		return 125 // the client has changed its mind, or is gone
 	}
-	if err == nil {
-		s.req = m.Start
-		err = s.start(m.files)
+	var out []*os.File
+	if m.Op != opStart || m.Start == nil || len(m.files) == 0 {
+		err = fmt.Errorf("control connection: %q instead of a start", m.Op)
+	} else {
+		s.req, s.lock, out = m.Start, m.files[0], m.files[1:]
+		err = s.start(out)
 	}
 	s.sessions.enter()
 	s.failed = err
@@ -91,23 +93,68 @@ func supervise() int {
 	go func() {
 		defer s.sessions.leave()
 		defer first.Close()
-		s.converse(first, s.main(m.files, s.req.Foreground))
+		s.converse(first, s.main(out, s.req.Foreground))
 	}()
+	go s.note()
 	go s.settle()
 	s.finish()
 	s.sessions.finish()
 	return 0
 }
 
-// start prepares everything and starts the container's first process.
+// start prepares everything and starts the container's first process. out is
+// where the client wants its output.
 func (s *supervisor) start(out []*os.File) error {
 	var err error
 	if s.c, err = open(s.req.Dir); err != nil {
 		return err
 	}
-	if err := s.openFS(); err != nil {
+	if s.fuse, err = openFuse(); err != nil {
 		return err
 	}
+	// The file system is needed when init mounts it, and init first has to come up.
+	opened := make(chan error, 1)
+	go func() { opened <- s.openFS() }()
+	if err := s.openStdio(out); err != nil {
+		return err
+	}
+	var (
+		early            sync.WaitGroup
+		recordErr, fsErr error
+	)
+	child, err := (&ns.Start{
+		Spec: s.spec(), Stdio: s.io.child, Fuse: s.fuse,
+		// While init prepares its root there is time for paperwork.
+		Forked: func(pid int) { early.Go(func() { recordErr = s.running(pid) }) },
+		Mounted: func() {
+			early.Go(func() {
+				if fsErr = <-opened; fsErr != nil {
+					s.fuse.Close() // init's requests fail, and so does init
+					return
+				}
+				go s.serve()
+			})
+		},
+	}).Run()
+	early.Wait()
+	if mine := errors.Join(fsErr, recordErr); mine != nil {
+		if err == nil {
+			_ = child.Signal(unix.SIGKILL)
+			_, _ = child.Wait()
+		}
+		err = mine
+	}
+	if err != nil {
+		s.io.close()
+		return err
+	}
+	s.child = child
+	s.io.started(child.Console)
+	return nil
+}
+
+// openStdio makes the other sides of the command's standard files.
+func (s *supervisor) openStdio(out []*os.File) (err error) {
 	var log *logWriter
 	if !s.c.NoLog {
 		log = &logWriter{path: s.c.path("log")}
@@ -120,31 +167,10 @@ func (s *supervisor) start(out []*os.File) error {
 	if len(out) == 2 {
 		s.io.attach(out[0], out[1], s.req.Foreground)
 	}
-	var early sync.WaitGroup
-	st := &ns.Start{
-		Spec: s.spec(), Stdio: s.io.child, Fuse: s.fuse,
-		// While init prepares its root there is time for paperwork.
-		Forked:  func(pid int) { early.Go(func() { err = s.running(pid) }) },
-		Mounted: func() { go s.serve() },
-	}
-	child, startErr := st.Run()
-	early.Wait()
-	if startErr == nil && err != nil {
-		_ = child.Signal(unix.SIGKILL)
-		_, _ = child.Wait()
-		startErr = err
-	}
-	if startErr != nil {
-		s.io.close()
-		return startErr
-	}
-	s.child = child
-	s.note(child)
-	s.io.started(child.Console)
 	return nil
 }
 
-// openFS opens the image and the device that the kernel will ask about it.
+// openFS opens the image and the container's own directory.
 func (s *supervisor) openFS() error {
 	index, err := s.c.openIndex(s.req.Union)
 	if err != nil {
@@ -163,16 +189,19 @@ func (s *supervisor) openFS() error {
 	if err != nil {
 		return fmt.Errorf("serve the image of container %s: %w", s.c.Name, err)
 	}
-	// Opened here, in the user namespace that init mounts in: the kernel wants
-	// the opener of /dev/fuse and the owner of the mount in one namespace
-	// (fuse_fill_super in fs/fuse/inode.c).
+	return nil
+}
+
+// openFuse opens the device here, in the user namespace that init mounts in: the
+// kernel wants the opener of /dev/fuse and the owner of the mount in one
+// namespace (fuse_fill_super in fs/fuse/inode.c).
+func openFuse() (*os.File, error) {
 	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return errs.Hint(fmt.Errorf("open /dev/fuse: %w", err),
+		return nil, errs.Hint(fmt.Errorf("open /dev/fuse: %w", err),
 			"the kernel needs FUSE (modprobe fuse), and the device must be writable for you; see fuse(4) and `tiffin doctor`")
 	}
-	s.fuse = os.NewFile(uintptr(fd), "/dev/fuse")
-	return nil
+	return os.NewFile(uintptr(fd), "/dev/fuse"), nil
 }
 
 func (s *supervisor) serve() {
@@ -209,15 +238,16 @@ func (s *supervisor) running(pid int) error {
 	return s.listen()
 }
 
-// note keeps what init could not do, and which paths it had to make.
-func (s *supervisor) note(child *ns.Child) {
+// note records what init could not do, and which paths it had to make. The
+// client does not wait for it.
+func (s *supervisor) note() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(child.Notes) == 0 && len(child.Created) == 0 {
+	if s.state.Status != Running || len(s.child.Notes) == 0 && len(s.child.Created) == 0 {
 		return
 	}
-	s.state.Notes = child.Notes
-	for _, path := range child.Created {
+	s.state.Notes = s.child.Notes
+	for _, path := range s.child.Created {
 		if !slices.Contains(s.state.Made, path) {
 			s.state.Made = append(s.state.Made, path)
 		}
@@ -228,6 +258,7 @@ func (s *supervisor) note(child *ns.Child) {
 // finish waits for the end of the container and records it.
 func (s *supervisor) finish() {
 	status, err := s.child.Wait()
+	s.note() // if it has not been done yet
 	s.io.drain(0)
 	select {
 	case <-s.served:
