@@ -128,15 +128,14 @@ func (s *Set) Sweep() {
 	ids, _ := s.IDs()
 	for _, id := range ids {
 		dir := filepath.Join(s.dir, id)
-		fi, err := os.Stat(filepath.Join(dir, "state.json"))
-		if err == nil {
+		if _, err := os.Stat(filepath.Join(dir, "state.json")); err == nil {
 			s.sweepDead(id)
 			continue
 		}
 		lock, err := acquire(filepath.Join(dir, "lock"), 0)
 		if errors.Is(err, os.ErrNotExist) {
 			// Perhaps made a moment ago, and not locked yet.
-			if fi, err = os.Stat(dir); err == nil && time.Since(fi.ModTime()) > time.Minute {
+			if fi, err := os.Stat(dir); err == nil && time.Since(fi.ModTime()) > time.Minute {
 				os.RemoveAll(dir)
 			}
 			continue
