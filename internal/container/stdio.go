@@ -1,6 +1,7 @@
 package container
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"slices"
@@ -156,6 +157,8 @@ type stream struct {
 	src  *os.File
 	log  *logWriter
 
+	line []byte // the unfinished line that the log waits for; pump's own
+
 	mu    sync.Mutex
 	sinks []sink // replaced, never changed in place
 }
@@ -181,13 +184,35 @@ func (o *stream) current() []sink {
 // pumpSize is how much is read at once, in bytes: the capacity of a pipe.
 const pumpSize = 64 << 10
 
+// maxLine is how much of an unfinished line waits for its end, in bytes:
+// docker's number.
+const maxLine = 16 << 10
+
+// record logs what the stream brought, by whole lines: many commands write a
+// line in pieces, and one entry of the log is to be one line.
+func (o *stream) record(p []byte, end bool) {
+	if o.log == nil {
+		return
+	}
+	if len(o.line) > 0 {
+		p = append(o.line, p...)
+	}
+	n := bytes.LastIndexByte(p, '\n') + 1
+	if end || len(p)-n > maxLine {
+		n = len(p)
+	}
+	o.log.write(o.name, p[:n], time.Now())
+	o.line = append(o.line[:0], p[n:]...)
+}
+
 // pump passes everything on until the end of the stream.
 func (o *stream) pump() {
+	defer o.record(nil, true)
 	b := make([]byte, pumpSize)
 	for {
 		n, err := o.src.Read(b)
 		if n > 0 {
-			o.log.write(o.name, b[:n], time.Now())
+			o.record(b[:n], false)
 			for _, k := range o.current() {
 				if writeAll(k.f, b[:n]) == nil {
 					continue
