@@ -46,7 +46,11 @@ func runCommand() *cli.Command {
 				return runDetached(l, ctr, lock, m)
 			}
 			return t.follow(func() (*container.Session, error) {
-				return start(l, ctr, lock, m, true, t)
+				s, err := start(l, ctr, lock, m, true, t)
+				if err == nil {
+					go sweep() // while the command runs anyway
+				}
+				return s, err
 			})
 		},
 	}
@@ -58,7 +62,16 @@ func runDetached(l *container.Launch, ctr *container.Container, lock *os.File, m
 		return err
 	}
 	fmt.Println(ctr.ID)
-	return s.Detach()
+	err = s.Detach()
+	sweep()
+	return err
+}
+
+// sweep deletes what killed commands have left.
+func sweep() {
+	if set, err := containers(); err == nil {
+		set.Sweep()
+	}
 }
 
 // newLaunch starts a supervisor. One that outlives this command has no place

@@ -103,6 +103,9 @@ func (t *terminal) follow(start func() (*container.Session, error)) error {
 	select {
 	case err = <-ended:
 	case err = <-left:
+		if err == nil {
+			err = s.Detach()
+		}
 	}
 	t.restore()
 	return err
@@ -172,7 +175,6 @@ func (t *terminal) passInput(s *container.Session) (leave bool) {
 			return false
 		}
 		if leave {
-			_ = s.Detach()
 			return true
 		}
 		if err != nil {

@@ -204,7 +204,7 @@ func (c *Container) Kill(sig syscall.Signal) error {
 	}
 	if err == nil && sig == unix.SIGKILL {
 		// Nothing can come in between, so wait for what is sure to happen.
-		_ = c.awaitEnd(10 * time.Second)
+		_ = c.requestWithin(10*time.Second, &message{Op: opWait})
 	}
 	return err
 }
@@ -246,17 +246,15 @@ func (c *Container) Wait() (int, error) {
 	return s.ExitCode, err
 }
 
-// awaitEnd is Wait with a limit.
-func (c *Container) awaitEnd(limit time.Duration) error {
+// requestWithin is request for answers that carry nothing, with a limit.
+func (c *Container) requestWithin(limit time.Duration, m *message) error {
 	conn, err := c.dial()
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
 	_ = conn.sock.SetDeadline(time.Now().Add(limit))
-	if _, err = conn.call(&message{Op: opWait}); errors.Is(err, errSupervisorGone) {
-		return nil
-	}
+	_, err = conn.call(m)
 	return err
 }
 

@@ -106,11 +106,8 @@ func (c *Container) lockWithin(d time.Duration) (*os.File, error) {
 // that does not answer, by ending the supervisor, below which the kernel
 // lets nothing live.
 func (c *Container) kill() error {
-	err := c.Kill(9)
-	if err == nil {
-		err = c.awaitEnd(5 * time.Second)
-	}
-	if err == nil || errors.Is(err, errNotRunning) {
+	err := c.requestWithin(5*time.Second, &message{Op: opStop, Signal: int(unix.SIGKILL)})
+	if err == nil || errors.Is(err, errNotRunning) || errors.Is(err, errSupervisorGone) {
 		return nil
 	}
 	s, err := c.readState()

@@ -1,0 +1,116 @@
+package cli
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/urfave/cli/v2"
+)
+
+func TestArgumentsAreUnderstoodAsPeopleTypeThem(t *testing.T) {
+	flags := []cli.Flag{
+		&cli.BoolFlag{Name: "interactive", Aliases: []string{"i"}},
+		&cli.BoolFlag{Name: "tty", Aliases: []string{"t"}},
+		&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}},
+		&cli.StringFlag{Name: "name"},
+	}
+	for _, c := range []struct {
+		args string
+		stop bool
+		want string // an error if it begins with "!"
+	}{
+		{"-it x", true, "-i -t -- x"},
+		{"-ite A=1 x", true, "-i -t -e=A=1 -- x"},
+		{"-eA=1 -e=B x", true, "-e=A=1 -e=B -- x"},
+		{"--name n --env -i x", true, "--name=n --env=-i -- x"},
+		{"--name=n x -it --nosuch", true, "--name=n -- x -it --nosuch"},
+		{"x --name n -i y", false, "--name=n -i -- x y"},
+		{"-i=false x", true, "-i=false -- x"},
+		{"-- -i", true, "-- -i"},
+		{"x -- -i", false, "-- x -i"},
+		{"-", false, "-- -"},
+		{"--name", true, "!flag needs an argument: --name"},
+		{"-e", true, "!flag needs an argument: -e"},
+		{"-ix", true, "!unknown shorthand flag: 'x' in -ix"},
+		{"-name", true, "!unknown shorthand flag: 'n' in -name"},
+		{"--i", true, "!unknown flag: --i"},
+		{"--nosuch=1", true, "!unknown flag: --nosuch"},
+	} {
+		got, err := normalise(strings.Fields(c.args), flags, c.stop)
+		s := strings.Join(got, " ")
+		var usage *usageError
+		if errors.As(err, &usage) {
+			s = "!" + err.Error()
+		}
+		if s != c.want {
+			t.Errorf("%s: %q, want %q", c.args, s, c.want)
+		}
+	}
+}
+
+func TestEveryCommandHasHelpAndDistinctFlags(t *testing.T) {
+	seen := map[string]bool{}
+	for _, g := range table {
+		for _, c := range g.commands {
+			if seen[c.name] || c.short == "" {
+				t.Errorf("command %q: twice, or without a line of help", c.name)
+			}
+			seen[c.name] = true
+			cmd := c.make()
+			names := map[string]bool{}
+			for _, f := range cmd.Flags {
+				for _, n := range f.Names() {
+					if names[n] {
+						t.Errorf("%s: flag %s twice", c.name, n)
+					}
+					names[n] = true
+				}
+			}
+			if cmd.Action == nil {
+				t.Errorf("%s does nothing", c.name)
+			}
+			var b strings.Builder
+			cmd.Name = c.name
+			printCommandHelp(&b, cmd)
+			if !strings.HasPrefix(b.String(), "usage: tiffin "+c.name) {
+				t.Errorf("%s: %s", c.name, b.String())
+			}
+		}
+	}
+}
+
+func TestNearCommandsAreSuggested(t *testing.T) {
+	for typed, want := range map[string]string{"rnu": "tiffin run", "comit": "tiffin commit", "imag": "tiffin images", "pss": "tiffin ps"} {
+		var b strings.Builder
+		printError(&b, unknownCommand(typed))
+		if !strings.Contains(b.String(), "`"+want+"`") {
+			t.Errorf("%s: %s", typed, b.String())
+		}
+	}
+}
+
+func TestDetachKeysLeaveAndNothingElseIsLost(t *testing.T) {
+	for _, c := range []struct {
+		typed []string
+		out   string
+		leave bool
+	}{
+		{[]string{"ls\r"}, "ls\r", false},
+		{[]string{"\x10\x11"}, "", true},
+		{[]string{"a\x10", "\x11b"}, "a", true},
+		{[]string{"\x10", "x"}, "\x10x", false},
+		{[]string{"\x10\x10\x11"}, "\x10", true},
+		{[]string{"\x11\x10"}, "\x11", false},
+	} {
+		var k detachKeys
+		out, leave := "", false
+		for _, s := range c.typed {
+			b, l := k.filter([]byte(s))
+			out, leave = out+string(b), leave || l
+		}
+		if out != c.out || leave != c.leave {
+			t.Errorf("%q: %q %v", c.typed, out, leave)
+		}
+	}
+}

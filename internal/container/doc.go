@@ -1,0 +1,111 @@
+// Package container is the life of a container: on disk, and while it runs. It
+// is the only place where an image, a file system and a process meet.
+//
+// # Processes
+//
+//	tiffin run          the client: your terminal, your signals, your exit status
+//	 └─ supervisor      process 1 of a pid namespace of its own, in a new user namespace
+//	     ├─ init → command    process 1 of the container
+//	     └─ exec helper → command of `tiffin exec`
+//
+// There is no daemon: each container has one supervisor, which serves its file
+// system ([tiffin/fs]), keeps its log, answers its control socket, records how
+// it ended, and goes.
+//
+// Nothing is left when one of them is killed:
+//
+//   - The supervisor is process 1 of a pid namespace, and the kernel kills all of
+//     a namespace with its process 1 (pid_namespaces(7)): init, helpers, and what
+//     has changed its credentials, which makes it forget a parent-death signal.
+//   - The client holds a connection to the supervisor. If it is closed without a
+//     word, a container that runs in the foreground is killed by the supervisor.
+//   - Mounts are in the container's own mount namespace and go with its last process.
+//   - On disk, a lock tells the living from the dead; see below.
+//
+// The supervisor's /proc is the host's, where it has another number than in its
+// own namespace: what it records are the numbers that the host sees.
+//
+// # On disk
+//
+//	containers/
+//	  lucky_lentil -> 4f1c…    a name: symlink(2) fails if it is taken
+//	  4f1c…/                   64 hexadecimal digits, the ID
+//	    config.json            what it is; written once                   [Config]
+//	    state.json             how it is; replaced as a whole             [State]
+//	    lock                   locked as long as somebody looks after it
+//	    control                socket of the supervisor
+//	    upper/  work/          what it changed, as ordinary files; see package fs/layer
+//	    root/                  where init mounts the root; empty for everybody else
+//	    log  log.1             what it printed
+//
+// # States
+//
+//	          Create              Start                 the command ends
+//	(nothing) ──────► incomplete ───────► running ─────────────────► exited
+//	                      │   └─ Commission ─► created ─ Start ─┐      │
+//	                      │                     ▲     running ◄─┴─ Start ┘
+//	                      ▼                     └─ Start of a fresh one failed
+//	                  (nothing)
+//
+// A directory without state.json is incomplete: being made, if its lock is held,
+// else the leavings of a killed command, which [Set.Sweep] deletes. One that
+// says "running" while its lock is free has lost its supervisor: [Container.State]
+// shows it as exited with 137, and if it had --rm, Sweep deletes it.
+//
+// # Locks
+//
+// The lock of a container is an open file description lock (fcntl(2)). The
+// client takes it, and passes the open file to the supervisor; it is free when
+// the last of them is gone, however it went. flock(2) on the directory of
+// containers guards taking over a stale name; nothing is locked inside of it.
+// Inside a supervisor, mu guards state; it is taken by nobody who holds another
+// lock of this package.
+//
+// # The control protocol
+//
+// One JSON object a line over a Unix stream socket, either way; descriptors
+// travel with a line (SCM_RIGHTS, unix(7)), and "files" says how many. A
+// connection carries one request. So with the directory of a container as
+// working directory:
+//
+//	$ echo '{"op":"counts"}' | nc -U control
+//	{"op":"ok","counts":{"LOOKUP":23,"READ":7}}
+//	$ echo '{"op":"signal","signal":15}' | nc -U control
+//	{"op":"ok"}
+//	$ echo '{"op":"wait"}' | nc -U control
+//	{"op":"exit","exit":143}
+//
+// A conversation of `tiffin run -i tiffin/base cat`, on the socket pair that the
+// supervisor inherits:
+//
+//	client                                                    supervisor
+//	{"op":"start","files":3,"start":{"dir":…,"union":…,…}} ─►            lock, stdout, stderr
+//	                                          ◄─ {"op":"ok","files":1}   write end of the pipe that cat reads
+//	(writes its standard input to that pipe, closes it)
+//	{"op":"signal","signal":10} ─►
+//	                                          ◄─ {"op":"exit","exit":0}
+//
+// Bytes never travel through the socket. The supervisor writes the command's
+// output straight to the client's descriptors, as well as to the log; the
+// client writes input straight to the command's pipe or terminal. An answer can be
+// {"op":"error","error":{…}} instead, with the advice and exit status that the
+// client shows.
+//
+//	attach   as start, with 2 files
+//	exec     as attach; the command is the client's
+//	signal   to the first process, or on the connection of start, attach or exec to its command
+//	detach   on such a connection: the client goes, the command stays
+//	stop     signal, then SIGKILL after some seconds
+//	wait     answers when the container has ended
+//	freeze   all data is written and nothing changes until the connection ends: commit, diff
+//	counts   requests that the file system has answered
+//
+// # What was found out
+//
+//   - A descriptor of 64 or more makes the kernel enlarge the table; with threads it
+//     waits for an RCU grace period, some 10 ms. Low numbers only, on the way of a start.
+//   - The first garbage collection of a supervisor came while init waited for it.
+//     There is none until the container is up.
+//   - A client that waits for the supervisor to appear wastes the milliseconds it could
+//     use to find the image: [NewLaunch] comes first, and the image then.
+package container
