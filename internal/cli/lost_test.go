@@ -30,7 +30,7 @@ func (k *killer) try(args ...string) (string, error) {
 func TestAKilledSupervisorIsNoticed(t *testing.T) {
 	store := terminalStore(t)
 	k := &killer{t: t, p: person{uid: os.Getuid(), gid: os.Getgid()}, store: store}
-	k.tiffin("run", "-d", "--name", "idle", "tiffin/base", "sh", "-c", "echo kept > /kept; exec sleep 1000")
+	k.tiffin("run", "-d", "--name", "idle", "tiffin/base", "sh", "-c", "[ -e /kept ] || echo kept > /kept; exec sleep 1000")
 	wait := k.command("wait", "idle")
 	var waited strings.Builder
 	wait.Stdout = &waited
