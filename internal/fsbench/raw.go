@@ -82,10 +82,12 @@ func pwriteC(fd int, b []byte, off int64) {
 
 var statBuf unix.Stat_t
 
-func statC(p cname) {
-	// newfstatat(2) is what a libc's stat, and ls, calls.
+func statC(p cname) { fail(missing(p), "stat", p) }
+
+// missing is newfstatat(2), which a libc's lstat and ls call.
+func missing(p cname) syscall.Errno {
 	_, _, e := syscall.RawSyscall6(unix.SYS_NEWFSTATAT, atCwd, uintptr(unsafe.Pointer(&p[0])), uintptr(unsafe.Pointer(&statBuf)), unix.AT_SYMLINK_NOFOLLOW, 0, 0)
-	fail(e, "stat", p)
+	return e
 }
 
 func mkdirC(p cname) {

@@ -23,6 +23,7 @@ type workload struct {
 // The order is that of the table. Each workload has a mount of its own since
 // it wants it cold, or because it changes the tree.
 var workloads = []workload{
+	{"request", workRequest},
 	{"find", workFind},
 	{"open", workOpen},
 	{"exec", workExec},
@@ -106,6 +107,19 @@ func walk(top string) (files, dirs []cname) {
 		})
 	}
 	return files, dirs
+}
+
+// workRequest is what one request costs: a file server is asked about each name
+// that nobody has asked about before, and has nothing to do but to say no.
+func workRequest(r *report) {
+	names := newNames("missing")
+	r.phase("stat of a missing name, cold", len(names), func() {
+		for _, p := range names {
+			if missing(p) != syscall.ENOENT {
+				panic(failure{"stat", string(p), fs.ErrExist})
+			}
+		}
+	})
 }
 
 func statAll(files []cname) {
