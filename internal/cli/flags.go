@@ -38,7 +38,7 @@ func createFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "label", Aliases: []string{"l"}, Usage: "note `KEY=VALUE` about the container"},
 		&cli.StringFlag{Name: "stop-signal", Usage: "`SIGNAL` that stop sends first"},
 		&cli.IntFlag{Name: "stop-timeout", Usage: "`SECONDS` that stop waits before it kills"},
-		&cli.StringFlag{Name: "log-driver", Value: "json-file", Usage: "`json-file`, or none: keep no log"},
+		&cli.StringFlag{Name: "log-driver", Value: "json-file", Usage: "`json-file`, or none: keep no log, as with --rm in the foreground"},
 		&cli.StringFlag{Name: "userns", Usage: "`single`: only one user id, yours, even if there are subordinate ones"},
 		&cli.StringFlag{Name: "pull", Value: "missing", Usage: "`never` or missing; images are loaded, not pulled", Hidden: true},
 	}

@@ -37,7 +37,7 @@ func runCommand() *cli.Command {
 			}
 			// The supervisor comes up while the container is made.
 			l := newLaunch(c.String("userns") == "single", t)
-			ctr, lock, m, err := createContainer(c)
+			ctr, lock, m, err := createContainer(c, !detach)
 			if err != nil {
 				l.Cancel()
 				return err
@@ -91,7 +91,7 @@ func createCommand() *cli.Command {
 			if err := wantArgs(c, 1, -1, "an image"); err != nil {
 				return err
 			}
-			ctr, lock, _, err := createContainer(c)
+			ctr, lock, _, err := createContainer(c, false)
 			if err != nil {
 				return err
 			}
@@ -105,8 +105,9 @@ func createCommand() *cli.Command {
 	}
 }
 
-// createContainer makes the container that the flags describe. The caller has its lock.
-func createContainer(c *cli.Context) (*container.Container, *os.File, *image.Mountable, error) {
+// createContainer makes the container that the flags describe, to run in the
+// foreground or not. The caller has its lock.
+func createContainer(c *cli.Context, foreground bool) (*container.Container, *os.File, *image.Mountable, error) {
 	store, err := openStore(c)
 	if err != nil {
 		return nil, nil, nil, err
@@ -118,6 +119,11 @@ func createContainer(c *cli.Context) (*container.Container, *os.File, *image.Mou
 	cfg, err := newConfig(c, img)
 	if err != nil {
 		return nil, nil, nil, err
+	}
+	if foreground && cfg.AutoRemove && !c.IsSet("log-driver") {
+		// What it prints is seen here, and it has no afterwards: a log would only slow
+		// down what is piped through it, to a tenth.
+		cfg.NoLog = true
 	}
 	m, err := store.Mountable(img)
 	if err != nil {

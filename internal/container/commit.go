@@ -51,7 +51,7 @@ func (c *Container) changed(store *image.Store, f func(*image.Image, *layer.Uppe
 		return err
 	}
 	defer index.Close()
-	u := &layer.Upper{Dir: c.path("upper"), Lower: index, Skip: c.made()}
+	u := &layer.Upper{Dir: c.path("upper"), Lower: index}
 	for _, path := range m.FlatPaths {
 		flat, err := os.Open(path)
 		if err != nil {
@@ -65,6 +65,7 @@ func (c *Container) changed(store *image.Store, f func(*image.Image, *layer.Uppe
 		return err
 	}
 	defer release()
+	u.Skip = c.made()
 	return f(img, u)
 }
 

@@ -298,6 +298,7 @@ func (s *supervisor) freeze(c *conn) {
 		c.fail(err)
 		return
 	}
+	s.writeNotes() // the client will want to know which paths were made for mounts
 	s.fs.Freeze()
 	defer s.fs.Thaw()
 	if c.send(&message{Op: ansOK}) == nil {

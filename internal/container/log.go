@@ -1,6 +1,7 @@
 package container
 
 import (
+	"bytes"
 	"encoding/base64"
 	"os"
 	"sync"
@@ -85,10 +86,8 @@ func (l *logWriter) open() error {
 
 // indexNewline is the length of the first line of p with its end, or of p.
 func indexNewline(p []byte) int {
-	for i, c := range p {
-		if c == '\n' {
-			return i + 1
-		}
+	if i := bytes.IndexByte(p, '\n'); i >= 0 {
+		return i + 1
 	}
 	return len(p)
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tiffin/internal/errs"
 )
 
 // Entry is one entry of a log: usually a line with its end, otherwise a part
@@ -37,6 +39,9 @@ type logLine struct {
 // Logs calls each with the entries of the container's log, in their order. An
 // error of each ends it and is returned.
 func (c *Container) Logs(opt LogOptions, each func(Entry) error) error {
+	if c.NoLog {
+		return errs.Hint(fmt.Errorf("container %s keeps no log", c.Name), "that is so with --log-driver none, and with --rm in the foreground unless it has --log-driver json-file")
+	}
 	// Start to watch before reading, so that nothing falls in between.
 	var watch *os.File
 	if opt.Follow {

@@ -44,8 +44,13 @@ func (c *Container) erase() error {
 		os.Remove(link)
 	}
 	os.Remove(c.path("state.json"))
+	return c.removeFiles()
+}
+
+// removeFiles removes the container's directory.
+func (c *Container) removeFiles() error {
 	// What every container has, without asking first whether it is a directory.
-	for _, name := range []string{"control", "config.json", "lock"} {
+	for _, name := range []string{"state.json", "control", "config.json", "lock"} {
 		_ = unix.Unlink(c.path(name))
 	}
 	for _, name := range []string{"root", "work", "upper", ""} {
@@ -57,6 +62,24 @@ func (c *Container) erase() error {
 		return fmt.Errorf("remove container %s: %w", c.Name, err)
 	}
 	return nil
+}
+
+// vanish is erase in two parts: the container is gone when it returns, its files
+// when rest has. Nobody has to wait for the second part; if it is cut short,
+// the store deletes what is left as it does any temporary.
+func (c *Container) vanish() (rest func()) {
+	set := filepath.Dir(c.dir)
+	link := filepath.Join(set, c.Name)
+	if id, err := os.Readlink(link); err == nil && id == c.ID {
+		os.Remove(link)
+	}
+	aside := *c
+	aside.dir = filepath.Join(filepath.Dir(set), "tmp", c.ID)
+	if os.Rename(c.dir, aside.dir) != nil {
+		_ = c.erase() // what cannot be removed now, the next Sweep meets again
+		return func() {}
+	}
+	return func() { _ = aside.removeFiles() }
 }
 
 // Lock takes the container's lock. It fails if the container runs, or if

@@ -52,8 +52,9 @@ type supervisor struct {
 	exit     int
 	sessions sessions
 
-	mu    sync.Mutex
-	state State
+	mu        sync.Mutex
+	state     State
+	unwritten bool // state.json does not have all of state yet
 }
 
 // Supervise is the supervisor's main function. It does not return.
@@ -95,7 +96,7 @@ func supervise() int {
 		defer first.Close()
 		s.converse(first, s.main(out, s.req.Foreground))
 	}()
-	go s.note()
+	s.note()
 	go s.settle()
 	s.finish()
 	s.sessions.finish()
@@ -238,27 +239,40 @@ func (s *supervisor) running(pid int) error {
 	return s.listen()
 }
 
+// notePeriod is how long what init has found out stays in memory only. ext4 writes
+// the data of a file out at once when it is renamed over another one
+// (auto_da_alloc in ext4(5)): some milliseconds, for which a short command, and
+// the removal of its container, would have to wait.
+const notePeriod = 100 * time.Millisecond
+
 // note records what init could not do, and which paths it had to make. The
 // client does not wait for it.
 func (s *supervisor) note() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.state.Status != Running || len(s.child.Notes) == 0 && len(s.child.Created) == 0 {
-		return
-	}
 	s.state.Notes = s.child.Notes
 	for _, path := range s.child.Created {
 		if !slices.Contains(s.state.Made, path) {
 			s.state.Made = append(s.state.Made, path)
 		}
 	}
-	_ = s.c.writeState(s.state)
+	s.unwritten = len(s.state.Notes)+len(s.state.Made) > 0
+	s.mu.Unlock()
+	time.AfterFunc(notePeriod, s.writeNotes)
+}
+
+// writeNotes lets other processes see what note has got.
+func (s *supervisor) writeNotes() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.unwritten && s.state.Status == Running {
+		_ = s.c.writeState(s.state)
+	}
+	s.unwritten = false
 }
 
 // finish waits for the end of the container and records it.
 func (s *supervisor) finish() {
 	status, err := s.child.Wait()
-	s.note() // if it has not been done yet
 	s.io.drain(0)
 	select {
 	case <-s.served:
@@ -272,12 +286,14 @@ func (s *supervisor) finish() {
 	if err != nil {
 		s.state.Error = err.Error()
 	}
+	remove := func() {}
 	if s.c.AutoRemove {
-		_ = s.c.erase() // what cannot be removed now, the next Sweep meets again
+		remove = s.c.vanish()
 	} else {
 		_ = s.c.writeState(s.state)
 		_ = os.Remove(s.c.path("control"))
 	}
 	s.mu.Unlock()
 	close(s.ended)
+	remove()
 }
