@@ -86,7 +86,10 @@ func (s *Set) fill(c *Container) error {
 	}
 	b, err := json.MarshalIndent(c.Config, "", "\t")
 	if err == nil {
-		err = os.WriteFile(c.path("config.json"), append(b, '\n'), 0o600)
+		err = os.WriteFile(c.path("config.json.new"), append(b, '\n'), 0o600)
+	}
+	if err == nil { // whoever finds it finds it whole, also if this process is killed now
+		err = os.Rename(c.path("config.json.new"), c.path("config.json"))
 	}
 	if err != nil {
 		os.Remove(filepath.Join(s.dir, c.Name))
