@@ -108,4 +108,29 @@
 //     There is none until the container is up.
 //   - A client that waits for the supervisor to appear wastes the milliseconds it could
 //     use to find the image: [NewLaunch] comes first, and the image then.
+//   - Beside other writers to the disk, replacing state.json at the end of `run --rm true` took
+//     4 ms in a traced run (writing the first one 0.01 ms; probably auto_da_alloc, ext4(5)),
+//     and each unlink and rmdir after it 1 to 2 ms: 14 of 38 ms together. So nobody
+//     waits for the removal, and what init found out is written later. Without other
+//     writers that gains 4 % only.
+//
+// Where the time of `run --rm debian true` goes, on two processors, as real-time processes
+// (chrt -f) and with the image in the page cache: medians of 15 runs, from the start.
+// It is bound by the processors: 26 ms of their time go into three Go programs, two
+// id map helpers and the command.
+//
+//	 3.3 ms  the supervisor is executed
+//	 6.8 ms  newuidmap and newgidmap have ended (--userns single: 2 ms less in all)
+//	 8.5 ms  init is executed; 0.7 ms of it is clone(2), with all the namespaces
+//	16.7 ms  init has come up (about 3 ms), done its steps, and executes the command
+//	19.9 ms  the command has ended
+//	21   ms  so has the client
+//
+// `tiffin version` takes 2.4 ms where a Go program that does nothing takes 1.1: the rest is
+// what the imported packages do at start, and it is paid three times. A shell script that makes
+// namespaces and a kernel overlay mount takes 9 to 12 ms, with 6 ms of processor time.
+//
+// What did not help: GOMAXPROCS 1, 3 or 6 instead of 2 in client and supervisor; GOMAXPROCS=1 and
+// GOGC=off in init. Not tried: to execute init before the id maps are written (its
+// ambient capabilities do not need them) and to send it its Spec afterwards.
 package container

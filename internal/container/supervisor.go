@@ -239,10 +239,9 @@ func (s *supervisor) running(pid int) error {
 	return s.listen()
 }
 
-// notePeriod is how long what init has found out stays in memory only. ext4 writes
-// the data of a file out at once when it is renamed over another one
-// (auto_da_alloc in ext4(5)): some milliseconds, for which a short command, and
-// the removal of its container, would have to wait.
+// notePeriod is how long what init has found out stays in memory only. To replace
+// state.json can take some milliseconds (see the package comment), for which a
+// short command, and the removal of its container, would have to wait.
 const notePeriod = 100 * time.Millisecond
 
 // note records what init could not do, and which paths it had to make. The
