@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -98,7 +99,8 @@ func (k *killer) round(victim int) bool {
 		k.t.Fatal(err)
 	}
 	time.Sleep(time.Duration(k.rand.IntN(80)) * time.Millisecond)
-	supers := supervisors(k.store)
+	// What a supervisor has just forked looks like it until execve(2).
+	supers := slices.DeleteFunc(supervisors(k.store), func(pid int) bool { return parent(pid) != cmd.Process.Pid })
 	var below []int
 	for _, pid := range supers {
 		below = append(below, children(pid)...)
@@ -111,6 +113,9 @@ func (k *killer) round(victim int) bool {
 		pid, who = below[k.rand.IntN(len(below))], "process of the container"
 	}
 	syscall.Kill(pid, syscall.SIGKILL)
+	if victim == 2 { // it may have been one that nobody depends on: end the rest too
+		time.AfterFunc(time.Second, func() { cmd.Process.Kill() })
+	}
 
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
@@ -134,6 +139,17 @@ func (k *killer) round(victim int) bool {
 			return false
 		}
 	}
+}
+
+// parent returns the parent of a process, proc_pid_stat(5), field 4.
+func parent(pid int) int {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, rest, _ := strings.Cut(string(b), ") ")
+	if f := strings.Fields(rest); len(f) > 1 {
+		ppid, _ := strconv.Atoi(f[1])
+		return ppid
+	}
+	return 0
 }
 
 // children lists the descendants of a process, proc_pid_task(5), children.
