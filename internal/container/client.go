@@ -30,7 +30,6 @@ type Session struct {
 	// write to and to close; with a terminal, its master side, which the caller
 	// must not read. nil if the input is /dev/null.
 	Stdin *os.File
-	Notes []ns.Note // what this machine could not do
 	conn  *conn
 }
 
@@ -89,6 +88,7 @@ func (c *Container) Start(l *Launch, lock *os.File, m *image.Mountable, o StartO
 	}
 	req := &message{Op: opStart, files: []*os.File{lock}, Start: &startRequest{
 		Dir: c.dir, Union: m.UnionPath, Flats: m.FlatPaths, Rows: o.Rows, Cols: o.Cols, Foreground: o.Stdout != nil,
+		Notes: l.proc.Notes,
 	}}
 	if o.Stdout != nil {
 		req.files = append(req.files, o.Stdout, o.Stderr)
@@ -100,7 +100,6 @@ func (c *Container) Start(l *Launch, lock *os.File, m *image.Mountable, o StartO
 		err = probe.Explain(err)
 		return nil, errs.Code(err, errs.CodeOf(err, 125))
 	}
-	s.Notes = l.proc.Notes
 	return s, nil
 }
 

@@ -72,10 +72,14 @@ func (c *Container) Inspect() (*Inspection, error) {
 	if err != nil {
 		return nil, err
 	}
+	supervisor := s.Supervisor
+	if s.Status != Running {
+		supervisor = 0
+	}
 	x := &Inspection{
 		ID: c.ID, Created: c.Created, Image: c.ImageID.String(), Name: "/" + c.Name, Platform: "linux",
 		LogPath: c.path("log"), Notes: s.Notes, Args: []string{}, Mounts: []InspectMount{},
-		State: InspectState{Status: s.Status, Running: s.Status == Running, Pid: s.Pid, SupervisorPid: s.Supervisor,
+		State: InspectState{Status: s.Status, Running: s.Status == Running, Pid: s.Pid, SupervisorPid: supervisor,
 			ExitCode: s.ExitCode, Error: s.Error, StartedAt: s.Started, FinishedAt: s.Finished},
 		HostConfig:  InspectHost{Binds: []string{}, NetworkMode: c.Network, AutoRemove: c.AutoRemove, ReadonlyRootfs: c.ReadOnly, Init: c.Init},
 		GraphDriver: InspectDriver{"tiffin", map[string]string{"UpperDir": c.path("upper"), "WorkDir": c.path("work")}},

@@ -39,19 +39,26 @@ func (s *supervisor) settle() {
 
 // dropFilePages takes the pages of mapped files out of this process's memory.
 // They stay in the page cache; touching one again costs a minor fault, for
-// sixteen pages at a time. madvise(2), MADV_DONTNEED: mappings that are not
-// written to are read from their file again.
+// sixteen pages at a time. madvise(2), MADV_DONTNEED: a page that was never
+// written to is read from its file again. One that was would be lost, such as
+// the relocated tables of a dynamic executable, which are read-only by now, so
+// mappings with any ("Anonymous" in proc_pid_smaps(5)) are left alone.
 func dropFilePages() {
-	text, err := os.ReadFile("/proc/self/maps")
+	text, err := os.ReadFile("/proc/self/smaps")
 	if err != nil {
 		return
 	}
+	var from, to uintptr
+	file := false
 	for line := range strings.Lines(string(text)) {
-		// proc_pid_maps(5): "address perms offset dev inode pathname".
-		var from, to uintptr
-		var perms, offset, dev, inode, path string
-		n, _ := fmt.Sscanf(line, "%x-%x %s %s %s %s %s", &from, &to, &perms, &offset, &dev, &inode, &path)
-		if n == 7 && path[0] == '/' && perms[1] == '-' {
+		f := strings.Fields(line)
+		switch {
+		case len(f) >= 5 && len(f[1]) == 4: // "address perms offset dev inode pathname"
+			file = len(f) == 6 && f[5][0] == '/' && f[1][1] == '-'
+			if n, _ := fmt.Sscanf(f[0], "%x-%x", &from, &to); n != 2 {
+				file = false
+			}
+		case file && f[0] == "Anonymous:" && f[1] == "0":
 			_, _, _ = unix.Syscall(unix.SYS_MADVISE, from, to-from, unix.MADV_DONTNEED)
 		}
 	}

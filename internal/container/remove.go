@@ -23,6 +23,9 @@ func (c *Container) Remove(force bool) error {
 		lock, err = c.lockWithin(10 * time.Second)
 	}
 	if errors.Is(err, errLocked) {
+		if s, e := c.readState(); e == nil && s.Status != Running {
+			return err
+		}
 		return errs.Hint(fmt.Errorf("container %s is running", c.Name), "stop it first, or use `tiffin rm -f`")
 	}
 	if err != nil {

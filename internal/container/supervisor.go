@@ -31,6 +31,8 @@ type startRequest struct {
 	Foreground bool     `json:"foreground,omitempty"`
 	Rows       uint16   `json:"rows,omitempty"` // of the client's terminal
 	Cols       uint16   `json:"cols,omitempty"`
+	// Notes are what the client could not do for the user namespace.
+	Notes []ns.Note `json:"notes,omitempty"`
 }
 
 // supervisor looks after one run of a container, from before its first
@@ -248,7 +250,7 @@ const notePeriod = 100 * time.Millisecond
 // client does not wait for it.
 func (s *supervisor) note() {
 	s.mu.Lock()
-	s.state.Notes = s.child.Notes
+	s.state.Notes = append(slices.Clone(s.req.Notes), s.child.Notes...)
 	for _, path := range s.child.Created {
 		if !slices.Contains(s.state.Made, path) {
 			s.state.Made = append(s.state.Made, path)
@@ -281,7 +283,8 @@ func (s *supervisor) finish() {
 	s.mu.Lock()
 	s.exit = status
 	s.state.Status, s.state.ExitCode, s.state.Finished = Exited, status, time.Now().UTC()
-	s.state.Pid, s.state.PidStart, s.state.Supervisor, s.state.SupervisorStart = 0, 0, 0, 0
+	// The supervisor stays named: until it is gone, rm -f may have to end it.
+	s.state.Pid, s.state.PidStart = 0, 0
 	if err != nil {
 		s.state.Error = err.Error()
 	}
