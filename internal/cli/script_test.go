@@ -115,7 +115,7 @@ func TestScripts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer os.RemoveAll(root)
+			t.Cleanup(func() { os.RemoveAll(root) }) // after the scripts, which run in parallel
 			if err := os.Chmod(root, 0o755); err != nil {
 				t.Fatal(err)
 			}
