@@ -130,6 +130,9 @@ func TestMergedTreeIsWhatOthersMakeOfTheLayers(t *testing.T) {
 func TestMergedTreeOfARealImage(t *testing.T) {
 	layout := os.Getenv("TIFFIN_TEST_IMAGE")
 	if layout == "" {
+		if os.Getenv("TIFFIN_MUST") != "" {
+			t.Fatal("TIFFIN_MUST is set, but TIFFIN_TEST_IMAGE is not: make an image with scripts/testimage")
+		}
 		t.Skip("TIFFIN_TEST_IMAGE is not set: make an image with scripts/testimage")
 	}
 	needRoot(t)
@@ -211,6 +214,9 @@ func encodable(t fstest.Tree) fstest.Tree {
 func tool(t *testing.T, name string, args ...string) {
 	t.Helper()
 	if _, err := exec.LookPath(name); err != nil {
+		if os.Getenv("TIFFIN_MUST") != "" {
+			t.Fatalf("TIFFIN_MUST is set, but %s is not installed", name)
+		}
 		t.Skipf("needs %s: apt-get install %s", name, name)
 	}
 	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
