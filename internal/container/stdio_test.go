@@ -1,7 +1,6 @@
 package container
 
 import (
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,19 +9,11 @@ import (
 
 func TestLogHasOneEntryForALineWrittenInPieces(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
+	o := &stream{name: "stdout", log: &logWriter{path: path}}
+	for _, p := range []string{"one", "\n", "two\nthr", "ee\n", strings.Repeat("x", maxLine+10), "\n", "half"} {
+		o.record([]byte(p), false)
 	}
-	o := &stream{name: "stdout", src: r, log: &logWriter{path: path}}
-	done := make(chan struct{})
-	go func() { o.pump(); close(done) }()
-	long := strings.Repeat("x", maxLine+10)
-	for _, s := range []string{"one", "\n", "two\nthr", "ee\n", long, "\n", "half"} {
-		io.WriteString(w, s)
-	}
-	w.Close()
-	<-done
+	o.record(nil, true)
 	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
