@@ -38,7 +38,7 @@ func TestExecJoinsEveryNamespace(t *testing.T) {
 		out := s.run(j)
 		for _, x := range out.Execs {
 			if x.Error != nil || x.Status != 0 {
-				t.Fatalf("%+v", x)
+				t.Fatalf("%v\nthe container: %s%s", x, out.Stdout, out.Stderr)
 			}
 		}
 		list := facts2(t, out)
@@ -81,14 +81,17 @@ func TestExecStatusUserAndDirectory(t *testing.T) {
 		want(t, "signal", out.Execs[1].Status, 137)
 		for i, code := range map[int]int{2: 127, 3: 126, 4: 126} {
 			if e := out.Execs[i].Error; e == nil || e.Code != code {
-				t.Errorf("exec %d: %+v, want %d", i, out.Execs[i], code)
+				t.Errorf("exec %d: %v, want %d", i, out.Execs[i], code)
 			}
 		}
 		list := facts2(t, out)
+		if len(list) == 0 {
+			t.Fatalf("no answers: %v, %v, the container: %s", out.Execs[0], out.Execs[5], out.Stderr)
+		}
 		want(t, "directory", list[0].Cwd, "/tmp")
 		if s.who.single {
 			if e := out.Execs[6].Error; e == nil || !strings.Contains(e.Message, "not mapped") {
-				t.Errorf("%+v", out.Execs[6])
+				t.Errorf("%v", out.Execs[6])
 			}
 			return
 		}
@@ -115,7 +118,7 @@ func TestTerminalIsTheCommandsOwn(t *testing.T) {
 		j.Execs = []Process{p}
 		x := s.run(j).Execs[0]
 		if x.Error != nil || x.Status != 0 || !strings.Contains(x.Console, "hello from /dev/tty") || !strings.Contains(x.Console, "foreground true") {
-			t.Errorf("exec: %+v", x)
+			t.Errorf("exec: %v", x)
 		}
 	})
 }

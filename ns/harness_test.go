@@ -507,6 +507,14 @@ func alive(pid int) bool {
 	return !strings.HasPrefix(rest, "Z")
 }
 
+// String shows the error itself, not where it is in memory.
+func (x execOutcome) String() string {
+	if x.Error == nil {
+		return fmt.Sprintf("exit status %d, console %q", x.Status, x.Console)
+	}
+	return fmt.Sprintf("%s (code %d, hint: %s)", x.Error.Message, x.Error.Code, x.Error.Hint)
+}
+
 // plain runs an applet without a container.
 func (s *sandbox) plain(args ...string) error {
 	return exec.Command(filepath.Join(binDir, "applet"), append([]string{"applet"}, args...)...).Run()
