@@ -6,7 +6,6 @@ import (
 	"io"
 	"log"
 	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -192,8 +191,8 @@ func (f *FS) Serve(fuseFd int) error {
 	defer f.clearWork()
 	srv, err := fuse.NewServer(f, fmt.Sprintf("/dev/fd/%d", fuseFd), f.options())
 	if err != nil {
-		if strings.HasSuffix(err.Error(), fuse.ENODEV.String()) {
-			return nil // unmounted before the first request
+		if unmountedEarly(err) {
+			return nil
 		}
 		return fmt.Errorf("start the file system server: %w", err)
 	}
@@ -201,6 +200,19 @@ func (f *FS) Serve(fuseFd int) error {
 	srv.Serve()
 	f.dev.Store(-1)
 	return nil
+}
+
+// unmountedEarly tells whether the last process of the mount went before the
+// server had said hello: reading INIT fails with ENODEV then, and answering it,
+// if it was read in time, with ENOENT, since the request is no more
+// (fuse_dev_do_read and fuse_dev_do_write in the kernel's fs/fuse/dev.c). go-fuse has only text.
+func unmountedEarly(err error) bool {
+	for _, gone := range []fuse.Status{fuse.ENODEV, fuse.ENOENT} {
+		if err.Error() == "init: "+gone.String() {
+			return true
+		}
+	}
+	return false
 }
 
 // clearWork removes what was open without a name when the last user went.
