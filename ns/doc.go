@@ -75,6 +75,8 @@
 //     kills the child. A command of exec has none; its pidfd goes to the supervisor instead.
 //   - os.StartProcess forks a child more, once in each process, to see whether pidfds work;
 //     syscall.ForkExec does not.
+//   - ForkExec moves descriptors that are in the way, and its pipe, to the numbers above the highest it is given,
+//     over whatever is there: the program to execute was, if tiffin had inherited the wrong numbers.
 //   - newuidmap may exit with 0 and do nothing, if it is a wrapper somebody wrote. /proc/PID/uid_map is read back.
 //   - A named session keyring would be shared between containers; KEYCTL_JOIN_SESSION_KEYRING takes NULL.
 //

@@ -46,19 +46,27 @@ func readOnlySelf() (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("protect the program from the container: %w", err)
 	}
-	return outOfTheWay(fd)
+	return os.NewFile(uintptr(fd), "tiffin"), nil
 }
 
-// outOfTheWay gives a descriptor a number above the child's descriptors 0–5, which are put in place
-// before execve. And below 64, where the kernel would enlarge the table of descriptors: with threads it
+// outOfTheWay gives a descriptor a number that ForkExec leaves alone while it puts files in place as the
+// child's 0, 1, 2…: it moves those that are in the way, and its own pipe, to the numbers right above the
+// highest of them, whatever is open there. Which numbers these are depends on what tiffin
+// inherited, so no fixed number is safe.
+//
+// Not higher than needed: at 64 the kernel enlarges the table of descriptors, and with threads it
 // waits for an RCU grace period then, some 10 ms (expand_fdtable in fs/file.c).
-func outOfTheWay(fd int) (*os.File, error) {
-	high, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 16)
-	unix.Close(fd)
+func outOfTheWay(exe *os.File, files []*os.File) (*os.File, error) {
+	floor := uintptr(len(files))
+	for _, f := range files {
+		floor = max(floor, f.Fd()+1)
+	}
+	floor += uintptr(len(files)) + 1 // the pipe
+	fd, err := unix.FcntlInt(exe.Fd(), unix.F_DUPFD_CLOEXEC, int(floor))
 	if err != nil {
 		return nil, fmt.Errorf("protect the program from the container: %w", err)
 	}
-	return os.NewFile(uintptr(high), "tiffin"), nil
+	return os.NewFile(uintptr(fd), "tiffin"), nil
 }
 
 // isRunning tells whether a descriptor is of the file this program was started from.

@@ -53,13 +53,40 @@ func TestExecJoinsEveryNamespace(t *testing.T) {
 		}
 		want(t, "own session", two.Sid, two.Pid)
 		want(t, "processes: PID 1 and itself", len(two.Processes), 2)
-		for _, fd := range two.FDs {
-			n, target, _ := strings.Cut(fd, " ")
-			if n > "2" && !strings.HasPrefix(target, "anon_inode:[event") {
-				t.Errorf("descriptor %s is open", fd)
+		wantOnlyStdio(t, two.FDs)
+	})
+}
+
+// wantOnlyStdio wants nothing open but 0, 1, 2, and what the Go program that tells has opened itself.
+func wantOnlyStdio(t *testing.T, fds []string) {
+	t.Helper()
+	for _, fd := range fds {
+		n, target, _ := strings.Cut(fd, " ")
+		if n > "2" && !strings.HasPrefix(target, "anon_inode:[event") {
+			t.Errorf("descriptor %s is open", fd)
+		}
+	}
+}
+
+// A shell, a terminal program or a CI runner may leave any number open. Go's ForkExec once put its
+// pipe where the program's descriptor was.
+func TestInheritedDescriptorsAreInNobodysWay(t *testing.T) {
+	s := newSandbox(t, people(t)[0])
+	for n := 4; n < 24; n++ {
+		for _, s.open = range [][]int{{n}, {4, n}, {n, n + 1, n + 2}} {
+			j := s.job("sleep")
+			j.Execs = []Process{applet1("true"), applet1("facts")}
+			out := s.run(j)
+			for _, x := range out.Execs {
+				if x.Error != nil || x.Status != 0 {
+					t.Errorf("with %v open: %v", s.open, x)
+				}
+			}
+			for _, f := range facts2(t, out) {
+				wantOnlyStdio(t, f.FDs)
 			}
 		}
-	})
+	}
 }
 
 func TestExecStatusUserAndDirectory(t *testing.T) {

@@ -185,6 +185,7 @@ type sandbox struct {
 
 	binary string   // what plays tiffin, "" = the common copy
 	env    []string // added to the client's
+	open   []int    // numbers from 4 up that the client finds open
 }
 
 func newSandbox(t testing.TB, who person) *sandbox {
@@ -284,6 +285,12 @@ func (s *sandbox) run(j *job) *outcome {
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	cmd.ExtraFiles = []*os.File{w}
+	for _, n := range s.open {
+		for len(cmd.ExtraFiles) < n-2 {
+			cmd.ExtraFiles = append(cmd.ExtraFiles, nil)
+		}
+		cmd.ExtraFiles[n-3] = w
+	}
 	done := make(chan []byte)
 	go func() {
 		doc, _ := io.ReadAll(r)
@@ -419,7 +426,7 @@ func supervise(j *job) *outcome {
 			if err != nil {
 				return nil, err
 			}
-			return outOfTheWay(fd)
+			return os.NewFile(uintptr(fd), "victim"), nil
 		}
 	}
 	if j.RemoveSelf {

@@ -102,6 +102,11 @@ func launch(command string, spec any, stdio [3]*os.File, extra *os.File, sys *sy
 
 // startChild starts exe with an empty environment.
 func startChild(exe *os.File, command string, files []*os.File, sys *syscall.SysProcAttr) (*Child, error) {
+	exe, err := outOfTheWay(exe, files)
+	if err != nil {
+		return nil, err
+	}
+	defer exe.Close()
 	var pidfd int
 	sys.PidFD = &pidfd
 	attr := &syscall.ProcAttr{Dir: "/", Env: []string{}, Sys: sys}
@@ -111,7 +116,6 @@ func startChild(exe *os.File, command string, files []*os.File, sys *syscall.Sys
 	// Not os.StartProcess: the first one in a process forks a child more, to see whether pidfds work.
 	pid, err := syscall.ForkExec(pathOf(exe), []string{"tiffin", command}, attr)
 	runtime.KeepAlive(files)
-	runtime.KeepAlive(exe)
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", strings.TrimPrefix(command, "__"), err)
 	}
