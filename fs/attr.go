@@ -163,7 +163,7 @@ func (f *FS) withNode(id uint64, fn func(n *node) error) error {
 func (f *FS) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) (st fuse.Status) {
 	c := f.begin(opGetattr, &in.InHeader, "")
 	defer c.end(&st)
-	out.AttrValid = forever
+	out.AttrValid = f.valid
 	if i, ok := f.ids.lowerOnly(in.NodeId); ok {
 		c.layer(f.x.Inode(i).Layer)
 		f.lowerAttr(i, &out.Attr)
@@ -185,7 +185,7 @@ func (f *FS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) (
 	defer c.end(&st)
 	f.freeze.RLock()
 	defer f.freeze.RUnlock()
-	out.AttrValid = forever
+	out.AttrValid = f.valid
 	if f.root == nil {
 		return fuse.EROFS
 	}

@@ -118,6 +118,7 @@ func (f *FS) lowerBytes(i uint32, off, n int64) [][]byte {
 func (f *FS) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (r fuse.ReadResult, st fuse.Status) {
 	c := f.begin(opRead, &in.InHeader, "")
 	defer c.end(&st)
+	c.asks(int64(in.Size))
 	off, size := int64(in.Offset), int64(in.Size)
 	if i, ok := f.ids.lowerOnly(in.NodeId); ok {
 		c.layer(f.x.Inode(i).Layer)
@@ -224,6 +225,7 @@ func (f *FS) Writev(<-chan struct{}, *fuse.WriteIn, [][]byte) (uint32, fuse.Stat
 func (f *FS) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (written uint32, st fuse.Status) {
 	c := f.begin(opWrite, &in.InHeader, "")
 	defer c.end(&st)
+	c.asks(int64(in.Size))
 	f.writing.Add(1)
 	defer f.writing.Add(-1)
 	f.freeze.RLock()
@@ -318,7 +320,9 @@ func (f *FS) copyData(c *call, n *node, fd int, size int64) error {
 		return err
 	}
 	n.metacopy = false
-	futimens(fd, st.Atim, st.Mtim) // the kernel sends the times of its own
+	if !f.cfg.Uncached {
+		futimens(fd, st.Atim, st.Mtim) // with the writeback cache the kernel sends the times of its own
+	}
 	return nil
 }
 

@@ -45,6 +45,7 @@ func (n *node) changed(fd int, who *fuse.InHeader) error {
 func (f *FS) CopyFileRange(_ <-chan struct{}, in *fuse.CopyFileRangeIn) (written uint32, st fuse.Status) {
 	c := f.begin(opCopyFileRange, &in.InHeader, "")
 	defer c.end(&st)
+	c.asks(int64(in.Len))
 	f.freeze.RLock()
 	defer f.freeze.RUnlock()
 	n := int64(min(in.Len, 1<<30))

@@ -7,6 +7,7 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 
+	"tiffin/fs/layer"
 	"tiffin/fs/union"
 )
 
@@ -24,12 +25,17 @@ type Event struct {
 	Layer       int             // layer that answered, or LayerUpper, LayerNone
 	Whiteout    bool            // a whiteout was met: it hid the name, or what lower layers have under it
 	Opaque      bool            // an opaque directory was met
-	Verdicts    []union.Verdict // LOOKUP that the upper left to the layers, with Config.Layers: what each said, the top first
+	Verdicts    []union.Verdict // LOOKUP that the upper left to the layers, after SetLayers: what each said, the top first
+	Bytes       int64           // bytes that READ, WRITE and COPY_FILE_RANGE ask for
 	BytesCopied int64           // bytes copied up by this request
 	Note        string          // why it was refused, where that is not obvious
 	Errno       syscall.Errno   // 0 for success
 	Duration    time.Duration
 }
+
+// SetLayers gives the indexes of the single layers, the bottom first, for the
+// verdict of each in an Event. They must stay open.
+func (f *FS) SetLayers(layers []*layer.Index) { f.layers.Store(&layers) }
 
 type subscriber struct{ fn func(Event) }
 
@@ -167,10 +173,14 @@ func (c *call) whiteout(met bool) {
 // explain asks the layers one by one what they say about name in lower
 // directory d.
 func (c *call) explain(f *FS, d uint32, name string) {
-	if c == nil || len(f.cfg.Layers) == 0 {
+	if c == nil {
 		return
 	}
-	c.ev.Verdicts = union.Explain(f.cfg.Layers, path.Join(f.x.Path(d), name))
+	layers := f.layers.Load()
+	if layers == nil {
+		return
+	}
+	c.ev.Verdicts = union.Explain(*layers, path.Join(f.x.Path(d), name))
 	for _, v := range c.ev.Verdicts {
 		c.ev.Whiteout = c.ev.Whiteout || v.Answer == union.Whiteout
 		c.ev.Opaque = c.ev.Opaque || v.Answer == union.Opaque
@@ -182,6 +192,13 @@ func (c *call) explain(f *FS, d uint32, name string) {
 func (c *call) hidden(f *FS, n *node) {
 	if c != nil && n.lower == noLower && n.at.dir != nil {
 		_, c.ev.Opaque = f.lowerName(n.at.dir, n.at.name)
+	}
+}
+
+// asks notes how many bytes are asked for.
+func (c *call) asks(n int64) {
+	if c != nil {
+		c.ev.Bytes = n
 	}
 }
 

@@ -26,7 +26,7 @@ func reserved(name string) bool { return strings.HasPrefix(name, layer.WhiteoutP
 func (f *FS) Lookup(_ <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) (st fuse.Status) {
 	c := f.begin(opLookup, in, name)
 	defer c.end(&st)
-	out.EntryValid, out.AttrValid = forever, forever
+	out.EntryValid, out.AttrValid = f.valid, f.valid
 	if d, ok := f.ids.lowerOnly(in.NodeId); ok {
 		c.explain(f, d, name)
 		if i, ok := f.x.Lookup(d, name); ok {
@@ -92,7 +92,7 @@ func (f *FS) missing(out *fuse.EntryOut) fuse.Status {
 // counts it.
 func (f *FS) lowerEntry(i uint32, out *fuse.EntryOut) {
 	out.NodeId, out.Generation = uint64(i)+1, 1
-	out.EntryValid, out.AttrValid = forever, forever
+	out.EntryValid, out.AttrValid = f.valid, f.valid
 	f.lowerAttr(i, &out.Attr)
 	f.ids.count[i].Add(1)
 }
@@ -109,7 +109,7 @@ func (f *FS) entry(c *call, r found, out *fuse.EntryOut) error {
 		return err
 	}
 	out.NodeId, out.Generation = r.n.id, 1
-	out.EntryValid, out.AttrValid = forever, forever
+	out.EntryValid, out.AttrValid = f.valid, f.valid
 	f.ids.remember(r.n, r.n.lower)
 	return nil
 }

@@ -92,15 +92,17 @@ func TestUnionBehavesLikeAPlainDirectory(t *testing.T) {
 		name string
 		ids  uint32
 		drop time.Duration
+		bare bool
 	}{
-		{"one id", 1, 0},
-		{"many ids", 65536, 0},
-		{"caches dropped all the time", 1, 20 * time.Millisecond},
+		{"one id", 1, 0, false},
+		{"many ids", 65536, 0, false},
+		{"caches dropped all the time", 1, 20 * time.Millisecond, false},
+		{"uncached", 1, 0, true},
 	} {
 		t.Run(v.name, func(t *testing.T) {
 			for _, seed := range seeds(t) {
 				t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
-					o := fstest.Options{Layers: modelLayers(t), IDs: v.ids, DropCaches: v.drop, Timeout: 30 * time.Minute}
+					o := fstest.Options{Layers: modelLayers(t), IDs: v.ids, DropCaches: v.drop, Uncached: v.bare, Timeout: 30 * time.Minute}
 					fstest.Run(t, o, func(t *testing.T, m *fstest.Mount) {
 						unix.Umask(0o022)
 						c := &comparison{m: m, limit: time.Now().Add(2 * time.Minute)}

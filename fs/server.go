@@ -31,9 +31,10 @@ type Config struct {
 	// whose owner it cannot express (user_namespaces(7)).
 	MapUID, MapGID func(uint32) uint32
 
-	// Layers are the indexes of the single layers, for the verdict of each in
-	// an Event. Optional.
-	Layers []*layer.Index
+	// Uncached makes the kernel ask about every use of a name, an attribute, a
+	// symbolic link or a written byte, so that each is an Event. It still keeps
+	// what it has read of a file, and OPEN is not asked either way.
+	Uncached bool
 }
 
 // maxWrite is the largest READ or WRITE, in bytes: the kernel's limit.
@@ -49,6 +50,7 @@ type FS struct {
 	fuse.RawFileSystem // answers ENOSYS to all that is not here
 	cfg                Config
 	x                  *layer.Index
+	valid              uint64 // seconds that names and attributes may be cached
 	flats              []*flat
 	resident           atomic.Int64 // bytes of them that may be in our memory, about
 	srv                *fuse.Server
@@ -67,6 +69,7 @@ type FS struct {
 
 	subs   atomic.Pointer[[]*subscriber]
 	subsMu sync.Mutex
+	layers atomic.Pointer[[]*layer.Index] // SetLayers
 	counts [numOps]atomic.Uint64
 }
 
@@ -80,7 +83,10 @@ func New(cfg Config) (*FS, error) {
 	if (cfg.Upper == "") != (cfg.Work == "") {
 		return nil, errors.New("an upper directory needs a work directory and the reverse")
 	}
-	f := &FS{RawFileSystem: fuse.NewDefaultRawFileSystem(), cfg: cfg, x: cfg.Index}
+	f := &FS{RawFileSystem: fuse.NewDefaultRawFileSystem(), cfg: cfg, x: cfg.Index, valid: forever}
+	if cfg.Uncached {
+		f.valid = 0
+	}
 	f.fds.work = -1
 	f.dev.Store(-1)
 	f.ids.init(f.x.Len())
@@ -225,7 +231,7 @@ func (f *FS) clearWork() {
 // options is what is agreed with the kernel at FUSE_INIT.
 func (f *FS) options() *fuse.MountOptions {
 	caps := uint64(fuse.CAP_READDIRPLUS_AUTO | fuse.CAP_NO_OPENDIR_SUPPORT | fuse.CAP_HANDLE_KILLPRIV_V2)
-	if f.root != nil {
+	if f.root != nil && !f.cfg.Uncached {
 		caps |= fuse.CAP_WRITEBACK_CACHE
 	}
 	return &fuse.MountOptions{
@@ -233,10 +239,11 @@ func (f *FS) options() *fuse.MountOptions {
 		MaxReadAhead:             maxWrite,
 		MaxBackground:            64,
 		MaxInflightRequestBytes:  maxInflight,
-		EnableSymlinkCaching:     true,
+		EnableSymlinkCaching:     !f.cfg.Uncached,
 		ExplicitDataCacheControl: true,
 		ExtraCapabilities:        caps,
 		DisabledCapabilities:     fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_PASSTHROUGH | fuse.CAP_ALLOW_IDMAP,
+		DisableReadDirPlus:       f.cfg.Uncached, // its entries would be asked for again
 		DisableSplice:            true,
 		Logger:                   log.New(io.Discard, "", 0),
 	}

@@ -54,6 +54,7 @@ type Options struct {
 	Image  *Image   // instead of Layers: a merged image made before
 
 	ReadOnly   bool          // no upper directory
+	Uncached   bool          // as of fs.Config
 	UpperTmpfs int64         // bytes: put upper and work on a tmpfs of this size instead of on disk; 0 = disk
 	IDs        uint32        // ids to map into the namespace, from 0; 0 and 1 need no privilege and no subordinate ids
 	DropCaches time.Duration // how often to make the kernel forget its unused dentries and inodes; 0 = never
@@ -68,16 +69,17 @@ const (
 
 // spec is what T tells the other processes.
 type spec struct {
-	Test   string // name of the test
-	Call   int    // how many calls of Run this test made before
-	Args   []string
-	Dir    string // everything below is in it
-	Image  Image
-	Upper  string // "" = read-only
-	Work   string
-	Tmpfs  int64
-	Drop   time.Duration
-	Faults bool // have the server's system calls announced, see faults
+	Test     string // name of the test
+	Call     int    // how many calls of Run this test made before
+	Args     []string
+	Dir      string // everything below is in it
+	Image    Image
+	Upper    string // "" = read-only
+	Work     string
+	Tmpfs    int64
+	Drop     time.Duration
+	Uncached bool
+	Faults   bool // have the server's system calls announced, see faults
 
 	WaitForIDs bool // wait for T to map the ids with newuidmap(1)
 }
@@ -128,7 +130,7 @@ func Run(t *testing.T, o Options, f func(t *testing.T, m *Mount)) {
 		return
 	}
 	dir := scratch(t)
-	s := &spec{Test: t.Name(), Call: call, Args: testArgs(t), Dir: dir, Drop: o.DropCaches, Tmpfs: o.UpperTmpfs}
+	s := &spec{Test: t.Name(), Call: call, Args: testArgs(t), Dir: dir, Uncached: o.Uncached, Drop: o.DropCaches, Tmpfs: o.UpperTmpfs}
 	if o.Image == nil {
 		o.Image = Union(t, o.Layers...)
 	}

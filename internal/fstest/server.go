@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tiffin/fs"
+	"tiffin/fs/layer"
 )
 
 // The server's inherited descriptors.
@@ -48,14 +49,19 @@ func serverMain(s *spec) int {
 
 func (v *server) run(errs *[]string) error {
 	cfg := fs.Config{Upper: v.spec.Upper, Work: v.spec.Work}
-	var err error
-	if cfg.Index, cfg.Flats, cfg.Layers, err = v.spec.Image.open(); err != nil {
+	cfg.Uncached = v.spec.Uncached
+	var (
+		layers []*layer.Index
+		err    error
+	)
+	if cfg.Index, cfg.Flats, layers, err = v.spec.Image.open(); err != nil {
 		return err
 	}
 	cfg.MapUID, cfg.MapGID = shownID("/proc/self/uid_map"), shownID("/proc/self/gid_map")
 	if v.fs, err = fs.New(cfg); err != nil {
 		return fmt.Errorf("fs.New: %w", err)
 	}
+	v.fs.SetLayers(layers)
 	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return &errMissing{"fuse", fmt.Errorf("open /dev/fuse: %w", err)}
