@@ -20,8 +20,8 @@ const (
 // Event is one request and what the union decided about it.
 type Event struct {
 	Op          string          // opcode: "LOOKUP", "READ", …
-	Path        string          // what it was about, from the root of the file system
-	PID         uint32          // process that asked, as the server's namespace numbers it; 0 is the kernel
+	Path        string          // what it was about, from the root of the file system; of several names the first
+	PID         uint32          // thread that asked, as the pid namespace of mount(2)'s caller numbers it; 0 is the kernel
 	Layer       int             // layer that answered, or LayerUpper, LayerNone
 	Whiteout    bool            // a whiteout was met: it hid the name, or what lower layers have under it
 	Opaque      bool            // an opaque directory was met
@@ -260,6 +260,9 @@ var opNames = [numOps]string{"LOOKUP", "FORGET", "GETATTR", "SETATTR", "READLINK
 	"UNLINK", "RMDIR", "RENAME", "LINK", "OPEN", "READ", "WRITE", "STATFS", "RELEASE", "FSYNC", "SETXATTR", "GETXATTR",
 	"LISTXATTR", "REMOVEXATTR", "FLUSH", "OPENDIR", "READDIR", "READDIRPLUS", "RELEASEDIR", "FSYNCDIR", "ACCESS",
 	"CREATE", "IOCTL", "FALLOCATE", "LSEEK", "COPY_FILE_RANGE", "TMPFILE"}
+
+// Operations lists the names of the requests there are.
+func Operations() []string { return opNames[:] }
 
 // Counts returns how many requests of each kind have been served so far, by
 // the names of fuse(4)'s opcodes without FUSE_; kinds never asked for are

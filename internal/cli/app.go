@@ -53,6 +53,7 @@ var table = [...]group{
 		{"exec", "run a further command in a running container", execCommand, runLike},
 		{"attach", "connect the terminal to a running container", attachCommand, plain},
 		{"logs", "show what a container has printed", logsCommand, plain},
+		{"trace", "show the requests to a container's file system", traceCommand, plain},
 		{"wait", "wait for containers to end and print their exit status", waitCommand, plain},
 		{"ps", "list containers", psCommand, plain},
 		{"rm", "delete containers", rmCommand, plain},

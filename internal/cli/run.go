@@ -19,8 +19,8 @@ func runCommand() *cli.Command {
 		Description: "Without --detach the exit status is that of the command, or 128+N if signal N ended it;\n" +
 			"125 if tiffin failed, 126 if the command could not be executed, 127 if it was not found.\n" +
 			"With -it, Ctrl-P Ctrl-Q leaves the container running.",
-		Flags: append(createFlags(),
-			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "leave it running and print its id"}),
+		Flags: append(append(createFlags(),
+			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "leave it running and print its id"}), traceFlags()...),
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c, 1, -1, "an image"); err != nil {
 				return err
@@ -35,6 +35,10 @@ func runCommand() *cli.Command {
 			if detach {
 				t = nil
 			}
+			trace, endTrace, err := runTrace(c)
+			if err != nil {
+				return err
+			}
 			// The supervisor comes up while the container is made.
 			l := newLaunch(c.String("userns") == "single", t)
 			ctr, lock, m, err := createContainer(c, !detach)
@@ -45,19 +49,20 @@ func runCommand() *cli.Command {
 			if detach {
 				return runDetached(l, ctr, lock, m)
 			}
-			return t.follow(func() (*container.Session, error) {
-				s, err := start(l, ctr, lock, m, true, t)
+			err = t.follow(func() (*container.Session, error) {
+				s, err := start(l, ctr, lock, m, true, t, trace)
 				if err == nil {
 					go sweep() // while the command runs anyway
 				}
 				return s, err
 			})
+			return joinQuietly(err, endTrace())
 		},
 	}
 }
 
 func runDetached(l *container.Launch, ctr *container.Container, lock *os.File, m *image.Mountable) error {
-	s, err := start(l, ctr, lock, m, true, nil)
+	s, err := start(l, ctr, lock, m, true, nil, nil)
 	if err != nil {
 		return err
 	}
@@ -145,9 +150,9 @@ func createContainer(c *cli.Context, foreground bool) (*container.Container, *os
 // start starts a container whose lock is held, and gives the lock away. A
 // terminal t means in the foreground. If it fails, a container that is fresh
 // is deleted if it has --rm, and kept as created if not.
-func start(l *container.Launch, ctr *container.Container, lock *os.File, m *image.Mountable, fresh bool, t *terminal) (*container.Session, error) {
+func start(l *container.Launch, ctr *container.Container, lock *os.File, m *image.Mountable, fresh bool, t *terminal, trace *container.Tracing) (*container.Session, error) {
 	defer lock.Close()
-	var o container.StartOptions
+	o := container.StartOptions{Trace: trace}
 	if t != nil {
 		o.Stdout, o.Stderr = os.Stdout, os.Stderr
 		o.Rows, o.Cols = t.size()

@@ -21,6 +21,9 @@ type StartOptions struct {
 	// the container is detached: it outlives the caller.
 	Stdout, Stderr *os.File
 	Rows, Cols     uint16 // size of the caller's terminal, for a container with one
+	// Trace makes the kernel ask the file system about everything (fs.Config,
+	// Uncached), and is called with each request. It needs Stdout.
+	Trace *Tracing
 }
 
 // Session is a client's connection to a command that runs: the first of a
@@ -31,6 +34,7 @@ type Session struct {
 	// must not read. nil if the input is /dev/null.
 	Stdin *os.File
 	conn  *conn
+	trace *reading // nil without one
 }
 
 // Launch is a supervisor that does not know its container yet. Starting a
@@ -87,11 +91,20 @@ func (c *Container) Start(l *Launch, lock *os.File, m *image.Mountable, o StartO
 		return nil, errs.Code(probe.Explain(l.err), 125)
 	}
 	req := &message{Op: opStart, files: []*os.File{lock}, Start: &startRequest{
-		Dir: c.dir, Union: m.UnionPath, Flats: m.FlatPaths, Rows: o.Rows, Cols: o.Cols, Foreground: o.Stdout != nil,
+		Dir: c.dir, Union: m.UnionPath, Flats: m.FlatPaths, Indexes: m.IndexPaths, Rows: o.Rows, Cols: o.Cols, Foreground: o.Stdout != nil,
 		Notes: l.proc.Notes,
 	}}
 	if o.Stdout != nil {
 		req.files = append(req.files, o.Stdout, o.Stderr)
+	}
+	var trace *reading
+	if o.Trace != nil {
+		r, theirs, err := o.Trace.begin()
+		if err != nil {
+			return nil, errs.Code(err, 125)
+		}
+		defer theirs.Close()
+		req.Start.Trace, req.files, trace = &o.Trace.Filter, append(req.files, theirs), r
 	}
 	s, err := l.conn.begin(req)
 	if err != nil {
@@ -100,6 +113,7 @@ func (c *Container) Start(l *Launch, lock *os.File, m *image.Mountable, o StartO
 		err = probe.Explain(err)
 		return nil, errs.Code(err, errs.CodeOf(err, 125))
 	}
+	s.trace = trace
 	return s, nil
 }
 
@@ -135,10 +149,13 @@ func (c *conn) begin(m *message) (*Session, error) {
 }
 
 // Wait waits for the end of the command and returns its exit status. All its
-// output has been written by then.
+// output has been written by then, and its trace passed on.
 func (s *Session) Wait() (int, error) {
 	m, err := s.conn.answer()
 	s.conn.Close()
+	if s.trace != nil {
+		<-s.trace.done
+	}
 	if errors.Is(err, errSupervisorGone) {
 		// The kernel has killed the command along with it.
 		return 0, errs.Code(err, 128+int(unix.SIGKILL))
@@ -158,6 +175,9 @@ func (s *Session) Signal(sig syscall.Signal) error {
 func (s *Session) Detach() error {
 	err := s.conn.send(&message{Op: opDetach})
 	s.conn.Close()
+	if s.trace != nil {
+		s.trace.conn.Close()
+	}
 	return err
 }
 

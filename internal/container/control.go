@@ -73,6 +73,8 @@ func (s *supervisor) answer(c *conn) {
 		s.freeze(c)
 	case opCounts:
 		c.send(&message{Op: ansOK, Counts: s.fs.Counts()})
+	case opTrace:
+		s.trace(c, m)
 	default:
 		c.fail(fmt.Errorf("control connection: unknown operation %q", m.Op))
 	}

@@ -99,6 +99,15 @@
 //	wait     answers when the container has ended
 //	freeze   all data is written and nothing changes until the connection ends: commit, diff
 //	counts   requests that the file system has answered
+//	trace    each request that it answers, from now on; a trace from the first one on
+//	         goes over a socket of its own that comes with start
+//
+// What a reader of a trace does not take in time is left out and counted: the
+// file system never waits for it.
+//
+//	$ echo '{"op":"trace","trace":{"ops":["LOOKUP"],"path":"/etc"}}' | nc -U control
+//	{"op":"ok","info":{"layers":2}}
+//	{"op":"event","event":{"time":…,"pid":7,"op":"LOOKUP","path":"/etc/motd","by":"layer 0",…}}
 //
 // # What was found out
 //

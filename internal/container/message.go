@@ -28,17 +28,20 @@ type message struct {
 
 	Start *startRequest `json:"start,omitempty"`
 	Exec  *ExecOptions  `json:"exec,omitempty"`
+	Trace *TraceFilter  `json:"trace,omitempty"`
 
 	Error  *ns.WireError     `json:"error,omitempty"`
 	Exit   int               `json:"exit,omitempty"`
 	Counts map[string]uint64 `json:"counts,omitempty"`
+	Info   *TraceInfo        `json:"info,omitempty"`
+	Event  *TraceEvent       `json:"event,omitempty"`
 
 	files []*os.File
 }
 
 // Operations: what a client asks.
 const (
-	opStart  = "start"  // only on the socket that the supervisor inherits; 1 file: the lock, or 3: and as attach
+	opStart  = "start"  // only on the socket that the supervisor inherits; 1 file: the lock, or 3: and as attach; with a trace one more, last
 	opAttach = "attach" // 2 files: where standard output and error go
 	opExec   = "exec"   // 2 files, as attach
 	opSignal = "signal" // to the command that this connection started or attached to
@@ -47,6 +50,7 @@ const (
 	opWait   = "wait"
 	opFreeze = "freeze" // until the connection ends
 	opCounts = "counts"
+	opTrace  = "trace"
 )
 
 // Answers.
@@ -54,6 +58,7 @@ const (
 	ansOK    = "ok"    // perhaps with 1 file: where standard input goes
 	ansExit  = "exit"  // the command has ended; nothing follows
 	ansError = "error" // nothing follows
+	ansEvent = "event" // of a trace; more follow
 )
 
 // maxMessage is how long a line may be, in bytes: an environment of the size

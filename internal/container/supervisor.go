@@ -25,14 +25,18 @@ const controlFD = ns.HandshakeFD + 1
 
 // startRequest is what the client tells the supervisor to begin with.
 type startRequest struct {
-	Dir        string   `json:"dir"`   // of the container
-	Union      string   `json:"union"` // merged index of the image
-	Flats      []string `json:"flats"` // its layers, the bottom one first
+	Dir        string   `json:"dir"`               // of the container
+	Union      string   `json:"union"`             // merged index of the image
+	Flats      []string `json:"flats"`             // its layers, the bottom one first
+	Indexes    []string `json:"indexes,omitempty"` // of the layers, likewise: for a trace
 	Foreground bool     `json:"foreground,omitempty"`
 	Rows       uint16   `json:"rows,omitempty"` // of the client's terminal
 	Cols       uint16   `json:"cols,omitempty"`
 	// Notes are what the client could not do for the user namespace.
 	Notes []ns.Note `json:"notes,omitempty"`
+	// Trace asks for a trace from the first request on, and that the kernel ask
+	// about everything.
+	Trace *TraceFilter `json:"trace,omitempty"`
 }
 
 // supervisor looks after one run of a container, from before its first
@@ -45,6 +49,10 @@ type supervisor struct {
 	fs   *fs.FS
 	fuse *os.File
 	io   *stdio
+
+	traceTo    *os.File // where the client wants the trace of req.Trace
+	layersOnce sync.Once
+	layersErr  error // why openLayers failed
 
 	child    *ns.Child     // set when started is closed
 	started  chan struct{} // closed: the command runs, or could not be started
@@ -84,6 +92,9 @@ func supervise() int {
 		err = fmt.Errorf("control connection: %q instead of a start", m.Op)
 	} else {
 		s.req, s.lock, out = m.Start, m.files[0], m.files[1:]
+		if n := len(out) - 1; s.req.Trace != nil && n >= 0 {
+			out, s.traceTo = out[:n], out[n]
+		}
 		err = s.start(out)
 	}
 	s.sessions.enter()
@@ -187,10 +198,13 @@ func (s *supervisor) openFS() error {
 	}
 	s.fs, err = fs.New(fs.Config{
 		Index: index, Flats: flats, Upper: s.c.path("upper"), Work: s.c.path("work"),
-		MapUID: s.ids.MapUID, MapGID: s.ids.MapGID,
+		MapUID: s.ids.MapUID, MapGID: s.ids.MapGID, Uncached: s.req.Trace != nil,
 	})
 	if err != nil {
 		return fmt.Errorf("serve the image of container %s: %w", s.c.Name, err)
+	}
+	if s.traceTo != nil {
+		return s.traceStart(s.traceTo)
 	}
 	return nil
 }

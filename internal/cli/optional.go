@@ -1,0 +1,40 @@
+package cli
+
+import "github.com/urfave/cli/v2"
+
+// optionalFlag is a flag whose value may be left away, and can only be given
+// with "=": --trace, --trace=FILE.
+type optionalFlag struct{ *cli.GenericFlag }
+
+// optional is the value of such a flag. IsBoolFlag tells package flag not to
+// look for it in the next argument; without one, "true" is set.
+type optional struct {
+	set   bool
+	value string
+}
+
+func newOptionalFlag(name, usage string) cli.Flag {
+	return optionalFlag{&cli.GenericFlag{Name: name, Usage: usage, Value: &optional{}}}
+}
+
+func (optionalFlag) TakesValue() bool { return false }
+
+func (*optional) IsBoolFlag() bool { return true }
+func (o *optional) String() string { return o.value }
+
+func (o *optional) Set(s string) error {
+	o.set = true
+	if o.value = s; s == "true" {
+		o.value = ""
+	}
+	return nil
+}
+
+// optionalValue is the value of an optional flag, and whether it is there.
+func optionalValue(c *cli.Context, name string) (string, bool) {
+	o, ok := c.Generic(name).(*optional)
+	if !ok || !o.set {
+		return "", false
+	}
+	return o.value, true
+}

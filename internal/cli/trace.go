@@ -1,0 +1,123 @@
+package cli
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"tiffin/fs"
+	"tiffin/internal/container"
+	"tiffin/internal/errs"
+)
+
+func traceCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "[FLAGS] CONTAINER",
+		Description: "Prints the requests that the kernel makes to the file system of a running container, until that\n" +
+			"ends or you press Ctrl-C, and then a summary. The kernel asks only for what it does not remember;\n" +
+			"`tiffin run --trace` makes it ask about everything. PID is the thread that asked, as the container\n" +
+			"numbers it. Of a file with several names the path may be another one.\n\n" + traceLegend,
+		Flags: []cli.Flag{
+			&cli.StringSliceFlag{Name: "op", Usage: "only `OPERATION`, as LOOKUP or WRITE; may be given more than once"},
+			&cli.StringFlag{Name: "path", Usage: "only about `PATH` and what is below it"},
+			&cli.BoolFlag{Name: "json", Usage: "print each request as a JSON object on a line, and no summary"},
+		},
+		Action: func(c *cli.Context) error {
+			if err := wantArgs(c, 1, 1, "one container"); err != nil {
+				return err
+			}
+			filter, err := traceFilter(c.StringSlice("op"), c.String("path"))
+			if err != nil {
+				return err
+			}
+			ctr, err := findContainer(c.Args().First())
+			if err != nil {
+				return err
+			}
+			p := newTracePrinter(os.Stdout, c.Bool("json"))
+			ctx, stop := signal.NotifyContext(c.Context, unix.SIGINT, unix.SIGTERM)
+			defer stop()
+			if err := ctr.Trace(ctx, p.tracing(filter)); err != nil {
+				return execError(ctr, err)
+			}
+			return p.finish()
+		},
+	}
+}
+
+// traceFlags are those of run.
+func traceFlags() []cli.Flag {
+	return []cli.Flag{
+		newOptionalFlag("trace", "print each request to the file system on standard error, or with --trace=FILE there"),
+		&cli.StringSliceFlag{Name: "trace-op", Usage: "of these only `OPERATION`, as LOOKUP or WRITE"},
+		&cli.StringFlag{Name: "trace-path", Usage: "of these only about `PATH` and what is below it"},
+		&cli.BoolFlag{Name: "trace-json", Usage: "print them as JSON objects"},
+	}
+}
+
+// runTrace is what run's flags ask for: nil if that is no trace. close ends it.
+func runTrace(c *cli.Context) (t *container.Tracing, done func() error, err error) {
+	where, ok := optionalValue(c, "trace")
+	if !ok {
+		for _, f := range []string{"trace-op", "trace-path", "trace-json"} {
+			if c.IsSet(f) {
+				return nil, nil, usagef("--%s needs --trace", f)
+			}
+		}
+		return nil, func() error { return nil }, nil
+	}
+	if c.Bool("detach") {
+		return nil, nil, errs.Hint(errors.New("--trace shows a command in the foreground"), "leave --detach away, or use `tiffin trace` on the running container")
+	}
+	filter, err := traceFilter(c.StringSlice("trace-op"), c.String("trace-path"))
+	if err != nil {
+		return nil, nil, err
+	}
+	out := os.Stderr
+	if where != "" {
+		if out, err = os.Create(where); err != nil {
+			return nil, nil, fmt.Errorf("write the trace: %w", err)
+		}
+	} else if c.Bool("tty") && isTerminal(os.Stderr) {
+		return nil, nil, errs.Hint(errors.New("--trace and --tty want the same terminal"), "use --trace=FILE, and `tail -f FILE` on another terminal")
+	}
+	p := newTracePrinter(out, c.Bool("trace-json"))
+	tr := p.tracing(filter)
+	return &tr, func() error {
+		err := p.finish()
+		if where != "" {
+			err = errors.Join(err, out.Close())
+		}
+		return err
+	}, nil
+}
+
+// traceFilter checks what to trace.
+func traceFilter(ops []string, path string) (container.TraceFilter, error) {
+	f := container.TraceFilter{Path: path}
+	known := fs.Operations()
+	for _, op := range ops {
+		op = strings.ToUpper(op)
+		if !slices.Contains(known, op) {
+			return f, errs.Hint(usagef("no such operation: %s", op), "there are "+strings.Join(known, " "))
+		}
+		f.Ops = append(f.Ops, op)
+	}
+	if path != "" && !strings.HasPrefix(path, "/") {
+		return f, usagef("%q is not an absolute path", path)
+	}
+	return f, nil
+}
+
+// newTracePrinter prints a trace on w, for people or as JSON.
+func newTracePrinter(w io.Writer, json bool) *tracePrinter {
+	return &tracePrinter{out: bufio.NewWriter(w), json: json, sum: traceSummary{ops: map[string]int64{}}}
+}
