@@ -94,6 +94,9 @@
 // nothing else ever changes under it, so the server sends no invalidations,
 // with one exception: Lseek.
 //
+// Config.Uncached is for watching: without time-outs and without the writeback
+// cache each use of a name or an attribute, and each write(2), is a request.
+//
 // # What was found out on a real kernel
 //
 // Linux 6.18, go-fuse 2.12.1. The tests hold on to these numbers.

@@ -45,10 +45,8 @@ func traceCommand() *cli.Command {
 			p := newTracePrinter(os.Stdout, c.Bool("json"))
 			ctx, stop := signal.NotifyContext(c.Context, unix.SIGINT, unix.SIGTERM)
 			defer stop()
-			if err := ctr.Trace(ctx, p.tracing(filter)); err != nil {
-				return execError(ctr, err)
-			}
-			return p.finish()
+			err = ctr.Trace(ctx, p.tracing(filter))
+			return joinQuietly(execError(ctr, err), p.finish())
 		},
 	}
 }

@@ -2,6 +2,7 @@ package container
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -144,8 +145,11 @@ func (c *Container) Trace(ctx context.Context, t Tracing) error {
 	}
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	err = t.read(conn)
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		return nil
+	case errors.Is(err, errSupervisorGone):
+		return fmt.Errorf("the trace of container %s has no end: it was read too slowly, or its supervisor was killed", c.Name)
 	}
 	return err
 }

@@ -18,8 +18,9 @@ const (
 	// traceQueue is how many events may wait for their reader; with 20 layers
 	// each takes 1 KiB.
 	traceQueue = 4096
-	// traceGrace is how long the reader may take for what is left in the queue when
-	// the container has ended, and the supervisor wants to.
+	// traceGrace is how long a reader may take for what is left in the queue when
+	// the container has ended, and the supervisor wants to. The client that has
+	// started the container may take as long as it lives.
 	traceGrace = 2 * time.Second
 )
 
@@ -88,13 +89,6 @@ func (t *tracer) stream(c *conn) {
 		_, _ = c.receive() // nothing more is to come but the end
 		close(gone)
 	}()
-	go func() {
-		select {
-		case <-t.s.ended:
-			_ = c.sock.SetWriteDeadline(time.Now().Add(traceGrace))
-		case <-gone:
-		}
-	}()
 	info := &TraceInfo{Layers: len(t.s.req.Flats), Uncached: t.s.req.Trace != nil}
 	err := c.send(&message{Op: ansOK, Info: info})
 	for err == nil {
@@ -145,6 +139,15 @@ func (s *supervisor) trace(c *conn, m *message) {
 		c.fail(err)
 		return
 	}
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		select {
+		case <-s.ended:
+			_ = c.sock.SetWriteDeadline(time.Now().Add(traceGrace))
+		case <-stop:
+		}
+	}()
 	t.stream(c)
 }
 
