@@ -22,6 +22,11 @@ type Step struct {
 	// ByHand returns what a person types to do the same with util-linux, "" if a shell
 	// cannot. $ROOT is the new root's mount point, before the step "pivot".
 	ByHand func(*Spec) string
+	// Needed says why the step cannot be left out, "" if it can: ParseWithout.
+	Needed string
+	// Instead is what stands in for the step where it is skipped, "" if that never happens or
+	// nothing does.
+	Instead string
 
 	skip func(*builder) string // why not to do it this time, "" = do it
 	run  func(*builder) error
@@ -123,7 +128,7 @@ func (b *builder) runSteps() error {
 
 func (b *builder) runStep(i int, s *Step) error {
 	skipped := ""
-	if slices.Contains(b.spec.Without, s.Name) {
+	if b.spec.leavesOut(s.Name) {
 		skipped = "left out: --without " + s.Name
 	} else if s.skip != nil {
 		skipped = s.skip(b)
@@ -147,7 +152,7 @@ func (b *builder) runStep(i int, s *Step) error {
 			r.After = b.observe(s)
 		}
 	}
-	if e := b.send(message{Kind: msgReport, Report: &r}, -1); err == nil && e != nil {
+	if e := b.report(&r); err == nil {
 		err = e
 	}
 	return s.wrap(err)

@@ -76,7 +76,7 @@ func startDetached(store *image.Store, ctr *container.Container) error {
 	if err != nil {
 		return err
 	}
-	s, err := start(newLaunch(ctr.SingleID, nil), ctr, lock, m, false, nil)
+	s, err := start(newLaunch(ctr.SingleID, nil), ctr, lock, m, false, nil, nil)
 	if err != nil {
 		return err
 	}
@@ -96,7 +96,9 @@ func startAttached(c *cli.Context, store *image.Store, set *container.Set) error
 	if err != nil {
 		return err
 	}
-	return t.follow(func() (*container.Session, error) { return start(newLaunch(ctr.SingleID, t), ctr, lock, m, false, t) })
+	return t.follow(func() (*container.Session, error) {
+		return start(newLaunch(ctr.SingleID, t), ctr, lock, m, false, t, nil)
+	})
 }
 
 func attachCommand() *cli.Command {

@@ -32,6 +32,8 @@ type message struct {
 	Error  *ns.WireError     `json:"error,omitempty"`
 	Exit   int               `json:"exit,omitempty"`
 	Counts map[string]uint64 `json:"counts,omitempty"`
+	Plan   *ns.Spec          `json:"plan,omitempty"`
+	Report *ns.Report        `json:"report,omitempty"`
 
 	files []*os.File
 }
@@ -47,6 +49,7 @@ const (
 	opWait   = "wait"
 	opFreeze = "freeze" // until the connection ends
 	opCounts = "counts"
+	opNext   = "next" // the report was read: go on with the next step
 )
 
 // Answers.
@@ -54,6 +57,9 @@ const (
 	ansOK    = "ok"    // perhaps with 1 file: where standard input goes
 	ansExit  = "exit"  // the command has ended; nothing follows
 	ansError = "error" // nothing follows
+	// Before "ok", of a start that is to be explained:
+	ansPlan   = "plan"   // what is going to be built
+	ansReport = "report" // a step was done, or skipped; the next one waits for opNext
 )
 
 // maxMessage is how long a line may be, in bytes: an environment of the size
