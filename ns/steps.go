@@ -71,12 +71,17 @@ func (e *callError) Unwrap() error { return e.err }
 // call notes a kernel call that was made, for --explain, and turns its error into
 // one that shows it. The text is only formatted if it is needed.
 func (b *builder) call(err error, format string, args ...any) error {
+	return b.returned(0, err, format, args...)
+}
+
+// returned is call for one whose result is not 0 but, say, a descriptor.
+func (b *builder) returned(value int, err error, format string, args ...any) error {
 	if err == nil && !b.spec.Explain {
 		return nil
 	}
 	text := fmt.Sprintf(format, args...)
 	if b.spec.Explain {
-		result := " = 0"
+		result := fmt.Sprintf(" = %d", value)
 		if err != nil {
 			result = " = -1 " + errName(err)
 		}
