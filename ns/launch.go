@@ -17,9 +17,9 @@ import (
 // cloneFlags are the namespaces a container gets besides the supervisor's user namespace.
 func (s *Spec) cloneFlags() uintptr {
 	flags := uintptr(unix.CLONE_NEWNS)
-	for name, flag := range namespaceFlags {
-		if !s.leavesOut(name) && (name != "net" || !s.hostNetwork()) {
-			flags |= flag
+	for _, n := range namespaceFlags {
+		if !s.leavesOut(n.name) && (n.name != "net" || !s.hostNetwork()) {
+			flags |= n.flag
 		}
 	}
 	return flags

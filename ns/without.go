@@ -11,30 +11,38 @@ import (
 )
 
 // This file is about leaving one wall out, to see what it was for: Spec.Without. A name in it is that
-// of a step, or of a namespace that the step "namespaces" then does not make.
+// of a step, or of a namespace that the step "namespaces" then does not make; "caps" is two steps.
 
 // namespaceFlags are the namespaces that can be left out by name. The mount namespace is not among them:
 // the supervisor must never meet the mount that it serves. "cgroup" is the name of a step too, and both
 // go together: the mount is refused to those who do not own the namespace.
-var namespaceFlags = map[string]uintptr{
-	"pid": unix.CLONE_NEWPID, "net": unix.CLONE_NEWNET, "uts": unix.CLONE_NEWUTS,
-	"ipc": unix.CLONE_NEWIPC, "cgroup": unix.CLONE_NEWCGROUP,
+var namespaceFlags = [...]struct {
+	name string
+	flag uintptr
+}{
+	{"pid", unix.CLONE_NEWPID}, {"net", unix.CLONE_NEWNET}, {"uts", unix.CLONE_NEWUTS},
+	{"ipc", unix.CLONE_NEWIPC}, {"cgroup", unix.CLONE_NEWCGROUP},
 }
 
-// groups are words for several steps.
-var groups = map[string][]string{
-	"caps": {"bounding-set", "capabilities"},
+// namespaceFlag is the flag of clone(2) for a name, 0 if it is none.
+func namespaceFlag(name string) uintptr {
+	for _, n := range namespaceFlags {
+		if n.name == name {
+			return n.flag
+		}
+	}
+	return 0
 }
 
 // ParseWithout checks what a user wants to leave out, and returns it as Spec.Without has it.
 func ParseWithout(names []string) ([]string, error) {
 	var out []string
 	for _, name := range names {
-		if group := groups[name]; group != nil {
-			out = append(out, group...)
+		if name == "caps" {
+			out = append(out, "bounding-set", "capabilities")
 			continue
 		}
-		if namespaceFlags[name] == 0 {
+		if namespaceFlag(name) == 0 {
 			i := stepNumber(name) - 1
 			if i < 0 || Steps()[i].Where == "exec" {
 				return nil, errs.Hint(fmt.Errorf("cannot leave out %q: the runner has no such step or namespace", name),
@@ -52,12 +60,9 @@ func ParseWithout(names []string) ([]string, error) {
 
 // Removable lists what can be left out.
 func Removable() []string {
-	var names []string
-	for name := range namespaceFlags {
-		names = append(names, name)
-	}
-	for name := range groups {
-		names = append(names, name)
+	names := []string{"caps"}
+	for _, n := range namespaceFlags {
+		names = append(names, n.name)
 	}
 	for _, s := range Steps() {
 		if s.Needed == "" && s.Where != "exec" {

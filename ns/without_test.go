@@ -41,7 +41,7 @@ func TestEachStepCanBeLeftOutAlone(t *testing.T) {
 			for _, r := range out.Reports {
 				if r.Step == "namespaces" {
 					flag := "CLONE_NEW" + strings.ToUpper(name)
-					if namespaceFlags[name] != 0 && strings.Contains(r.Calls[0], flag+"|") {
+					if namespaceFlag(name) != 0 && strings.Contains(r.Calls[0], flag+"|") {
 						t.Errorf("without %s: %s", name, r.Calls[0])
 					}
 				}

@@ -156,27 +156,30 @@ func entry(n *layer.Inode) string {
 }
 
 // verdictWords say in a sentence what a verdict means.
-var verdictWords = map[string]string{
-	union.NotAsked.String(): "not asked: a layer above has settled it",
-	union.Miss.String():     "has nothing there",
-	union.Merged.String():   "has it too: its entries are merged in",
-	union.Hit.String():      "has it: this is what you see",
-	union.Whiteout.String(): "deletes it (whiteout)",
-	union.Opaque.String():   "does not have it, and hides all layers below (opaque directory)",
-	union.NotDir.String():   "has no directory on the way there",
-	union.Replaced.String(): "has something else: replaced by the directory above",
+func verdictWords() map[string]string {
+	return map[string]string{
+		union.NotAsked.String(): "not asked: a layer above has settled it",
+		union.Miss.String():     "has nothing there",
+		union.Merged.String():   "has it too: its entries are merged in",
+		union.Hit.String():      "has it: this is what you see",
+		union.Whiteout.String(): "deletes it (whiteout)",
+		union.Opaque.String():   "does not have it, and hides all layers below (opaque directory)",
+		union.NotDir.String():   "has no directory on the way there",
+		union.Replaced.String(): "has something else: replaced by the directory above",
+	}
 }
 
 // printWhy prints a block for each layer; ">" marks the one that decides.
 func printWhy(answers []whyAnswer) error {
 	w := bufio.NewWriter(os.Stdout)
 	var hidden int64
+	sentences := verdictWords()
 	for _, a := range answers {
 		mark := " "
 		if a.Decides {
 			mark = ">"
 		}
-		words := verdictWords[a.Verdict]
+		words := sentences[a.Verdict]
 		if a.At != "" {
 			words += ": " + a.At
 		}
