@@ -34,6 +34,7 @@ type UserProc struct {
 	Process *os.Process
 	IDs     IDMap
 	Notes   []Note // what this machine could not do, such as subordinate ids
+	calls   []string
 }
 
 // Note tells of something that was left out because this machine cannot do it.
@@ -66,7 +67,7 @@ type Spec struct {
 	ShmSize  int64    // bytes of /dev/shm, 0 = 64 MiB
 	Init     bool     // --init: stay as PID 1, reap, forward signals
 	Process  Process
-	Without  []string // names of steps to leave out
+	Without  []string // names of steps and namespaces to leave out, see ParseWithout
 	Explain  bool     // set by Start from Report
 }
 
@@ -128,7 +129,8 @@ type Start struct {
 	Forked func(pid int)
 	// Mounted is called when the root is mounted: start serving it, and return at once.
 	Mounted func()
-	Report  func(Report) // a step was done, or skipped; nil = do not explain
+	// Report is called when a step was done, or skipped; init waits until it returns. nil = do not explain.
+	Report func(Report)
 }
 
 // Exec starts a further command in a running container. It is used by the supervisor.

@@ -3,6 +3,8 @@ package ns
 import (
 	"fmt"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // This file says, for each step, what a person types to do the same: Step.ByHand. The lines of
@@ -29,11 +31,19 @@ func byHandUser(s *Spec) string {
 }
 
 func byHandNamespaces(s *Spec) string {
-	net := " --net"
-	if s.hostNetwork() {
-		net = ""
+	line, flags := "unshare --mount", s.cloneFlags()
+	for _, o := range []struct {
+		flag   uintptr
+		option string
+	}{
+		{unix.CLONE_NEWPID, " --pid --fork --kill-child"}, {unix.CLONE_NEWNET, " --net"}, {unix.CLONE_NEWUTS, " --uts"},
+		{unix.CLONE_NEWIPC, " --ipc"}, {unix.CLONE_NEWCGROUP, " --cgroup"},
+	} {
+		if flags&o.flag != 0 {
+			line += o.option
+		}
 	}
-	return "unshare --mount --pid --fork --kill-child" + net + " --uts --ipc --cgroup bash"
+	return line + " bash"
 }
 
 func byHandSources(s *Spec) string {

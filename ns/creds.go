@@ -250,8 +250,8 @@ var rlimits = [...]string{"cpu", "fsize", "data", "stack", "core", "rss", "nproc
 
 func runLimits(b *builder) error {
 	// umask(2) never fails. 022 as in docker, whatever the caller has.
-	unix.Umask(0o022)
-	_ = b.call(nil, "umask(022)")
+	old := unix.Umask(0o022)
+	_ = b.returned(old, nil, "umask(022)")
 	for _, l := range b.proc.Rlimits {
 		if err := b.setRlimit(l); err != nil {
 			return errs.Hint(err, "a hard limit cannot be raised without root; see getrlimit(2)")

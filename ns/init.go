@@ -80,10 +80,10 @@ func runExec(b *builder) error {
 	resetSignals()
 	if b.spec.Explain {
 		r := Report{N: stepNumber("exec"), Step: "exec", Calls: []string{
-			"close_range(3, ~0U, CLOSE_RANGE_CLOEXEC)",
-			fmt.Sprintf("execve(%q, %q, /* %d variables */)", path, b.proc.Args, len(env)),
+			"close_range(3, ~0U, CLOSE_RANGE_CLOEXEC)", // made when this has been told: it closes the socket
+			fmt.Sprintf("execve(%q, %s, /* %d variables */)", path, argv(b.proc.Args), len(env)),
 		}}
-		if err := b.send(message{Kind: msgReport, Report: &r}, -1); err != nil {
+		if err := b.report(&r); err != nil {
 			return err
 		}
 	}
@@ -255,4 +255,13 @@ func reap(command int) int {
 			return ExitStatus(ws)
 		}
 	}
+}
+
+// argv writes an argument vector as strace(1) does.
+func argv(args []string) string {
+	words := make([]string, len(args))
+	for i, a := range args {
+		words[i] = fmt.Sprintf("%q", a)
+	}
+	return "[" + strings.Join(words, ", ") + "]"
 }

@@ -16,9 +16,11 @@ import (
 
 // cloneFlags are the namespaces a container gets besides the supervisor's user namespace.
 func (s *Spec) cloneFlags() uintptr {
-	flags := uintptr(unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWCGROUP)
-	if !s.hostNetwork() {
-		flags |= unix.CLONE_NEWNET
+	flags := uintptr(unix.CLONE_NEWNS)
+	for _, n := range namespaceFlags {
+		if !s.leavesOut(n.name) && (n.name != "net" || !s.hostNetwork()) {
+			flags |= n.flag
+		}
 	}
 	return flags
 }
@@ -153,6 +155,10 @@ func (c *Child) follow(socket int, mounted func(), report func(Report)) error {
 		case msgReport:
 			if report != nil && m.Report != nil {
 				report(*m.Report)
+			}
+			if err := acknowledge(socket); err != nil {
+				c.kill()
+				return err
 			}
 		case msgReady:
 			ready, c.Created, c.Notes = true, m.Created, m.Notes

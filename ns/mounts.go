@@ -119,7 +119,7 @@ func (b *builder) openTree(dirfd int, path string, recursive bool) (int, error) 
 		text += "|AT_EMPTY_PATH"
 	}
 	fd, err := unix.OpenTree(dirfd, path, flags)
-	err = b.call(err, "open_tree(%s, %q, %s)", dirName(dirfd), path, text)
+	err = b.returned(fd, err, "open_tree(%s, %q, %s)", dirName(dirfd), path, text)
 	if errors.Is(err, unix.ENOSYS) {
 		err = errs.Hint(err, "tiffin needs Linux 5.12 or later")
 	}

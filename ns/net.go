@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func (s *Spec) hostNetwork() bool { return s.Network == "host" }
+func (s *Spec) hostNetwork() bool { return s.Network == "host" || s.leavesOut("net") }
 
 func (s *Spec) hostname() string {
 	if s.Hostname == "" {

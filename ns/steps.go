@@ -22,6 +22,11 @@ type Step struct {
 	// ByHand returns what a person types to do the same with util-linux, "" if a shell
 	// cannot. $ROOT is the new root's mount point, before the step "pivot".
 	ByHand func(*Spec) string
+	// Needed says why the step cannot be left out, "" if it can: ParseWithout.
+	Needed string
+	// Instead is what stands in for the step where it is skipped, "" if that never happens or
+	// nothing does.
+	Instead string
 
 	skip func(*builder) string // why not to do it this time, "" = do it
 	run  func(*builder) error
@@ -66,12 +71,17 @@ func (e *callError) Unwrap() error { return e.err }
 // call notes a kernel call that was made, for --explain, and turns its error into
 // one that shows it. The text is only formatted if it is needed.
 func (b *builder) call(err error, format string, args ...any) error {
+	return b.returned(0, err, format, args...)
+}
+
+// returned is call for one whose result is not 0 but, say, a descriptor.
+func (b *builder) returned(value int, err error, format string, args ...any) error {
 	if err == nil && !b.spec.Explain {
 		return nil
 	}
 	text := fmt.Sprintf(format, args...)
 	if b.spec.Explain {
-		result := " = 0"
+		result := fmt.Sprintf(" = %d", value)
 		if err != nil {
 			result = " = -1 " + errName(err)
 		}
@@ -123,7 +133,7 @@ func (b *builder) runSteps() error {
 
 func (b *builder) runStep(i int, s *Step) error {
 	skipped := ""
-	if slices.Contains(b.spec.Without, s.Name) {
+	if b.spec.leavesOut(s.Name) {
 		skipped = "left out: --without " + s.Name
 	} else if s.skip != nil {
 		skipped = s.skip(b)
@@ -147,7 +157,7 @@ func (b *builder) runStep(i int, s *Step) error {
 			r.After = b.observe(s)
 		}
 	}
-	if e := b.send(message{Kind: msgReport, Report: &r}, -1); err == nil && e != nil {
+	if e := b.report(&r); err == nil {
 		err = e
 	}
 	return s.wrap(err)

@@ -54,7 +54,7 @@ func openMaster(b *builder) (int, error) {
 	// O_NONBLOCK is for the supervisor, which waits for many things at once.
 	const flags = unix.O_RDWR | unix.O_NOCTTY | unix.O_NONBLOCK
 	fd, err := openIn(b.root, "/dev/pts/ptmx", flags, 0, inRoot|unix.RESOLVE_NO_SYMLINKS)
-	if err := b.call(err, `open("/dev/pts/ptmx", O_RDWR|O_NOCTTY)`); err != nil {
+	if err := b.returned(fd, err, `open("/dev/pts/ptmx", O_RDWR|O_NOCTTY)`); err != nil {
 		return -1, err
 	}
 	var fs unix.Statfs_t

@@ -187,7 +187,13 @@ func (p *UserProc) writeMaps(single bool) error {
 
 func (p *UserProc) writeFile(name, text string) error {
 	path := "/proc/" + strconv.Itoa(p.Process.Pid) + "/" + name
-	return os.WriteFile(path, []byte(text), 0)
+	err := os.WriteFile(path, []byte(text), 0)
+	result := strconv.Itoa(len(text))
+	if err != nil {
+		result = "-1 " + errName(err)
+	}
+	p.calls = append(p.calls, fmt.Sprintf("write(%s, %q, %d) = %s", path, text, len(text), result))
+	return err
 }
 
 // writeIdentity maps every id of this namespace to itself; it needs CAP_SETUID,
@@ -238,9 +244,20 @@ func (p *UserProc) writeSubordinate(uid, gid uint32) {
 		p.Notes = append(p.Notes, *note)
 	}
 	g := <-groups
+	p.noteHelper("newuidmap", users)
+	p.noteHelper("newgidmap", g.ranges)
 	p.IDs.GIDs, p.IDs.Setgroups = g.ranges, g.ranges != nil
 	if g.note != nil {
 		p.Notes = append(p.Notes, *g.note)
+	}
+}
+
+// noteHelper notes what a helper was asked to do, if it did it, for --explain: the
+// privileged write(2) is the helper's own.
+func (p *UserProc) noteHelper(helper string, ranges []IDRange) {
+	if ranges != nil {
+		words := strings.Join(strings.Fields(format(ranges)), " ")
+		p.calls = append(p.calls, fmt.Sprintf("execve(%q) %d %s = exit status 0", helper, p.Process.Pid, words))
 	}
 }
 
@@ -335,11 +352,9 @@ func firstLine(out []byte) string {
 func (p *UserProc) report(took time.Duration) Report {
 	return Report{
 		N: stepNumber("user-namespace"), Step: "user-namespace",
-		Calls: []string{
-			fmt.Sprintf("clone(CLONE_NEWUSER|CLONE_NEWNS|SIGCHLD) = %d", p.Process.Pid),
-			fmt.Sprintf("write(/proc/%d/uid_map, %q)", p.Process.Pid, format(p.IDs.UIDs)),
-			fmt.Sprintf("write(/proc/%d/gid_map, %q)", p.Process.Pid, format(p.IDs.GIDs)),
-		},
+		Calls: append([]string{
+			fmt.Sprintf("clone(CLONE_NEWUSER|CLONE_NEWNS|CLONE_NEWPID|SIGCHLD) = %d", p.Process.Pid),
+		}, p.calls...),
 		Before: readlink("/proc/self/ns/user"),
 		After:  readlink("/proc/" + strconv.Itoa(p.Process.Pid) + "/ns/user"),
 		Took:   took,

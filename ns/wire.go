@@ -22,7 +22,7 @@ const (
 const (
 	msgMounted = "mounted" // the root is mounted: serve it
 	msgConsole = "console" // the master side of the terminal comes along
-	msgReport  = "report"  // a step was done or skipped
+	msgReport  = "report"  // a step was done or skipped; the process waits for an answer of one byte
 	msgReady   = "ready"   // execve comes next
 	msgCommand = "command" // exec: a pidfd of the command comes along
 	msgError   = "error"   // it failed, and the process exits
@@ -82,6 +82,33 @@ func (b *builder) send(m message, fd int) error {
 	// MSG_NOSIGNAL: that the supervisor is gone is an error here, not a SIGPIPE.
 	if err := unix.Sendmsg(b.control, doc, rights, nil, unix.MSG_NOSIGNAL); err != nil {
 		return fmt.Errorf("tell the supervisor: %w", err)
+	}
+	return nil
+}
+
+// report tells of a step and waits until that was seen: nothing happens behind the back of
+// whoever reads the explanation.
+func (b *builder) report(r *Report) error {
+	if err := b.send(message{Kind: msgReport, Report: r}, -1); err != nil {
+		return err
+	}
+	var ack [1]byte
+	for {
+		_, err := unix.Read(b.control, ack[:])
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("wait for the supervisor: %w", err)
+		}
+		return nil
+	}
+}
+
+// acknowledge answers a report.
+func acknowledge(socket int) error {
+	if err := unix.Sendmsg(socket, []byte{1}, nil, nil, unix.MSG_NOSIGNAL); err != nil && err != unix.EPIPE {
+		return fmt.Errorf("answer init: %w", err)
 	}
 	return nil
 }

@@ -69,6 +69,8 @@ var table = [...]group{
 		{"save", "write images into an archive", saveCommand, plain},
 		{"images", "list images", imagesCommand, plain},
 		{"history", "list the layers of an image and what made them", historyCommand, plain},
+		{"layers", "show the stack of an image, and what its layers hide", layersCommand, plain},
+		{"why", "tell which layer decides what is at a path", whyCommand, plain},
 		{"inspect", "print all there is to know about images and containers", inspectCommand, plain},
 		{"rmi", "take a name off an image, and delete it if that was the last", rmiCommand, plain},
 		{"prune", "delete images that have no name", pruneCommand, plain},

@@ -14,6 +14,7 @@ import (
 	"tiffin/image"
 	"tiffin/internal/container"
 	"tiffin/internal/errs"
+	"tiffin/ns"
 )
 
 // createFlags are the flags that describe a container, the same for run and
@@ -40,6 +41,7 @@ func createFlags() []cli.Flag {
 		&cli.IntFlag{Name: "stop-timeout", Usage: "`SECONDS` that stop waits before it kills"},
 		&cli.StringFlag{Name: "log-driver", Value: "json-file", Usage: "`json-file`, or none: keep no log, as with --rm in the foreground"},
 		&cli.StringFlag{Name: "userns", Usage: "`single`: only one user id, yours, even if there are subordinate ones"},
+		&cli.StringSliceFlag{Name: "without", Usage: "leave `STEP,…` of the start out, to see what it is for: pid, net, mask, seccomp, caps, …"},
 		&cli.StringFlag{Name: "pull", Value: "missing", Usage: "`never` or missing; images are loaded, not pulled", Hidden: true},
 	}
 }
@@ -74,7 +76,7 @@ func newConfig(c *cli.Context, img *image.Image) (container.Config, error) {
 		n := c.Int("stop-timeout")
 		cfg.StopTimeout = &n
 	}
-	for _, set := range []func(*container.Config, *cli.Context, ocispec.ImageConfig) error{setEnv, setVolumes, setWorld, setLabels} {
+	for _, set := range []func(*container.Config, *cli.Context, ocispec.ImageConfig) error{setEnv, setVolumes, setWorld, setWithout, setLabels} {
 		if err := set(&cfg, c, ic); err != nil {
 			return cfg, err
 		}
@@ -238,6 +240,20 @@ func setWorld(cfg *container.Config, c *cli.Context, _ ocispec.ImageConfig) erro
 	if p := c.String("pull"); !slices.Contains([]string{"missing", "never"}, p) {
 		return errs.Hint(fmt.Errorf("--pull %s: images are not pulled", p), "`tiffin load` or `tiffin import` brings an image here")
 	}
+	return nil
+}
+
+// setWithout reads --without, whose names a comma separates.
+func setWithout(cfg *container.Config, c *cli.Context, _ ocispec.ImageConfig) error {
+	var names []string
+	for _, s := range c.StringSlice("without") {
+		names = append(names, strings.Split(s, ",")...)
+	}
+	without, err := ns.ParseWithout(names)
+	if err != nil {
+		return fmt.Errorf("--without: %w", err)
+	}
+	cfg.Without = without
 	return nil
 }
 

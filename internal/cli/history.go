@@ -3,7 +3,6 @@ package cli
 import (
 	"os"
 	"strconv"
-	"strings"
 	"time"
 
 	"fmt"
@@ -71,14 +70,10 @@ const maxCreatedBy = 45
 func newHistoryRow(e image.HistoryEntry, whole, human bool) *historyRow {
 	r := &historyRow{
 		ID: "<missing>", Comment: e.Comment, CreatedSince: ago(e.Created), Size: size(e.Size),
-		// A tab or a line's end would break the columns.
-		CreatedBy: strings.NewReplacer("\t", " ", "\n", " ").Replace(e.CreatedBy),
+		CreatedBy: oneLine(e.CreatedBy, whole),
 	}
 	if e.ID != "" {
 		r.ID = id(e.ID.String(), whole)
-	}
-	if cmd := []rune(r.CreatedBy); !whole && len(cmd) > maxCreatedBy {
-		r.CreatedBy = string(cmd[:maxCreatedBy-1]) + "…"
 	}
 	if !e.Created.IsZero() {
 		r.CreatedAt = e.Created.Local().Format(time.RFC3339)

@@ -20,7 +20,8 @@ func runCommand() *cli.Command {
 			"125 if tiffin failed, 126 if the command could not be executed, 127 if it was not found.\n" +
 			"With -it, Ctrl-P Ctrl-Q leaves the container running.",
 		Flags: append(append(createFlags(),
-			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "leave it running and print its id"}), traceFlags()...),
+			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "leave it running and print its id"},
+			newExplainFlag()), traceFlags()...),
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c, 1, -1, "an image"); err != nil {
 				return err
@@ -46,11 +47,12 @@ func runCommand() *cli.Command {
 				l.Cancel()
 				return err
 			}
+			explain := newExplainer(c, t.errors())
 			if detach {
-				return runDetached(l, ctr, lock, m)
+				return runDetached(l, ctr, lock, m, explain)
 			}
 			err = t.follow(func() (*container.Session, error) {
-				s, err := start(l, ctr, lock, m, true, t, trace)
+				s, err := start(l, ctr, lock, m, true, t, container.StartOptions{Trace: trace, Explain: explain.teller()})
 				if err == nil {
 					go sweep() // while the command runs anyway
 				}
@@ -61,8 +63,8 @@ func runCommand() *cli.Command {
 	}
 }
 
-func runDetached(l *container.Launch, ctr *container.Container, lock *os.File, m *image.Mountable) error {
-	s, err := start(l, ctr, lock, m, true, nil, nil)
+func runDetached(l *container.Launch, ctr *container.Container, lock *os.File, m *image.Mountable, explain *explainer) error {
+	s, err := start(l, ctr, lock, m, true, nil, container.StartOptions{Explain: explain.teller()})
 	if err != nil {
 		return err
 	}
@@ -149,10 +151,9 @@ func createContainer(c *cli.Context, foreground bool) (*container.Container, *os
 
 // start starts a container whose lock is held, and gives the lock away. A
 // terminal t means in the foreground. If it fails, a container that is fresh
-// is deleted if it has --rm, and kept as created if not.
-func start(l *container.Launch, ctr *container.Container, lock *os.File, m *image.Mountable, fresh bool, t *terminal, trace *container.Tracing) (*container.Session, error) {
+// is deleted if it has --rm, and kept as created if not. In o, start sets what concerns t.
+func start(l *container.Launch, ctr *container.Container, lock *os.File, m *image.Mountable, fresh bool, t *terminal, o container.StartOptions) (*container.Session, error) {
 	defer lock.Close()
-	o := container.StartOptions{Trace: trace}
 	if t != nil {
 		o.Stdout, o.Stderr = os.Stdout, os.Stderr
 		o.Rows, o.Cols = t.size()

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"os"
@@ -53,6 +54,24 @@ func (t *terminal) raw() {
 		return
 	}
 	t.saved, _ = term.MakeRaw(int(os.Stdin.Fd()))
+}
+
+// errors is standard error for text that is printed while the terminal is raw: termios(3), without
+// OPOST a line's end does not return the cursor.
+func (t *terminal) errors() io.Writer {
+	if t != nil && t.tty && t.input && isTerminal(os.Stderr) {
+		return lineEnds{os.Stderr}
+	}
+	return os.Stderr
+}
+
+type lineEnds struct{ w io.Writer }
+
+func (e lineEnds) Write(b []byte) (int, error) {
+	if _, err := e.w.Write(bytes.ReplaceAll(b, []byte("\n"), []byte("\r\n"))); err != nil {
+		return 0, err
+	}
+	return len(b), nil
 }
 
 // restore puts the terminal back as it was.

@@ -76,7 +76,7 @@ func startDetached(store *image.Store, ctr *container.Container) error {
 	if err != nil {
 		return err
 	}
-	s, err := start(newLaunch(ctr.SingleID, nil), ctr, lock, m, false, nil, nil)
+	s, err := start(newLaunch(ctr.SingleID, nil), ctr, lock, m, false, nil, container.StartOptions{})
 	if err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func startAttached(c *cli.Context, store *image.Store, set *container.Set) error
 		return err
 	}
 	return t.follow(func() (*container.Session, error) {
-		return start(newLaunch(ctr.SingleID, t), ctr, lock, m, false, t, nil)
+		return start(newLaunch(ctr.SingleID, t), ctr, lock, m, false, t, container.StartOptions{})
 	})
 }
 

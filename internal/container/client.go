@@ -24,6 +24,9 @@ type StartOptions struct {
 	// Trace makes the kernel ask the file system about everything (fs.Config,
 	// Uncached), and is called with each request. It needs Stdout.
 	Trace *Tracing
+	// Explain is told of each step of the runner when it has been done or skipped, in their order, with
+	// what is built in the end. The runner waits until it returns. nil: nothing is explained.
+	Explain func(*ns.Spec, ns.Report)
 }
 
 // Session is a client's connection to a command that runs: the first of a
@@ -43,8 +46,10 @@ type Session struct {
 type Launch struct {
 	conn *conn
 	proc *ns.UserProc
-	err  error
-	done chan struct{} // closed when the others are valid
+	// report tells of the step that this process does itself.
+	report ns.Report
+	err    error
+	done   chan struct{} // closed when the others are valid
 }
 
 // NewLaunch begins to start a supervisor. singleID maps no subordinate ids.
@@ -61,6 +66,7 @@ func NewLaunch(singleID bool, stderr *os.File) *Launch {
 		u := ns.UserNS{
 			Args: []string{"tiffin", SupervisorCommand}, Dir: "/", Setsid: true, SingleID: singleID,
 			Stdio: [3]*os.File{nil, nil, stderr}, Files: []*os.File{theirs},
+			Report: func(r ns.Report) { l.report = r },
 		}
 		if l.proc, l.err = u.Start(); l.err != nil {
 			l.conn.Close()
@@ -92,7 +98,7 @@ func (c *Container) Start(l *Launch, lock *os.File, m *image.Mountable, o StartO
 	}
 	req := &message{Op: opStart, files: []*os.File{lock}, Start: &startRequest{
 		Dir: c.dir, Union: m.UnionPath, Flats: m.FlatPaths, Indexes: m.IndexPaths, Rows: o.Rows, Cols: o.Cols, Foreground: o.Stdout != nil,
-		Notes: l.proc.Notes,
+		Notes: l.proc.Notes, Explain: o.Explain != nil,
 	}}
 	if o.Stdout != nil {
 		req.files = append(req.files, o.Stdout, o.Stderr)
@@ -106,7 +112,7 @@ func (c *Container) Start(l *Launch, lock *os.File, m *image.Mountable, o StartO
 		defer theirs.Close()
 		req.Start.Trace, req.files, trace = &o.Trace.Filter, append(req.files, theirs), r
 	}
-	s, err := l.conn.begin(req)
+	s, err := l.begin(req, o.Explain)
 	if err != nil {
 		// Its end ends whatever it had started: nothing uses the directory then.
 		_, _ = l.proc.Process.Wait()
@@ -133,10 +139,33 @@ func socketPair() (*conn, *os.File, error) {
 	return mine, theirs, nil
 }
 
+// begin asks for the start, and hands on what the supervisor reports meanwhile.
+func (l *Launch) begin(req *message, explain func(*ns.Spec, ns.Report)) (*Session, error) {
+	ans, err := l.conn.call(req)
+	var plan *ns.Spec
+	for err == nil && explain != nil {
+		if ans.Op == ansPlan && ans.Plan != nil {
+			plan = ans.Plan
+			explain(plan, l.report)
+		} else if ans.Op == ansReport && ans.Report != nil && plan != nil {
+			explain(plan, *ans.Report)
+		} else {
+			break
+		}
+		ans, err = l.conn.call(&message{Op: opNext})
+	}
+	return l.conn.session(ans, err)
+}
+
 // begin sends a request that makes the connection a session. It closes the
 // connection if that fails.
 func (c *conn) begin(m *message) (*Session, error) {
 	ans, err := c.call(m)
+	return c.session(ans, err)
+}
+
+// session makes a Session of the answer to its request.
+func (c *conn) session(ans *message, err error) (*Session, error) {
 	if err != nil {
 		c.Close()
 		return nil, err

@@ -252,7 +252,7 @@ func (s *supervisor) startExec(m *message) (*command, error) {
 	if len(m.files) == 2 {
 		io.attach(m.files[0], m.files[1], !o.Detach)
 	}
-	child, err := (&ns.Exec{Container: s.child, IDs: s.ids, Process: p, Stdio: io.child}).Run()
+	child, err := (&ns.Exec{Container: s.child, IDs: s.ids, Process: p, Stdio: io.child, Without: s.c.Without}).Run()
 	if err != nil {
 		io.close()
 		return nil, err

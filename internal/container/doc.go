@@ -91,6 +91,14 @@
 // {"op":"error","error":{…}} instead, with the advice and exit status that the
 // client shows.
 //
+// With "explain":true in a start, the answer comes after the story of how the container is built. The
+// supervisor waits for each "next", and init for the supervisor:
+//
+//	                                          ◄─ {"op":"plan","plan":{"Root":…,"Process":…}}
+//	{"op":"next"} ─►
+//	                                          ◄─ {"op":"report","report":{"N":2,"Step":"namespaces","Calls":…}}
+//	{"op":"next"} ─►                             … 32 more, and "ok" as above
+//
 //	attach   as start, with 2 files
 //	exec     as attach; the command is the client's
 //	signal   to the first process, or on the connection of start, attach or exec to its command

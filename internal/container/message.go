@@ -35,6 +35,8 @@ type message struct {
 	Counts map[string]uint64 `json:"counts,omitempty"`
 	Info   *TraceInfo        `json:"info,omitempty"`
 	Event  *TraceEvent       `json:"event,omitempty"`
+	Plan   *ns.Spec          `json:"plan,omitempty"`
+	Report *ns.Report        `json:"report,omitempty"`
 
 	files []*os.File
 }
@@ -51,6 +53,7 @@ const (
 	opFreeze = "freeze" // until the connection ends
 	opCounts = "counts"
 	opTrace  = "trace"
+	opNext   = "next" // the report was read: go on with the next step
 )
 
 // Answers.
@@ -59,6 +62,9 @@ const (
 	ansExit  = "exit"  // the command has ended; nothing follows
 	ansError = "error" // nothing follows
 	ansEvent = "event" // of a trace; more follow
+	// Before "ok", of a start that is to be explained:
+	ansPlan   = "plan"   // what is going to be built
+	ansReport = "report" // a step was done, or skipped; the next one waits for opNext
 )
 
 // maxMessage is how long a line may be, in bytes: an environment of the size

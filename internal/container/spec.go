@@ -31,6 +31,7 @@ func (s *supervisor) spec() *ns.Spec {
 		Files:  c.files(),
 		Masked: maskedPaths, Readonly: readonlyPaths,
 		Process: c.process(s.req.Rows, s.req.Cols),
+		Without: c.Without,
 	}
 	for _, v := range c.Volumes {
 		spec.Mounts = append(spec.Mounts, ns.Mount{Source: v.Source, Target: v.Target, ReadOnly: v.ReadOnly, Options: v.Options})

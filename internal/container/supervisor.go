@@ -37,6 +37,8 @@ type startRequest struct {
 	// Trace asks for a trace from the first request on, and that the kernel ask
 	// about everything.
 	Trace *TraceFilter `json:"trace,omitempty"`
+	// Explain asks for a plan and for reports before the answer.
+	Explain bool `json:"explain,omitempty"`
 }
 
 // supervisor looks after one run of a container, from before its first
@@ -95,7 +97,7 @@ func supervise() int {
 		if n := len(out) - 1; s.req.Trace != nil && n >= 0 {
 			out, s.traceTo = out[:n], out[n]
 		}
-		err = s.start(out)
+		err = s.start(first, out)
 	}
 	s.sessions.enter()
 	s.failed = err
@@ -117,8 +119,8 @@ func supervise() int {
 }
 
 // start prepares everything and starts the container's first process. out is
-// where the client wants its output.
-func (s *supervisor) start(out []*os.File) error {
+// where the client wants its output, and first the connection to it.
+func (s *supervisor) start(first *conn, out []*os.File) error {
 	var err error
 	if s.c, err = open(s.req.Dir); err != nil {
 		return err
@@ -136,8 +138,9 @@ func (s *supervisor) start(out []*os.File) error {
 		early            sync.WaitGroup
 		recordErr, fsErr error
 	)
+	spec := s.spec()
 	child, err := (&ns.Start{
-		Spec: s.spec(), Stdio: s.io.child, Fuse: s.fuse,
+		Spec: spec, Stdio: s.io.child, Fuse: s.fuse, Report: s.explain(first, spec),
 		// While init prepares its root there is time for paperwork.
 		Forked: func(pid int) { early.Go(func() { recordErr = s.running(pid) }) },
 		Mounted: func() {
@@ -165,6 +168,22 @@ func (s *supervisor) start(out []*os.File) error {
 	s.child = child
 	s.io.started(child.Console)
 	return nil
+}
+
+// explain returns what tells the client of the steps of init, nil if it does not want to know.
+// The client prints before it answers, and only then the next step is done: what the command
+// prints comes after its explanation. If the client goes, init does not wait for it.
+func (s *supervisor) explain(c *conn, spec *ns.Spec) func(ns.Report) {
+	if !s.req.Explain {
+		return nil
+	}
+	tell := func(m *message) {
+		if c.send(m) == nil {
+			_, _ = c.receive()
+		}
+	}
+	tell(&message{Op: ansPlan, Plan: spec})
+	return func(r ns.Report) { tell(&message{Op: ansReport, Report: &r}) }
 }
 
 // openStdio makes the other sides of the command's standard files.
@@ -288,6 +307,10 @@ func (s *supervisor) writeNotes() {
 // finish waits for the end of the container and records it.
 func (s *supervisor) finish() {
 	status, err := s.child.Wait()
+	if slices.Contains(s.c.Without, "pid") {
+		// No pid namespace of its own ends with the command. kill(2), pid -1: all but this process 1.
+		_ = unix.Kill(-1, unix.SIGKILL)
+	}
 	s.io.drain(0)
 	select {
 	case <-s.served:

@@ -1,0 +1,90 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	digest "github.com/opencontainers/go-digest"
+
+	"tiffin/fs/layer"
+	"tiffin/fs/union"
+)
+
+// StackLayer is one layer of an image's stack and what it is good for.
+type StackLayer struct {
+	Number    int           `json:"number"` // 1 is the bottom
+	DiffID    digest.Digest `json:"diffID"`
+	Digest    digest.Digest `json:"digest"`
+	BlobSize  int64         `json:"blobSize"` // bytes of the blob, as it travels
+	Size      int64         `json:"size"`     // bytes of the tarball
+	CreatedBy string        `json:"createdBy"`
+	Comment   string        `json:"comment,omitempty"`
+	union.Usage
+}
+
+// Stack opens the indexes of an image: of each layer, and of what they merge to. The caller closes it.
+func (s *Store) Stack(img *Image) (*union.Stack, error) {
+	m, err := s.Mountable(img)
+	if err != nil {
+		return nil, err
+	}
+	st, err := openStack(m)
+	if errors.Is(err, layer.ErrCorrupt) {
+		if m, err = s.Repair(context.Background(), img); err == nil {
+			st, err = openStack(m)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the layers of image %s: %w", short(img.ID), err)
+	}
+	return st, nil
+}
+
+func openStack(m *Mountable) (*union.Stack, error) {
+	st := new(union.Stack)
+	for _, path := range m.IndexPaths {
+		x, err := layer.OpenIndex(path)
+		if err != nil {
+			st.Close()
+			return nil, err
+		}
+		st.Layers = append(st.Layers, x)
+	}
+	var err error
+	if st.Merged, err = layer.OpenIndex(m.UnionPath); err != nil {
+		st.Close()
+		return nil, err
+	}
+	return st, nil
+}
+
+// Describe lists the layers of an image by name, the bottom one first, without their Usage.
+func (s *Store) Describe(img *Image) []StackLayer {
+	out := make([]StackLayer, len(img.Layers))
+	for i, l := range img.Layers {
+		out[i] = StackLayer{Number: i + 1, DiffID: l.DiffID, Digest: l.Digest, BlobSize: l.Size, Size: s.layerSize(l)}
+	}
+	next := 0
+	for _, h := range img.Config.History {
+		if !h.EmptyLayer && next < len(out) {
+			out[next].CreatedBy, out[next].Comment = h.CreatedBy, h.Comment
+			next++
+		}
+	}
+	return out
+}
+
+// Layers lists the layers of an image, the bottom one first, and what upper ones hide of them.
+func (s *Store) Layers(img *Image) ([]StackLayer, error) {
+	st, err := s.Stack(img)
+	if err != nil {
+		return nil, err
+	}
+	defer st.Close()
+	out := s.Describe(img)
+	for i, u := range st.Usage("/") {
+		out[i].Usage = u
+	}
+	return out, nil
+}

@@ -1,0 +1,26 @@
+package image
+
+import (
+	"testing"
+
+	tt "tiffin/internal/tartest"
+)
+
+func TestLayersTellsWhatUpperOnesHide(t *testing.T) {
+	s := newStore(t)
+	f := newFixture(t, gz, []string{"docker.io/library/box:1"},
+		tt.Of(t, tt.File("a", "12345"), tt.File("b", "1")), tt.Of(t, tt.File("a", "1"), tt.Whiteout("b")))
+	load(t, s, inFile(t, archive(t, f.docker(t))))
+	img := resolve(t, s, "box:1")
+	ls, err := s.Layers(img)
+	if err != nil || len(ls) != 2 {
+		t.Fatalf("%+v %v", ls, err)
+	}
+	low, top := ls[0], ls[1]
+	if low.Number != 1 || low.DiffID != img.Layers[0].DiffID || low.Digest != img.Layers[0].Digest || low.Files != 2 || low.Bytes != 6 || low.Hidden != 2 || low.HiddenBytes != 6 {
+		t.Errorf("bottom: %+v", low)
+	}
+	if top.Number != 2 || top.Files != 1 || top.HiddenBytes != 0 || top.BlobSize != img.Layers[1].Size || top.Size != s.layerSize(img.Layers[1]) {
+		t.Errorf("top: %+v", top)
+	}
+}

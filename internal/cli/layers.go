@@ -1,0 +1,116 @@
+package cli
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"tiffin/image"
+)
+
+func layersCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "[FLAGS] IMAGE",
+		Description: "The top layer comes first. SIZE is that of the tarball; HIDDEN is how much of it is in files that layers\n" +
+			"above replace or delete: it travels with the image and nobody sees it.\n" +
+			"Templates have .Number .ID .Digest .Size .Files .Hidden .HiddenFiles and .CreatedBy.",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "tree", Usage: "draw the stack, with whole digests and commands"},
+			&cli.BoolFlag{Name: "no-trunc", Usage: "whole digests and commands"},
+			&cli.StringFlag{Name: "format", Usage: "`TEMPLATE` of Go for each, table TEMPLATE, or json"},
+		},
+		Action: runLayers,
+	}
+}
+
+// layerRow is a layer as `layers` shows it, for templates too.
+type layerRow struct {
+	Number, ID, Digest, Size, Files, Hidden, HiddenFiles, CreatedBy string
+}
+
+var layerHeader = layerRow{
+	Number: "LAYER", ID: "DIFF ID", Digest: "DIGEST", Size: "SIZE", Files: "FILES", Hidden: "HIDDEN", HiddenFiles: "HIDDEN FILES", CreatedBy: "CREATED BY",
+}
+
+func runLayers(c *cli.Context) error {
+	if err := wantArgs(c, 1, 1, "one IMAGE"); err != nil {
+		return err
+	}
+	store, err := openStore(c)
+	if err != nil {
+		return err
+	}
+	img, err := store.Resolve(c.Args().First())
+	if err != nil {
+		return err
+	}
+	layers, err := store.Layers(img)
+	if err != nil {
+		return err
+	}
+	if c.Bool("tree") {
+		return printTree(c.Args().First(), img, layers)
+	}
+	if c.String("format") == "json" {
+		enc := json.NewEncoder(os.Stdout)
+		enc.SetEscapeHTML(false)
+		for i := len(layers) - 1; i >= 0; i-- {
+			if err := enc.Encode(&layers[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	var rows []*layerRow
+	for i := len(layers) - 1; i >= 0; i-- {
+		rows = append(rows, newLayerRow(&layers[i], c.Bool("no-trunc")))
+	}
+	columns := "table {{.Number}}\t{{.ID}}\t{{.Size}}\t{{.Hidden}}\t{{.CreatedBy}}"
+	return printRows(os.Stdout, c.String("format"), columns, &layerHeader, rows)
+}
+
+func newLayerRow(l *image.StackLayer, whole bool) *layerRow {
+	return &layerRow{
+		Number: fmt.Sprint(l.Number), ID: id(l.DiffID.String(), whole), Digest: l.Digest.String(), Size: size(l.Size),
+		Files: fmt.Sprint(l.Files), Hidden: size(l.HiddenBytes), HiddenFiles: fmt.Sprint(l.Hidden), CreatedBy: oneLine(l.CreatedBy, whole),
+	}
+}
+
+// oneLine is a command as a table shows it.
+func oneLine(command string, whole bool) string {
+	// A tab or a line's end would break the columns.
+	command = strings.NewReplacer("\t", " ", "\n", " ").Replace(command)
+	if r := []rune(command); !whole && len(r) > maxCreatedBy {
+		command = string(r[:maxCreatedBy-1]) + "…"
+	}
+	return command
+}
+
+// printTree draws the stack, the top first as in `why`.
+func printTree(name string, img *image.Image, layers []image.StackLayer) error {
+	w := bufio.NewWriter(os.Stdout)
+	fmt.Fprintf(w, "%s  %s\n", name, img.ID)
+	var hidden, total int64
+	for i := len(layers) - 1; i >= 0; i-- {
+		l := &layers[i]
+		hidden, total = hidden+l.HiddenBytes, total+l.Bytes
+		branch, below := "├─", "│ "
+		if i == 0 {
+			branch, below = "└─", "  "
+		}
+		fmt.Fprintf(w, "%s layer %d  %s\n", branch, l.Number, oneLine(l.CreatedBy, true))
+		fmt.Fprintf(w, "%s   diff ID %s\n", below, l.DiffID)
+		fmt.Fprintf(w, "%s   blob    %s, %s\n", below, l.Digest, size(l.BlobSize))
+		fmt.Fprintf(w, "%s   %s in %d files", below, size(l.Bytes), l.Files)
+		if l.Hidden > 0 {
+			fmt.Fprintf(w, ", of which layers above hide %s in %d", size(l.HiddenBytes), l.Hidden)
+		}
+		fmt.Fprintln(w)
+	}
+	fmt.Fprintf(w, "%s of %s are hidden\n", size(hidden), size(total))
+	return w.Flush()
+}

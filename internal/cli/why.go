@@ -1,0 +1,204 @@
+package cli
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"tiffin/fs/layer"
+	"tiffin/fs/union"
+	"tiffin/image"
+	"tiffin/internal/container"
+	"tiffin/internal/errs"
+)
+
+func whyCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "[FLAGS] IMAGE|CONTAINER PATH",
+		Description: "Asks every layer for the path, the top one first; what a container has changed is its top layer.\n" +
+			"Symbolic links are not followed. The exit status is 1 if the path does not exist.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "type", Usage: "`KIND`: image or container; without it, an image if there is one"},
+			&cli.StringFlag{Name: "format", Usage: "`json`: a line for each layer"},
+		},
+		Action: runWhy,
+	}
+}
+
+func runWhy(c *cli.Context) error {
+	if err := wantArgs(c, 2, 2, "an IMAGE or CONTAINER, and a PATH"); err != nil {
+		return err
+	}
+	kind, format := c.String("type"), c.String("format")
+	if kind != "" && kind != "image" && kind != "container" {
+		return usagef("--type is image or container, not %q", kind)
+	}
+	if format != "" && format != "json" {
+		return usagef("--format is json, not %q", format)
+	}
+	store, err := openStore(c)
+	if err != nil {
+		return err
+	}
+	st, layers, err := openStack(store, c.Args().First(), kind)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	answers := explainPath(st, layers, path.Clean("/"+c.Args().Get(1)))
+	if format == "json" {
+		enc := json.NewEncoder(os.Stdout)
+		enc.SetEscapeHTML(false)
+		for _, a := range answers {
+			if err := enc.Encode(a); err != nil {
+				return err
+			}
+		}
+	} else if err := printWhy(answers); err != nil {
+		return err
+	}
+	for _, a := range answers {
+		if a.Decides && a.Verdict == union.Hit.String() {
+			return nil
+		}
+	}
+	return exitStatus(exitFailure)
+}
+
+// openStack opens the layers of an image or a container, and describes them.
+func openStack(store *image.Store, name, kind string) (*union.Stack, []image.StackLayer, error) {
+	if kind != "container" {
+		img, err := store.Resolve(name)
+		if err == nil {
+			st, err := store.Stack(img)
+			return st, store.Describe(img), err
+		}
+		if kind == "image" || errors.Is(err, image.ErrDamaged) {
+			return nil, nil, err
+		}
+	}
+	ctr, err := container.In(store.Root()).Find(name)
+	if err != nil {
+		if kind == "" && errors.Is(err, container.ErrNotFound) {
+			err = errs.Hint(fmt.Errorf("no such image or container: %s", name), "tiffin images and tiffin ps -a list what is there")
+		}
+		return nil, nil, err
+	}
+	st, img, err := ctr.Stack(store)
+	if err != nil {
+		return nil, nil, err
+	}
+	layers := store.Describe(img)
+	return st, append(layers, image.StackLayer{Number: len(layers) + 1, CreatedBy: "container " + ctr.Name}), nil
+}
+
+// whyAnswer is what one layer says.
+type whyAnswer struct {
+	Layer       int    `json:"layer"` // 1 is the bottom
+	CreatedBy   string `json:"createdBy"`
+	DiffID      string `json:"diffID,omitempty"` // none of a container's changes
+	Verdict     string `json:"verdict"`
+	Decides     bool   `json:"decides"`
+	At          string `json:"at,omitempty"`    // the path that decides, if it is another one
+	Entry       string `json:"entry,omitempty"` // what the layer has there, as ls(1) says it
+	Files       int    `json:"files"`           // regular files at the path and below
+	Bytes       int64  `json:"bytes"`
+	HiddenFiles int    `json:"hiddenFiles"`
+	HiddenBytes int64  `json:"hiddenBytes"`
+}
+
+// explainPath asks the layers. The one that decides is the first that ends the question, or that has
+// the path.
+func explainPath(st *union.Stack, layers []image.StackLayer, path string) []whyAnswer {
+	var out []whyAnswer
+	decided := false
+	for _, f := range st.Why(path) {
+		l := layers[f.Layer]
+		a := whyAnswer{
+			Layer: l.Number, CreatedBy: l.CreatedBy, DiffID: l.DiffID.String(), Verdict: f.Answer.String(), At: f.At,
+			Files: f.Usage.Files, Bytes: f.Usage.Bytes, HiddenFiles: f.Usage.Hidden, HiddenBytes: f.Usage.HiddenBytes,
+		}
+		if !decided && f.Answer != union.Miss && f.Answer != union.NotAsked {
+			a.Decides, decided = true, true
+		}
+		if f.Entry != nil {
+			a.Entry = entry(f.Entry)
+		}
+		if a.At == path {
+			a.At = ""
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+// entry says what an inode is, in the first columns of ls -ln.
+func entry(n *layer.Inode) string {
+	if n.Flags&layer.HardLink != 0 {
+		return "a further name of a file below"
+	}
+	kind := map[uint32]string{unix.S_IFDIR: "directory", unix.S_IFREG: "file", unix.S_IFLNK: "symbolic link",
+		unix.S_IFIFO: "fifo", unix.S_IFCHR: "character device", unix.S_IFBLK: "block device"}[n.Mode&unix.S_IFMT]
+	if n.IsDir() && n.Flags&layer.Implicit != 0 {
+		return "directory that only others' paths tell of"
+	}
+	s := fmt.Sprintf("%s %04o %d:%d", kind, n.Mode&0o7777, n.UID, n.GID)
+	if n.IsDir() && n.Flags&layer.Opaque != 0 {
+		s += ", opaque"
+	}
+	return s
+}
+
+// verdictWords say in a sentence what a verdict means.
+func verdictWords() map[string]string {
+	return map[string]string{
+		union.NotAsked.String(): "not asked: a layer above has settled it",
+		union.Miss.String():     "has nothing there",
+		union.Merged.String():   "has it too: its entries are merged in",
+		union.Hit.String():      "has it: this is what you see",
+		union.Whiteout.String(): "deletes it (whiteout)",
+		union.Opaque.String():   "does not have it, and hides all layers below (opaque directory)",
+		union.NotDir.String():   "has no directory on the way there",
+		union.Replaced.String(): "has something else: replaced by the directory above",
+	}
+}
+
+// printWhy prints a block for each layer; ">" marks the one that decides.
+func printWhy(answers []whyAnswer) error {
+	w := bufio.NewWriter(os.Stdout)
+	var hidden int64
+	sentences := verdictWords()
+	for _, a := range answers {
+		mark := " "
+		if a.Decides {
+			mark = ">"
+		}
+		words := sentences[a.Verdict]
+		if a.At != "" {
+			words += ": " + a.At
+		}
+		fmt.Fprintf(w, "%s %2d  %s\n", mark, a.Layer, words)
+		if a.Entry != "" {
+			fmt.Fprintf(w, "      %s", a.Entry)
+			if a.Files > 0 {
+				fmt.Fprintf(w, ", %s", size(a.Bytes))
+			}
+			if a.HiddenBytes > 0 {
+				fmt.Fprintf(w, ", of which %s hidden", size(a.HiddenBytes))
+			}
+			fmt.Fprintln(w)
+		}
+		if a.CreatedBy != "" {
+			fmt.Fprintf(w, "      made by: %s\n", oneLine(a.CreatedBy, false))
+		}
+		hidden += a.HiddenBytes
+	}
+	fmt.Fprintf(w, "hidden in the layers: %s\n", size(hidden))
+	return w.Flush()
+}
