@@ -63,8 +63,8 @@ func (s *Store) lookup(ix *refIndex, ref string) (*ocispec.Descriptor, error) {
 // findAny is find, but a digest decides alone: NAME:TAG@DIGEST is the image of
 // that repository with that digest, whatever the tag is today.
 func (ix *refIndex) findAny(r Ref) *ocispec.Descriptor {
-	if r.Digest == "" {
-		return ix.find(r)
+	if d := ix.find(r); d != nil || r.Digest == "" {
+		return d
 	}
 	for i := range ix.Manifests {
 		d := &ix.Manifests[i]
