@@ -1,5 +1,6 @@
 // Package image keeps images on disk and does what is done with whole images:
-// load, import, save, commit, tag, list, remove.
+// load, import, pull, save, commit, tag, list, remove. What speaks to registries
+// is in package registry.
 //
 // # What an image is
 //
@@ -68,6 +69,10 @@
 // A blob whose last image goes is deleted by the same command (remove.go). What
 // nothing refers to otherwise — a command was killed in the few milliseconds of
 // publish — is collected by the next command, or by prune.
+//
+// What comes from a registry goes the same way (pull.go), while it arrives. Of an
+// index only the manifest of one platform is kept; the index's digest stays in
+// the image's name if that is what it was pulled by.
 //
 // Blobs keep the bytes that came: pulled and pushed again they have the same
 // digest. The blob of a layer that came uncompressed and its flat.tar are one

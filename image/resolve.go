@@ -63,12 +63,13 @@ func (s *Store) lookup(ix *refIndex, ref string) (*ocispec.Descriptor, error) {
 // findAny is find, but a digest decides alone: NAME:TAG@DIGEST is the image of
 // that repository with that digest, whatever the tag is today.
 func (ix *refIndex) findAny(r Ref) *ocispec.Descriptor {
-	if r.Digest == "" {
-		return ix.find(r)
+	if d := ix.find(r); d != nil || r.Digest == "" {
+		return d
 	}
 	for i := range ix.Manifests {
 		d := &ix.Manifests[i]
-		if n, ok := descriptorName(*d); ok && d.Digest == r.Digest && n.Name() == r.Name() {
+		// Or the digest is that of the index which a pull followed to it.
+		if n, ok := descriptorName(*d); ok && n.Name() == r.Name() && (d.Digest == r.Digest || n.Digest == r.Digest) {
 			return d
 		}
 	}
@@ -119,7 +120,7 @@ func (s *Store) notFound(ix *refIndex, ref string) error {
 	if best != "" {
 		return errs.Hint(err, fmt.Sprintf("did you mean %s? tiffin images lists what is there", best))
 	}
-	return errs.Hint(err, "tiffin images lists what is there; tiffin load -i FILE adds what docker save or podman save wrote")
+	return errs.Hint(err, "tiffin images lists what is there; tiffin pull fetches from a registry, tiffin load -i FILE takes what docker save or podman save wrote")
 }
 
 // editDistance is Levenshtein's, for names short enough to be typed.

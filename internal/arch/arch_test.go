@@ -23,7 +23,8 @@ func TestImportRules(t *testing.T) {
 	const fuse = "github.com/hanwen/go-fuse"
 	within := func(pkg, dir string) bool { return pkg == dir || strings.HasPrefix(pkg, dir+"/") }
 	for pkg, forbidden := range map[string][]string{
-		"tiffin/image":              {"tiffin/fs", "tiffin/ns", "tiffin/internal/container", "tiffin/internal/cli", fuse, "github.com/urfave/cli"},
+		"tiffin/image":              {"net/http", "tiffin/fs", "tiffin/ns", "tiffin/internal/container", "tiffin/internal/cli", fuse, "github.com/urfave/cli"},
+		"tiffin/image/registry":     {"tiffin/fs", "tiffin/ns", "tiffin/internal/container", "tiffin/internal/cli", fuse, "github.com/urfave/cli", "golang.org/x/term"},
 		"tiffin/image/base":         {"tiffin/fs", "tiffin/ns", "tiffin/internal/container", "tiffin/internal/cli", fuse, "github.com/urfave/cli"},
 		"tiffin/fs":                 {"tiffin/image", "tiffin/ns", "tiffin/internal/container", "tiffin/internal/cli", "github.com/urfave/cli"},
 		"tiffin/fs/layer":           {"tiffin/fs/union", "tiffin/image", "tiffin/ns", "tiffin/internal/container", fuse},

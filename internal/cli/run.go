@@ -119,7 +119,7 @@ func createContainer(c *cli.Context, foreground bool) (*container.Container, *os
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	img, err := store.Resolve(c.Args().First())
+	img, err := imageToRun(c, store)
 	if err != nil {
 		return nil, nil, nil, err
 	}

@@ -1,0 +1,264 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	digest "github.com/opencontainers/go-digest"
+)
+
+// withConfig gives the test a config.json of its own, and returns its path.
+func withConfig(t *testing.T, content string) string {
+	t.Helper()
+	dir := t.TempDir()
+	t.Setenv("DOCKER_CONFIG", dir)
+	file := filepath.Join(dir, "config.json")
+	if content != "" {
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return file
+}
+
+// login is a config.json with anna's password, "open sesame", for a host.
+func loggedIn(host string) string {
+	return fmt.Sprintf(`{"auths":{%q:{"auth":"YW5uYTpvcGVuIHNlc2FtZQ=="}}}`, host)
+}
+
+// wantBasic is a server's fault that lets only anna in.
+func wantBasic(w http.ResponseWriter, r *http.Request) bool {
+	if u, p, ok := r.BasicAuth(); ok && u == "anna" && p == "open sesame" {
+		return false
+	}
+	w.Header().Set("WWW-Authenticate", `Basic realm="x"`)
+	w.WriteHeader(http.StatusUnauthorized)
+	return true
+}
+
+func TestBasicAuth(t *testing.T) {
+	srv := serve(t, newFixture(t))
+	srv.fault = wantBasic
+	withConfig(t, "")
+	_, _, err := pull(t, srv.host())
+	wantError(t, err, srv.host()+" wants a password")
+	file := withConfig(t, loggedIn(srv.host()))
+	if _, _, err := pull(t, srv.host()); err != nil {
+		t.Error(err)
+	}
+	withConfig(t, "")
+	t.Setenv("REGISTRY_AUTH_FILE", file)
+	if _, _, err := pull(t, srv.host()); err != nil {
+		t.Error(err)
+	}
+}
+
+// tokens makes a server want a token that its /token hands out, to anna or, if
+// anonymous is set, to all.
+func tokens(t *testing.T, srv *server, anonymous bool) (asked *[]string) {
+	asked = new([]string)
+	srv.fault = func(w http.ResponseWriter, r *http.Request) bool {
+		switch {
+		case r.URL.Path == "/token":
+			u, p, _ := r.BasicAuth()
+			*asked = append(*asked, u+" "+r.URL.Query().Get("scope"))
+			if !anonymous && (u != "anna" || p != "open sesame") {
+				w.WriteHeader(http.StatusUnauthorized)
+				return true
+			}
+			json.NewEncoder(w).Encode(map[string]string{"token": "t0ken"})
+		case r.Header.Get("Authorization") == "Bearer t0ken":
+			return false
+		default:
+			w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="%s/token",service="s",scope="repository:team/app:pull"`, srv.URL))
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+		return true
+	}
+	return asked
+}
+
+func TestTokenAuth(t *testing.T) {
+	for _, anonymous := range []bool{true, false} {
+		srv := serve(t, newFixture(t))
+		asked := tokens(t, srv, anonymous)
+		if withConfig(t, ""); !anonymous {
+			withConfig(t, loggedIn(srv.host()))
+		}
+		if _, _, err := pull(t, srv.host()); err != nil {
+			t.Fatal(err)
+		}
+		who := map[bool]string{true: "", false: "anna"}[anonymous]
+		if len(*asked) != 1 || (*asked)[0] != who+" repository:team/app:pull" {
+			t.Errorf("tokens asked for: %q", *asked)
+		}
+	}
+}
+
+// TestPasswordsStayWithTheirHost: layers come from another host, by redirect,
+// and that one must not see what the registry saw.
+func TestPasswordsStayWithTheirHost(t *testing.T) {
+	for _, kind := range []string{"basic", "token"} {
+		f := newFixture(t)
+		srv := serve(t, f)
+		var seen []string
+		redirected := 0
+		other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			redirected++
+			for _, h := range []string{"Authorization", "Cookie"} {
+				if v := r.Header.Get(h); v != "" {
+					seen = append(seen, v)
+				}
+			}
+			// It may ask for it, too.
+			if r.URL.Query().Get("again") == "" {
+				w.Header().Set("Location", r.URL.Path+"?again=1")
+				w.WriteHeader(http.StatusTemporaryRedirect)
+				return
+			}
+			b := f.blobs[digest.Digest(r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:])]
+			w.Header().Set("Content-Length", fmt.Sprint(len(b)))
+			w.Write(b)
+		}))
+		defer other.Close()
+		if srv.fault = wantBasic; kind == "token" {
+			tokens(t, srv, false)
+		}
+		guard := srv.fault
+		srv.fault = func(w http.ResponseWriter, r *http.Request) bool {
+			if guard(w, r) {
+				return true
+			}
+			if !strings.Contains(r.URL.Path, "/blobs/") {
+				return false
+			}
+			http.Redirect(w, r, other.URL+r.URL.Path, http.StatusTemporaryRedirect)
+			return true
+		}
+		withConfig(t, loggedIn(srv.host()))
+		if _, _, err := pull(t, srv.host()); err != nil {
+			t.Fatal(err)
+		}
+		if len(seen) > 0 || redirected == 0 {
+			t.Errorf("%s: the other host was asked %d times and saw %q", kind, redirected, seen)
+		}
+	}
+}
+
+// TestOtherHostGetsNoPasswordByAsking: a redirect to a host that wants a
+// password is not answered with the registry's.
+func TestOtherHostGetsNoPasswordByAsking(t *testing.T) {
+	srv := serve(t, newFixture(t))
+	var seen []string
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		seen = append(seen, r.Header.Get("Authorization"))
+		w.Header().Set("WWW-Authenticate", `Basic realm="x"`)
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	defer other.Close()
+	srv.fault = func(w http.ResponseWriter, r *http.Request) bool {
+		http.Redirect(w, r, other.URL+r.URL.Path, http.StatusTemporaryRedirect)
+		return true
+	}
+	withConfig(t, loggedIn(srv.host()))
+	_, _, err := pull(t, srv.host())
+	wantError(t, err, "401")
+	if len(seen) == 0 || strings.Join(seen, "") != "" {
+		t.Errorf("the other host saw %q", seen)
+	}
+}
+
+func TestBrokenHelperIsNoPassword(t *testing.T) {
+	srv := serve(t, newFixture(t))
+	asked := tokens(t, srv, true)
+	bin := t.TempDir()
+	if err := os.WriteFile(filepath.Join(bin, "docker-credential-broken"), []byte("#!/bin/sh\necho no luck >&2; exit 3\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	for _, config := range []string{`{"credsStore":"broken"}`, `{"credsStore":"not-there"}`, `{not json`} {
+		withConfig(t, config)
+		var w warnings
+		*asked = nil
+		if _, err := w.client().Pull(context.Background(), newStore(t), ref(t, srv.host()+"/team/app:v1"), nil, nil); err != nil {
+			t.Fatalf("%s: %v", config, err)
+		}
+		if len(w.all) == 0 || !strings.Contains(w.all[0], "without") {
+			t.Errorf("%s: the person was told %q", config, w.all)
+		}
+	}
+}
+
+func TestHelperGivesThePassword(t *testing.T) {
+	srv := serve(t, newFixture(t))
+	srv.fault = wantBasic
+	bin := t.TempDir()
+	script := "#!/bin/sh\n[ \"$1 $(cat)\" = 'get " + srv.host() + "' ] && echo '{\"Username\":\"anna\",\"Secret\":\"open sesame\"}'\n"
+	if err := os.WriteFile(filepath.Join(bin, "docker-credential-good"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	withConfig(t, fmt.Sprintf(`{"credHelpers":{%q:"good"}}`, srv.host()))
+	if _, _, err := pull(t, srv.host()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLoginStoresWhatTheRegistryTakes(t *testing.T) {
+	srv := serve(t, newFixture(t))
+	srv.fault = func(w http.ResponseWriter, r *http.Request) bool {
+		if wantBasic(w, r) {
+			return true
+		}
+		return r.URL.Path == "/v2/" // 200
+	}
+	file := withConfig(t, `{"detachKeys":"ctrl-x"}`)
+	ctx := context.Background()
+	_, err := new(Client).Login(ctx, srv.host(), "anna", "wrong")
+	wantError(t, err, "log in to "+srv.host(), "401")
+	if u := StoredUser(ctx, srv.host()); u != "" {
+		t.Errorf("a wrong password was stored for %s", u)
+	}
+	if f, err := new(Client).Login(ctx, srv.host(), "anna", "open sesame"); err != nil || f != file {
+		t.Fatalf("%q, %v", f, err)
+	}
+	b, _ := os.ReadFile(file)
+	if st, err := os.Stat(file); err != nil || st.Mode().Perm() != 0o600 || !strings.Contains(string(b), "ctrl-x") {
+		t.Errorf("%v, or others may read it, or it lost something: %s", err, b)
+	}
+	if _, _, err := pull(t, srv.host()); err != nil {
+		t.Error(err)
+	}
+	if err := Logout(ctx, srv.host()); err != nil {
+		t.Fatal(err)
+	}
+	if err := Logout(ctx, srv.host()); !errors.Is(err, ErrNotLoggedIn) {
+		t.Errorf("the second time: %v", err)
+	}
+	_, _, err = pull(t, srv.host())
+	wantError(t, err, "wants a password")
+}
+
+func TestDomain(t *testing.T) {
+	for in, want := range map[string]string{
+		"": "docker.io", "index.docker.io": "docker.io", "https://quay.io/": "quay.io",
+		"localhost:5000": "localhost:5000", "example.org": "example.org",
+	} {
+		if got, err := Domain(in); err != nil || got != want {
+			t.Errorf("%q: %q, %v", in, got, err)
+		}
+	}
+	for _, in := range []string{"a/b", "UPPER_", "x y"} {
+		if got, err := Domain(in); err == nil {
+			t.Errorf("%q is %q", in, got)
+		}
+	}
+}

@@ -1,0 +1,130 @@
+package registry
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"oras.land/oras-go/v2/errdef"
+	orasregistry "oras.land/oras-go/v2/registry"
+	"oras.land/oras-go/v2/registry/remote"
+	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/errcode"
+	"oras.land/oras-go/v2/registry/remote/retry"
+
+	"tiffin/image"
+	"tiffin/internal/errs"
+)
+
+// Client talks to registries.
+type Client struct {
+	// Insecure allows certificates that nobody vouches for, and plain HTTP. The
+	// registries of this machine are allowed it anyhow.
+	Insecure bool
+	// Warn is told what a person should know although it is no failure. May be nil.
+	Warn func(string)
+}
+
+func (c *Client) warn(s string) {
+	if c.Warn != nil {
+		c.Warn(s)
+	}
+}
+
+// Repository is the place of one image in a registry.
+type Repository struct {
+	ref    image.Ref
+	remote *remote.Repository
+}
+
+// Repository prepares to talk to the registry of r.
+func (c *Client) Repository(ctx context.Context, r image.Ref) *Repository {
+	repo := &remote.Repository{
+		Reference:          orasregistry.Reference{Registry: r.Domain, Repository: r.Path},
+		ManifestMediaTypes: manifestTypes,
+	}
+	repo.Client, repo.PlainHTTP = c.client(ctx, r.Domain)
+	return &Repository{ref: r, remote: repo}
+}
+
+// client is an HTTP client for a registry, and whether it has to do without TLS.
+func (c *Client) client(ctx context.Context, domain string) (client *auth.Client, plain bool) {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.DisableCompression = true // a blob's size and digest are those of the bytes sent
+	t.ResponseHeaderTimeout = answerTimeout
+	if c.Insecure || local(domain) {
+		t.TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
+		plain = !answersTLS(ctx, t, domain)
+	}
+	again := &retry.Transport{Base: t, Policy: func() retry.Policy { return retries{c.Warn} }}
+	client = &auth.Client{Client: &http.Client{Transport: again}, Cache: auth.NewCache(), Credential: c.credential(), ClientID: "tiffin"}
+	client.SetUserAgent("tiffin")
+	return client, plain
+}
+
+// local reports whether a registry is on this machine.
+func local(domain string) bool {
+	host, _, err := net.SplitHostPort(domain)
+	if err != nil {
+		host = strings.Trim(domain, "[]")
+	}
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.IsLoopback()
+}
+
+// answersTLS tries TLS first: a registry that has it is not talked to in the clear.
+func answersTLS(ctx context.Context, t *http.Transport, domain string) bool {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, "https://"+domain+"/v2/", nil)
+	if err != nil {
+		return false
+	}
+	resp, err := t.RoundTrip(req)
+	if err != nil {
+		return false
+	}
+	resp.Body.Close()
+	return true
+}
+
+func trimScheme(s string) string {
+	s = strings.TrimPrefix(strings.TrimPrefix(s, "https://"), "http://")
+	return strings.TrimSuffix(s, "/")
+}
+
+// explain adds what to do to an error of package remote.
+func explain(err error, domain string) error {
+	var resp *errcode.ErrorResponse
+	var unknown *tls.CertificateVerificationError
+	var dns *net.DNSError
+	switch {
+	case errors.Is(err, auth.ErrBasicCredentialNotFound):
+		return errs.Hint(fmt.Errorf("%s wants a password", domain), "tiffin login "+domain)
+	case errors.Is(err, errdef.ErrNotFound):
+		return errs.Hint(errors.New("the registry has no such image"), "check the name and the tag; a private image may need tiffin login "+domain)
+	case errors.As(err, &unknown):
+		return errs.Hint(err, "if you trust this network: --tls-verify=false")
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return errs.Hint(fmt.Errorf("%s speaks plain HTTP, not TLS", domain), "if you trust this network: --tls-verify=false")
+	case errors.As(err, &dns):
+		return errs.Hint(err, "is this machine connected, and is the name of the registry right?")
+	case !errors.As(err, &resp):
+		return err
+	}
+	switch resp.StatusCode {
+	case http.StatusUnauthorized:
+		return errs.Hint(fmt.Errorf("%s does not let us in: %w", domain, err), "tiffin login "+domain+"; perhaps the image does not exist: many registries answer the same then")
+	case http.StatusForbidden:
+		return errs.Hint(fmt.Errorf("%s refuses it: %w", domain, err), "this user may not do that there; tiffin login "+domain+" as another one")
+	case http.StatusTooManyRequests:
+		return errs.Hint(fmt.Errorf("%s has been asked too often: %w", domain, err), "try again later; with tiffin login "+domain+" one may often ask more")
+	}
+	return err
+}

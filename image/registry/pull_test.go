@@ -1,0 +1,292 @@
+package registry
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	digest "github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"tiffin/image"
+)
+
+func TestPulledImageCanBeRunAndIsFetchedOnce(t *testing.T) {
+	f := newFixture(t)
+	srv := serve(t, f)
+	s, p, err := pull(t, srv.host())
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := s.Resolve(srv.host() + "/team/app:v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := digest.FromBytes(f.manifest); p.Digest != want || img.Manifest.Digest != want || !p.Newer {
+		t.Errorf("digest %s, newer %v; the image has %s, the registry %s", p.Digest, p.Newer, img.Manifest.Digest, want)
+	}
+	// Nothing is left to be derived: the store can be read-only now.
+	m, err := s.Mountable(img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, flat := range m.FlatPaths {
+		b, err := os.ReadFile(flat)
+		if err != nil || digest.FromBytes(b) != img.Layers[i].DiffID {
+			t.Errorf("layer %d: %v, or it is not what its config names", i, err)
+		}
+	}
+	p, err = new(Client).Pull(context.Background(), s, ref(t, srv.host()+"/team/app:v1"), nil, nil)
+	if err != nil || p.Newer {
+		t.Errorf("the second pull: %v, newer %v", err, p.Newer)
+	}
+	for _, l := range f.m.Layers {
+		if n := srv.count(l.Digest.String()); n != 1 {
+			t.Errorf("layer %s was asked for %d times", l.Digest, n)
+		}
+	}
+}
+
+func TestPullRepairsADamagedLayer(t *testing.T) {
+	srv := serve(t, newFixture(t))
+	s, _, err := pull(t, srv.host())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := srv.f.m.Layers[0]
+	blob := filepath.Join(s.Root(), "blobs", "sha256", l.Digest.Encoded())
+	if err := os.WriteFile(blob, []byte("damage"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = new(Client).Pull(context.Background(), s, ref(t, srv.host()+"/team/app:v1"), nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	if b, _ := os.ReadFile(blob); digest.FromBytes(b) != l.Digest {
+		t.Error("the layer is still damaged")
+	}
+}
+
+// index puts the fixture behind an index, with another platform's image that
+// is not there.
+func index(t *testing.T, srv *server, mediaType string, here ocispec.Platform) []byte {
+	other := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString("other"), Size: 5,
+		Platform: &ocispec.Platform{OS: "linux", Architecture: "mips"}}
+	mine := srv.f.add(srv.f.manifest, srv.f.m.MediaType)
+	mine.Platform = &here
+	ix := mustJSON(t, ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: mediaType, Manifests: []ocispec.Descriptor{other, mine}})
+	srv.types = map[digest.Digest]string{mine.Digest: srv.f.m.MediaType}
+	srv.fault = func(w http.ResponseWriter, r *http.Request) bool {
+		if d := digest.FromBytes(ix).String(); path.Base(r.URL.Path) != "v1" && path.Base(r.URL.Path) != d {
+			return false
+		}
+		w.Header().Set("Content-Type", mediaType)
+		w.Write(ix)
+		return true
+	}
+	return ix
+}
+
+func TestPlatformIsChosenFromAnIndex(t *testing.T) {
+	for _, mediaType := range []string{ocispec.MediaTypeImageIndex, manifestTypes[3]} {
+		srv := serve(t, newFixture(t))
+		ix := index(t, srv, mediaType, ocispec.Platform{OS: "linux", Architecture: image.ThisMachine().Architecture})
+		s, p, err := pull(t, srv.host())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Digest != digest.FromBytes(ix) {
+			t.Errorf("the digest is %s, not the index's", p.Digest)
+		}
+		// By the digest of the index it is found again, whatever the tag is.
+		byDigest := srv.host() + "/team/app@" + p.Digest.String()
+		if _, err := new(Client).Pull(context.Background(), s, ref(t, byDigest), nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		if img, err := s.Resolve(byDigest); err != nil || img.ID != p.ID {
+			t.Errorf("%s: %v", byDigest, err)
+		}
+		asked := image.Platform{OS: "linux", Architecture: "s390x"}
+		_, err = new(Client).Pull(context.Background(), s, ref(t, srv.host()+"/team/app:v1"), &asked, nil)
+		wantError(t, err, "no image for linux/s390x", "linux/mips")
+	}
+}
+
+func TestDockerSchema2(t *testing.T) {
+	f := newFixture(t)
+	f.m.MediaType, f.m.Config.MediaType = manifestTypes[2], "application/vnd.docker.container.image.v1+json"
+	f.m.Layers[0].MediaType = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+	f.seal(t)
+	srv := serve(t, f)
+	s, _, err := pull(t, srv.host())
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := s.Resolve(srv.host() + "/team/app:v1")
+	if err != nil || img.Manifest.MediaType != manifestTypes[2] || img.Manifest.Digest != digest.FromBytes(f.manifest) {
+		t.Errorf("%v: %+v", err, img)
+	}
+}
+
+// TestLyingServers: what is not what it was said to be is named, and the store
+// is left as it was.
+func TestLyingServers(t *testing.T) {
+	f := newFixture(t)
+	first, plain := f.m.Layers[0], f.m.Layers[2]
+	answer := func(d digest.Digest, do func(w http.ResponseWriter)) func(http.ResponseWriter, *http.Request) bool {
+		return func(w http.ResponseWriter, r *http.Request) bool {
+			if path.Base(r.URL.Path) != d.String() {
+				return false
+			}
+			do(w)
+			return true
+		}
+	}
+	chunked := func(b []byte) func(http.ResponseWriter) {
+		return func(w http.ResponseWriter) { w.(http.Flusher).Flush(); w.Write(b) }
+	}
+	wrong := func(b []byte) []byte { c := []byte(string(b)); c[700] ^= 1; return c }
+	for _, c := range []struct {
+		name  string
+		fault func(http.ResponseWriter, *http.Request) bool
+		says  []string
+	}{
+		{"digest", answer(plain.Digest, chunked(wrong(f.blobs[plain.Digest]))), []string{plain.Digest.String(), "its content has digest"}},
+		{"digest of a compressed layer", answer(first.Digest, chunked(gz([]byte(strings.Repeat("x", 10240))))), []string{first.Digest.String()}},
+		{"too long", answer(plain.Digest, chunked(append(f.blobs[plain.Digest], make([]byte, 10)...))), []string{plain.Digest.String(), "more than the"}},
+		{"too short", answer(plain.Digest, chunked(f.blobs[plain.Digest][:1024])), []string{plain.Digest.String(), "ended after 1024 of"}},
+		{"another length announced", answer(plain.Digest, func(w http.ResponseWriter) { w.Write([]byte("short")) }), []string{plain.Digest.String(), "Content-Length"}},
+		{"config", answer(f.m.Config.Digest, func(w http.ResponseWriter) { w.Write(wrong(append(f.blobs[f.m.Config.Digest], make([]byte, 1000)...))) }), []string{f.m.Config.Digest.String()}},
+		{"type of the manifest", answer("v1", func(w http.ResponseWriter) {
+			w.Header().Set("Content-Type", manifestTypes[2])
+			w.Write(f.manifest)
+		}), []string{"is of type " + ocispec.MediaTypeImageManifest, "serves it as " + manifestTypes[2]}},
+		{"no manifest at all", answer("v1", func(w http.ResponseWriter) {
+			w.Header().Set("Content-Type", ocispec.MediaTypeImageManifest)
+			w.Write([]byte(`{"schemaVersion":2}`))
+		}), []string{"not an image's"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			srv := serve(t, f)
+			srv.fault = c.fault
+			s, _, err := pull(t, srv.host())
+			wantError(t, err, append(c.says, "pull "+srv.host()+"/team/app:v1: ")...)
+			if blobs, _ := os.ReadDir(filepath.Join(s.Root(), "blobs", "sha256")); len(blobs) > 0 {
+				t.Errorf("%d blobs are left", len(blobs))
+			}
+		})
+	}
+}
+
+func TestManifestOfAnotherDigest(t *testing.T) {
+	srv := serve(t, newFixture(t))
+	want := digest.FromString("another")
+	_, err := new(Client).Pull(context.Background(), newStore(t), ref(t, srv.host()+"/team/app@"+want.String()), nil, nil)
+	wantError(t, err, want.String(), digest.FromBytes(srv.f.manifest).String())
+}
+
+func TestForeignLayerIsRefused(t *testing.T) {
+	f := newFixture(t)
+	f.m.Layers[1].MediaType = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+	f.m.Layers[1].URLs = []string{"https://example.org/layer"}
+	f.seal(t)
+	srv := serve(t, f)
+	_, _, err := pull(t, srv.host())
+	wantError(t, err, f.m.Layers[1].Digest.String(), "foreign layer", "licence")
+}
+
+// TestBrokenConnection: a layer whose transfer breaks off is begun again.
+func TestBrokenConnection(t *testing.T) {
+	f := newFixture(t)
+	l := f.m.Layers[2]
+	srv := serve(t, f)
+	srv.fault = func(w http.ResponseWriter, r *http.Request) bool {
+		if path.Base(r.URL.Path) != l.Digest.String() || srv.count(l.Digest.String()) > 1 {
+			return false
+		}
+		w.Header().Set("Content-Length", fmt.Sprint(l.Size))
+		w.Write(f.blobs[l.Digest][:1000])
+		panic(http.ErrAbortHandler)
+	}
+	if _, _, err := pull(t, srv.host()); err != nil {
+		t.Fatal(err)
+	}
+	if n := srv.count(l.Digest.String()); n != 2 {
+		t.Errorf("asked %d times", n)
+	}
+}
+
+func TestBusyServerIsAskedAgain(t *testing.T) {
+	for _, status := range []int{http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusBadGateway} {
+		srv := serve(t, newFixture(t))
+		srv.fault = func(w http.ResponseWriter, r *http.Request) bool {
+			if path.Base(r.URL.Path) != "v1" || srv.count("v1") > 2 {
+				return false
+			}
+			w.Header().Set("Retry-After", "0")
+			w.WriteHeader(status)
+			return true
+		}
+		if _, _, err := pull(t, srv.host()); err != nil {
+			t.Errorf("%d: %v", status, err)
+		}
+		if n := srv.count("v1"); n != 3 {
+			t.Errorf("%d: asked %d times", status, n)
+		}
+	}
+}
+
+func TestServerThatStaysBusyIsGivenUp(t *testing.T) {
+	srv := serve(t, newFixture(t))
+	srv.fault = func(w http.ResponseWriter, r *http.Request) bool {
+		w.Header().Set("Retry-After", "3600")
+		w.WriteHeader(http.StatusTooManyRequests)
+		return true
+	}
+	_, _, err := pull(t, srv.host())
+	wantError(t, err, "has been asked too often")
+	if n := srv.count("v1"); n != 1 {
+		t.Errorf("asked %d times, although it said when to come back", n)
+	}
+}
+
+func TestRetryAfterIsHonoured(t *testing.T) {
+	req, _ := http.NewRequest("GET", "http://example.org/v2/", nil)
+	resp := &http.Response{StatusCode: 429, Status: "429 Too Many Requests", Header: http.Header{}, Request: req}
+	var w warnings
+	policy := retries{w.client().Warn}
+	resp.Header.Set("Retry-After", "7")
+	if d, err := policy.Retry(0, resp, nil); err != nil || d != 7*time.Second {
+		t.Errorf("after 7: %v, %v", d, err)
+	}
+	if len(w.all) != 1 || !strings.Contains(w.all[0], "example.org says 429") {
+		t.Errorf("the person was told %q", w.all)
+	}
+	resp.Header.Set("Retry-After", time.Now().Add(20*time.Second).UTC().Format(http.TimeFormat))
+	if d, _ := policy.Retry(0, resp, nil); d <= 0 || d > 20*time.Second {
+		t.Errorf("at a date in 20 s: %v", d)
+	}
+	resp.Header.Del("Retry-After")
+	last := time.Duration(0)
+	for attempt := range maxTries - 1 {
+		d, _ := policy.Retry(attempt, resp, nil)
+		if d < last/2 || d <= 0 {
+			t.Errorf("try %d waits %v after %v", attempt, d, last)
+		}
+		last = d
+	}
+	if d, _ := policy.Retry(maxTries-1, resp, nil); d >= 0 {
+		t.Errorf("try %d is one more", maxTries)
+	}
+	if resp.StatusCode = 404; true {
+		if d, _ := policy.Retry(0, resp, nil); d >= 0 {
+			t.Error("404 is final")
+		}
+	}
+}

@@ -1,0 +1,166 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	digest "github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+	"oras.land/oras-go/v2/registry/remote/errcode"
+
+	"tiffin/image"
+)
+
+// Pushed is what Push did.
+type Pushed struct {
+	Digest digest.Digest // of the manifest
+	Size   int64         // of the manifest, in bytes
+	Layers []PushedLayer // bottom first, each once
+}
+
+// PushedLayer is how one layer came to be in the registry.
+type PushedLayer struct {
+	Digest  digest.Digest
+	Sent    bool   // false: it was there
+	Mounted string // repository of the registry that it was in; it was not sent then
+}
+
+// parallelUploads is how many blobs are on their way at once.
+const parallelUploads = 3
+
+// Push sends an image of the store to the registry that its name r says.
+func (c *Client) Push(ctx context.Context, s *image.Store, r image.Ref, p image.Progress) (*Pushed, error) {
+	pushed, err := c.push(ctx, s, r, p)
+	if err != nil {
+		return nil, fmt.Errorf("push %s: %w", r.Familiar(), explain(err, r.Domain))
+	}
+	return pushed, nil
+}
+
+func (c *Client) push(ctx context.Context, s *image.Store, r image.Ref, p image.Progress) (*Pushed, error) {
+	img, err := s.Resolve(r.Familiar())
+	if err != nil {
+		return nil, err
+	}
+	src, err := s.Pushable(img)
+	if err != nil {
+		return nil, err
+	}
+	u := &upload{repo: c.Repository(ctx, r), store: s, src: src, progress: p}
+	out := &Pushed{Digest: src.Manifest.Digest, Size: src.Manifest.Size, Layers: make([]PushedLayer, len(src.Blobs))}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallelUploads)
+	for i, d := range src.Blobs {
+		g.Go(func() (err error) {
+			if out.Layers[i], err = u.blob(gctx, d); err != nil {
+				return fmt.Errorf("blob %s: %w", d.Digest, err)
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	out.Layers = out.Layers[:len(src.Blobs)-1] // the last is the config
+	reference := r.Tag
+	if reference == "" {
+		reference = src.Manifest.Digest.String()
+	}
+	if err := u.repo.remote.Manifests().PushReference(ctx, src.Manifest, bytes.NewReader(src.Bytes), reference); err != nil {
+		return nil, fmt.Errorf("manifest: %w", err)
+	}
+	return out, nil
+}
+
+// upload is one Push.
+type upload struct {
+	repo     *Repository
+	store    *image.Store
+	src      *image.Pushable
+	progress image.Progress
+}
+
+// blob makes sure that the registry has a blob.
+func (u *upload) blob(ctx context.Context, d ocispec.Descriptor) (PushedLayer, error) {
+	out := PushedLayer{Digest: d.Digest}
+	if there, err := u.repo.remote.Blobs().Exists(ctx, d); there || err != nil {
+		return out, err
+	}
+	for _, from := range u.store.Repositories(u.repo.ref.Domain, d.Digest) {
+		if from == u.repo.ref.Path {
+			continue
+		}
+		if u.mount(ctx, d, from) {
+			out.Mounted = from
+			return out, nil
+		}
+		break // it would be a guess, and each costs a request
+	}
+	out.Sent = true
+	for try := 0; ; try++ {
+		err := u.send(ctx, d)
+		wait, again := backOff(try, err)
+		if !again {
+			return out, err
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return out, context.Cause(ctx)
+		}
+	}
+}
+
+// errNotMounted ends an upload that the registry has begun instead of mounting.
+var errNotMounted = errors.New("not mounted")
+
+// mount asks for a blob of another repository. OCI distribution-spec v1.1,
+// "Mounting a blob from another repository".
+func (u *upload) mount(ctx context.Context, d ocispec.Descriptor, from string) bool {
+	return u.repo.remote.Mount(ctx, d, from, func() (io.ReadCloser, error) { return nil, errNotMounted }) == nil
+}
+
+func (u *upload) send(ctx context.Context, d ocispec.Descriptor) error {
+	f, err := u.src.Open(d)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	add, done := func(int64) {}, func() {}
+	if u.progress != nil {
+		add, done = u.progress.Start(d.Digest.Encoded()[:12], d.Size)
+	}
+	defer done()
+	return u.repo.remote.Blobs().Push(ctx, d, &counted{f, add})
+}
+
+// backOff says whether and when to send a blob again: retry.go cannot repeat
+// a request whose body has been read.
+func backOff(try int, err error) (time.Duration, bool) {
+	var resp *errcode.ErrorResponse
+	if err == nil || try+1 >= maxTries {
+		return 0, false
+	}
+	if errors.As(err, &resp) {
+		return firstWait << try, transient(&http.Response{StatusCode: resp.StatusCode}, nil)
+	}
+	return firstWait << try, transient(nil, err)
+}
+
+// counted counts what is read.
+type counted struct {
+	io.Reader
+	add func(int64)
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.add(int64(n))
+	return n, err
+}

@@ -1,0 +1,78 @@
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// retries says when a request is sent again: a server that is overloaded or
+// restarting, or a connection that broke, is asked up to maxTries times, at
+// growing distances or when the server says. It is a retry.Policy of oras-go.
+type retries struct{ warn func(string) }
+
+const (
+	maxTries  = 6
+	firstWait = 250 * time.Millisecond
+	// maxRetryAfter is how long a person is kept waiting. Docker Hub asks those
+	// who have used up their share to come back in hours.
+	maxRetryAfter = time.Minute
+)
+
+// Retry returns how long to wait, or less than 0 for what is final.
+func (r retries) Retry(attempt int, resp *http.Response, err error) (time.Duration, error) {
+	if attempt+1 >= maxTries || !transient(resp, err) {
+		return -1, nil
+	}
+	// The randomness keeps a room full of clients from coming back at once.
+	wait := firstWait<<attempt + rand.N(firstWait)
+	if after, ok := retryAfter(resp); ok {
+		if wait = after; wait > maxRetryAfter {
+			return -1, nil
+		}
+	}
+	if wait >= time.Second && r.warn != nil {
+		why := "the connection broke"
+		if resp != nil {
+			why = fmt.Sprintf("%s says %s", resp.Request.URL.Host, resp.Status)
+		}
+		r.warn(fmt.Sprintf("%s: trying again in %s", why, wait.Round(time.Second)))
+	}
+	return wait, nil
+}
+
+// transient tells what may go away by itself.
+func transient(resp *http.Response, err error) bool {
+	if err != nil {
+		var timeout net.Error
+		return errors.As(err, &timeout) && timeout.Timeout() ||
+			errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.ErrUnexpectedEOF)
+	}
+	switch resp.StatusCode {
+	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError,
+		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
+}
+
+// retryAfter reads when to come back: RFC 9110, 10.2.3, in seconds or as a date.
+func retryAfter(resp *http.Response) (time.Duration, bool) {
+	if resp == nil {
+		return 0, false
+	}
+	v := resp.Header.Get("Retry-After")
+	if n, err := strconv.ParseUint(v, 10, 31); err == nil {
+		return time.Duration(n) * time.Second, true
+	}
+	if t, err := http.ParseTime(v); err == nil {
+		return max(0, time.Until(t)), true
+	}
+	return 0, false
+}

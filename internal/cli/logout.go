@@ -1,0 +1,34 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"tiffin/image/registry"
+)
+
+func logoutCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "[REGISTRY]",
+		Action: func(c *cli.Context) error {
+			if err := wantArgs(c, 0, 1, "at most one registry"); err != nil {
+				return err
+			}
+			domain, err := registry.Domain(c.Args().First())
+			if err != nil {
+				return err
+			}
+			err = registry.Logout(c.Context, domain)
+			if errors.Is(err, registry.ErrNotLoggedIn) {
+				fmt.Printf("Not logged in to %s\n", domain)
+				return nil
+			}
+			if err == nil {
+				fmt.Printf("Removing login credentials for %s\n", domain)
+			}
+			return err
+		},
+	}
+}

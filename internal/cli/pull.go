@@ -1,0 +1,165 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"tiffin/image"
+	"tiffin/image/registry"
+	"tiffin/internal/errs"
+)
+
+func pullCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "[FLAGS] NAME[:TAG|@DIGEST]",
+		Description: "A name without a registry, such as debian, is one of Docker Hub. Layers that are here already are not fetched.\n" +
+			"Registries of this machine may do without TLS.",
+		Flags: []cli.Flag{
+			platformFlag(), tlsFlag(),
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only the whole name of the image"},
+		},
+		Action: func(c *cli.Context) error {
+			if err := wantArgs(c, 1, 1, "the name of an image"); err != nil {
+				return err
+			}
+			store, err := openStore(c)
+			if err != nil {
+				return err
+			}
+			return pull(c, store, os.Stdout, c.Bool("quiet"))
+		},
+	}
+}
+
+// pull fetches the image that the first argument names, and says so on w.
+func pull(c *cli.Context, store *image.Store, w io.Writer, quiet bool) error {
+	arg := c.Args().First()
+	ref, err := image.ParseRef(arg)
+	if err != nil {
+		return err
+	}
+	platform, err := askedPlatform(c)
+	if err != nil {
+		return err
+	}
+	said := w
+	if quiet {
+		said = io.Discard
+	}
+	what := ref.Tag
+	if ref.Digest != "" {
+		what = ref.Digest.String()
+	} else if !strings.HasSuffix(arg, ":"+ref.Tag) {
+		fmt.Fprintf(said, "Using default tag: %s\n", ref.Tag)
+	}
+	fmt.Fprintf(said, "%s: Pulling from %s\n", what, ref.Path)
+	ctx, end := interruptible(c)
+	defer end()
+	progress, stop := newProgress(quiet)
+	pulled, err := registryClient(c).Pull(ctx, store, ref, platform, progress)
+	stop()
+	if err != nil {
+		return err
+	}
+	printPulled(said, ref, pulled)
+	fmt.Fprintln(w, ref)
+	return nil
+}
+
+// printPulled says what docker says at the end, but for the name.
+func printPulled(w io.Writer, ref image.Ref, p *image.Pulled) {
+	for _, l := range p.Layers {
+		state := "Already exists"
+		if l.Fetched {
+			state = "Pull complete"
+		}
+		fmt.Fprintf(w, "%s: %s\n", id(l.Digest.String(), false), state)
+	}
+	status := "Image is up to date for"
+	if p.Newer {
+		status = "Downloaded newer image for"
+	}
+	fmt.Fprintf(w, "Digest: %s\nStatus: %s %s\n", p.Digest, status, ref.Familiar())
+}
+
+// Values of --pull.
+const (
+	pullAlways  = "always"
+	pullMissing = "missing"
+	pullNever   = "never"
+)
+
+// imageToRun finds the image that run or create names, and fetches it first if
+// --pull says so.
+func imageToRun(c *cli.Context, store *image.Store) (*image.Image, error) {
+	name, policy := c.Args().First(), c.String("pull")
+	switch policy {
+	case pullAlways, pullMissing, pullNever:
+	default:
+		return nil, usagef("--pull is always, missing or never, not %q", policy)
+	}
+	platform, err := askedPlatform(c)
+	if err != nil {
+		return nil, err
+	}
+	img, err := store.Resolve(name)
+	missing := errors.Is(err, image.ErrNotFound)
+	if err == nil && platform != nil && !platform.Runs(img.Config.Platform) {
+		missing, err = true, fmt.Errorf("image %s is for %s/%s, not for %s", name, img.Config.OS, img.Config.Architecture, platform)
+	}
+	switch {
+	case policy == pullNever, policy == pullMissing && !missing:
+		return img, err
+	case img != nil && img.Builtin, strings.HasPrefix(name, "sha256:"):
+		return img, err // no registry has it under that name
+	}
+	if _, perr := image.ParseRef(name); perr != nil {
+		return img, err // an ID
+	}
+	if missing {
+		fmt.Fprintf(os.Stderr, "Unable to find image '%s' locally\n", name)
+	}
+	if perr := pull(c, store, os.Stderr, false); perr != nil {
+		if missing {
+			perr = errs.Hint(fmt.Errorf("%w\n%w", err, perr), bothHints(err, perr))
+		}
+		return nil, perr
+	}
+	return store.Resolve(name)
+}
+
+// bothHints is the advice of both errors: the name may be wrong, or the network.
+func bothHints(a, b error) string {
+	return strings.TrimSpace(errs.HintOf(a) + "\n" + errs.HintOf(b))
+}
+
+func platformFlag() cli.Flag {
+	return &cli.StringFlag{Name: "platform", EnvVars: []string{"DOCKER_DEFAULT_PLATFORM"}, Usage: "fetch the image for `OS/ARCH` instead of this machine's"}
+}
+
+// askedPlatform is what --platform or the environment says; nil: nothing.
+func askedPlatform(c *cli.Context) (*image.Platform, error) {
+	s := c.String("platform")
+	if s == "" {
+		return nil, nil
+	}
+	p, err := image.ParsePlatform(s)
+	return &p, err
+}
+
+func tlsFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "tls-verify", Value: true, Usage: "=false: talk to registries whose certificate nobody vouches for, or without TLS"}
+}
+
+// registryClient talks to registries as the flags say.
+func registryClient(c *cli.Context) *registry.Client {
+	return &registry.Client{
+		Insecure: !c.Bool("tls-verify"),
+		Warn:     func(s string) { fmt.Fprintf(os.Stderr, "tiffin: warning: %s\n", s) },
+	}
+}

@@ -1,0 +1,69 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"tiffin/image"
+)
+
+func pushCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "[FLAGS] NAME[:TAG]",
+		Description: "The name says where to: `tiffin tag IMAGE HOST[:PORT]/NAME:TAG` gives an image such a one. Blobs are sent as they\n" +
+			"are stored, those that the registry has already are not sent.",
+		Flags: []cli.Flag{
+			tlsFlag(),
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only the whole name of the image"},
+		},
+		Action: runPush,
+	}
+}
+
+func runPush(c *cli.Context) error {
+	if err := wantArgs(c, 1, 1, "the name of an image"); err != nil {
+		return err
+	}
+	arg := c.Args().First()
+	ref, err := image.ParseRef(arg)
+	if err != nil {
+		return err
+	}
+	store, err := openStore(c)
+	if err != nil {
+		return err
+	}
+	quiet := c.Bool("quiet")
+	if !quiet {
+		if ref.Digest == "" && !strings.HasSuffix(arg, ":"+ref.Tag) {
+			fmt.Printf("Using default tag: %s\n", ref.Tag)
+		}
+		fmt.Printf("The push refers to repository [%s]\n", ref.Name())
+	}
+	ctx, end := interruptible(c)
+	defer end()
+	progress, stop := newProgress(quiet)
+	pushed, err := registryClient(c).Push(ctx, store, ref, progress)
+	stop()
+	if err != nil {
+		return err
+	}
+	if quiet {
+		fmt.Fprintln(os.Stdout, ref)
+		return nil
+	}
+	for _, l := range pushed.Layers {
+		state := "Layer already exists"
+		if l.Mounted != "" {
+			state = "Mounted from " + l.Mounted
+		} else if l.Sent {
+			state = "Pushed"
+		}
+		fmt.Printf("%s: %s\n", id(l.Digest.String(), false), state)
+	}
+	fmt.Printf("%s: digest: %s size: %d\n", ref.Tag, pushed.Digest, pushed.Size)
+	return nil
+}
