@@ -126,16 +126,15 @@ func imageToRun(c *cli.Context, store *image.Store) (*image.Image, error) {
 	}
 	if perr := pull(c, store, os.Stderr, false); perr != nil {
 		if missing {
-			perr = errs.Hint(fmt.Errorf("%w\n%w", err, perr), bothHints(err, perr))
+			hint := errs.HintOf(perr)
+			if hint == "" {
+				hint = errs.HintOf(err)
+			}
+			perr = errs.Hint(fmt.Errorf("%w; %w", err, perr), hint)
 		}
 		return nil, perr
 	}
 	return store.Resolve(name)
-}
-
-// bothHints is the advice of both errors: the name may be wrong, or the network.
-func bothHints(a, b error) string {
-	return strings.TrimSpace(errs.HintOf(a) + "\n" + errs.HintOf(b))
 }
 
 func platformFlag() cli.Flag {
