@@ -310,7 +310,7 @@ func (f *FS) setStat(n *node, fd int, in *fuse.SetAttrIn) error {
 	}
 	if in.Valid&fuse.FATTR_MODE != 0 {
 		s.Mode = s.Mode&syscall.S_IFMT | in.Mode&0o7777
-	} else if in.Valid&fuse.FATTR_KILL_SUIDGID != 0 || chownsNothing(in) {
+	} else if in.Valid&fuse.FATTR_KILL_SUIDGID != 0 || s.Mode&syscall.S_IFMT != syscall.S_IFDIR && chownsNothing(in) {
 		s.Mode = withoutSuid(n.stat, &in.InHeader)
 	}
 	if in.Valid&(fuse.FATTR_SIZE|fuse.FATTR_UID|fuse.FATTR_GID) != 0 {
@@ -321,10 +321,11 @@ func (f *FS) setStat(n *node, fd int, in *fuse.SetAttrIn) error {
 	return n.putStat(fd, s)
 }
 
-// chownsNothing recognises chown(2) with -1 for both ids of a regular file,
-// which ends set-user-ID like any chown; all that arrives of it is the time.
+// chownsNothing recognises chown(2) with -1 for both ids, which ends
+// set-user-ID of what is no directory like any chown. All that arrives of it is
+// the time, and without the writeback cache, where the time is ours, nothing.
 func chownsNothing(in *fuse.SetAttrIn) bool {
-	return in.Valid&^(fuse.FATTR_FH|fuse.FATTR_LOCKOWNER) == fuse.FATTR_CTIME
+	return in.Valid&^(fuse.FATTR_FH|fuse.FATTR_LOCKOWNER|fuse.FATTR_CTIME) == 0
 }
 
 // withoutSuid is the mode of a file shown as s after a write or a chown by
