@@ -114,6 +114,8 @@ func (f *FS) fillAttr(n *node, st *unix.Stat_t, out *fuse.Attr) {
 		Mtime: uint64(st.Mtim.Sec), Mtimensec: uint32(st.Mtim.Nsec),
 		Ctime: uint64(st.Ctim.Sec), Ctimensec: uint32(st.Ctim.Nsec)}
 	switch {
+	case n.metacopy && n.tail:
+		out.Blocks += f.lowerBlocks(n.lower)
 	case n.metacopy:
 		out.Size, out.Blocks = uint64(f.x.Inode(n.lower).Size), f.lowerBlocks(n.lower)
 	case !n.isReg():

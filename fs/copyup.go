@@ -143,6 +143,9 @@ func (f *FS) hollow(n *node) error {
 		return err
 	}
 	size := f.x.Inode(n.lower).Size
+	if n.tail {
+		return f.hollowHead(n, h.fd, &st)
+	}
 	if _, err := unix.Seek(h.fd, 0, unix.SEEK_DATA); err == syscall.ENXIO && st.Size == size {
 		return nil
 	}

@@ -61,6 +61,7 @@ func changes() []change {
 	hollow := func(p path) error {
 		return both(both(os.Remove(p("hollow/x")), os.Remove(p("hollow/y"))), os.Mkdir(p("new"), 0o755))
 	}
+	appended := func(p path) error { return write(p("big"), "appended", os.O_APPEND) }
 	return []change{
 		{"chmod of a lower file", nil, func(p path) error { return os.Chmod(p("big"), 0o600) }},
 		{"chmod of a file deep in the layers", nil, func(p path) error { return os.Chmod(p("d/sub/deep"), 0o600) }},
@@ -68,6 +69,11 @@ func changes() []change {
 		{"chmod of an upper file", func(p path) error { return os.Chmod(p("big"), 0o600) }, func(p path) error { return os.Chmod(p("big"), 0o4711) }},
 		{"chown", nil, func(p path) error { return os.Lchown(p("sym"), 0, 0) }},
 		{"append to a lower file", nil, func(p path) error { return write(p("big"), "appended", os.O_APPEND) }},
+		{"append to it again", appended, func(p path) error { return write(p("big"), "more", os.O_APPEND) }},
+		{"write into what comes before an appended part", appended, func(p path) error { return write(p("big"), "new", 0) }},
+		{"truncate behind the end of a lower file", nil, func(p path) error { return os.Truncate(p("big"), 200_000) }},
+		{"truncate an appended file to a part", appended, func(p path) error { return os.Truncate(p("big"), 70_000) }},
+		{"truncate an appended file to nothing", appended, func(p path) error { return os.Truncate(p("big"), 0) }},
 		{"truncate a lower file to a part", nil, func(p path) error { return os.Truncate(p("big"), 70_000) }},
 		{"truncate a lower file to nothing", nil, func(p path) error { return os.Truncate(p("big"), 0) }},
 		{"unlink of a lower file", nil, func(p path) error { return os.Remove(p("big")) }},

@@ -135,14 +135,22 @@ func (f *FS) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (r fuse.ReadRe
 	c.upper()
 	n.mu.RLock()
 	defer n.mu.RUnlock()
+	buf = buf[:min(size, int64(len(buf)))]
+	var head [][]byte
 	if n.metacopy {
-		return fuse.ReadResultVector(f.lowerBytes(n.lower, off, size)), fuse.OK
+		head = f.lowerBytes(n.lower, off, size)
+		for _, b := range head {
+			buf, off = buf[len(b):], off+int64(len(b))
+		}
+		if !n.tail || len(buf) == 0 {
+			return fuse.ReadResultVector(head), fuse.OK
+		}
 	}
-	k, err := pread(h.fd, buf[:min(size, int64(len(buf)))], off)
+	k, err := pread(h.fd, buf, off)
 	if err != nil {
 		return nil, status(err)
 	}
-	return fuse.ReadResultVector([][]byte{buf[:k]}), fuse.OK
+	return fuse.ReadResultVector(append(head, buf[:k])), fuse.OK
 }
 
 // openID returns the node of id and its upper file, nil if it has none.
@@ -188,9 +196,10 @@ func pwrite(fd int, b []byte, off int64) (n int, err error) {
 	return n, nil
 }
 
-// forWrite returns the upper file of id with its data copied up, n.mu locked
-// for reading. The caller must call done.
-func (f *FS) forWrite(c *call, id uint64) (n *node, h *handle, done func(), err error) {
+// forWrite returns the upper file of id, ready for data to be written at off,
+// n.mu locked for reading: unless what is written comes after the data of the
+// origin, that has been copied up. The caller must call done.
+func (f *FS) forWrite(c *call, id uint64, off int64, data []byte) (n *node, h *handle, done func(), err error) {
 	if n, err = f.upperNode(id); err != nil {
 		return nil, nil, nil, err
 	}
@@ -201,10 +210,10 @@ func (f *FS) forWrite(c *call, id uint64) (n *node, h *handle, done func(), err 
 		return nil, nil, nil, err
 	}
 	n.mu.RLock()
-	if n.metacopy {
+	for !f.writable(n, off, data) {
 		n.mu.RUnlock()
 		n.mu.Lock()
-		err = f.copyData(c, n, h.fd, f.x.Inode(n.lower).Size)
+		err = f.makeWritable(c, n, h.fd, off, data)
 		n.mu.Unlock()
 		if err != nil {
 			f.fds.put(h)
@@ -230,7 +239,7 @@ func (f *FS) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (written ui
 	defer f.writing.Add(-1)
 	f.freeze.RLock()
 	defer f.freeze.RUnlock()
-	n, h, done, err := f.forWrite(c, in.NodeId)
+	n, h, done, err := f.forWrite(c, in.NodeId, int64(in.Offset), data)
 	if err != nil {
 		return 0, status(err)
 	}
@@ -244,9 +253,14 @@ func (f *FS) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (written ui
 			return 0, status(err)
 		}
 	}
-	k, err := pwrite(h.fd, data, int64(in.Offset))
+	off := int64(in.Offset)
+	skip := 0 // bytes that the origin has already, see appends
+	if n.metacopy {
+		skip = int(max(f.x.Inode(n.lower).Size-off, 0))
+	}
+	k, err := pwrite(h.fd, data[skip:], off+int64(skip))
 	if k > 0 {
-		return uint32(k), fuse.OK
+		return uint32(skip + k), fuse.OK
 	}
 	return 0, status(err)
 }
@@ -276,95 +290,4 @@ func (n *node) dropCaps(fd int) error {
 		n.caps, err = false, nil
 	}
 	return err
-}
-
-// truncate sets the size of n. Of a metacopy it copies up only what remains.
-// n.mu locked.
-func (f *FS) truncate(c *call, n *node, fd int, size int64) error {
-	if n.metacopy {
-		return f.copyData(c, n, fd, size)
-	}
-	return unix.Ftruncate(fd, size)
-}
-
-// copyData fills the metacopy n with the first size bytes of its origin, makes
-// them durable and only then takes the mark away: a crash before leaves the
-// metacopy, whatever is in it. Without space it leaves it empty, as it was.
-// n.mu locked.
-func (f *FS) copyData(c *call, n *node, fd int, size int64) error {
-	if !n.metacopy {
-		return nil
-	}
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return err
-	}
-	whole := f.x.Inode(n.lower).Size
-	err := unix.Ftruncate(fd, 0)
-	if err == nil && size > 0 {
-		err = f.copyExtents(c, fd, n.lower, min(size, whole))
-	}
-	if err == nil {
-		err = unix.Ftruncate(fd, size)
-	}
-	if err == nil && size > 0 {
-		err = unix.Fdatasync(fd)
-	}
-	if err == nil {
-		err = unix.Fremovexattr(fd, layer.XattrMetacopy)
-	}
-	if err != nil {
-		unix.Ftruncate(fd, 0)
-		unix.Ftruncate(fd, whole)
-		futimens(fd, st.Atim, st.Mtim)
-		return err
-	}
-	n.metacopy = false
-	if !f.cfg.Uncached {
-		futimens(fd, st.Atim, st.Mtim) // with the writeback cache the kernel sends the times of its own
-	}
-	return nil
-}
-
-// copyExtents writes the first size bytes of lower file i to fd, leaving holes.
-func (f *FS) copyExtents(c *call, fd int, i uint32, size int64) error {
-	fl := f.flats[f.x.Inode(i).Layer]
-	for _, e := range f.x.Extents(i) {
-		n := min(e.Length, size-e.Logical)
-		if n <= 0 {
-			continue
-		}
-		if err := fl.copyTo(fd, e.Physical, e.Logical, n); err != nil {
-			return err
-		}
-		c.copied(n)
-	}
-	return nil
-}
-
-// copyTo copies n bytes at from in flat.tar to offset to of fd, within the
-// kernel where the disks can.
-func (fl *flat) copyTo(fd int, from, to, n int64) error {
-	for n > 0 {
-		k, err := unix.CopyFileRange(fl.fd, &from, fd, &to, int(min(n, 1<<30)), 0)
-		if err == syscall.EINTR {
-			continue
-		}
-		if err != nil || k == 0 {
-			break
-		}
-		n -= int64(k)
-	}
-	for n > 0 {
-		b := fl.slice(from, min(n, 1<<20))
-		if len(b) == 0 {
-			return syscall.EIO
-		}
-		k, err := pwrite(fd, b, to)
-		if err != nil {
-			return err
-		}
-		from, to, n = from+int64(k), to+int64(k), n-int64(k)
-	}
-	return nil
 }

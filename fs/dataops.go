@@ -16,7 +16,7 @@ func (f *FS) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) (st fuse.Status)
 	defer c.end(&st)
 	f.freeze.RLock()
 	defer f.freeze.RUnlock()
-	n, h, done, err := f.forWrite(c, in.NodeId)
+	n, h, done, err := f.forWrite(c, in.NodeId, int64(in.Offset), nil)
 	if err != nil {
 		return status(err)
 	}
@@ -49,14 +49,19 @@ func (f *FS) CopyFileRange(_ <-chan struct{}, in *fuse.CopyFileRangeIn) (written
 	f.freeze.RLock()
 	defer f.freeze.RUnlock()
 	n := int64(min(in.Len, 1<<30))
-	src, i, err := f.readable(in.NodeId)
+	from, at := int64(in.OffIn), int64(in.OffOut)
+	src, i, err := f.readable(in.NodeId, from)
+	lower := src == nil
+	if err == nil && lower { // what comes after the origin's data, if anything
+		src, _, err = f.readable(in.NodeId, max(from, f.x.Inode(i).Size))
+	}
 	if err != nil {
 		return 0, status(err)
 	}
 	if src != nil {
 		defer f.fds.put(src)
 	}
-	to, dst, done, err := f.forWrite(c, in.NodeIdOut)
+	to, dst, done, err := f.forWrite(c, in.NodeIdOut, at, nil)
 	if err != nil {
 		return 0, status(err)
 	}
@@ -64,17 +69,24 @@ func (f *FS) CopyFileRange(_ <-chan struct{}, in *fuse.CopyFileRangeIn) (written
 	if err := to.changed(dst.fd, &in.InHeader); err != nil {
 		return 0, status(err)
 	}
-	from, at := int64(in.OffIn), int64(in.OffOut)
-	if src == nil {
-		k, err := f.copyRangeLower(dst.fd, i, from, at, n)
+	var k int64
+	if lower {
+		k, err = f.copyRangeLower(dst.fd, i, from, at, n)
+	}
+	if err != nil || src == nil || lower && from+k < f.x.Inode(i).Size {
 		return uint32(k), status(err)
 	}
-	k, err := unix.CopyFileRange(src.fd, &from, dst.fd, &at, int(n), int(in.Flags))
-	return uint32(max(k, 0)), status(err)
+	from, at = from+k, at+k
+	m, err := unix.CopyFileRange(src.fd, &from, dst.fd, &at, int(n-k), int(in.Flags))
+	if k > 0 {
+		err = nil // some of it has been copied: that is the answer
+	}
+	return uint32(k) + uint32(max(m, 0)), status(err)
 }
 
-// readable returns where the bytes of id are: an upper file, or a lower inode.
-func (f *FS) readable(id uint64) (*handle, uint32, error) {
+// readable returns where the bytes of id from off on are: in an upper file, or
+// in a lower inode as far as that goes.
+func (f *FS) readable(id uint64, off int64) (*handle, uint32, error) {
 	if i, ok := f.ids.lowerOnly(id); ok {
 		return nil, i, nil
 	}
@@ -84,7 +96,7 @@ func (f *FS) readable(id uint64) (*handle, uint32, error) {
 	}
 	n.mu.RLock()
 	defer n.mu.RUnlock()
-	if n.metacopy {
+	if n.metacopy && !(n.tail && off >= f.x.Inode(n.lower).Size) {
 		f.fds.put(h)
 		return nil, n.lower, nil
 	}
@@ -147,15 +159,29 @@ func (f *FS) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) (st 
 
 // seek is lseek(2) on what the server knows of id.
 func (f *FS) seek(id uint64, off int64, whence int) (int64, error) {
-	h, i, err := f.readable(id)
+	h, i, err := f.readable(id, off)
 	if err != nil {
 		return 0, err
 	}
-	if h == nil {
-		return f.seekLower(i, off, whence)
+	if h != nil {
+		defer f.fds.put(h)
+		return unix.Seek(h.fd, off, whence)
+	}
+	p, err := f.seekLower(i, off, whence)
+	size := f.x.Inode(i).Size
+	if err == nil && p < size || off >= size {
+		return p, err
+	}
+	// Not in what is the origin's: perhaps after it.
+	h, _, e := f.readable(id, size)
+	if e != nil || h == nil {
+		return p, err
 	}
 	defer f.fds.put(h)
-	return unix.Seek(h.fd, off, whence)
+	if q, e := unix.Seek(h.fd, size, whence); e != syscall.ENXIO {
+		return q, e
+	}
+	return p, err // nothing has been written there yet
 }
 
 func (f *FS) seekLower(i uint32, off int64, whence int) (int64, error) {

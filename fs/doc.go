@@ -57,6 +57,10 @@
 //     origin's, whatever the file contains. Without space the file is emptied
 //     again and the error goes to the writer: with the writeback cache that is
 //     whoever calls close(2) or fsync(2).
+//   - Appending to a lower file, or making it longer, copies nothing: the
+//     metacopy gets a tail, and the mark says so (copydata.go). The kernel
+//     writes whole pages, so that the first WRITE begins with the end of the
+//     lower file: it is compared, and left out.
 //   - Changing any name or attribute of a lower file that has several names
 //     copies up all those names, as hard links, so that the upper's own link
 //     count is the truth. If a crash interrupts that, the next lookup finishes it.
@@ -165,6 +169,14 @@
 // (utimensat(2) by name needs no descriptor), one fstat(2) of a new file, and
 // the move to Work of an unlinked file whose descriptor is open anyway.
 //
+// Appending a byte to a lower file of 64 MiB, in one interleaved run on ext4:
+// 400 ms with kernel overlayfs, 83 ms with fuse-overlayfs, 0.9 ms here. While
+// it was copied it took 127 ms here, in spite of copy_file_range(2), which without
+// reflinks is a copy through the page cache. fuse-overlayfs does not sync it,
+// kernel overlayfs does. To write where the origin has data still costs that.
+// FICLONERANGE would add nothing: copy_file_range(2) tries to clone first, and
+// data in a tarball, at multiples of 512 bytes, cannot be cloned by blocks.
+//
 // # The mount is not for the server
 //
 // The server must never look a path up in its own mount, nor start a program
@@ -191,6 +203,6 @@
 // server.go is the beginning: Config, New, Serve. node.go has the numbers,
 // dir.go the union of a directory, lookup.go and readdir.go the questions;
 // copyup.go, names.go, remove.go and rename.go the changes of the tree; attr.go,
-// data.go, dataops.go and xattr.go those of a file; upper.go the real files,
+// data.go, copydata.go, dataops.go and xattr.go those of a file; upper.go the real files,
 // event.go what others can watch.
 package fs

@@ -56,6 +56,7 @@ type node struct {
 	stat     layer.Stat // as shown
 	override bool       // there is an override_stat attribute
 	metacopy bool       // the data is still the origin's
+	tail     bool       // …, and after it comes the upper file's own. Without metacopy: see dropMark
 	caps     bool       // has security.capability
 	xattrs   bool       // has some attribute to show
 

@@ -231,7 +231,11 @@ func (n *node) loadStat(fd int) error {
 			}
 			n.lower = uint32(o)
 		case layer.XattrMetacopy:
-			n.metacopy = true
+			v, err := getXattr(fd, name)
+			if err != nil {
+				return err
+			}
+			n.metacopy, n.tail = true, v == layer.MetacopyHead
 		default:
 			if shown, ok := layer.ShowXattr(name); ok {
 				n.xattrs = true

@@ -16,7 +16,8 @@ import (
 //
 //	user.containers.override_stat  "UID:GID:0MODE[:TYPE]", see Stat
 //	user.tiffin.origin             decimal number of the lower inode that this continues
-//	user.tiffin.metacopy           present: the data is still that of the origin
+//	user.tiffin.metacopy           "": the data is still that of the origin
+//	                               "head": as far as the origin goes; then the file's own
 //	user.tiffin.xattr.NAME         extended attribute NAME, unless it is a plain user.*
 //	.wh.NAME                       an empty file: NAME of the origin directory is deleted
 //
@@ -32,12 +33,17 @@ import (
 //     with u+rw (u+rwx for a directory), so that its owner can always remove it.
 //   - Size and times are those of the real file. A metacopy has the
 //     origin's size, all of it a hole; after a crash in the middle of copying
-//     its data it may have any size and content, which mean nothing.
+//     its data it may have any size and content, which mean nothing. With a
+//     tail ("head") its size counts, and what it has from where the origin
+//     ends; if it is shorter than the origin, it is no metacopy.
 const (
 	XattrOverride = "user.containers.override_stat"
 	XattrOrigin   = "user.tiffin.origin"
 	XattrMetacopy = "user.tiffin.metacopy"
 	XattrPrefix   = "user.tiffin.xattr."
+
+	// MetacopyHead is the value of XattrMetacopy when the file has a tail.
+	MetacopyHead = "head"
 
 	// WhiteoutPrefix and OpaqueName are those of OCI image-spec v1.1 layer.md.
 	WhiteoutPrefix = ".wh."

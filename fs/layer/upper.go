@@ -36,6 +36,7 @@ type upNode struct {
 	hasOrigin bool
 	origin    uint32 // lower inode that this continues, if hasOrigin
 	metacopy  bool   // the data is the origin's
+	tail      bool   // …, and after it comes the file's own
 
 	kids      map[string]*upNode // only of a directory
 	whiteouts map[string]bool
@@ -202,7 +203,10 @@ func (r *upReader) node(fd int, path string) (*upNode, error) {
 	if n.metacopy && !n.hasOrigin {
 		return nil, fmt.Errorf("%q has its data in the image, but attribute %s does not say where", path, XattrOrigin)
 	}
-	if n.metacopy { // the real size means nothing if a server was killed while it copied
+	if n.tail && n.size < r.u.Lower.Inode(n.origin).Size {
+		n.metacopy, n.tail = false, false // a server was killed after it had truncated the copy
+	}
+	if n.metacopy && !n.tail { // the real size means nothing if a server was killed while it copied
 		n.size = r.u.Lower.Inode(n.origin).Size
 	}
 	switch n.stat.Mode & unix.S_IFMT {
@@ -234,7 +238,7 @@ func (r *upReader) attr(n *upNode, a Xattr, realMode uint32) (err error) {
 		}
 		n.hasOrigin, n.origin = true, uint32(i)
 	case XattrMetacopy:
-		n.metacopy = true
+		n.metacopy, n.tail = true, a.Value == MetacopyHead
 	default:
 		if name, ok := ShowXattr(a.Name); ok {
 			n.xattrs = append(n.xattrs, Xattr{name, a.Value})

@@ -190,7 +190,7 @@ func (w *diffWriter) header(path string, n *upNode) (*tar.Header, error) {
 	return h, nil
 }
 
-// data copies the bytes of a regular file, from the image if it is a metacopy.
+// data copies the bytes of a regular file, of a metacopy those of the image.
 func (w *diffWriter) data(n *upNode) error {
 	var r io.Reader
 	if n.metacopy {
@@ -198,13 +198,19 @@ func (w *diffWriter) data(n *upNode) error {
 			return fmt.Errorf("attribute %s says its data is that of %s, which is no file", XattrMetacopy, w.u.Lower.Path(n.origin))
 		}
 		r = w.u.Lower.Reader(n.origin, w.u.Flats)
-	} else {
+	}
+	if !n.metacopy || n.tail {
 		f, err := w.open(n)
 		if err != nil {
 			return err
 		}
 		defer f.Close()
-		r = f
+		if n.tail {
+			head := w.u.Lower.Inode(n.origin).Size
+			r = io.MultiReader(r, io.NewSectionReader(f, head, n.size-head))
+		} else {
+			r = f
+		}
 	}
 	if w.buf == nil {
 		w.buf = make([]byte, 256<<10)

@@ -244,6 +244,22 @@ func TestAMetacopyTakesItsDataFromTheImage(t *testing.T) {
 	}
 }
 
+// What was appended to a file of the image comes after the image's bytes; a
+// real file that is shorter was being truncated and has its own.
+func TestAMetacopyWithATailHasTheImagesDataFirst(t *testing.T) {
+	x, flats := image(t, tt.Of(t, tt.File("f", "1234"), tt.File("same", "1234"), tt.File("short", "1234")))
+	head := func(name string) map[string]string { return origin(x, name, layer.XattrMetacopy, layer.MetacopyHead) }
+	dir := upper(t, real{path: "f", data: "\x00\x00\x00\x0056", attrs: head("f")},
+		real{path: "same", size: 4, attrs: head("same")}, real{path: "short", data: "ab", attrs: head("short")})
+	checkDiff(t, &layer.Upper{Dir: dir, Lower: x, Flats: flats}, `
+		-rw-r--r-- 0:0 6 f = "123456"
+		-rw-r--r-- 0:0 4 same = "1234"
+		-rw-r--r-- 0:0 2 short = "ab"`, `
+		C /f
+		C /same
+		C /short`)
+}
+
 func TestARenamedDirectoryIsWrittenWhole(t *testing.T) {
 	x, flats := image(t, tt.Of(t, tt.Dir("old", tt.Mode(0o700)), tt.File("old/a", "A"), tt.File("old/b", "B"), tt.File("old/c", "C"),
 		tt.Dir("old/sub"), tt.File("old/sub/deep", "deep"), tt.Symlink("old/sub/l", "deep"), tt.Dir("taken"), tt.File("taken/x", "")))

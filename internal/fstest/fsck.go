@@ -108,10 +108,14 @@ func (c *checker) file(p string) {
 	if ok && c.lower.Inode(origin).IsDir() {
 		c.errorf(p, "is a file but continues directory %d", origin)
 	}
-	if _, meta := c.xattr(p, layer.XattrMetacopy); meta {
+	if v, meta := c.xattr(p, layer.XattrMetacopy); meta {
 		var st unix.Stat_t
 		if !ok {
 			c.errorf(p, "is a metacopy without an origin")
+		} else if v == layer.MetacopyHead {
+			if unix.Lstat(p, &st); !c.crashed && st.Size < c.lower.Inode(origin).Size {
+				c.errorf(p, "has %d bytes, but its origin, whose data comes first, has %d", st.Size, c.lower.Inode(origin).Size)
+			}
 		} else if unix.Lstat(p, &st); !c.crashed && (st.Size != c.lower.Inode(origin).Size || st.Blocks > 8) {
 			c.errorf(p, "is a metacopy of %d bytes in %d blocks, but its origin has %d bytes", st.Size, st.Blocks, c.lower.Inode(origin).Size)
 		}

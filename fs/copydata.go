@@ -1,0 +1,247 @@
+package fs
+
+import (
+	"bytes"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"tiffin/fs/layer"
+)
+
+// Contract of this file: from a metacopy to a copy. Whoever changes bytes that
+// the origin has makes a copy of them all; whoever only adds some after them
+// does not: the upper file gets a tail, and what is before it stays a hole.
+//
+//	metacopy         ""        the origin's data
+//	… with a tail    "head"    the origin's data, then the upper file's own
+//	copy             no mark   the upper file's data
+//
+// Each step is one change of the mark user.tiffin.metacopy, and so complete or
+// absent after a crash.
+
+// giveTimesBack gives an upper file the times back that copying has changed. With the
+// writeback cache the kernel sends those of the write; without, they are the file's.
+func (f *FS) giveTimesBack(fd int, was *unix.Stat_t) {
+	if !f.cfg.Uncached {
+		futimens(fd, was.Atim, was.Mtim)
+	}
+}
+
+// truncate sets the size of n. Of a metacopy it copies up only what remains.
+// n.mu locked.
+func (f *FS) truncate(c *call, n *node, fd int, size int64) error {
+	if err := n.dropMark(fd); err != nil {
+		return err
+	}
+	if n.metacopy && (size < f.x.Inode(n.lower).Size || !f.growTail(n, fd)) {
+		return f.copyData(c, n, fd, size)
+	}
+	return unix.Ftruncate(fd, size)
+}
+
+// copyData fills the metacopy n with the first size bytes of its origin, makes
+// them durable and only then takes the mark away: a crash before leaves the
+// metacopy, whatever is in it. Without space it leaves it empty, as it was.
+// n.mu locked.
+func (f *FS) copyData(c *call, n *node, fd int, size int64) error {
+	if !n.metacopy {
+		return nil
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	if n.tail {
+		return f.copyHead(c, n, fd, size, &st)
+	}
+	whole := f.x.Inode(n.lower).Size
+	err := unix.Ftruncate(fd, 0)
+	if err == nil && size > 0 {
+		err = f.copyExtents(c, fd, n.lower, min(size, whole))
+	}
+	if err == nil {
+		err = unix.Ftruncate(fd, size)
+	}
+	if err == nil && size > 0 {
+		err = unix.Fdatasync(fd)
+	}
+	if err == nil {
+		err = unix.Fremovexattr(fd, layer.XattrMetacopy)
+	}
+	if err != nil {
+		unix.Ftruncate(fd, 0)
+		unix.Ftruncate(fd, whole)
+		futimens(fd, st.Atim, st.Mtim)
+		return err
+	}
+	n.metacopy = false
+	f.giveTimesBack(fd, &st)
+	return nil
+}
+
+// copyExtents writes the first size bytes of lower file i to fd, leaving holes.
+func (f *FS) copyExtents(c *call, fd int, i uint32, size int64) error {
+	fl := f.flats[f.x.Inode(i).Layer]
+	for _, e := range f.x.Extents(i) {
+		n := min(e.Length, size-e.Logical)
+		if n <= 0 {
+			continue
+		}
+		if err := fl.copyTo(fd, e.Physical, e.Logical, n); err != nil {
+			return err
+		}
+		c.copied(n)
+	}
+	return nil
+}
+
+// copyTo copies n bytes at from in flat.tar to offset to of fd, within the
+// kernel where the disks can.
+func (fl *flat) copyTo(fd int, from, to, n int64) error {
+	for n > 0 {
+		k, err := unix.CopyFileRange(fl.fd, &from, fd, &to, int(min(n, 1<<30)), 0)
+		if err == syscall.EINTR {
+			continue
+		}
+		if err != nil || k == 0 {
+			break
+		}
+		n -= int64(k)
+	}
+	for n > 0 {
+		b := fl.slice(from, min(n, 1<<20))
+		if len(b) == 0 {
+			return syscall.EIO
+		}
+		k, err := pwrite(fd, b, to)
+		if err != nil {
+			return err
+		}
+		from, to, n = from+int64(k), to+int64(k), n-int64(k)
+	}
+	return nil
+}
+
+// appends reports whether data written at off leaves what metacopy n has from
+// its origin as it is. The kernel writes whole pages: the first may begin with
+// bytes that the origin has and nobody has changed. nil is any data.
+func (f *FS) appends(n *node, off int64, data []byte) bool {
+	if !n.metacopy {
+		return true
+	}
+	head := f.x.Inode(n.lower).Size - off
+	if head <= 0 {
+		return true
+	}
+	if head >= int64(len(data)) {
+		return false
+	}
+	for _, b := range f.lowerBytes(n.lower, off, head) {
+		if !bytes.HasPrefix(data, b) {
+			return false
+		}
+		data = data[len(b):]
+	}
+	return true
+}
+
+// writable reports whether data can be written at off to the upper file of n as it is.
+func (f *FS) writable(n *node, off int64, data []byte) bool {
+	if !n.metacopy {
+		return !n.tail
+	}
+	return n.tail && f.appends(n, off, data)
+}
+
+// makeWritable makes it so. n.mu locked.
+func (f *FS) makeWritable(c *call, n *node, fd int, off int64, data []byte) error {
+	if err := n.dropMark(fd); err != nil {
+		return err
+	}
+	if f.appends(n, off, data) && f.growTail(n, fd) {
+		return nil
+	}
+	return f.copyData(c, n, fd, f.x.Inode(n.lower).Size)
+}
+
+// growTail makes metacopy n one with a tail, which is empty: the size of the
+// upper file counts from now on. It reports false where there must be a copy
+// instead. n.mu locked.
+func (f *FS) growTail(n *node, fd int) bool {
+	if !n.metacopy || n.tail {
+		return true
+	}
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil || st.Size != f.x.Inode(n.lower).Size {
+		return false
+	}
+	n.tail = unix.Fsetxattr(fd, layer.XattrMetacopy, []byte(layer.MetacopyHead), 0) == nil
+	return n.tail
+}
+
+// copyHead is copyData for a metacopy with a tail, which stays where it is.
+// st is how the upper file was. n.mu locked.
+//
+// Below the end of the origin the size says that all data is here: a crash before the
+// mark is taken away is one after it (hollowHead).
+func (f *FS) copyHead(c *call, n *node, fd int, size int64, st *unix.Stat_t) error {
+	head := f.x.Inode(n.lower).Size
+	err := f.copyExtents(c, fd, n.lower, min(size, head))
+	if err == nil && size > 0 {
+		err = unix.Fdatasync(fd)
+	}
+	if err == nil && size < head {
+		if err = unix.Ftruncate(fd, size); err == nil {
+			n.metacopy = false
+		}
+	}
+	if err != nil {
+		punch(fd, head)
+		futimens(fd, st.Atim, st.Mtim)
+		return err
+	}
+	f.giveTimesBack(fd, st)
+	n.metacopy = false
+	if err := n.dropMark(fd); err != nil && size >= head {
+		n.metacopy = true
+		return err
+	}
+	return nil
+}
+
+// dropMark takes the mark of a copy away that was a metacopy with a tail. Before anything is
+// written to it the mark must be gone: once it is longer than its origin again, the
+// mark would mean that. n.mu locked.
+func (n *node) dropMark(fd int) error {
+	if n.metacopy || !n.tail {
+		return nil
+	}
+	err := unix.Fremovexattr(fd, layer.XattrMetacopy)
+	if err == nil || err == syscall.ENODATA {
+		n.tail, err = false, nil
+	}
+	return err
+}
+
+// hollowHead is hollow for a metacopy with a tail. A file that has become
+// shorter than its origin was being truncated, and has all its data.
+func (f *FS) hollowHead(n *node, fd int, st *unix.Stat_t) error {
+	head := f.x.Inode(n.lower).Size
+	if st.Size < head {
+		n.metacopy = false
+		return n.dropMark(fd)
+	}
+	// The block in which the tail begins may begin before it.
+	if p, err := unix.Seek(fd, 0, unix.SEEK_DATA); err != nil || p >= head&^(blockSize-1) {
+		return nil
+	}
+	punch(fd, head)
+	return futimens(fd, st.Atim, st.Mtim)
+}
+
+// punch gives the space of the first n bytes of fd back, if the disk can:
+// nobody reads them.
+func punch(fd int, n int64) {
+	unix.Fallocate(fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, n)
+}
