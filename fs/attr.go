@@ -198,18 +198,49 @@ func (f *FS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) (
 	if err != nil {
 		return status(err)
 	}
-	f.tree.RLock()
-	h, err := f.open(n)
-	f.tree.RUnlock()
-	if err != nil {
-		return status(err)
+	done, err := f.timesByName(n, in)
+	if !done {
+		err = f.changeAttr(c, n, in)
 	}
-	defer f.fds.put(h)
-	if err := f.setAttr(c, n, h.fd, in); err != nil {
+	if err != nil {
 		return status(err)
 	}
 	c.upper()
 	return status(f.withNode(in.NodeId, func(n *node) error { return f.nodeAttr(n, &out.Attr) }))
+}
+
+// changeAttr is SetAttr on the open upper file of n.
+func (f *FS) changeAttr(c *call, n *node, in *fuse.SetAttrIn) error {
+	f.tree.RLock()
+	h, err := f.open(n)
+	f.tree.RUnlock()
+	if err != nil {
+		return err
+	}
+	defer f.fds.put(h)
+	return f.setAttr(c, n, h.fd, in)
+}
+
+// timesByName sets times, if nothing else is to be changed, without opening
+// the file for it: after each rename(2) and unlink(2) the kernel sends them.
+// done is false where there is more to do, or a descriptor at hand.
+func (f *FS) timesByName(n *node, in *fuse.SetAttrIn) (done bool, err error) {
+	if in.Valid&^(timeBits|fuse.FATTR_FH|fuse.FATTR_LOCKOWNER) != 0 || chownsNothing(in) {
+		return false, nil
+	}
+	f.tree.RLock()
+	defer f.tree.RUnlock()
+	if h := f.fds.take(n); h != nil {
+		f.fds.put(h)
+		return false, nil
+	}
+	if !n.hasUpper() {
+		return false, nil
+	}
+	a, m := times(in)
+	return true, f.in(n.at.dir, func(dirfd int) error {
+		return unix.UtimesNanoAt(dirfd, n.at.name, []unix.Timespec{a, m}, unix.AT_SYMLINK_NOFOLLOW)
+	})
 }
 
 // onlyTimes answers the kernel writing back the times of a lower file that has
@@ -279,19 +310,25 @@ func (f *FS) setAttr(c *call, n *node, fd int, in *fuse.SetAttrIn) error {
 			return err
 		}
 	}
-	a, m := unix.Timespec{Nsec: unix.UTIME_OMIT}, unix.Timespec{Nsec: unix.UTIME_OMIT}
+	if in.Valid&(fuse.FATTR_ATIME|fuse.FATTR_MTIME) != 0 {
+		a, m := times(in)
+		if err := futimens(fd, a, m); !resize {
+			return err
+		}
+	}
+	return nil
+}
+
+// times are the access and modification time to set, for utimensat(2).
+func times(in *fuse.SetAttrIn) (a, m unix.Timespec) {
+	a, m = unix.Timespec{Nsec: unix.UTIME_OMIT}, unix.Timespec{Nsec: unix.UTIME_OMIT}
 	if in.Valid&fuse.FATTR_ATIME != 0 {
 		a = pickTime(in.Valid&fuse.FATTR_ATIME_NOW != 0, in.Atime, in.Atimensec)
 	}
 	if in.Valid&fuse.FATTR_MTIME != 0 {
 		m = pickTime(in.Valid&fuse.FATTR_MTIME_NOW != 0, in.Mtime, in.Mtimensec)
 	}
-	if in.Valid&(fuse.FATTR_ATIME|fuse.FATTR_MTIME) != 0 {
-		if err := futimens(fd, a, m); !resize {
-			return err
-		}
-	}
-	return nil
+	return a, m
 }
 
 func pickTime(now bool, sec uint64, nsec uint32) unix.Timespec {

@@ -72,7 +72,9 @@ func (f *FS) create(c *call, in *fuse.InHeader, name string, mode, rdev uint32, 
 		return status(err)
 	}
 	f.ids.add(n)
-	f.fds.put(f.fds.insert(n, fd))
+	if fd >= 0 {
+		f.fds.put(f.fds.insert(n, fd))
+	}
 	f.enter(p, n)
 	if n.isDir() {
 		n.dir = f.newState(n)
@@ -97,6 +99,7 @@ func (f *FS) newStat(d *node, in *fuse.InHeader, mode, rdev uint32) layer.Stat {
 }
 
 // makeInPlace makes a file or directory whose real owner and mode say it all.
+// A directory is opened only when something is done in it: fd is -1.
 func (f *FS) makeInPlace(n *node, p place) (fd int, err error) {
 	flags := 0
 	if n.isDir() {
@@ -107,13 +110,19 @@ func (f *FS) makeInPlace(n *node, p place) (fd int, err error) {
 			if err := unix.Mkdirat(dirfd, p.name, realMode(n.stat.Mode)); err != nil {
 				return err
 			}
+			var st unix.Stat_t
+			err := unix.Fstatat(dirfd, p.name, &st, unix.AT_SYMLINK_NOFOLLOW)
+			if err == nil && st.Mode&0o7777 == realMode(n.stat.Mode) {
+				n.ino, fd = st.Ino, -1
+				return nil
+			}
 			fd, err = openat(dirfd, p.name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
-		} else {
-			fd, err = openat(dirfd, p.name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL, realMode(n.stat.Mode))
+			return err
 		}
+		fd, err = openat(dirfd, p.name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL, realMode(n.stat.Mode))
 		return err
 	})
-	if err != nil {
+	if err != nil || fd < 0 {
 		return -1, err
 	}
 	if err := n.settle(fd); err != nil {
