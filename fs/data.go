@@ -74,15 +74,22 @@ func (fl *flat) slice(off, n int64) []byte {
 
 var zeros [128 << 10]byte
 
-// lowerBytes returns bytes [off, off+n) of lower file i as pieces of maps.
+// lowerBytes returns bytes [off, off+n) of lower file i as pieces of maps, to be read.
 func (f *FS) lowerBytes(i uint32, off, n int64) [][]byte {
+	if n = min(n, f.x.Inode(i).Size-off); n > 0 {
+		f.letPagesGo(f.flats[f.x.Inode(i).Layer], n)
+	}
+	return f.lowerPieces(i, off, n)
+}
+
+// lowerPieces is lowerBytes for who does not read them.
+func (f *FS) lowerPieces(i uint32, off, n int64) [][]byte {
 	in := f.x.Inode(i)
 	n = min(n, in.Size-off)
 	if n <= 0 {
 		return nil
 	}
 	fl := f.flats[in.Layer]
-	f.letPagesGo(fl, n)
 	if in.Flags&layer.Sparse == 0 {
 		return [][]byte{fl.slice(in.Offset+off, n)}
 	}

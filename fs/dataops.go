@@ -138,7 +138,7 @@ func (f *FS) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) (st 
 	if err != nil && err != syscall.ENXIO {
 		return status(err)
 	}
-	if f.root != nil && f.srv != nil {
+	if l := f.loop.Load(); f.root != nil && l != nil {
 		from, n := off, p-off // SEEK_DATA: the hole before p
 		if in.Whence == unix.SEEK_HOLE && err == nil {
 			from, n = p, 0 // SEEK_HOLE: the hole from p on
@@ -149,7 +149,7 @@ func (f *FS) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) (st 
 			from, n = off, 0 // to the end
 		}
 		if in.Whence == unix.SEEK_HOLE || err != nil || n > 0 {
-			f.srv.InodeNotify(in.NodeId, from, n)
+			l.invalidate(in.NodeId, from, n)
 			p, err = f.seek(in.NodeId, off, int(in.Whence))
 		}
 	}

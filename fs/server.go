@@ -40,11 +40,6 @@ type Config struct {
 // maxWrite is the largest READ or WRITE, in bytes: the kernel's limit.
 const maxWrite = 1 << 20
 
-// maxInflight bounds the bytes of requests that are in memory at a time: those
-// being written. Small requests hold next to nothing, so that a request which
-// waits for a WRITE to be served (Lseek) cannot keep it from being read.
-const maxInflight = 8 << 20
-
 // FS is a union of layers and an upper directory, ready to be served.
 type FS struct {
 	fuse.RawFileSystem // answers ENOSYS to all that is not here
@@ -53,7 +48,7 @@ type FS struct {
 	valid              uint64 // seconds that names and attributes may be cached
 	flats              []*flat
 	resident           atomic.Int64 // bytes of them that may be in our memory, about
-	srv                *fuse.Server
+	loop               atomic.Pointer[loop]
 	root               *node        // nil: read-only
 	dev                atomic.Int32 // descriptor of /dev/fuse while it is served, or -1
 
@@ -195,30 +190,15 @@ func MountOptions(userID, groupID, fd int) (source, fstype string, flags uintptr
 func (f *FS) Serve(fuseFd int) error {
 	defer f.close()
 	defer f.clearWork()
-	srv, err := fuse.NewServer(f, fmt.Sprintf("/dev/fd/%d", fuseFd), f.options())
-	if err != nil {
-		if unmountedEarly(err) {
-			return nil
-		}
-		return fmt.Errorf("start the file system server: %w", err)
-	}
+	defer unix.Close(fuseFd)
 	f.dev.Store(int32(fuseFd))
-	srv.Serve()
-	f.dev.Store(-1)
-	return nil
-}
-
-// unmountedEarly tells whether the last process of the mount went before the
-// server had said hello: reading INIT fails with ENODEV then, and answering it,
-// if it was read in time, with ENOENT, since the request is no more
-// (fuse_dev_do_read and fuse_dev_do_write in the kernel's fs/fuse/dev.c). go-fuse has only text.
-func unmountedEarly(err error) bool {
-	for _, gone := range []fuse.Status{fuse.ENODEV, fuse.ENOENT} {
-		if err.Error() == "init: "+gone.String() {
-			return true
-		}
+	defer f.dev.Store(-1)
+	l := &loop{f: f, fd: fuseFd, proto: fuse.NewProtocolServer(f, f.options())}
+	f.loop.Store(l)
+	if err := l.serve(); err != ended {
+		return err
 	}
-	return false
+	return nil
 }
 
 // clearWork removes what was open without a name when the last user went.
@@ -238,19 +218,14 @@ func (f *FS) options() *fuse.MountOptions {
 		MaxWrite:                 maxWrite,
 		MaxReadAhead:             maxWrite,
 		MaxBackground:            64,
-		MaxInflightRequestBytes:  maxInflight,
 		EnableSymlinkCaching:     !f.cfg.Uncached,
 		ExplicitDataCacheControl: true,
 		ExtraCapabilities:        caps,
 		DisabledCapabilities:     fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_PASSTHROUGH | fuse.CAP_ALLOW_IDMAP,
 		DisableReadDirPlus:       f.cfg.Uncached, // its entries would be asked for again
-		DisableSplice:            true,
 		Logger:                   log.New(io.Discard, "", 0),
 	}
 }
-
-// Init is called when the kernel has said hello.
-func (f *FS) Init(srv *fuse.Server) { f.srv = srv }
 
 // String names the file system in go-fuse's messages.
 func (f *FS) String() string { return "tiffin" }

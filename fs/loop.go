@@ -1,0 +1,328 @@
+package fs
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+)
+
+// Contract of this file: it moves requests from /dev/fuse to the methods of FS
+// and their answers back, fuse(4). What a request means is not known here; go-fuse
+// takes all but READ apart.
+//
+// Who reads is a matter of what waking up costs (package comment, "What a request
+// costs"). One worker at a time holds the token, which is the right to read. It answers
+// what takes no time itself and goes on reading: a client that waits for each answer
+// always finds the same warm thread. Before what may take time, and when requests come
+// faster than it answers them, it gives the token to another worker.
+
+const (
+	// spin is how long the reader asks for the next request before it goes to
+	// sleep. Waking up costs as much, and the CPU's own idle loop in a guest
+	// waits four times that.
+	spin = 50 * time.Microsecond
+
+	// crowded is how long giving way to others takes when there are others.
+	crowded = 15 * time.Microsecond
+
+	// atOnce is the largest READ or WRITE, in bytes, that the reader does itself.
+	atOnce = 64 << 10
+
+	// backlog is how many requests in a row found waiting tell that there is more than
+	// one client.
+	backlog = 4
+
+	// standby is how many workers may wait for the token.
+	standby = 2
+
+	// A request has a header, what its opcode needs and up to maxWrite bytes; the
+	// kernel refuses to read(2) into less. An answer may be as large.
+	bufferSize = maxWrite + 4096
+)
+
+// Opcodes of requests that are told apart here: enum fuse_opcode in linux/fuse.h.
+const (
+	opcodeSetattr       = 4
+	opcodeRead          = 15
+	opcodeWrite         = 16
+	opcodeFsync         = 20
+	opcodeFsyncdir      = 30
+	opcodeInterrupt     = 36
+	opcodeFallocate     = 43
+	opcodeLseek         = 46
+	opcodeCopyFileRange = 47
+	opcodeSyncfs        = 50
+)
+
+// loop serves one mount.
+type loop struct {
+	f       *FS
+	fd      int // /dev/fuse, O_NONBLOCK
+	proto   *fuse.ProtocolServer
+	token   chan struct{} // one, unless a worker has it
+	waiting atomic.Int32  // workers that want it
+	workers sync.WaitGroup
+	failed  atomic.Pointer[error] // why there is nothing more to read
+}
+
+// serve answers requests until the file system is unmounted.
+func (l *loop) serve() error {
+	if err := unix.SetNonblock(l.fd, true); err != nil {
+		return fmt.Errorf("prepare /dev/fuse: %w", err)
+	}
+	l.token = make(chan struct{}, 1)
+	l.token <- struct{}{}
+	l.workers.Go(l.work)
+	l.workers.Wait()
+	return *l.failed.Load()
+}
+
+// worker has what one needs to answer requests.
+type worker struct {
+	*loop
+	in, out []byte
+	quick   int // requests found waiting, in a row
+}
+
+// work is a worker's life: with the token and without, in turn, until there is nothing
+// more to read or there are others enough.
+func (l *loop) work() {
+	w := &worker{loop: l, in: make([]byte, bufferSize), out: make([]byte, bufferSize)}
+	for {
+		l.waiting.Add(1)
+		<-l.token
+		l.waiting.Add(-1)
+		n, err := w.lead()
+		if err != nil {
+			l.failed.CompareAndSwap(nil, &err)
+			l.pass()
+			return
+		}
+		l.pass()
+		w.answer(n)
+		if l.waiting.Load() >= standby {
+			return
+		}
+	}
+}
+
+// pass gives the token to a worker that waits, or to a new one. Somebody must always be
+// there to read: a request under way may wait for another one (Lseek does).
+func (l *loop) pass() {
+	if l.failed.Load() == nil && l.waiting.Load() == 0 {
+		l.workers.Go(l.work)
+	}
+	l.token <- struct{}{}
+}
+
+// lead reads and answers, until there is a request that should be answered without
+// the token. It returns its length, in w.in.
+func (w *worker) lead() (int, error) {
+	w.quick = 0
+	for {
+		n, err := w.next()
+		if err != nil {
+			return 0, err
+		}
+		if w.quick >= backlog || w.mayTakeTime(n) {
+			return n, nil
+		}
+		w.answer(n)
+	}
+}
+
+// ended is the error that says that the file system is not mounted any more.
+const ended = unix.ENODEV
+
+// next waits for a request and returns its length. read(2) comes without the scheduler
+// being told (RawSyscall): it does not block.
+func (w *worker) next() (int, error) {
+	if l := w.failed.Load(); l != nil {
+		return 0, *l
+	}
+	var began, last time.Time
+	for tries := 0; ; tries++ {
+		n, _, e := unix.RawSyscall(unix.SYS_READ, uintptr(w.fd), uintptr(unsafe.Pointer(&w.in[0])), uintptr(len(w.in)))
+		switch {
+		case e == 0 && int(n) >= int(unsafe.Sizeof(fuse.InHeader{})):
+			if w.quick++; tries > 0 {
+				w.quick = 0
+			}
+			return int(n), nil
+		case e == unix.EAGAIN:
+		case e == unix.ENOENT || e == unix.EINTR: // it was given up meanwhile: fuse_dev_do_read in fs/fuse/dev.c
+			continue
+		case e == ended:
+			return 0, ended
+		default:
+			return 0, fmt.Errorf("read %d bytes from /dev/fuse: %w", int(n), e)
+		}
+		// Somebody else had the CPU meanwhile, and what sleeps is woken sooner than what
+		// has just run; or it is not worth while any more.
+		now := time.Now()
+		if began.IsZero() {
+			began = now
+		} else if now.Sub(began) > spin || tries > 1 && now.Sub(last) > crowded {
+			w.sleep()
+			began = time.Time{}
+			continue
+		}
+		last = now
+		// Others first: those of this program, then those of the machine. Where there
+		// is one CPU only, the client is among them.
+		runtime.Gosched()
+		_, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
+	}
+}
+
+// sleep waits until there is something to read.
+func (w *worker) sleep() {
+	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(w.fd), Events: unix.POLLIN}}, -1)
+}
+
+// mayTakeTime tells whether others should not wait for the request in w.in.
+func (w *worker) mayTakeTime(n int) bool {
+	h := (*fuse.InHeader)(unsafe.Pointer(&w.in[0]))
+	switch h.Opcode {
+	case opcodeFsync, opcodeFsyncdir, opcodeFallocate, opcodeLseek, opcodeCopyFileRange, opcodeSyncfs:
+		return true
+	case opcodeRead:
+		in := (*fuse.ReadIn)(unsafe.Pointer(h))
+		return in.Size > atOnce || !w.f.inMemory(in)
+	case opcodeWrite, opcodeSetattr:
+		return n > atOnce || w.f.isFrozen() || w.f.copiesData(h)
+	}
+	return w.f.isFrozen()
+}
+
+// answer does what the request in w.in asks for.
+func (w *worker) answer(n int) {
+	h := (*fuse.InHeader)(unsafe.Pointer(&w.in[0]))
+	switch h.Opcode {
+	case opcodeInterrupt:
+		// Nothing here is given up half way, and no answer is needed.
+	case opcodeRead:
+		w.read((*fuse.ReadIn)(unsafe.Pointer(h)))
+	default:
+		k, st := w.proto.HandleRequest([][]byte{w.in[:n]}, [][]byte{w.out})
+		if !st.Ok() {
+			w.reply(h, st, nil)
+		} else if k > 0 {
+			w.write([][]byte{w.out[:k]})
+		}
+	}
+}
+
+// read answers READ straight from where the bytes are: a slice of the map of a flat
+// tarball goes to the kernel without being copied here.
+func (w *worker) read(in *fuse.ReadIn) {
+	r, st := w.f.Read(nil, in, w.out[unsafe.Sizeof(fuse.OutHeader{}):])
+	if !st.Ok() {
+		w.reply(&in.InHeader, st, nil)
+		return
+	}
+	pieces, _ := r.(interface {
+		Slices() ([][]byte, fuse.Status)
+	}).Slices()
+	if !w.reply(&in.InHeader, fuse.OK, pieces) {
+		// The tarball's file was cut short, or its disk fails.
+		w.reply(&in.InHeader, fuse.EIO, nil)
+	}
+}
+
+// reply writes an answer. It reports false if the kernel could not take it.
+func (w *worker) reply(to *fuse.InHeader, st fuse.Status, data [][]byte) bool {
+	var h fuse.OutHeader
+	h.Unique, h.Status, h.Length = to.Unique, -int32(st), uint32(unsafe.Sizeof(h))
+	for _, b := range data {
+		h.Length += uint32(len(b))
+	}
+	head := unsafe.Slice((*byte)(unsafe.Pointer(&h)), unsafe.Sizeof(h))
+	return w.write(append([][]byte{head}, data...))
+}
+
+// write sends a message. Whoever asked may have given up (ENOENT), and the mount may be
+// gone (ENODEV): then nobody misses it.
+func (l *loop) write(message [][]byte) bool {
+	for {
+		_, err := unix.Writev(l.fd, message)
+		switch err {
+		case nil, unix.ENOENT, unix.ENODEV:
+			return true
+		case unix.EINTR:
+		default:
+			return false
+		}
+	}
+}
+
+// invalidate makes the kernel write back and forget its pages of a file from off on, n
+// bytes, 0 for all: FUSE_NOTIFY_INVAL_INODE.
+func (l *loop) invalidate(id uint64, off, n int64) {
+	type message struct {
+		fuse.OutHeader
+		fuse.NotifyInvalInodeOut
+	}
+	m := message{NotifyInvalInodeOut: fuse.NotifyInvalInodeOut{Ino: id, Off: off, Length: n}}
+	m.OutHeader = fuse.OutHeader{Length: uint32(unsafe.Sizeof(m)), Status: -fuse.NOTIFY_INVAL_INODE}
+	l.write([][]byte{unsafe.Slice((*byte)(unsafe.Pointer(&m)), unsafe.Sizeof(m))})
+}
+
+// inMemory tells whether a READ of a lower file needs no disk: mincore(2).
+func (f *FS) inMemory(in *fuse.ReadIn) bool {
+	i, ok := f.ids.lowerOnly(in.NodeId)
+	if !ok {
+		return true // most probably: what was written lately
+	}
+	var pages [atOnce/4096 + 1]byte
+	for _, b := range f.lowerPieces(i, int64(in.Offset), int64(in.Size)) {
+		start := uintptr(unsafe.Pointer(unsafe.SliceData(b))) &^ 4095
+		end := uintptr(unsafe.Pointer(unsafe.SliceData(b))) + uintptr(len(b))
+		if len(b) == 0 {
+			continue
+		}
+		n := (end - start + 4095) / 4096
+		_, _, e := unix.RawSyscall(unix.SYS_MINCORE, start, end-start, uintptr(unsafe.Pointer(&pages[0])))
+		if e != 0 {
+			return false
+		}
+		for _, p := range pages[:n] {
+			if p&1 == 0 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// copiesData tells whether a WRITE or SETATTR may have to copy data up first.
+func (f *FS) copiesData(h *fuse.InHeader) bool {
+	if h.Opcode == opcodeSetattr && (*fuse.SetAttrIn)(unsafe.Pointer(h)).Valid&fuse.FATTR_SIZE == 0 {
+		return false
+	}
+	f.tree.RLock()
+	n := f.ids.nodes[h.NodeId]
+	has := n != nil && n.hasUpper()
+	f.tree.RUnlock()
+	if !has {
+		return true
+	}
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.metacopy
+}
+
+// isFrozen tells whether changes have to wait, see Freeze.
+func (f *FS) isFrozen() bool {
+	if f.freeze.TryRLock() {
+		f.freeze.RUnlock()
+		return false
+	}
+	return true
+}
