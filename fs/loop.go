@@ -38,8 +38,10 @@ const (
 	// one client.
 	backlog = 4
 
-	// standby is how many workers may wait for the token.
+	// standby is how many workers may wait for the token, and writers how many WRITEs of
+	// up to maxWrite bytes may be in memory.
 	standby = 2
+	writers = 4
 
 	// A request has a header, what its opcode needs and up to maxWrite bytes; the
 	// kernel refuses to read(2) into less. An answer may be as large.
@@ -67,8 +69,12 @@ type loop struct {
 	proto   *fuse.ProtocolServer
 	token   chan struct{} // one, unless a worker has it
 	waiting atomic.Int32  // workers that want it
+	busy    atomic.Int32  // workers that answer without it
 	workers sync.WaitGroup
 	failed  atomic.Pointer[error] // why there is nothing more to read
+
+	mu   sync.Mutex
+	free []*worker // that have gone: their buffers are used again
 }
 
 // serve answers requests until the file system is unmounted.
@@ -93,7 +99,8 @@ type worker struct {
 // work is a worker's life: with the token and without, in turn, until there is nothing
 // more to read or there are others enough.
 func (l *loop) work() {
-	w := &worker{loop: l, in: make([]byte, bufferSize), out: make([]byte, bufferSize)}
+	w := l.hire()
+	defer l.letGo(w)
 	for {
 		l.waiting.Add(1)
 		<-l.token
@@ -104,12 +111,33 @@ func (l *loop) work() {
 			l.pass()
 			return
 		}
+		l.busy.Add(1)
 		l.pass()
 		w.answer(n)
+		l.busy.Add(-1)
 		if l.waiting.Load() >= standby {
 			return
 		}
 	}
+}
+
+// hire returns a worker. Its buffers are memory only as far as they have been used; new
+// ones from the collected heap would be zeroed, and so all be there.
+func (l *loop) hire() *worker {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if k := len(l.free) - 1; k >= 0 {
+		w := l.free[k]
+		l.free = l.free[:k]
+		return w
+	}
+	return &worker{loop: l, in: make([]byte, bufferSize), out: make([]byte, bufferSize)}
+}
+
+func (l *loop) letGo(w *worker) {
+	l.mu.Lock()
+	l.free = append(l.free, w)
+	l.mu.Unlock()
 }
 
 // pass gives the token to a worker that waits, or to a new one. Somebody must always be
@@ -196,7 +224,7 @@ func (w *worker) mayTakeTime(n int) bool {
 		in := (*fuse.ReadIn)(unsafe.Pointer(h))
 		return in.Size > atOnce || !w.f.inMemory(in)
 	case opcodeWrite, opcodeSetattr:
-		return n > atOnce || w.f.isFrozen() || w.f.copiesData(h)
+		return w.f.isFrozen() || w.busy.Load() < writers && (n > atOnce || w.f.copiesData(h))
 	}
 	return w.f.isFrozen()
 }
