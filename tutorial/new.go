@@ -1,0 +1,69 @@
+package tutorial
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"tiffin/internal/errs"
+)
+
+// New writes a lab into a new directory, to make one's own of.
+func New(dir string) error {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	if name := filepath.Base(dir); !labName.MatchString(name) {
+		return errs.Hint(fmt.Errorf("%s cannot be the name of a lab", name), "two digits and a name in lower case: 50-copy-up")
+	}
+	files, err := fs.Sub(builtin, skeleton)
+	if err != nil {
+		return err
+	}
+	switch err := os.Mkdir(dir, 0o755); {
+	case errors.Is(err, fs.ErrExist):
+		return fmt.Errorf("%s is there already", dir)
+	case err != nil:
+		return fmt.Errorf("make a lab: %w", err)
+	}
+	return fs.WalkDir(files, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || path == "." {
+			return err
+		}
+		to := filepath.Join(dir, path)
+		if d.IsDir() {
+			return os.Mkdir(to, 0o755)
+		}
+		b, err := fs.ReadFile(files, path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(to, b, 0o644) // embedded files are 0444, these are to be edited
+	})
+}
+
+// Next is the lab after the current one that is not passed, or the first such,
+// or nil if all are.
+func (s *Student) Next(labs []*Lab) (*Lab, error) {
+	p, err := s.Progress()
+	if err != nil {
+		return nil, err
+	}
+	var first *Lab
+	after := s.Current(labs) == nil
+	for _, l := range labs {
+		if p.Entry(l.Name).State != Done {
+			if after {
+				return l, nil
+			}
+			if first == nil {
+				first = l
+			}
+		}
+		after = after || l == s.Current(labs)
+	}
+	return first, nil
+}
