@@ -14,6 +14,9 @@ var formats = []struct {
 	make func(*Result) ([]byte, error)
 }{
 	{"json", (*Result).json},
+	{"junit", (*Result).junit},
+	{"tap", (*Result).tap},
+	{"gradescope", (*Result).gradescope},
 }
 
 // Formats are the names of the formats.
