@@ -46,7 +46,7 @@ func (l *Lab) Claims() ([]Claim, error) {
 		if m := testEvidence.FindStringSubmatch(evidence); m != nil {
 			c.Test, c.Package = m[1], strings.TrimPrefix(m[2], "./")
 		} else if m := checkEvidence.FindStringSubmatch(evidence); m != nil {
-			c.Check = squeeze(m[1])
+			c.Check = squeeze(strings.Trim(m[1], `"`))
 		} else if manEvidence.MatchString(evidence) || specEvidence.MatchString(evidence) {
 			c.Page = evidence
 		} else {

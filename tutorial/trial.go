@@ -30,9 +30,15 @@ func (t *Trial) problem(where, format string, args ...any) {
 	t.Problems = append(t.Problems, Problem{where, fmt.Sprintf(format, args...)})
 }
 
-// Test tries a lab with a seed, in a store and a directory of its own. step,
-// which may be nil, is told what is tried next.
-func (r *Runner) Test(ctx context.Context, l *Lab, seed string, step func(string)) (*Trial, error) {
+// TestOptions say how to try a lab.
+type TestOptions struct {
+	Seed  string
+	Brief bool         // leave the wrong answers out
+	Step  func(string) // if not nil: is told what is tried next
+}
+
+// Test tries a lab in a store and a directory of its own.
+func (r *Runner) Test(ctx context.Context, l *Lab, o TestOptions) (*Trial, error) {
 	t := &Trial{Lab: l}
 	t.look()
 	if need, why := l.Missing(); need != "" {
@@ -51,15 +57,12 @@ func (r *Runner) Test(ctx context.Context, l *Lab, seed string, step func(string
 	if err := os.Mkdir(work, 0o755); err != nil {
 		return nil, err
 	}
-	b, err := own.set(l, work, seed)
+	b, err := own.set(l, work, o.Seed)
 	if err != nil {
 		return nil, err
 	}
 	defer b.clear()
-	if step == nil {
-		step = func(string) {}
-	}
-	e := &trial{Trial: t, bench: b, step: step}
+	e := &trial{Trial: t, bench: b, TestOptions: o}
 	e.all(ctx)
 	return t, ctx.Err()
 }
@@ -68,7 +71,13 @@ func (r *Runner) Test(ctx context.Context, l *Lab, seed string, step func(string
 type trial struct {
 	*Trial
 	*bench
-	step func(string)
+	TestOptions
+}
+
+func (t *trial) step(what string) {
+	if t.Step != nil {
+		t.Step(what)
+	}
 }
 
 // all tries everything. Each attempt begins with the start state.
@@ -81,15 +90,18 @@ func (t *trial) all(ctx context.Context) {
 	if start.State == Passed {
 		t.problem("check.sh", "accepts the untouched start: its exit status must be 1")
 	}
-	t.claimedChecks()
+	t.claimedChecks(ctx)
+	t.widths(ctx)
 	t.commands(ctx)
 	res := t.attempt(ctx, "solution.sh", []string{"solution.sh"})
 	if res != nil && res.State != Passed {
 		t.problem("solution.sh", "does not pass: %s", failures(res))
 	}
-	wrongs, _ := t.lab.Wrongs() // look has told of an error
-	for _, w := range wrongs {
-		t.wrong(ctx, w)
+	if !t.Brief {
+		wrongs, _ := t.lab.Wrongs() // look has told of an error
+		for _, w := range wrongs {
+			t.wrong(ctx, w)
+		}
 	}
 	t.step("reset")
 	if err := t.wipe(ctx); err != nil {
@@ -192,11 +204,6 @@ func (t *trial) commands(ctx context.Context) {
 		t.problem("values.sh", "%v", err)
 		return
 	}
-	for i, line := range strings.Split(lesson, "\n") {
-		if n := utf8.RuneCountInString(line); n > 80 {
-			t.problem("lab.txt", "line %d of the lesson is %d columns wide with the values in it, more than 80", i+1, n)
-		}
-	}
 	list := commands(lesson)
 	if t.Commands = len(list); t.Commands == 0 {
 		return
@@ -218,6 +225,23 @@ func (t *trial) commands(ctx context.Context) {
 	}
 	if res := t.judge(ctx, "the lesson's commands"); res != nil && res.State == Passed {
 		t.problem("lab.txt", "the lesson's commands solve the task")
+	}
+}
+
+// widths: with the student's values in it, a text fits a terminal of 80 columns.
+func (t *trial) widths(ctx context.Context) {
+	hints, _ := fs.ReadFile(t.lab.files, "hints.txt") // look has told of an error
+	for name, text := range map[string]string{"lab.txt": t.lab.Lesson, "hints.txt": string(hints)} {
+		text, err := t.replace(ctx, text)
+		if err != nil {
+			t.problem("values.sh", "%v", err)
+			return
+		}
+		for line := range strings.SplitSeq(text, "\n") {
+			if n := utf8.RuneCountInString(line); n > 80 {
+				t.problem(name, "a line is %d columns wide, more than 80: %q", n, line)
+			}
+		}
 	}
 }
 
@@ -271,11 +295,16 @@ func failures(r *Result) string {
 }
 
 // claimedChecks: evidence that is a check must be one that there is.
-func (t *trial) claimedChecks() {
+func (t *trial) claimedChecks(ctx context.Context) {
 	claims, _ := t.lab.Claims() // look has told of an error
 	for _, c := range claims {
-		if c.Check != "" && !slices.ContainsFunc(t.Checks, func(k Check) bool { return k.Name == c.Check }) {
-			t.problem("claims.txt", "there is no check %q", c.Check)
+		name, err := t.replace(ctx, c.Check)
+		if err != nil {
+			t.problem("values.sh", "%v", err)
+			return
+		}
+		if c.Check != "" && !slices.ContainsFunc(t.Checks, func(k Check) bool { return k.Name == name }) {
+			t.problem("claims.txt", "there is no check %q", name)
 		}
 	}
 }
@@ -309,11 +338,8 @@ func (t *Trial) look() {
 		for line := range strings.Lines(string(text)) {
 			n++
 			line = strings.TrimRight(line, "\n")
-			if w := utf8.RuneCountInString(line); w > 80 {
-				t.problem(name, "line %d is %d columns wide, more than 80", n, w)
-			}
 			if clean(line) != line || strings.Contains(line, "\t") {
-				t.problem(name, "line %d has characters that are no text, or tabs", n)
+				t.problem(name, "line %d has a tab, or characters that are no text", n)
 			}
 		}
 	}

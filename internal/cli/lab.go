@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
+	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
@@ -44,12 +45,15 @@ func labCommand() *cli.Command {
 	}
 	return &cli.Command{
 		ArgsUsage: "COMMAND [ARGUMENTS]",
-		Description: "Labs are small tasks on the parts of a container, each with a text to read, commands to type and a\n" +
-			"check of what they have changed. Begin with `tiffin lab start 1`.\n\n" + b.String() +
+		Description: "Labs are small tasks on the parts of a container, each with a text to read,\n" +
+			"commands to type and a check of what they have changed. Begin with\n`tiffin lab start 1`.\n\n" + b.String() +
 			"\n`tiffin lab COMMAND --help` shows the flags of a command.",
 		Action: func(c *cli.Context) error {
 			if c.Args().Len() == 0 {
-				return usagef("expected a command of lab: %s", labNames())
+				cmd := labCommand()
+				cmd.Name, cmd.Usage = "lab", find("lab").short
+				printCommandHelp(os.Stdout, cmd)
+				return nil
 			}
 			for i := range labTable {
 				if labTable[i].name == c.Args().First() {
@@ -73,11 +77,11 @@ func labNames() string {
 
 // labDirFlag is for labs that do not come with tiffin.
 func labDirFlag() cli.Flag {
-	return &cli.StringFlag{Name: "dir", Usage: "use the labs in `DIR` instead of those of tiffin (also: $TIFFIN_LAB_DIR)"}
+	return &cli.StringFlag{Name: "dir", Usage: "labs in `DIR`, not tiffin's ($TIFFIN_LAB_DIR)"}
 }
 
 func labLimitFlag() cli.Flag {
-	return &cli.DurationFlag{Name: "timeout", Value: tutorial.DefaultLimit, Usage: "end a script of a lab that takes longer than `TIME`"}
+	return &cli.DurationFlag{Name: "timeout", Value: tutorial.DefaultLimit, Usage: "end a script that takes longer than `TIME`"}
 }
 
 // course is what the commands of lab work with.
@@ -145,7 +149,7 @@ func labListCommand() *cli.Command {
 		ArgsUsage:   "[FLAGS]",
 		Description: "Templates have .Number .Name .Title .State .Points .Of and .Minutes.",
 		Flags: []cli.Flag{labDirFlag(),
-			&cli.StringFlag{Name: "format", Usage: "`TEMPLATE` of Go for each, table TEMPLATE, or json"}},
+			&cli.StringFlag{Name: "format", Usage: "`TEMPLATE` of Go for each, or json"}},
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c, 0, 0, "no arguments"); err != nil {
 				return err
@@ -178,7 +182,8 @@ func printLabs(format string, labs []*tutorial.Lab, p *tutorial.Progress) error 
 	if format != "" && format != "table" {
 		return printRows(os.Stdout, format, "", nil, rows)
 	}
-	w := tabwriter.NewWriter(os.Stdout, 0, 1, 2, ' ', 0)
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 1, 2, ' ', 0)
 	fmt.Fprint(w, "LAB\tNAME\tSTATE\tPOINTS\tTITLE\n")
 	for _, r := range rows {
 		points := "-"
@@ -187,16 +192,23 @@ func printLabs(format string, labs []*tutorial.Lab, p *tutorial.Progress) error 
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", r.Number, r.Name, r.State, points, r.Title)
 	}
-	return w.Flush()
+	w.Flush() // a strings.Builder takes all
+	for line := range strings.Lines(b.String()) {
+		if r := []rune(line); len(r) > columns+1 {
+			line = string(r[:columns-1]) + "…\n"
+		}
+		fmt.Print(line)
+	}
+	return nil
 }
 
 func labStartCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage: "[FLAGS] [LAB]",
-		Description: "LAB is a number or a name. The work directory is ~/tiffin-labs/NN-name; $TIFFIN_LABS overrides ~/tiffin-labs.\n" +
-			"A lab that was started before goes on where it was.",
+		Description: "LAB is a number or a name. The work directory is ~/tiffin-labs/NN-name;\n" +
+			"$TIFFIN_LABS overrides ~/tiffin-labs. A lab that was started before goes on\nwhere it was.",
 		Flags: []cli.Flag{labDirFlag(), labLimitFlag(),
-			&cli.StringFlag{Name: "seed", Usage: "draw the names and numbers of the labs from `TEXT`, the first time"}},
+			&cli.StringFlag{Name: "seed", Usage: "draw names and numbers from `TEXT`, once"}},
 		Action: func(c *cli.Context) error {
 			k, err := openCourse(c)
 			if err != nil {
@@ -277,7 +289,9 @@ func labShowCommand() *cli.Command {
 				return err
 			}
 			title := fmt.Sprintf("Lab %s: %s", l.Number(), l.Title)
-			fmt.Printf("%s\n%s\n\n%s\n", title, strings.Repeat("=", len([]rune(title))), strings.TrimSpace(text))
+			fmt.Printf("%s\n%s\n\n", title, strings.Repeat("=", utf8.RuneCountInString(title)))
+			printWrapped(os.Stdout, "  ", l.Concept)
+			fmt.Printf("\n%s\n", strings.Trim(text, "\n"))
 			return nil
 		},
 	}
@@ -311,8 +325,8 @@ func labHintCommand() *cli.Command {
 func labResetCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage: "[FLAGS] [LAB]",
-		Description: "Deletes everything in the lab's work directory, and all containers and images whose names begin with the\n" +
-			"lab's prefix (lab03-… and lab03/…), and then makes the start state.",
+		Description: "Deletes everything in the lab's work directory, and all containers and images\n" +
+			"whose names begin with the lab's prefix (lab03-… and lab03/…), and then makes\nthe start state.",
 		Flags: []cli.Flag{labDirFlag(), labLimitFlag()},
 		Action: func(c *cli.Context) error {
 			k, err := openCourse(c)
@@ -366,8 +380,9 @@ func labNextCommand() *cli.Command {
 func labNewCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage: "DIR",
-		Description: "Writes a small lab that works into the new directory DIR, whose name is two digits and a name: 50-my-lab.\n" +
-			"Its files say in comments how to make another of it; `tiffin lab test DIR` tells whether it still judges well.",
+		Description: "Writes a small lab that works into the new directory DIR, whose name is two\n" +
+			"digits and a name: 50-my-lab. Its files say in comments how to make another of\n" +
+			"it; `tiffin lab test DIR` tells whether it still judges well.",
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c, 1, 1, "one new directory"); err != nil {
 				return err

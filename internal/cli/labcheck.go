@@ -16,9 +16,9 @@ import (
 func labCheckCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage: "[FLAGS] [LAB]",
-		Description: "The exit status is 0 if the lab is passed, 1 if not yet, 2 if this machine lacks something that the lab needs, and\n" +
-			"125 for everything else, such as a lab that is broken. The formats are for course servers: JUnit XML, TAP 14,\n" +
-			"and results.json of Gradescope.",
+		Description: "The exit status is 0 if the lab is passed, 1 if not yet, 2 if this machine\n" +
+			"lacks something that the lab needs, and 125 for everything else, such as a lab\n" +
+			"that is broken. The formats are for course servers: JUnit XML, TAP 14, and\nresults.json of Gradescope.",
 		Flags: []cli.Flag{labDirFlag(), labLimitFlag(),
 			&cli.StringFlag{Name: "format", Usage: "`FORMAT`: " + strings.Join(tutorial.Formats(), ", ")}},
 		Action: func(c *cli.Context) error {
@@ -157,11 +157,12 @@ func widest(lines []string) int {
 func labTestCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage: "[FLAGS] [DIR…]",
-		Description: "Tries each lab in a store and a directory of its own: the untouched start must not pass, the solution must,\n" +
-			"each wrong answer must fail with its own message, every command of the text must work. Without DIR: tiffin's labs.\n" +
-			"The exit status is 0 if all is well, 1 if there are faults, 2 if a lab could not be tried on this machine.",
+		Description: "Tries each lab in a store and a directory of its own: the untouched start must\n" +
+			"not pass, the solution must, each wrong answer must fail with its own message,\n" +
+			"every command of the text must work. Without DIR: tiffin's labs. The exit\n" +
+			"status is 0 if all is well, 1 if there are faults, 2 if a lab could not be\ntried on this machine.",
 		Flags: []cli.Flag{labLimitFlag(),
-			&cli.StringSliceFlag{Name: "seed", Usage: "draw names and numbers from `TEXT`; may be given several times"}},
+			&cli.StringSliceFlag{Name: "seed", Usage: "draw names and numbers from `TEXT`; repeatable"}},
 		Action: func(c *cli.Context) error {
 			labs, err := labsToTest(c)
 			if err != nil {
@@ -180,7 +181,7 @@ func labTestCommand() *cli.Command {
 			status := 0
 			for _, l := range labs {
 				for _, seed := range seeds {
-					t, err := r.Test(ctx, l, seed, testStep(l))
+					t, err := r.Test(ctx, l, tutorial.TestOptions{Seed: seed, Step: testStep(l)})
 					if err != nil {
 						return err
 					}
