@@ -44,6 +44,7 @@ func labCommand() *cli.Command {
 		fmt.Fprintf(&b, "  %-10s %s\n", c.name, c.short)
 	}
 	return &cli.Command{
+		Usage:     "learn how containers work, in tasks that check themselves",
 		ArgsUsage: "COMMAND [ARGUMENTS]",
 		Description: "Labs are small tasks on the parts of a container, each with a text to read,\n" +
 			"commands to type and a check of what they have changed. Begin with\n`tiffin lab start 1`.\n\n" + b.String() +
@@ -51,7 +52,7 @@ func labCommand() *cli.Command {
 		Action: func(c *cli.Context) error {
 			if c.Args().Len() == 0 {
 				cmd := labCommand()
-				cmd.Name, cmd.Usage = "lab", find("lab").short
+				cmd.Name = "lab"
 				printCommandHelp(os.Stdout, cmd)
 				return nil
 			}
