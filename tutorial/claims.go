@@ -40,7 +40,7 @@ func (l *Lab) Claims() ([]Claim, error) {
 		claim, evidence, ok := strings.Cut(line, "|")
 		claim, evidence = strings.TrimSpace(claim), strings.TrimSpace(evidence)
 		if !ok || claim == "" {
-			return nil, fmt.Errorf("claims.txt: %q is not `claim | evidence`", line)
+			return nil, fmt.Errorf("%q is not `claim | evidence`", line)
 		}
 		c := Claim{Text: claim}
 		if m := testEvidence.FindStringSubmatch(evidence); m != nil {
@@ -50,12 +50,12 @@ func (l *Lab) Claims() ([]Claim, error) {
 		} else if manEvidence.MatchString(evidence) || specEvidence.MatchString(evidence) {
 			c.Page = evidence
 		} else {
-			return nil, fmt.Errorf("claims.txt: evidence %q is none of: TestName (package), page(section), \"Section\", check NAME", evidence)
+			return nil, fmt.Errorf("evidence %q is none of: TestName (package), page(section), \"Section\", check NAME", evidence)
 		}
 		all = append(all, c)
 	}
 	if len(all) == 0 {
-		return nil, errors.New("claims.txt has no claim")
+		return nil, errors.New("there is no claim")
 	}
 	return all, nil
 }

@@ -138,7 +138,7 @@ func (b *bench) shell(ctx context.Context, name, code string, args ...string) (*
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("run the lab's %s: %w", name, err)
 	}
-	why := b.wait(ctx, cmd, text)
+	why := b.wait(ctx, cmd, text, func() { b.removeRunning(runVariable, run) })
 	if why != nil || name == "check.sh" {
 		b.sweep(runVariable, run) // what a check starts ends with it
 	}
@@ -159,8 +159,8 @@ func (b *bench) shell(ctx context.Context, name, code string, args ...string) (*
 	return out, nil
 }
 
-// wait waits for a script, and ends it if it does not.
-func (b *bench) wait(ctx context.Context, cmd *exec.Cmd, text *os.File) error {
+// wait waits for a script, and ends it if it does not, with its containers.
+func (b *bench) wait(ctx context.Context, cmd *exec.Cmd, text *os.File, containers func()) error {
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
 	limit := time.NewTimer(b.Limit)
@@ -186,6 +186,11 @@ func (b *bench) wait(ctx context.Context, cmd *exec.Cmd, text *os.File) error {
 		case <-ctx.Done():
 			why = ctx.Err()
 		}
+		// Containers first: one that has ended is nobody's. The shell stands still
+		// meanwhile, so that it starts no other; a `tiffin run` must not, since
+		// its container ends with its knowledge.
+		_ = syscall.Kill(cmd.Process.Pid, syscall.SIGSTOP)
+		containers()
 		endGroup(cmd.Process.Pid, done)
 		return why
 	}
@@ -195,6 +200,7 @@ func (b *bench) wait(ctx context.Context, cmd *exec.Cmd, text *os.File) error {
 // leader has ended.
 func endGroup(pgid int, done <-chan error) {
 	_ = syscall.Kill(-pgid, syscall.SIGTERM)
+	_ = syscall.Kill(-pgid, syscall.SIGCONT)
 	select {
 	case <-done:
 		_ = syscall.Kill(-pgid, syscall.SIGKILL)

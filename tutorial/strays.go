@@ -51,21 +51,35 @@ func (r *Runner) containers() ([]container, error) {
 	return all, nil
 }
 
-// sweep ends every process that carries a variable, and removes the containers
-// among them.
+// sweep ends every process that carries a variable, removes the containers
+// among them, and waits until they are gone.
 func (r *Runner) sweep(variable, value string) {
-	left := marked(variable, value)
-	if len(left) == 0 {
+	if len(marked(variable, value)) == 0 {
 		return
 	}
-	ctrs, _ := r.containers() // without them, the processes are ended all the same
-	for _, c := range ctrs {
-		if slices.Contains(left, parent(c.pid)) { // its supervisor
-			_, _ = r.tiffin("rm", "-f", c.id)
+	r.removeRunning(variable, value)
+	// Again and again, since one may have started another meanwhile; but not for
+	// ever: what sleeps in the kernel cannot be ended, kill(2) or not.
+	for end := time.Now().Add(grace); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		left := marked(variable, value)
+		if len(left) == 0 {
+			return
+		}
+		for _, pid := range left {
+			_ = unix.Kill(pid, unix.SIGKILL)
 		}
 	}
-	for _, pid := range marked(variable, value) {
-		_ = unix.Kill(pid, unix.SIGKILL)
+}
+
+// removeRunning removes the containers whose supervisor carries a variable. Of
+// one that does not run there is no telling whether the student has made it.
+func (r *Runner) removeRunning(variable, value string) {
+	left := marked(variable, value)
+	ctrs, _ := r.containers() // without them, the processes are ended all the same
+	for _, c := range ctrs {
+		if slices.Contains(left, parent(c.pid)) {
+			_, _ = r.tiffin("rm", "-f", c.id)
+		}
 	}
 }
 

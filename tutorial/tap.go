@@ -1,7 +1,6 @@
 package tutorial
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 )
@@ -32,11 +31,11 @@ func (r *Result) tap() ([]byte, error) {
 			if f.value == "" {
 				continue
 			}
-			v, err := json.Marshal(f.value)
+			v, err := marshal(f.value)
 			if err != nil {
 				return nil, err
 			}
-			fmt.Fprintf(&b, "  %s: %s\n", f.key, v)
+			fmt.Fprintf(&b, "  %s: %s", f.key, v)
 		}
 		fmt.Fprintf(&b, "  points: %d\n  ...\n", c.Points)
 	}
