@@ -23,6 +23,9 @@ func New(dir string) error {
 	if err != nil {
 		return err
 	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return fmt.Errorf("make a lab: %w", err)
+	}
 	switch err := os.Mkdir(dir, 0o755); {
 	case errors.Is(err, fs.ErrExist):
 		return fmt.Errorf("%s is there already", dir)
