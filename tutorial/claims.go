@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"regexp"
 	"strings"
 )
 
@@ -18,12 +17,12 @@ type Claim struct {
 }
 
 var (
-	testEvidence  = regexp.MustCompile(`^(Test[A-Za-z0-9_]*)(?:/\S+)? \(([a-z0-9_./-]+)\)$`)
-	checkEvidence = regexp.MustCompile(`^check (.+)$`)
+	testEvidence  = pattern(`^(Test[A-Za-z0-9_]*)(?:/\S+)? \(([a-z0-9_./-]+)\)$`)
+	checkEvidence = pattern(`^check (.+)$`)
 	// user_namespaces(7), "User and group ID mappings"; clone(2), ERRORS
-	manEvidence = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.+-]*\([1-8][a-z]*\)(, ("[^"]+"|[A-Z][A-Z ]+))?$`)
+	manEvidence = pattern(`^[A-Za-z_][A-Za-z0-9_.+-]*\([1-8][a-z]*\)(, ("[^"]+"|[A-Z][A-Z ]+))?$`)
 	// OCI image-spec v1.1 layer.md, "Whiteouts"
-	specEvidence = regexp.MustCompile(`^(OCI|POSIX|RFC|Documentation)[^"]*, "[^"]+"$`)
+	specEvidence = pattern(`^(OCI|POSIX|RFC|Documentation)[^"]*, "[^"]+"$`)
 )
 
 // Claims reads claims.txt: lines `claim | evidence`.
@@ -43,11 +42,11 @@ func (l *Lab) Claims() ([]Claim, error) {
 			return nil, fmt.Errorf("%q is not `claim | evidence`", line)
 		}
 		c := Claim{Text: claim}
-		if m := testEvidence.FindStringSubmatch(evidence); m != nil {
+		if m := testEvidence().FindStringSubmatch(evidence); m != nil {
 			c.Test, c.Package = m[1], strings.TrimPrefix(m[2], "./")
-		} else if m := checkEvidence.FindStringSubmatch(evidence); m != nil {
+		} else if m := checkEvidence().FindStringSubmatch(evidence); m != nil {
 			c.Check = squeeze(strings.Trim(m[1], `"`))
-		} else if manEvidence.MatchString(evidence) || specEvidence.MatchString(evidence) {
+		} else if manEvidence().MatchString(evidence) || specEvidence().MatchString(evidence) {
 			c.Page = evidence
 		} else {
 			return nil, fmt.Errorf("evidence %q is none of: TestName (package), page(section), \"Section\", check NAME", evidence)

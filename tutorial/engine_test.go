@@ -109,7 +109,7 @@ func TestBrokenHeadersAreRefused(t *testing.T) {
 		"concept: y\nminutes: 1\n\nz":                        "no title",
 		"title: x\nminutes: 1\n\nz":                          "no concept",
 		"title: x\nconcept: y\n\nz":                          "no minutes",
-		"title: x\nconcept: y\nminutes: 1\nneeds: magic\n\n": "none of fuse mqueue net",
+		"title: x\nconcept: y\nminutes: 1\nneeds: magic\n\n": "none of userns fuse subids net",
 		"title: x\nauthor: y\n\nz":                           "use title, concept",
 		"title\n\nz":                                         "not `key: value`",
 	} {

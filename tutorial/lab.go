@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"tiffin/internal/errs"
 )
@@ -27,10 +28,10 @@ type Lab struct {
 }
 
 // labName is a number of two digits and a name.
-var labName = regexp.MustCompile(`^([0-9][0-9])-[a-z0-9][a-z0-9-]*$`)
+var labName = pattern(`^([0-9][0-9])-[a-z0-9][a-z0-9-]*$`)
 
 func readLab(fsys fs.FS, name, dir string) (*Lab, error) {
-	if !labName.MatchString(name) {
+	if !labName().MatchString(name) {
 		return nil, errs.Hint(fmt.Errorf("%s cannot be the name of a lab", name), "two digits and a name in lower case: 50-copy-up")
 	}
 	files, err := fs.Sub(fsys, name)
@@ -89,7 +90,7 @@ func (l *Lab) parse(text string) error {
 		return errors.New("the header has no minutes")
 	}
 	for _, n := range l.Needs {
-		if _, ok := capabilities[n]; !ok {
+		if checksFor(n) == nil {
 			return fmt.Errorf("needs: %q is none of %s", n, strings.Join(capabilityNames(), " "))
 		}
 	}
@@ -190,14 +191,19 @@ func commands(lesson string) (all []string) {
 }
 
 var (
-	keyPattern  = regexp.MustCompile(`\{\{([A-Z][A-Z0-9_]*)\}\}`)
-	anySpace    = regexp.MustCompile(`\s+`)
-	environment = []string{"LAB", "WORK", "SEED", "P"}
+	keyPattern = pattern(`\{\{([A-Z][A-Z0-9_]*)\}\}`)
+	anySpace   = pattern(`\s+`)
 )
+
+// pattern compiles a regular expression when it is first used, not in every
+// start of this program.
+func pattern(expr string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
+}
 
 // keys are the {{KEY}} of a text.
 func keys(text string) (all []string) {
-	for _, m := range keyPattern.FindAllStringSubmatch(text, -1) {
+	for _, m := range keyPattern().FindAllStringSubmatch(text, -1) {
 		if !slices.Contains(all, m[1]) {
 			all = append(all, m[1])
 		}
@@ -207,7 +213,7 @@ func keys(text string) (all []string) {
 
 // replaceKeys puts the values in.
 func replaceKeys(text string, values map[string]string) string {
-	return keyPattern.ReplaceAllStringFunc(text, func(k string) string {
+	return keyPattern().ReplaceAllStringFunc(text, func(k string) string {
 		if v, ok := values[k[2:len(k)-2]]; ok {
 			return v
 		}
@@ -216,4 +222,4 @@ func replaceKeys(text string, values map[string]string) string {
 }
 
 // squeeze makes all white space single.
-func squeeze(s string) string { return strings.TrimSpace(anySpace.ReplaceAllString(s, " ")) }
+func squeeze(s string) string { return strings.TrimSpace(anySpace().ReplaceAllString(s, " ")) }

@@ -145,8 +145,8 @@ func TestNeedsAreProbed(t *testing.T) {
 	for _, r := range machine() {
 		names = append(names, r.Name)
 	}
-	for need, checks := range capabilities {
-		for _, c := range checks {
+	for _, need := range capabilityNames() {
+		for _, c := range checksFor(need) {
 			if !slices.Contains(names, c) && slices.Contains(names, "mount") {
 				t.Errorf("%s: nothing probes %q", need, c)
 			}

@@ -13,21 +13,33 @@ import (
 // capabilities are the words of `needs:`, each with the checks of `tiffin
 // doctor` that must succeed for it. They try the thing itself: a setting that
 // allows it proves nothing.
-var capabilities = map[string][]string{
-	"userns":  {"kernel", "user namespace", "mount", "proc"},
-	"fuse":    {"/dev/fuse", "fuse mount"},
-	"subids":  {"subordinate ids"},
-	"net":     {"network namespace"},
-	"overlay": {"overlayfs"},
-	"mqueue":  {"message queues"},
+var capabilities = [...]struct {
+	need   string
+	checks []string
+}{
+	{"userns", []string{"kernel", "user namespace", "mount", "proc"}},
+	{"fuse", []string{"/dev/fuse", "fuse mount"}},
+	{"subids", []string{"subordinate ids"}},
+	{"net", []string{"network namespace"}},
+	{"overlay", []string{"overlayfs"}},
+	{"mqueue", []string{"message queues"}},
+}
+
+// checksFor are the checks for a need, nil if there is no such need.
+func checksFor(need string) []string {
+	for _, c := range capabilities {
+		if c.need == need {
+			return c.checks
+		}
+	}
+	return nil
 }
 
 func capabilityNames() []string {
 	var names []string
-	for n := range capabilities {
-		names = append(names, n)
+	for _, c := range capabilities {
+		names = append(names, c.need)
 	}
-	slices.Sort(names)
 	return names
 }
 
@@ -39,7 +51,7 @@ var machine = sync.OnceValue(probe.All)
 func (l *Lab) Missing() (need, why string) {
 	for _, n := range l.Needs {
 		for _, r := range machine() {
-			if !r.OK && slices.Contains(capabilities[n], r.Name) {
+			if !r.OK && slices.Contains(checksFor(n), r.Name) {
 				return n, fmt.Sprintf("%s: %s", r.Name, r.Why)
 			}
 		}

@@ -16,7 +16,7 @@ func New(dir string) error {
 	if err != nil {
 		return err
 	}
-	if name := filepath.Base(dir); !labName.MatchString(name) {
+	if name := filepath.Base(dir); !labName().MatchString(name) {
 		return errs.Hint(fmt.Errorf("%s cannot be the name of a lab", name), "two digits and a name in lower case: 50-copy-up")
 	}
 	files, err := fs.Sub(builtin, skeleton)

@@ -67,7 +67,7 @@ func (s *Student) Progress() (*Progress, error) {
 		if len(f) == 2 && f[0] == "current" {
 			p.Current = f[1]
 		}
-		if len(f) != 6 || !labName.MatchString(f[0]) {
+		if len(f) != 6 || !labName().MatchString(f[0]) {
 			continue
 		}
 		e := &Entry{Lab: f[0], State: Stage(f[1])}
@@ -133,7 +133,7 @@ func (s *Student) Current(labs []*Lab) *Lab {
 	if wd, err := os.Getwd(); err == nil {
 		if dir, err := filepath.EvalSymlinks(s.Dir); err == nil {
 			if wd, err = filepath.EvalSymlinks(wd); err == nil {
-				if rel, err := filepath.Rel(dir, wd); err == nil && labName.MatchString(firstPart(rel)) {
+				if rel, err := filepath.Rel(dir, wd); err == nil && labName().MatchString(firstPart(rel)) {
 					name = firstPart(rel)
 				}
 			}
