@@ -93,7 +93,7 @@ func (b *bench) environ(run string) []string {
 	set := append([]string{
 		"LAB=" + b.files, "WORK=" + b.work, "SEED=" + b.seed, "P=" + b.lab.Prefix(),
 		"PATH=" + filepath.Join(b.dir, "bin") + ":" + os.Getenv("PATH"), "TMPDIR=" + filepath.Join(b.dir, "tmp"),
-		"LC_ALL=C", "PWD=" + b.work, labVariable + "=" + b.work, runVariable + "=" + run,
+		"LC_ALL=C", "CDPATH=", "PWD=" + b.work, labVariable + "=" + b.work, runVariable + "=" + run,
 	}, b.Env...)
 	return append(os.Environ(), set...) // the last of two wins: package exec
 }

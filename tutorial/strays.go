@@ -124,7 +124,7 @@ const tempPattern = "tiffin-lab-"
 // locks. Where a file system has no locks they stay.
 func makeTemp() (dir string, held *os.File, err error) {
 	if dir, err = os.MkdirTemp("", tempPattern); err != nil {
-		return "", nil, err
+		return "", nil, fmt.Errorf("make a place for the lab's scripts: %w", err)
 	}
 	if held = lock(dir); held == nil {
 		return dir, nil, nil

@@ -118,8 +118,8 @@ func (s *Student) Start(ctx context.Context, l *Lab) (*Result, error) {
 	defer b.clear()
 	res, err := b.setUp(ctx)
 	if res != nil || err != nil {
-		// Not half a lab: the next start begins again.
-		if e := b.wipe(ctx); e == nil {
+		// Not half a lab, if it was interrupted too: the next start begins again.
+		if e := b.wipe(context.WithoutCancel(ctx)); e == nil {
 			_ = os.Remove(work)
 		}
 		return res, err

@@ -12,7 +12,7 @@ import (
 
 var background = context.Background()
 
-// container needs what containers need.
+// needContainers needs what containers need.
 func needContainers(t *testing.T) {
 	t.Helper()
 	need(t, &Lab{Needs: []string{"userns", "fuse"}})
@@ -234,6 +234,25 @@ func TestFailedSetupLeavesNoHalfLab(t *testing.T) {
 	l := small(t, file("setup.sh", "echo nothing >start\nfalse\n"))
 	s := student(t)
 	if _, err := s.Start(background, l); err == nil || !strings.Contains(err.Error(), "broken: setup.sh") || s.Started(l) {
+		t.Errorf("%v, started %v", err, s.Started(l))
+	}
+}
+
+// TestInterruptedStartLeavesNoHalfLab, though its cleanup.sh takes a process.
+func TestInterruptedStartLeavesNoHalfLab(t *testing.T) {
+	l := small(t, file("setup.sh", "touch running\nsleep 1000\n"), file("cleanup.sh", "sh -c true\n"))
+	s := student(t)
+	ctx, cancel := context.WithCancel(background)
+	go func() {
+		for range 3000 {
+			if _, err := os.Stat(filepath.Join(s.Work(l), "running")); err == nil {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		cancel()
+	}()
+	if _, err := s.Start(ctx, l); err == nil || !strings.Contains(err.Error(), "interrupted") || s.Started(l) {
 		t.Errorf("%v, started %v", err, s.Started(l))
 	}
 }
