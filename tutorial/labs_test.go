@@ -48,7 +48,23 @@ func run(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "left behind: %q\n", left)
 		return 1
 	}
+	if left := ofTests(); len(left) > 0 {
+		fmt.Fprintf(os.Stderr, "left behind: processes %v\n", left)
+		return 1
+	}
 	return status
+}
+
+// ofTests are the processes that labs have started in these tests.
+func ofTests() (pids []string) {
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, d := range dirs {
+		env, _ := os.ReadFile(filepath.Join(d, "environ"))
+		if strings.Contains("\x00"+string(env), "\x00"+labVariable+"="+os.TempDir()) {
+			pids = append(pids, filepath.Base(d))
+		}
+	}
+	return pids
 }
 
 // embedded are all labs in the binary, the skeleton too.

@@ -189,7 +189,7 @@ func (b *bench) wait(ctx context.Context, cmd *exec.Cmd, text *os.File, containe
 		// Containers first: one that has ended is nobody's. The shell stands still
 		// meanwhile, so that it starts no other; a `tiffin run` must not, since
 		// its container ends with its knowledge.
-		_ = syscall.Kill(cmd.Process.Pid, syscall.SIGSTOP)
+		_ = cmd.Process.Signal(syscall.SIGSTOP)
 		containers()
 		endGroup(cmd.Process.Pid, done)
 		return why

@@ -203,26 +203,27 @@ func (s *Student) Reset(ctx context.Context, l *Lab) (*Result, error) {
 }
 
 // wipe removes what the lab has made: what cleanup.sh says, its containers and
-// images, its processes, and all in the work directory. That itself stays, since
-// the student's shell is in it.
+// images, its processes, and all in the work directory. What goes wrong with one
+// does not keep the others.
 func (b *bench) wipe(ctx context.Context) error {
+	var broken error
 	if b.lab.has("cleanup.sh") {
-		if _, err := b.script(ctx, "cleanup.sh"); err != nil {
-			return err
-		}
+		_, broken = b.script(ctx, "cleanup.sh")
 	}
-	if err := b.removeNamed(); err != nil {
-		return err
-	}
+	err := b.removeNamed()
 	b.sweep(labVariable, b.work)
+	return errors.Join(broken, err, b.empty())
+}
+
+// empty empties the work directory. That itself stays, since the student's
+// shell is in it.
+func (b *bench) empty() error {
 	ents, err := os.ReadDir(b.work)
+	for _, e := range ents {
+		err = errors.Join(err, removeAll(filepath.Join(b.work, e.Name())))
+	}
 	if err != nil {
 		return fmt.Errorf("empty the work directory: %w", err)
-	}
-	for _, e := range ents {
-		if err := removeAll(filepath.Join(b.work, e.Name())); err != nil {
-			return fmt.Errorf("empty the work directory: %w", err)
-		}
 	}
 	return nil
 }

@@ -123,6 +123,33 @@ func TestCheckThatHangsInAContainerLeavesNone(t *testing.T) {
 	}
 }
 
+// TestTrialThatStopsEarlyLeavesNothing, when a script is broken or somebody
+// interrupts.
+func TestTrialThatStopsEarlyLeavesNothing(t *testing.T) {
+	needContainers(t)
+	const setup = "tiffin run -d --name other tiffin/base sleep 1000\nsleep 1000 &\n"
+	r := &Runner{Binary: binary, Limit: DefaultLimit}
+	l := small(t, file("setup.sh", setup), file("check.sh", "exit 3\n"))
+	trial, err := r.Test(background, l, TestOptions{Seed: "s"})
+	if err != nil || len(trial.Problems) == 0 {
+		t.Errorf("%+v, %v", trial, err)
+	}
+	ctx, cancel := context.WithCancel(background)
+	defer cancel()
+	l = small(t, file("setup.sh", setup))
+	_, err = r.Test(ctx, l, TestOptions{Seed: "s", Step: func(what string) {
+		if what == "the lesson's commands" { // setup has been there
+			cancel()
+		}
+	}})
+	if err == nil {
+		t.Error("no error")
+	}
+	if left := ofTests(); len(left) > 0 {
+		t.Errorf("processes %v are left", left)
+	}
+}
+
 func TestStudentGoesThroughALab(t *testing.T) {
 	l := small(t)
 	s := student(t)

@@ -63,6 +63,7 @@ func (r *Runner) Test(ctx context.Context, l *Lab, o TestOptions) (*Trial, error
 	}
 	defer b.clear()
 	e := &trial{Trial: t, bench: b, TestOptions: o}
+	defer e.end(context.WithoutCancel(ctx))
 	e.all(ctx)
 	return t, ctx.Err()
 }
@@ -108,6 +109,15 @@ func (t *trial) all(ctx context.Context) {
 		t.problem("reset", "%v", err)
 	}
 	t.leftovers()
+}
+
+// end leaves nothing of the trial, wherever it stopped.
+func (t *trial) end(ctx context.Context) {
+	_ = t.wipe(ctx)
+	ctrs, _ := t.containers()
+	for _, c := range ctrs {
+		_, _ = t.tiffin("rm", "-f", c.id)
+	}
 }
 
 // attempt makes the start state, runs scripts and then the check. It is nil if
@@ -256,7 +266,6 @@ func (t *trial) leftovers() {
 	}
 	for _, c := range ctrs {
 		t.problem("reset", "the container %s is left: name it %s-something", c.name, t.lab.Prefix())
-		_, _ = t.tiffin("rm", "-f", c.id)
 	}
 	names, err := t.tiffin("images", "--format", "{{.Repository}}:{{.Tag}}")
 	if err != nil {
