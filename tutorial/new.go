@@ -47,26 +47,3 @@ func New(dir string) error {
 		return os.WriteFile(to, b, 0o644) // embedded files are 0444, these are to be edited
 	})
 }
-
-// Next is the lab after the current one that is not passed, or the first such,
-// or nil if all are.
-func (s *Student) Next(labs []*Lab) (*Lab, error) {
-	p, err := s.Progress()
-	if err != nil {
-		return nil, err
-	}
-	var first *Lab
-	after := s.Current(labs) == nil
-	for _, l := range labs {
-		if p.Entry(l.Name).State != Done {
-			if after {
-				return l, nil
-			}
-			if first == nil {
-				first = l
-			}
-		}
-		after = after || l == s.Current(labs)
-	}
-	return first, nil
-}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -145,6 +146,17 @@ func (s *Student) Current(labs []*Lab) *Lab {
 		}
 	}
 	return nil
+}
+
+// Next are the labs that are not passed: first those after the current one.
+func (s *Student) Next(labs []*Lab) ([]*Lab, error) {
+	p, err := s.Progress()
+	if err != nil {
+		return nil, err
+	}
+	at := 1 + slices.Index(labs, s.Current(labs))
+	open := slices.Concat(labs[at:], labs[:at])
+	return slices.DeleteFunc(open, func(l *Lab) bool { return p.Entry(l.Name).State == Done }), nil
 }
 
 func firstPart(path string) string {

@@ -60,7 +60,7 @@ func (s *Student) Seed(want string) (string, error) {
 		return "", fmt.Errorf("%q cannot be a seed: use one line of text", want)
 	}
 	if err := os.MkdirAll(s.Dir, 0o755); err != nil {
-		return "", fmt.Errorf("make the directory for labs: %w", err)
+		return "", errs.Hint(fmt.Errorf("make the directory for labs: %w", err), "set TIFFIN_LABS to another")
 	}
 	return want, writeFile(path, want+"\n")
 }

@@ -365,15 +365,17 @@ func labNextCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			l, err := k.Next(k.labs)
-			if err != nil {
-				return err
-			}
-			if l == nil {
+			open, err := k.Next(k.labs)
+			if err == nil && len(open) == 0 {
 				fmt.Printf("all %d labs are passed\n", len(k.labs))
-				return nil
 			}
-			return k.start(c, l)
+			for _, l := range open {
+				// What this machine cannot do is no reason to stop.
+				if err = k.start(c, l); err != exitStatus(exitUnsupported) {
+					break
+				}
+			}
+			return err
 		},
 	}
 }
