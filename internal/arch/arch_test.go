@@ -31,6 +31,7 @@ func TestImportRules(t *testing.T) {
 		"tiffin/fs/union":           {"tiffin/image", "tiffin/ns", "tiffin/internal/container", fuse},
 		"tiffin/ns":                 {"tiffin/image", "tiffin/fs", "tiffin/internal/container", "tiffin/internal/cli", fuse, "github.com/urfave/cli"},
 		"tiffin/ns/probe":           {"tiffin/image", "tiffin/fs", "tiffin/internal/container", "tiffin/internal/cli", fuse},
+		"tiffin/tutorial":           {"tiffin/image", "tiffin/fs", "tiffin/internal/container", "tiffin/internal/cli", fuse, "github.com/urfave/cli"},
 		"tiffin/internal/container": {"tiffin/internal/cli", "github.com/urfave/cli", "github.com/vbauerster/mpb", "golang.org/x/term"},
 	} {
 		for _, d := range deps(t, pkg) {

@@ -80,6 +80,7 @@ var table = [...]group{
 		{"prune", "delete images that have no name", pruneCommand, plain},
 	}},
 	{"Around it", []command{
+		{"lab", "learn how containers work, in tasks that check themselves", labCommand, runLike},
 		{"doctor", "find out whether this machine can run containers", doctorCommand, plain},
 		{"version", "print the version", versionCommand, plain},
 	}},

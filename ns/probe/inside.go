@@ -22,7 +22,49 @@ func inside() []Result {
 	if device.OK {
 		results = append(results, fuseMount(fd))
 	}
-	return append(results, newProc(), tmpfs(), overlay())
+	return append(results, network(), queues(), newProc(), tmpfs(), overlay())
+}
+
+// network makes a network namespace: without one, a container would share this machine's.
+func network() Result {
+	r := Result{Name: "network namespace", Level: Required, Page: "network_namespaces(7)", Found: "can be created"}
+	err := inThread(func() error { return unix.Unshare(unix.CLONE_NEWNET) })
+	if r.OK = err == nil; !r.OK {
+		r.Why = fmt.Sprintf("cannot be created: %v", err)
+		if errors.Is(err, unix.ENOSPC) { // unshare(2), ERRORS
+			r.Why, r.Fix = "the limit in /proc/sys/user/max_net_namespaces is reached", "sysctl -w user.max_net_namespaces=15000"
+		}
+	}
+	return r
+}
+
+// queues mounts the POSIX message queues of a new ipc namespace: mq_overview(7).
+func queues() Result {
+	r := Result{Name: "message queues", Level: Optional, Page: "mq_overview(7)", Found: "POSIX message queues can be mounted"}
+	err := inThread(func() error {
+		if err := unix.Unshare(unix.CLONE_NEWIPC); err != nil {
+			return err
+		}
+		if err := unix.Mount("mqueue", place, "mqueue", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+			return err
+		}
+		return unix.Unmount(place, unix.MNT_DETACH)
+	})
+	if r.OK = err == nil; !r.OK {
+		r.Why = fmt.Sprintf("POSIX message queues cannot be mounted: %v; the kernel needs CONFIG_POSIX_MQUEUE", err)
+	}
+	return r
+}
+
+// inThread calls f in a thread that ends with the process: what f changes of it stays there.
+func inThread(f func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlock
+		done <- f()
+		select {}
+	}()
+	return <-done
 }
 
 // tmpfs mounts an empty file system, and looks whether it is writable.
@@ -127,16 +169,10 @@ func overlay() Result {
 	return r
 }
 
-// seccomp loads a filter that allows everything, in a thread that ends with the process.
+// seccomp loads a filter that allows everything, in a thread of its own.
 func seccomp() Result {
 	r := Result{Name: "seccomp", Level: Required, Page: "seccomp(2)", Found: "system call filters can be loaded"}
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlock: the filter stays in this thread
-		done <- loadFilter()
-		select {}
-	}()
-	if err := <-done; err != nil {
+	if err := inThread(loadFilter); err != nil {
 		r.Why = fmt.Sprintf("a filter cannot be loaded: %v; the kernel needs CONFIG_SECCOMP_FILTER", err)
 		return r
 	}

@@ -108,35 +108,39 @@ func TestErrorOfTheCommandIsLeftAlone(t *testing.T) {
 	}
 }
 
-// The limit can be set per user namespace, so it can be tried for real: in a namespace whose
+// The limits can be set per user namespace, so they can be tried for real: in a namespace whose
 // limit is 0, the check must fail for that reason.
 func TestLimitOfZeroIsExplained(t *testing.T) {
-	if os.Getenv("PROBE_TEST_INNER") != "" {
-		if err := os.WriteFile("/proc/sys/user/max_user_namespaces", []byte("0"), 0); err != nil {
+	reasons := map[string]string{"user": "limited to 0", "net": "max_net_namespaces is reached"}
+	if kind := os.Getenv("PROBE_TEST_INNER"); kind != "" {
+		limit := "max_" + kind + "_namespaces"
+		if err := os.WriteFile("/proc/sys/user/"+limit, []byte("0"), 0); err != nil {
 			t.Fatal(err)
 		}
 		err := Explain(errors.New("cannot start"))
-		if !strings.Contains(err.Error(), "limited to 0") || !strings.Contains(errs.HintOf(err), "sysctl -w user.max_user_namespaces") {
+		if !strings.Contains(err.Error(), reasons[kind]) || !strings.Contains(errs.HintOf(err), "sysctl -w user."+limit) {
 			t.Errorf("%v; hint: %s", err, errs.HintOf(err))
 		}
 		return
 	}
-	proc, err := os.StartProcess("/proc/self/exe", []string{os.Args[0], "-test.run=^TestLimitOfZeroIsExplained$"}, &os.ProcAttr{
-		Env:   append(os.Environ(), "PROBE_TEST_INNER=1"),
-		Files: []*os.File{nil, os.Stdout, os.Stderr},
-		Sys: &syscall.SysProcAttr{
-			Cloneflags:  syscall.CLONE_NEWUSER,
-			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-			GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
-		},
-	})
-	if err != nil {
-		if strings.Contains(os.Getenv("TIFFIN_MUST"), "userns") {
-			t.Fatal(err)
+	for kind := range reasons {
+		proc, err := os.StartProcess("/proc/self/exe", []string{os.Args[0], "-test.run=^TestLimitOfZeroIsExplained$"}, &os.ProcAttr{
+			Env:   append(os.Environ(), "PROBE_TEST_INNER="+kind),
+			Files: []*os.File{nil, os.Stdout, os.Stderr},
+			Sys: &syscall.SysProcAttr{
+				Cloneflags:  syscall.CLONE_NEWUSER,
+				UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+				GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+			},
+		})
+		if err != nil {
+			if strings.Contains(os.Getenv("TIFFIN_MUST"), "userns") {
+				t.Fatal(err)
+			}
+			t.Skipf("no user namespaces here: %v", err)
 		}
-		t.Skipf("no user namespaces here: %v", err)
-	}
-	if state, err := proc.Wait(); err != nil || !state.Success() {
-		t.Errorf("in the namespace: %v %v", state, err)
+		if state, err := proc.Wait(); err != nil || !state.Success() {
+			t.Errorf("%s: in the namespace: %v %v", kind, state, err)
+		}
 	}
 }

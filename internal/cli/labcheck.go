@@ -1,0 +1,248 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+
+	"tiffin/tutorial"
+)
+
+func labCheckCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "[FLAGS] [LAB]",
+		Description: "The exit status is 0 if the lab is passed, 1 if not yet, 2 if this machine\n" +
+			"lacks something that the lab needs, and 125 for everything else, such as a lab\n" +
+			"that is broken. The formats are for course servers: JUnit XML, TAP 14, and\nresults.json of Gradescope.",
+		Flags: []cli.Flag{labDirFlag(), labLimitFlag(),
+			&cli.StringFlag{Name: "format", Usage: "`FORMAT`: " + strings.Join(tutorial.Formats(), ", ")}},
+		Action: func(c *cli.Context) error {
+			k, err := openCourse(c)
+			if err != nil {
+				return err
+			}
+			format := c.String("format")
+			if err := tutorial.CheckFormat(format); format != "" && err != nil {
+				return usagef("%v", err)
+			}
+			l, err := k.lab(c)
+			if err != nil {
+				return err
+			}
+			ctx, stop := labContext(c)
+			defer stop()
+			res, err := k.Check(ctx, l)
+			if err != nil {
+				return err
+			}
+			if format == "" {
+				printCheck(os.Stdout, l, res)
+			} else {
+				out, err := res.Format(format)
+				if err != nil {
+					return err
+				}
+				if _, err := os.Stdout.Write(out); err != nil {
+					return err
+				}
+			}
+			return labStatus(res.State)
+		},
+	}
+}
+
+func labStatus(s tutorial.State) error {
+	switch s {
+	case tutorial.Passed:
+		return nil
+	case tutorial.Unsupported:
+		return exitStatus(exitUnsupported)
+	}
+	return exitStatus(exitNotYet)
+}
+
+// printCheck prints what held, and for what did not what was expected, what
+// was found and which misconception that suggests.
+func printCheck(w io.Writer, l *tutorial.Lab, res *tutorial.Result) {
+	fmt.Fprintf(w, "lab %s: %s\n\n", l.Number(), l.Title)
+	if res.State == tutorial.Unsupported {
+		printWrapped(w, "  ", "Unsupported here: "+res.Why)
+		printWrapped(w, "  ", "That is no fault of yours, and no failure.")
+		return
+	}
+	for _, c := range res.Checks {
+		mark := "ok       "
+		if c.State == tutorial.Failed {
+			mark = "NOT YET  "
+		}
+		printField(w, mark, fmt.Sprintf("%s (%s)", c.Name, points(c.Points)))
+		printField(w, "         expected  ", c.Expected)
+		printField(w, "         found     ", c.Found)
+		printField(w, "         why       ", c.Why)
+		printField(w, "         seen      ", c.Evidence)
+	}
+	if res.State == tutorial.Passed {
+		fmt.Fprintf(w, "\nPassed: %d of %s. `tiffin lab next` goes on.\n", res.Points, points(res.Of))
+		return
+	}
+	fmt.Fprintf(w, "\nNot yet: %d of %s. `tiffin lab hint` helps.\n", res.Points, points(res.Of))
+}
+
+func points(n int) string {
+	if n == 1 {
+		return "1 point"
+	}
+	return fmt.Sprintf("%d points", n)
+}
+
+// columns is how wide the text is that people read.
+const columns = 80
+
+// printField prints a text behind a label, and its further lines below it. If
+// a word is too long for that, a digest say, the text begins below the label.
+func printField(w io.Writer, label, text string) {
+	if text == "" {
+		return
+	}
+	indent := strings.Repeat(" ", len(label))
+	if lines := breakLines(text, columns-len(label)); widest(lines) <= columns-len(label) {
+		for i, line := range lines {
+			fmt.Fprintf(w, "%s%s\n", []string{label, indent}[min(i, 1)], line)
+		}
+		return
+	}
+	fmt.Fprintln(w, strings.TrimRight(label, " "))
+	printWrapped(w, strings.Repeat(" ", 9), text)
+}
+
+func printWrapped(w io.Writer, indent, text string) {
+	for _, line := range breakLines(text, columns-len(indent)) {
+		fmt.Fprintf(w, "%s%s\n", indent, line)
+	}
+}
+
+// breakLines breaks a text at spaces into lines of at most width columns. The
+// lines that it has stay, and a word that is too long is left whole.
+func breakLines(text string, width int) (out []string) {
+	for para := range strings.SplitSeq(text, "\n") {
+		line := ""
+		for i, word := range strings.Split(para, " ") {
+			switch {
+			case i == 0:
+				line = word
+			case utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width:
+				out, line = append(out, line), word
+			default:
+				line += " " + word
+			}
+		}
+		out = append(out, line)
+	}
+	return out
+}
+
+func widest(lines []string) int {
+	n := 0
+	for _, l := range lines {
+		n = max(n, utf8.RuneCountInString(l))
+	}
+	return n
+}
+
+func labTestCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "[FLAGS] [DIR…]",
+		Description: "Tries each lab in a store and a directory of its own: the untouched start must\n" +
+			"not pass, the solution must, each wrong answer must fail with its own message,\n" +
+			"every command of the text must work. Without DIR: tiffin's labs. The exit\n" +
+			"status is 0 if all is well, 1 if there are faults, 2 if a lab could not be\ntried on this machine.",
+		Flags: []cli.Flag{labLimitFlag(),
+			&cli.StringSliceFlag{Name: "seed", Usage: "draw names and numbers from `TEXT`; repeatable"}},
+		Action: func(c *cli.Context) error {
+			labs, err := labsToTest(c)
+			if err != nil {
+				return err
+			}
+			r, err := labRunner(c)
+			if err != nil {
+				return err
+			}
+			seeds := c.StringSlice("seed")
+			if len(seeds) == 0 {
+				seeds = []string{"first", "second"}
+			}
+			ctx, stop := labContext(c)
+			defer stop()
+			status := 0
+			for _, l := range labs {
+				for _, seed := range seeds {
+					t, err := r.Test(ctx, l, tutorial.TestOptions{Seed: seed, Step: testStep(l)})
+					if err != nil {
+						return err
+					}
+					printTrial(os.Stdout, t, seed)
+					switch {
+					case len(t.Problems) > 0:
+						status = exitNotYet
+					case t.Unsupported != "" && status == 0:
+						status = exitUnsupported
+					}
+					if len(t.Problems) > 0 {
+						break // a further seed would say the same again
+					}
+				}
+			}
+			return exitStatus(status)
+		},
+	}
+}
+
+func labsToTest(c *cli.Context) ([]*tutorial.Lab, error) {
+	if c.Args().Len() == 0 {
+		return tutorial.Builtin()
+	}
+	var labs []*tutorial.Lab
+	for _, dir := range c.Args().Slice() {
+		l, err := tutorial.Read(dir)
+		if err != nil {
+			return nil, err
+		}
+		labs = append(labs, l)
+	}
+	return labs, nil
+}
+
+// testStep shows on a terminal what is tried, in a line that is overwritten.
+func testStep(l *tutorial.Lab) func(string) {
+	if !term.IsTerminal(int(os.Stderr.Fd())) {
+		return nil
+	}
+	return func(what string) { fmt.Fprintf(os.Stderr, "\r\033[K%s: %s\r", l.Name, what) }
+}
+
+func printTrial(w io.Writer, t *tutorial.Trial, seed string) {
+	if term.IsTerminal(int(os.Stderr.Fd())) {
+		fmt.Fprint(os.Stderr, "\r\033[K")
+	}
+	switch {
+	case len(t.Problems) > 0:
+		fmt.Fprintf(w, "FAULTY       %s (seed %s)\n", t.Lab.Name, seed)
+		for _, p := range t.Problems {
+			printField(w, "             ", p.String())
+		}
+	case t.Unsupported != "":
+		printField(w, "unsupported  ", fmt.Sprintf("%s: %s", t.Lab.Name, t.Unsupported))
+	default:
+		sum := 0
+		for _, c := range t.Checks {
+			sum += c.Points
+		}
+		fmt.Fprintf(w, "ok           %s (seed %s): %d checks, %s, %d wrong answers, %d commands\n",
+			t.Lab.Name, seed, len(t.Checks), points(sum), t.Wrongs, t.Commands)
+	}
+}

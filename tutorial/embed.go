@@ -1,0 +1,65 @@
+package tutorial
+
+import (
+	"embed"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// builtin holds the labs that come with tiffin, and lib.sh.
+//
+//go:embed lib.sh all:[0-9][0-9]-*
+var builtin embed.FS
+
+// skeleton is the lab that `lab new` copies. It is tested like every other and
+// listed with none.
+const skeleton = "00-skeleton"
+
+// Builtin returns the labs that come with tiffin, by number.
+func Builtin() ([]*Lab, error) { return readLabs(builtin, "") }
+
+// ReadDir returns the labs of a directory, by number: an instructor's own.
+func ReadDir(dir string) ([]*Lab, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	labs, err := readLabs(os.DirFS(dir), dir)
+	if err == nil && len(labs) == 0 {
+		err = fmt.Errorf("there is no lab in %s: a lab is a directory NN-name with a lab.txt", dir)
+	}
+	return labs, err
+}
+
+// readLabs reads the labs of a file system; dir is where it is on disk.
+func readLabs(fsys fs.FS, dir string) ([]*Lab, error) {
+	names, err := fs.Glob(fsys, "[0-9][0-9]-*/lab.txt")
+	if err != nil {
+		return nil, err
+	}
+	var labs []*Lab // in the order of their names, so by number
+	for _, n := range names {
+		name := filepath.Dir(n)
+		if name == skeleton && dir == "" {
+			continue
+		}
+		lab, err := readLab(fsys, name, dir)
+		if err != nil {
+			return nil, err
+		}
+		labs = append(labs, lab)
+	}
+	return labs, nil
+}
+
+// Read returns the lab in the directory dir.
+func Read(dir string) (*Lab, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	parent, name := filepath.Split(dir)
+	return readLab(os.DirFS(parent), name, parent)
+}

@@ -1,0 +1,225 @@
+package tutorial
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"tiffin/internal/errs"
+)
+
+// Lab is one lab, as its directory says.
+type Lab struct {
+	Name    string // of the directory: "03-user-namespace"
+	Title   string
+	Concept string   // one sentence
+	Minutes int      // what it takes
+	Needs   []string // what the machine must allow: see Missing
+	Lesson  string   // the text below the header, {{KEY}} not replaced
+
+	files fs.FS
+	dir   string // on disk; "" if it is embedded
+}
+
+// labName is a number of two digits and a name.
+var labName = pattern(`^([0-9][0-9])-[a-z0-9][a-z0-9-]*$`)
+
+func readLab(fsys fs.FS, name, dir string) (*Lab, error) {
+	if !labName().MatchString(name) {
+		return nil, errs.Hint(fmt.Errorf("%s cannot be the name of a lab", name), "two digits and a name in lower case: 50-copy-up")
+	}
+	files, err := fs.Sub(fsys, name)
+	if err != nil {
+		return nil, err
+	}
+	text, err := fs.ReadFile(files, "lab.txt")
+	if err != nil {
+		return nil, fmt.Errorf("read lab %s: %w", name, err)
+	}
+	l := &Lab{Name: name, files: files}
+	if dir != "" {
+		l.dir = filepath.Join(dir, name)
+	}
+	if err := l.parse(string(text)); err != nil {
+		return nil, fmt.Errorf("read %s/lab.txt: %w", name, err)
+	}
+	return l, nil
+}
+
+// parse reads header lines `key: value`, a blank line, and the lesson.
+func (l *Lab) parse(text string) error {
+	header, lesson, ok := strings.Cut(text, "\n\n")
+	if !ok {
+		return errors.New("no blank line after the header")
+	}
+	l.Lesson = lesson
+	for line := range strings.Lines(header) {
+		key, value, ok := strings.Cut(line, ":")
+		if value = strings.TrimSpace(value); !ok {
+			return fmt.Errorf("header line %q is not `key: value`", strings.TrimSpace(line))
+		}
+		switch key {
+		case "title":
+			l.Title = value
+		case "concept":
+			l.Concept = value
+		case "minutes":
+			n, err := strconv.Atoi(value)
+			if err != nil || n <= 0 {
+				return fmt.Errorf("minutes: %q is not a number of minutes", value)
+			}
+			l.Minutes = n
+		case "needs":
+			l.Needs = strings.Fields(value)
+		default:
+			return fmt.Errorf("header line %q: use title, concept, minutes, needs", key)
+		}
+	}
+	switch {
+	case l.Title == "":
+		return errors.New("the header has no title")
+	case l.Concept == "":
+		return errors.New("the header has no concept")
+	case l.Minutes == 0:
+		return errors.New("the header has no minutes")
+	}
+	for _, n := range l.Needs {
+		if checksFor(n) == nil {
+			return fmt.Errorf("needs: %q is none of %s", n, strings.Join(capabilityNames(), " "))
+		}
+	}
+	return nil
+}
+
+// Number is the lab's, as a student types it: "3".
+func (l *Lab) Number() string { return strings.TrimPrefix(l.Name[:2], "0") }
+
+// Prefix begins the names of the lab's containers ("lab03-web") and images
+// ("lab03/web:1"), so that reset finds them.
+func (l *Lab) Prefix() string { return "lab" + l.Name[:2] }
+
+// Find returns the lab that is meant: 3, 03, user-namespace, 03-user-namespace,
+// or the beginning of a name that fits one lab only.
+func Find(labs []*Lab, what string) (*Lab, error) {
+	var begin []*Lab
+	for _, l := range labs {
+		short := l.Name[3:]
+		if what == l.Name || what == short || what == l.Name[:2] || what == l.Number() {
+			return l, nil
+		}
+		if what != "" && strings.HasPrefix(short, what) {
+			begin = append(begin, l)
+		}
+	}
+	if len(begin) == 1 {
+		return begin[0], nil
+	}
+	return nil, errs.Hint(fmt.Errorf("there is no lab %q", what), "`tiffin lab list` shows them; --dir DIR is for labs of your own")
+}
+
+func (l *Lab) has(name string) bool {
+	_, err := fs.Stat(l.files, name)
+	return err == nil
+}
+
+// Hints are the lab's, each saying more than the one before.
+func (l *Lab) Hints() ([]string, error) {
+	text, err := fs.ReadFile(l.files, "hints.txt")
+	if err != nil {
+		return nil, fmt.Errorf("read the hints: %w", err)
+	}
+	var hints []string
+	for _, h := range strings.Split("\n"+string(text), "\n---\n") {
+		if h = strings.TrimSpace(h); h != "" {
+			hints = append(hints, h)
+		}
+	}
+	return hints, nil
+}
+
+// Wrong is a wrong answer that comes with a lab: a script, and a part of the
+// message that its check must give.
+type Wrong struct{ Script, Says string }
+
+// Wrongs reads wrong/*.sh, whose first line is "# says: TEXT".
+func (l *Lab) Wrongs() ([]Wrong, error) {
+	names, err := fs.Glob(l.files, "wrong/*.sh")
+	if err != nil {
+		return nil, err
+	}
+	var all []Wrong
+	for _, n := range names {
+		text, err := fs.ReadFile(l.files, n)
+		if err != nil {
+			return nil, err
+		}
+		first, _, _ := strings.Cut(string(text), "\n")
+		says, ok := strings.CutPrefix(first, "# says: ")
+		if says = squeeze(says); !ok || says == "" {
+			return nil, fmt.Errorf("the first line of %s is not `# says: TEXT`", n)
+		}
+		all = append(all, Wrong{n, says})
+	}
+	return all, nil
+}
+
+// Commands are the lesson's lines `    $ command`, in order. One that ends
+// with a backslash goes on in the next line.
+func (l *Lab) Commands() []string { return commands(l.Lesson) }
+
+func commands(lesson string) (all []string) {
+	more := false
+	for line := range strings.Lines(lesson) {
+		line = strings.TrimRight(line, "\n")
+		rest, isCommand := strings.CutPrefix(line, "    $ ")
+		switch {
+		case more:
+			rest = strings.TrimPrefix(strings.TrimPrefix(line, "    "), "> ")
+			all[len(all)-1] += "\n" + rest
+		case isCommand:
+			all = append(all, rest)
+		}
+		more = (more || isCommand) && strings.HasSuffix(rest, `\`)
+	}
+	return all
+}
+
+var (
+	keyPattern = pattern(`\{\{([A-Z][A-Z0-9_]*)\}\}`)
+	anySpace   = pattern(`\s+`)
+)
+
+// pattern compiles a regular expression when it is first used, not in every
+// start of this program.
+func pattern(expr string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
+}
+
+// keys are the {{KEY}} of a text.
+func keys(text string) (all []string) {
+	for _, m := range keyPattern().FindAllStringSubmatch(text, -1) {
+		if !slices.Contains(all, m[1]) {
+			all = append(all, m[1])
+		}
+	}
+	return all
+}
+
+// replaceKeys puts the values in.
+func replaceKeys(text string, values map[string]string) string {
+	return keyPattern().ReplaceAllStringFunc(text, func(k string) string {
+		if v, ok := values[k[2:len(k)-2]]; ok {
+			return v
+		}
+		return k
+	})
+}
+
+// squeeze makes all white space single.
+func squeeze(s string) string { return strings.TrimSpace(anySpace().ReplaceAllString(s, " ")) }

@@ -1,0 +1,178 @@
+package tutorial
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"tiffin/ns/probe"
+)
+
+// binary is the tiffin that the labs' scripts use.
+var binary string
+
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == probe.Command {
+		probe.Main()
+	}
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "tiffin-tutorial-")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	binary = filepath.Join(dir, "tiffin")
+	build := exec.Command("go", "build", "-o", binary, "tiffin")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build tiffin: %v\n%s", err, out)
+		return 1
+	}
+	// So that what is left behind is seen.
+	tmp := filepath.Join(dir, "tmp")
+	if err := os.Mkdir(tmp, 0o755); err != nil {
+		panic(err)
+	}
+	os.Setenv("TMPDIR", tmp)
+	status := m.Run()
+	if left, _ := filepath.Glob(filepath.Join(tmp, tempPattern+"*")); len(left) > 0 {
+		fmt.Fprintf(os.Stderr, "left behind: %q\n", left)
+		return 1
+	}
+	if left := ofTests(); len(left) > 0 {
+		fmt.Fprintf(os.Stderr, "left behind: processes %v\n", left)
+		return 1
+	}
+	return status
+}
+
+// ofTests are the processes that labs have started in these tests.
+func ofTests() (pids []string) {
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, d := range dirs {
+		env, _ := os.ReadFile(filepath.Join(d, "environ"))
+		if strings.Contains("\x00"+string(env), "\x00"+labVariable+"="+os.TempDir()) {
+			pids = append(pids, filepath.Base(d))
+		}
+	}
+	return pids
+}
+
+// embedded are all labs in the binary, the skeleton too.
+func embedded(t *testing.T) []*Lab {
+	t.Helper()
+	labs, err := Builtin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := readLab(builtin, skeleton, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append([]*Lab{l}, labs...)
+}
+
+// need skips a test that needs what the machine has not, or fails it if
+// TIFFIN_MUST says that this machine has.
+func need(t *testing.T, l *Lab) {
+	t.Helper()
+	if n, why := l.Missing(); n != "" {
+		if slices.Contains(strings.Split(os.Getenv("TIFFIN_MUST"), ","), n) {
+			t.Fatalf("this machine must have %s (TIFFIN_MUST) but has not: %s", n, why)
+		}
+		t.Skipf("needs %s: %s", n, why)
+	}
+}
+
+// TestLabs holds every lab that comes with tiffin to what lab test demands: the
+// untouched start fails, the solution passes, each wrong answer fails with its
+// own message, each command in the text works. A second seed goes through the
+// same but for the wrong answers.
+func TestLabs(t *testing.T) {
+	for _, l := range embedded(t) {
+		t.Run(l.Name, func(t *testing.T) {
+			need(t, l)
+			r := &Runner{Binary: binary, Limit: DefaultLimit}
+			for _, o := range []TestOptions{{Seed: "first"}, {Seed: "second", Brief: true}} {
+				o.Step = func(what string) { t.Logf("seed %s: %s", o.Seed, what) }
+				trial, err := r.Test(context.Background(), l, o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, p := range trial.Problems {
+					t.Errorf("seed %s: %s", o.Seed, p)
+				}
+				if trial.Unsupported != "" {
+					// Whoever may do everything finds everything supported.
+					if os.Getuid() == 0 && os.Getenv("TIFFIN_MUST") != "" {
+						t.Fatalf("unsupported: %s", trial.Unsupported)
+					}
+					t.Skipf("unsupported: %s", trial.Unsupported)
+				}
+			}
+		})
+	}
+}
+
+// TestEveryClaimHasItsTest looks for the tests that lessons appeal to.
+func TestEveryClaimHasItsTest(t *testing.T) {
+	for _, l := range embedded(t) {
+		claims, err := l.Claims()
+		if err != nil {
+			t.Errorf("%s: %v", l.Name, err)
+		}
+		for _, c := range claims {
+			if c.Test != "" && !hasTest(t, c.Package, c.Test) {
+				t.Errorf("%s: there is no %s in %s, for the claim %q", l.Name, c.Test, c.Package, c.Text)
+			}
+		}
+	}
+	if !hasTest(t, "tutorial", "TestEveryClaimHasItsTest") || hasTest(t, "tutorial", "TestEveryClaim") {
+		t.Error("hasTest finds no test, or one that is not there")
+	}
+}
+
+// hasTest tells whether a directory of the repository has a test function.
+func hasTest(t *testing.T, dir, name string) bool {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join("..", dir, "*_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pattern := regexp.MustCompile(`(?m)^func ` + regexp.QuoteMeta(name) + `\(`)
+	return slices.ContainsFunc(files, func(f string) bool {
+		b, err := os.ReadFile(f)
+		return err == nil && pattern.Match(b)
+	})
+}
+
+// TestNeedsAreProbed: a need whose checks had no probe would always be met.
+func TestNeedsAreProbed(t *testing.T) {
+	var names []string
+	for _, r := range machine() {
+		names = append(names, r.Name)
+	}
+	for _, need := range capabilityNames() {
+		for _, c := range checksFor(need) {
+			if !slices.Contains(names, c) && slices.Contains(names, "mount") {
+				t.Errorf("%s: nothing probes %q", need, c)
+			}
+		}
+	}
+	l := &Lab{Needs: []string{"userns"}}
+	saved := machine
+	defer func() { machine = saved }()
+	machine = func() []probe.Result { return []probe.Result{{Name: "user namespace", Why: "the limit is 0"}} }
+	if n, why := l.Missing(); n != "userns" || !strings.Contains(why, "the limit is 0") {
+		t.Errorf("%q, %q", n, why)
+	}
+}

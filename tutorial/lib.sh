@@ -1,0 +1,67 @@
+# lib.sh: the functions of every script of a lab. It is read first, then the
+# lab's values.sh, then the script itself, by `sh -eu` in the directory $WORK.
+#
+#   LAB   the lab's own files, only to be read     WORK  the student's directory
+#   SEED  the student's seed, any text             P     the prefix of the lab's
+#                                                        containers and images
+# The words are those of a POSIX shell and coreutils, for any Linux there is.
+
+# _hash TEXT: 28 bits of its SHA-256. Not of cksum(1): a CRC is linear, so the
+# values of two keys would always go together, for every seed.
+_hash() {
+	_h=$(printf '%s' "$1" | sha256sum)
+	echo $((0x${_h%"${_h#???????}"}))
+}
+
+# pick KEY WORD…: one of the words, by seed and key.
+pick() {
+	_k=$1
+	shift
+	_h=$(_hash "$SEED/$_k")
+	shift $((_h % $#))
+	printf '%s\n' "$1"
+}
+
+# number KEY MIN MAX: a number from MIN to MAX, by seed and key.
+number() {
+	_h=$(_hash "$SEED/$1")
+	echo $(($2 + _h % ($3 - $2 + 1)))
+}
+
+# record STATE NAME POINTS EXPECTED FOUND WHY EVIDENCE: one record on descriptor
+# 3, fields separated by US (0x1f), records ended by RS (0x1e): ASCII's
+# characters for just that. What a student wrote may have any bytes in it, so
+# these two are taken out of the fields.
+record() {
+	printf '%s' "$1" >&3
+	shift
+	for _f; do
+		printf '\037%s' "$(printf '%s' "$_f" | tr -d '\036\037')" >&3
+	done
+	printf '\036' >&3
+}
+
+# pass NAME POINTS [EVIDENCE]
+pass() { record passed "$1" "$2" '' '' '' "${3-}"; }
+
+# fail NAME POINTS EXPECTED FOUND WHY [EVIDENCE]
+fail() { record failed "$1" "$2" "$3" "$4" "$5" "${6-}"; }
+
+# same NAME POINTS EXPECTED FOUND WHY: pass if equal, else fail.
+same() {
+	if [ "$3" = "$4" ]; then pass "$1" "$2" "$4"; else fail "$1" "$2" "$3" "$4" "$5"; fi
+}
+
+# unsupported WHY: the machine lacks something. It ends the script.
+unsupported() {
+	record unsupported '' 0 '' '' "$1" ''
+	exit 0
+}
+
+# answer FILE: the first line of a file in $WORK without the spaces around it;
+# nothing if there is no such file.
+answer() {
+	if [ -f "$WORK/$1" ] && [ -r "$WORK/$1" ]; then
+		head -c 4096 "$WORK/$1" | tr -d '\000\r' | sed -n '1{s/^[[:space:]]*//;s/[[:space:]]*$//;p;}'
+	fi
+}

@@ -1,0 +1,373 @@
+package tutorial
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// Trial is a test of a lab: whether it judges as it should.
+type Trial struct {
+	Lab         *Lab
+	Unsupported string    // why it could not be run here; what can be seen without was
+	Problems    []Problem // none: the lab is good
+	Checks      []Check   // as the untouched start reports them
+	Commands    int       // that the lesson has
+	Wrongs      int       // wrong answers
+}
+
+// Problem is a fault of a lab.
+type Problem struct{ Where, What string }
+
+func (p Problem) String() string { return p.Where + ": " + p.What }
+
+func (t *Trial) problem(where, format string, args ...any) {
+	t.Problems = append(t.Problems, Problem{where, fmt.Sprintf(format, args...)})
+}
+
+// TestOptions say how to try a lab.
+type TestOptions struct {
+	Seed  string
+	Brief bool         // leave the wrong answers out
+	Step  func(string) // if not nil: is told what is tried next
+}
+
+// Test tries a lab in a store and a directory of its own.
+func (r *Runner) Test(ctx context.Context, l *Lab, o TestOptions) (*Trial, error) {
+	t := &Trial{Lab: l}
+	t.look()
+	if need, why := l.Missing(); need != "" {
+		t.Unsupported = why
+		return t, nil
+	}
+	dir, held, err := makeTemp()
+	if err != nil {
+		return nil, err
+	}
+	defer held.Close()
+	defer func() { _ = removeAll(dir) }()
+	own := *r
+	own.Env = append(slices.Clone(r.Env), "TIFFIN_ROOT="+filepath.Join(dir, "store"), "TIFFIN_LABS="+dir)
+	work := filepath.Join(dir, l.Name)
+	if err := os.Mkdir(work, 0o755); err != nil {
+		return nil, err
+	}
+	b, err := own.set(l, work, o.Seed)
+	if err != nil {
+		return nil, err
+	}
+	defer b.clear()
+	e := &trial{Trial: t, bench: b, TestOptions: o}
+	defer e.end(context.WithoutCancel(ctx))
+	e.all(ctx)
+	return t, ctx.Err()
+}
+
+// trial is a Trial while it is made.
+type trial struct {
+	*Trial
+	*bench
+	TestOptions
+}
+
+func (t *trial) step(what string) {
+	if t.Step != nil {
+		t.Step(what)
+	}
+}
+
+// all tries everything. Each attempt begins with the start state.
+func (t *trial) all(ctx context.Context) {
+	start := t.attempt(ctx, "the untouched start", nil)
+	if start == nil {
+		return
+	}
+	t.Checks = start.Checks
+	if start.State == Passed {
+		t.problem("check.sh", "accepts the untouched start: its exit status must be 1")
+	}
+	t.claimedChecks(ctx)
+	t.widths(ctx)
+	t.commands(ctx)
+	res := t.attempt(ctx, "solution.sh", []string{"solution.sh"})
+	if res != nil && res.State != Passed {
+		t.problem("solution.sh", "does not pass: %s", failures(res))
+	}
+	if !t.Brief {
+		wrongs, _ := t.lab.Wrongs() // look has told of an error
+		for _, w := range wrongs {
+			t.wrong(ctx, w)
+		}
+	}
+	t.step("reset")
+	if err := t.wipe(ctx); err != nil {
+		t.problem("reset", "%v", err)
+	}
+	t.leftovers()
+}
+
+// end leaves nothing of the trial, wherever it stopped.
+func (t *trial) end(ctx context.Context) {
+	_ = t.wipe(ctx)
+	ctrs, _ := t.containers()
+	for _, c := range ctrs {
+		_, _ = t.tiffin("rm", "-f", c.id)
+	}
+}
+
+// attempt makes the start state, runs scripts and then the check. It is nil if
+// that went wrong, or the machine lacks something, and has been noted.
+func (t *trial) attempt(ctx context.Context, what string, scripts []string) *Result {
+	if t.Unsupported != "" || ctx.Err() != nil {
+		return nil
+	}
+	t.step(what)
+	if !t.begin(ctx) {
+		return nil
+	}
+	for _, s := range scripts {
+		out, err := t.script(ctx, s)
+		if err != nil {
+			t.problem(what, "%v", err)
+			return nil
+		}
+		if res := t.refused(out); res != nil {
+			t.Unsupported = res.Why
+			return nil
+		}
+	}
+	return t.judge(ctx, what)
+}
+
+// begin makes the start state.
+func (t *trial) begin(ctx context.Context) bool {
+	if err := t.wipe(ctx); err != nil {
+		t.problem("reset", "%v", err)
+		return false
+	}
+	res, err := t.setUp(ctx)
+	if err != nil {
+		t.problem("setup.sh", "%v", err)
+		return false
+	}
+	if res != nil {
+		t.Unsupported = res.Why
+	}
+	return res == nil
+}
+
+// judge runs the check, and compares what it looks at with the first time.
+func (t *trial) judge(ctx context.Context, what string) *Result {
+	res, err := t.check(ctx)
+	if err != nil {
+		t.problem(what, "%v", err)
+		return nil
+	}
+	if res.State == Unsupported {
+		t.Unsupported = res.Why
+		return nil
+	}
+	if t.Checks != nil && !sameChecks(t.Checks, res.Checks) {
+		t.problem(what, "check.sh must report the same names and points in every run: %s; at the start: %s", listChecks(res.Checks), listChecks(t.Checks))
+	}
+	for _, c := range res.Checks {
+		if c.State == Failed && c.Why == "" {
+			t.problem(what, "check %q fails and does not say why that may be", c.Name)
+		}
+	}
+	return res
+}
+
+// wrong tries a wrong answer: the check must fail with the message it promises.
+func (t *trial) wrong(ctx context.Context, w Wrong) {
+	t.Wrongs++
+	res := t.attempt(ctx, w.Script, []string{w.Script})
+	if res == nil {
+		return
+	}
+	if res.State == Passed {
+		t.problem(w.Script, "passes, though it is wrong")
+		return
+	}
+	if !slices.ContainsFunc(res.Checks, func(c Check) bool { return c.State == Failed && strings.Contains(c.Why, w.Says) }) {
+		t.problem(w.Script, "no failed check says %q; they say: %s", w.Says, failures(res))
+	}
+}
+
+// commands runs the lesson's commands in one shell, as a student types them.
+// They must work, and must not solve the task.
+func (t *trial) commands(ctx context.Context) {
+	if t.Unsupported != "" || ctx.Err() != nil {
+		return
+	}
+	t.step("the lesson's commands")
+	if !t.begin(ctx) {
+		return
+	}
+	lesson, err := t.replace(ctx, t.lab.Lesson)
+	if err != nil {
+		t.problem("values.sh", "%v", err)
+		return
+	}
+	list := commands(lesson)
+	if t.Commands = len(list); t.Commands == 0 {
+		return
+	}
+	// The shell reads its script from a file, so what a command reads is not the
+	// rest of the script; before each it says which one is next.
+	var script strings.Builder
+	for _, c := range list {
+		fmt.Fprintf(&script, "printf '%%s\\n' %s\n%s\n", quote("$ "+c), c)
+	}
+	path := filepath.Join(t.dir, "lesson.sh")
+	if err := os.WriteFile(path, []byte(script.String()), 0o644); err != nil {
+		t.problem("lab.txt", "%v", err)
+		return
+	}
+	if _, err := t.shell(ctx, "a command of lab.txt", `unset LAB WORK SEED P; exec sh -e "$1" 3>&-`, path); err != nil {
+		t.problem("lab.txt", "%v", err)
+		return
+	}
+	if res := t.judge(ctx, "the lesson's commands"); res != nil && res.State == Passed {
+		t.problem("lab.txt", "the lesson's commands solve the task")
+	}
+}
+
+// widths: with the student's values in it, a text fits a terminal of 80 columns.
+func (t *trial) widths(ctx context.Context) {
+	hints, _ := fs.ReadFile(t.lab.files, "hints.txt") // look has told of an error
+	for name, text := range map[string]string{"lab.txt": t.lab.Lesson, "hints.txt": string(hints)} {
+		text, err := t.replace(ctx, text)
+		if err != nil {
+			t.problem("values.sh", "%v", err)
+			return
+		}
+		for line := range strings.SplitSeq(text, "\n") {
+			if n := utf8.RuneCountInString(line); n > 80 {
+				t.problem(name, "a line is %d columns wide, more than 80: %q", n, line)
+			}
+		}
+	}
+}
+
+// quote makes one word of s for a shell.
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// leftovers looks for what reset should have ended or removed.
+func (t *trial) leftovers() {
+	ctrs, err := t.containers()
+	if err != nil {
+		t.problem("reset", "%v", err)
+	}
+	for _, c := range ctrs {
+		t.problem("reset", "the container %s is left: name it %s-something", c.name, t.lab.Prefix())
+	}
+	names, err := t.tiffin("images", "--format", "{{.Repository}}:{{.Tag}}")
+	if err != nil {
+		t.problem("reset", "%v", err)
+	}
+	for _, n := range names {
+		if n != "tiffin/base:latest" {
+			t.problem("reset", "the image %s is left: name it %s/something", n, t.lab.Prefix())
+		}
+	}
+}
+
+// sameChecks compares names and points.
+func sameChecks(a, b []Check) bool {
+	return listChecks(a) == listChecks(b)
+}
+
+func listChecks(all []Check) string {
+	var names []string
+	for _, c := range all {
+		names = append(names, fmt.Sprintf("%q (%d)", c.Name, c.Points))
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}
+
+// failures are the messages of a result.
+func failures(r *Result) string {
+	var all []string
+	for _, c := range r.Checks {
+		if c.State == Failed {
+			all = append(all, fmt.Sprintf("%q: expected %q, found %q: %s", c.Name, c.Expected, c.Found, c.Why))
+		}
+	}
+	return strings.Join(all, "; ")
+}
+
+// claimedChecks: evidence that is a check must be one that there is.
+func (t *trial) claimedChecks(ctx context.Context) {
+	claims, _ := t.lab.Claims() // look has told of an error
+	for _, c := range claims {
+		name, err := t.replace(ctx, c.Check)
+		if err != nil {
+			t.problem("values.sh", "%v", err)
+			return
+		}
+		if c.Check != "" && !slices.ContainsFunc(t.Checks, func(k Check) bool { return k.Name == name }) {
+			t.problem("claims.txt", "there is no check %q", name)
+		}
+	}
+}
+
+// look finds what can be seen in the files alone.
+func (t *Trial) look() {
+	l := t.Lab
+	for _, name := range []string{"setup.sh", "check.sh", "solution.sh"} {
+		if !l.has(name) {
+			t.problem(name, "is missing")
+		}
+	}
+	if hints, err := l.Hints(); err != nil {
+		t.problem("hints.txt", "%v", err)
+	} else if len(hints) != 3 {
+		t.problem("hints.txt", "has %d hints, not 3: lines `---` are between them", len(hints))
+	}
+	if _, err := l.Claims(); err != nil {
+		t.problem("claims.txt", "%v", err)
+	}
+	t.lookWrongs()
+	if !strings.Contains("\n"+l.Lesson, "\nYour task\n") {
+		t.problem("lab.txt", "has no section `Your task`")
+	}
+	for _, name := range []string{"lab.txt", "hints.txt"} {
+		text, err := fs.ReadFile(l.files, name)
+		if err != nil {
+			continue
+		}
+		n := 0
+		for line := range strings.Lines(string(text)) {
+			n++
+			line = strings.TrimRight(line, "\n")
+			if clean(line) != line || strings.Contains(line, "\t") {
+				t.problem(name, "line %d has a tab, or characters that are no text", n)
+			}
+		}
+	}
+}
+
+func (t *Trial) lookWrongs() {
+	wrongs, err := t.Lab.Wrongs()
+	if err != nil {
+		t.problem("wrong", "%v", err)
+		return
+	}
+	if len(wrongs) < 3 {
+		t.problem("wrong", "there are %d wrong answers, at least 3 are needed", len(wrongs))
+	}
+	for i, a := range wrongs {
+		for _, b := range wrongs[:i] {
+			if strings.Contains(a.Says, b.Says) || strings.Contains(b.Says, a.Says) {
+				t.problem(a.Script, "promises the same message as %s: %q", b.Script, a.Says)
+			}
+		}
+	}
+}
