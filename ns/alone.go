@@ -158,9 +158,6 @@ func (p *program) strs(list []string) []uintptr {
 	return append(out, 0)
 }
 
-// running is reachable for ever: a program does not end.
-var running *program
-
 // become gives up this process, carries out p and executes the command args, with statuses by
 // docker-run(1), "Exit Status". It returns only if it could not begin.
 func (p *program) become(args []string) error {
@@ -170,7 +167,6 @@ func (p *program) become(args []string) error {
 		// its caller the first, "effect on process attributes"; so once more from the start.
 		return syscall.Exec(selfExe, os.Args, os.Environ())
 	}
-	running = p
 	for _, path := range candidates(args[0]) {
 		p.paths = append(p.paths, p.str(path))
 	}
@@ -189,6 +185,7 @@ func (p *program) become(args []string) error {
 	p.ignore.handler = sigIgn
 	p.pause.Nsec = 20_000 // 20 µs
 	p.alone()
+	runtime.KeepAlive(p)
 	return nil
 }
 
