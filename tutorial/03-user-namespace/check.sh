@@ -10,6 +10,7 @@ fi
 name="sleep $NAPS runs in a user namespace of its own"
 form="a process, other than yours in /proc/PID/ns/user"
 alone=no
+if [ -n "$command" ] && [ "$(readlink "/proc/$pid/ns/user")" != "$(readlink /proc/self/ns/user)" ]; then alone=yes; fi
 if [ -z "$pid" ]; then
 	fail "$name" 2 "$form" 'no file named pid, or an empty one' 'The file pid is not written yet. The shell has the number of what it started last in the background as $!.'
 elif [ -z "$command" ]; then
@@ -19,10 +20,9 @@ elif [ "$command" != "sleep $NAPS" ]; then
 	*"sleep $NAPS"*) fail "$name" 2 "sleep $NAPS" "$command" 'That process started the sleep and waits for it. Without -f unshare becomes its command, and $! is its number.' ;;
 	*) fail "$name" 2 "sleep $NAPS" "$command" 'That is a process with another command.' ;;
 	esac
-elif [ "$(readlink "/proc/$pid/ns/user")" = "$(readlink /proc/self/ns/user)" ]; then
+elif [ $alone = no ]; then
 	fail "$name" 2 "$form" "$(readlink "/proc/$pid/ns/user"), your own" 'A process is in the user namespace of its parent unless somebody makes a new one: unshare -U.'
 else
-	alone=yes
 	pass "$name" 2 "$(readlink "/proc/$pid/ns/user")"
 fi
 
