@@ -160,6 +160,24 @@ func TestPlumbingExitsLikeItsCommand(t *testing.T) {
 	})
 }
 
+// A directory of $PATH that one may not look into has no command in it: 127, as a shell says.
+func TestHiddenDirectoriesInPathAreSkipped(t *testing.T) {
+	each(t, func(t *testing.T, s *sandbox) {
+		hidden := s.path("hidden")
+		s.mkdir("hidden")
+		if err := os.Chmod(hidden, 0); err != nil {
+			t.Fatal(err)
+		}
+		for command, want := range map[string]int{"true": 0, "nosuch": 127} {
+			cmd := s.plumbing("unshare", "U", command)
+			cmd.Env = []string{"PATH=" + hidden + ":/usr/bin:/bin"}
+			if out, status := output(cmd); status != want {
+				t.Errorf("%s: %d, want %d: %s", command, status, want, out)
+			}
+		}
+	})
+}
+
 func TestEnterJoinsTheNamespacesOfAProcess(t *testing.T) {
 	each(t, func(t *testing.T, s *sandbox) {
 		other := s.plumbing("unshare", "UrmpfuP", "sh", "-c", "echo $$; exec sleep 1000")

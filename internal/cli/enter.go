@@ -14,9 +14,10 @@ import (
 func enterCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage: "[FLAGS] -t PID [COMMAND [ARGUMENT…]]\n       tiffin enter [FLAGS] CONTAINER [COMMAND [ARGUMENT…]]",
-		Description: "The process moves into namespaces of another, or of a running container's PID 1, and becomes the command, or a shell;\n" +
-			"without a flag, into all of them. Flags and behaviour are those of nsenter(1). Other than with `tiffin exec`,\n" +
-			"the command keeps your environment, and all capabilities, and no system call is filtered.",
+		Description: "The process moves into namespaces of another, or of a container's first process,\n" +
+			"and becomes the command, or a shell; without a flag, into all of them. Flags and\n" +
+			"behaviour are those of nsenter(1). Other than with `tiffin exec`, the command\n" +
+			"keeps your environment and all capabilities, and no system call is filtered.",
 		Flags: append(newNamespaceFlags(),
 			&cli.StringFlag{Name: "target", Aliases: []string{"t"}, Usage: "the process `PID`, as numbered here"},
 			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "all namespaces that differ from yours"},

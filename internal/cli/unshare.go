@@ -17,10 +17,10 @@ var namespaceFlags = []struct {
 }{
 	{"user", "U", "user namespace: ids and capabilities", unix.CLONE_NEWUSER},
 	{"mount", "m", "mount namespace: the tree of files", unix.CLONE_NEWNS},
-	{"pid", "p", "pid namespace: process numbers; concerns children only", unix.CLONE_NEWPID},
+	{"pid", "p", "pid namespace: process numbers; for children only", unix.CLONE_NEWPID},
 	{"net", "n", "network namespace", unix.CLONE_NEWNET},
 	{"uts", "u", "uts namespace: the host name", unix.CLONE_NEWUTS},
-	{"ipc", "i", "ipc namespace: System V objects, message queues", unix.CLONE_NEWIPC},
+	{"ipc", "i", "ipc namespace: System V IPC, message queues", unix.CLONE_NEWIPC},
 	{"cgroup", "C", "cgroup namespace: the root of control groups", unix.CLONE_NEWCGROUP},
 }
 
@@ -43,13 +43,15 @@ func cloneFlags(c *cli.Context) (flags uintptr) {
 func unshareCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage: "[FLAGS] [COMMAND [ARGUMENT…]]",
-		Description: "The process moves into new namespaces and becomes the command, or $SHELL. Flags and behaviour are those of unshare(1).\n" +
-			"Without -f nothing is forked: of the namespaces of -p only the command's children are members.",
+		Description: "The process moves into new namespaces and becomes the command, or $SHELL.\n" +
+			"Flags and behaviour are those of unshare(1). Without -f nothing is forked: then\n" +
+			"only the command's children are in the new pid namespace, and its first child's\n" +
+			"end is the end of it.",
 		Flags: append(newNamespaceFlags(),
-			&cli.BoolFlag{Name: "map-root-user", Aliases: []string{"r"}, Usage: "be root in the new user namespace; implies --user"},
-			&cli.BoolFlag{Name: "fork", Aliases: []string{"f"}, Usage: "run the command as a child, wait for it and exit as it did"},
-			&cli.BoolFlag{Name: "mount-proc", Usage: "mount a new /proc, for the new pid namespace; implies --mount"},
-			&cli.StringFlag{Name: "propagation", Value: "private", Usage: "of the mounts in a new mount namespace: `private`, shared, slave or unchanged"},
+			&cli.BoolFlag{Name: "map-root-user", Aliases: []string{"r"}, Usage: "be root in the user namespace; implies --user"},
+			&cli.BoolFlag{Name: "fork", Aliases: []string{"f"}, Usage: "run the command as a child, and exit as it does"},
+			&cli.BoolFlag{Name: "mount-proc", Usage: "mount a /proc for the new pids; implies --mount"},
+			&cli.StringFlag{Name: "propagation", Value: "private", Usage: "of all mounts: `private`, shared, slave, unchanged"},
 		),
 		Action: runUnshare,
 	}
