@@ -40,6 +40,7 @@
 //	init.go exec.go        the last step, and joining a container
 //	wire.go                what the processes say to each other
 //	probe/                 does this machine allow it?
+//	plumbing.go alone.go   namespaces by hand: `tiffin unshare` and `tiffin enter`, which need none of the above
 //
 // # Rules
 //
@@ -79,6 +80,8 @@
 //   - ForkExec moves descriptors that are in the way, and its pipe, to the numbers above the highest it is given,
 //     over whatever is there: the program to execute was, if tiffin had inherited the wrong numbers.
 //   - newuidmap may exit with 0 and do nothing, if it is a wrapper somebody wrote. /proc/PID/uid_map is read back.
+//   - A Go program can end its other threads, and unshare(2) and setns(2) then treat it like any C program; alone.go.
+//   - With CLONE_NEWPID unshared and no fork yet, clone(2) of a thread fails (EINVAL): a Go program cannot run there.
 //   - A named session keyring would be shared between containers; KEYCTL_JOIN_SESSION_KEYRING takes NULL.
 //
 // Of a start of 10 ms, measured alone on the machine, 5 are the four program starts, and of the calls the

@@ -31,6 +31,8 @@ func TestMain(m *testing.M) {
 			os.Exit(testClient())
 		case "test-supervisor":
 			os.Exit(testSupervisor())
+		case "test-plumbing":
+			os.Exit(testPlumbing(os.Args[2:]))
 		case "applet":
 			os.Exit(applet(os.Args[2:]))
 		case "/bin/trap": // executed by the first line of a script: security_test.go

@@ -79,6 +79,10 @@ var table = [...]group{
 		{"rmi", "take a name off an image, and delete it if that was the last", rmiCommand, plain},
 		{"prune", "delete images that have no name", pruneCommand, plain},
 	}},
+	{"By hand", []command{
+		{"unshare", "run a command in new namespaces", unshareCommand, runLike},
+		{"enter", "run a command in the namespaces of a process or container", enterCommand, runLike},
+	}},
 	{"Around it", []command{
 		{"lab", "learn how containers work, in tasks that check themselves", labCommand, runLike},
 		{"doctor", "find out whether this machine can run containers", doctorCommand, plain},

@@ -1,0 +1,2 @@
+# There is nothing to make: the student starts from an empty directory.
+:
