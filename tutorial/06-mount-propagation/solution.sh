@@ -1,4 +1,4 @@
-room() { tiffin enter "$ROOM" -a "$@"; }
+room() { tiffin enter "$ROOM" "$@"; }
 room mount -t tmpfs none "/srv/$A"
 room mount --make-shared "/srv/$A"
 room mount --bind "/srv/$A" "/srv/$B"

@@ -1,5 +1,5 @@
 # says: a private mount has no peers
-room() { tiffin enter "$ROOM" -a "$@"; }
+room() { tiffin enter "$ROOM" "$@"; }
 room mount -t tmpfs none "/srv/$A"
 room mount --bind "/srv/$A" "/srv/$B"
 room mount --make-slave "/srv/$B"

@@ -1,5 +1,5 @@
 # says: A bind mount of a shared mount is its peer
-room() { tiffin enter "$ROOM" -a "$@"; }
+room() { tiffin enter "$ROOM" "$@"; }
 room mount -t tmpfs none "/srv/$A"
 room mount --make-shared "/srv/$A"
 room mount --bind "/srv/$A" "/srv/$B"

@@ -1,5 +1,5 @@
 # says: a second tmpfs is not a view
-room() { tiffin enter "$ROOM" -a "$@"; }
+room() { tiffin enter "$ROOM" "$@"; }
 room mount -t tmpfs none "/srv/$A"
 room mount --make-shared "/srv/$A"
 room mount --bind "/srv/$A" "/srv/$B"

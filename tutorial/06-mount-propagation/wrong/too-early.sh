@@ -1,5 +1,5 @@
 # says: Only events travel
-room() { tiffin enter "$ROOM" -a "$@"; }
+room() { tiffin enter "$ROOM" "$@"; }
 room mount -t tmpfs none "/srv/$A"
 room mount --make-shared "/srv/$A"
 room mkdir "/srv/$A/$NEW" "/srv/$A/$OWN"

@@ -1,5 +1,5 @@
 # says: A slave still listens
-room() { tiffin enter "$ROOM" -a "$@"; }
+room() { tiffin enter "$ROOM" "$@"; }
 room mount -t tmpfs none "/srv/$A"
 room mount --make-shared "/srv/$A"
 for v in "$B" "$C"; do

@@ -1,0 +1,69 @@
+tiffin unshare -Urpf --mount-proc true 2>/dev/null ||
+    unsupported "this machine does not let an ordinary user mount /proc, as inside many containers: parts of its own /proc are covered"
+
+# 1: the process by hand
+p=$(answer pid)
+name="the process in the file pid is process 1 of a PID namespace"
+ns= why=
+case $p in
+'') found="no number" why="Write one line into the file pid: the number of the sleep." ;;
+1) found="1" why="1 is the number inside. Your shell sees the process under another one: it is a process outside as well." ;;
+*[!0-9]*) found=$p why="That is not a process number." ;;
+*)
+    ns=$(readlink "/proc/$p/ns/pid" 2>/dev/null) || ns=
+    inner=$(sed -n 's/^NSpid:.*[[:space:]]//p' "/proc/$p/status" 2>/dev/null) || inner=
+    if [ -z "$ns" ]; then
+        found="no process $p" why="It has ended, or is not yours. Start it in the background with & and a sleep that is long enough."
+    elif [ "$ns" != "$(readlink /proc/self/ns/pid)" ]; then
+        found="number $inner in $ns"
+        [ "$inner" = 1 ] || why="It is in another PID namespace, but another process was there first. Let unshare start sleep itself, or let the shell exec it."
+    elif [ "$(readlink "/proc/$p/ns/pid_for_children" 2>/dev/null)" != "$ns" ]; then
+        found="a process whose children are in a new PID namespace" why="Process $p made the namespace and stays outside of it: no process ever changes its number. The first child, born with --fork (-f), is process 1."
+    else
+        found="a process in your own PID namespace" why="That is a process outside: your shell, or the unshare that waits for the one inside. The process 1 you look for is its child."
+    fi ;;
+esac
+if [ -z "$why" ]; then pass "$name" 3 "$found"; else fail "$name" 3 "number 1 in a namespace of its own" "$found" "$why"; fi
+
+name="its /proc shows that PID namespace"
+if [ -z "$why" ]; then
+    shown=$(readlink "/proc/$p/root/proc/1/ns/pid" 2>/dev/null) || shown="another namespace"
+    same "$name" 3 "$ns" "$shown" "A new PID namespace does not change a mount. This /proc was mounted outside, so the process sees the processes outside, and its own number there. It has to be mounted again: --mount-proc."
+else fail "$name" 3 "a /proc of its own" "unknown" "First there has to be such a process."
+fi
+
+# 2, 3: the containers
+# zombies NAME: "STAT PPID" of each zombie in the container; fails if it does not run.
+zombies() {
+    _all=$(tiffin exec "$1" ps -eo stat,ppid 2>/dev/null) || return 1
+    printf '%s\n' "$_all" | grep '^Z' || true
+}
+count() { printf '%s' "$1" | grep -c '^Z' || true; }
+
+name="$PLAIN has $N zombies that process 1 does not fetch"
+if z=$(zombies "$PLAIN"); then
+    [ "$(count "$z")" = "$N" ] || { sleep 1; z=$(zombies "$PLAIN") || true; } # the children may be about to end
+    n=$(count "$z") one=$(tiffin exec "$PLAIN" cat /proc/1/comm 2>/dev/null) || one=
+    if [ "$(tiffin inspect --format '{{.HostConfig.Init}}' "$PLAIN")" = true ]; then w="This container runs with --init, the cure; here we want the illness."
+    elif [ "$n" = 0 ] && [ "$one" = sh ]; then w="Process 1 is a shell, and a shell waits for its children, also for those it adopts. exec something that does not."
+    elif [ "$n" = 0 ]; then w="There is none. A process becomes a zombie when it ends and nobody waits: let it end, and let process 1 be its parent."
+    else w="Each child that ends and is not waited for is one zombie; count those you start."
+    fi
+    same "$name" 3 "$N" "$n" "$w"
+else fail "$name" 3 "$N" "$PLAIN does not run" "Start it with -d and let process 1 stay: when it ends, the whole namespace ends, zombies too."
+fi
+
+name="$INIT runs the same command with --init and has none"
+if z=$(zombies "$INIT"); then
+    [ -z "$z" ] || { sleep 1; z=$(zombies "$INIT") || true; }
+    cmd=$(tiffin inspect --format '{{json .Config.Cmd}}' "$INIT")
+    ref=$(tiffin inspect --format '{{json .Config.Cmd}}' "$PLAIN" 2>/dev/null) || ref="$PLAIN does not exist"
+    if [ "$(tiffin inspect --format '{{.HostConfig.Init}}' "$INIT")" != true ]; then
+        fail "$name" 3 "process 1 is an init" "it is the command" "Zombies are not there because nothing was orphaned, or not yet. Start it with --init."
+    elif [ "$cmd" != "$ref" ]; then
+        fail "$name" 3 "$ref" "$cmd" "Another command proves nothing: give both containers the same one."
+    else
+        same "$name" 3 "0" "$(count "$z")" "An init reaps what it adopts. These zombies have a parent that lives and never waits, so nobody adopts them: their parent has to end first."
+    fi
+else fail "$name" 3 "0" "$INIT does not run" "Start it with -d and --init, and the command of $PLAIN."
+fi
