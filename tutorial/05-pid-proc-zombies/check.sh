@@ -17,10 +17,12 @@ case $p in
     elif [ "$ns" != "$(readlink /proc/self/ns/pid)" ]; then
         found="number $inner in $ns"
         [ "$inner" = 1 ] || why="It is in another PID namespace, but another process was there first. Let unshare start sleep itself, or let the shell exec it."
-    elif [ "$(readlink "/proc/$p/ns/pid_for_children" 2>/dev/null)" != "$ns" ]; then
+    elif [ "$(readlink "/proc/$p/ns/pid_for_children" 2>/dev/null)" = "$ns" ]; then
+        found="a process in your own PID namespace" why="That is a process of your own namespace, and so are its children. The one you look for is a child of unshare."
+    elif [ -z "$(cat "/proc/$p/task/"*/children 2>/dev/null)" ]; then
         found="a process whose children are in a new PID namespace" why="Process $p made the namespace and stays outside of it: no process ever changes its number. The first child, born with --fork (-f), is process 1."
     else
-        found="a process in your own PID namespace" why="That is a process outside: your shell, or the unshare that waits for the one inside. The process 1 you look for is its child."
+        found="a process with children in a new PID namespace" why="That is the unshare that waits outside for the one inside. Process 1 is its child."
     fi ;;
 esac
 if [ -z "$why" ]; then pass "$name" 3 "$found"; else fail "$name" 3 "number 1 in a namespace of its own" "$found" "$why"; fi
