@@ -7,6 +7,6 @@ done
 echo "$child" >pid
 
 orphans= i=0
-while [ "$i" -lt "$N" ]; do orphans="$orphans sleep 0 &" i=$((i + 1)); done
+while [ "$i" -lt "$N" ]; do orphans="$orphans sleep 1 &" i=$((i + 1)); done
 tiffin run -d --name "$PLAIN" tiffin/base sh -c "sh -c '$orphans'; exec sleep 1000"
 tiffin run -d --name "$INIT" --init tiffin/base sh -c "sh -c '$orphans'; exec sleep 1000"
