@@ -1,10 +1,8 @@
-tiffin unshare -Urm bin/mount --rbind jail jail 2>/dev/null ||
-    unsupported "this machine does not let root of a user namespace mount"
-
-# 1: a fresh jail, and beside it a file that nobody can have known before.
-tmp=$(mktemp -d)
+# 1: a fresh jail, and beside it a file that nobody can have known before. Not in
+# /tmp: programs cannot be executed there on some machines.
+tmp=$(mktemp -d "$WORK/.check-XXXXXX")
 trap 'rm -rf "$tmp"' EXIT
-cp -R jail "$tmp/jail"
+cp -R jail "$tmp/jail" 2>/dev/null || true
 secret=$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')
 file=$(mktemp "$tmp/outside-XXXXXX")
 echo "$secret" >"$file"
@@ -19,6 +17,7 @@ case $found in
 *"$secret"*) pass "$name" 4 "it printed the secret" ;;
 *)
     if [ ! -f escape ]; then w="Write the script first."
+    elif [ ! -x jail/bin/sh ]; then w="There is no shell left in jail/bin. tiffin lab reset makes the jail anew; keep a copy of your escape."
     elif ! grep -q chroot escape; then w="'..' stops at the root directory as long as the way up meets it. You have to move the root directory first: somewhere below the working directory."
     elif ! grep -q -e skip-chdir -e '-W' escape; then w="The command chroot moved your working directory along, so you are inside again, only deeper. It must stay where it is: --skip-chdir."
     else w="Now the working directory is outside of the root directory. What is left: climb with enough '..', and make what you find there the root. Programs of the jail are then at a relative path, as bin/chroot."
@@ -34,7 +33,7 @@ own=$(readlink /proc/self/ns/mnt)
 # proc_pid_mountinfo(5): field 3 is the device, 4 the directory in it, 5 where it is mounted.
 table=$(cut -d ' ' -f 3-5 "/proc/${p:-0}/mountinfo" 2>/dev/null) || table=
 root=$(printf '%s\n' "$table" | grep ' /$' | tail -n 1 | cut -d ' ' -f 2)
-here=$(ls -di jail/. | sed 's/^ *//; s/ .*//')
+here=$(ls -di jail/. 2>/dev/null | sed 's/^ *//; s/ .*//')
 there=$(ls -di "/proc/${p:-0}/root/." 2>/dev/null | sed 's/^ *//; s/ .*//') || there=none
 
 name="jail is the root mount of the process in the file pivoted"
