@@ -1,8 +1,8 @@
 tiffin unshare -Urpf --mount-proc sleep 1000 </dev/null >/dev/null 2>&1 &
-for _ in 1 2 3 4 5 6 7 8 9 10; do # until it is the sleep, and no longer the unshare
-    sleep 0.5
+child=
+until grep -qs sleep "/proc/$child/comm"; do # a sleep, and no longer an unshare
+    sleep 0.1
     child=$(cat "/proc/$!/task/"*/children | tr -d ' ')
-    if grep -qs sleep "/proc/$child/comm"; then break; fi
 done
 echo "$child" >pid
 
