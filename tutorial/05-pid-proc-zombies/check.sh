@@ -44,10 +44,10 @@ count() { printf '%s' "$1" | grep -c '^Z' || true; }
 # settle NAME N: waits, a few seconds at most, until no more than N processes of
 # the container are alive. What is about to end may still become a zombie.
 settle() {
-    for _ in 1 2 3 4 5; do
+    for _ in $(seq 20); do
         _alive=$(tiffin exec "$1" ps -eo stat= 2>/dev/null | grep -c -v '^Z' || true)
         if [ "$_alive" -le "$2" ]; then return; fi
-        sleep 1
+        sleep 0.2
     done
 }
 
