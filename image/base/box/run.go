@@ -367,24 +367,6 @@ func (c *Call) xargsWords(text string) ([]string, error) {
 	return words, nil
 }
 
-// chroot: run a command with another root directory: chroot(2). That alone
-// locks nobody in; see the lesson on chroot and pivot_root.
-func chroot(c *Call) {
-	c.optsFirst("")
-	c.need(1, -1)
-	if err := syscall.Chroot(c.args[0]); err != nil {
-		c.die(125, "%s: %s", c.args[0], reason(err))
-	}
-	if err := os.Chdir("/"); err != nil {
-		c.die(125, "/: %s", reason(err))
-	}
-	argv := c.args[1:]
-	if len(argv) == 0 {
-		argv = []string{"/bin/sh", "-i"}
-	}
-	c.become(argv, os.Environ())
-}
-
 // flock: run a command while holding a lock: flock(2).
 func flock(c *Call) {
 	c.optsFirst("sxnuw:c:", "shared=s", "exclusive=x", "nonblock=n", "unlock=u", "timeout=w", "command=c")

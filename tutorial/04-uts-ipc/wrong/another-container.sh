@@ -1,0 +1,7 @@
+# says: queues end with the last process of theirs
+tiffin rm -f "$DESK"
+tiffin run -d --name "$DESK" -h "$NAME" tiffin/base sleep 86400
+tiffin exec "$DESK" touch "/dev/mqueue/$QUEUE"
+tiffin enter -U -i "$DESK" tiffin unshare -u sh -c "bin/hostname $OTHER; touch ready; exec sleep 1000" &
+echo "$!" >clerk
+until [ -e ready ]; do sleep 0.1; done

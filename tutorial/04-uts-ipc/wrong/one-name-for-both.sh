@@ -1,0 +1,6 @@
+# says: whatever name you set, both have it
+tiffin enter -U -u "$DESK" bin/hostname "$NAME"
+tiffin exec "$DESK" touch "/dev/mqueue/$QUEUE"
+tiffin enter -U -i -u "$DESK" sh -c "bin/hostname $OTHER; touch ready; exec sleep 1000" &
+echo "$!" >clerk
+until [ -e ready ]; do sleep 0.1; done

@@ -1,0 +1,3 @@
+# says: That is a tmpfs
+tiffin enter -U -u "$DESK" bin/hostname "$NAME"
+tiffin exec "$DESK" touch "/dev/shm/$QUEUE"

@@ -1,0 +1,3 @@
+# says: no process ever changes its number
+tiffin unshare -Urp sh -c 'echo $$ >pid; exec sleep 1000' </dev/null >/dev/null 2>&1 &
+while ! [ -s pid ]; do sleep 0.1; done

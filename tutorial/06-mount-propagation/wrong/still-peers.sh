@@ -1,0 +1,10 @@
+# says: A bind mount of a shared mount is its peer
+room() { tiffin enter "$ROOM" "$@"; }
+room mount -t tmpfs none "/srv/$A"
+room mount --make-shared "/srv/$A"
+room mount --bind "/srv/$A" "/srv/$B"
+room mount --bind "/srv/$A" "/srv/$C"
+room mount --make-private "/srv/$C"
+room mkdir "/srv/$A/$NEW" "/srv/$A/$OWN"
+room mount -t tmpfs none "/srv/$A/$NEW"
+room mount -t tmpfs none "/srv/$B/$OWN"
