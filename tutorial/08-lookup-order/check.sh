@@ -29,9 +29,12 @@ all_asked() {
 lookup() {
 	want=$(columns "$1")
 	got=$(sed -n "s/^ *$1  *\([^ ]*\) *$/\1/p" predict 2>/dev/null | head -n 1)
+	name="the lookup of $3"
 	case $got in
-	"$want") why= ;;
-	'' | *\?*) why='there is no prediction yet: a line of the file predict is the name and six columns' ;;
+	'' | *\?*)
+		fail "$name" 2 'a prediction' "${got:-none}" 'a line of the file predict is the name and six columns; a wrong prediction costs nothing'
+		return
+		;;
 	??????) why= ;;
 	*) why='there are six columns: upper, layers 4, 3, 2, 1, 0' ;;
 	esac
@@ -52,7 +55,7 @@ lookup() {
 	else
 		why='look with tar -tf which layers have the name; from the left: a dot for each that has nothing, # for the first that has it, then -'
 	fi
-	same "the lookup of ${3}" 2 "$want" "$got" "$why"
+	same "$name" 2 "$want" "$got" "$why"
 }
 lookup "$A" "$IN_A" 'a name that two or more layers have'
 lookup "$B" "$IN_B" 'a name that one layer has'
@@ -64,7 +67,7 @@ if upper=$(tiffin inspect --type container -f '{{.GraphDriver.Data.UpperDir}}' "
 	decides=$(tiffin why --type container --format json "$P-mine" "/menu/$B" |
 		sed -n 's/^{"layer":"\([^"]*\)",.*"decides":true,.*/\1/p')
 	found=$(if [ "$decides" = upper ]; then paste -sd/ "$upper/menu/$B"; fi)
-	changed=$(tiffin diff "$P-mine" | sed 's/^. //' | sort | tr '\n' ' ')
+	changed=$(tiffin diff "$P-mine" | sed 's/^. //' | sort | paste -sd' ')
 	gone='the layers cannot be written: a change must be made by a command that runs in the container'
 else
 	decides='no container' found='' changed=''
@@ -73,5 +76,5 @@ fi
 same "the upper directory answers for the changed name in $P-mine" 2 upper "$decides" "$gone"
 same 'the changed name has the new line' 1 "$SPICE" "$found" \
 	'the file must have that one word and no more: with >> the old content is copied up first and stays'
-same 'nothing else is in the upper directory' 1 "/menu /menu/$B " "$changed" \
+same 'nothing else is in the upper directory' 1 "/menu /menu/$B" "$changed" \
 	'everything that the upper directory has is answered by it, even if it looks the same as below: touch only this one file'

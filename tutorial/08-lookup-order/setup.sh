@@ -27,4 +27,5 @@ for n in 1 2 3 4; do
 	tiffin rm "$P-build" >/dev/null
 done
 tiffin tag "$below" "$P/meal:latest"
+tiffin rmi "$P/meal:1" "$P/meal:2" "$P/meal:3" "$P/meal:4" >/dev/null
 printf '%s ??????\n' "$A" "$B" "$C" "$D" >predict

@@ -22,9 +22,10 @@ seen() { tiffin why --type image "$P/check:$1" "$2" >/dev/null 2>&1; }
 # text NAME: the first line of that file in layer.tar.
 text() { { tar -xOf layer.tar "$1" || tar -xOf layer.tar "./$1"; } 2>/dev/null | sed 1q; }
 
+none='first write a layer.tar, if only with some of the changes'
 outside='the paths in the tarball are those of the image: pantry/..., with nothing before it (tar -C DIR pantry)'
 if [ "$stacked" = no ]; then
-	state='no layer' why=$outside
+	state='no layer' why=$none
 elif ! seen 1 "/pantry/$GONE"; then
 	state=deleted why=
 elif [ -n "$(tar -tvf layer.tar | grep "^c.*/$GONE\$")" ]; then
@@ -50,12 +51,14 @@ elif [ -z "$inbox" ] && has "pantry/.wh.$BOX"; then
 else
 	why='a directory of the same name is merged with the one below, so the old names are still seen: say that it is opaque'
 fi
-same 'of the opaque directory only what is new can be seen' 3 " $FRESH" "$inbox" "$why"
+inbox=${inbox# }
+if [ "$stacked" = no ]; then inbox='no layer' why=$none; fi
+same 'of the opaque directory only what is new can be seen' 3 "$FRESH" "${inbox:-nothing}" "$why"
 
 other='nothing old'
-if [ "$stacked" = no ] || seen 2 "/pantry/$BOX/old-3"; then other='old names'; fi
-same 'it is opaque over any other layer too' 2 'nothing old' "$other" \
-	'deleting the names that you know, one by one, is right only over the layer that you know; an opaque directory hides whatever is below'
+why='deleting the names that you know, one by one, is right only over the layer that you know; an opaque directory hides whatever is below'
+if [ "$stacked" = no ]; then other='no layer' why=$none; elif seen 2 "/pantry/$BOX/old-3"; then other='an old name'; fi
+same 'it is opaque over any other layer too' 2 'nothing old' "$other" "$why"
 
 same 'the changed file has its new content' 1 "$WEIGHT" "$(text "pantry/$CHANGED")" \
 	'a changed file is in the layer as a whole, under its own name'
@@ -67,4 +70,6 @@ if has 'pantry/.wh..wh..opq' || has .wh..wh..opq || has pantry/shelf/.wh..wh..op
 else
 	why='a directory without a mark is merged: it shows what both have. You have hidden too much, or left out what is new'
 fi
-same 'all else is merged' 2 " $KEPT shelf/rice shelf/$ADDED" "$kept" "$why"
+kept=${kept# }
+if [ "$stacked" = no ]; then kept='no layer' why=$none; fi
+same 'all else is merged' 2 "$KEPT shelf/rice shelf/$ADDED" "$kept" "$why"
