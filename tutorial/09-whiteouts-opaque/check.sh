@@ -28,13 +28,13 @@ if [ "$stacked" = no ]; then
 	state='no layer' why=$none
 elif ! seen 1 "/pantry/$GONE"; then
 	state=deleted why=
-elif [ -n "$(tar -tvf layer.tar | grep "^c.*/$GONE\$")" ]; then
+elif tar -tvf layer.tar | grep -q "^c.*/$GONE\$"; then
 	state='a character device' why='a character device 0, 0 is a whiteout to kernel overlayfs only; in a layer it is a device like any other. A layer says it with a name'
 elif has "pantry/$GONE"; then
 	state='a file' why='an empty file hides the one below, but is a file itself: the name can still be seen. A mark with another name is needed'
 elif has ".wh.$GONE" || has "pantry/.wh.pantry/$GONE"; then
 	state='still there' why='the whiteout stands in the wrong directory: it deletes a name of the directory that it is in'
-elif ! has pantry && [ -z "$(printf '%s\n' "$names" | grep '^pantry/')" ]; then
+elif ! printf '%s\n' "$names" | grep -q '^pantry/'; then
 	state='still there' why=$outside
 else
 	state='still there' why='that a layer does not have a name says nothing about it: then the layer below answers. Deleting must be said'

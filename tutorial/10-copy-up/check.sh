@@ -5,7 +5,7 @@ box=$P-diet
 # facts: for each file of the shelf in the upper directory: name, and which of the marks of
 # tiffin's upper directory (see fs/layer) it has: origin = continues a file of a layer,
 # metacopy = its data is still there.
-facts= upper=
+facts='' upper=''
 if upper=$(tiffin inspect --type container -f '{{.GraphDriver.Data.UpperDir}}' "$box" 2>/dev/null); then
 	facts=$(tiffin run --rm -v "$upper:/upper:ro" tiffin/base sh -c '
 		cd "/upper/$1" 2>/dev/null || exit 0
