@@ -16,16 +16,9 @@ mkdir -p layer1/menu layer2/menu layer3/menu layer4/menu
 echo open >layer3/menu/hours
 echo today >layer4/menu/date
 
-below=tiffin/base
 for n in 1 2 3 4; do
 	tar --owner=0 --group=0 -cf "layer$n.tar" -C "layer$n" menu
 	rm -r "layer$n"
-	tiffin rm "$P-build" >/dev/null 2>&1 || :
-	tiffin run -i --name "$P-build" "$below" tar -xf - -C / <"layer$n.tar"
-	below=$P/meal:$n
-	tiffin commit -m "layer$n.tar" "$P-build" "$below" >/dev/null
-	tiffin rm "$P-build" >/dev/null
 done
-tiffin tag "$below" "$P/meal:latest"
-tiffin rmi "$P/meal:1" "$P/meal:2" "$P/meal:3" "$P/meal:4" >/dev/null
-printf '%s ??????\n' "$A" "$B" "$C" "$D" >predict
+stack "$P/meal:latest" tiffin/base layer1.tar layer2.tar layer3.tar layer4.tar
+printf '%s ??????\n' cake fish rice soup >predict

@@ -1,4 +1,5 @@
-# Three dishes on the menu, one that is not, one for the examples; the layers each is in.
+# Which of four dishes is in which layers: A in several, B in one, C in the top one too, D in none.
+# E is for the examples.
 DISHES=$(pick dishes 'soup rice fish cake' 'rice cake soup fish' 'fish soup cake rice' 'cake fish rice soup')
 A=$(echo "$DISHES" | cut -d' ' -f1)
 B=$(echo "$DISHES" | cut -d' ' -f2)

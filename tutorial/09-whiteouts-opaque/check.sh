@@ -9,8 +9,8 @@ tar -cf "$t/other.tar" -C "$t/lower" pantry
 
 names=$(tar -tf layer.tar 2>/dev/null | sed 's|^\./||; s|/$||') || :
 stacked=no
-if [ -n "$names" ] && sh "$LAB/stack.sh" "$P/check:1" lower.tar layer.tar 2>"$t/errors" &&
-	sh "$LAB/stack.sh" "$P/check:2" "$t/other.tar" layer.tar 2>>"$t/errors"; then
+if [ -n "$names" ] && stack "$P/check:1" lower.tar layer.tar 2>"$t/errors" &&
+	stack "$P/check:2" "$t/other.tar" layer.tar 2>>"$t/errors"; then
 	stacked=yes
 fi
 same 'layer.tar is a layer' 1 yes "$stacked" \
