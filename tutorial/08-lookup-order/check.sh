@@ -79,6 +79,6 @@ else
 fi
 same "the upper directory answers for the changed name in $P-mine" 2 upper "$decides" "$gone"
 same 'the changed name has the new line' 1 "$SPICE" "$found" \
-	'the file must have that one word and no more: with >> the old content is copied up first and stays'
+	'the file must have that one word and no more: with >> the old content stays'
 same 'nothing else is in the upper directory' 1 "/menu /menu/$B" "$changed" \
 	'everything that the upper directory has is answered by it, even if it looks the same as below: touch only this one file'

@@ -33,28 +33,37 @@ mode() {
 none='there is no container of that name: one of run --rm is deleted when it ends'
 
 now=$(how "$A")
+size='' last=''
+if [ -n "$upper" ] && [ -f "$upper/$SHELF/$A" ]; then
+	size=$(wc -c <"$upper/$SHELF/$A" | tr -d ' ')
+	last=$(tail -c "$((LETTERS + 1))" "$upper/$SHELF/$A" | tr -d '\000')
+fi
 case $now in
 'no container') why=$none ;;
 'not in the upper directory') why='nothing of it has been changed yet' ;;
-'metadata only') why='its mode is another one' ;;
-*) why='its data was copied, or it is a new file with a copy: chmod alone changes metadata only. Begin again with a new container' ;;
+'metadata only') why='its mode is another one, or there is not just this one line more' ;;
+*) why='its old data was copied, or it is a new file: chmod and appending leave the old data in the layer. Begin again with a new container' ;;
 esac
-same 'the first file has the new mode and no data of its own' 2 "metadata only, mode $MODE" "$now, mode $(mode "$A")" "$why"
+same 'the first file has the new mode and line, and its old data is in the layer' 2 \
+	"metadata only, mode $MODE, $((SIZE_A + LETTERS + 1)) bytes, last line $WORD" \
+	"$now, mode $(mode "$A"), $size bytes, last line $last" "$why"
 
 now=$(how "$B")
 text=
 if [ "$now" = 'with its data' ] || [ "$now" = 'another file of that name' ]; then
-	yes "$B" | head -c "$SIZE_B" >"$t/want"
-	echo "$WORD" >>"$t/want"
+	{
+		printf %s "$WORD"
+		yes "$B" | head -c "$SIZE_B" | tail -c "+$((LETTERS + 1))"
+	} >"$t/want"
 	if cmp -s "$t/want" "$upper/$SHELF/$B"; then text=', text as wanted'; else text=', another text'; fi
 fi
 case $now in
 'no container') why=$none ;;
-'with its data') why='its text must be the old one and one line more: with > the old one is lost' ;;
-'another file of that name') why='that is a new file under the old name, with another inode number: many editors, sed -i and mv make one. Write to the file itself' ;;
-*) why='no data has been written to it' ;;
+'with its data') why='its text must be the old one but for the first bytes: with > all of the old one is lost; dd needs conv=notrunc' ;;
+'another file of that name') why='that is a new file under the old name, with another inode number: many editors, sed -i and mv make one. Write into the file itself' ;;
+*) why='nothing has been written over its beginning' ;;
 esac
-same 'the second file is the same file with one line more' 2 'with its data, text as wanted' "$now$text" "$why"
+same 'the second file is the same file with another beginning' 2 'with its data, text as wanted' "$now$text" "$why"
 
 now=$(how "$C")
 case $now in 'no container') why=$none ;; *) why='reading copies nothing up; this file has been changed, if only its times (touch)' ;; esac
@@ -73,7 +82,8 @@ same 'the fourth file is renamed and no data of its own' 2 'metadata only' "$now
 # The two numbers, by doing it all again.
 tiffin rm "$P-check" >/dev/null 2>&1 || :
 tiffin run --name "$P-check" -w "/$SHELF" --trace="$t/trace" --trace-op WRITE "$P/shelf" \
-	sh -c 'chmod "$4" "$0"; echo "$5" >>"$1"; mv "$3" "$3.old"' "$A" "$B" "$C" "$D" "$MODE" "$WORD"
+	sh -c 'echo "$4" >>"$0"; chmod "$3" "$0"; printf %s "$4" | dd of="$1" conv=notrunc 2>/dev/null; mv "$2" "$2.old"' \
+	"$A" "$B" "$D" "$MODE" "$WORD"
 want=0
 for n in $(sed -n 's/.*copied up \([0-9]*\) bytes.*/\1/p' "$t/trace"); do want=$((want + n)); done
 # predicted NAME FILE TRUTH WHY
@@ -88,11 +98,11 @@ predicted() {
 digits() { answer "$1" | tr -d ' ,._'; }
 got=$(digits copied)
 case $got in
-$((${#WORD} + 1)) | ${#WORD}) why='that is what was written. The file system copies the whole file before it can change a part of it' ;;
-$((SIZE_A + SIZE_B + SIZE_D))) why='changing a mode or a name copies metadata only; count the files whose data changed' ;;
-$((want + ${#WORD} + 1))) why='that is the size after the change: what is written after the copy is not copied' ;;
+$((2 * LETTERS + 1)) | $((LETTERS + 1)) | "$LETTERS") why='that is what was written. The file system copies the whole file before it can change what is in the middle of it' ;;
+$((SIZE_A + SIZE_B)) | $((SIZE_A + SIZE_B + LETTERS + 1))) why='appending copies nothing here: only what is new is kept, and the old data is read from the layer' ;;
+$((SIZE_A + SIZE_B + SIZE_D)) | $((SIZE_A + SIZE_B + SIZE_D + LETTERS + 1))) why='changing a mode or a name copies metadata only, and appending copies nothing; count the files whose old data changed' ;;
 $((SIZE_A + SIZE_B + SIZE_C + SIZE_D))) why='reading copies nothing, and changing a mode or a name copies metadata only' ;;
-*) why='it is the old size of each file whose data changed, and of no other' ;;
+*) why='it is the size of each file whose old data changed, and of no other' ;;
 esac
 predicted 'the number of bytes copied up' copied "$want" "$why"
 
@@ -101,8 +111,8 @@ want=$(tiffin layers --format json "$P/check" | sed -n '1s/.*"bytes":\([0-9]*\).
 tiffin rm "$P-check" >/dev/null
 got=$(digits committed)
 case $got in
-$((SIZE_B + ${#WORD} + 1)) | "$SIZE_B") why='a tarball cannot have a mode without data: files with changed metadata, and renamed ones, are written whole too' ;;
-$((want - ${#WORD} - 1))) why='the line that you added is data too' ;;
+$((SIZE_B + LETTERS + 1)) | "$SIZE_B") why='a tarball cannot have a mode or an end without the rest: every file that is changed in any way, or renamed, is written whole' ;;
+$((want - LETTERS - 1))) why='the line that you added is data too' ;;
 *) why='add the present sizes of all files that diff shows as changed or added' ;;
 esac
 predicted 'the number of bytes in the new layer' committed "$want" "$why"

@@ -11,3 +11,4 @@ SIZE_C=$(number c 400000 490000)
 SIZE_D=$(number d 500000 590000)
 MODE=$(pick mode 600 640 400 604)
 WORD=$(pick word sugar lemon cocoa anise)
+LETTERS=${#WORD}

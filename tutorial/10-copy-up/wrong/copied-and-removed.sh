@@ -2,4 +2,4 @@
 . "$LAB/solution.sh"
 tiffin rm "$P-diet"
 tiffin run --name "$P-diet" -w "/$SHELF" "$P/shelf" \
-	sh -c "chmod $MODE $A; echo $WORD >>$B; cat $C >/dev/null; cp $D $D.old; rm $D"
+	sh -c "echo $WORD >>$A; chmod $MODE $A; printf $WORD | dd of=$B conv=notrunc; cat $C >/dev/null; cp $D $D.old; rm $D"

@@ -1,3 +1,3 @@
-# says: The file system copies the whole file before it can change a part of it
+# says: the whole file before it can change what is in the middle of it
 . "$LAB/solution.sh"
-echo $((${#WORD} + 1)) >copied
+echo "$LETTERS" >copied

@@ -2,4 +2,4 @@
 . "$LAB/solution.sh"
 tiffin rm "$P-diet"
 tiffin run --name "$P-diet" -w "/$SHELF" "$P/shelf" \
-	sh -c "chmod $MODE $A; echo $WORD >>$B; touch $C; mv $D $D.old"
+	sh -c "echo $WORD >>$A; chmod $MODE $A; printf $WORD | dd of=$B conv=notrunc; touch $C; mv $D $D.old"

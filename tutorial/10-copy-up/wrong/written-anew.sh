@@ -2,4 +2,4 @@
 . "$LAB/solution.sh"
 tiffin rm "$P-diet"
 tiffin run --name "$P-diet" -w "/$SHELF" "$P/shelf" \
-	sh -c "chmod $MODE $A; cat $B >new; echo $WORD >>new; mv new $B; cat $C >/dev/null; mv $D $D.old"
+	sh -c "echo $WORD >>$A; chmod $MODE $A; tail -c +$((LETTERS + 1)) $B >old; printf $WORD >new; cat old >>new; rm old; mv new $B; cat $C >/dev/null; mv $D $D.old"
