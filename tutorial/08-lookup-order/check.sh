@@ -70,7 +70,8 @@ done
 if upper=$(tiffin inspect --type container -f '{{.GraphDriver.Data.UpperDir}}' "$P-mine" 2>/dev/null); then
 	decides=$(tiffin why --type container --format json "$P-mine" "/menu/$B" |
 		sed -n 's/^{"layer":"\([^"]*\)",.*"decides":true,.*/\1/p')
-	found=$(if [ "$decides" = upper ]; then paste -sd/ "$upper/menu/$B"; fi)
+	# What was only appended to has a hole in the upper directory, where the layer's data goes on.
+	found=$(if [ "$decides" = upper ]; then tr '\000' '~' <"$upper/menu/$B" | sed 's/^~~*/the old line, /' | paste -sd' '; fi)
 	changed=$(tiffin diff "$P-mine" | sed 's/^. //' | sort | paste -sd' ')
 	gone='the layers cannot be written: a change must be made by a command that runs in the container'
 else
