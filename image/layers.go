@@ -13,7 +13,7 @@ import (
 
 // StackLayer is one layer of an image's stack and what it is good for.
 type StackLayer struct {
-	Number    int           `json:"number"` // 1 is the bottom
+	Number    int           `json:"number"` // 0 is the bottom, as in traces
 	DiffID    digest.Digest `json:"diffID"`
 	Digest    digest.Digest `json:"digest"`
 	BlobSize  int64         `json:"blobSize"` // bytes of the blob, as it travels
@@ -63,7 +63,7 @@ func openStack(m *Mountable) (*union.Stack, error) {
 func (s *Store) Describe(img *Image) []StackLayer {
 	out := make([]StackLayer, len(img.Layers))
 	for i, l := range img.Layers {
-		out[i] = StackLayer{Number: i + 1, DiffID: l.DiffID, Digest: l.Digest, BlobSize: l.Size, Size: s.layerSize(l)}
+		out[i] = StackLayer{Number: i, DiffID: l.DiffID, Digest: l.Digest, BlobSize: l.Size, Size: s.layerSize(l)}
 	}
 	next := 0
 	for _, h := range img.Config.History {

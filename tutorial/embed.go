@@ -2,6 +2,7 @@ package tutorial
 
 import (
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -20,7 +21,8 @@ const skeleton = "00-skeleton"
 // Builtin returns the labs that come with tiffin, by number.
 func Builtin() ([]*Lab, error) { return readLabs(builtin, "") }
 
-// ReadDir returns the labs of a directory, by number: an instructor's own.
+// ReadDir returns the labs of a directory, by number: an instructor's own. An
+// error tells of those that cannot be read; the others are there.
 func ReadDir(dir string) ([]*Lab, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -40,6 +42,7 @@ func readLabs(fsys fs.FS, dir string) ([]*Lab, error) {
 		return nil, err
 	}
 	var labs []*Lab // in the order of their names, so by number
+	var damaged error
 	for _, n := range names {
 		name := filepath.Dir(n)
 		if name == skeleton && dir == "" {
@@ -47,11 +50,12 @@ func readLabs(fsys fs.FS, dir string) ([]*Lab, error) {
 		}
 		lab, err := readLab(fsys, name, dir)
 		if err != nil {
-			return nil, err
+			damaged = errors.Join(damaged, err)
+			continue
 		}
 		labs = append(labs, lab)
 	}
-	return labs, nil
+	return labs, damaged
 }
 
 // Read returns the lab in the directory dir.

@@ -65,3 +65,29 @@ answer() {
 		head -c 4096 "$WORK/$1" | tr -d '\000\r' | sed -n '1{s/^[[:space:]]*//;s/[[:space:]]*$//;p;}'
 	fi
 }
+
+# stack IMAGE TARBALL…: makes IMAGE of these layers, the bottom one first.
+# `tiffin/base` stands for the layer of that image.
+stack() {
+	_d=$(mktemp -d)
+	_image=$1 _n=0 _ids='' _layers=''
+	shift
+	for _tar; do
+		if [ "$_tar" = tiffin/base ]; then
+			_tar=$(tiffin inspect --type image -f '{{(index .Layers 0).Flat}}' tiffin/base)
+		fi
+		cp "$_tar" "$_d/$_n.tar"
+		_h=$(sha256sum <"$_tar")
+		_ids="$_ids, \"sha256:${_h%% *}\"" _layers="$_layers, \"$_n.tar\"" _n=$((_n + 1))
+	done
+	case $(uname -m) in x86_64) _arch=amd64 ;; aarch64) _arch=arm64 ;; *) _arch=$(uname -m) ;; esac
+	printf '{"architecture": "%s", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [%s]}}\n' \
+		"$_arch" "${_ids#, }" >"$_d/config.json"
+	printf '[{"Config": "config.json", "RepoTags": ["%s"], "Layers": [%s]}]\n' \
+		"$_image" "${_layers#, }" >"$_d/manifest.json"
+	if ! tar -cf - -C "$_d" . | tiffin load -q >/dev/null; then
+		rm -r "$_d"
+		return 1
+	fi
+	rm -r "$_d"
+}

@@ -27,7 +27,9 @@ func printCommandHelp(w io.Writer, cmd *cli.Command) {
 	if cmd.Description != "" {
 		fmt.Fprintf(w, "\n%s\n", strings.TrimSpace(cmd.Description))
 	}
-	fmt.Fprint(w, "\nflags:\n")
+	if len(cmd.Flags) > 0 {
+		fmt.Fprint(w, "\nflags:\n")
+	}
 	for _, f := range cmd.Flags {
 		d, ok := f.(cli.DocGenerationFlag)
 		if v, visible := f.(cli.VisibleFlag); !ok || visible && !v.IsVisible() {

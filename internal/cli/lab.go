@@ -88,7 +88,8 @@ func labLimitFlag() cli.Flag {
 // course is what the commands of lab work with.
 type course struct {
 	*tutorial.Student
-	labs []*tutorial.Lab
+	labs    []*tutorial.Lab
+	damaged error // why some are not among them
 }
 
 func openCourse(c *cli.Context) (*course, error) {
@@ -100,8 +101,11 @@ func openCourse(c *cli.Context) (*course, error) {
 	if err != nil {
 		return nil, err
 	}
-	labs, err := readLabs(c.String("dir"))
-	return &course{&tutorial.Student{Dir: dir, Runner: r}, labs}, err
+	labs, damaged := readLabs(c.String("dir"))
+	if len(labs) == 0 && damaged != nil {
+		return nil, damaged
+	}
+	return &course{&tutorial.Student{Dir: dir, Runner: r}, labs, damaged}, nil
 }
 
 func labRunner(c *cli.Context) (*tutorial.Runner, error) {
@@ -132,7 +136,11 @@ func (k *course) lab(c *cli.Context) (*tutorial.Lab, error) {
 		return nil, err
 	}
 	if c.Args().Present() {
-		return tutorial.Find(k.labs, c.Args().First())
+		l, err := tutorial.Find(k.labs, c.Args().First())
+		if err != nil && k.damaged != nil {
+			err = k.damaged
+		}
+		return l, err
 	}
 	if l := k.Current(k.labs); l != nil {
 		return l, nil
@@ -163,7 +171,7 @@ func labListCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			return printLabs(c.String("format"), k.labs, p)
+			return errors.Join(printLabs(c.String("format"), k.labs, p), k.damaged)
 		},
 	}
 }

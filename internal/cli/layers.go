@@ -15,8 +15,8 @@ import (
 func layersCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage: "[FLAGS] IMAGE",
-		Description: "The top layer comes first. SIZE is that of the tarball; HIDDEN is how much of it is in files that layers\n" +
-			"above replace or delete: it travels with the image and nobody sees it.\n" +
+		Description: "The top layer comes first; layer 0 is the bottom. SIZE is that of the tarball; HIDDEN is how much of\n" +
+			"it is in files that layers above replace or delete: it travels with the image and nobody sees it.\n" +
 			"Templates have .Number .ID .Digest .Size .Files .Hidden .HiddenFiles and .CreatedBy.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "tree", Usage: "draw the stack, with whole digests and commands"},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
@@ -21,8 +22,9 @@ import (
 func whyCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage: "[FLAGS] IMAGE|CONTAINER PATH",
-		Description: "Asks every layer for the path, the top one first; what a container has changed is its top layer.\n" +
-			"Symbolic links are not followed. The exit status is 1 if the path does not exist.",
+		Description: "Asks every layer for the path, the top one first; layer 0 is the bottom, and u the upper directory\n" +
+			"with the changes of a container. Symbolic links are not followed. The exit status is 1 if the path\n" +
+			"does not exist.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "type", Usage: "`KIND`: image or container; without it, an image if there is one"},
 			&cli.StringFlag{Name: "format", Usage: "`json`: a line for each layer"},
@@ -95,12 +97,15 @@ func openStack(store *image.Store, name, kind string) (*union.Stack, []image.Sta
 		return nil, nil, err
 	}
 	layers := store.Describe(img)
-	return st, append(layers, image.StackLayer{Number: len(layers) + 1, CreatedBy: "container " + ctr.Name}), nil
+	return st, append(layers, image.StackLayer{Number: upperNumber, CreatedBy: "container " + ctr.Name}), nil
 }
+
+// upperNumber stands for the upper directory of a container in a list of layers.
+const upperNumber = -1
 
 // whyAnswer is what one layer says.
 type whyAnswer struct {
-	Layer       int    `json:"layer"` // 1 is the bottom
+	Layer       string `json:"layer"` // "upper" or "layer 2", as in traces; the bottom one is "layer 0"
 	CreatedBy   string `json:"createdBy"`
 	DiffID      string `json:"diffID,omitempty"` // none of a container's changes
 	Verdict     string `json:"verdict"`
@@ -121,7 +126,7 @@ func explainPath(st *union.Stack, layers []image.StackLayer, path string) []whyA
 	for _, f := range st.Why(path) {
 		l := layers[f.Layer]
 		a := whyAnswer{
-			Layer: l.Number, CreatedBy: l.CreatedBy, DiffID: l.DiffID.String(), Verdict: f.Answer.String(), At: f.At,
+			Layer: layerName(l.Number), CreatedBy: l.CreatedBy, DiffID: l.DiffID.String(), Verdict: f.Answer.String(), At: f.At,
 			Files: f.Usage.Files, Bytes: f.Usage.Bytes, HiddenFiles: f.Usage.Hidden, HiddenBytes: f.Usage.HiddenBytes,
 		}
 		if !decided && f.Answer != union.Miss && f.Answer != union.NotAsked {
@@ -136,6 +141,14 @@ func explainPath(st *union.Stack, layers []image.StackLayer, path string) []whyA
 		out = append(out, a)
 	}
 	return out
+}
+
+// layerName is what traces call a layer.
+func layerName(number int) string {
+	if number == upperNumber {
+		return "upper"
+	}
+	return fmt.Sprintf("layer %d", number)
 }
 
 // entry says what an inode is, in the first columns of ls -ln.
@@ -169,6 +182,14 @@ func verdictWords() map[string]string {
 	}
 }
 
+// layerSymbol is the head of a layer's column in a trace: u, or its number.
+func layerSymbol(name string) string {
+	if name == "upper" {
+		return "u"
+	}
+	return strings.TrimPrefix(name, "layer ")
+}
+
 // printWhy prints a block for each layer; ">" marks the one that decides.
 func printWhy(answers []whyAnswer) error {
 	w := bufio.NewWriter(os.Stdout)
@@ -183,7 +204,7 @@ func printWhy(answers []whyAnswer) error {
 		if a.At != "" {
 			words += ": " + a.At
 		}
-		fmt.Fprintf(w, "%s %2d  %s\n", mark, a.Layer, words)
+		fmt.Fprintf(w, "%s %2s  %s\n", mark, layerSymbol(a.Layer), words)
 		if a.Entry != "" {
 			fmt.Fprintf(w, "      %s", a.Entry)
 			if a.Files > 0 {

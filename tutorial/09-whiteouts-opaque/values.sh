@@ -1,0 +1,9 @@
+# What is deleted, replaced and kept in the pantry, and the box that is emptied.
+JARS=$(pick jars 'salt flour honey' 'flour honey salt' 'honey salt flour')
+GONE=$(echo "$JARS" | cut -d' ' -f1)
+CHANGED=$(echo "$JARS" | cut -d' ' -f2)
+KEPT=$(echo "$JARS" | cut -d' ' -f3)
+BOX=$(pick box crate basket chest)
+FRESH=$(pick fresh apple pear plum)
+ADDED=$(pick added beans peas lentils)
+WEIGHT=$(number weight 101 899)

@@ -1,0 +1,2 @@
+# says: a whiteout to kernel overlayfs only
+tar -cf layer.tar -C upper pantry

@@ -1,0 +1,118 @@
+t=$(mktemp -d)
+trap 'rm -rf "$t"; tiffin rmi "$P/check" >/dev/null 2>&1 || :' EXIT
+box=$P-diet
+
+# facts: for each file of the shelf in the upper directory: name, and which of the marks of
+# tiffin's upper directory (see fs/layer) it has: origin = continues a file of a layer,
+# metacopy = its data is still there.
+facts='' upper=''
+if upper=$(tiffin inspect --type container -f '{{.GraphDriver.Data.UpperDir}}' "$box" 2>/dev/null); then
+	facts=$(tiffin run --rm -v "$upper:/upper:ro" tiffin/base sh -c '
+		cd "/upper/$1" 2>/dev/null || exit 0
+		for f in *; do
+			test -f "$f" || continue
+			m="$f "
+			for a in origin metacopy; do getfattr -n "user.tiffin.$a" "$f" >/dev/null 2>&1 && m="$m $a"; done
+			echo "$m"
+		done' sh "$SHELF")
+fi
+# how NAME: whether it is in the upper directory, and how.
+how() {
+	if [ -z "$upper" ]; then echo 'no container'; return; fi
+	case $(printf '%s\n' "$facts" | sed -n "s/^$1 //p") in
+	*metacopy*) echo 'metadata only' ;;
+	*origin*) echo 'with its data' ;;
+	'') if printf '%s\n' "$facts" | grep -q "^$1 "; then echo 'another file of that name'; else echo 'not in the upper directory'; fi ;;
+	esac
+}
+# mode NAME: as the container shows it.
+mode() {
+	tiffin why --type container --format json "$box" "/$SHELF/$1" 2>/dev/null |
+		sed -n 's/.*"decides":true,.*"entry":"file 0\([0-7]*\) .*/\1/p'
+}
+none='there is no container of that name: one of run --rm is deleted when it ends'
+
+now=$(how "$A")
+size='' last=''
+if [ -n "$upper" ] && [ -f "$upper/$SHELF/$A" ]; then
+	size=$(wc -c <"$upper/$SHELF/$A" | tr -d ' ')
+	last=$(tail -c "$((LETTERS + 1))" "$upper/$SHELF/$A" | tr -d '\000')
+fi
+case $now in
+'no container') why=$none ;;
+'not in the upper directory') why='nothing of it has been changed yet' ;;
+'metadata only') why='its mode is another one, or there is not just this one line more' ;;
+*) why='its old data was copied, or it is a new file: chmod and appending leave the old data in the layer. Begin again with a new container' ;;
+esac
+same 'the first file has the new mode and line, and its old data is in the layer' 2 \
+	"metadata only, mode $MODE, $((SIZE_A + LETTERS + 1)) bytes, last line $WORD" \
+	"$now, mode $(mode "$A"), $size bytes, last line $last" "$why"
+
+now=$(how "$B")
+text=
+if [ "$now" = 'with its data' ] || [ "$now" = 'another file of that name' ]; then
+	{
+		printf %s "$WORD"
+		yes "$B" | head -c "$SIZE_B" | tail -c "+$((LETTERS + 1))"
+	} >"$t/want"
+	if cmp -s "$t/want" "$upper/$SHELF/$B"; then text=', text as wanted'; else text=', another text'; fi
+fi
+case $now in
+'no container') why=$none ;;
+'with its data') why='its text must be the old one but for the first bytes: with > all of the old one is lost; dd needs conv=notrunc' ;;
+'another file of that name') why='that is a new file under the old name, with another inode number: many editors, sed -i and mv make one. Write into the file itself' ;;
+*) why='nothing has been written over its beginning' ;;
+esac
+same 'the second file is the same file with another beginning' 2 'with its data, text as wanted' "$now$text" "$why"
+
+now=$(how "$C")
+case $now in 'no container') why=$none ;; *) why='reading copies nothing up; this file has been changed, if only its times (touch)' ;; esac
+same 'the third file is only in the layer' 1 'not in the upper directory' "$now" "$why"
+
+now=$(how "$D.old")
+if [ "$now" = 'metadata only' ] && [ -n "$(mode "$D")" ]; then now='metadata only, and the old name too'; fi
+case $now in
+'no container') why=$none ;;
+*only*) why='the old name is still there: that is one more name, not another one' ;;
+'not in the upper directory') why='there is nothing with the new name' ;;
+*) why='that is a copy: cp reads and writes all data and makes a new file. Renaming changes a name, not data' ;;
+esac
+same 'the fourth file is renamed and no data of its own' 2 'metadata only' "$now" "$why"
+
+# The two numbers, by doing it all again.
+tiffin rm "$P-check" >/dev/null 2>&1 || :
+tiffin run --name "$P-check" -w "/$SHELF" --trace="$t/trace" --trace-op WRITE "$P/shelf" \
+	sh -c 'echo "$4" >>"$0"; chmod "$3" "$0"; printf %s "$4" | dd of="$1" conv=notrunc 2>/dev/null; mv "$2" "$2.old"' \
+	"$A" "$B" "$D" "$MODE" "$WORD"
+want=0
+for n in $(sed -n 's/.*copied up \([0-9]*\) bytes.*/\1/p' "$t/trace"); do want=$((want + n)); done
+# predicted NAME FILE TRUTH WHY
+predicted() {
+	case $(digits "$2") in
+	"$3") pass "$1" 2 "$3" ;;
+	'') fail "$1" 2 'a number' '' "write the number into a file called $2; a wrong prediction costs nothing" ;;
+	*) fail "$1" 2 'what tiffin counts' "$(digits "$2")" "$4" ;;
+	esac
+}
+# digits FILE: the number in it, whatever separates its thousands.
+digits() { answer "$1" | tr -d ' ,._'; }
+got=$(digits copied)
+case $got in
+$((2 * LETTERS + 1)) | $((LETTERS + 1)) | "$LETTERS") why='that is what was written. The file system copies the whole file before it can change what is in the middle of it' ;;
+$((SIZE_A + SIZE_B)) | $((SIZE_A + SIZE_B + LETTERS + 1))) why='appending copies nothing here: only what is new is kept, and the old data is read from the layer' ;;
+$((SIZE_A + SIZE_B + SIZE_D)) | $((SIZE_A + SIZE_B + SIZE_D + LETTERS + 1))) why='changing a mode or a name copies metadata only, and appending copies nothing; count the files whose old data changed' ;;
+$((SIZE_A + SIZE_B + SIZE_C + SIZE_D))) why='reading copies nothing, and changing a mode or a name copies metadata only' ;;
+*) why='it is the size of each file whose old data changed, and of no other' ;;
+esac
+predicted 'the number of bytes copied up' copied "$want" "$why"
+
+tiffin commit "$P-check" "$P/check" >/dev/null
+want=$(tiffin layers --format json "$P/check" | sed -n '1s/.*"bytes":\([0-9]*\).*/\1/p')
+tiffin rm "$P-check" >/dev/null
+got=$(digits committed)
+case $got in
+$((SIZE_B + LETTERS + 1)) | "$SIZE_B") why='a tarball cannot have a mode or an end without the rest: every file that is changed in any way, or renamed, is written whole' ;;
+$((want - LETTERS - 1))) why='the line that you added is data too' ;;
+*) why='add the present sizes of all files that diff shows as changed or added' ;;
+esac
+predicted 'the number of bytes in the new layer' committed "$want" "$why"

@@ -1,0 +1,3 @@
+# says: the whole file before it can change what is in the middle of it
+. "$LAB/solution.sh"
+echo "$LETTERS" >copied

@@ -1,0 +1,66 @@
+t=$(mktemp -d)
+trap 'rm -rf "$t"' EXIT
+
+# verdict: what chown's message on standard input means.
+verdict() {
+	text=$(cat)
+	case $text in
+	'') echo ok ;;
+	*'nvalid argument'*) echo EINVAL ;;
+	*'peration not permitted'*) echo EPERM ;;
+	*) echo "$text" ;;
+	esac
+}
+inside() { tiffin run --rm "$@" 2>&1 || :; }
+
+# predicted LINE WHAT TRUTH
+predicted() {
+	got=$(sed -n "s/^ *$1  *\([^ ]*\) *$/\1/p" predict 2>/dev/null | head -n 1)
+	case $got in
+	'' | *\?*)
+		fail "$2" 1 'ok, EPERM or EINVAL' "$got" 'replace the ? by ok, EPERM or EINVAL; a wrong prediction costs nothing'
+		return
+		;;
+	esac
+	case $got:$3 in
+	ok:EPERM) why='a file that is yours is not yours to give away: that would let you get round quotas. It takes CAP_CHOWN' ;;
+	ok:EINVAL) why='root in a user namespace is root over the ids in its map only; this id is not in it, so it does not exist there' ;;
+	EPERM:EINVAL) why='EPERM is for ids that exist and that you may not use. An id that is not in the map is no id at all' ;;
+	EINVAL:EPERM) why='the id exists here: outside of user namespaces the map has all ids. What is missing is the permission' ;;
+	*:ok) why='this id is in the map, and there you have CAP_CHOWN: look at the third column of uid_map' ;;
+	*) why='ok, EPERM or EINVAL: compare with /proc/self/uid_map, outside and in a container' ;;
+	esac
+	if [ "$got" = "$3" ]; then pass "$2" 1 "$got"; else fail "$2" 1 'what chown says' "$got" "$why"; fi
+}
+: >"$t/mine"
+predicted outside 'what chown to another id does outside' "$(LC_ALL=C chown "$NEW" "$t/mine" 2>&1 | verdict)"
+single=$(inside --userns single tiffin/base sh -c ": >/mine; chown 0 /mine; echo and; chown $NEW /mine")
+predicted single-0 'what chown to 0 does with one mapped id' "$(printf '%s\n' "$single" | sed '/^and$/,$d' | verdict)"
+predicted "single-$NEW" 'what chown to another id does with one mapped id' "$(printf '%s\n' "$single" | sed -n '/^and$/,$p' | sed 1d | verdict)"
+predicted "default-$NEW" 'what chown to another id does in an ordinary container' \
+	"$(inside tiffin/base sh -c ": >/mine; chown $NEW /mine" | verdict)"
+
+# entry PATH: mode and owner as the top layer of the image that has it says.
+entry() {
+	tiffin why --type image --format json "$P/fixed" "$1" 2>/dev/null |
+		sed -n 's/.*"decides":true,.*"entry":"file \([^"]*\)".*/\1/p'
+}
+got=$(entry "/desk/$LETTER")
+case $got in
+'') why="there is no image $P/fixed with this file: commit the container" ;;
+"0640 0:0") why='root is who you are inside, and so the owner of what you make or chown there; the remembered owner is another thing: see the attribute of the file in the upper directory' ;;
+"0640 $OWNER:$OWNER") why='chmod has kept the owner. To change it, change what is remembered: the attribute of the file in the upper directory' ;;
+*"$NEW:$GROUP") why='the mode is remembered beside the owner, in the same attribute' ;;
+*"$(id -u):$(id -g)") why='that is you: whose the file is on the disk of this machine. An image knows its own numbers only' ;;
+*) why='the attribute is UID:GID:0MODE:file' ;;
+esac
+same 'the first paper has the new owner' 3 "0640 $NEW:$GROUP" "$got" "$why"
+
+got=$(entry "/desk/$LEDGER")
+case $got in
+'') why="there is no image $P/fixed with this file: commit the container" ;;
+*"$OWNER:$OWNER") why='its mode is another one' ;;
+*' 0:0') why='its owner is lost: a copy is a new file and belongs to who made it, and chown 0 means it, even where root is shown already. chmod keeps the owner' ;;
+*) why='its owner must stay as the image has it: change nothing but the mode' ;;
+esac
+same 'the second paper has another mode and its old owner' 2 "0600 $OWNER:$OWNER" "$got" "$why"

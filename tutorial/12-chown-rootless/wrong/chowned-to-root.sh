@@ -1,0 +1,6 @@
+# says: root is who you are inside
+. "$LAB/solution.sh"
+tiffin run --name "$P-root" --userns single "$P/desk" \
+	sh -c "cd /desk; chown 0:0 $LETTER; chmod 640 $LETTER; chmod 600 $LEDGER"
+tiffin rmi "$P/fixed"
+tiffin commit "$P-root" "$P/fixed"

@@ -1,0 +1,8 @@
+# says: a copy is a new file and belongs to who made it
+. "$LAB/solution.sh"
+tiffin run --name "$P-copy" --userns single "$P/fixed" \
+	sh -c "cd /desk; cp $LEDGER new; mv new $LEDGER; chmod 600 $LEDGER"
+tiffin commit "$P-copy" "$P/copy"
+tiffin rm "$P-copy"
+tiffin rmi "$P/fixed"
+tiffin tag "$P/copy" "$P/fixed"
