@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"sort"
 	"strconv"
 	"strings"
@@ -36,6 +37,34 @@ type facts struct {
 	Sid, Pid   int
 	TTY        bool     // there is a controlling terminal
 	Processes  []string // /proc/N
+}
+
+// execAgain executes itself again and again, each time from a thread that is not the first, with
+// many others to be ended before: see setnsLiving.
+func execAgain() int {
+	_ = os.WriteFile("/tmp/ready", nil, 0o644)
+	for range 200 {
+		go func() {
+			runtime.LockOSThread()
+			_ = unix.Pause()
+		}()
+	}
+	time.Sleep(5 * time.Millisecond) // so that there are threads, and that a command can get in
+	failed := make(chan error)
+	for {
+		go func() {
+			runtime.LockOSThread()
+			if unix.Gettid() == os.Getpid() {
+				failed <- nil // and keep it, for the next to have another
+				select {}
+			}
+			failed <- syscall.Exec("/bin/applet", []string{"applet", "applet", "exec-again"}, os.Environ())
+		}()
+		if err := <-failed; err != nil {
+			fmt.Println(err)
+			return 1
+		}
+	}
 }
 
 // applet is the command inside the container.
@@ -96,6 +125,8 @@ func applet(args []string) int {
 		_ = os.WriteFile("/tmp/ready", nil, 0o644)
 		time.Sleep(time.Hour)
 		return 0
+	case "exec-again":
+		return execAgain()
 	case "wait-for":
 		return waitFor(args[1])
 	case "open-stdout":

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"runtime"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -62,6 +63,24 @@ func ExecMain() {
 	b.fail(err)
 }
 
+// setnsLiving is setns(2), for a process that lives. One of several threads that executes another
+// program from one that is not its first is without namespaces for a moment: the first thread has ended
+// and the other not yet taken its place (the kernel's fs/exec.c, de_thread). setns then says ESRCH,
+// of which a shell written in Go, busy with `exec sleep`, is an example.
+func setnsLiving(pidfd, flags int) error {
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		err := unix.Setns(pidfd, flags)
+		if !errors.Is(err, unix.ESRCH) || time.Now().After(end) {
+			return err
+		}
+		// pidfd_open(2): readable when the process has ended.
+		p := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+		if n, e := unix.Poll(p, 0); e != nil || n > 0 {
+			return err
+		}
+	}
+}
+
 // runJoin enters the container's namespaces.
 func runJoin(b *builder) error {
 	// setns(2), CLONE_NEWNS: refused if the thread shares its root and working directory with others.
@@ -69,7 +88,7 @@ func runJoin(b *builder) error {
 		return err
 	}
 	flags := b.joinFlags
-	if err := b.call(unix.Setns(extraFD, int(flags)), "setns(%d /* pidfd */, %s)", extraFD, cloneFlagNames(flags)); err != nil {
+	if err := b.call(setnsLiving(extraFD, int(flags)), "setns(%d /* pidfd */, %s)", extraFD, cloneFlagNames(flags)); err != nil {
 		return err
 	}
 	fd, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)

@@ -57,6 +57,24 @@ func TestExecJoinsEveryNamespace(t *testing.T) {
 	})
 }
 
+// TestExecWhileTheCommandBecomesAnother: in that moment the container's process lives, though setns(2)
+// says there is none.
+func TestExecWhileTheCommandBecomesAnother(t *testing.T) {
+	each(t, func(t *testing.T, s *sandbox) {
+		j := s.job("exec-again")
+		j.Execs = []Process{applet1("wait-for", "/tmp/ready")}
+		for range 40 {
+			j.Execs = append(j.Execs, applet1("true"))
+		}
+		out := s.run(j)
+		for i, x := range out.Execs {
+			if x.Error != nil || x.Status != 0 {
+				t.Fatalf("exec %d: %v\nthe container: %s%s", i, x, out.Stdout, out.Stderr)
+			}
+		}
+	})
+}
+
 // wantOnlyStdio wants nothing open but 0, 1, 2, and what the Go program that tells has opened itself.
 func wantOnlyStdio(t *testing.T, fds []string) {
 	t.Helper()

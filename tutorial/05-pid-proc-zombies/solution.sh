@@ -10,3 +10,6 @@ orphans= i=0
 while [ "$i" -lt "$N" ]; do orphans="$orphans sleep 1 &" i=$((i + 1)); done
 tiffin run -d --name "$PLAIN" tiffin/base sh -c "sh -c '$orphans'; exec sleep 1000"
 tiffin run -d --name "$INIT" --init tiffin/base sh -c "sh -c '$orphans'; exec sleep 1000"
+until [ "$(tiffin exec "$PLAIN" cat /proc/1/comm)" = sleep ]; do # the orphans are born by then
+    sleep 0.1
+done
