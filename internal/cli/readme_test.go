@@ -10,35 +10,48 @@ import (
 )
 
 // changing matches what differs from one run of the session to the next:
-// digests, ages and sizes, and the spaces that align them.
-var changing = regexp.MustCompile(`\b[0-9a-f]{12,64}\b|Less than a second ago|\d+ seconds? ago|[0-9.]+[kM]?B\b| +`)
+// digests, ages, sizes and numbers of processes, and the spaces that align them.
+var changing = regexp.MustCompile(`\b[0-9a-f]{12,64}\b|(?:seen +|process )\d+\n|Less than a second ago|\d+ seconds? ago|[0-9.]+[kM]?B\b| +`)
 
-// TestReadmeSessionPrintsWhatTheReadmeSays runs the README's console block line
-// by line, each in a shell of its own as the page is read, and compares all
-// that is printed.
-func TestReadmeSessionPrintsWhatTheReadmeSays(t *testing.T) {
+// TestReadmeSessionsPrintWhatTheReadmeSays runs the README's console blocks, each in a home of its own,
+// line by line, each in a shell of its own as the page is read, and compares all that is printed.
+func TestReadmeSessionsPrintWhatTheReadmeSays(t *testing.T) {
 	for _, p := range people(t) {
 		t.Run(p.name, func(t *testing.T) {
 			need(t, p)
-			dir, err := os.MkdirTemp("", "tiffin-readme-")
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer os.RemoveAll(dir)
-			if err := os.Chown(dir, p.uid, p.gid); err != nil {
-				t.Fatal(err)
-			}
-			for _, s := range readmeSession(t) {
-				cmd := exec.Command("sh", "-c", s.command)
-				cmd.Dir, cmd.SysProcAttr = dir, p.attr()
-				cmd.Env = append(os.Environ(), "HOME="+dir, "TIFFIN_ROOT="+filepath.Join(dir, "store"),
-					"PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"))
-				out, err := cmd.CombinedOutput()
-				if got, want := same(string(out)), same(s.output); got != want || err != nil {
-					t.Fatalf("$ %s\nprints (%v)\n%s\nthe README says\n%s", s.command, err, out, s.output)
-				}
+			for _, session := range readmeSessions(t) {
+				p.replay(t, session)
 			}
 		})
+	}
+}
+
+// replay runs a session as the person, in a new home.
+func (p person) replay(t *testing.T, session []exchange) {
+	home, err := os.MkdirTemp("", "tiffin-readme-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(home)
+	if err := os.Chown(home, p.uid, p.gid); err != nil {
+		t.Fatal(err)
+	}
+	store := filepath.Join(home, "store")
+	defer checkLeaks(t, store)
+	dir := home
+	for _, s := range session {
+		if there, ok := strings.CutPrefix(s.command, "cd ~/"); ok {
+			dir = filepath.Join(home, there)
+			continue
+		}
+		cmd := exec.Command("sh", "-c", s.command)
+		cmd.Dir, cmd.SysProcAttr = dir, p.attr()
+		cmd.Env = append(os.Environ(), "HOME="+home, "TIFFIN_ROOT="+store, "TIFFIN_LABS=",
+			"PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"))
+		out, err := cmd.CombinedOutput()
+		if got, want := same(string(out)), same(s.output); got != want || err != nil {
+			t.Fatalf("$ %s\nprints (%v)\n%s\nthe README says\n%s", s.command, err, out, s.output)
+		}
 	}
 }
 
@@ -47,28 +60,30 @@ func same(s string) string { return changing.ReplaceAllString(s, " * ") }
 
 type exchange struct{ command, output string }
 
-// readmeSession reads the console block: each "$ COMMAND" and what follows it.
-func readmeSession(t *testing.T) []exchange {
+// readmeSessions reads the console blocks: each "$ COMMAND" and what follows it.
+func readmeSessions(t *testing.T) (sessions [][]exchange) {
 	t.Helper()
 	b, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, block, ok := strings.Cut(string(b), "```console\n")
-	block, _, ok2 := strings.Cut(block, "```")
-	if !ok || !ok2 {
-		t.Fatal("README.md has no console block")
-	}
-	var all []exchange
-	for line := range strings.Lines(block) {
-		if command, ok := strings.CutPrefix(line, "$ "); ok {
-			all = append(all, exchange{command: strings.TrimSpace(command)})
-		} else if len(all) > 0 {
-			all[len(all)-1].output += line
+	for _, part := range strings.Split(string(b), "```console\n")[1:] {
+		block, _, _ := strings.Cut(part, "```\n")
+		var session []exchange
+		for line := range strings.Lines(block) {
+			if command, ok := strings.CutPrefix(line, "$ "); ok {
+				session = append(session, exchange{command: strings.TrimSpace(command)})
+			} else if len(session) > 0 {
+				session[len(session)-1].output += line
+			}
 		}
+		if len(session) < 8 {
+			t.Fatalf("a session of the README has %d commands", len(session))
+		}
+		sessions = append(sessions, session)
 	}
-	if len(all) < 8 {
-		t.Fatalf("the README's session has %d commands", len(all))
+	if len(sessions) < 2 {
+		t.Fatalf("the README has %d console blocks", len(sessions))
 	}
-	return all
+	return sessions
 }
