@@ -34,6 +34,7 @@
 //	unions/CHAINID              the merged index of a whole stack
 //	containers/                 not this package's
 //	tmp/                        staging directories
+//	partial/                    what interrupted pulls have of layers, see partial.go
 //	lock                        flock(2)
 //
 // So `skopeo copy oci:$STORE:debian:latest …`, `podman pull oci:$STORE:…` and
@@ -92,6 +93,7 @@
 //
 //	tmp/        shared: while making a staging directory or index.json's successor
 //	            exclusive, without waiting: sweep, while it removes what is dead
+//	partial/HEX exclusive: by the pull that fetches the blob, without waiting
 //	tmp/add-N   exclusive: by the command that the directory belongs to, for its life
 //	lock        exclusive: while index.json changes or blobs are deleted, milliseconds
 //	            shared: Hold, while a container is being created

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -29,7 +30,18 @@ type Client struct {
 	Insecure bool
 	// Warn is told what a person should know although it is no failure. May be nil.
 	Warn func(string)
+
+	// How long a server may send nothing in the middle of a blob, and before it
+	// answers, which it does after a push only when it has put the blob away.
+	// 0: a minute, and two.
+	stall, answer time.Duration
+	// The first pause between two tries of a request. 0: firstWait.
+	pause time.Duration
 }
+
+func (c *Client) stallTimeout() time.Duration  { return cmp.Or(c.stall, time.Minute) }
+func (c *Client) firstPause() time.Duration    { return cmp.Or(c.pause, firstWait) }
+func (c *Client) answerTimeout() time.Duration { return cmp.Or(c.answer, 2*time.Minute) }
 
 func (c *Client) warn(s string) {
 	if c.Warn != nil {
@@ -39,6 +51,7 @@ func (c *Client) warn(s string) {
 
 // Repository is the place of one image in a registry.
 type Repository struct {
+	client *Client
 	ref    image.Ref
 	remote *remote.Repository
 }
@@ -50,19 +63,19 @@ func (c *Client) Repository(ctx context.Context, r image.Ref) *Repository {
 		ManifestMediaTypes: manifestTypes,
 	}
 	repo.Client, repo.PlainHTTP = c.client(ctx, r.Domain)
-	return &Repository{ref: r, remote: repo}
+	return &Repository{client: c, ref: r, remote: repo}
 }
 
 // client is an HTTP client for a registry, and whether it has to do without TLS.
 func (c *Client) client(ctx context.Context, domain string) (client *auth.Client, plain bool) {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.DisableCompression = true // a blob's size and digest are those of the bytes sent
-	t.ResponseHeaderTimeout = answerTimeout
+	t.ResponseHeaderTimeout = c.answerTimeout()
 	if c.Insecure || local(domain) {
 		t.TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
 		plain = !answersTLS(ctx, t, domain)
 	}
-	again := &retry.Transport{Base: t, Policy: func() retry.Policy { return retries{c.Warn} }}
+	again := &retry.Transport{Base: t, Policy: func() retry.Policy { return retries{c.Warn, c.firstPause()} }}
 	client = &auth.Client{Client: &http.Client{Transport: again}, Cache: auth.NewCache(), Credential: c.credential(), ClientID: "tiffin"}
 	client.SetUserAgent("tiffin")
 	return client, plain

@@ -186,8 +186,8 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", mediaType)
-	w.Header().Set("Content-Length", fmt.Sprint(len(b)))
-	w.Write(b)
+	w.Header().Set("ETag", fmt.Sprintf("%q", digest.FromBytes(b).Encoded()[:8]))
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(b)) // ranges, too
 }
 
 // pull pulls REPOSITORY:TAG from a server into a new store.

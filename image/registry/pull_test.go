@@ -260,7 +260,7 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 	req, _ := http.NewRequest("GET", "http://example.org/v2/", nil)
 	resp := &http.Response{StatusCode: 429, Status: "429 Too Many Requests", Header: http.Header{}, Request: req}
 	var w warnings
-	policy := retries{w.client().Warn}
+	policy := retries{w.client().Warn, firstWait}
 	resp.Header.Set("Retry-After", "7")
 	if d, err := policy.Retry(0, resp, nil); err != nil || d != 7*time.Second {
 		t.Errorf("after 7: %v, %v", d, err)

@@ -105,7 +105,7 @@ func (u *upload) blob(ctx context.Context, d ocispec.Descriptor) (PushedLayer, e
 	out.Sent = true
 	for try := 0; ; try++ {
 		err := u.send(ctx, d)
-		wait, again := backOff(try, err)
+		wait, again := u.repo.client.backOff(try, err)
 		if !again {
 			return out, err
 		}
@@ -142,15 +142,15 @@ func (u *upload) send(ctx context.Context, d ocispec.Descriptor) error {
 
 // backOff says whether and when to send a blob again: retry.go cannot repeat
 // a request whose body has been read.
-func backOff(try int, err error) (time.Duration, bool) {
+func (c *Client) backOff(try int, err error) (time.Duration, bool) {
 	var resp *errcode.ErrorResponse
 	if err == nil || try+1 >= maxTries {
 		return 0, false
 	}
 	if errors.As(err, &resp) {
-		return firstWait << try, transient(&http.Response{StatusCode: resp.StatusCode}, nil)
+		return c.firstPause() << try, transient(&http.Response{StatusCode: resp.StatusCode}, nil)
 	}
-	return firstWait << try, transient(nil, err)
+	return c.firstPause() << try, transient(nil, err)
 }
 
 // counted counts what is read.

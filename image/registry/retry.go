@@ -15,7 +15,10 @@ import (
 // retries says when a request is sent again: a server that is overloaded or
 // restarting, or a connection that broke, is asked up to maxTries times, at
 // growing distances or when the server says. It is a retry.Policy of oras-go.
-type retries struct{ warn func(string) }
+type retries struct {
+	warn  func(string)
+	first time.Duration // before the second try; doubles
+}
 
 const (
 	maxTries  = 6
@@ -30,8 +33,11 @@ func (r retries) Retry(attempt int, resp *http.Response, err error) (time.Durati
 	if attempt+1 >= maxTries || !transient(resp, err) {
 		return -1, nil
 	}
+	if err != nil && attempt > 0 && isTimeout(err) {
+		return -1, nil // it has been waited for long enough already
+	}
 	// The randomness keeps a room full of clients from coming back at once.
-	wait := firstWait<<attempt + rand.N(firstWait)
+	wait := r.first<<attempt + rand.N(r.first)
 	if after, ok := retryAfter(resp); ok {
 		if wait = after; wait > maxRetryAfter {
 			return -1, nil
@@ -50,8 +56,7 @@ func (r retries) Retry(attempt int, resp *http.Response, err error) (time.Durati
 // transient tells what may go away by itself.
 func transient(resp *http.Response, err error) bool {
 	if err != nil {
-		var timeout net.Error
-		return errors.As(err, &timeout) && timeout.Timeout() ||
+		return isTimeout(err) ||
 			errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.ErrUnexpectedEOF)
 	}
 	switch resp.StatusCode {
@@ -60,6 +65,11 @@ func transient(resp *http.Response, err error) bool {
 		return true
 	}
 	return false
+}
+
+func isTimeout(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
 // retryAfter reads when to come back: RFC 9110, 10.2.3, in seconds or as a date.
