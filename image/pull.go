@@ -118,8 +118,8 @@ func (r Ref) stored() Ref {
 	return r
 }
 
-// reference is what a registry is asked for: the digest, or else the tag.
-func (r Ref) reference() string {
+// Reference is what a registry is asked for: the digest, or else the tag.
+func (r Ref) Reference() string {
 	if r.Digest != "" {
 		return r.Digest.String()
 	}
@@ -130,7 +130,7 @@ func (r Ref) reference() string {
 // of what it began with.
 func (pl *pulling) manifest(ctx context.Context, r Ref, platform Platform) (top digest.Digest, m *ocispec.Manifest, b []byte, err error) {
 	want := ocispec.Descriptor{Digest: r.Digest, Size: -1}
-	reference := r.reference()
+	reference := r.Reference()
 	for range 4 { // as followManifest
 		var both struct {
 			ocispec.Manifest

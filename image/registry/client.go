@@ -35,6 +35,8 @@ type Client struct {
 	// answers, which it does after a push only when it has put the blob away.
 	// 0: a minute, and two.
 	stall, answer time.Duration
+	// dial connects; nil: net.Dialer's.
+	dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// The first pause between two tries of a request. 0: firstWait.
 	pause time.Duration
 }
@@ -71,9 +73,14 @@ func (c *Client) client(ctx context.Context, domain string) (client *auth.Client
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.DisableCompression = true // a blob's size and digest are those of the bytes sent
 	t.ResponseHeaderTimeout = c.answerTimeout()
+	if c.dial != nil {
+		t.DialContext = c.dial
+	}
 	if c.Insecure || local(domain) {
 		t.TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
 		plain = !answersTLS(ctx, t, domain)
+	} else if roots := c.authorities(domain); roots != nil {
+		t.TLSClientConfig = &tls.Config{RootCAs: roots}
 	}
 	again := &retry.Transport{Base: t, Policy: func() retry.Policy { return retries{c.Warn, c.firstPause()} }}
 	client = &auth.Client{Client: &http.Client{Transport: again}, Cache: auth.NewCache(), Credential: c.credential(), ClientID: "tiffin"}
@@ -123,7 +130,8 @@ func explain(err error, domain string) error {
 	case errors.Is(err, errdef.ErrNotFound):
 		return errs.Hint(errors.New("the registry has no such image"), "check the name and the tag; a private image may need tiffin login "+domain)
 	case errors.As(err, &unknown):
-		return errs.Hint(err, "if you trust this network: --tls-verify=false")
+		return errs.Hint(fmt.Errorf("nobody this machine trusts vouches for %s: %w", domain, err),
+			"put the certificate of its authority into "+certsDirs()[0]+"/"+domain+"/ca.crt, or, if you trust this network: --tls-verify=false")
 	case errors.Is(err, http.ErrSchemeMismatch):
 		return errs.Hint(fmt.Errorf("%s speaks plain HTTP, not TLS", domain), "if you trust this network: --tls-verify=false")
 	case errors.As(err, &dns):

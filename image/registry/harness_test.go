@@ -35,6 +35,7 @@ func TestMain(m *testing.M) {
 	}
 	os.Unsetenv("REGISTRY_AUTH_FILE")
 	os.Setenv("DOCKER_CONFIG", dir)
+	os.Setenv("XDG_CONFIG_HOME", dir)
 	code := m.Run()
 	os.RemoveAll(dir)
 	os.Exit(code)

@@ -104,8 +104,9 @@ func (u *upload) blob(ctx context.Context, d ocispec.Descriptor) (PushedLayer, e
 	}
 	out.Sent = true
 	for try := 0; ; try++ {
-		err := u.send(ctx, d)
-		wait, again := u.repo.client.backOff(try, err)
+		var said told
+		err := u.send(context.WithValue(ctx, toldKey{}, &said), d)
+		wait, again := u.repo.client.backOff(try, err, said)
 		if !again {
 			return out, err
 		}
@@ -142,13 +143,19 @@ func (u *upload) send(ctx context.Context, d ocispec.Descriptor) error {
 
 // backOff says whether and when to send a blob again: retry.go cannot repeat
 // a request whose body has been read.
-func (c *Client) backOff(try int, err error) (time.Duration, bool) {
-	var resp *errcode.ErrorResponse
+func (c *Client) backOff(try int, err error, said told) (time.Duration, bool) {
 	if err == nil || try+1 >= maxTries {
 		return 0, false
 	}
+	var resp *errcode.ErrorResponse
 	if errors.As(err, &resp) {
-		return c.firstPause() << try, transient(&http.Response{StatusCode: resp.StatusCode}, nil)
+		if !transient(&http.Response{StatusCode: resp.StatusCode}, nil) {
+			return 0, false
+		}
+		if said.after != nil {
+			return *said.after, *said.after <= maxRetryAfter
+		}
+		return c.firstPause() << try, true
 	}
 	return c.firstPause() << try, transient(nil, err)
 }

@@ -30,6 +30,11 @@ const (
 
 // Retry returns how long to wait, or less than 0 for what is final.
 func (r retries) Retry(attempt int, resp *http.Response, err error) (time.Duration, error) {
+	if after, ok := retryAfter(resp); ok {
+		if told, ok := resp.Request.Context().Value(toldKey{}).(*told); ok {
+			told.after = &after
+		}
+	}
 	if attempt+1 >= maxTries || !transient(resp, err) {
 		return -1, nil
 	}
@@ -53,11 +58,19 @@ func (r retries) Retry(attempt int, resp *http.Response, err error) (time.Durati
 	return wait, nil
 }
 
+// told is what a server said about when to come back, for those who repeat
+// requests themselves.
+type told struct{ after *time.Duration }
+
+// toldKey is where the context of a request has a *told.
+type toldKey struct{}
+
 // transient tells what may go away by itself.
 func transient(resp *http.Response, err error) bool {
 	if err != nil {
 		return isTimeout(err) ||
-			errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.ErrUnexpectedEOF)
+			errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
+			errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 	}
 	switch resp.StatusCode {
 	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError,

@@ -73,6 +73,7 @@ var table = [...]group{
 		{"why", "tell which layer decides what is at a path", whyCommand, plain},
 		{"inspect", "print all there is to know about images and containers", inspectCommand, plain},
 		{"pull", "fetch an image from a registry", pullCommand, plain},
+		{"manifest", "show what a registry has under a name", manifestCommand, plain},
 		{"push", "send an image to a registry", pushCommand, plain},
 		{"login", "store the password for a registry", loginCommand, plain},
 		{"logout", "forget the password for a registry", logoutCommand, plain},

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -21,19 +22,25 @@ func pullCommand() *cli.Command {
 			"Registries of this machine may do without TLS.",
 		Flags: []cli.Flag{
 			platformFlag(), tlsFlag(),
+			&cli.BoolFlag{Name: "all-tags", Aliases: []string{"a"}, Usage: "fetch the images of all tags"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only the whole name of the image"},
 		},
-		Action: func(c *cli.Context) error {
-			if err := wantArgs(c, 1, 1, "the name of an image"); err != nil {
-				return err
-			}
-			store, err := openStore(c)
-			if err != nil {
-				return err
-			}
-			return pull(c, store, os.Stdout, c.Bool("quiet"))
-		},
+		Action: runPull,
 	}
+}
+
+func runPull(c *cli.Context) error {
+	if err := wantArgs(c, 1, 1, "the name of an image"); err != nil {
+		return err
+	}
+	store, err := openStore(c)
+	if err != nil {
+		return err
+	}
+	if c.Bool("all-tags") {
+		return pullAll(c, store)
+	}
+	return pull(c, store, os.Stdout, c.Bool("quiet"))
 }
 
 // pull fetches the image that the first argument names, and says so on w.
@@ -43,32 +50,66 @@ func pull(c *cli.Context, store *image.Store, w io.Writer, quiet bool) error {
 	if err != nil {
 		return err
 	}
+	if ref.Digest == "" && !strings.HasSuffix(arg, ":"+ref.Tag) && !quiet {
+		fmt.Fprintf(w, "Using default tag: %s\n", ref.Tag)
+	}
+	if err := pullRef(c, store, ref, w, quiet); err != nil {
+		return err
+	}
+	fmt.Fprintln(w, ref)
+	return nil
+}
+
+func pullRef(c *cli.Context, store *image.Store, ref image.Ref, w io.Writer, quiet bool) error {
 	platform, err := askedPlatform(c)
 	if err != nil {
 		return err
 	}
-	said := w
 	if quiet {
-		said = io.Discard
+		w = io.Discard
 	}
-	what := ref.Tag
-	if ref.Digest != "" {
-		what = ref.Digest.String()
-	} else if !strings.HasSuffix(arg, ":"+ref.Tag) {
-		fmt.Fprintf(said, "Using default tag: %s\n", ref.Tag)
-	}
-	fmt.Fprintf(said, "%s: Pulling from %s\n", what, ref.Path)
+	fmt.Fprintf(w, "%s: Pulling from %s\n", cmp.Or(string(ref.Digest), ref.Tag), ref.Path)
 	ctx, end := interruptible(c)
 	defer end()
 	progress, stop := newProgress(quiet)
 	pulled, err := registryClient(c).Pull(ctx, store, ref, platform, progress)
 	stop()
+	if err == nil {
+		printPulled(w, ref, pulled)
+	}
+	return err
+}
+
+// pullAll fetches all tags of the repository that the first argument names. A
+// tag may stand for something else than an image, a signature say: the others
+// are fetched nevertheless.
+func pullAll(c *cli.Context, store *image.Store) error {
+	arg := c.Args().First()
+	ref, err := image.ParseRef(arg)
 	if err != nil {
 		return err
 	}
-	printPulled(said, ref, pulled)
-	fmt.Fprintln(w, ref)
-	return nil
+	if ref.Digest != "" || strings.HasSuffix(arg, ":"+ref.Tag) {
+		return usagef("--all-tags and a tag do not go together")
+	}
+	ctx, end := interruptible(c)
+	defer end()
+	tags, err := registryClient(c).Tags(ctx, ref)
+	if err != nil {
+		return err
+	}
+	var failed error
+	for _, ref.Tag = range tags {
+		if err := pullRef(c, store, ref, os.Stdout, c.Bool("quiet")); err != nil {
+			printError(os.Stderr, err)
+			failed = exitStatus(exitFailure)
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	fmt.Println(ref.Name())
+	return failed
 }
 
 // printPulled says what docker says at the end, but for the name.
