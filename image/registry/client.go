@@ -28,6 +28,8 @@ type Client struct {
 	// Insecure allows certificates that nobody vouches for, and plain HTTP. The
 	// registries of this machine are allowed it anyhow.
 	Insecure bool
+	// Registries is what a person has laid down about them. May be nil.
+	Registries *Registries
 	// Warn is told what a person should know although it is no failure. May be nil.
 	Warn func(string)
 
@@ -58,25 +60,29 @@ type Repository struct {
 	remote *remote.Repository
 }
 
-// Repository prepares to talk to the registry of r.
+// Repository prepares to talk to the registry of r, and to no mirror.
 func (c *Client) Repository(ctx context.Context, r image.Ref) *Repository {
+	return c.repository(ctx, place{r, c.Registries.insecure(r)})
+}
+
+func (c *Client) repository(ctx context.Context, at place) *Repository {
 	repo := &remote.Repository{
-		Reference:          orasregistry.Reference{Registry: r.Domain, Repository: r.Path},
+		Reference:          orasregistry.Reference{Registry: at.ref.Domain, Repository: at.ref.Path},
 		ManifestMediaTypes: manifestTypes,
 	}
-	repo.Client, repo.PlainHTTP = c.client(ctx, r.Domain)
-	return &Repository{client: c, ref: r, remote: repo}
+	repo.Client, repo.PlainHTTP = c.client(ctx, at.ref.Domain, at.insecure)
+	return &Repository{client: c, ref: at.ref, remote: repo}
 }
 
 // client is an HTTP client for a registry, and whether it has to do without TLS.
-func (c *Client) client(ctx context.Context, domain string) (client *auth.Client, plain bool) {
+func (c *Client) client(ctx context.Context, domain string, insecure bool) (client *auth.Client, plain bool) {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.DisableCompression = true // a blob's size and digest are those of the bytes sent
 	t.ResponseHeaderTimeout = c.answerTimeout()
 	if c.dial != nil {
 		t.DialContext = c.dial
 	}
-	if c.Insecure || local(domain) {
+	if insecure || c.Insecure || local(domain) {
 		t.TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
 		plain = !answersTLS(ctx, t, domain)
 	} else if roots := c.authorities(domain); roots != nil {

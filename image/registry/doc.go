@@ -33,6 +33,14 @@
 // to ask again (retry.go). Package image believes nothing that comes and
 // computes every digest while the bytes stream.
 //
+// # Mirrors and short names
+//
+// registries.conf of the user (registries.go) says where else images are looked
+// for, which registries may do without TLS, and what short names stand for. It
+// is written as podman's, and it changes from where bytes come, never what they
+// have to be: an image has the name and the digests that were asked for. Pushes
+// go to the registry of the name alone.
+//
 // # When it breaks off
 //
 // What has come of a layer is kept in a file (partial in package image), also

@@ -25,9 +25,13 @@ var manifestTypes = []string{
 const maxManifest = 4 << 20
 
 // Pull fetches an image into the store. asked is the platform that a person
-// named, or nil.
+// named, or nil. Mirrors are asked first.
 func (c *Client) Pull(ctx context.Context, s *image.Store, r image.Ref, asked *image.Platform, p image.Progress) (*image.Pulled, error) {
-	return s.Pull(ctx, c.Repository(ctx, r), r, asked, p)
+	from, err := c.remote(ctx, r)
+	if err != nil {
+		return nil, fmt.Errorf("pull %s: %w", r.Familiar(), err)
+	}
+	return s.Pull(ctx, from, r, asked, p)
 }
 
 // Manifest implements image.Remote.

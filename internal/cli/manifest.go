@@ -34,11 +34,14 @@ func runManifest(c *cli.Context) error {
 	if err := wantArgs(c, 2, 2, "inspect and the name of an image"); err != nil {
 		return err
 	}
-	ref, err := image.ParseRef(c.Args().Get(1))
+	client, err := registryClient(c)
 	if err != nil {
 		return err
 	}
-	client := registryClient(c)
+	ref, err := image.ParseRef(client.Registries.Expand(c.Args().Get(1)))
+	if err != nil {
+		return err
+	}
 	client.Insecure = client.Insecure || c.Bool("insecure")
 	ctx, end := interruptible(c)
 	defer end()
