@@ -1,5 +1,5 @@
 // Package image keeps images on disk and does what is done with whole images:
-// load, import, pull, save, commit, tag, list, remove. What speaks to registries
+// load, import, pull, save, copy, commit, tag, list, remove. What speaks to registries
 // is in package registry.
 //
 // # What an image is
@@ -74,6 +74,9 @@
 // What comes from a registry goes the same way (pull.go), while it arrives. Of an
 // index only the manifest of one platform is kept; the index's digest stays in
 // the image's name if that is what it was pulled by.
+//
+// What goes somewhere else (copy.go), to a registry, an archive or a layout, is
+// read blob by blob and hashed on the way, without passing through the store.
 //
 // Blobs keep the bytes that came: pulled and pushed again they have the same
 // digest. The blob of a layer that came uncompressed and its flat.tar are one

@@ -108,7 +108,9 @@ func (d *download) receive(b []byte) (int, error) {
 			if err == io.EOF && d.pos.Offset == d.want.Size {
 				return 0, io.EOF
 			}
-			err = d.broken(err)
+			if err = d.broken(err); errors.Is(err, ErrDamaged) {
+				return 0, err // the source is a file, and will be no better
+			}
 		}
 		if errors.Is(err, ErrStartOver) || !errors.Is(err, ErrInterrupted) || !d.pause() {
 			return 0, err

@@ -34,6 +34,15 @@ func (c *Client) Pull(ctx context.Context, s *image.Store, r image.Ref, asked *i
 	return s.Pull(ctx, from, r, asked, p)
 }
 
+// Pushable is an image of a registry, to be sent elsewhere.
+func (c *Client) Pushable(ctx context.Context, r image.Ref, asked *image.Platform) (*image.Pushable, error) {
+	from, err := c.remote(ctx, r)
+	if err != nil {
+		return nil, fmt.Errorf("copy %s: %w", r.Familiar(), err)
+	}
+	return image.PushableFrom(ctx, from, r, asked)
+}
+
 // Manifest implements image.Remote.
 func (r *Repository) Manifest(ctx context.Context, reference string) (mediaType string, b []byte, err error) {
 	d, body, err := r.remote.Manifests().FetchReference(ctx, reference)
