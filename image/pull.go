@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -60,7 +61,11 @@ type pulling struct {
 func (s *Store) Pull(ctx context.Context, from Remote, r Ref, asked *Platform, p Progress) (*Pulled, error) {
 	pulled, err := s.pull(ctx, from, r, asked, p)
 	if err != nil {
-		return nil, fmt.Errorf("pull %s: %w", r.Familiar(), err)
+		err = fmt.Errorf("pull %s: %w", r.Familiar(), err)
+		if errs.HintOf(err) == "" && (ctx.Err() != nil || errors.Is(err, ErrInterrupted)) {
+			err = errs.Hint(err, "the same again goes on where this one stopped")
+		}
+		return nil, err
 	}
 	return pulled, nil
 }
