@@ -128,6 +128,11 @@
 //     time and cannot be divided within a layer, so three layers run at once:
 //     a load takes 3.5 s of user and 1.3 s of system time in all, against
 //     10.7 and 3.6 for podman, in 60 MB of memory.
+//   - A pull of the same image from a registry on the loopback interface and its
+//     first process take 3.7 s of user and 2.6 s of system time in 70 MB of
+//     memory, for podman 11.4 and 4. Compressed and uncompressed together need
+//     1.3 times the disk of podman, which keeps the files alone, in blocks of
+//     4 KiB. Holes in flat.tar would not help: of its blocks 0.1 % are zero.
 //   - Waiting for 834 MB of flat.tar to reach the disk would take as long again.
 //     It can be rebuilt, so it is not waited for; derived.go says why that is
 //     safe. Blobs are: their write-back is started every 8 MiB, so that the
