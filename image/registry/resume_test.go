@@ -201,6 +201,30 @@ func TestPruneRemovesWhatAnInterruptedPullHasFetched(t *testing.T) {
 	}
 }
 
+// TestOldPartialFilesGo: nobody has gone on with them for a week.
+func TestOldPartialFilesGo(t *testing.T) {
+	srv := serve(t, newFixture(t))
+	s := newStore(t)
+	dir := filepath.Join(s.Root(), "partial")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	old, young := filepath.Join(dir, strings.Repeat("a", 64)), filepath.Join(dir, strings.Repeat("b", 64))
+	for _, f := range []string{old, old + ".etag", young, young + ".etag"} {
+		writeTestFile(t, f, []byte("x"))
+	}
+	long := time.Now().Add(-8 * 24 * time.Hour)
+	if err := os.Chtimes(old, long, long); err != nil {
+		t.Fatal(err)
+	}
+	if err := pullAgain(t, s, srv); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(partialFiles(t, s), " "); got != young+" "+young+".etag" {
+		t.Errorf("there are %s", got)
+	}
+}
+
 // TestResumeStartsOver: what was fetched before is not trusted: each time the
 // pull starts over, and
 // gets what the manifest names.

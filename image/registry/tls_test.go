@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"io"
 	"log"
 	"math/big"
@@ -20,6 +21,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	digest "github.com/opencontainers/go-digest"
 
 	"tiffin/internal/errs"
 )
@@ -34,32 +37,71 @@ type secure struct {
 
 const secureName = "registry.test"
 
-func serveTLS(t *testing.T, f *fixture) *secure {
+// authority makes one, and a certificate for secureName; all in PEM.
+func authority(t *testing.T) (ca, cert, key []byte) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	priv, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ca := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"},
+	root := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
-	caDER, err := x509.CreateCertificate(rand.Reader, ca, ca, &key.PublicKey, key)
-	if err != nil {
+	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), DNSNames: []string{secureName}, NotBefore: root.NotBefore, NotAfter: root.NotAfter}
+	var ders [3][]byte
+	var errs [3]error
+	ders[0], errs[0] = x509.CreateCertificate(rand.Reader, root, root, &priv.PublicKey, priv)
+	ders[1], errs[1] = x509.CreateCertificate(rand.Reader, leaf, root, &priv.PublicKey, priv)
+	ders[2], errs[2] = x509.MarshalECPrivateKey(priv)
+	if err := errors.Join(errs[:]...); err != nil {
 		t.Fatal(err)
 	}
-	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), DNSNames: []string{secureName}, NotBefore: ca.NotBefore, NotAfter: ca.NotAfter}
-	der, err := x509.CreateCertificate(rand.Reader, leaf, ca, &key.PublicKey, key)
+	inPEM := func(kind string, der []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}) }
+	return inPEM("CERTIFICATE", ders[0]), inPEM("CERTIFICATE", ders[1]), inPEM("EC PRIVATE KEY", ders[2])
+}
+
+func serveTLS(t *testing.T, f *fixture) *secure {
+	t.Helper()
+	ca, certPEM, keyPEM := authority(t)
+	cert, err := tls.X509KeyPair(certPEM, keyPEM)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &server{f: f, gets: map[string]int{}}
 	s.Server = httptest.NewUnstartedServer(s)
-	s.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+	s.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.StartTLS()
 	t.Cleanup(s.Close)
-	_, port, _ := net.SplitHostPort(s.Listener.Addr().String())
-	return &secure{s, secureName + ":" + port, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER})}
+	return &secure{s, secureName + portOf(s.Listener.Addr().String()), ca}
+}
+
+// portOf is :PORT of HOST:PORT.
+func portOf(host string) string { return host[strings.LastIndexByte(host, ':'):] }
+
+// TestThereAndBackWithTLS: Debian's docker-registry with a certificate.
+func TestThereAndBackWithTLS(t *testing.T) {
+	ca, cert, key := authority(t)
+	dir := t.TempDir()
+	writeTestFile(t, filepath.Join(dir, "cert"), cert)
+	writeTestFile(t, filepath.Join(dir, "key"), key)
+	host := secureName + portOf(startRegistry(t, "  tls: {certificate: "+dir+"/cert, key: "+dir+"/key}\n"))
+	s, f, name := pulledFixture(t)
+	to := host + "/team/app:v1"
+	if err := s.Tag(name, to); err != nil {
+		t.Fatal(err)
+	}
+	c := &Client{dial: toLoopback}
+	_, err := c.Push(context.Background(), s, ref(t, to), nil)
+	wantError(t, err, "nobody this machine trusts vouches for "+host)
+	trust(t, host, ca)
+	if _, err := c.Push(context.Background(), s, ref(t, to), nil); err != nil {
+		t.Fatal(err)
+	}
+	p, err := c.Pull(context.Background(), newStore(t), ref(t, to), nil, nil)
+	if err != nil || p.Digest != digest.FromBytes(f.manifest) {
+		t.Errorf("%v: %+v", err, p)
+	}
 }
 
 // toLoopback connects to this machine, whatever the name is.

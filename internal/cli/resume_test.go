@@ -12,6 +12,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -146,5 +147,30 @@ func TestKilledPullGoesOnWhereItStopped(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Dir(partial)); err == nil {
 		t.Error("the partial files are still there")
+	}
+}
+
+// TestProxyOfTheEnvironment: the registry's name leads nowhere, but the proxy
+// knows it.
+func TestProxyOfTheEnvironment(t *testing.T) {
+	reg := newSlowRegistry(t)
+	reg.slow = false
+	var mu sync.Mutex
+	hosts := map[string]bool{}
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		hosts[r.Method+" "+r.Host] = true
+		mu.Unlock()
+		reg.ServeHTTP(w, r)
+	}))
+	defer proxy.Close()
+	cmd := exec.Command(binary, "pull", "--tls-verify=false", "registry.invalid:5000/lab:1")
+	cmd.Env = append(os.Environ(), "TIFFIN_ROOT="+filepath.Join(t.TempDir(), "store"), "DOCKER_CONFIG="+t.TempDir(),
+		"HTTP_PROXY="+proxy.URL, "HTTPS_PROXY="+proxy.URL, "NO_PROXY=")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if !hosts["GET registry.invalid:5000"] || !hosts["CONNECT registry.invalid:5000"] {
+		t.Errorf("the proxy was asked for %v", hosts)
 	}
 }
