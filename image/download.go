@@ -108,9 +108,10 @@ func (d *download) receive(b []byte) (int, error) {
 			if err == io.EOF && d.pos.Offset == d.want.Size {
 				return 0, io.EOF
 			}
-			if err = d.broken(err); errors.Is(err, ErrDamaged) {
+			if errors.Is(err, ErrDamaged) {
 				return 0, err // the source is a file, and will be no better
 			}
+			err = d.broken(err)
 		}
 		if errors.Is(err, ErrStartOver) || !errors.Is(err, ErrInterrupted) || !d.pause() {
 			return 0, err
@@ -182,7 +183,7 @@ func (pl *pulling) layer(ctx context.Context, d ocispec.Descriptor, l *loadingLa
 		dl := newDownload(ctx, pl.from, d, part)
 		l.got, err = pl.ingest(ctx, dl, l.want)
 		dl.Close()
-		over, wrong := errors.Is(err, ErrStartOver), errors.Is(err, ErrWrongAnswer)
+		over, wrong := errors.Is(err, ErrStartOver), errors.Is(err, ErrWrongAnswer) || errors.Is(dl.err, ErrDamaged)
 		if err == nil || ctx.Err() != nil || dl.err != nil && !over && !wrong {
 			break // what has come is kept for the next pull
 		}
