@@ -1,5 +1,5 @@
 // Package image keeps images on disk and does what is done with whole images:
-// load, import, pull, save, commit, tag, list, remove. What speaks to registries
+// load, import, pull, save, copy, commit, tag, list, remove. What speaks to registries
 // is in package registry.
 //
 // # What an image is
@@ -34,6 +34,7 @@
 //	unions/CHAINID              the merged index of a whole stack
 //	containers/                 not this package's
 //	tmp/                        staging directories
+//	partial/                    what interrupted pulls have of layers, see partial.go
 //	lock                        flock(2)
 //
 // So `skopeo copy oci:$STORE:debian:latest …`, `podman pull oci:$STORE:…` and
@@ -74,6 +75,9 @@
 // index only the manifest of one platform is kept; the index's digest stays in
 // the image's name if that is what it was pulled by.
 //
+// What goes somewhere else (copy.go), to a registry, an archive or a layout, is
+// read blob by blob and hashed on the way, without passing through the store.
+//
 // Blobs keep the bytes that came: pulled and pushed again they have the same
 // digest. The blob of a layer that came uncompressed and its flat.tar are one
 // file with two names.
@@ -92,6 +96,7 @@
 //
 //	tmp/        shared: while making a staging directory or index.json's successor
 //	            exclusive, without waiting: sweep, while it removes what is dead
+//	partial/HEX exclusive: by the pull that fetches the blob, without waiting
 //	tmp/add-N   exclusive: by the command that the directory belongs to, for its life
 //	lock        exclusive: while index.json changes or blobs are deleted, milliseconds
 //	            shared: Hold, while a container is being created
@@ -123,6 +128,11 @@
 //     time and cannot be divided within a layer, so three layers run at once:
 //     a load takes 3.5 s of user and 1.3 s of system time in all, against
 //     10.7 and 3.6 for podman, in 60 MB of memory.
+//   - A pull of the same image from a registry on the loopback interface and its
+//     first process take 3.7 s of user and 2.6 s of system time in 70 MB of
+//     memory, for podman 11.4 and 4. Compressed and uncompressed together need
+//     1.3 times the disk of podman, which keeps the files alone, in blocks of
+//     4 KiB. Holes in flat.tar would not help: of its blocks 0.1 % are zero.
 //   - Waiting for 834 MB of flat.tar to reach the disk would take as long again.
 //     It can be rebuilt, so it is not waited for; derived.go says why that is
 //     safe. Blobs are: their write-back is started every 8 MiB, so that the

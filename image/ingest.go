@@ -43,8 +43,9 @@ const (
 // flat.tar are two names of one file.
 type ingest struct {
 	st       *staging
-	want     Layer // "" and 0 for what is not known beforehand
-	keepBlob bool  // false: only the derived files are wanted
+	want     Layer    // "" and 0 for what is not known beforehand
+	keepBlob bool     // false: only the derived files are wanted
+	part     *partial // where the blob is to be written, or nil: a file in the staging directory
 
 	in      atomic.Int64 // compressed bytes so far
 	add     func(int64)
@@ -58,7 +59,10 @@ type ingest struct {
 // layer ingests the layer that r holds. It fails if r does not have the
 // digests in want, those that are not empty; got has all of them.
 func (st *staging) layer(ctx context.Context, r io.Reader, want Layer, keepBlob bool, add func(int64)) (got Layer, err error) {
-	in := st.newIngest(want, keepBlob, add)
+	return st.newIngest(want, keepBlob, add).run(ctx, r)
+}
+
+func (in *ingest) run(ctx context.Context, r io.Reader) (got Layer, err error) {
 	defer in.discard()
 	var start [sniffLen]byte
 	n, err := fill(r, start[:])
@@ -94,13 +98,21 @@ func (st *staging) newIngest(want Layer, keepBlob bool, add func(int64)) *ingest
 // openSinks makes the files: the blob has to be durable, and so has flat.tar
 // when it is the blob.
 func (in *ingest) openSinks(kind compression) (err error) {
-	if in.flat, err = in.st.sink(in.keepBlob && kind == plain); err != nil {
+	if in.keepBlob && kind == plain {
+		in.flat, err = in.blobSink()
 		return err
 	}
-	if in.keepBlob && kind != plain {
-		in.blob, err = in.st.sink(true)
+	if in.flat, err = in.st.sink(false); err == nil && in.keepBlob {
+		in.blob, err = in.blobSink()
 	}
 	return err
+}
+
+func (in *ingest) blobSink() (*sink, error) {
+	if in.part != nil {
+		return in.part.sink(), nil
+	}
+	return in.st.sink(true)
 }
 
 func (in *ingest) discard() {
@@ -267,7 +279,9 @@ func linkOrCopy(from, to string) error {
 type sink struct {
 	f       *os.File
 	durable bool  // sync before it is moved
-	size    int64 // bytes written
+	have    int64 // bytes that were in it before, and are not written again
+	stays   bool  // it keeps its old name when it is moved, and when it is not
+	size    int64 // bytes written, or found to be there
 	flushed int64 // bytes whose write-back has been started
 }
 
@@ -287,6 +301,10 @@ func (st *staging) sink(durable bool) (*sink, error) {
 func (k *sink) Write(b []byte) (int, error) { return len(b), k.write(b) }
 
 func (k *sink) write(b []byte) error {
+	if n := min(int64(len(b)), k.have-k.size); n > 0 {
+		k.size += n
+		b = b[n:]
+	}
 	if _, err := k.f.Write(b); err != nil {
 		return err
 	}
@@ -306,6 +324,9 @@ func (k *sink) moveTo(path string) error {
 			return err
 		}
 	}
+	if k.stays {
+		return linkOrCopy(k.f.Name(), path)
+	}
 	if err := k.f.Close(); err != nil {
 		return err
 	}
@@ -314,7 +335,7 @@ func (k *sink) moveTo(path string) error {
 
 // discard removes the file if it has not been moved.
 func (k *sink) discard() {
-	if k == nil {
+	if k == nil || k.stays {
 		return
 	}
 	k.f.Close()

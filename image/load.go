@@ -398,24 +398,14 @@ func (st *staging) replace(ix *refIndex, r Ref, manifest ocispec.Descriptor) {
 // loadManifest stages the manifest that came with the image, or makes one.
 func (st *staging) loadManifest(img *loading, id digest.Digest) (d ocispec.Descriptor, err error) {
 	b := img.manifest
-	var m ocispec.Manifest
-	if b != nil {
-		if err := unmarshal(b, &m); err != nil {
+	if b == nil {
+		if b, err = img.makeManifest(id); err != nil {
 			return d, err
 		}
-	} else {
-		m = ocispec.Manifest{
-			Versioned: specs.Versioned{SchemaVersion: 2},
-			MediaType: ocispec.MediaTypeImageManifest,
-			Config:    ocispec.Descriptor{MediaType: ocispec.MediaTypeImageConfig, Digest: id, Size: int64(len(img.config))},
-			Layers:    []ocispec.Descriptor{},
-		}
-		for _, l := range img.layers {
-			m.Layers = append(m.Layers, ocispec.Descriptor{MediaType: l.got.MediaType, Digest: l.got.Digest, Size: l.got.Size})
-		}
-		if b, err = json.Marshal(m); err != nil {
-			return d, fmt.Errorf("write the image manifest: %w", err)
-		}
+	}
+	var m ocispec.Manifest
+	if err := unmarshal(b, &m); err != nil {
+		return d, err
 	}
 	d = ocispec.Descriptor{MediaType: m.MediaType, Size: int64(len(b))}
 	if d.MediaType == "" { // OCI image-spec v1.0 left it out
@@ -425,4 +415,22 @@ func (st *staging) loadManifest(img *loading, id digest.Digest) (d ocispec.Descr
 		return d, fmt.Errorf("store the image manifest: %w", err)
 	}
 	return d, nil
+}
+
+// makeManifest writes a manifest for the layers that were got.
+func (img *loading) makeManifest(id digest.Digest) ([]byte, error) {
+	m := ocispec.Manifest{
+		Versioned: specs.Versioned{SchemaVersion: 2},
+		MediaType: ocispec.MediaTypeImageManifest,
+		Config:    ocispec.Descriptor{MediaType: ocispec.MediaTypeImageConfig, Digest: id, Size: int64(len(img.config))},
+		Layers:    []ocispec.Descriptor{},
+	}
+	for _, l := range img.layers {
+		m.Layers = append(m.Layers, ocispec.Descriptor{MediaType: l.got.MediaType, Digest: l.got.Digest, Size: l.got.Size})
+	}
+	b, err := json.Marshal(m)
+	if err != nil {
+		return nil, fmt.Errorf("write the image manifest: %w", err)
+	}
+	return b, nil
 }

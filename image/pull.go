@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -22,8 +23,11 @@ type Remote interface {
 	// Manifest fetches the manifest or index that a tag or digest stands for,
 	// with the type that the server says it has.
 	Manifest(ctx context.Context, reference string) (mediaType string, b []byte, err error)
-	// Blob begins to fetch a config or layer.
-	Blob(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error)
+	// Blob begins to fetch a config or layer, from its first byte or on from a
+	// later one. It returns the ETag of the version that it is of, or "".
+	// Errors after which it is worth asking again wrap ErrInterrupted; from a
+	// later byte on, ErrStartOver if only the whole is to be had.
+	Blob(ctx context.Context, d ocispec.Descriptor, from Position) (r io.ReadCloser, etag string, err error)
 }
 
 // Pulled is what Pull did.
@@ -40,18 +44,14 @@ type PulledLayer struct {
 	Fetched bool          // false: it was here already
 }
 
-// ErrInterrupted is wrapped by the errors of a Remote's reader after which it is
-// worth asking again: the connection broke.
-var ErrInterrupted = errors.New("the transfer was interrupted")
-
-// layerTries is how often a layer is begun whose transfer breaks off.
-const layerTries = 3
-
 // pulling is one Pull.
 type pulling struct {
 	st       *staging
 	from     Remote
 	progress Progress
+
+	mu    sync.Mutex
+	parts []*partial // of the layers that are fetched
 }
 
 // Pull brings the image called r here and gives it that name. Layers stream
@@ -61,7 +61,11 @@ type pulling struct {
 func (s *Store) Pull(ctx context.Context, from Remote, r Ref, asked *Platform, p Progress) (*Pulled, error) {
 	pulled, err := s.pull(ctx, from, r, asked, p)
 	if err != nil {
-		return nil, fmt.Errorf("pull %s: %w", r.Familiar(), err)
+		err = fmt.Errorf("pull %s: %w", r.Familiar(), err)
+		if errs.HintOf(err) == "" && (ctx.Err() != nil || errors.Is(err, ErrInterrupted)) {
+			err = errs.Hint(err, "the same again goes on where this one stopped")
+		}
+		return nil, err
 	}
 	return pulled, nil
 }
@@ -73,7 +77,10 @@ func (s *Store) pull(ctx context.Context, from Remote, r Ref, asked *Platform, p
 		return nil, err
 	}
 	defer st.close()
+	s.sweepPartials(partialAge)
 	pl := &pulling{st: st, from: from, progress: p}
+	published := false
+	defer func() { pl.end(published) }()
 	platform := ThisMachine()
 	if asked != nil {
 		platform = *asked
@@ -103,6 +110,7 @@ func (s *Store) pull(ctx context.Context, from Remote, r Ref, asked *Platform, p
 			slices.ContainsFunc(out.Layers, func(l PulledLayer) bool { return l.Fetched })
 	}
 	_, err = st.finishLoad([]*loading{img})
+	published = err == nil
 	return out, err
 }
 
@@ -115,8 +123,8 @@ func (r Ref) stored() Ref {
 	return r
 }
 
-// reference is what a registry is asked for: the digest, or else the tag.
-func (r Ref) reference() string {
+// Reference is what a registry is asked for: the digest, or else the tag.
+func (r Ref) Reference() string {
 	if r.Digest != "" {
 		return r.Digest.String()
 	}
@@ -127,7 +135,7 @@ func (r Ref) reference() string {
 // of what it began with.
 func (pl *pulling) manifest(ctx context.Context, r Ref, platform Platform) (top digest.Digest, m *ocispec.Manifest, b []byte, err error) {
 	want := ocispec.Descriptor{Digest: r.Digest, Size: -1}
-	reference := r.reference()
+	reference := r.Reference()
 	for range 4 { // as followManifest
 		var both struct {
 			ocispec.Manifest
@@ -195,12 +203,9 @@ func (pl *pulling) config(ctx context.Context, d ocispec.Descriptor) ([]byte, er
 	if d.Size > maxJSON {
 		return nil, fmt.Errorf("image config %s: %d bytes are more than the %d allowed", d.Digest, d.Size, maxJSON)
 	}
-	r, err := pl.from.Blob(ctx, d)
-	if err != nil {
-		return nil, fmt.Errorf("image config %s: %w", d.Digest, err)
-	}
-	defer r.Close()
-	b, err := io.ReadAll(&exactly{r: r, want: d})
+	dl := newDownload(ctx, pl.from, d, nil)
+	defer dl.Close()
+	b, err := io.ReadAll(dl)
 	if err != nil {
 		return nil, fmt.Errorf("image config %s: %w", d.Digest, err)
 	}
@@ -255,35 +260,6 @@ func checkLayer(d ocispec.Descriptor) error {
 	return nil
 }
 
-// layer stages one layer, and reports whether it had to be fetched.
-func (pl *pulling) layer(ctx context.Context, d ocispec.Descriptor, l *loadingLayer) (fetched bool, err error) {
-	if ok, err := pl.st.reuse(ctx, l.want); ok || err != nil {
-		l.got = l.want
-		return false, err
-	}
-	for try := 1; ; try++ {
-		l.got, err = pl.fetchLayer(ctx, d, l.want)
-		if err == nil || try == layerTries || !errors.Is(err, ErrInterrupted) || ctx.Err() != nil {
-			break
-		}
-	}
-	if err != nil && !strings.Contains(err.Error(), d.Digest.String()) {
-		err = fmt.Errorf("layer %s: %w", d.Digest, err)
-	}
-	return true, err
-}
-
-func (pl *pulling) fetchLayer(ctx context.Context, d ocispec.Descriptor, want Layer) (Layer, error) {
-	add, done := start(pl.progress, short(d.Digest), d.Size)
-	defer done()
-	r, err := pl.from.Blob(ctx, d)
-	if err != nil {
-		return Layer{}, err
-	}
-	defer r.Close()
-	return pl.st.layer(ctx, &exactly{r: r, want: d}, want, true, add)
-}
-
 // reuse stages a layer that the store has already, if its blob still has its
 // digest: damage is repaired by pulling again. The derived files may be missing.
 func (st *staging) reuse(ctx context.Context, l Layer) (bool, error) {
@@ -306,26 +282,4 @@ func (st *staging) reuse(ctx context.Context, l Layer) (bool, error) {
 		return false, nil
 	}
 	return true, st.rebuildLayer(ctx, l)
-}
-
-// exactly reads a blob that must have the size its descriptor says. OCI
-// image-spec v1.1 descriptor.md, "size".
-type exactly struct {
-	r    io.Reader
-	want ocispec.Descriptor
-	n    int64 // bytes so far
-}
-
-func (e *exactly) Read(p []byte) (int, error) {
-	n, err := e.r.Read(p)
-	e.n += int64(n)
-	switch {
-	case e.n > e.want.Size:
-		return 0, fmt.Errorf("%s has more than the %d bytes that the manifest says", e.want.Digest, e.want.Size)
-	case err == io.EOF && e.n < e.want.Size:
-		return n, fmt.Errorf("%w: %s ended after %d of %d bytes", ErrInterrupted, e.want.Digest, e.n, e.want.Size)
-	case err != nil && err != io.EOF:
-		return n, fmt.Errorf("%w: %s after %d of %d bytes: %w", ErrInterrupted, e.want.Digest, e.n, e.want.Size, err)
-	}
-	return n, err
 }

@@ -12,43 +12,73 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Pushable is what goes to a registry for an image: the bytes that came from
-// one, or that load and commit made, so that all digests stay.
+// Pushable is an image that goes somewhere else: the bytes that came from a
+// registry, or that load and commit made, so that all digests stay.
 type Pushable struct {
 	Manifest ocispec.Descriptor
 	Bytes    []byte               // of the manifest
 	Blobs    []ocispec.Descriptor // layers, bottom first, then the config; each once
 
-	s *Store
+	parsed ocispec.Manifest
+	open   func(d ocispec.Descriptor) (io.ReadCloser, error)
+	close  func()
 }
 
-// Pushable finds the blobs of an image.
-func (s *Store) Pushable(img *Image) (*Pushable, error) {
-	m, d, err := s.manifest(img.Manifest)
-	if err != nil {
+// newPushable reads a manifest. open need not check what it hands out.
+func newPushable(b []byte, open func(ocispec.Descriptor) (io.ReadCloser, error)) (*Pushable, error) {
+	p := &Pushable{Bytes: b, open: open, close: func() {}}
+	if err := unmarshal(b, &p.parsed); err != nil {
+		return nil, fmt.Errorf("image manifest: %w", err)
+	}
+	p.Manifest = ocispec.Descriptor{MediaType: p.parsed.MediaType, Digest: digest.FromBytes(b), Size: int64(len(b))}
+	if p.Manifest.MediaType == "" { // OCI image-spec v1.0 left it out
+		p.Manifest.MediaType = ocispec.MediaTypeImageManifest
+	}
+	if err := checkManifest(p.Manifest.Digest, &p.parsed); err != nil {
 		return nil, err
 	}
-	p := &Pushable{Manifest: d, s: s}
-	if p.Bytes, err = s.readBlob(d.Digest); err != nil {
-		return nil, err
-	}
-	p.Manifest.Size, p.Manifest.Annotations = int64(len(p.Bytes)), nil
-	for _, l := range m.Layers {
-		if err := checkLayer(l); err != nil {
-			return nil, err
-		}
+	for _, l := range p.parsed.Layers {
 		if !slices.ContainsFunc(p.Blobs, func(b ocispec.Descriptor) bool { return b.Digest == l.Digest }) {
 			p.Blobs = append(p.Blobs, l)
 		}
 	}
-	p.Blobs = append(p.Blobs, m.Config)
+	p.Blobs = append(p.Blobs, p.parsed.Config)
 	return p, nil
 }
 
-// Open opens a blob. Its reader fails at the end, before the last byte is
-// handed out, if the blob does not have its digest any more.
-func (p *Pushable) Open(d ocispec.Descriptor) (io.ReadCloser, error) {
-	f, err := os.Open(p.s.blobPath(d.Digest))
+// checked refuses what may not be handed on, or is no image.
+func (p *Pushable) checked() (*Pushable, error) {
+	for _, l := range p.parsed.Layers {
+		if err := checkLayer(l); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// Pushable is an image of the store, to be sent away.
+func (s *Store) Pushable(img *Image) (*Pushable, error) {
+	p, err := s.pushable(img)
+	if err != nil {
+		return nil, err
+	}
+	return p.checked()
+}
+
+func (s *Store) pushable(img *Image) (*Pushable, error) {
+	_, d, err := s.manifest(img.Manifest)
+	if err != nil {
+		return nil, err
+	}
+	b, err := s.readBlob(d.Digest)
+	if err != nil {
+		return nil, err
+	}
+	return newPushable(b, s.openBlob)
+}
+
+func (s *Store) openBlob(d ocispec.Descriptor) (io.ReadCloser, error) {
+	f, err := os.Open(s.blobPath(d.Digest))
 	if err != nil {
 		return nil, damagedBlob(d.Digest, "is missing")
 	}
@@ -56,31 +86,45 @@ func (p *Pushable) Open(d ocispec.Descriptor) (io.ReadCloser, error) {
 		f.Close()
 		return nil, damagedBlob(d.Digest, fmt.Sprintf("it does not have the %d bytes that its manifest says", d.Size))
 	}
-	return &verifying{File: f, sum: sha256.New(), want: d.Digest, left: d.Size}, nil
+	return f, nil
 }
+
+// Open opens a blob. Its reader fails at the end, before the last byte is
+// handed out, if the blob does not have its digest or size.
+func (p *Pushable) Open(d ocispec.Descriptor) (io.ReadCloser, error) {
+	r, err := p.open(d)
+	if err != nil {
+		return nil, err
+	}
+	return &verifying{r: r, sum: sha256.New(), want: d.Digest, left: d.Size}, nil
+}
+
+// Close lets go of where the image is.
+func (p *Pushable) Close() { p.close() }
 
 // verifying is a blob being read.
 type verifying struct {
-	*os.File
+	r    io.ReadCloser
 	sum  hash.Hash
 	want digest.Digest
 	left int64 // bytes
 }
 
+func (v *verifying) Close() error { return v.r.Close() }
+
 func (v *verifying) Read(p []byte) (int, error) {
-	n, err := v.File.Read(p)
+	n, err := v.r.Read(p)
 	v.sum.Write(p[:n])
-	if v.left -= int64(n); v.left == 0 && n > 0 {
+	v.left -= int64(n)
+	switch {
+	case v.left < 0 || err == io.EOF && v.left > 0:
+		return 0, damagedBlob(v.want, "it does not have the size that its manifest says")
+	case v.left == 0 && n > 0:
 		if got := sum(v.sum); got != v.want {
 			return 0, damagedBlob(v.want, fmt.Sprintf("its content has digest %s", got))
 		}
 	}
 	return n, err
-}
-
-// WriteTo would be that of the file, which does not look at the bytes.
-func (v *verifying) WriteTo(w io.Writer) (int64, error) {
-	return io.CopyBuffer(w, struct{ io.Reader }{v}, make([]byte, chunkSize))
 }
 
 // Repositories are those of a registry that an image here with this layer has

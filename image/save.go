@@ -2,12 +2,11 @@ package image
 
 import (
 	"archive/tar"
+	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"path"
 	"slices"
 	"time"
@@ -30,54 +29,60 @@ type dockerEntry struct {
 // images give the same bytes: entries are sorted and have no time. A blob whose
 // bytes have changed since it was stored is refused (ErrDamaged).
 func (s *Store) Save(ctx context.Context, w io.Writer, refs []string, p Progress) error {
-	a := &saving{s: s, ix: ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex},
-		blobs: map[digest.Digest]int64{}}
+	a := newSaving()
 	for _, ref := range refs {
-		if err := a.image(ref); err != nil {
+		img, err := s.Resolve(ref)
+		if err != nil {
 			return err
 		}
+		p, err := s.pushable(img)
+		if err != nil {
+			return err
+		}
+		var name *Ref
+		if r, err := parseRef(ref); err == nil && r.Digest == "" && slices.Contains(img.Names, r.Familiar()) {
+			name = &r
+		}
+		a.image(p, name)
 	}
 	return a.write(ctx, w, p)
 }
 
 // saving collects what goes into an archive.
 type saving struct {
-	s      *Store
 	ix     ocispec.Index
 	docker []dockerEntry
-	blobs  map[digest.Digest]int64 // sizes in bytes
+	blobs  map[digest.Digest]savedBlob
 }
 
-// image adds one image and the name that it was asked for by.
-func (a *saving) image(ref string) error {
-	img, err := a.s.Resolve(ref)
-	if err != nil {
-		return err
+type savedBlob struct {
+	d    ocispec.Descriptor
+	open func(ocispec.Descriptor) (io.ReadCloser, error)
+}
+
+func newSaving() *saving {
+	return &saving{ix: ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex},
+		blobs: map[digest.Digest]savedBlob{}}
+}
+
+// image adds one image and the name that it is to have, or nil.
+func (a *saving) image(p *Pushable, name *Ref) {
+	a.blobs[p.Manifest.Digest] = savedBlob{p.Manifest, func(ocispec.Descriptor) (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(p.Bytes)), nil
+	}}
+	for _, d := range p.Blobs {
+		a.blobs[d.Digest] = savedBlob{d, p.Open}
 	}
-	var name *Ref
-	if r, err := parseRef(ref); err == nil && r.Digest == "" && slices.Contains(img.Names, r.Familiar()) {
-		name = &r
-	}
-	m, _, err := a.s.manifest(img.Manifest)
-	if err != nil {
-		return err
-	}
-	a.blobs[img.Manifest.Digest] = img.Manifest.Size
-	for _, d := range append(m.Layers, m.Config) {
-		a.blobs[d.Digest] = d.Size
-	}
-	d := img.Manifest
-	d.Annotations = nil
+	d := p.Manifest
 	if name != nil {
 		d.Annotations = map[string]string{annotationRef: name.Familiar(), annotationContainerd: name.String()}
 	}
 	a.ix.Manifests = append(a.ix.Manifests, d)
-	a.addDocker(img, m, name)
-	return nil
+	a.addDocker(&p.parsed, name)
 }
 
 // addDocker adds the image to manifest.json, once with all its names.
-func (a *saving) addDocker(img *Image, m *ocispec.Manifest, name *Ref) {
+func (a *saving) addDocker(m *ocispec.Manifest, name *Ref) {
 	config := blobName(m.Config.Digest)
 	i := slices.IndexFunc(a.docker, func(e dockerEntry) bool { return e.Config == config })
 	if i < 0 {
@@ -104,15 +109,15 @@ func (a *saving) write(ctx context.Context, w io.Writer, p Progress) error {
 	}
 	var digests []digest.Digest
 	var total int64
-	for d, size := range a.blobs {
+	for d, b := range a.blobs {
 		digests = append(digests, d)
-		total += size
+		total += b.d.Size
 	}
 	slices.Sort(digests)
 	add, done := start(p, "saving", total)
 	defer done()
 	for _, d := range digests {
-		if err := a.blob(ctx, tw, d, add); err != nil {
+		if err := a.blobs[d].write(ctx, tw, add); err != nil {
 			return err
 		}
 	}
@@ -146,37 +151,32 @@ func writeEntry(tw *tar.Writer, name string, b []byte) error {
 	return err
 }
 
-// blob copies one blob and checks its digest on the way.
-func (a *saving) blob(ctx context.Context, tw *tar.Writer, d digest.Digest, add func(int64)) error {
-	f, err := os.Open(a.s.blobPath(d))
+// write copies one blob; its reader checks its digest on the way.
+func (b savedBlob) write(ctx context.Context, tw *tar.Writer, add func(int64)) error {
+	r, err := b.open(b.d)
 	if err != nil {
-		return damagedBlob(d, "is missing")
+		return err
 	}
-	defer f.Close()
-	size := a.blobs[d]
-	if st, err := f.Stat(); err != nil || st.Size() != size {
-		return damagedBlob(d, fmt.Sprintf("it does not have the %d bytes that its manifest says", size))
+	defer r.Close()
+	h := &tar.Header{Typeflag: tar.TypeReg, Name: path.Join("blobs/sha256", b.d.Digest.Encoded()), Mode: 0o644, Size: b.d.Size, ModTime: epoch}
+	if err := tw.WriteHeader(h); err != nil {
+		return diskError(fmt.Errorf("write the archive: %w", err))
 	}
-	err = tw.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: path.Join("blobs/sha256", d.Encoded()), Mode: 0o644, Size: size, ModTime: epoch})
-	h := sha256.New()
 	buf := make([]byte, chunkSize)
-	for err == nil {
-		var n int
-		n, rerr := fill(f, buf)
-		h.Write(buf[:n])
+	for {
+		n, rerr := fill(r, buf)
+		if rerr != nil && rerr != io.EOF {
+			return rerr
+		}
 		add(int64(n))
-		if _, err = tw.Write(buf[:n]); err != nil {
-			break
+		if _, err := tw.Write(buf[:n]); err != nil {
+			return diskError(fmt.Errorf("write the archive: %w", err))
 		}
 		if rerr == io.EOF {
-			if got := sum(h); got != d {
-				return damagedBlob(d, fmt.Sprintf("its content has digest %s", got))
-			}
 			return nil
 		}
-		if err = rerr; ctx.Err() != nil {
-			err = context.Cause(ctx)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
 		}
 	}
-	return diskError(fmt.Errorf("write the archive: %w", err))
 }

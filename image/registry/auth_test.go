@@ -150,6 +150,18 @@ func TestPasswordsStayWithTheirHost(t *testing.T) {
 		if len(seen) > 0 || redirected == 0 {
 			t.Errorf("%s: the other host was asked %d times and saw %q", kind, redirected, seen)
 		}
+		// Go's own client would have told it, since only the port is another:
+		// what this test sees is not nothing.
+		req, _ := http.NewRequest("GET", srv.URL+"/v2/team/app/blobs/"+f.m.Config.Digest.String(), nil)
+		if req.SetBasicAuth("anna", "open sesame"); kind == "token" {
+			req.Header.Set("Authorization", "Bearer t0ken")
+		}
+		if resp, err := http.DefaultClient.Do(req); err == nil {
+			resp.Body.Close()
+		}
+		if len(seen) == 0 {
+			t.Errorf("%s: a client that takes no care is not noticed", kind)
+		}
 	}
 }
 

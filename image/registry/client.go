@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -27,9 +28,24 @@ type Client struct {
 	// Insecure allows certificates that nobody vouches for, and plain HTTP. The
 	// registries of this machine are allowed it anyhow.
 	Insecure bool
+	// Registries is what a person has laid down about them. May be nil.
+	Registries *Registries
 	// Warn is told what a person should know although it is no failure. May be nil.
 	Warn func(string)
+
+	// How long a server may send nothing in the middle of a blob, and before it
+	// answers, which it does after a push only when it has put the blob away.
+	// 0: a minute, and two.
+	stall, answer time.Duration
+	// dial connects; nil: net.Dialer's.
+	dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// The first pause between two tries of a request. 0: firstWait.
+	pause time.Duration
 }
+
+func (c *Client) stallTimeout() time.Duration  { return cmp.Or(c.stall, time.Minute) }
+func (c *Client) firstPause() time.Duration    { return cmp.Or(c.pause, firstWait) }
+func (c *Client) answerTimeout() time.Duration { return cmp.Or(c.answer, 2*time.Minute) }
 
 func (c *Client) warn(s string) {
 	if c.Warn != nil {
@@ -39,30 +55,40 @@ func (c *Client) warn(s string) {
 
 // Repository is the place of one image in a registry.
 type Repository struct {
+	client *Client
 	ref    image.Ref
 	remote *remote.Repository
 }
 
-// Repository prepares to talk to the registry of r.
+// Repository prepares to talk to the registry of r, and to no mirror.
 func (c *Client) Repository(ctx context.Context, r image.Ref) *Repository {
+	return c.repository(ctx, place{r, c.Registries.insecure(r)})
+}
+
+func (c *Client) repository(ctx context.Context, at place) *Repository {
 	repo := &remote.Repository{
-		Reference:          orasregistry.Reference{Registry: r.Domain, Repository: r.Path},
+		Reference:          orasregistry.Reference{Registry: at.ref.Domain, Repository: at.ref.Path},
 		ManifestMediaTypes: manifestTypes,
 	}
-	repo.Client, repo.PlainHTTP = c.client(ctx, r.Domain)
-	return &Repository{ref: r, remote: repo}
+	repo.Client, repo.PlainHTTP = c.client(ctx, at.ref.Domain, at.insecure)
+	return &Repository{client: c, ref: at.ref, remote: repo}
 }
 
 // client is an HTTP client for a registry, and whether it has to do without TLS.
-func (c *Client) client(ctx context.Context, domain string) (client *auth.Client, plain bool) {
+func (c *Client) client(ctx context.Context, domain string, insecure bool) (client *auth.Client, plain bool) {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.DisableCompression = true // a blob's size and digest are those of the bytes sent
-	t.ResponseHeaderTimeout = answerTimeout
-	if c.Insecure || local(domain) {
+	t.ResponseHeaderTimeout = c.answerTimeout()
+	if c.dial != nil {
+		t.DialContext = c.dial
+	}
+	if insecure || c.Insecure || local(domain) {
 		t.TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
 		plain = !answersTLS(ctx, t, domain)
+	} else if roots := c.authorities(domain); roots != nil {
+		t.TLSClientConfig = &tls.Config{RootCAs: roots}
 	}
-	again := &retry.Transport{Base: t, Policy: func() retry.Policy { return retries{c.Warn} }}
+	again := &retry.Transport{Base: t, Policy: func() retry.Policy { return retries{c.Warn, c.firstPause()} }}
 	client = &auth.Client{Client: &http.Client{Transport: again}, Cache: auth.NewCache(), Credential: c.credential(), ClientID: "tiffin"}
 	client.SetUserAgent("tiffin")
 	return client, plain
@@ -110,7 +136,8 @@ func explain(err error, domain string) error {
 	case errors.Is(err, errdef.ErrNotFound):
 		return errs.Hint(errors.New("the registry has no such image"), "check the name and the tag; a private image may need tiffin login "+domain)
 	case errors.As(err, &unknown):
-		return errs.Hint(err, "if you trust this network: --tls-verify=false")
+		return errs.Hint(fmt.Errorf("nobody this machine trusts vouches for %s: %w", domain, err),
+			"put the certificate of its authority into "+certsDirs()[0]+"/"+domain+"/ca.crt, or, if you trust this network: --tls-verify=false")
 	case errors.Is(err, http.ErrSchemeMismatch):
 		return errs.Hint(fmt.Errorf("%s speaks plain HTTP, not TLS", domain), "if you trust this network: --tls-verify=false")
 	case errors.As(err, &dns):

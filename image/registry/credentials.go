@@ -99,7 +99,7 @@ func (c *Client) Login(ctx context.Context, domain, user, password string) (file
 	if err != nil {
 		return "", fmt.Errorf("%q is no registry: %w", domain, err)
 	}
-	reg.Client, reg.PlainHTTP = c.client(ctx, domain)
+	reg.Client, reg.PlainHTTP = c.client(ctx, domain, c.Registries.insecure(image.Ref{Domain: domain, Path: "x"}))
 	cred := auth.Credential{Username: user, Password: password}
 	if err := credentials.Login(ctx, store, reg, cred); err != nil {
 		return "", fmt.Errorf("log in to %s: %w", domain, explain(err, domain))

@@ -33,6 +33,27 @@
 // to ask again (retry.go). Package image believes nothing that comes and
 // computes every digest while the bytes stream.
 //
+// # Mirrors and short names
+//
+// registries.conf of the user (registries.go) says where else images are looked
+// for, which registries may do without TLS, and what short names stand for. It
+// is written as podman's, and it changes from where bytes come, never what they
+// have to be: an image has the name and the digests that were asked for. Pushes
+// go to the registry of the name alone.
+//
+// # When it breaks off
+//
+// What has come of a layer is kept in a file (partial in package image), also
+// by a pull that is killed. The rest is asked for with
+//
+//	GET /v2/library/debian/blobs/sha256:7c…
+//	Range: bytes=1048576-
+//	If-Range: "the ETag of the first part"
+//
+// by the same pull or the next. 206 goes on, 200 starts over, also in the file.
+// What the answer announces, its range, length and ETag, is compared with what
+// was asked for (fetch.go), and in the end the digest decides over all of it.
+//
 // # Passwords
 //
 // They are sent to the registry that they were stored for, and to the
@@ -54,7 +75,8 @@
 //
 //	manifest or index                        4 MiB
 //	tries of a request                       6
-//	tries of a layer that broke off          3, each from its start
+//	tries for the rest of a broken layer     5, without a byte in between
+//	tries of a layer from its first byte     3
 //	a Retry-After that is waited for         60 s
-//	silence in the middle of a blob          60 s, before an answer 2 min
+//	silence in the middle of a blob          60 s, before an answer 2 min, twice
 package registry

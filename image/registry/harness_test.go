@@ -35,6 +35,7 @@ func TestMain(m *testing.M) {
 	}
 	os.Unsetenv("REGISTRY_AUTH_FILE")
 	os.Setenv("DOCKER_CONFIG", dir)
+	os.Setenv("XDG_CONFIG_HOME", dir)
 	code := m.Run()
 	os.RemoveAll(dir)
 	os.Exit(code)
@@ -186,8 +187,8 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", mediaType)
-	w.Header().Set("Content-Length", fmt.Sprint(len(b)))
-	w.Write(b)
+	w.Header().Set("ETag", fmt.Sprintf("%q", digest.FromBytes(b).Encoded()[:8]))
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(b)) // ranges, too
 }
 
 // pull pulls REPOSITORY:TAG from a server into a new store.
@@ -211,8 +212,9 @@ func wantError(t *testing.T, err error, says ...string) {
 	}
 }
 
-// startRegistry starts Debian's docker-registry; auth is its auth section.
-func startRegistry(t *testing.T, auth string) (host string) {
+// startRegistry starts Debian's docker-registry; more goes into its
+// configuration, after the section http.
+func startRegistry(t *testing.T, more string) (host string) {
 	t.Helper()
 	bin, err := exec.LookPath("docker-registry")
 	if err != nil {
@@ -229,7 +231,7 @@ func startRegistry(t *testing.T, auth string) (host string) {
 	l.Close()
 	dir := t.TempDir()
 	config := filepath.Join(dir, "config.yml")
-	text := fmt.Sprintf("version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: %q}\n%s", dir, host, auth)
+	text := fmt.Sprintf("version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp:\n  addr: %q\n%s", dir, host, more)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

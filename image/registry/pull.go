@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -25,17 +24,23 @@ var manifestTypes = []string{
 // "Pushing Manifests".
 const maxManifest = 4 << 20
 
-// How long a server may send nothing: in the middle of a blob, and before it
-// answers, which it does after a push only when it has put the blob away.
-const (
-	stallTimeout  = time.Minute
-	answerTimeout = 2 * time.Minute
-)
-
 // Pull fetches an image into the store. asked is the platform that a person
-// named, or nil.
+// named, or nil. Mirrors are asked first.
 func (c *Client) Pull(ctx context.Context, s *image.Store, r image.Ref, asked *image.Platform, p image.Progress) (*image.Pulled, error) {
-	return s.Pull(ctx, c.Repository(ctx, r), r, asked, p)
+	from, err := c.remote(ctx, r)
+	if err != nil {
+		return nil, fmt.Errorf("pull %s: %w", r.Familiar(), err)
+	}
+	return s.Pull(ctx, from, r, asked, p)
+}
+
+// Pushable is an image of a registry, to be sent elsewhere.
+func (c *Client) Pushable(ctx context.Context, r image.Ref, asked *image.Platform) (*image.Pushable, error) {
+	from, err := c.remote(ctx, r)
+	if err != nil {
+		return nil, fmt.Errorf("copy %s: %w", r.Familiar(), err)
+	}
+	return image.PushableFrom(ctx, from, r, asked)
 }
 
 // Manifest implements image.Remote.
@@ -54,36 +59,3 @@ func (r *Repository) Manifest(ctx context.Context, reference string) (mediaType 
 	}
 	return d.MediaType, b, nil
 }
-
-// Blob implements image.Remote.
-func (r *Repository) Blob(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	body, err := r.remote.Blobs().Fetch(ctx, d)
-	if err != nil {
-		cancel(nil)
-		return nil, fmt.Errorf("ask for its %d bytes: %w", d.Size, explain(err, r.ref.Domain))
-	}
-	stalled := time.AfterFunc(stallTimeout, func() {
-		cancel(fmt.Errorf("%s has sent nothing for %s", r.ref.Domain, stallTimeout))
-	})
-	return &blob{ctx: ctx, body: body, stalled: stalled, end: func() { stalled.Stop(); cancel(nil); body.Close() }}, nil
-}
-
-// blob is one on its way here. Each byte that comes puts the alarm off.
-type blob struct {
-	ctx     context.Context
-	body    io.Reader
-	stalled *time.Timer
-	end     func()
-}
-
-func (b *blob) Read(p []byte) (int, error) {
-	b.stalled.Reset(stallTimeout)
-	n, err := b.body.Read(p)
-	if err != nil && err != io.EOF && b.ctx.Err() != nil {
-		err = context.Cause(b.ctx)
-	}
-	return n, err
-}
-
-func (b *blob) Close() error { b.end(); return nil }

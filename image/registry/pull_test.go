@@ -201,6 +201,39 @@ func TestForeignLayerIsRefused(t *testing.T) {
 	wantError(t, err, f.m.Layers[1].Digest.String(), "foreign layer", "licence")
 }
 
+func TestTags(t *testing.T) {
+	srv := serve(t, newFixture(t))
+	srv.fault = func(w http.ResponseWriter, r *http.Request) bool {
+		if path.Base(r.URL.Path) != "list" {
+			return false
+		}
+		if r.URL.Query().Get("last") == "" {
+			w.Header().Set("Link", `</v2/team/app/tags/list?last=b>; rel="next"`)
+			fmt.Fprint(w, `{"tags":["a","b"]}`)
+		} else {
+			fmt.Fprint(w, `{"tags":["c"]}`)
+		}
+		return true
+	}
+	tags, err := new(Client).Tags(context.Background(), ref(t, srv.host()+"/team/app"))
+	if err != nil || strings.Join(tags, " ") != "a b c" {
+		t.Errorf("%q, %v", tags, err)
+	}
+}
+
+func TestManifestOfAnIndexAndItsMembers(t *testing.T) {
+	srv := serve(t, newFixture(t))
+	ix := index(t, srv, ocispec.MediaTypeImageIndex, ocispec.Platform{OS: "linux", Architecture: "s390x"})
+	name := ref(t, srv.host()+"/team/app:v1")
+	m, err := new(Client).Manifest(context.Background(), name)
+	if err != nil || string(m.Bytes) != string(ix) || m.Descriptor.MediaType != ocispec.MediaTypeImageIndex {
+		t.Fatalf("%+v, %v", m, err)
+	}
+	// The index names one that the registry does not have under that digest.
+	_, err = new(Client).Members(context.Background(), name, m)
+	wantError(t, err, digest.FromString("other").String(), "mismatch")
+}
+
 // TestBrokenConnection: a layer whose transfer breaks off is begun again.
 func TestBrokenConnection(t *testing.T) {
 	f := newFixture(t)
@@ -260,7 +293,7 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 	req, _ := http.NewRequest("GET", "http://example.org/v2/", nil)
 	resp := &http.Response{StatusCode: 429, Status: "429 Too Many Requests", Header: http.Header{}, Request: req}
 	var w warnings
-	policy := retries{w.client().Warn}
+	policy := retries{w.client().Warn, firstWait}
 	resp.Header.Set("Retry-After", "7")
 	if d, err := policy.Retry(0, resp, nil); err != nil || d != 7*time.Second {
 		t.Errorf("after 7: %v, %v", d, err)

@@ -36,23 +36,29 @@ const parallelUploads = 3
 
 // Push sends an image of the store to the registry that its name r says.
 func (c *Client) Push(ctx context.Context, s *image.Store, r image.Ref, p image.Progress) (*Pushed, error) {
-	pushed, err := c.push(ctx, s, r, p)
+	img, err := s.Resolve(r.Familiar())
+	if err != nil {
+		return nil, fmt.Errorf("push %s: %w", r.Familiar(), err)
+	}
+	src, err := s.Pushable(img)
+	if err != nil {
+		return nil, fmt.Errorf("push %s: %w", r.Familiar(), err)
+	}
+	return c.Send(ctx, src, r, func(layer digest.Digest) []string { return s.Repositories(r.Domain, layer) }, p)
+}
+
+// Send sends an image to the registry that the name r says. there, if not nil,
+// tells the repositories of that registry that may have a layer already.
+func (c *Client) Send(ctx context.Context, src *image.Pushable, r image.Ref, there func(digest.Digest) []string, p image.Progress) (*Pushed, error) {
+	pushed, err := c.send(ctx, src, r, there, p)
 	if err != nil {
 		return nil, fmt.Errorf("push %s: %w", r.Familiar(), explain(err, r.Domain))
 	}
 	return pushed, nil
 }
 
-func (c *Client) push(ctx context.Context, s *image.Store, r image.Ref, p image.Progress) (*Pushed, error) {
-	img, err := s.Resolve(r.Familiar())
-	if err != nil {
-		return nil, err
-	}
-	src, err := s.Pushable(img)
-	if err != nil {
-		return nil, err
-	}
-	u := &upload{repo: c.Repository(ctx, r), store: s, src: src, progress: p}
+func (c *Client) send(ctx context.Context, src *image.Pushable, r image.Ref, there func(digest.Digest) []string, p image.Progress) (*Pushed, error) {
+	u := &upload{repo: c.Repository(ctx, r), there: there, src: src, progress: p}
 	out := &Pushed{Digest: src.Manifest.Digest, Size: src.Manifest.Size, Layers: make([]PushedLayer, len(src.Blobs))}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallelUploads)
@@ -81,7 +87,7 @@ func (c *Client) push(ctx context.Context, s *image.Store, r image.Ref, p image.
 // upload is one Push.
 type upload struct {
 	repo     *Repository
-	store    *image.Store
+	there    func(layer digest.Digest) []string // repositories
 	src      *image.Pushable
 	progress image.Progress
 }
@@ -92,20 +98,16 @@ func (u *upload) blob(ctx context.Context, d ocispec.Descriptor) (PushedLayer, e
 	if there, err := u.repo.remote.Blobs().Exists(ctx, d); there || err != nil {
 		return out, err
 	}
-	for _, from := range u.store.Repositories(u.repo.ref.Domain, d.Digest) {
-		if from == u.repo.ref.Path {
-			continue
-		}
-		if u.mount(ctx, d, from) {
-			out.Mounted = from
-			return out, nil
-		}
-		break // it would be a guess, and each costs a request
+	// A second one would be a guess, and each costs a request.
+	if from := u.elsewhere(d.Digest); from != "" && u.mount(ctx, d, from) {
+		out.Mounted = from
+		return out, nil
 	}
 	out.Sent = true
 	for try := 0; ; try++ {
-		err := u.send(ctx, d)
-		wait, again := backOff(try, err)
+		var said told
+		err := u.send(context.WithValue(ctx, toldKey{}, &said), d)
+		wait, again := u.repo.client.backOff(try, err, said)
 		if !again {
 			return out, err
 		}
@@ -115,6 +117,18 @@ func (u *upload) blob(ctx context.Context, d ocispec.Descriptor) (PushedLayer, e
 			return out, context.Cause(ctx)
 		}
 	}
+}
+
+// elsewhere is another repository of the registry that may have the blob, or "".
+func (u *upload) elsewhere(d digest.Digest) string {
+	if u.there != nil {
+		for _, from := range u.there(d) {
+			if from != u.repo.ref.Path {
+				return from
+			}
+		}
+	}
+	return ""
 }
 
 // errNotMounted ends an upload that the registry has begun instead of mounting.
@@ -142,15 +156,21 @@ func (u *upload) send(ctx context.Context, d ocispec.Descriptor) error {
 
 // backOff says whether and when to send a blob again: retry.go cannot repeat
 // a request whose body has been read.
-func backOff(try int, err error) (time.Duration, bool) {
-	var resp *errcode.ErrorResponse
+func (c *Client) backOff(try int, err error, said told) (time.Duration, bool) {
 	if err == nil || try+1 >= maxTries {
 		return 0, false
 	}
+	var resp *errcode.ErrorResponse
 	if errors.As(err, &resp) {
-		return firstWait << try, transient(&http.Response{StatusCode: resp.StatusCode}, nil)
+		if !transient(&http.Response{StatusCode: resp.StatusCode}, nil) {
+			return 0, false
+		}
+		if said.after != nil {
+			return *said.after, *said.after <= maxRetryAfter
+		}
+		return c.firstPause() << try, true
 	}
-	return firstWait << try, transient(nil, err)
+	return c.firstPause() << try, transient(nil, err)
 }
 
 // counted counts what is read.

@@ -2,14 +2,21 @@ package registry
 
 import (
 	"context"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	digest "github.com/opencontainers/go-digest"
+	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"tiffin/image"
 )
@@ -118,6 +125,179 @@ func TestSkopeoIsTheOtherClient(t *testing.T) {
 	p, err := new(Client).Pull(ctx, newStore(t), ref(t, host+"/theirs:v1"), nil, nil)
 	if err != nil || p.Digest != digest.FromBytes(f.manifest) {
 		t.Errorf("%v: %+v", err, p)
+	}
+}
+
+// receiver takes what is pushed. fault may answer a request itself.
+type receiver struct {
+	*httptest.Server
+	fault func(w http.ResponseWriter, r *http.Request) bool
+
+	mu       sync.Mutex
+	has      map[string][]byte // blobs by digest, manifests by tag
+	requests []string
+}
+
+func receive(t *testing.T) *receiver {
+	rc := &receiver{has: map[string][]byte{}}
+	rc.Server = httptest.NewServer(rc)
+	t.Cleanup(rc.Close)
+	return rc
+}
+
+func (rc *receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	name := path.Base(r.URL.Path)
+	rc.mu.Lock()
+	rc.requests = append(rc.requests, r.Method+" "+name)
+	_, has := rc.has[name]
+	rc.mu.Unlock()
+	switch {
+	case rc.fault != nil && rc.fault(w, r):
+	case r.Method == http.MethodHead && has:
+		w.Header().Set("Content-Length", "1")
+	case r.Method == http.MethodHead:
+		http.NotFound(w, r)
+	case r.Method == http.MethodPost:
+		w.Header().Set("Location", r.URL.Path+"up")
+		w.WriteHeader(http.StatusAccepted)
+	case r.Method == http.MethodPut:
+		b, err := io.ReadAll(r.Body)
+		if d := r.URL.Query().Get("digest"); d != "" {
+			name = d
+		}
+		if err != nil || strings.HasPrefix(name, "sha256:") && digest.FromBytes(b).String() != name {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		rc.mu.Lock()
+		rc.has[name] = b
+		rc.mu.Unlock()
+		w.WriteHeader(http.StatusCreated)
+	}
+}
+
+// asked are the requests so far.
+func (rc *receiver) asked() []string {
+	rc.mu.Lock()
+	defer rc.mu.Unlock()
+	return slices.Clone(rc.requests)
+}
+
+// pushTo pushes the fixture's image.
+func pushTo(t *testing.T, rc *receiver, c *Client) error {
+	t.Helper()
+	s, _, name := pulledFixture(t)
+	to := strings.TrimPrefix(rc.URL, "http://") + "/team/app:v1"
+	if err := s.Tag(name, to); err != nil {
+		t.Fatal(err)
+	}
+	_, err := c.Push(context.Background(), s, ref(t, to), nil)
+	return err
+}
+
+// TestPushIsTriedAgain: each way to fail once or twice is got over, for blobs
+// and for the manifest.
+func TestPushIsTriedAgain(t *testing.T) {
+	for name, fail := range map[string]func(w http.ResponseWriter, r *http.Request){
+		"busy":      func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) },
+		"told when": func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Retry-After", "0"); w.WriteHeader(429) },
+		"broken":    func(w http.ResponseWriter, r *http.Request) { panic(http.ErrAbortHandler) },
+		"broken halfway": func(w http.ResponseWriter, r *http.Request) {
+			io.CopyN(io.Discard, r.Body, 50)
+			panic(http.ErrAbortHandler)
+		},
+	} {
+		for _, method := range []string{http.MethodPost, http.MethodPut} {
+			t.Run(name+" "+method, func(t *testing.T) {
+				rc := receive(t)
+				failures := map[string]int{}
+				rc.fault = func(w http.ResponseWriter, r *http.Request) bool {
+					key := path.Base(r.URL.Path) + r.URL.Query().Get("digest")
+					if r.Method == http.MethodPost {
+						key = "all"
+					}
+					rc.mu.Lock()
+					failures[key]++
+					again := r.Method == method && failures[key] <= 2
+					rc.mu.Unlock()
+					if again {
+						fail(w, r)
+					}
+					return again
+				}
+				if err := pushTo(t, rc, &Client{pause: time.Millisecond}); err != nil {
+					t.Fatal(err)
+				}
+				if len(rc.has) != 5 { // 3 layers, config, manifest
+					t.Errorf("the registry has %d things", len(rc.has))
+				}
+			})
+		}
+	}
+}
+
+// TestPushHonoursRetryAfter: a registry that says "in an hour" is not asked again.
+func TestPushHonoursRetryAfter(t *testing.T) {
+	rc := receive(t)
+	rc.fault = func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodPut {
+			w.Header().Set("Retry-After", "3600")
+			w.WriteHeader(http.StatusTooManyRequests)
+		}
+		return r.Method == http.MethodPut
+	}
+	wantError(t, pushTo(t, rc, &Client{pause: time.Millisecond}), "has been asked too often")
+	puts := map[string]int{}
+	for _, r := range rc.asked() {
+		if strings.HasPrefix(r, "PUT") {
+			puts[r]++
+		}
+	}
+	if n := puts["PUT up"]; n == 0 || n > parallelUploads+1 {
+		t.Errorf("asked %v", puts)
+	}
+	after := 7 * time.Second
+	busy := &errcode.ErrorResponse{StatusCode: http.StatusServiceUnavailable}
+	if d, again := new(Client).backOff(0, busy, told{&after}); d != after || !again {
+		t.Errorf("told to wait %v, it waits %v, %v", after, d, again)
+	}
+}
+
+// TestSecondPushSendsNoLayer counts what goes over the wire.
+func TestSecondPushSendsNoLayer(t *testing.T) {
+	rc := receive(t)
+	if err := pushTo(t, rc, new(Client)); err != nil {
+		t.Fatal(err)
+	}
+	first := len(rc.asked())
+	if err := pushTo(t, rc, new(Client)); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rc.asked()[first:] {
+		if r != "PUT v1" && !strings.HasPrefix(r, "HEAD ") {
+			t.Errorf("the second push asked for %q", r)
+		}
+	}
+}
+
+// TestUploadToAnotherHostIsRefused: the place that a registry names for an
+// upload gets the password.
+func TestUploadToAnotherHostIsRefused(t *testing.T) {
+	rc, other := receive(t), receive(t)
+	withConfig(t, loggedIn(strings.TrimPrefix(rc.URL, "http://")))
+	rc.fault = func(w http.ResponseWriter, r *http.Request) bool {
+		if wantBasic(w, r) {
+			return true
+		}
+		if r.Method == http.MethodPost {
+			w.Header().Set("Location", other.URL+"/up")
+			w.WriteHeader(http.StatusAccepted)
+		}
+		return r.Method == http.MethodPost
+	}
+	wantError(t, pushTo(t, rc, new(Client)), "different host")
+	if asked := other.asked(); len(asked) > 0 {
+		t.Errorf("the other host was asked %q", asked)
 	}
 }
 

@@ -15,7 +15,10 @@ import (
 // retries says when a request is sent again: a server that is overloaded or
 // restarting, or a connection that broke, is asked up to maxTries times, at
 // growing distances or when the server says. It is a retry.Policy of oras-go.
-type retries struct{ warn func(string) }
+type retries struct {
+	warn  func(string)
+	first time.Duration // before the second try; doubles
+}
 
 const (
 	maxTries  = 6
@@ -27,11 +30,19 @@ const (
 
 // Retry returns how long to wait, or less than 0 for what is final.
 func (r retries) Retry(attempt int, resp *http.Response, err error) (time.Duration, error) {
+	if after, ok := retryAfter(resp); ok {
+		if told, ok := resp.Request.Context().Value(toldKey{}).(*told); ok {
+			told.after = &after
+		}
+	}
 	if attempt+1 >= maxTries || !transient(resp, err) {
 		return -1, nil
 	}
+	if err != nil && attempt > 0 && isTimeout(err) {
+		return -1, nil // it has been waited for long enough already
+	}
 	// The randomness keeps a room full of clients from coming back at once.
-	wait := firstWait<<attempt + rand.N(firstWait)
+	wait := r.first<<attempt + rand.N(r.first)
 	if after, ok := retryAfter(resp); ok {
 		if wait = after; wait > maxRetryAfter {
 			return -1, nil
@@ -47,12 +58,19 @@ func (r retries) Retry(attempt int, resp *http.Response, err error) (time.Durati
 	return wait, nil
 }
 
+// told is what a server said about when to come back, for those who repeat
+// requests themselves.
+type told struct{ after *time.Duration }
+
+// toldKey is where the context of a request has a *told.
+type toldKey struct{}
+
 // transient tells what may go away by itself.
 func transient(resp *http.Response, err error) bool {
 	if err != nil {
-		var timeout net.Error
-		return errors.As(err, &timeout) && timeout.Timeout() ||
-			errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.ErrUnexpectedEOF)
+		return isTimeout(err) ||
+			errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
+			errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 	}
 	switch resp.StatusCode {
 	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError,
@@ -60,6 +78,11 @@ func transient(resp *http.Response, err error) bool {
 		return true
 	}
 	return false
+}
+
+func isTimeout(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
 // retryAfter reads when to come back: RFC 9110, 10.2.3, in seconds or as a date.

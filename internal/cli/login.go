@@ -40,6 +40,10 @@ func runLogin(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	client, err := registryClient(c)
+	if err != nil {
+		return err
+	}
 	user, err := userName(c, registry.StoredUser(c.Context, domain))
 	if err != nil {
 		return err
@@ -50,7 +54,7 @@ func runLogin(c *cli.Context) error {
 	}
 	ctx, end := interruptible(c)
 	defer end()
-	file, err := registryClient(c).Login(ctx, domain, user, password)
+	file, err := client.Login(ctx, domain, user, password)
 	if err != nil {
 		return err
 	}

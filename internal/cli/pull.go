@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -18,57 +19,100 @@ func pullCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage: "[FLAGS] NAME[:TAG|@DIGEST]",
 		Description: "A name without a registry, such as debian, is one of Docker Hub. Layers that are here already are not fetched.\n" +
-			"Registries of this machine may do without TLS.",
+			"What was interrupted goes on where it stopped. Registries of this machine may do without TLS.\n" +
+			"Mirrors, short names and registries without TLS: ~/.config/tiffin/registries.conf, see containers-registries.conf(5).",
 		Flags: []cli.Flag{
 			platformFlag(), tlsFlag(),
+			&cli.BoolFlag{Name: "all-tags", Aliases: []string{"a"}, Usage: "fetch the images of all tags"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only the whole name of the image"},
 		},
-		Action: func(c *cli.Context) error {
-			if err := wantArgs(c, 1, 1, "the name of an image"); err != nil {
-				return err
-			}
-			store, err := openStore(c)
-			if err != nil {
-				return err
-			}
-			return pull(c, store, os.Stdout, c.Bool("quiet"))
-		},
+		Action: runPull,
 	}
 }
 
-// pull fetches the image that the first argument names, and says so on w.
-func pull(c *cli.Context, store *image.Store, w io.Writer, quiet bool) error {
-	arg := c.Args().First()
-	ref, err := image.ParseRef(arg)
+func runPull(c *cli.Context) error {
+	if err := wantArgs(c, 1, 1, "the name of an image"); err != nil {
+		return err
+	}
+	store, err := openStore(c)
 	if err != nil {
 		return err
 	}
+	client, err := registryClient(c)
+	if err != nil {
+		return err
+	}
+	name := client.Registries.Expand(c.Args().First())
+	if c.Bool("all-tags") {
+		return pullAll(c, store, client, name)
+	}
+	return pull(c, store, client, name, os.Stdout, c.Bool("quiet"))
+}
+
+// pull fetches the image of that name, and says so on w.
+func pull(c *cli.Context, store *image.Store, client *registry.Client, name string, w io.Writer, quiet bool) error {
+	ref, err := image.ParseRef(name)
+	if err != nil {
+		return err
+	}
+	if ref.Digest == "" && !strings.HasSuffix(name, ":"+ref.Tag) && !quiet {
+		fmt.Fprintf(w, "Using default tag: %s\n", ref.Tag)
+	}
+	if err := pullRef(c, store, client, ref, w, quiet); err != nil {
+		return err
+	}
+	fmt.Fprintln(w, ref)
+	return nil
+}
+
+func pullRef(c *cli.Context, store *image.Store, client *registry.Client, ref image.Ref, w io.Writer, quiet bool) error {
 	platform, err := askedPlatform(c)
 	if err != nil {
 		return err
 	}
-	said := w
 	if quiet {
-		said = io.Discard
+		w = io.Discard
 	}
-	what := ref.Tag
-	if ref.Digest != "" {
-		what = ref.Digest.String()
-	} else if !strings.HasSuffix(arg, ":"+ref.Tag) {
-		fmt.Fprintf(said, "Using default tag: %s\n", ref.Tag)
-	}
-	fmt.Fprintf(said, "%s: Pulling from %s\n", what, ref.Path)
+	fmt.Fprintf(w, "%s: Pulling from %s\n", cmp.Or(string(ref.Digest), ref.Tag), ref.Path)
 	ctx, end := interruptible(c)
 	defer end()
 	progress, stop := newProgress(quiet)
-	pulled, err := registryClient(c).Pull(ctx, store, ref, platform, progress)
+	pulled, err := client.Pull(ctx, store, ref, platform, progress)
 	stop()
+	if err == nil {
+		printPulled(w, ref, pulled)
+	}
+	return err
+}
+
+// pullAll fetches all tags of a repository. A tag may stand for something else
+// than an image, a signature say: the others are fetched nevertheless.
+func pullAll(c *cli.Context, store *image.Store, client *registry.Client, name string) error {
+	ref, err := image.ParseRef(name)
 	if err != nil {
 		return err
 	}
-	printPulled(said, ref, pulled)
-	fmt.Fprintln(w, ref)
-	return nil
+	if ref.Digest != "" || strings.HasSuffix(name, ":"+ref.Tag) {
+		return usagef("--all-tags and a tag do not go together")
+	}
+	ctx, end := interruptible(c)
+	defer end()
+	tags, err := client.Tags(ctx, ref)
+	if err != nil {
+		return err
+	}
+	var failed error
+	for _, ref.Tag = range tags {
+		if err := pullRef(c, store, client, ref, os.Stdout, c.Bool("quiet")); err != nil {
+			printError(os.Stderr, err)
+			failed = exitStatus(exitFailure)
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	fmt.Println(ref.Name())
+	return failed
 }
 
 // printPulled says what docker says at the end, but for the name.
@@ -109,6 +153,18 @@ func imageToRun(c *cli.Context, store *image.Store) (*image.Image, error) {
 	}
 	img, err := store.Resolve(name)
 	missing := errors.Is(err, image.ErrNotFound)
+	var client *registry.Client
+	if missing || policy == pullAlways {
+		var cerr error
+		if client, cerr = registryClient(c); cerr != nil {
+			return nil, cerr
+		}
+		if whole := client.Registries.Expand(name); whole != name && missing {
+			name = whole
+			img, err = store.Resolve(name)
+			missing = errors.Is(err, image.ErrNotFound)
+		}
+	}
 	if err == nil && platform != nil && !platform.Runs(img.Config.Platform) {
 		missing, err = true, fmt.Errorf("image %s is for %s/%s, not for %s", name, img.Config.OS, img.Config.Architecture, platform)
 	}
@@ -124,7 +180,12 @@ func imageToRun(c *cli.Context, store *image.Store) (*image.Image, error) {
 	if missing {
 		fmt.Fprintf(os.Stderr, "Unable to find image '%s' locally\n", name)
 	}
-	if perr := pull(c, store, os.Stderr, false); perr != nil {
+	if client == nil {
+		if client, err = registryClient(c); err != nil {
+			return nil, err
+		}
+	}
+	if perr := pull(c, store, client, name, os.Stderr, false); perr != nil {
 		if missing {
 			hint := errs.HintOf(perr)
 			if hint == "" {
@@ -155,10 +216,15 @@ func tlsFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "tls-verify", Value: true, Usage: "=false: talk to registries whose certificate nobody vouches for, or without TLS"}
 }
 
-// registryClient talks to registries as the flags say.
-func registryClient(c *cli.Context) *registry.Client {
-	return &registry.Client{
-		Insecure: !c.Bool("tls-verify"),
-		Warn:     func(s string) { fmt.Fprintf(os.Stderr, "tiffin: warning: %s\n", s) },
+// registryClient talks to registries as the flags and registries.conf say.
+func registryClient(c *cli.Context) (*registry.Client, error) {
+	rules, err := registry.LoadRegistries()
+	if err != nil {
+		return nil, err
 	}
+	return &registry.Client{
+		Insecure:   !c.Bool("tls-verify"),
+		Registries: rules,
+		Warn:       func(s string) { fmt.Fprintf(os.Stderr, "tiffin: warning: %s\n", s) },
+	}, nil
 }

@@ -36,6 +36,10 @@ func runPush(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	client, err := registryClient(c)
+	if err != nil {
+		return err
+	}
 	quiet := c.Bool("quiet")
 	if !quiet {
 		if ref.Digest == "" && !strings.HasSuffix(arg, ":"+ref.Tag) {
@@ -46,7 +50,7 @@ func runPush(c *cli.Context) error {
 	ctx, end := interruptible(c)
 	defer end()
 	progress, stop := newProgress(quiet)
-	pushed, err := registryClient(c).Push(ctx, store, ref, progress)
+	pushed, err := client.Push(ctx, store, ref, progress)
 	stop()
 	if err != nil {
 		return err

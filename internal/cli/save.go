@@ -48,8 +48,7 @@ func runSave(c *cli.Context) error {
 	return saveFile(ctx, store, out, c.Args().Slice(), progress)
 }
 
-// saveFile writes the archive beside its place and moves it there when it is
-// complete. What is no regular file (a fifo, /dev/stdout) is written to.
+// saveFile writes the archive. What is no regular file (a fifo, /dev/stdout) is written to.
 func saveFile(ctx context.Context, store *image.Store, out string, refs []string, progress image.Progress) error {
 	if st, err := os.Stat(out); err == nil && !st.Mode().IsRegular() {
 		f, err := os.OpenFile(out, os.O_WRONLY, 0)
@@ -58,12 +57,18 @@ func saveFile(ctx context.Context, store *image.Store, out string, refs []string
 		}
 		return errors.Join(store.Save(ctx, f, refs, progress), f.Close())
 	}
+	return writeFileAtomically("save", out, func(w io.Writer) error { return store.Save(ctx, w, refs, progress) })
+}
+
+// writeFileAtomically writes a file beside its place and moves it there when
+// it is complete. The errors that are not write's begin with what.
+func writeFileAtomically(what, out string, write func(io.Writer) error) error {
 	f, err := os.CreateTemp(filepath.Dir(out), "."+filepath.Base(out)+".tmp-")
 	if err != nil {
-		return fmt.Errorf("save: %w", err)
+		return fmt.Errorf("%s: %w", what, err)
 	}
 	defer os.Remove(f.Name()) // no longer there if all went well
-	err = store.Save(ctx, io.Writer(f), refs, progress)
+	err = write(io.Writer(f))
 	if err == nil {
 		err = f.Sync()
 	}
@@ -74,10 +79,10 @@ func saveFile(ctx context.Context, store *image.Store, out string, refs []string
 		return err
 	}
 	if err := os.Chmod(f.Name(), 0o644); err != nil {
-		return fmt.Errorf("save: %w", err)
+		return fmt.Errorf("%s: %w", what, err)
 	}
 	if err := os.Rename(f.Name(), out); err != nil {
-		return fmt.Errorf("save: %w", err)
+		return fmt.Errorf("%s: %w", what, err)
 	}
 	return nil
 }

@@ -1,0 +1,223 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Position is how far a blob has come already.
+type Position struct {
+	Offset int64  // bytes
+	ETag   string // of the version that these are of, or ""
+}
+
+// Errors that those of a Remote wrap.
+var (
+	// ErrInterrupted: the connection broke, it is worth asking for the rest.
+	ErrInterrupted = errors.New("the transfer was interrupted")
+	// ErrStartOver: there is no asking for the rest, only for all of it. The
+	// server does not know how, or has another version now.
+	ErrStartOver = errors.New("the transfer has to start over")
+	// ErrWrongAnswer: the server contradicts itself or what it was asked.
+	ErrWrongAnswer = errors.New("the registry's answer is wrong")
+)
+
+const (
+	// downloadTries is how often the rest of a blob is asked for without a
+	// further byte of it coming.
+	downloadTries = 5
+	// firstPause is before the second of these tries, and doubles.
+	firstPause = 200 * time.Millisecond
+	// layerTries is how often a layer is begun from its first byte.
+	layerTries = 3
+)
+
+// download reads a blob: what a partial file has of it, then the rest from the
+// registry, which it asks again for what is missing when the connection breaks.
+// A blob must have the size its descriptor says: OCI image-spec v1.1
+// descriptor.md, "size".
+type download struct {
+	ctx  context.Context
+	from Remote
+	want ocispec.Descriptor
+	part *partial // may be nil
+
+	pos   Position
+	body  io.ReadCloser // nil: not connected
+	tries int           // since the last byte
+	last  error         // why the connection before this one ended
+	err   error         // why it failed
+}
+
+func newDownload(ctx context.Context, from Remote, d ocispec.Descriptor, p *partial) *download {
+	dl := &download{ctx: ctx, from: from, want: d, part: p}
+	if p != nil {
+		dl.pos.ETag = p.etag
+	}
+	return dl
+}
+
+func (d *download) Close() error {
+	if d.body != nil {
+		return d.body.Close()
+	}
+	return nil
+}
+
+func (d *download) Read(b []byte) (n int, err error) {
+	switch {
+	case d.err != nil:
+		return 0, d.err
+	case d.part != nil && d.pos.Offset < d.part.have:
+		n, err = d.part.f.ReadAt(b[:min(int64(len(b)), d.part.have-d.pos.Offset)], d.pos.Offset)
+		d.pos.Offset += int64(n)
+	default:
+		n, err = d.receive(b)
+	}
+	if err != nil && err != io.EOF {
+		d.err = err
+	}
+	return n, err
+}
+
+// receive reads from the registry, through as many connections as it takes.
+func (d *download) receive(b []byte) (int, error) {
+	for {
+		if d.body == nil && d.pos.Offset == d.want.Size {
+			return 0, io.EOF // an earlier command has fetched it all
+		}
+		err := d.connect()
+		if err == nil {
+			var n int
+			if n, err = d.body.Read(b); n > 0 {
+				d.tries = 0
+				if d.pos.Offset += int64(n); d.pos.Offset > d.want.Size {
+					return 0, fmt.Errorf("%w: %s has more than the %d bytes that the manifest says", ErrWrongAnswer, d.want.Digest, d.want.Size)
+				}
+				return n, nil // the error, if any, comes again
+			}
+			if err == nil {
+				continue
+			}
+			if err == io.EOF && d.pos.Offset == d.want.Size {
+				return 0, io.EOF
+			}
+			if errors.Is(err, ErrDamaged) {
+				return 0, err // the source is a file, and will be no better
+			}
+			err = d.broken(err)
+		}
+		if errors.Is(err, ErrStartOver) || !errors.Is(err, ErrInterrupted) || !d.pause() {
+			return 0, err
+		}
+	}
+}
+
+// broken closes a connection that ended too early, and says so.
+func (d *download) broken(err error) error {
+	d.body.Close()
+	d.body = nil
+	if err == io.EOF {
+		d.last = fmt.Errorf("%w: %s ended after %d of %d bytes", ErrInterrupted, d.want.Digest, d.pos.Offset, d.want.Size)
+	} else {
+		d.last = fmt.Errorf("%w: %s after %d of %d bytes: %w", ErrInterrupted, d.want.Digest, d.pos.Offset, d.want.Size, err)
+	}
+	return d.last
+}
+
+// connect asks for what is missing, unless it is coming already.
+func (d *download) connect() error {
+	if d.body != nil {
+		return nil
+	}
+	body, etag, err := d.from.Blob(d.ctx, d.want, d.pos)
+	if errors.Is(err, ErrStartOver) && d.last != nil {
+		return fmt.Errorf("%w; then %w", d.last, err)
+	}
+	if err != nil {
+		return err
+	}
+	if d.body = body; d.pos.Offset == 0 {
+		d.pos.ETag = etag
+		if d.part != nil {
+			d.part.version(etag)
+		}
+	}
+	return nil
+}
+
+// pause waits before the next try, and reports whether there is one.
+func (d *download) pause() bool {
+	if d.tries++; d.tries >= downloadTries {
+		return false
+	}
+	select {
+	case <-time.After(firstPause << (d.tries - 1)):
+		return true
+	case <-d.ctx.Done():
+		return false
+	}
+}
+
+// layer stages one layer, and reports whether it had to be fetched.
+func (pl *pulling) layer(ctx context.Context, d ocispec.Descriptor, l *loadingLayer) (fetched bool, err error) {
+	if ok, err := pl.st.reuse(ctx, l.want); ok || err != nil {
+		l.got = l.want
+		return false, err
+	}
+	part, err := pl.st.openPartial(d)
+	if err != nil {
+		return true, fmt.Errorf("layer %s: %w", d.Digest, err)
+	}
+	pl.mu.Lock()
+	pl.parts = append(pl.parts, part)
+	pl.mu.Unlock()
+	for try := 1; ; try++ {
+		resumed := part.have > 0
+		dl := newDownload(ctx, pl.from, d, part)
+		l.got, err = pl.ingest(ctx, dl, l.want)
+		dl.Close()
+		over, wrong := errors.Is(err, ErrStartOver), errors.Is(err, ErrWrongAnswer) || errors.Is(dl.err, ErrDamaged)
+		if err == nil || ctx.Err() != nil || dl.err != nil && !over && !wrong {
+			break // what has come is kept for the next pull
+		}
+		if rerr := part.restart(); rerr != nil {
+			return true, rerr
+		}
+		// What an earlier command has left may be what is wrong.
+		if try == layerTries || !over && (wrong || !resumed) {
+			break
+		}
+	}
+	if err != nil && !strings.Contains(err.Error(), d.Digest.String()) {
+		err = fmt.Errorf("layer %s: %w", d.Digest, err)
+	}
+	return true, err
+}
+
+// ingest stages the layer that a download brings.
+func (pl *pulling) ingest(ctx context.Context, dl *download, want Layer) (Layer, error) {
+	add, done := start(pl.progress, short(want.Digest), want.Size)
+	defer done()
+	in := pl.st.newIngest(want, true, add)
+	in.part = dl.part
+	return in.run(ctx, dl)
+}
+
+// end lets go of the partial files. Those whose blobs have been published, or
+// of which nothing has come, are removed.
+func (pl *pulling) end(published bool) {
+	for _, p := range pl.parts {
+		if st, err := p.f.Stat(); published || err == nil && st.Size() == 0 {
+			p.drop()
+		} else {
+			p.f.Close()
+		}
+	}
+}

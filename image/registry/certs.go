@@ -1,0 +1,53 @@
+package registry
+
+import (
+	"crypto/x509"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// certsDirs are where the certificates of authorities for single registries
+// are: HOST[:PORT]/NAME.crt in a directory of the user, or of podman's or
+// docker's that the administrator has filled. containers-certs.d(5).
+func certsDirs() []string {
+	return []string{filepath.Join(configHome(), "containers", "certs.d"), "/etc/containers/certs.d", "/etc/docker/certs.d"}
+}
+
+// configHome is $XDG_CONFIG_HOME, or ~/.config.
+func configHome() string {
+	if dir := os.Getenv("XDG_CONFIG_HOME"); filepath.IsAbs(dir) {
+		return dir
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "/etc/xdg"
+	}
+	return filepath.Join(home, ".config")
+}
+
+// authorities are those that may vouch for a registry, if there is one besides
+// those that may for all; else nil. (For all: the system's, or those of
+// $SSL_CERT_FILE and $SSL_CERT_DIR.)
+func (c *Client) authorities(domain string) *x509.CertPool {
+	var roots *x509.CertPool
+	for _, dir := range certsDirs() {
+		files, _ := filepath.Glob(filepath.Join(dir, domain, "*.crt"))
+		for _, f := range files {
+			b, err := os.ReadFile(f)
+			if err != nil {
+				c.warn(fmt.Sprintf("certificate of an authority: %v", err))
+				continue
+			}
+			if roots == nil {
+				if roots, err = x509.SystemCertPool(); err != nil {
+					roots = x509.NewCertPool()
+				}
+			}
+			if !roots.AppendCertsFromPEM(b) {
+				c.warn(f + " has no certificate in PEM")
+			}
+		}
+	}
+	return roots
+}

@@ -1,0 +1,77 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	digest "github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"tiffin/image"
+)
+
+// Tags lists the tags of a repository, in the registry's order.
+func (c *Client) Tags(ctx context.Context, r image.Ref) (tags []string, err error) {
+	repo := c.Repository(ctx, r)
+	err = repo.remote.Tags(ctx, "", func(page []string) error {
+		tags = append(tags, page...)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the tags of %s: %w", r.FamiliarName(), explain(err, r.Domain))
+	}
+	return tags, nil
+}
+
+// Manifest is a manifest or index as a registry has it.
+type Manifest struct {
+	Descriptor ocispec.Descriptor
+	Bytes      []byte
+}
+
+// Manifest fetches what a name stands for, without following an index.
+func (c *Client) Manifest(ctx context.Context, r image.Ref) (*Manifest, error) {
+	m, err := c.Repository(ctx, r).look(ctx, r.Reference(), ocispec.Descriptor{Digest: r.Digest})
+	if err != nil {
+		return nil, fmt.Errorf("manifest of %s: %w", r.Familiar(), err)
+	}
+	return m, nil
+}
+
+// Members fetches the manifests that an index lists; of a manifest, itself.
+func (c *Client) Members(ctx context.Context, r image.Ref, m *Manifest) ([]*Manifest, error) {
+	var ix struct {
+		Manifests []ocispec.Descriptor `json:"manifests"`
+	}
+	if err := json.Unmarshal(m.Bytes, &ix); err != nil {
+		return nil, fmt.Errorf("manifest of %s: %w", r.Familiar(), err)
+	}
+	if ix.Manifests == nil {
+		return []*Manifest{m}, nil
+	}
+	repo := c.Repository(ctx, r)
+	var all []*Manifest
+	for _, d := range ix.Manifests {
+		member, err := repo.look(ctx, d.Digest.String(), d)
+		if err != nil {
+			return nil, fmt.Errorf("manifest of %s: %w", r.Familiar(), err)
+		}
+		all = append(all, member)
+	}
+	return all, nil
+}
+
+// look fetches a manifest or index, and compares its digest with what is known.
+func (r *Repository) look(ctx context.Context, reference string, want ocispec.Descriptor) (*Manifest, error) {
+	mediaType, b, err := r.Manifest(ctx, reference)
+	if err != nil {
+		return nil, err
+	}
+	got := digest.FromBytes(b)
+	if want.Digest != "" && got != want.Digest {
+		return nil, fmt.Errorf("%s: %w: what was sent has digest %s", want.Digest, image.ErrWrongAnswer, got)
+	}
+	want.MediaType, want.Digest, want.Size = mediaType, got, int64(len(b))
+	return &Manifest{Descriptor: want, Bytes: b}, nil
+}

@@ -1,0 +1,143 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"tiffin/image"
+	"tiffin/internal/errs"
+)
+
+// place is where an image may be fetched from.
+type place struct {
+	ref      image.Ref
+	insecure bool
+}
+
+// rule is the one with the longest prefix of the name, or nil.
+func (g *Registries) rule(r image.Ref) (best *registryRule) {
+	if g == nil {
+		return nil
+	}
+	for i := range g.registries {
+		p := &g.registries[i]
+		if under(r, p.prefix) && (best == nil || len(p.prefix) > len(best.prefix)) {
+			best = p
+		}
+	}
+	return best
+}
+
+// under reports whether a name begins with a prefix, at the end of a component.
+func under(r image.Ref, prefix string) bool {
+	rest, ok := strings.CutPrefix(r.Name(), prefix)
+	return ok && (rest == "" || rest[0] == '/')
+}
+
+// places are those where an image is looked for, in this order: mirrors, then
+// where it belongs.
+func (g *Registries) places(r image.Ref) ([]place, error) {
+	rule := g.rule(r)
+	if rule == nil {
+		return []place{{r, false}}, nil
+	}
+	if rule.blocked {
+		return nil, fmt.Errorf("%s is blocked by %s:%d", rule.prefix, g.file, rule.line)
+	}
+	var all []place
+	for _, m := range append(slices.Clone(rule.mirrors), mirrorRule{rule.line, rule.location, rule.insecure}) {
+		at, err := image.ParseRef(m.location + strings.TrimPrefix(r.Name(), rule.prefix))
+		if err != nil {
+			return nil, fmt.Errorf("%s:%d: %w", g.file, m.line, err)
+		}
+		at.Tag, at.Digest = r.Tag, r.Digest
+		all = append(all, place{at, m.insecure})
+	}
+	return all, nil
+}
+
+// insecure reports whether a registry may do without TLS.
+func (g *Registries) insecure(r image.Ref) bool {
+	rule := g.rule(r)
+	return rule != nil && rule.insecure
+}
+
+// mirrored is an image that several registries may have. What one of them does
+// not have, or cannot send, the next is asked for; digests decide as ever. Each
+// is sent the password that is stored for it, and no other.
+type mirrored struct {
+	c     *Client
+	repos []func() *Repository // in order, each prepared when it is first needed
+
+	mu      sync.Mutex
+	serving int // index of the one that had the manifest
+}
+
+// remote is where a pull gets an image from.
+func (c *Client) remote(ctx context.Context, r image.Ref) (image.Remote, error) {
+	places, err := c.Registries.places(r)
+	if err != nil {
+		return nil, err
+	}
+	if len(places) == 1 {
+		return c.repository(ctx, places[0]), nil
+	}
+	m := &mirrored{c: c}
+	for _, p := range places {
+		m.repos = append(m.repos, sync.OnceValue(func() *Repository { return c.repository(ctx, p) }))
+	}
+	return m, nil
+}
+
+// each asks one registry after the other, from the one that had the manifest
+// on, until one has an answer.
+func (m *mirrored) each(ctx context.Context, ask func(*Repository) error) error {
+	m.mu.Lock()
+	first := m.serving
+	m.mu.Unlock()
+	var failed []error
+	for i := range m.repos {
+		at := (first + i) % len(m.repos)
+		repo := m.repos[at]()
+		err := ask(repo)
+		if err == nil {
+			m.mu.Lock()
+			m.serving = at
+			m.mu.Unlock()
+			return nil
+		}
+		if ctx.Err() != nil || errors.Is(err, image.ErrStartOver) {
+			return err
+		}
+		failed = append(failed, errs.Hint(fmt.Errorf("%s: %w", repo.ref.Name(), err), errs.HintOf(err)))
+		if i+1 < len(m.repos) {
+			m.c.warn(failed[i].Error() + "; asking the next registry")
+		}
+	}
+	return failed[len(failed)-1] // the others have been warned of
+}
+
+// Manifest implements image.Remote.
+func (m *mirrored) Manifest(ctx context.Context, reference string) (mediaType string, b []byte, err error) {
+	err = m.each(ctx, func(r *Repository) (err error) {
+		mediaType, b, err = r.Manifest(ctx, reference)
+		return err
+	})
+	return mediaType, b, err
+}
+
+// Blob implements image.Remote.
+func (m *mirrored) Blob(ctx context.Context, d ocispec.Descriptor, from image.Position) (r io.ReadCloser, etag string, err error) {
+	err = m.each(ctx, func(repo *Repository) (err error) {
+		r, etag, err = repo.Blob(ctx, d, from)
+		return err
+	})
+	return r, etag, err
+}

@@ -1,0 +1,189 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	digest "github.com/opencontainers/go-digest"
+	"github.com/urfave/cli/v2"
+
+	"tiffin/image"
+	"tiffin/image/registry"
+	"tiffin/internal/errs"
+)
+
+func copyCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "[FLAGS] SOURCE DESTINATION",
+		Description: "Both are one of these, as with skopeo:\n\n" +
+			"  NAME[:TAG]                  an image of the store\n" +
+			"  docker://NAME[:TAG|@DIGEST] of a registry\n" +
+			"  oci:DIR[:TAG]               in an OCI layout\n" +
+			"  oci-archive:FILE[:TAG]      in an archive of one\n" +
+			"  docker-archive:FILE[:NAME]  in what docker save or podman save wrote\n\n" +
+			"Layers are copied as they are: the digests stay. An archive is written as an OCI layout and a docker-archive at\n" +
+			"once. From a registry nothing is stored on the way. Of an image for several platforms one is copied.",
+		Flags: []cli.Flag{
+			platformFlag(), tlsFlag(),
+			&cli.BoolFlag{Name: "src-tls-verify", Value: true, Usage: "=false: --tls-verify=false for the source only"},
+			&cli.BoolFlag{Name: "dest-tls-verify", Value: true, Usage: "=false: --tls-verify=false for the destination only"},
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only the digest"},
+		},
+		Action: runCopy,
+	}
+}
+
+// endpoint is SOURCE or DESTINATION, taken apart.
+type endpoint struct {
+	transport string // "" is the store
+	path      string // of a directory or file
+	name      string // of the image; may be "" in a directory or file
+}
+
+// transports are the prefixes; those that only skopeo has are named to be
+// refused: without that they would be images of the store.
+var transports = []string{"docker://", "oci:", "oci-archive:", "docker-archive:"}
+var otherTransports = []string{"containers-storage:", "docker-daemon:", "dir:", "ostree:", "sif:", "tarball:"}
+
+func parseEndpoint(arg string) (endpoint, error) {
+	for _, t := range transports {
+		rest, ok := strings.CutPrefix(arg, t)
+		switch {
+		case !ok:
+		case rest == "":
+			return endpoint{}, usagef("%s is to be followed by something", t)
+		case t == "docker://":
+			return endpoint{transport: t, name: rest}, nil
+		default:
+			// As with skopeo: a path has no colon.
+			path, name, _ := strings.Cut(rest, ":")
+			return endpoint{t, path, name}, nil
+		}
+	}
+	for _, t := range otherTransports {
+		if strings.HasPrefix(arg, t) {
+			return endpoint{}, errs.Hint(fmt.Errorf("tiffin does not copy from or to %s", strings.TrimSuffix(t, ":")),
+				"it knows "+strings.Join(transports, " ")+" and names of the store")
+		}
+	}
+	return endpoint{name: arg}, nil
+}
+
+func runCopy(c *cli.Context) error {
+	if err := wantArgs(c, 2, 2, "SOURCE and DESTINATION"); err != nil {
+		return err
+	}
+	src, err := parseEndpoint(c.Args().Get(0))
+	if err != nil {
+		return err
+	}
+	dst, err := parseEndpoint(c.Args().Get(1))
+	if err != nil {
+		return err
+	}
+	store, err := openStore(c)
+	if err != nil {
+		return err
+	}
+	client, err := registryClient(c)
+	if err != nil {
+		return err
+	}
+	ctx, end := interruptible(c)
+	defer end()
+	progress, stop := newProgress(c.Bool("quiet"))
+	cp := copier{store: store, client: client, progress: progress, insecure: client.Insecure}
+	client.Insecure = cp.insecure || !c.Bool("src-tls-verify")
+	if cp.platform, err = askedPlatform(c); err != nil {
+		return err
+	}
+	img, err := cp.open(ctx, src)
+	if err == nil {
+		defer img.Close()
+		// A registry that is already talked to keeps what it was told.
+		to := *client
+		to.Insecure = cp.insecure || !c.Bool("dest-tls-verify")
+		cp.client = &to
+		err = cp.write(ctx, img, src, dst)
+	}
+	stop()
+	if err != nil {
+		return err
+	}
+	fmt.Println(img.Manifest.Digest)
+	return nil
+}
+
+type copier struct {
+	store    *image.Store
+	client   *registry.Client
+	insecure bool
+	platform *image.Platform
+	progress image.Progress
+}
+
+// open finds the source.
+func (cp *copier) open(ctx context.Context, src endpoint) (*image.Pushable, error) {
+	switch src.transport {
+	case "":
+		img, err := cp.store.Resolve(src.name)
+		if err != nil {
+			return nil, err
+		}
+		return cp.store.Pushable(img)
+	case "docker://":
+		ref, err := image.ParseRef(src.name)
+		if err != nil {
+			return nil, err
+		}
+		return cp.client.Pushable(ctx, ref, cp.platform)
+	}
+	return cp.store.PushableIn(ctx, src.path, src.name, cp.progress)
+}
+
+// write brings the image to the destination.
+func (cp *copier) write(ctx context.Context, img *image.Pushable, src, dst endpoint) error {
+	switch dst.transport {
+	case "oci:":
+		return image.WriteLayout(ctx, dst.path, dst.name, img, cp.progress)
+	case "oci-archive:", "docker-archive:":
+		return cp.writeArchive(ctx, img, dst)
+	}
+	ref, err := image.ParseRef(dst.name)
+	if err != nil {
+		return err
+	}
+	if ref.Digest != "" {
+		return usagef("a destination has a tag, not a digest, which is that of the source")
+	}
+	if dst.transport == "" {
+		_, err := cp.store.Take(ctx, img, ref, cp.progress)
+		return err
+	}
+	there := func(layer digest.Digest) []string { return cp.store.Repositories(ref.Domain, layer) }
+	if from, err := image.ParseRef(src.name); err == nil && src.transport == "docker://" && from.Domain == ref.Domain {
+		there = func(digest.Digest) []string { return []string{from.Path} }
+	}
+	_, err = cp.client.Send(ctx, img, ref, there, cp.progress)
+	return err
+}
+
+func (cp *copier) writeArchive(ctx context.Context, img *image.Pushable, dst endpoint) error {
+	var name *image.Ref
+	if dst.name != "" {
+		ref, err := image.ParseRef(dst.name)
+		if err != nil {
+			return err
+		}
+		name = &ref
+	}
+	if _, err := os.Stat(dst.path); err == nil {
+		return errs.Hint(fmt.Errorf("%s exists", dst.path), "an archive is written in one go; remove that one first")
+	}
+	return writeFileAtomically("copy", dst.path, func(w io.Writer) error {
+		return image.WriteArchive(ctx, w, img, name, cp.progress)
+	})
+}
