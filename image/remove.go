@@ -232,7 +232,7 @@ func (s *Store) Prune(all bool, keep func(*Image) bool) (Pruned, error) {
 	for _, l := range freed.layers {
 		p.Removed = append(p.Removed, Removed{Deleted: l})
 	}
-	p.Reclaimed = freed.bytes
+	p.Reclaimed = freed.bytes + s.sweepIncoming()
 	return p, err
 }
 

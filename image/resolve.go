@@ -169,13 +169,15 @@ func damagedBlob(d digest.Digest, why string) error {
 }
 
 // manifest reads the manifest that d leads to: through an index, the one for
-// this machine.
+// this machine, or else the first, so that an image for other machines can be
+// listed and handed on.
 func (s *Store) manifest(d ocispec.Descriptor) (*ocispec.Manifest, ocispec.Descriptor, error) {
-	return followManifest(d, func(d ocispec.Descriptor) ([]byte, error) { return s.readBlob(d.Digest) })
+	return followManifest(d, true, func(d ocispec.Descriptor) ([]byte, error) { return s.readBlob(d.Digest) })
 }
 
-// followManifest reads blobs with read, from an index down to a manifest.
-func followManifest(d ocispec.Descriptor, read func(ocispec.Descriptor) ([]byte, error)) (*ocispec.Manifest, ocispec.Descriptor, error) {
+// followManifest reads blobs with read, from an index down to a manifest; foreign
+// allows one for another machine.
+func followManifest(d ocispec.Descriptor, foreign bool, read func(ocispec.Descriptor) ([]byte, error)) (*ocispec.Manifest, ocispec.Descriptor, error) {
 	for range 4 { // an index in an index in an index is enough
 		b, err := read(d)
 		if err != nil {
@@ -192,6 +194,9 @@ func followManifest(d ocispec.Descriptor, read func(ocispec.Descriptor) ([]byte,
 			return &both.Manifest, d, checkManifest(d.Digest, &both.Manifest)
 		}
 		i := slices.IndexFunc(both.Manifests, forThisMachine)
+		if i < 0 && foreign {
+			i = slices.IndexFunc(both.Manifests, forSomeMachine)
+		}
 		if i < 0 {
 			return nil, d, fmt.Errorf("image index %s has no image for linux/%s, only for %s", d.Digest, runtime.GOARCH, platforms(both.Manifests))
 		}
@@ -202,6 +207,11 @@ func followManifest(d ocispec.Descriptor, read func(ocispec.Descriptor) ([]byte,
 
 func forThisMachine(d ocispec.Descriptor) bool {
 	return d.Platform == nil || d.Platform.OS == "linux" && d.Platform.Architecture == runtime.GOARCH
+}
+
+// forSomeMachine leaves out what is no image, such as buildkit's attestations.
+func forSomeMachine(d ocispec.Descriptor) bool {
+	return d.Platform == nil || d.Platform.OS != "unknown"
 }
 
 func platforms(ds []ocispec.Descriptor) string {

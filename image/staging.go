@@ -279,9 +279,12 @@ func syncDir(dir string) error {
 	return nil
 }
 
+// noSpace reports whether the disk is full, or this user's share of it.
+func noSpace(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
+
 // diskError adds what to do when the disk is full.
 func diskError(err error) error {
-	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+	if noSpace(err) {
 		return errs.Hint(err, "free some space (tiffin prune -a deletes images that no container uses), or set TIFFIN_ROOT to a larger disk")
 	}
 	return err
