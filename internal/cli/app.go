@@ -74,6 +74,7 @@ var table = [...]group{
 		{"inspect", "print all there is to know about images and containers", inspectCommand, plain},
 		{"pull", "fetch an image from a registry", pullCommand, plain},
 		{"push", "send an image to a registry", pushCommand, plain},
+		{"serve", "show the images here to others, as a registry", serveCommand, plain},
 		{"login", "store the password for a registry", loginCommand, plain},
 		{"logout", "forget the password for a registry", logoutCommand, plain},
 		{"rmi", "take a name off an image, and delete it if that was the last", rmiCommand, plain},
