@@ -54,7 +54,7 @@ func runServe(c *cli.Context) error {
 	}
 	s := &server.Server{Store: store, ReadOnly: c.Bool("read-only")}
 	if !c.Bool("quiet") {
-		s.Log = logRequest
+		s.Log, s.Warn = logRequest, func(w string) { warn(printable(w)) }
 	}
 	if file := c.String("htpasswd"); file != "" {
 		if s.Auth, err = server.ReadPasswords(file); err != nil {

@@ -4,9 +4,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log"
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -124,5 +126,16 @@ func (s *Server) HTTP(c *tls.Config) *http.Server {
 	return &http.Server{
 		Handler: s, TLSConfig: c, MaxHeaderBytes: 64 << 10,
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		ErrorLog: log.New(warnings{s}, "", 0),
 	}
+}
+
+// warnings are lines for Warn.
+type warnings struct{ s *Server }
+
+func (w warnings) Write(b []byte) (int, error) {
+	if w.s.Warn != nil {
+		w.s.Warn(strings.TrimSpace(string(b)))
+	}
+	return len(b), nil
 }

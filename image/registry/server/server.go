@@ -23,6 +23,9 @@ type Server struct {
 	Auth     *Passwords // nil: everybody is let in
 	// Log is told of every request when it has been answered. May be nil.
 	Log func(Request)
+	// Warn is told what goes wrong outside of requests, such as a client that
+	// does not trust the certificate. May be nil.
+	Warn func(string)
 
 	once    sync.Once
 	sending chan struct{} // one for each upload that sends
