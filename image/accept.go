@@ -136,7 +136,7 @@ func (a *accepting) layer(ctx context.Context, l Layer) error {
 	st, err := os.Stat(blob)
 	fresh := err == nil
 	if !fresh {
-		blob, diffIDs = a.s.blobPath(l.Digest), a.known(l.Digest)
+		blob, diffIDs = a.s.findBlob(l.Digest), a.known(l.Digest)
 		if st, err = os.Stat(blob); err != nil {
 			return fmt.Errorf("%w: layer %s", ErrNoBlob, l.Digest)
 		}
@@ -320,7 +320,7 @@ func (a *accepting) take(d digest.Digest, manifest []byte) error {
 		a.taken = append(a.taken, d)
 		return nil
 	}
-	if err := linkOrCopy(a.s.blobPath(d), a.st.blobPath(d)); err != nil {
+	if err := linkOrCopy(a.s.findBlob(d), a.st.blobPath(d)); err != nil {
 		return fmt.Errorf("%w: %s", ErrNoBlob, d)
 	}
 	return nil

@@ -39,7 +39,10 @@ const (
 )
 
 // refIndex is index.json: which names stand for which manifests.
-type refIndex struct{ ocispec.Index }
+type refIndex struct {
+	ocispec.Index
+	from string // directory of the further store that it is from; "" for the own one
+}
 
 // readIndex reads index.json. It takes no lock: the file is replaced by
 // rename(2), so a reader sees the old one or the new one.

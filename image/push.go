@@ -48,7 +48,7 @@ func (s *Store) Pushable(img *Image) (*Pushable, error) {
 // Open opens a blob. Its reader fails at the end, before the last byte is
 // handed out, if the blob does not have its digest any more.
 func (p *Pushable) Open(d ocispec.Descriptor) (io.ReadCloser, error) {
-	f, err := os.Open(p.s.blobPath(d.Digest))
+	f, err := os.Open(p.s.findBlob(d.Digest))
 	if err != nil {
 		return nil, damagedBlob(d.Digest, "is missing")
 	}

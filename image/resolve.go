@@ -34,6 +34,11 @@ func (s *Store) Resolve(ref string) (*Image, error) {
 	if b, ok := s.builtinFor(ref, d); ok {
 		return s.materialise(b)
 	}
+	if errors.Is(err, ErrNotFound) {
+		if img, ferr := s.resolveFurther(ref); img != nil || ferr != nil {
+			return img, ferr
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -151,7 +156,7 @@ func (s *Store) readBlob(d digest.Digest) ([]byte, error) {
 	if !validDigest(d) {
 		return nil, fmt.Errorf("%q is no sha256 digest", d)
 	}
-	b, err := readFileMax(s.blobPath(d), maxJSON)
+	b, err := readFileMax(s.findBlob(d), maxJSON)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, damagedBlob(d, "is missing")
 	}
@@ -165,7 +170,7 @@ func (s *Store) readBlob(d digest.Digest) ([]byte, error) {
 }
 
 func damagedBlob(d digest.Digest, why string) error {
-	return errs.Hint(fmt.Errorf("blob %s is %w: %s", d, ErrDamaged, why), "load or pull the image again: that replaces the blob")
+	return errs.Hint(fmt.Errorf("blob %s is %w: %s", d, ErrDamaged, why), "load or pull the image again: that replaces the blob; if it was in another store, TIFFIN_IMAGE_PATH has to name that")
 }
 
 // manifest reads the manifest that d leads to: through an index, the one for
@@ -282,7 +287,7 @@ func (s *Store) image(ix *refIndex, d ocispec.Descriptor) (*Image, error) {
 		return nil, err
 	}
 	md.Annotations = nil
-	img := &Image{ID: m.Config.Digest, Manifest: md, Config: c}
+	img := &Image{ID: m.Config.Digest, Manifest: md, Config: c, Store: ix.from}
 	if c.Created != nil {
 		img.Created = *c.Created
 	}
@@ -303,19 +308,27 @@ func (s *Store) image(ix *refIndex, d ocispec.Descriptor) (*Image, error) {
 
 // layerSize is the size of a layer uncompressed, if that is known.
 func (s *Store) layerSize(l Layer) int64 {
-	if st, err := os.Stat(s.flatPath(l.DiffID)); err == nil {
+	if st, err := os.Stat(s.find(s.flatPath(l.DiffID))); err == nil {
 		return st.Size()
 	}
 	return l.Size
 }
 
-// List returns all images, newest first. Damaged ones are left out and named
-// in the error, which may come together with a list.
+// List returns all images, newest first, those of further stores too. Damaged
+// ones are left out and named in the error, which may come together with a list.
 func (s *Store) List() ([]*Image, error) {
 	ix, err := s.readIndex()
 	if err != nil {
 		return nil, err
 	}
+	imgs, err := s.list(ix)
+	imgs = append(imgs, s.listFurther(ix)...)
+	slices.SortStableFunc(imgs, func(a, b *Image) int { return b.Created.Compare(a.Created) })
+	return imgs, err
+}
+
+// list returns the images of an index.
+func (s *Store) list(ix *refIndex) ([]*Image, error) {
 	var imgs []*Image
 	var damaged []error
 	seen := map[digest.Digest]bool{}
@@ -331,6 +344,5 @@ func (s *Store) List() ([]*Image, error) {
 		}
 		imgs = append(imgs, img)
 	}
-	slices.SortStableFunc(imgs, func(a, b *Image) int { return b.Created.Compare(a.Created) })
 	return imgs, errors.Join(damaged...)
 }

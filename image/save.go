@@ -148,7 +148,7 @@ func writeEntry(tw *tar.Writer, name string, b []byte) error {
 
 // blob copies one blob and checks its digest on the way.
 func (a *saving) blob(ctx context.Context, tw *tar.Writer, d digest.Digest, add func(int64)) error {
-	f, err := os.Open(a.s.blobPath(d))
+	f, err := os.Open(a.s.findBlob(d))
 	if err != nil {
 		return damagedBlob(d, "is missing")
 	}

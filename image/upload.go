@@ -210,7 +210,7 @@ func (s *Store) OpenBlob(d digest.Digest) (*os.File, error) {
 	// What is missing in the first may just have been moved to the second.
 	f, err := os.Open(s.incoming(d, incomingBlob))
 	if errors.Is(err, fs.ErrNotExist) {
-		f, err = os.Open(s.blobPath(d))
+		f, err = os.Open(s.findBlob(d))
 	}
 	return f, err
 }
