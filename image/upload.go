@@ -54,6 +54,7 @@ type Upload struct {
 
 // NewUpload begins to receive a blob. Close must be called in the end.
 func (s *Store) NewUpload() (*Upload, error) {
+	s.sweepIncoming()
 	st, err := s.stage()
 	if err != nil {
 		return nil, err

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/klauspost/compress/gzip"
@@ -45,7 +46,13 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// serveAlone serves a store; TIFFIN_SERVER_TEST_SIZE=6m puts it on a disk of that size.
 func serveAlone(root string) error {
+	if size := os.Getenv("TIFFIN_SERVER_TEST_SIZE"); size != "" {
+		if err := syscall.Mount("tmpfs", filepath.Dir(root), "tmpfs", 0, "mode=700,size="+size); err != nil {
+			return fmt.Errorf("mount: %w", err)
+		}
+	}
 	s, err := image.Open(root)
 	if err != nil {
 		return err
