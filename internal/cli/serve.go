@@ -17,6 +17,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
+	"tiffin/image"
 	"tiffin/image/registry/server"
 )
 
@@ -69,7 +70,7 @@ func runServe(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := store.Resolve(baseName); err != nil { // so that it is listed
+	if _, err := store.Resolve(baseName); err != nil && !errors.Is(err, image.ErrNotFound) { // so that it is listed
 		warn(err.Error())
 	}
 	printAddress(l, cert != nil, c.Bool("quiet"), store.Root())
