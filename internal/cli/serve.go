@@ -24,9 +24,10 @@ import (
 func serveCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage: "[FLAGS]",
-		Description: "The image that is NAME here is HOST:PORT/NAME for docker, podman, skopeo and tiffin elsewhere; what they push to\n" +
-			"HOST:PORT/NAME is NAME here, and can be run at once. 127.0.0.1 is for everybody with an account on this machine;\n" +
-			"a socket is yours alone, and `ssh -L 5000:SOCKET HOST` makes it 127.0.0.1:5000 elsewhere.\n" +
+		Description: "The image that is NAME here is HOST:PORT/NAME for docker, podman, skopeo and tiffin elsewhere; what is pushed\n" +
+			"as HOST:PORT/NAME is NAME here, and can be run at once. With --htpasswd, who has a password may pull and push; without,\n" +
+			"everybody who reaches the address may pull, everybody with an account on this machine that is, and only you push.\n" +
+			"A socket is yours alone, and `ssh -L 5000:SOCKET HOST` makes it 127.0.0.1:5000 elsewhere.\n" +
 			"Ctrl-C ends it when the requests that have begun are answered, a second one at once.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "addr", Value: "127.0.0.1:5000", Usage: "listen at `HOST:PORT`; port 0 is any that is free"},
@@ -35,7 +36,7 @@ func serveCommand() *cli.Command {
 			&cli.StringFlag{Name: "htpasswd", Usage: "let in whom `FILE` names: htpasswd -B makes it"},
 			&cli.StringFlag{Name: "tls-cert", Usage: "certificates for TLS, PEM, from `FILE`"},
 			&cli.StringFlag{Name: "tls-key", Usage: "their key, PEM, from `FILE`"},
-			&cli.BoolFlag{Name: "insecure-public", Usage: "listen where other machines reach it even without passwords and TLS"},
+			&cli.BoolFlag{Name: "insecure-public", Usage: "listen where other machines reach it even without passwords and TLS, and let everybody push"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only the address, and no line for each request"},
 		},
 		Action: runServe,
@@ -53,7 +54,7 @@ func runServe(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	s := &server.Server{Store: store, ReadOnly: c.Bool("read-only")}
+	s := &server.Server{Store: store, ReadOnly: c.Bool("read-only"), Open: c.Bool("insecure-public")}
 	if !c.Bool("quiet") {
 		s.Log, s.Warn = logRequest, func(w string) { warn(printable(w)) }
 	}

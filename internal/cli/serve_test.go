@@ -110,6 +110,40 @@ func TestServeFinishesWhatHasBegun(t *testing.T) {
 	}
 }
 
+// TestServeWithoutPasswordsIsForItsUser: another user of this machine may pull,
+// and push only if told so or with a password.
+func TestServeWithoutPasswordsIsForItsUser(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("it takes root to be two people")
+	}
+	other := people(t)[1]
+	for flag, pushes := range map[string]bool{"--addr=127.0.0.1:0": false, "--addr=[::1]:0": false, "--insecure-public": true} {
+		args := []string{flag}
+		if pushes {
+			args = append(args, "--addr=127.0.0.1:0")
+		}
+		s := serve(t, args...)
+		dir, err := os.MkdirTemp("", "tiffin-serve-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer os.RemoveAll(dir)
+		if err := os.Chown(dir, other.uid, other.gid); err != nil {
+			t.Fatal(err)
+		}
+		name := strings.TrimPrefix(s.url, "http://")
+		for _, who := range []person{other, {"root", 0, 0}} {
+			cmd := exec.Command("sh", "-c", fmt.Sprintf("%[1]s pull -q %[2]s/tiffin/base && %[1]s tag %[2]s/tiffin/base %[2]s/by/%[3]d && %[1]s push -q %[2]s/by/%[3]d", binary, name, who.uid))
+			cmd.Env = append(os.Environ(), "HOME="+dir, "DOCKER_CONFIG="+dir, fmt.Sprintf("TIFFIN_ROOT=%s/%d", dir, who.uid))
+			cmd.SysProcAttr = who.attr()
+			out, err := cmd.CombinedOutput()
+			if want := pushes || who.uid == 0; (err == nil) != want || !strings.HasPrefix(string(out), name) || !want && !strings.Contains(string(out), "only the user who runs this registry may push") {
+				t.Errorf("%s, %s: %v: %s", flag, who.name, err, out)
+			}
+		}
+	}
+}
+
 // TestServeOverTLS: to an address of this machine that others reach, whose
 // certificate an authority of the test's own has signed.
 func TestServeOverTLS(t *testing.T) {

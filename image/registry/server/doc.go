@@ -30,11 +30,16 @@
 //
 // # Who may ask
 //
-// There are no rights but all, with passwords in an htpasswd file (htpasswd.go),
-// and ReadOnly. 127.0.0.1 is not private: everybody with an account on this machine
-// reaches it. A socket is: its permissions decide, and ssh -L 5000:SOCKET HOST
+// With passwords in an htpasswd file (htpasswd.go), who has one may read and push,
+// and nobody else may anything. Without, everybody who reaches the address may
+// read, and who runs the server may push, and root: what is pushed replaces what its
+// owner runs next, and 127.0.0.1 is not private, everybody with an account on this
+// machine reaches it. The kernel says whose the other end of a connection is (peer.go).
+// Open lets everybody push, ReadOnly nobody.
+//
+// A socket is private: its permissions decide, and ssh -L 5000:/PATH/SOCKET HOST
 // makes it an address elsewhere. CheckPublic is what an address must have that
-// others reach. A browser that is on another page must not push for its user:
+// others reach. A browser that shows another's page must not push for its user:
 // requests that have an Origin may read only.
 //
 // # Limits

@@ -16,14 +16,14 @@ import (
 )
 
 // CheckPublic refuses an address that other machines reach, unless there is TLS
-// or there are passwords. Each alone leaves something open, which Warnings says.
+// or there are passwords.
 func (s *Server) CheckPublic(addr string, hasTLS bool) error {
 	public, err := isPublic(addr)
 	if err != nil || !public || hasTLS || s.Auth != nil {
 		return err
 	}
 	return errs.Hint(fmt.Errorf("%s can be reached from other machines, and there are neither passwords nor TLS", addr),
-		"give it --htpasswd FILE, and --tls-cert and --tls-key; or, if everybody on this network may have the images and push others, --insecure-public")
+		"give it --htpasswd FILE, and --tls-cert and --tls-key; or, if everybody on this network may have the images, and replace them, --insecure-public")
 }
 
 // Warnings says what a person should know about who can do what.
@@ -32,12 +32,10 @@ func (s *Server) Warnings(addr string, hasTLS bool) (all []string) {
 	if err != nil {
 		return nil
 	}
-	switch {
-	case s.Auth == nil && !s.ReadOnly && public:
-		all = append(all, "everybody who reaches this address can replace your images: --htpasswd FILE or --read-only prevents it")
-	case s.Auth == nil && !s.ReadOnly:
-		all = append(all, "everybody with an account on this machine can replace your images: --htpasswd FILE, --read-only or --unix PATH prevents it")
-	case s.Auth != nil && public && !hasTLS:
+	if s.Open && !s.ReadOnly && s.Auth == nil {
+		all = append(all, "everybody who reaches "+addr+" can replace your images: --htpasswd FILE or --read-only prevents it")
+	}
+	if s.Auth != nil && public && !hasTLS {
 		all = append(all, "without TLS, passwords can be read by others on the network: --tls-cert and --tls-key prevent it")
 	}
 	return all

@@ -20,7 +20,9 @@ import (
 type Server struct {
 	Store    *image.Store
 	ReadOnly bool
-	Auth     *Passwords // nil: everybody is let in
+	Auth     *Passwords // nil: everybody may read, and only who runs the server push
+	// Open lets everybody push who is let in. May only be set without Auth.
+	Open bool
 	// Log is told of every request when it has been answered. May be nil.
 	Log func(Request)
 	// Warn is told what goes wrong outside of requests, such as a client that
@@ -226,6 +228,9 @@ func (s *Server) handle(x *exchange) error {
 	}
 	if !read && s.ReadOnly && x.kind != kindNone {
 		return refuse(http.StatusForbidden, "DENIED", "this registry is read-only")
+	}
+	if !read && s.Auth == nil && !s.Open && !mine(x.r) {
+		return refuse(http.StatusForbidden, "DENIED", "without passwords only the user who runs this registry may push: it needs tiffin serve --htpasswd FILE")
 	}
 	methods := s.methods(x.kind)
 	if methods == nil {
