@@ -18,7 +18,7 @@ const (
 	kindManifest       // /v2/NAME/manifests/REFERENCE     end-3, end-7, end-9
 	kindBlob           // /v2/NAME/blobs/DIGEST            end-2, end-10
 	kindUploads        // /v2/NAME/blobs/uploads/          end-4, end-11
-	kindUpload         // /v2/NAME/blobs/uploads/ID        end-5, end-6, end-13
+	kindUpload         // /v2/NAME/blobs/uploads/ID-N       end-5, end-6, end-13
 	kindReferrers      // /v2/NAME/referrers/DIGEST        end-12
 )
 
@@ -28,7 +28,7 @@ type route struct {
 	kind kind
 	repo image.Ref // without tag and digest
 	name string    // of the repository, as it was asked for
-	arg  string    // reference, digest or ID
+	arg  string    // reference, digest, or ID of an upload and the number of its next byte
 }
 
 // parsePath takes a path apart, from its end: a repository's name may have a

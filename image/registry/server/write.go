@@ -74,8 +74,9 @@ func (s *Server) drop(u *upload) {
 // does: its client may have given it up before this server notices.
 func (s *Server) find(x *exchange) (*upload, error) {
 	unknown := refuse(http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN", "there is no such upload; it may have been given up")
+	id, _, _ := strings.Cut(x.arg, "-")
 	s.mu.Lock()
-	u := s.uploads[x.arg]
+	u := s.uploads[id]
 	s.mu.Unlock()
 	if u == nil || u.name != x.repo.Name() || u.user != x.log.User {
 		return nil, unknown
@@ -99,9 +100,11 @@ func (u *upload) release() {
 	<-u.busy
 }
 
-// location tells where the upload goes on, and what has come.
+// location tells where the upload goes on, and what has come. It is the place of
+// the next byte, ID-OFFSET: what is still under way from a connection that its client
+// has given up cannot get between what the client sends after it has asked.
 func (x *exchange) location(u *upload) {
-	x.Header().Set("Location", "/v2/"+x.name+"/blobs/uploads/"+u.id)
+	x.Header().Set("Location", fmt.Sprintf("/v2/%s/blobs/uploads/%s-%d", x.name, u.id, u.up.Size()))
 	x.Header().Set("Docker-Upload-Uuid", u.id)
 	// "Range: 0-<end-of-range>", the last byte; what has none yet says 0-0.
 	x.Header().Set("Range", fmt.Sprintf("0-%d", max(u.up.Size()-1, 0)))
@@ -218,6 +221,11 @@ func uploadFault(err error, code string) error {
 	return err
 }
 
+func (x *exchange) wrongPlace(u *upload, at string) error {
+	x.location(u)
+	return refuse(http.StatusRequestedRangeNotSatisfiable, "BLOB_UPLOAD_INVALID", fmt.Sprintf("this is for %s, but byte %d is next", at, u.up.Size()))
+}
+
 // receive hands the body on to the store.
 func (s *Server) receive(x *exchange, u *upload) error {
 	if v := x.r.Header.Get("Content-Range"); v != "" {
@@ -227,12 +235,13 @@ func (s *Server) receive(x *exchange, u *upload) error {
 			return refuse(http.StatusBadRequest, "BLOB_UPLOAD_INVALID", fmt.Sprintf("%q is no Content-Range FIRST-LAST", v))
 		case first != u.up.Size():
 			// "chunks MUST be uploaded in order": 416, and where to go on.
-			x.location(u)
-			return refuse(http.StatusRequestedRangeNotSatisfiable, "BLOB_UPLOAD_INVALID",
-				fmt.Sprintf("the chunk begins at byte %d, but byte %d is next", first, u.up.Size()))
+			return x.wrongPlace(u, v)
 		case x.r.ContentLength >= 0 && x.r.ContentLength != last-first+1:
 			return refuse(http.StatusBadRequest, "SIZE_INVALID", fmt.Sprintf("a chunk %s does not have %d bytes", v, x.r.ContentLength))
 		}
+	}
+	if _, at, ok := strings.Cut(x.arg, "-"); ok && at != fmt.Sprint(u.up.Size()) {
+		return x.wrongPlace(u, at)
 	}
 	select {
 	case s.sending <- struct{}{}:
