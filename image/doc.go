@@ -111,6 +111,7 @@
 //   - Pull and load bring all layers here: they are for who does not want to depend
 //     on others. `serve` shows the names here only.
 //   - A store that cannot be read is a warning, when something is looked for in it.
+//   - Other programs that read this store as a layout do not know of it.
 //
 // Nobody keeps the other's owner from deleting what containers here need: then
 // they do not start, and say which blob is missing; those that run may die, as
