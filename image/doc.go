@@ -91,8 +91,10 @@
 //
 // TIFFIN_IMAGE_PATH=/srv/images:/net/course/images lists stores of other people
 // whose images are used where they are. They are ordinary stores: an
-// instructor sets TIFFIN_ROOT to such a directory, loads or pulls, and then
-// `chmod -R go+rX` it. What holds (further.go):
+// instructor sets TIFFIN_ROOT to such a directory, loads or pulls, and then does
+// `chmod -R go+rX` of it, once: what comes later can be read by those who may read the
+// directory itself. (No containers belong there: they would be shown as well.) What
+// holds (further.go):
 //
 //   - Names are looked up here first, then in each further store in turn; so are
 //     IDs. The own built-in image comes before any of them.

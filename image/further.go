@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -53,6 +54,9 @@ func (s *Store) openFurther() (all []*Store) {
 		if err == nil {
 			_, err = o.readIndex()
 		}
+		if errors.Is(err, fs.ErrPermission) {
+			err = fmt.Errorf("%w; %s", err, allowReading(root))
+		}
 		if err != nil {
 			s.warn(fmt.Errorf("images of TIFFIN_IMAGE_PATH=%s cannot be used: %w", root, err))
 			continue
@@ -63,6 +67,11 @@ func (s *Store) openFurther() (all []*Store) {
 		all = append(all, o)
 	}
 	return all
+}
+
+// allowReading is what the owner of a store has to do once; see modes.
+func allowReading(root string) string {
+	return "its owner can allow it with chmod -R go+rX " + root
 }
 
 // readable reports whether this user can read a file.
@@ -79,8 +88,12 @@ func (s *Store) find(path string) string {
 		return path
 	}
 	for _, o := range s.others() {
-		if there := o.path(name); readable(there) {
+		there := o.path(name)
+		if readable(there) {
 			return there
+		}
+		if _, err := os.Lstat(there); err == nil {
+			o.unreadable.Do(func() { s.warn(fmt.Errorf("%s may not be read; %s", there, allowReading(o.root))) })
 		}
 	}
 	return path

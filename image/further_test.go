@@ -265,3 +265,25 @@ func TestCommitAndTagOnTopOfAFurtherStore(t *testing.T) {
 		t.Errorf("left: %q", names)
 	}
 }
+
+func TestWhatComesIntoASharedStoreIsReadable(t *testing.T) {
+	for mode, want := range map[os.FileMode][2]os.FileMode{0o700: {0o600, 0o700}, 0o755: {0o644, 0o755}, 0o750: {0o640, 0o750}} {
+		s, _, _ := loadFixture(t, gz, "first")
+		if err := os.Chmod(s.root, mode); err != nil {
+			t.Fatal(err)
+		}
+		f := newFixture(t, gz, []string{"second"}, layerTar(t, "second"))
+		load(t, s, inFile(t, archive(t, f.layout(t))))
+		layer := s.layerDir(resolve(t, s, "second").Layers[0].DiffID)
+		files := append(has(t, s, "blobs/sha256/"+digest.FromBytes(f.config).Encoded()), s.path("index.json"), layer, layer+"/flat.tar", layer+"/index")
+		for _, path := range append(files, s.unionPath(chainID(resolve(t, s, "second").Config.RootFS.DiffIDs))) {
+			w := want[0]
+			if path == layer {
+				w = want[1]
+			}
+			if st, err := os.Stat(path); err != nil || st.Mode().Perm() != w {
+				t.Errorf("in a store of mode %o: %s has %o, not %o: %v", mode, path, st.Mode().Perm(), w, err)
+			}
+		}
+	}
+}

@@ -77,6 +77,11 @@ func (s *Store) writeIndex(ix *refIndex) error {
 	if err := writeFile(next, b, true); err != nil {
 		return fmt.Errorf("write the store's index: %w", err)
 	}
+	if file, _ := s.modes(); file != 0o600 {
+		if err := os.Chmod(next, file); err != nil {
+			return fmt.Errorf("write the store's index: %w", err)
+		}
+	}
 	if err := os.Rename(next, s.path("index.json")); err != nil {
 		return fmt.Errorf("write the store's index: %w", err)
 	}

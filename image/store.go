@@ -28,6 +28,8 @@ type Store struct {
 	root     string
 	readOnly bool
 	further  func() []*Store // see others
+
+	unreadable sync.Once // of a further store: that has been warned of
 }
 
 // layoutMarker is the file that makes a directory an OCI image layout.

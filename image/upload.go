@@ -156,7 +156,7 @@ func (st *staging) keepIncoming(l Layer) error {
 		return err
 	}
 	if l.DiffID != "" {
-		if err := moveFiles(st.path("layers", l.DiffID.Encoded()), dir); err != nil {
+		if err := moveFiles(st.path("layers", l.DiffID.Encoded()), dir, 0o600); err != nil {
 			return err
 		}
 		if err := writeFile(filepath.Join(dir, incomingDiffID), []byte(l.DiffID), true); err != nil {

@@ -35,6 +35,8 @@ func TestImagesOfAnotherOwner(t *testing.T) {
 	}
 	do(t, all[0], `export TIFFIN_ROOT=$THEIRS; tiffin run --name chef tiffin/base sh -c 'echo dinner >/menu'
 		tiffin commit chef course/menu; tiffin rm chef; chmod -R go+rX . $THEIRS`)
+	// What comes later can be read as well.
+	do(t, all[0], `umask 077; TIFFIN_ROOT=$THEIRS tiffin tag course/menu course/later`)
 	list := func() string { return do(t, all[0], `find $THEIRS -printf '%p %s %T@\n' | sort`) }
 	before := list()
 	for _, p := range all[1:] {
@@ -53,7 +55,7 @@ func TestImagesOfAnotherOwner(t *testing.T) {
 			// Derived files that cannot be read are made here.
 			do(t, all[0], `chmod go-r $THEIRS/layers/*/index $THEIRS/unions/*`)
 			defer do(t, all[0], `chmod go+r $THEIRS/layers/*/index $THEIRS/unions/*`)
-			if out := do(t, p, `tiffin rmi my/menu >&2; tiffin run --rm course/menu cat /menu`); !strings.HasSuffix(out, "dinner\n") {
+			if out := do(t, p, `tiffin rmi my/menu >&2; tiffin run --rm course/later cat /menu`); !strings.HasSuffix(out, "dinner\n") {
 				t.Errorf("without the derived files it prints\n%s", out)
 			}
 		})
