@@ -156,8 +156,12 @@ func ociType(t string) string {
 
 // pin links the files of a layer that is in the store into the staging
 // directory: nobody can take them away before publish. On a file system without
-// hard links there is nothing to hold them by, and publish may find them gone.
+// hard links there is nothing to hold them by, and publish may find them gone;
+// nor is there for files of further stores.
 func (st *staging) pin(l Layer) error {
+	if blob := st.s.findBlob(l.Digest); blob != st.s.blobPath(l.Digest) {
+		return nil
+	}
 	pairs := [][2]string{{st.s.blobPath(l.Digest), st.blobPath(l.Digest)}}
 	for _, name := range []string{flatName, indexName, unsyncedName} {
 		staged, err := st.layerFile(l.DiffID, name)

@@ -66,25 +66,24 @@ func chainID(diffIDs []digest.Digest) digest.Digest {
 // then uses Repair. Errors wrap ErrDamaged if a blob that is needed for
 // rebuilding is not what it was.
 func (s *Store) Mountable(img *Image) (*Mountable, error) {
-	m := s.mountable(img)
-	if _, err := layer.PeekFlatSize(m.UnionPath); err != nil {
+	m, complete := s.mountable(img)
+	if _, err := layer.PeekFlatSize(m.UnionPath); err != nil || !complete {
 		return s.Repair(context.Background(), img)
-	}
-	for _, l := range img.Layers {
-		if !s.derivedOK(l.DiffID) {
-			return s.Repair(context.Background(), img)
-		}
 	}
 	return m, nil
 }
 
-func (s *Store) mountable(img *Image) *Mountable {
-	m := &Mountable{UnionPath: s.unionPath(chainID(img.Config.RootFS.DiffIDs))}
+// mountable says where the derived files are or belong, and whether those of
+// all layers are there.
+func (s *Store) mountable(img *Image) (m *Mountable, complete bool) {
+	m, complete = &Mountable{UnionPath: s.findUnion(chainID(img.Config.RootFS.DiffIDs))}, true
 	for _, l := range img.Layers {
-		m.FlatPaths = append(m.FlatPaths, s.flatPath(l.DiffID))
-		m.IndexPaths = append(m.IndexPaths, s.indexPath(l.DiffID))
+		flat, index, ok := s.findDerived(l.DiffID)
+		m.FlatPaths = append(m.FlatPaths, flat)
+		m.IndexPaths = append(m.IndexPaths, index)
+		complete = complete && ok
 	}
-	return m
+	return m, complete
 }
 
 // derivedOK is the quick check of one layer's files.
@@ -97,6 +96,11 @@ func (s *Store) derivedOK(diffID digest.Digest) bool {
 	if err != nil || st.Size() != size {
 		return false
 	}
+	return s.written(diffID)
+}
+
+// written reports whether what is read from flat.tar is what was written.
+func (s *Store) written(diffID digest.Digest) bool {
 	boot, err := os.ReadFile(filepath.Join(s.layerDir(diffID), unsyncedName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return true
@@ -126,18 +130,23 @@ func (s *Store) Repair(ctx context.Context, img *Image) (*Mountable, error) {
 	if err := st.publish(nil); err != nil {
 		return nil, fmt.Errorf("prepare image %s: %w", short(img.ID), err)
 	}
-	return s.mountable(img), nil
+	m, complete := s.mountable(img)
+	if !complete {
+		return nil, fmt.Errorf("prepare image %s: a file of its layers has just been removed", short(img.ID))
+	}
+	return m, nil
 }
 
-// intact is derivedOK with the index's checksum. It also settles the files
+// intact is findDerived with the index's checksum. It also settles the files
 // that a kernel no longer running had not promised to have written.
 func (s *Store) intact(diffID digest.Digest) bool {
-	x, err := layer.OpenIndex(s.indexPath(diffID))
+	_, index, ok := s.findDerived(diffID)
+	x, err := layer.OpenIndex(index)
 	if err != nil {
 		return false
 	}
 	x.Close()
-	return s.derivedOK(diffID) || s.settle(diffID)
+	return ok || s.settle(diffID)
 }
 
 // settle hashes a flat.tar that is marked as perhaps not written, makes it
@@ -170,7 +179,10 @@ func (st *staging) rebuildLayer(ctx context.Context, l Layer) error {
 			return nil
 		}
 	}
-	f, err := os.Open(st.s.blobPath(l.Digest))
+	if st.borrow(ctx, l.DiffID) {
+		return nil
+	}
+	f, err := os.Open(st.s.findBlob(l.Digest))
 	if err != nil {
 		return damagedBlob(l.Digest, "is missing")
 	}
@@ -199,7 +211,8 @@ func hashFile(f *os.File) (digest.Digest, error) {
 func (st *staging) openIndex(diffID digest.Digest) (*layer.Index, error) {
 	x, err := layer.OpenIndex(st.path("layers", diffID.Encoded(), indexName))
 	if errors.Is(err, fs.ErrNotExist) {
-		return layer.OpenIndex(st.s.indexPath(diffID))
+		_, index, _ := st.s.findDerived(diffID)
+		return layer.OpenIndex(index)
 	}
 	return x, err
 }
@@ -208,7 +221,7 @@ func (st *staging) openIndex(diffID digest.Digest) (*layer.Index, error) {
 func (st *staging) openUnion(chain digest.Digest) (*layer.Index, error) {
 	x, err := layer.OpenIndex(st.path("unions", chain.Encoded()))
 	if errors.Is(err, fs.ErrNotExist) {
-		return layer.OpenIndex(st.s.unionPath(chain))
+		return layer.OpenIndex(st.s.findUnion(chain))
 	}
 	return x, err
 }

@@ -32,6 +32,7 @@
 //	              index         where each file is in it, see fs/layer
 //	              unsynced      flat.tar may not be on the disk yet, see derived.go
 //	unions/CHAINID              the merged index of a whole stack
+//	incoming/HEX/               blobs that were pushed here, before their manifest
 //	containers/                 not this package's
 //	tmp/                        staging directories
 //	partial/                    what interrupted pulls have of layers, see partial.go
@@ -78,9 +79,51 @@
 // What goes somewhere else (copy.go), to a registry, an archive or a layout, is
 // read blob by blob and hashed on the way, without passing through the store.
 //
+// What is pushed here (upload.go, accept.go) comes in pieces, each acknowledged
+// by itself: a blob is durable in incoming/ when its sender is told so, and its
+// layer's derived files are made by then. The manifest, which comes last, is checked
+// against them, linked with them into a staging directory and published. Of two
+// claims a pushed config makes nothing is believed: that a blob is here, and that
+// it inflates to a diff ID, which is recorded when it does. An index that is pushed
+// is kept whole, with the manifests of all machines.
+//
 // Blobs keep the bytes that came: pulled and pushed again they have the same
 // digest. The blob of a layer that came uncompressed and its flat.tar are one
 // file with two names.
+//
+// # Further stores
+//
+// TIFFIN_IMAGE_PATH=/srv/images:/net/course/images lists stores of other people
+// whose images are used where they are. They are ordinary stores: an
+// instructor sets TIFFIN_ROOT to such a directory, loads or pulls, and then does
+// `chmod -R go+rX` of it, once: what comes later can be read by those who may read the
+// directory itself. (No containers belong there: they would be shown as well.) What
+// holds (further.go):
+//
+//   - Names are looked up here first, then in each further store in turn; so are
+//     IDs. The own built-in image comes before any of them.
+//   - Nothing is ever written there, not even a lock or an access to a file of
+//     containers/. It need not be writable, nor on a local disk.
+//   - Blobs and derived files are looked for by digest, here first, then there. Nothing
+//     is copied; an index or a merged index that is missing, damaged or cannot be
+//     read there is made here, flat.tar only if that is. flat.tar that was made under
+//     another kernel and is marked so is hashed once, which is noted here (checked).
+//   - A commit on such an image makes an image here whose lower layers stay there;
+//     it is saved and pushed whole. A tag copies manifest and config, a few
+//     kilobytes. Both need the further store as long as they are used; what is here
+//     can be listed, pruned and removed without it.
+//   - rmi removes nothing from there. prune deletes what was made here for images
+//     there, unless a container was made from one; the next use makes it again.
+//   - Pull and load bring all layers here: they are for who does not want to depend
+//     on others. `serve` shows the names here only.
+//   - A store that cannot be read is a warning, when something is looked for in it.
+//   - Other programs that read this store as a layout do not know of it.
+//
+// Nobody keeps the other's owner from deleting what containers here need: then
+// they do not start, and say which blob is missing; those that run may die, as
+// with any program whose file on a file server goes. Manifests, configs and whatever
+// is derived here are checked against digests; flat.tar and the indexes that are used
+// there are not, so who can write there decides what runs here, as with PATH.
 //
 // # Damage
 //

@@ -39,7 +39,10 @@ const (
 )
 
 // refIndex is index.json: which names stand for which manifests.
-type refIndex struct{ ocispec.Index }
+type refIndex struct {
+	ocispec.Index
+	from string // directory of the further store that it is from; "" for the own one
+}
 
 // readIndex reads index.json. It takes no lock: the file is replaced by
 // rename(2), so a reader sees the old one or the new one.
@@ -73,6 +76,11 @@ func (s *Store) writeIndex(ix *refIndex) error {
 	next := s.path("tmp", "index.json") // one name: under the lock there is one writer
 	if err := writeFile(next, b, true); err != nil {
 		return fmt.Errorf("write the store's index: %w", err)
+	}
+	if file, _ := s.modes(); file != 0o600 {
+		if err := os.Chmod(next, file); err != nil {
+			return fmt.Errorf("write the store's index: %w", err)
+		}
 	}
 	if err := os.Rename(next, s.path("index.json")); err != nil {
 		return fmt.Errorf("write the store's index: %w", err)

@@ -103,8 +103,8 @@ func describeLayout(src source) ([]*loading, error) {
 	byDigest := map[digest.Digest]*loading{}
 	var imgs []*loading
 	for _, d := range ix.Manifests {
-		if d.Platform != nil && d.Platform.OS == "unknown" {
-			continue // an attestation of buildkit
+		if !forSomeMachine(d) {
+			continue
 		}
 		if !forThisMachine(d) && slices.ContainsFunc(ix.Manifests, forThisMachine) {
 			continue
@@ -131,7 +131,7 @@ func describeLayout(src source) ([]*loading, error) {
 // describeManifest reads the manifest and config that a descriptor leads to.
 func describeManifest(src source, d ocispec.Descriptor) (*loading, error) {
 	read := func(d ocispec.Descriptor) ([]byte, error) { return readVerified(src, d.Digest) }
-	m, md, err := followManifest(d, read)
+	m, md, err := followManifest(d, false, read)
 	if err != nil {
 		return nil, err
 	}

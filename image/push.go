@@ -78,7 +78,7 @@ func (s *Store) pushable(img *Image) (*Pushable, error) {
 }
 
 func (s *Store) openBlob(d ocispec.Descriptor) (io.ReadCloser, error) {
-	f, err := os.Open(s.blobPath(d.Digest))
+	f, err := os.Open(s.findBlob(d.Digest))
 	if err != nil {
 		return nil, damagedBlob(d.Digest, "is missing")
 	}

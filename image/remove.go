@@ -25,12 +25,34 @@ func (s *Store) Tag(src, dst string) error {
 	if _, err := s.Resolve(src); err != nil { // makes a built-in one
 		return err
 	}
-	return s.update(func(ix *refIndex) error {
+	err = s.update(func(ix *refIndex) error {
 		d, err := s.lookup(ix, src)
 		if err != nil {
 			return err
 		}
 		ix.set(r, unannotated(*d), nil)
+		return nil
+	})
+	if errors.Is(err, ErrNotFound) {
+		if _, _, d := s.lookupFurther(src); d != nil {
+			return s.tagFurther(*d, r)
+		}
+	}
+	return err
+}
+
+// tagFurther gives an image of a further store a name here.
+func (s *Store) tagFurther(d ocispec.Descriptor, r Ref) error {
+	st, err := s.stage()
+	if err != nil {
+		return err
+	}
+	defer st.close()
+	if err := st.adopt(d); err != nil {
+		return err
+	}
+	return st.publish(func(ix *refIndex) error {
+		ix.set(r, unannotated(d), nil)
 		return nil
 	})
 }
@@ -73,6 +95,12 @@ func (s *Store) Remove(ref string, force bool) (done []Removed, err error) {
 	}
 	d, err := s.lookup(ix, ref)
 	if err != nil {
+		if !errors.Is(err, ErrNotFound) {
+			return nil, err
+		}
+		if in, _, _ := s.lookupFurther(ref); in != nil {
+			err = fmt.Errorf("image %s is in %s: nothing is removed from a store that TIFFIN_IMAGE_PATH names", ref, in.root)
+		}
 		return nil, err
 	}
 	names := ix.names(d.Digest)
@@ -232,7 +260,7 @@ func (s *Store) Prune(all bool, keep func(*Image) bool) (Pruned, error) {
 	for _, l := range freed.layers {
 		p.Removed = append(p.Removed, Removed{Deleted: l})
 	}
-	p.Reclaimed = freed.bytes + s.sweepPartials(0)
+	p.Reclaimed = freed.bytes + s.sweepPartials(0) + s.sweepIncoming()
 	return p, err
 }
 
@@ -268,7 +296,7 @@ func (n *needs) add(s *Store, d ocispec.Descriptor) error {
 			continue
 		}
 		// An index may have only some of its images here.
-		if _, err := os.Stat(s.blobPath(sub.Digest)); err == nil {
+		if readable(s.findBlob(sub.Digest)) {
 			if err := n.add(s, sub); err != nil {
 				return err
 			}
@@ -313,6 +341,9 @@ func (s *Store) collect(ix *refIndex, candidates *needs) (f freed, err error) {
 			return f, errs.Hint(fmt.Errorf("nothing was deleted, since it cannot be told what image %s needs: %w", short(d.Digest), err),
 				"load that image again, or remove it with tiffin rmi")
 		}
+	}
+	if err := live.needed(s); err != nil {
+		return f, err
 	}
 	if candidates == nil {
 		candidates = &needs{}

@@ -34,6 +34,11 @@ func (s *Store) Resolve(ref string) (*Image, error) {
 	if b, ok := s.builtinFor(ref, d); ok {
 		return s.materialise(b)
 	}
+	if errors.Is(err, ErrNotFound) {
+		if img, ferr := s.resolveFurther(ref); img != nil || ferr != nil {
+			return img, ferr
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -151,7 +156,7 @@ func (s *Store) readBlob(d digest.Digest) ([]byte, error) {
 	if !validDigest(d) {
 		return nil, fmt.Errorf("%q is no sha256 digest", d)
 	}
-	b, err := readFileMax(s.blobPath(d), maxJSON)
+	b, err := readFileMax(s.findBlob(d), maxJSON)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, damagedBlob(d, "is missing")
 	}
@@ -165,17 +170,19 @@ func (s *Store) readBlob(d digest.Digest) ([]byte, error) {
 }
 
 func damagedBlob(d digest.Digest, why string) error {
-	return errs.Hint(fmt.Errorf("blob %s is %w: %s", d, ErrDamaged, why), "load or pull the image again: that replaces the blob")
+	return errs.Hint(fmt.Errorf("blob %s is %w: %s", d, ErrDamaged, why), "load or pull the image again: that replaces the blob; if it was in another store, TIFFIN_IMAGE_PATH has to name that")
 }
 
 // manifest reads the manifest that d leads to: through an index, the one for
-// this machine.
+// this machine, or else the first, so that an image for other machines can be
+// listed and handed on.
 func (s *Store) manifest(d ocispec.Descriptor) (*ocispec.Manifest, ocispec.Descriptor, error) {
-	return followManifest(d, func(d ocispec.Descriptor) ([]byte, error) { return s.readBlob(d.Digest) })
+	return followManifest(d, true, func(d ocispec.Descriptor) ([]byte, error) { return s.readBlob(d.Digest) })
 }
 
-// followManifest reads blobs with read, from an index down to a manifest.
-func followManifest(d ocispec.Descriptor, read func(ocispec.Descriptor) ([]byte, error)) (*ocispec.Manifest, ocispec.Descriptor, error) {
+// followManifest reads blobs with read, from an index down to a manifest; foreign
+// allows one for another machine.
+func followManifest(d ocispec.Descriptor, foreign bool, read func(ocispec.Descriptor) ([]byte, error)) (*ocispec.Manifest, ocispec.Descriptor, error) {
 	for range 4 { // an index in an index in an index is enough
 		b, err := read(d)
 		if err != nil {
@@ -192,6 +199,9 @@ func followManifest(d ocispec.Descriptor, read func(ocispec.Descriptor) ([]byte,
 			return &both.Manifest, d, checkManifest(d.Digest, &both.Manifest)
 		}
 		i := slices.IndexFunc(both.Manifests, forThisMachine)
+		if i < 0 && foreign {
+			i = slices.IndexFunc(both.Manifests, forSomeMachine)
+		}
 		if i < 0 {
 			return nil, d, fmt.Errorf("image index %s has no image for linux/%s, only for %s", d.Digest, runtime.GOARCH, platforms(both.Manifests))
 		}
@@ -202,6 +212,11 @@ func followManifest(d ocispec.Descriptor, read func(ocispec.Descriptor) ([]byte,
 
 func forThisMachine(d ocispec.Descriptor) bool {
 	return d.Platform == nil || d.Platform.OS == "linux" && d.Platform.Architecture == runtime.GOARCH
+}
+
+// forSomeMachine leaves out what is no image, such as buildkit's attestations.
+func forSomeMachine(d ocispec.Descriptor) bool {
+	return d.Platform == nil || d.Platform.OS != "unknown"
 }
 
 func platforms(ds []ocispec.Descriptor) string {
@@ -272,7 +287,7 @@ func (s *Store) image(ix *refIndex, d ocispec.Descriptor) (*Image, error) {
 		return nil, err
 	}
 	md.Annotations = nil
-	img := &Image{ID: m.Config.Digest, Manifest: md, Config: c}
+	img := &Image{ID: m.Config.Digest, Manifest: md, Config: c, Store: ix.from}
 	if c.Created != nil {
 		img.Created = *c.Created
 	}
@@ -293,19 +308,27 @@ func (s *Store) image(ix *refIndex, d ocispec.Descriptor) (*Image, error) {
 
 // layerSize is the size of a layer uncompressed, if that is known.
 func (s *Store) layerSize(l Layer) int64 {
-	if st, err := os.Stat(s.flatPath(l.DiffID)); err == nil {
+	if st, err := os.Stat(s.find(s.flatPath(l.DiffID))); err == nil {
 		return st.Size()
 	}
 	return l.Size
 }
 
-// List returns all images, newest first. Damaged ones are left out and named
-// in the error, which may come together with a list.
+// List returns all images, newest first, those of further stores too. Damaged
+// ones are left out and named in the error, which may come together with a list.
 func (s *Store) List() ([]*Image, error) {
 	ix, err := s.readIndex()
 	if err != nil {
 		return nil, err
 	}
+	imgs, err := s.list(ix)
+	imgs = append(imgs, s.listFurther(ix)...)
+	slices.SortStableFunc(imgs, func(a, b *Image) int { return b.Created.Compare(a.Created) })
+	return imgs, err
+}
+
+// list returns the images of an index.
+func (s *Store) list(ix *refIndex) ([]*Image, error) {
 	var imgs []*Image
 	var damaged []error
 	seen := map[digest.Digest]bool{}
@@ -321,6 +344,5 @@ func (s *Store) List() ([]*Image, error) {
 		}
 		imgs = append(imgs, img)
 	}
-	slices.SortStableFunc(imgs, func(a, b *Image) int { return b.Created.Compare(a.Created) })
 	return imgs, errors.Join(damaged...)
 }

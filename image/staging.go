@@ -219,12 +219,13 @@ func (st *staging) publish(update func(*refIndex) error) error {
 // they have the same content, unless the store's was damaged. Somebody may have
 // removed the directories of derived files whole, which is allowed.
 func (st *staging) moveAll() error {
+	file, dir := st.s.modes()
 	for _, d := range []string{"layers", "unions"} {
-		if err := os.Mkdir(st.s.path(d), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := makeDir(st.s.path(d), dir); err != nil {
 			return err
 		}
 	}
-	if err := moveFiles(st.path("blobs"), st.s.path("blobs", "sha256")); err != nil {
+	if err := moveFiles(st.path("blobs"), st.s.path("blobs", "sha256"), file); err != nil {
 		return err
 	}
 	if err := syncDir(st.s.path("blobs", "sha256")); err != nil {
@@ -236,19 +237,42 @@ func (st *staging) moveAll() error {
 	}
 	for _, l := range layers {
 		dst := st.s.path("layers", l.Name())
-		if err := os.Mkdir(dst, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := makeDir(dst, dir); err != nil {
 			return err
 		}
-		if err := moveFiles(st.path("layers", l.Name()), dst); err != nil {
+		if err := moveFiles(st.path("layers", l.Name()), dst, file); err != nil {
 			return err
 		}
 	}
-	return moveFiles(st.path("unions"), st.s.path("unions"))
+	return moveFiles(st.path("unions"), st.s.path("unions"), file)
+}
+
+// modes are those of files and directories of the store: others may read them
+// if they may read the store's own directory, which TIFFIN_IMAGE_PATH needs.
+func (s *Store) modes() (file, dir fs.FileMode) {
+	st, err := os.Stat(s.root)
+	if err != nil {
+		return 0o600, 0o700
+	}
+	return 0o600 | st.Mode()&0o044, 0o700 | st.Mode()&0o055
+}
+
+// makeDir makes a directory with that mode, whatever the umask is, unless there
+// is one.
+func makeDir(path string, mode fs.FileMode) error {
+	err := os.Mkdir(path, 0o700)
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return nil
+	case err == nil && mode != 0o700:
+		err = os.Chmod(path, mode)
+	}
+	return err
 }
 
 // moveFiles renames in an order that puts flat.tar last but for its marker:
 // see unsyncedName.
-func moveFiles(from, to string) error {
+func moveFiles(from, to string, mode fs.FileMode) error {
 	names, err := os.ReadDir(from)
 	if err != nil {
 		return err
@@ -257,6 +281,11 @@ func moveFiles(from, to string) error {
 	// before the file that it warns of.
 	for i := len(names) - 1; i >= 0; i-- {
 		n := names[i].Name()
+		if mode != 0o600 {
+			if err := os.Chmod(filepath.Join(from, n), mode); err != nil {
+				return err
+			}
+		}
 		if err := os.Rename(filepath.Join(from, n), filepath.Join(to, n)); err != nil {
 			return err
 		}
@@ -279,9 +308,12 @@ func syncDir(dir string) error {
 	return nil
 }
 
+// noSpace reports whether the disk is full, or this user's share of it.
+func noSpace(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
+
 // diskError adds what to do when the disk is full.
 func diskError(err error) error {
-	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+	if noSpace(err) {
 		return errs.Hint(err, "free some space (tiffin prune -a deletes images that no container uses), or set TIFFIN_ROOT to a larger disk")
 	}
 	return err

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	digest "github.com/opencontainers/go-digest"
@@ -21,9 +22,14 @@ type Store struct {
 	Uses func() (map[digest.Digest]bool, error)
 	// Builtin materialises images on first use. nil: there are none.
 	Builtin BuiltinFunc
+	// Warn is told of a further store that cannot be used. May be nil.
+	Warn func(error)
 
 	root     string
 	readOnly bool
+	further  func() []*Store // see others
+
+	unreadable sync.Once // of a further store: that has been warned of
 }
 
 // layoutMarker is the file that makes a directory an OCI image layout.
@@ -56,6 +62,7 @@ func Open(root string) (*Store, error) {
 		return nil, fmt.Errorf("open the store: %w", err)
 	}
 	s := &Store{root: root}
+	s.further = sync.OnceValue(s.openFurther)
 	if err := unix.Access(filepath.Join(root, "lock"), unix.W_OK); err != nil {
 		if err := s.create(); err != nil {
 			return nil, err

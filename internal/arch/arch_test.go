@@ -23,16 +23,17 @@ func TestImportRules(t *testing.T) {
 	const fuse = "github.com/hanwen/go-fuse"
 	within := func(pkg, dir string) bool { return pkg == dir || strings.HasPrefix(pkg, dir+"/") }
 	for pkg, forbidden := range map[string][]string{
-		"tiffin/image":              {"net/http", "tiffin/fs", "tiffin/ns", "tiffin/internal/container", "tiffin/internal/cli", fuse, "github.com/urfave/cli"},
-		"tiffin/image/registry":     {"tiffin/fs", "tiffin/ns", "tiffin/internal/container", "tiffin/internal/cli", fuse, "github.com/urfave/cli", "golang.org/x/term"},
-		"tiffin/image/base":         {"tiffin/fs", "tiffin/ns", "tiffin/internal/container", "tiffin/internal/cli", fuse, "github.com/urfave/cli"},
-		"tiffin/fs":                 {"tiffin/image", "tiffin/ns", "tiffin/internal/container", "tiffin/internal/cli", "github.com/urfave/cli"},
-		"tiffin/fs/layer":           {"tiffin/fs/union", "tiffin/image", "tiffin/ns", "tiffin/internal/container", fuse},
-		"tiffin/fs/union":           {"tiffin/image", "tiffin/ns", "tiffin/internal/container", fuse},
-		"tiffin/ns":                 {"tiffin/image", "tiffin/fs", "tiffin/internal/container", "tiffin/internal/cli", fuse, "github.com/urfave/cli"},
-		"tiffin/ns/probe":           {"tiffin/image", "tiffin/fs", "tiffin/internal/container", "tiffin/internal/cli", fuse},
-		"tiffin/tutorial":           {"tiffin/image", "tiffin/fs", "tiffin/internal/container", "tiffin/internal/cli", fuse, "github.com/urfave/cli"},
-		"tiffin/internal/container": {"tiffin/internal/cli", "github.com/urfave/cli", "github.com/vbauerster/mpb", "golang.org/x/term"},
+		"tiffin/image":                 {"net/http", "tiffin/fs", "tiffin/ns", "tiffin/internal/container", "tiffin/internal/cli", fuse, "github.com/urfave/cli"},
+		"tiffin/image/registry":        {"tiffin/fs", "tiffin/ns", "tiffin/internal/container", "tiffin/internal/cli", fuse, "github.com/urfave/cli", "golang.org/x/term"},
+		"tiffin/image/registry/server": {"tiffin/fs", "tiffin/ns", "tiffin/internal/container", "tiffin/internal/cli", fuse, "github.com/urfave/cli", "oras.land/oras-go"},
+		"tiffin/image/base":            {"tiffin/fs", "tiffin/ns", "tiffin/internal/container", "tiffin/internal/cli", fuse, "github.com/urfave/cli"},
+		"tiffin/fs":                    {"tiffin/image", "tiffin/ns", "tiffin/internal/container", "tiffin/internal/cli", "github.com/urfave/cli"},
+		"tiffin/fs/layer":              {"tiffin/fs/union", "tiffin/image", "tiffin/ns", "tiffin/internal/container", fuse},
+		"tiffin/fs/union":              {"tiffin/image", "tiffin/ns", "tiffin/internal/container", fuse},
+		"tiffin/ns":                    {"tiffin/image", "tiffin/fs", "tiffin/internal/container", "tiffin/internal/cli", fuse, "github.com/urfave/cli"},
+		"tiffin/ns/probe":              {"tiffin/image", "tiffin/fs", "tiffin/internal/container", "tiffin/internal/cli", fuse},
+		"tiffin/tutorial":              {"tiffin/image", "tiffin/fs", "tiffin/internal/container", "tiffin/internal/cli", fuse, "github.com/urfave/cli"},
+		"tiffin/internal/container":    {"tiffin/internal/cli", "github.com/urfave/cli", "github.com/vbauerster/mpb", "golang.org/x/term"},
 	} {
 		for _, d := range deps(t, pkg) {
 			for _, f := range forbidden {

@@ -76,6 +76,7 @@ var table = [...]group{
 		{"manifest", "show what a registry has under a name", manifestCommand, plain},
 		{"push", "send an image to a registry", pushCommand, plain},
 		{"copy", "copy an image between registries, archives, layouts and the store", copyCommand, plain},
+		{"serve", "show the images here to others, as a registry", serveCommand, plain},
 		{"login", "store the password for a registry", loginCommand, plain},
 		{"logout", "forget the password for a registry", logoutCommand, plain},
 		{"rmi", "take a name off an image, and delete it if that was the last", rmiCommand, plain},

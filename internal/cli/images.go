@@ -18,8 +18,8 @@ import (
 func imagesCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage: "[FLAGS] [NAME[:TAG]]",
-		Description: "Templates have .Repository .Tag .ID .Digest .CreatedSince .CreatedAt and .Size. The built-in image " + baseName + "\n" +
-			"is listed once it has been used.",
+		Description: "Templates have .Repository .Tag .ID .Digest .CreatedSince .CreatedAt .Size and .Store. The built-in image " + baseName + "\n" +
+			"is listed once it has been used. The column STORE is there if an image is in a store that TIFFIN_IMAGE_PATH names.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "accepted for docker's sake: there are no intermediate images"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "only IDs"},
@@ -34,12 +34,12 @@ func imagesCommand() *cli.Command {
 
 // imageRow is a name of an image as `images` shows it, for templates too.
 type imageRow struct {
-	Containers, CreatedAt, CreatedSince, Digest, ID, Repository, SharedSize, Size, Tag, UniqueSize, VirtualSize string
+	Containers, CreatedAt, CreatedSince, Digest, ID, Repository, SharedSize, Size, Store, Tag, UniqueSize, VirtualSize string
 }
 
 var imageHeader = imageRow{
 	CreatedAt: "CREATED AT", CreatedSince: "CREATED", Digest: "DIGEST", ID: "IMAGE ID",
-	Repository: "REPOSITORY", Size: "SIZE", Tag: "TAG",
+	Repository: "REPOSITORY", Size: "SIZE", Store: "STORE", Tag: "TAG",
 }
 
 func runImages(c *cli.Context) error {
@@ -86,6 +86,9 @@ func printImages(c *cli.Context, rows []*imageRow) error {
 	if c.Bool("digests") {
 		columns = "table {{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
 	}
+	if slices.ContainsFunc(rows, func(r *imageRow) bool { return r.Store != "" }) {
+		columns += "\t{{.Store}}" // of TIFFIN_IMAGE_PATH
+	}
 	return printRows(os.Stdout, c.String("format"), columns, &imageHeader, rows)
 }
 
@@ -95,7 +98,7 @@ func newImageRow(img *image.Image, name string, whole bool) *imageRow {
 	r := &imageRow{
 		ID: id(img.ID.String(), whole), Repository: none, Tag: none, Digest: img.Manifest.Digest.String(),
 		CreatedAt: localTime(img.Created), CreatedSince: ago(img.Created), Size: size(img.Size), VirtualSize: size(img.Size),
-		Containers: "N/A", SharedSize: "N/A", UniqueSize: "N/A",
+		Store: img.Store, Containers: "N/A", SharedSize: "N/A", UniqueSize: "N/A",
 	}
 	if ref, err := image.ParseRef(name); name != "" && err == nil {
 		r.Repository = ref.FamiliarName()

@@ -25,6 +25,7 @@ func openStore(*cli.Context) (*image.Store, error) {
 	}
 	s.Uses = container.In(s.Root()).Uses
 	s.Builtin = builtin
+	s.Warn = func(err error) { warn(err.Error()) }
 	return s, nil
 }
 

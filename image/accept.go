@@ -1,0 +1,327 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	digest "github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// ErrNoBlob is wrapped by errors that say that a manifest names a blob that has
+// not come.
+var ErrNoBlob = errors.New("no such blob")
+
+// accepting is one PutManifest.
+type accepting struct {
+	s     *Store
+	st    *staging
+	ref   Ref
+	bytes []byte
+	m     anyManifest
+	taken []digest.Digest                   // out of incoming/
+	pairs map[digest.Digest][]digest.Digest // diff IDs of the images' layers by blob; nil: not yet known
+}
+
+// PutManifest makes an image of what has been uploaded before, and gives it the
+// name r. The image can be run when it returns, and survives a power cut. Errors
+// wrap ErrRefused or ErrNoBlob if the manifest is what is wrong.
+func (s *Store) PutManifest(ctx context.Context, r Ref, mediaType string, b []byte) (digest.Digest, error) {
+	d := digest.FromBytes(b)
+	a := &accepting{s: s, ref: r, bytes: b}
+	if err := unmarshal(b, &a.m); err != nil {
+		return "", fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	switch is := manifestType(b); {
+	case r.Digest != "" && r.Digest != d:
+		return "", fmt.Errorf("%w: the manifest has digest %s instead of %s", ErrRefused, d, r.Digest)
+	case a.m.SchemaVersion != 2:
+		return "", fmt.Errorf("%w: it is of schema %d, and has to be of schema 2", ErrRefused, a.m.SchemaVersion)
+	case is == "":
+		return "", fmt.Errorf("%w: it is neither an image's manifest nor an index of some", ErrRefused)
+	case is != mediaType:
+		return "", fmt.Errorf("%w: it is of type %s, and not %q as its sender says", ErrRefused, is, mediaType)
+	}
+	var err error
+	if a.st, err = s.stage(); err != nil {
+		return "", err
+	}
+	defer a.st.close()
+	if a.m.Manifests != nil {
+		err = a.index(d, mediaType)
+	} else {
+		err = a.image(ctx)
+	}
+	if err != nil {
+		return "", diskError(err)
+	}
+	for _, d := range a.taken {
+		// Gone at once, and deleted with the staging directory.
+		os.Rename(s.incoming(d, ""), a.st.path(d.Encoded()))
+	}
+	return d, nil
+}
+
+// image adds an image with its layers.
+func (a *accepting) image(ctx context.Context) error {
+	m := &a.m.Manifest
+	if err := checkManifest(digest.FromBytes(a.bytes), m); err != nil {
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	config, err := a.s.hostedJSON(m.Config.Digest)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: config %s", ErrNoBlob, m.Config.Digest)
+	} else if err != nil {
+		return err
+	}
+	if int64(len(config)) != m.Config.Size {
+		return fmt.Errorf("%w: config %s has %d bytes, not %d", ErrRefused, m.Config.Digest, len(config), m.Config.Size)
+	}
+	if err := isImage(m); err != nil {
+		if a.ref.Digest == "" {
+			return err
+		}
+		return a.attachment() // the index that it belongs to is to come
+	}
+	cfg, err := parseConfig(config, m)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	img := &loading{names: []Ref{a.ref}, manifest: a.bytes, config: config}
+	for i, d := range m.Layers {
+		l := &loadingLayer{want: Layer{DiffID: cfg.RootFS.DiffIDs[i], Digest: d.Digest, Size: d.Size, MediaType: d.MediaType}}
+		err := a.layer(ctx, l.want)
+		for try := 0; errors.Is(err, errMoved) && try < 3; try++ {
+			err = a.layer(ctx, l.want)
+		}
+		if err != nil {
+			return err
+		}
+		l.got = l.want
+		img.layers = append(img.layers, l)
+	}
+	a.taken = append(a.taken, m.Config.Digest)
+	_, err = a.st.finishLoad([]*loading{img})
+	return err
+}
+
+// isImage refuses what is kept in registries beside images.
+func isImage(m *ocispec.Manifest) error {
+	if t := m.Config.MediaType; t != ocispec.MediaTypeImageConfig && t != "application/vnd.docker.container.image.v1+json" {
+		return fmt.Errorf("%w: its config is of type %q: only images are kept here", ErrRefused, t)
+	}
+	for _, l := range m.Layers {
+		if err := checkLayer(l); err != nil {
+			return fmt.Errorf("%w: %w", ErrRefused, err)
+		}
+	}
+	return nil
+}
+
+// errMoved says that another manifest has just taken a layer into the store.
+var errMoved = errors.New("it is being moved")
+
+// layer stages a layer that has come or that another image has. That the blob
+// inflates to what the config says is known in both cases, or is found out.
+func (a *accepting) layer(ctx context.Context, l Layer) error {
+	blob, diffIDs := a.s.incoming(l.Digest, incomingBlob), []digest.Digest(nil)
+	if b, err := os.ReadFile(a.s.incoming(l.Digest, incomingDiffID)); err == nil {
+		diffIDs = []digest.Digest{digest.Digest(b)}
+	}
+	st, err := os.Stat(blob)
+	fresh := err == nil
+	if !fresh {
+		blob, diffIDs = a.s.findBlob(l.Digest), a.known(l.Digest)
+		if st, err = os.Stat(blob); err != nil {
+			return fmt.Errorf("%w: layer %s", ErrNoBlob, l.Digest)
+		}
+	}
+	if st.Size() != l.Size {
+		return fmt.Errorf("%w: layer %s has %d bytes, not %d", ErrRefused, l.Digest, st.Size(), l.Size)
+	}
+	if !slices.Contains(diffIDs, l.DiffID) {
+		if _, err := os.Stat(blob); err != nil {
+			return fmt.Errorf("layer %s: %w", l.Digest, errMoved)
+		}
+		if len(diffIDs) > 0 || fresh {
+			return fmt.Errorf("%w: layer %s is not the one that the config names: uncompressed it has digest %s, not %s",
+				ErrRefused, l.Digest, strings.Join(toStrings(diffIDs), " or "), l.DiffID)
+		}
+		return a.inflate(ctx, l, blob)
+	}
+	if !fresh {
+		if !a.s.derivedOK(l.DiffID) {
+			return a.inflate(ctx, l, blob)
+		}
+		return a.st.pin(l)
+	}
+	if err := linkOrCopy(blob, a.st.blobPath(l.Digest)); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("layer %s: %w", l.Digest, errMoved)
+	} else if err != nil {
+		return fmt.Errorf("store layer %s: %w", l.Digest, err)
+	}
+	a.taken = append(a.taken, l.Digest)
+	for _, name := range []string{unsyncedName, indexName, flatName} {
+		to, err := a.st.layerFile(l.DiffID, name)
+		if err != nil {
+			return err
+		}
+		if err := linkOrCopy(a.s.incoming(l.Digest, name), to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("store layer %s: %w", l.Digest, err)
+		}
+	}
+	return nil
+}
+
+func toStrings(ds []digest.Digest) (out []string) {
+	for _, d := range ds {
+		out = append(out, d.String())
+	}
+	return out
+}
+
+// inflate stages a layer of the store whose content is not known.
+func (a *accepting) inflate(ctx context.Context, l Layer, blob string) error {
+	f, err := os.Open(blob)
+	if err != nil {
+		return fmt.Errorf("%w: layer %s", ErrNoBlob, l.Digest)
+	}
+	defer f.Close()
+	if err := linkOrCopy(blob, a.st.blobPath(l.Digest)); err != nil {
+		return fmt.Errorf("store layer %s: %w", l.Digest, err)
+	}
+	if _, err := a.st.layer(ctx, f, Layer{DiffID: l.DiffID, Digest: l.Digest}, false, nil); err != nil {
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	return nil
+}
+
+// known are the diff IDs that images of the store have with a blob.
+func (a *accepting) known(blob digest.Digest) []digest.Digest {
+	if a.pairs == nil {
+		a.pairs = map[digest.Digest][]digest.Digest{}
+		imgs, _ := a.s.List() // damaged ones prove nothing
+		for _, img := range imgs {
+			for _, l := range img.Layers {
+				a.pairs[l.Digest] = append(a.pairs[l.Digest], l.DiffID)
+			}
+		}
+	}
+	return a.pairs[blob]
+}
+
+// attachment keeps a manifest that is no image until the index comes that it
+// belongs to: buildkit puts what it attests beside the images that it builds.
+func (a *accepting) attachment() error {
+	for _, d := range a.m.Layers {
+		if err := a.present(d); err != nil {
+			return err
+		}
+	}
+	d, err := a.st.putBlob(a.bytes)
+	if err != nil {
+		return err
+	}
+	return a.st.keepIncoming(Layer{Digest: d})
+}
+
+// present checks that a blob is here, in the size that its descriptor says.
+func (a *accepting) present(d ocispec.Descriptor) error {
+	f, err := a.s.OpenBlob(d.Digest)
+	if err != nil {
+		return fmt.Errorf("%w: %s", ErrNoBlob, d.Digest)
+	}
+	defer f.Close()
+	if st, err := f.Stat(); err != nil || st.Size() != d.Size {
+		return fmt.Errorf("%w: %s does not have %d bytes", ErrRefused, d.Digest, d.Size)
+	}
+	return nil
+}
+
+// index adds an index whose manifests are all here. They are part of it from
+// now on and lose the names that they had by digest.
+func (a *accepting) index(d digest.Digest, mediaType string) error {
+	top := ocispec.Descriptor{MediaType: mediaType, Digest: d, Size: int64(len(a.bytes))}
+	if err := a.leadsToImage(top); err != nil {
+		return err
+	}
+	for _, sub := range a.m.Manifests {
+		if err := a.present(sub); err != nil {
+			return err
+		}
+		b, err := a.s.hostedJSON(sub.Digest)
+		if err != nil {
+			return err
+		}
+		if manifestType(b) != sub.MediaType {
+			return fmt.Errorf("%w: %s is not of type %s", ErrRefused, sub.Digest, sub.MediaType)
+		}
+		if err := a.take(sub.Digest, b); err != nil {
+			return err
+		}
+	}
+	if _, err := a.st.putBlob(a.bytes); err != nil {
+		return err
+	}
+	return a.st.publish(func(ix *refIndex) error {
+		ix.Manifests = slices.DeleteFunc(ix.Manifests, func(m ocispec.Descriptor) bool {
+			r, named := descriptorName(m)
+			mine := !named || r.Name() == a.ref.Name() && r.Tag == ""
+			return mine && slices.ContainsFunc(a.m.Manifests, func(sub ocispec.Descriptor) bool { return sub.Digest == m.Digest })
+		})
+		ix.set(a.ref, top, nil)
+		return nil
+	})
+}
+
+// leadsToImage checks that an index is good for something on some machine.
+func (a *accepting) leadsToImage(top ocispec.Descriptor) error {
+	m, _, err := followManifest(top, true, func(d ocispec.Descriptor) ([]byte, error) {
+		if d.Digest == top.Digest {
+			return a.bytes, nil
+		}
+		if err := a.present(d); err != nil {
+			return nil, err
+		}
+		return a.s.hostedJSON(d.Digest)
+	})
+	switch {
+	case errors.Is(err, ErrNoBlob), errors.Is(err, ErrRefused):
+		return err
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	return isImage(m)
+}
+
+// take stages a manifest that an index names, and if it waits in incoming/ what
+// it names itself. What is in the store already is only held on to.
+func (a *accepting) take(d digest.Digest, manifest []byte) error {
+	if _, err := os.Stat(a.s.incoming(d, incomingBlob)); err == nil && manifest != nil {
+		var m anyManifest
+		if err := unmarshal(manifest, &m); err != nil {
+			return fmt.Errorf("%w: manifest %s: %w", ErrRefused, d, err)
+		}
+		for _, l := range append(m.Layers, m.Config) {
+			if !validDigest(l.Digest) {
+				return fmt.Errorf("%w: manifest %s: %q is no sha256 digest", ErrRefused, d, l.Digest)
+			}
+			if err := a.take(l.Digest, nil); err != nil {
+				return err
+			}
+		}
+	}
+	if linkOrCopy(a.s.incoming(d, incomingBlob), a.st.blobPath(d)) == nil {
+		a.taken = append(a.taken, d)
+		return nil
+	}
+	if err := linkOrCopy(a.s.findBlob(d), a.st.blobPath(d)); err != nil {
+		return fmt.Errorf("%w: %s", ErrNoBlob, d)
+	}
+	return nil
+}

@@ -1,0 +1,68 @@
+// Package server shows the store as a registry: what package registry asks of
+// others, it answers.
+//
+// # What is asked
+//
+// The protocol is OCI distribution-spec v1.1; each handler names its section. The
+// repository NAME is the image NAME of the store, as a person types it:
+//
+//	here                                there, if this is HOST:5000
+//	debian, docker.io/library/debian    HOST:5000/debian, HOST:5000/library/debian
+//	tiffin/base                         HOST:5000/tiffin/base
+//	course/lab1:v1                   ←  HOST:5000/course/lab1:v1, pushed
+//	registry.example.org/team/app       HOST:5000/registry.example.org/team/app
+//	localhost:5000/x                    cannot be said in a repository's name: tag it x
+//
+// So what students push an instructor runs under the name they agreed on. All
+// images of the store are shown, to whoever may read; what is pushed replaces
+// what has its name, and the old image stays without one until `tiffin prune`.
+//
+// A push is taken apart while it comes: a layer is hashed, inflated and indexed
+// as its bytes arrive (package image, upload.go), so that after the manifest it
+// can be run, without another pass. What has been acknowledged survives a kill
+// and a power cut; an upload that was not leaves a directory in tmp/ that the
+// next command removes. Manifests keep their bytes, docker's too, and so do
+// indexes of several platforms.
+//
+// Not there: referrers (clients then use tags, as the spec has it), deleting
+// (405; that is the owner's, with tiffin rmi), manifests of what is no image, digests
+// other than SHA-256.
+//
+// # Who may ask
+//
+// With passwords in an htpasswd file (htpasswd.go), who has one may read and push,
+// and nobody else may anything. Without, everybody who reaches the address may
+// read, and who runs the server may push, and root: what is pushed replaces what its
+// owner runs next, and 127.0.0.1 is not private, everybody with an account on this
+// machine reaches it. The kernel says whose the other end of a connection is (peer.go).
+// Open lets everybody push, ReadOnly nobody.
+//
+// A socket is private: its permissions decide, and ssh -L 5000:/PATH/SOCKET HOST
+// makes it an address elsewhere. CheckPublic is what an address must have that
+// others reach. A browser that shows another's page must not push for its user:
+// requests that have an Origin may read only.
+//
+// # Limits
+//
+//	manifest                        4 MiB
+//	blob that is no layer           16 MiB
+//	uploads begun and not ended     256, each for 1 h after its last byte
+//	uploads that send at once       16; the others wait
+//	silence while one sends         60 s
+//	blobs without a manifest        24 h
+//	passwords checked at once       as many as there are processors
+//
+// A full disk is answered 507 with the reason, and the store is as it was.
+//
+// # What it costs
+//
+// Of what is in here only golang.org/x/crypto/bcrypt does something when the
+// program starts: GODEBUG=inittrace=1 shows 0.008 ms. Checking a password takes 50
+// to 100 ms by design, so one that was right is remembered, as a keyed hash, for as
+// long as the server runs.
+//
+// Measured on two busy cores (AMD EPYC) with the Debian image of package image, 326
+// MB: a push by skopeo costs the server 6 s of processor time, where a load takes 7,
+// and at most 47 MB of memory. Downloads without TLS are sendfile(2) from the blob's
+// file: three clients that pull it at once, 1 GB, cost 0.25 s and 18 MB.
+package server

@@ -1,0 +1,120 @@
+package server
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"time"
+
+	digest "github.com/opencontainers/go-digest"
+
+	"tiffin/image"
+)
+
+// base says that this is a registry. OCI distribution-spec v1.1, "Determining Support".
+func (s *Server) base(x *exchange) error { return x.json(struct{}{}) }
+
+// json is an answer that is not a blob.
+func (x *exchange) json(v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	x.Header().Set("Content-Type", "application/json")
+	http.ServeContent(x, x.r, "", time.Time{}, bytes.NewReader(b))
+	return nil
+}
+
+// getManifest answers with the bytes that were pushed or pulled. OCI
+// distribution-spec v1.1, "Pulling manifests". What types a client accepts is
+// not looked at: there is one, and it must have that digest.
+func (s *Server) getManifest(x *exchange) error {
+	r, err := x.repo.With(x.arg)
+	if err != nil {
+		return &fault{http.StatusNotFound, "MANIFEST_UNKNOWN", err}
+	}
+	d, b, err := s.Store.HostedManifest(r)
+	if errors.Is(err, image.ErrNotFound) {
+		return refuse(http.StatusNotFound, "MANIFEST_UNKNOWN", "there is no "+r.Familiar())
+	} else if err != nil {
+		return err
+	}
+	x.digest(d.Digest)
+	x.Header().Set("Content-Type", d.MediaType)
+	http.ServeContent(x, x.r, "", time.Time{}, bytes.NewReader(b))
+	return nil
+}
+
+// digest sets the headers that a thing with a digest has. RFC 9110, 8.8.3: an
+// entity tag with quotes is a strong one, which Range requests rely on.
+func (x *exchange) digest(d digest.Digest) {
+	x.Header().Set("Docker-Content-Digest", d.String())
+	x.Header().Set("ETag", `"`+d.String()+`"`)
+}
+
+// getBlob answers with a blob or a part of it. OCI distribution-spec v1.1,
+// "Pulling blobs": "A registry SHOULD support the Range request header".
+func (s *Server) getBlob(x *exchange) error {
+	f, err := s.Store.OpenBlob(digest.Digest(x.arg))
+	if errors.Is(err, fs.ErrNotExist) {
+		return refuse(http.StatusNotFound, "BLOB_UNKNOWN", "there is no blob "+x.arg)
+	} else if err != nil {
+		return err
+	}
+	defer f.Close()
+	x.digest(digest.Digest(x.arg))
+	x.Header().Set("Content-Type", "application/octet-stream")
+	http.ServeContent(x, x.r, "", time.Time{}, f)
+	return nil
+}
+
+// tags lists a repository. OCI distribution-spec v1.1, "Listing Tags".
+func (s *Server) tags(x *exchange) error {
+	all, err := s.Store.Tags(x.repo)
+	if errors.Is(err, image.ErrNotFound) {
+		return refuse(http.StatusNotFound, "NAME_UNKNOWN", "there is no repository "+x.name)
+	} else if err != nil {
+		return err
+	}
+	part, err := x.page(all)
+	if err != nil {
+		return err
+	}
+	return x.json(struct {
+		Name string   `json:"name"`
+		Tags []string `json:"tags"`
+	}{x.name, part})
+}
+
+// catalog lists the repositories.
+// https://distribution.github.io/distribution/spec/api/#listing-repositories
+func (s *Server) catalog(x *exchange) error {
+	all, err := s.Store.Catalog()
+	if err != nil {
+		return err
+	}
+	part, err := x.page(all)
+	if err != nil {
+		return err
+	}
+	return x.json(struct {
+		Repositories []string `json:"repositories"`
+	}{part})
+}
+
+// page is the part of a list that is asked for; a link leads to the next.
+func (x *exchange) page(all []string) ([]string, error) {
+	q := x.r.URL.Query()
+	part, more, ok := page(all, q.Get("n"), q.Get("last"))
+	if !ok {
+		return nil, refuse(http.StatusBadRequest, "PAGINATION_NUMBER_INVALID", "n is not a number of entries")
+	}
+	if more {
+		next := url.URL{Path: x.r.URL.Path, RawQuery: url.Values{"n": {q.Get("n")}, "last": {part[len(part)-1]}}.Encode()}
+		x.Header().Set("Link", "<"+next.String()+`>; rel="next"`) // RFC 8288, 3
+	}
+	return part, nil
+}

@@ -1,0 +1,274 @@
+package server
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"tiffin/image"
+	"tiffin/internal/errs"
+)
+
+// Server answers requests about a store. Its fields must not change any more
+// when it has been asked the first time.
+type Server struct {
+	Store    *image.Store
+	ReadOnly bool
+	Auth     *Passwords // nil: everybody may read, and only who runs the server push
+	// Open lets everybody push who is let in. May only be set without Auth.
+	Open bool
+	// Log is told of every request when it has been answered. May be nil.
+	Log func(Request)
+	// Warn is told what goes wrong outside of requests, such as a client that
+	// does not trust the certificate. May be nil.
+	Warn func(string)
+
+	once    sync.Once
+	sending chan struct{} // one for each upload that sends
+	mu      sync.Mutex
+	uploads map[string]*upload // by ID
+	active  atomic.Int64
+}
+
+// Request is one that has been answered.
+type Request struct {
+	Time     time.Time // when it came
+	Remote   string    // address; "" if it came by a socket
+	User     string    // "" if nobody is logged in
+	Method   string
+	Path     string
+	Status   int
+	Received int64 // bytes of the body
+	Sent     int64
+	Took     time.Duration
+	Err      error // why it was refused; nil if it was not
+}
+
+const (
+	maxManifest = 4 << 20 // bytes; OCI distribution-spec v1.1, "Pushing Manifests": at least that
+	maxUploads  = 256
+	maxSending  = 16
+	uploadAge   = time.Hour
+	stall       = time.Minute
+)
+
+func (s *Server) init() {
+	s.once.Do(func() {
+		s.sending, s.uploads = make(chan struct{}, maxSending), map[string]*upload{}
+	})
+}
+
+// Active is how many requests are being answered.
+func (s *Server) Active() int { return int(s.active.Load()) }
+
+// Close gives up the uploads that have not ended.
+func (s *Server) Close() {
+	s.init()
+	s.mu.Lock()
+	var all []*upload
+	for _, u := range s.uploads {
+		all = append(all, u)
+	}
+	s.mu.Unlock()
+	for _, u := range all {
+		s.drop(u)
+	}
+}
+
+// exchange is one request and its answer.
+type exchange struct {
+	http.ResponseWriter
+	r *http.Request
+	route
+	log  Request
+	body *counter
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.init()
+	s.active.Add(1)
+	defer s.active.Add(-1)
+	x := &exchange{ResponseWriter: w, r: r, body: &counter{r: r.Body, control: http.NewResponseController(w)}}
+	x.log = Request{Time: time.Now(), Remote: r.RemoteAddr, Method: r.Method, Path: r.URL.Path}
+	s.answer(x)
+	x.log.Received, x.log.Took = x.body.n, time.Since(x.log.Time)
+	if s.Log != nil {
+		s.Log(x.log)
+	}
+}
+
+// WriteHeader notes the status for the log.
+func (x *exchange) WriteHeader(status int) {
+	if x.log.Status == 0 {
+		x.log.Status = status
+	}
+	x.ResponseWriter.WriteHeader(status)
+}
+
+func (x *exchange) Write(b []byte) (int, error) {
+	if x.log.Status == 0 {
+		x.log.Status = http.StatusOK
+	}
+	n, err := x.ResponseWriter.Write(b)
+	x.log.Sent += int64(n)
+	return n, err
+}
+
+// ReadFrom hands files on to sendfile(2).
+func (x *exchange) ReadFrom(r io.Reader) (int64, error) {
+	if x.log.Status == 0 {
+		x.log.Status = http.StatusOK
+	}
+	n, err := io.Copy(x.ResponseWriter, r)
+	x.log.Sent += n
+	return n, err
+}
+
+// counter counts the bytes of a body, and ends it when they stop coming.
+type counter struct {
+	r       io.Reader
+	n       int64
+	control *http.ResponseController
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	// Where there are no deadlines, as in a test, there is no network either.
+	_ = c.control.SetReadDeadline(time.Now().Add(stall))
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	if err == io.EOF {
+		_ = c.control.SetReadDeadline(time.Time{})
+	}
+	return n, err
+}
+
+// fault is an answer that is none. OCI distribution-spec v1.1, "Error Codes".
+type fault struct {
+	status int
+	code   string
+	err    error
+}
+
+func (f *fault) Error() string { return f.err.Error() }
+func (f *fault) Unwrap() error { return f.err }
+
+func refuse(status int, code, message string) error {
+	return &fault{status, code, errors.New(message)}
+}
+
+// answer finds the handler, and reports what it could not do.
+func (s *Server) answer(x *exchange) {
+	// docker's registry has it, and some clients look for it.
+	x.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
+	x.Header().Set("X-Content-Type-Options", "nosniff")
+	err := s.handle(x)
+	if err == nil {
+		return
+	}
+	f := asFault(err)
+	x.log.Err = f
+	h := x.Header()
+	h.Set("Content-Type", "application/json")
+	message := f.Error()
+	if hint := errs.HintOf(f); hint != "" && f.status < 500 {
+		message += "; " + hint
+	}
+	type entry struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
+	}
+	b, _ := json.Marshal(map[string][]entry{"errors": {{f.code, message}}})
+	x.WriteHeader(f.status)
+	if x.r.Method != http.MethodHead {
+		_, _ = io.Copy(x, bytes.NewReader(b))
+	}
+}
+
+// asFault is the answer to an error of package image.
+func asFault(err error) *fault {
+	var f *fault
+	switch {
+	case errors.As(err, &f):
+		return f
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return &fault{http.StatusInsufficientStorage, "DENIED", err}
+	case errors.Is(err, image.ErrNoBlob):
+		return &fault{http.StatusBadRequest, "MANIFEST_BLOB_UNKNOWN", err}
+	case errors.Is(err, image.ErrReadOnly):
+		return &fault{http.StatusForbidden, "DENIED", err}
+	}
+	return &fault{http.StatusInternalServerError, "UNKNOWN", err}
+}
+
+// handle answers a request, or says why not.
+func (s *Server) handle(x *exchange) error {
+	if s.Auth != nil {
+		user, err := s.Auth.user(x.r)
+		if err != nil {
+			// RFC 7617, 2: the client is told what to present.
+			x.Header().Set("WWW-Authenticate", `Basic realm="tiffin", charset="UTF-8"`)
+			return &fault{http.StatusUnauthorized, "UNAUTHORIZED", err}
+		}
+		x.log.User = user
+	}
+	var err error
+	if x.route, err = parsePath(x.r.URL.Path); err != nil {
+		return &fault{http.StatusBadRequest, "NAME_INVALID", err}
+	}
+	read := x.r.Method == http.MethodGet || x.r.Method == http.MethodHead
+	if !read && x.r.Header.Get("Origin") != "" {
+		return refuse(http.StatusForbidden, "DENIED", "web pages may not push")
+	}
+	if !read && s.ReadOnly && x.kind != kindNone {
+		return refuse(http.StatusForbidden, "DENIED", "this registry is read-only")
+	}
+	if !read && s.Auth == nil && !s.Open && !mine(x.r) {
+		return refuse(http.StatusForbidden, "DENIED", "without passwords only the user who runs this registry may push: it needs tiffin serve --htpasswd FILE")
+	}
+	methods := s.methods(x.kind)
+	if methods == nil {
+		return refuse(http.StatusNotFound, "UNSUPPORTED", "there is nothing at this path")
+	}
+	for _, m := range methods {
+		if m.name == x.r.Method || m.name == http.MethodGet && x.r.Method == http.MethodHead {
+			return m.do(x)
+		}
+		x.Header().Add("Allow", m.name)
+	}
+	return refuse(http.StatusMethodNotAllowed, "UNSUPPORTED", x.r.Method+" is not supported here")
+}
+
+// method is a request method and what answers it.
+type method struct {
+	name string
+	do   func(*exchange) error
+}
+
+// methods are those of a kind of path. Without DELETE for manifests and blobs: OCI
+// distribution-spec v1.1, "Deleting …": "405 Method Not Allowed".
+func (s *Server) methods(k kind) []method {
+	switch k {
+	case kindBase:
+		return []method{{http.MethodGet, s.base}}
+	case kindCatalog:
+		return []method{{http.MethodGet, s.catalog}}
+	case kindTags:
+		return []method{{http.MethodGet, s.tags}}
+	case kindManifest:
+		return []method{{http.MethodGet, s.getManifest}, {http.MethodPut, s.putManifest}}
+	case kindBlob:
+		return []method{{http.MethodGet, s.getBlob}}
+	case kindUploads:
+		return []method{{http.MethodPost, s.beginUpload}}
+	case kindUpload:
+		return []method{{http.MethodGet, s.uploadStatus}, {http.MethodPatch, s.uploadChunk}, {http.MethodPut, s.endUpload}, {http.MethodDelete, s.cancelUpload}}
+	}
+	return nil // referrers too: "404 Not Found … MUST be considered" as not supported
+}

@@ -1,0 +1,217 @@
+package image
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	digest "github.com/opencontainers/go-digest"
+)
+
+// A registry gets blobs before anybody says what image they are for: first all
+// blobs, each acknowledged by itself, then the manifest (hosted.go). What has
+// been acknowledged must not be lost, but belongs to no image yet, and would be
+// garbage in blobs/. It waits in
+//
+//	incoming/HEX/blob                      HEX is the digest of the blob
+//	             diffid                    only of a layer: its diff ID
+//	             flat.tar  index  unsynced
+//
+// which appears by one rename(2), after all of it but what can be rebuilt has
+// reached the disk. The manifest that names it links it into a staging
+// directory, and from there it goes the way of all blobs.
+const (
+	incomingName   = "incoming"
+	incomingBlob   = "blob"
+	incomingDiffID = "diffid"
+	// incomingAge is how long a blob waits for a manifest that names it.
+	incomingAge = 24 * time.Hour
+)
+
+// ErrRefused is wrapped by errors that say that what a client sent is wrong.
+var ErrRefused = errors.New("refused")
+
+// Upload is a blob on its way here, of which nothing is known beforehand. A
+// layer is inflated, hashed and indexed while it comes (ingest.go); other blobs,
+// such as a config, are kept as they are and can have 16 MiB. Not for use by
+// several goroutines at once.
+type Upload struct {
+	st   *staging
+	w    *io.PipeWriter
+	size int64         // bytes so far
+	done chan struct{} // closed after the next two have been set
+	got  Layer         // DiffID is "" if it is no layer
+	err  error
+}
+
+// NewUpload begins to receive a blob. Close must be called in the end.
+func (s *Store) NewUpload() (*Upload, error) {
+	s.sweepIncoming()
+	st, err := s.stage()
+	if err != nil {
+		return nil, err
+	}
+	r, w := io.Pipe()
+	u := &Upload{st: st, w: w, done: make(chan struct{})}
+	go func() {
+		u.got, u.err = st.receive(r)
+		r.CloseWithError(u.err) // whoever writes learns it with the next bytes
+		close(u.done)
+	}()
+	return u, nil
+}
+
+// Size is the number of bytes that have been taken.
+func (u *Upload) Size() int64 { return u.size }
+
+// Write takes the next bytes. After an error nothing more is taken.
+func (u *Upload) Write(p []byte) (int, error) {
+	n, err := u.w.Write(p)
+	u.size += int64(n)
+	return n, err
+}
+
+// Finish ends the blob, which must have the digest want, and puts it where
+// PutManifest finds it, also after this process has been killed.
+func (u *Upload) Finish(want digest.Digest) error {
+	u.w.Close()
+	<-u.done
+	if u.err != nil {
+		return u.err
+	}
+	if u.got.Digest != want {
+		return fmt.Errorf("%w: the %d bytes that came have digest %s instead of %s", ErrRefused, u.size, u.got.Digest, want)
+	}
+	if err := u.st.keepIncoming(u.got); err != nil {
+		return diskError(fmt.Errorf("store blob %s: %w", want, err))
+	}
+	return nil
+}
+
+// Close drops what has not been finished.
+func (u *Upload) Close() {
+	u.w.CloseWithError(errors.New("the upload was given up"))
+	<-u.done
+	u.st.close()
+}
+
+// receive stages a blob, with the derived files if it is a layer.
+func (st *staging) receive(r io.Reader) (Layer, error) {
+	b := bufio.NewReaderSize(r, tarBlock)
+	start, err := b.Peek(tarBlock)
+	if err != nil && err != io.EOF {
+		return Layer{}, err
+	}
+	kind, err := sniff(start)
+	switch {
+	case err != nil:
+		return Layer{}, fmt.Errorf("%w: %w", ErrRefused, err)
+	case kind != plain || startsTarball(start):
+		got, err := st.layer(context.Background(), b, Layer{}, true, nil)
+		if err != nil && !noSpace(err) {
+			err = fmt.Errorf("%w: it is no layer: %w", ErrRefused, err)
+		}
+		return got, err
+	}
+	whole, err := readMax(b, 0, maxJSON)
+	if err != nil {
+		return Layer{}, fmt.Errorf("%w: it is no layer, and as another blob too large: %w", ErrRefused, err)
+	}
+	d, err := st.putBlob(whole)
+	return Layer{Digest: d, Size: int64(len(whole))}, err
+}
+
+const tarBlock = 512 // bytes
+
+// startsTarball reports whether a block is a tarball's first: a header, or the
+// zeros at the end of an empty one. POSIX pax(1), "ustar Interchange Format":
+// the checksum is the sum of all bytes, with its own eight taken for spaces.
+func startsTarball(b []byte) bool {
+	if len(b) < tarBlock {
+		return false
+	}
+	total := int64(8 * ' ')
+	for i, c := range b {
+		if i < 148 || i >= 156 {
+			total += int64(c)
+		}
+	}
+	want, err := strconv.ParseInt(string(bytes.Trim(b[148:156], " \x00")), 8, 64)
+	return err == nil && want == total || total == 8*' ' && len(bytes.Trim(b, "\x00")) == 0
+}
+
+// keepIncoming moves a staged blob to incoming/, where it has to be durable:
+// its sender is told that it is here.
+func (st *staging) keepIncoming(l Layer) error {
+	dir := st.path(incomingName)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	if l.DiffID != "" {
+		if err := moveFiles(st.path("layers", l.DiffID.Encoded()), dir, 0o600); err != nil {
+			return err
+		}
+		if err := writeFile(filepath.Join(dir, incomingDiffID), []byte(l.DiffID), true); err != nil {
+			return err
+		}
+	}
+	if err := os.Rename(st.blobPath(l.Digest), filepath.Join(dir, incomingBlob)); err != nil {
+		return err
+	}
+	if err := syncDir(dir); err != nil {
+		return err
+	}
+	if err := os.Mkdir(st.s.path(incomingName), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	to := st.s.incoming(l.Digest, "")
+	if err := os.Rename(dir, to); errors.Is(err, fs.ErrExist) { // rename(2): it came twice
+		now := time.Now()
+		if err := os.Chtimes(to, now, now); err != nil {
+			return err
+		}
+	} else if err != nil {
+		return err
+	}
+	return syncDir(st.s.path(incomingName))
+}
+
+// incoming is a file of a blob that waits for its manifest.
+func (s *Store) incoming(d digest.Digest, name string) string {
+	return s.path(incomingName, d.Encoded(), name)
+}
+
+// sweepIncoming deletes what no manifest has come for, and returns the bytes of
+// disk that came free.
+func (s *Store) sweepIncoming() (bytes int64) {
+	names, _ := os.ReadDir(s.path(incomingName)) // most stores have none
+	for _, n := range names {
+		if info, err := n.Info(); err == nil && time.Since(info.ModTime()) > incomingAge {
+			size, _ := removeTree(s.path(incomingName, n.Name()))
+			bytes += size
+		}
+	}
+	return bytes
+}
+
+// OpenBlob opens a blob that an image has or that waits for its manifest.
+// Errors wrap fs.ErrNotExist if there is none.
+func (s *Store) OpenBlob(d digest.Digest) (*os.File, error) {
+	if !validDigest(d) {
+		return nil, fmt.Errorf("%q is no sha256 digest: %w", d, fs.ErrNotExist)
+	}
+	// What is missing in the first may just have been moved to the second.
+	f, err := os.Open(s.incoming(d, incomingBlob))
+	if errors.Is(err, fs.ErrNotExist) {
+		f, err = os.Open(s.findBlob(d))
+	}
+	return f, err
+}

@@ -1,0 +1,188 @@
+package cli
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"time"
+	"unicode"
+
+	units "github.com/docker/go-units"
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"tiffin/image"
+	"tiffin/image/registry/server"
+)
+
+func serveCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "[FLAGS]",
+		Description: "The image that is NAME here is HOST:PORT/NAME for docker, podman, skopeo and tiffin elsewhere; what is pushed\n" +
+			"as HOST:PORT/NAME is NAME here, and can be run at once. With --htpasswd, who has a password may pull and push; without,\n" +
+			"everybody who reaches the address may pull, everybody with an account on this machine that is, and only you push.\n" +
+			"A socket is yours alone, and `ssh -L 5000:SOCKET HOST` makes it 127.0.0.1:5000 elsewhere.\n" +
+			"Ctrl-C ends it when the requests that have begun are answered, a second one at once.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "addr", Value: "127.0.0.1:5000", Usage: "listen at `HOST:PORT`; port 0 is any that is free"},
+			&cli.StringFlag{Name: "unix", Usage: "listen at a socket that only you can connect to, at `PATH`, instead"},
+			&cli.BoolFlag{Name: "read-only", Usage: "nobody can push"},
+			&cli.StringFlag{Name: "htpasswd", Usage: "let in whom `FILE` names: htpasswd -B makes it"},
+			&cli.StringFlag{Name: "tls-cert", Usage: "certificates for TLS, PEM, from `FILE`"},
+			&cli.StringFlag{Name: "tls-key", Usage: "their key, PEM, from `FILE`"},
+			&cli.BoolFlag{Name: "insecure-public", Usage: "listen where other machines reach it even without passwords and TLS, and let everybody push"},
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only the address, and no line for each request"},
+		},
+		Action: runServe,
+	}
+}
+
+func runServe(c *cli.Context) error {
+	if err := wantArgs(c, 0, 0, "only flags"); err != nil {
+		return err
+	}
+	if c.IsSet("addr") && c.IsSet("unix") {
+		return usagef("--addr and --unix are two places to listen at: give one")
+	}
+	store, err := openStore(c)
+	if err != nil {
+		return err
+	}
+	s := &server.Server{Store: store, ReadOnly: c.Bool("read-only"), Open: c.Bool("insecure-public")}
+	if !c.Bool("quiet") {
+		s.Log, s.Warn = logRequest, func(w string) { warn(printable(w)) }
+	}
+	if file := c.String("htpasswd"); file != "" {
+		if s.Auth, err = server.ReadPasswords(file); err != nil {
+			return err
+		}
+	}
+	cert, err := server.Certificate(c.String("tls-cert"), c.String("tls-key"))
+	if err != nil {
+		return err
+	}
+	l, err := listen(c, s, cert != nil)
+	if err != nil {
+		return err
+	}
+	if _, err := store.Resolve(baseName); err != nil && !errors.Is(err, image.ErrNotFound) { // so that it is listed
+		warn(err.Error())
+	}
+	printAddress(l, cert != nil, c.Bool("quiet"), store.Root())
+	return serveUntilSignal(s, l, cert)
+}
+
+func warn(s string) { fmt.Fprintf(os.Stderr, "tiffin: warning: %s\n", s) }
+
+// listen opens the address or socket that the flags name.
+func listen(c *cli.Context, s *server.Server, hasTLS bool) (net.Listener, error) {
+	if path := c.String("unix"); path != "" {
+		return server.ListenUnix(path)
+	}
+	addr := c.String("addr")
+	if !c.Bool("insecure-public") {
+		if err := s.CheckPublic(addr, hasTLS); err != nil {
+			return nil, err
+		}
+	}
+	l, err := server.Listen(addr)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range s.Warnings(addr, hasTLS) {
+		warn(w)
+	}
+	return l, nil
+}
+
+// printAddress says where the images are, for scripts the address alone.
+func printAddress(l net.Listener, hasTLS, quiet bool, root string) {
+	addr := l.Addr().String()
+	switch {
+	case l.Addr().Network() == "unix":
+		addr = "unix:" + addr
+	case hasTLS:
+		addr = "https://" + addr
+	default:
+		addr = "http://" + addr
+	}
+	if quiet {
+		fmt.Println(addr)
+		return
+	}
+	fmt.Printf("Serving the images of %s at %s\n", root, addr)
+}
+
+// serveUntilSignal answers requests until SIGINT or SIGTERM, and then those
+// that have begun.
+func serveUntilSignal(s *server.Server, l net.Listener, cert *tls.Config) error {
+	h := s.HTTP(cert)
+	ended := make(chan error, 1)
+	go func() {
+		if cert != nil {
+			ended <- h.ServeTLS(l, "", "")
+			return
+		}
+		ended <- h.Serve(l)
+	}()
+	sigs := make(chan os.Signal, 2)
+	signal.Notify(sigs, unix.SIGINT, unix.SIGTERM)
+	defer signal.Stop(sigs)
+	select {
+	case err := <-ended:
+		s.Close()
+		return fmt.Errorf("serve: %w", err)
+	case <-sigs:
+	}
+	if n := s.Active(); n > 0 {
+		fmt.Fprintf(os.Stderr, "tiffin: answering %d more requests; interrupt again to end now\n", n)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		<-sigs
+		cancel()
+	}()
+	err := h.Shutdown(ctx)
+	if errors.Is(err, context.Canceled) {
+		h.Close()
+		err = nil
+	}
+	s.Close()
+	return err
+}
+
+// logRequest prints a line for a request:
+//
+//	2026-01-31 12:00:00 10.0.0.7 anna PUT /v2/lab1/manifests/v1 201 1.2kB in, 0B out, 35ms
+func logRequest(r server.Request) {
+	who := []string{"local", "-"}
+	if host, _, err := net.SplitHostPort(r.Remote); err == nil {
+		who[0] = host
+	}
+	if r.User != "" {
+		who[1] = printable(r.User)
+	}
+	line := fmt.Sprintf("%s %s %s %s %s %d %s in, %s out, %s", r.Time.Format(time.DateTime), who[0], who[1], r.Method, printable(r.Path),
+		r.Status, units.HumanSize(float64(r.Received)), units.HumanSize(float64(r.Sent)), r.Took.Round(time.Millisecond))
+	// To be asked for a password is how every client begins.
+	if r.Err != nil && r.Status != http.StatusNotFound && r.Status != http.StatusUnauthorized {
+		line += ": " + printable(r.Err.Error())
+	}
+	fmt.Fprintln(os.Stderr, line)
+}
+
+// printable is text from outside for a terminal: one line, no escape sequences.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, s)
+}
