@@ -43,10 +43,7 @@ func (b *builder) fail(err error) {
 
 // runDirectory makes and enters the working directory.
 func runDirectory(b *builder) error {
-	cwd := b.proc.Cwd
-	if cwd == "" {
-		cwd = "/"
-	}
+	cwd := b.proc.directory()
 	var fd int
 	var err error
 	if b.joining {

@@ -132,12 +132,7 @@ func (b *builder) runSteps() error {
 }
 
 func (b *builder) runStep(i int, s *Step) error {
-	skipped := ""
-	if b.spec.leavesOut(s.Name) {
-		skipped = "left out: --without " + s.Name
-	} else if s.skip != nil {
-		skipped = s.skip(b)
-	}
+	skipped := b.whyNot(s)
 	if !b.spec.Explain {
 		if skipped != "" {
 			return nil
@@ -161,6 +156,17 @@ func (b *builder) runStep(i int, s *Step) error {
 		err = e
 	}
 	return s.wrap(err)
+}
+
+// whyNot says why a step is not done, "" if it is.
+func (b *builder) whyNot(s *Step) string {
+	if b.spec.leavesOut(s.Name) {
+		return "left out: --without " + s.Name
+	}
+	if s.skip == nil {
+		return ""
+	}
+	return s.skip(b)
 }
 
 func (b *builder) observe(s *Step) string {

@@ -70,8 +70,7 @@ func (b *builder) writeFiles() error {
 		return err
 	}
 	for i, f := range b.spec.Files {
-		// Named after the target, so that mountinfo tells what it is; numbered, because two may end alike.
-		path := fmt.Sprintf("%s/%d-%s", target, i, f.Target[strings.LastIndexByte(f.Target, '/')+1:])
+		path := target + "/" + f.source(i)
 		fd, err := unix.Open(path, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_CLOEXEC, 0o644)
 		if err == nil {
 			_, err = unix.Write(fd, []byte(f.Content))
@@ -87,6 +86,12 @@ func (b *builder) writeFiles() error {
 		b.files = append(b.files, tree)
 	}
 	return nil
+}
+
+// source is the name of the i-th file before it is mounted: after the target, so that mountinfo tells what it
+// is, and numbered, because two may end alike.
+func (f *File) source(i int) string {
+	return fmt.Sprintf("%d-%s", i, f.Target[strings.LastIndexByte(f.Target, '/')+1:])
 }
 
 // runVolumes attaches what runSources picked up, and mounts --tmpfs.

@@ -99,6 +99,15 @@ func (e *explainer) step(spec *ns.Spec, r ns.Report) {
 	}
 }
 
+// explainHead says what the text relies on.
+const explainHead = `The root of the container is mounted at a path that is called $ROOT below:
+%s
+By hand, $WORK is a new directory of yours, $ROOT is $WORK/root and $LAYERS are
+the unpacked layers; a line that ends in "sh" starts a shell for those after it.
+"tiffin explain --script" makes one script of them all.
+
+`
+
 func (e *explainer) print(spec *ns.Spec, r ns.Report) {
 	s := &e.steps[e.next]
 	e.next++
@@ -124,8 +133,7 @@ func (e *explainer) print(spec *ns.Spec, r ns.Report) {
 	w := bufio.NewWriter(e.w)
 	defer w.Flush()
 	if s.Name == "user-namespace" {
-		fmt.Fprintln(w, "The root of the container is mounted at a path that is called $ROOT below:")
-		fmt.Fprintf(w, "%s\n\n", spec.Root.Target)
+		fmt.Fprintf(w, explainHead, spec.Root.Target)
 	}
 	x.shorten(spec.Root.Target)
 	x.write(w)

@@ -224,7 +224,7 @@ func setWorld(cfg *container.Config, c *cli.Context, _ ocispec.ImageConfig) erro
 		return fmt.Errorf("hostname %q is longer than 64 bytes", cfg.Hostname)
 	}
 	switch d := c.String("log-driver"); d {
-	case "json-file":
+	case "json-file", "": // no such flag: nothing is going to run
 	case "none":
 		cfg.NoLog = true
 	default:

@@ -233,8 +233,8 @@ func (s *supervisor) startExec(m *message) (*command, error) {
 	if o == nil {
 		return nil, errors.New("control connection: exec of nothing")
 	}
-	p := s.c.process(o.Rows, o.Cols)
-	p.Args, p.Terminal = o.Args, o.TTY
+	p := s.c.process()
+	p.Args, p.Terminal, p.Rows, p.Cols = o.Args, o.TTY, o.Rows, o.Cols
 	p.Env = MergeEnv(s.c.environment(o.TTY), o.Env)
 	if o.Dir != "" {
 		p.Cwd = o.Dir
