@@ -124,9 +124,9 @@ type Rlimit struct {
 // Start starts a container's init process. It is used by the supervisor.
 type Start struct {
 	Spec   *Spec
-	Stdio  [3]*os.File // not used with a terminal; nil = /dev/null
-	Fuse   *os.File    // /dev/fuse, opened by the supervisor itself
-	Forked func(pid int)
+	Stdio  [3]*os.File  // not used with a terminal; nil = /dev/null
+	Fuse   *os.File     // /dev/fuse, opened by the supervisor itself
+	Forked func(*Child) // init is there, and Shell and Signal can be used
 	// Mounted is called when the root is mounted: start serving it, and return at once.
 	Mounted func()
 	// Report is called when a step was done, or skipped; init waits until it returns. nil = do not explain.

@@ -48,7 +48,7 @@ func (s *Start) Run() (*Child, error) {
 	defer unix.Close(socket)
 	c.flags = flags
 	if s.Forked != nil {
-		s.Forked(c.Pid)
+		s.Forked(c)
 	}
 	if s.Report != nil {
 		s.Report(c.namespaceReport(flags, time.Since(before)))

@@ -45,6 +45,7 @@ type builder struct {
 	proc      *Process
 	joining   bool    // exec: the container is there already
 	joinFlags uintptr // exec: its namespaces
+	until     int     // exec: number of the last step, 0 = all of them
 	root      int     // O_PATH descriptor of the root, -1 before it is mounted
 	control   int     // socket to the supervisor
 	fuse      int     // /dev/fuse
@@ -122,7 +123,7 @@ func (b *builder) mine(s *Step) bool {
 func (b *builder) runSteps() error {
 	steps := Steps()
 	for i := range steps {
-		if s := &steps[i]; b.mine(s) {
+		if s := &steps[i]; b.mine(s) && b.reached(i, s) {
 			if err := b.runStep(i, s); err != nil {
 				return err
 			}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"tiffin/internal/container"
 	"tiffin/ns"
 )
 
@@ -81,11 +82,14 @@ func newExplainer(c *cli.Context, w io.Writer) *explainer {
 }
 
 // teller is what a start calls with each step; nil if nothing is to be explained.
-func (e *explainer) teller() func(*ns.Spec, ns.Report) {
+func (e *explainer) teller() func(*ns.Spec, ns.Report, *container.Pause) error {
 	if e == nil {
 		return nil
 	}
-	return e.step
+	return func(spec *ns.Spec, r ns.Report, _ *container.Pause) error {
+		e.step(spec, r)
+		return nil
+	}
 }
 
 // step tells of a step, and of those before it in the table that belong to another command. What is

@@ -25,8 +25,9 @@ type StartOptions struct {
 	// Uncached), and is called with each request. It needs Stdout.
 	Trace *Tracing
 	// Explain is told of each step of the runner when it has been done or skipped, in their order, with
-	// what is built in the end. The runner waits until it returns. nil: nothing is explained.
-	Explain func(*ns.Spec, ns.Report)
+	// what is built in the end. The runner waits until it returns, and gives up if that is an error. nil:
+	// nothing is explained.
+	Explain func(*ns.Spec, ns.Report, *Pause) error
 }
 
 // Session is a client's connection to a command that runs: the first of a
@@ -140,16 +141,20 @@ func socketPair() (*conn, *os.File, error) {
 }
 
 // begin asks for the start, and hands on what the supervisor reports meanwhile.
-func (l *Launch) begin(req *message, explain func(*ns.Spec, ns.Report)) (*Session, error) {
+func (l *Launch) begin(req *message, explain func(*ns.Spec, ns.Report, *Pause) error) (*Session, error) {
 	ans, err := l.conn.call(req)
 	var plan *ns.Spec
 	for err == nil && explain != nil {
+		report := l.report
 		if ans.Op == ansPlan && ans.Plan != nil {
 			plan = ans.Plan
-			explain(plan, l.report)
 		} else if ans.Op == ansReport && ans.Report != nil && plan != nil {
-			explain(plan, *ans.Report)
+			report = *ans.Report
 		} else {
+			break
+		}
+		if err = explain(plan, report, &Pause{l.conn, report.N}); err != nil {
+			_ = l.conn.send(&message{Op: opQuit})
 			break
 		}
 		ans, err = l.conn.call(&message{Op: opNext})
