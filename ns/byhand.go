@@ -61,12 +61,12 @@ func (s *Spec) userOptions() string {
 }
 
 func byHandNamespaces(s *Spec) string {
-	line, flags := "unshare --mount", s.cloneFlags()
+	line, flags := "unshare", s.cloneFlags()
 	for _, o := range []struct {
 		flag   uintptr
 		option string
 	}{
-		{unix.CLONE_NEWPID, " --pid --fork --kill-child"}, {unix.CLONE_NEWNET, " --net"}, {unix.CLONE_NEWUTS, " --uts"},
+		{unix.CLONE_NEWNS, " --mount"}, {unix.CLONE_NEWPID, " --pid --fork --kill-child"}, {unix.CLONE_NEWNET, " --net"}, {unix.CLONE_NEWUTS, " --uts"},
 		{unix.CLONE_NEWIPC, " --ipc"}, {unix.CLONE_NEWCGROUP, " --cgroup"},
 	} {
 		if flags&o.flag != 0 {
@@ -210,7 +210,11 @@ func (p *Process) directory() string {
 }
 
 func byHandDirectory(s *Spec) string {
-	return "RUN_DIR=" + quote(s.Process.directory()) + "\n" + `mkdir -p ".$RUN_DIR"`
+	dir := "RUN_DIR=" + quote(s.Process.directory()) + "\n"
+	if !s.ownTree() {
+		return dir + "cd /"
+	}
+	return dir + `mkdir -p ".$RUN_DIR"`
 }
 
 func byHandLimits(s *Spec) string {
@@ -286,6 +290,10 @@ func byHandExec(s *Spec) string {
 		line += " " + quote(e)
 	}
 	line += home + ` $KEYRING "$(command -v setpriv)" $PRIVS "$(command -v unshare)" --root=. --wd="$RUN_DIR" --setuid="$RUN_UID" --`
+	if s.leavesOut(withoutUserMap) {
+		// Before --root it would be refused: unshare(2), EPERM, to a caller whose root is not that of its namespace.
+		line = "# the second unshare is the image's, if it has one\n" + line + " unshare --user --"
+	}
 	for _, a := range s.Process.Args {
 		line += " " + quote(a)
 	}

@@ -80,7 +80,9 @@ func (b *builder) raw(trap, a1, a2, a3, a4, a5 uintptr) error {
 }
 
 // stays tells whether this process goes on beside the command.
-func (b *builder) stays() bool { return b.spec.Init && !b.joining }
+func (b *builder) stays() bool {
+	return (b.spec.Init || b.spec.leavesOut(withoutUserMap)) && !b.joining
+}
 
 // runBounding drops what the command may never have.
 func runBounding(b *builder) error {

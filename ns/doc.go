@@ -39,7 +39,7 @@
 //	net.go tty.go          loopback and host name; terminals
 //	creds.go user.go       user, groups, capabilities, limits
 //	seccomp.go seccomp/    system calls
-//	init.go exec.go        the last step, and joining a container
+//	init.go exec.go        the last step, and joining a container; shell.go looks around in one that starts
 //	wire.go                what the processes say to each other
 //	probe/                 does this machine allow it?
 //	plumbing.go alone.go   namespaces by hand: `tiffin unshare` and `tiffin enter`, which need none of the above

@@ -27,6 +27,11 @@ func InitMain() {
 		if b.spec.Root.FUSE != nil {
 			b.fuse = extraFD
 		}
+		if !b.spec.ownTree() {
+			b.root, err = unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		}
+	}
+	if err == nil {
 		err = b.runSteps()
 	}
 	b.fail(err)
@@ -46,7 +51,7 @@ func runDirectory(b *builder) error {
 	cwd := b.proc.directory()
 	var fd int
 	var err error
-	if b.joining {
+	if b.joining || !b.spec.ownTree() {
 		fd, err = openIn(b.root, cwd, unix.O_PATH|unix.O_DIRECTORY, 0, inRoot)
 	} else {
 		var made bool
@@ -76,10 +81,12 @@ func runExec(b *builder) error {
 	}
 	resetSignals()
 	if b.spec.Explain {
-		r := Report{N: stepNumber("exec"), Step: "exec", Calls: []string{
-			"close_range(3, ~0U, CLOSE_RANGE_CLOEXEC)", // made when this has been told: it closes the socket
-			fmt.Sprintf("execve(%q, %s, /* %d variables */)", path, argv(b.proc.Args), len(env)),
-		}}
+		// Told before they are made: after close_range the socket would be gone.
+		r := Report{N: stepNumber("exec"), Step: "exec", Calls: []string{"close_range(3, ~0U, CLOSE_RANGE_CLOEXEC)"}}
+		if b.spec.leavesOut(withoutUserMap) {
+			r.Calls = append(r.Calls, "clone(CLONE_NEWUSER|CLONE_VFORK|CLONE_VM|SIGCHLD) /* --without user-map */")
+		}
+		r.Calls = append(r.Calls, fmt.Sprintf("execve(%q, %s, /* %d variables */)", path, argv(b.proc.Args), len(env)))
 		if err := b.report(&r); err != nil {
 			return err
 		}
@@ -190,6 +197,9 @@ func (b *builder) lookAfter(path string, env []string) error {
 	signal.Notify(signals)
 	sys := &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	pidfd := -1
+	if b.spec.leavesOut(withoutUserMap) {
+		sys.Cloneflags = unix.CLONE_NEWUSER
+	}
 	switch {
 	case b.joining:
 		// Go compares getppid(2) with the parent's number and kills the child if they differ. Here

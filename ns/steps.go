@@ -161,6 +161,9 @@ func (b *builder) runStep(i int, s *Step) error {
 
 // whyNot says why a step is not done, "" if it is.
 func (b *builder) whyNot(s *Step) string {
+	if !b.spec.ownTree() && slices.Contains(mountSteps[:], s.Name) {
+		return "left out: --without mount"
+	}
 	if b.spec.leavesOut(s.Name) {
 		return "left out: --without " + s.Name
 	}

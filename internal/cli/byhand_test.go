@@ -215,6 +215,15 @@ func TestTheScriptQuotesWhatComesFromTheImage(t *testing.T) {
 	if _, err := os.Stat(filepath.Dir(store) + "/escaped"); err == nil {
 		t.Error("a variable became a command")
 	}
+	script = p.as(t, store, "", binary, "explain", "--script", "--without", "pid,net", "tiffin/base", "sh", "-c", "echo $$; readlink /proc/self/ns/net")
+	host, err := os.Readlink("/proc/self/ns/net")
+	if out := p.as(t, store, script, "sh"); err != nil || strings.HasPrefix(out, "1\n") || !strings.HasSuffix(out, "\n"+host+"\n") {
+		t.Errorf("without pid and net: %q, host %s %v", out, host, err)
+	}
+	script = p.as(t, store, "", binary, "explain", "--script", "--without", "mount", "tiffin/base", "ls", "-d", filepath.Dir(store))
+	if out := p.as(t, store, script, "sh"); out != filepath.Dir(store)+"\n" {
+		t.Errorf("without mount: %q", out)
+	}
 	cmd := exec.Command("sh")
 	cmd.Stdin = strings.NewReader(p.as(t, store, "", binary, "explain", "--script", "tiffin/base", "sh", "-c", "exit 7"))
 	if err := cmd.Run(); cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != 7 {

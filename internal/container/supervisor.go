@@ -163,6 +163,11 @@ func (s *supervisor) start(first *conn, out []*os.File) error {
 		},
 	}).Run()
 	early.Wait()
+	if slices.Contains(s.c.Without, "mount") { // then nobody is going to ask, and init has not waited
+		if fsErr = <-opened; fsErr == nil {
+			close(s.served)
+		}
+	}
 	if mine := errors.Join(fsErr, recordErr); mine != nil {
 		if err == nil {
 			_ = child.Signal(unix.SIGKILL)
