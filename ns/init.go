@@ -91,6 +91,9 @@ func runExec(b *builder) error {
 			return err
 		}
 	}
+	if b.self > 0 {
+		_ = unix.Close(b.self) // of the host's /proc; with --init this process stays
+	}
 	if err := b.send(message{Kind: msgReady, Created: b.created, Notes: b.notes}, -1); err != nil {
 		return err
 	}

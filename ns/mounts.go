@@ -32,8 +32,8 @@ func runPropagation(b *builder) error {
 }
 
 // rootPropagation shows the optional fields of the root's line: proc_pid_mountinfo(5), (7).
-func rootPropagation(*builder) string {
-	for line := range strings.Lines(readAll("/proc/self/mountinfo")) {
+func rootPropagation(b *builder) string {
+	for line := range strings.Lines(b.readOwn("mountinfo")) {
 		f := strings.Fields(line)
 		if len(f) > 6 && f[4] == "/" {
 			if f[6] == "-" {

@@ -2,6 +2,7 @@ package ns
 
 import (
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -58,6 +59,7 @@ type builder struct {
 	created   []string
 	// calls collects what is done, if somebody wants it explained.
 	calls []string
+	self  int // directory of this thread in /proc, 0 before observe has opened it
 }
 
 // callError is a failed kernel call.
@@ -177,7 +179,37 @@ func (b *builder) observe(s *Step) string {
 	if s.look == nil {
 		return ""
 	}
+	if b.self == 0 {
+		// The first step that shows something comes before the container's /proc is in view, where the helper
+		// of exec is not to be seen.
+		fd, err := unix.Open("/proc/thread-self", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return "open /proc/thread-self: " + err.Error()
+		}
+		b.self = fd
+	}
 	return s.look(b)
+}
+
+// readOwn reads a file of this thread in /proc, "" if it cannot.
+func (b *builder) readOwn(name string) string {
+	fd, err := unix.Openat(b.self, name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return ""
+	}
+	defer unix.Close(fd)
+	text, _ := io.ReadAll(rawFile(fd))
+	return strings.ToValidUTF8(string(text), "?")
+}
+
+// linkOwn reads a link of this thread in /proc.
+func (b *builder) linkOwn(name string) string {
+	buf := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(b.self, name, buf)
+	if err != nil {
+		return name + ": " + err.Error()
+	}
+	return string(buf[:n])
 }
 
 // wrap says which step failed, and what to do about it.
@@ -203,7 +235,7 @@ func (s *Step) wrap(err error) error {
 // in the container, shortened to what proc_pid_mountinfo(5) calls fields 5, 6, 9 and 10.
 func mountLines(target string) func(*builder) string {
 	return func(b *builder) string {
-		text := readAll("/proc/self/mountinfo")
+		text := b.readOwn("mountinfo")
 		if b.root >= 0 && !b.pivoted() {
 			target := strings.TrimSuffix(b.spec.Root.Target+target, "/")
 			return grepMounts(text, target)
@@ -231,10 +263,10 @@ func grepMounts(text, target string) string {
 
 // nsLinks observes namespaces by their inode numbers: namespaces(7), "The /proc/pid/ns/ directory".
 func nsLinks(names ...string) func(*builder) string {
-	return func(*builder) string {
+	return func(b *builder) string {
 		var out []string
 		for _, n := range names {
-			out = append(out, readlink("/proc/self/ns/"+n))
+			out = append(out, b.linkOwn("ns/"+n))
 		}
 		return strings.Join(out, " ")
 	}
@@ -242,9 +274,9 @@ func nsLinks(names ...string) func(*builder) string {
 
 // statusLines observes lines of /proc/self/status.
 func statusLines(prefixes ...string) func(*builder) string {
-	return func(*builder) string {
+	return func(b *builder) string {
 		var out []string
-		for line := range strings.Lines(readAll("/proc/thread-self/status")) {
+		for line := range strings.Lines(b.readOwn("status")) {
 			for _, p := range prefixes {
 				if strings.HasPrefix(line, p+":") {
 					out = append(out, strings.Join(strings.Fields(line), " "))

@@ -181,11 +181,12 @@ func Steps() []Step {
 		run:  runReadOnlyRoot, look: mountLines("/"),
 	}, {
 		Name: "join", Where: "exec",
-		Why:    "the helper enters the namespaces that PID 1 of the container lives in",
-		Man:    "setns(2), with a PID file descriptor",
-		Calls:  []string{"unshare(2)", "setns(2)"},
-		ByHand: by(`nsenter --target "$PID" --mount --pid --net --uts --ipc --cgroup`),
-		run:    runJoin, look: nsLinks("mnt", "pid_for_children", "net", "uts", "ipc", "cgroup"),
+		Why:   "the helper enters the namespaces that PID 1 of the container lives in",
+		Man:   "setns(2), with a PID file descriptor",
+		Calls: []string{"unshare(2)", "setns(2)"},
+		ByHand: by("# $PID: tiffin inspect --format '{{.State.Pid}}' CONTAINER",
+			`nsenter --target "$PID" --user --preserve-credentials --mount --pid --net --uts --ipc --cgroup sh`),
+		run: runJoin, look: nsLinks("mnt", "pid_for_children", "net", "uts", "ipc", "cgroup"),
 		hint: "is the container still running?",
 	}, {
 		Name: "terminal", Where: "both",
@@ -201,7 +202,7 @@ func Steps() []Step {
 		Why:   "the command starts where the image says, and the directory is made if it is missing",
 		Man:   "chdir(2); OCI image-spec config.md, \"WorkingDir\"",
 		Calls: []string{"mkdirat(2)", "fchdir(2)"}, ByHand: byHandDirectory,
-		run: runDirectory, look: func(*builder) string { return readlink("/proc/thread-self/cwd") },
+		run: runDirectory, look: func(b *builder) string { return b.linkOwn("cwd") },
 	}, {
 		Name: "limits", Where: "both",
 		Instead: "the limits and the umask of the process that started tiffin",

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -69,7 +70,8 @@ type explainer struct {
 	w     io.Writer
 	json  bool
 	steps []ns.Step
-	next  int // position in steps of the one to be told next
+	next  int  // position in steps of the one to be told next
+	exec  bool // it is an exec that is explained, not a start
 }
 
 // newExplainer returns what --explain asks for, nil if it was not given.
@@ -90,6 +92,16 @@ func (e *explainer) teller() func(*ns.Spec, ns.Report, *container.Pause) error {
 		e.step(spec, r)
 		return nil
 	}
+}
+
+// execTeller is what an exec calls with each step; nil if nothing is to be explained. Its steps begin with "join".
+func (e *explainer) execTeller() func(*ns.Spec, ns.Report) {
+	if e == nil {
+		return nil
+	}
+	e.exec = true
+	e.next = slices.IndexFunc(e.steps, func(s ns.Step) bool { return s.Where == "exec" })
+	return e.step
 }
 
 // step tells of a step, and of those before it in the table that belong to another command. What is
@@ -120,10 +132,10 @@ func (e *explainer) print(spec *ns.Spec, r ns.Report) {
 		Calls: r.Calls, Before: r.Before, After: r.After, Skipped: r.Skipped, Took: r.Took,
 	}
 	switch {
+	case s.Where == "exec" || s.Where == "both" && e.exec:
+		x.Where = "exec helper"
 	case s.Where == "both":
 		x.Where = "init"
-	case s.Where == "exec":
-		x.Where = "exec helper"
 	}
 	if r.Skipped != "" {
 		x.Instead = s.Instead

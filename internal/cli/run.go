@@ -24,7 +24,7 @@ func runCommand() *cli.Command {
 			"out, and `tiffin explain --script` writes it all down for a shell.",
 		Flags: append(append(createFlags(),
 			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "leave it running and print its id"},
-			newExplainFlag(), &cli.BoolFlag{Name: "step", Usage: "as --explain, and wait after each step, where you can look around in a shell"}), traceFlags()...),
+			newExplainFlag(), stepFlag()), traceFlags()...),
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c, 1, -1, "an image"); err != nil {
 				return err

@@ -16,6 +16,10 @@ import (
 	"tiffin/ns"
 )
 
+func stepFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "step", Usage: "as --explain, and wait after each step, where you can look around in a shell"}
+}
+
 // stepper is an explainer that waits after each step: --step.
 type stepper struct {
 	*explainer

@@ -143,23 +143,34 @@ func socketPair() (*conn, *os.File, error) {
 // begin asks for the start, and hands on what the supervisor reports meanwhile.
 func (l *Launch) begin(req *message, explain func(*ns.Spec, ns.Report, *Pause) error) (*Session, error) {
 	ans, err := l.conn.call(req)
+	if explain != nil {
+		ans, err = l.conn.story(ans, err, &l.report, explain)
+	}
+	return l.conn.session(ans, err)
+}
+
+// story hands on a plan, with the report of what the client did itself if it did something, and the reports that
+// follow. It returns the first answer that is neither.
+func (c *conn) story(ans *message, err error, own *ns.Report, explain func(*ns.Spec, ns.Report, *Pause) error) (*message, error) {
 	var plan *ns.Spec
-	for err == nil && explain != nil {
-		report := l.report
+	for err == nil {
+		report := own
 		if ans.Op == ansPlan && ans.Plan != nil {
 			plan = ans.Plan
 		} else if ans.Op == ansReport && ans.Report != nil && plan != nil {
-			report = *ans.Report
+			report = ans.Report
 		} else {
 			break
 		}
-		if err = explain(plan, report, &Pause{l.conn, report.N}); err != nil {
-			_ = l.conn.send(&message{Op: opQuit})
-			break
+		if report != nil {
+			if err = explain(plan, *report, &Pause{c, report.N}); err != nil {
+				_ = c.send(&message{Op: opQuit})
+				break
+			}
 		}
-		ans, err = l.conn.call(&message{Op: opNext})
+		ans, err = c.call(&message{Op: opNext})
 	}
-	return l.conn.session(ans, err)
+	return ans, err
 }
 
 // begin sends a request that makes the connection a session. It closes the
@@ -232,11 +243,19 @@ func (c *Container) Exec(o ExecOptions, stdout, stderr *os.File) (*Session, erro
 	if err != nil {
 		return nil, err
 	}
+	o.Explained = o.Explain != nil
 	m := &message{Op: opExec, Exec: &o}
 	if stdout != nil {
 		m.files = []*os.File{stdout, stderr}
 	}
-	return conn.begin(m)
+	ans, err := conn.call(m)
+	if o.Explained {
+		ans, err = conn.story(ans, err, nil, func(plan *ns.Spec, r ns.Report, _ *Pause) error {
+			o.Explain(plan, r)
+			return nil
+		})
+	}
+	return conn.session(ans, err)
 }
 
 // request asks the supervisor of a running container for one thing.
