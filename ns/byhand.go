@@ -82,9 +82,21 @@ func byHandSources(s *Spec) string {
 	}
 	lines := []string{`mkdir "$WORK/files"`, `mount -t tmpfs -o nosuid,nodev,noexec,mode=755,size=1m tmpfs "$WORK/files"`}
 	for i, f := range s.Files {
-		lines = append(lines, fmt.Sprintf(`printf %%s %s > "$WORK"/files/%s`, quote(f.Content), quote(f.source(i))))
+		lines = append(lines, printf(f.Content)+` > "$WORK"/files/`+quote(f.source(i)))
 	}
 	return strings.Join(lines, "\n")
+}
+
+// printf is a command that prints text, with each line of it as a word, so that it can be pasted with any indent.
+func printf(text string) string {
+	if !strings.HasSuffix(text, "\n") {
+		return "printf %s " + quote(text)
+	}
+	command := `printf '%s\n'`
+	for line := range strings.Lines(text) {
+		command += " " + quote(strings.TrimSuffix(line, "\n"))
+	}
+	return command
 }
 
 func byHandRoot(s *Spec) string {
@@ -94,7 +106,7 @@ func byHandRoot(s *Spec) string {
 			`mount -o remount,bind,nosuid,nodev "$ROOT"`}, "\n")
 	}
 	return `mkdir "$WORK/upper" "$WORK/work"` + "\n" +
-		`mount -t overlay -o nosuid,nodev,userxattr,lowerdir="$LAYERS",upperdir="$WORK/upper",workdir="$WORK/work" overlay "$ROOT"`
+		`mount -t overlay -o nosuid,nodev,userxattr -o lowerdir="$LAYERS" -o upperdir="$WORK/upper" -o workdir="$WORK/work" overlay "$ROOT"`
 }
 
 func byHandDev(*Spec) string {
@@ -228,20 +240,18 @@ func byHandLimits(s *Spec) string {
 	return strings.Join(lines, "\n")
 }
 
-// capWords lists the capabilities as setpriv(1) and capsh(1) write them.
-func (p *Process) capWords(prefix string) string {
-	mask, _ := p.capMask()
-	var out []string
+func byHandBounding(s *Spec) string {
+	mask, _ := s.Process.capMask()
+	lines, line := []string{}, "CAPS=-all"
 	for i, n := range capNames {
-		if mask&(1<<i) != 0 {
-			out = append(out, prefix+strings.ToLower(n))
+		if mask&(1<<i) == 0 {
+			continue
+		}
+		if line += ",+" + strings.ToLower(n); len(line) > 50 {
+			lines, line = append(lines, line), "CAPS=$CAPS"
 		}
 	}
-	return strings.Join(out, ",")
-}
-
-func byHandBounding(s *Spec) string {
-	return "PRIVS=" + quote("--bounding-set -all,"+s.Process.capWords("+"))
+	return strings.Join(append(lines, line, `PRIVS="--bounding-set $CAPS"`), "\n")
 }
 
 // byHandUserID looks the user up as resolveUser does.
@@ -257,7 +267,8 @@ func byHandUserID(s *Spec) string {
 	lines := []string{
 		"ENTRY=$(awk -F: -v u=" + quote(user) + ` '$1 == u || $3 == u { print; exit }' etc/passwd || :)`,
 		`[ -n "$ENTRY" ] || ` + missing,
-		`IFS=: read -r RUN_NAME _ RUN_UID RUN_GID _ RUN_HOME _ <<END`, "$ENTRY", "END",
+		`RUN_UID=$(echo "$ENTRY" | cut -d : -f 3) RUN_GID=$(echo "$ENTRY" | cut -d : -f 4)`,
+		`RUN_HOME=$(echo "$ENTRY" | cut -d : -f 6)`,
 	}
 	if _, numeric := parseID(group); numeric {
 		lines = append(lines, "RUN_GID="+group)
@@ -272,7 +283,7 @@ func byHandUserID(s *Spec) string {
 		return strings.Join(append(lines, `PRIVS="$PRIVS --regid $RUN_GID --clear-groups"`), "\n")
 	}
 	return strings.Join(append(lines,
-		`RUN_GROUPS=$(awk -F: -v u="$RUN_NAME" 'u && index("," $4 ",", "," u ",") { print $3 }' etc/group | paste -sd , -)`,
+		`RUN_GROUPS=$(awk -F: -v u="${ENTRY%%:*}" 'u && index("," $4 ",", "," u ",") { print $3 }' etc/group | paste -sd , -)`,
 		`if [ -n "$RUN_GROUPS" ]; then PRIVS="$PRIVS --regid $RUN_GID --groups $RUN_GROUPS"`,
 		`else PRIVS="$PRIVS --regid $RUN_GID --clear-groups"; fi`), "\n")
 }

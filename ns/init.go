@@ -53,11 +53,9 @@ func runDirectory(b *builder) error {
 	var err error
 	if b.joining || !b.spec.ownTree() {
 		fd, err = openIn(b.root, cwd, unix.O_PATH|unix.O_DIRECTORY, 0, inRoot)
+		err = b.opened(fd, cwd, "RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS", err)
 	} else {
-		var made bool
-		if fd, made, err = mountPoint(b.root, cwd, wantDir); made {
-			b.created = append(b.created, cwd)
-		}
+		fd, err = b.mountPoint(cwd, wantDir)
 	}
 	if err != nil {
 		return errs.Code(errs.Hint(fmt.Errorf("working directory %s: %w", cwd, err), "give another one with -w"), 126)

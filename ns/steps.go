@@ -244,6 +244,26 @@ func mountLines(target string) func(*builder) string {
 	}
 }
 
+// mountsOn is mountLines for several mount points, of which some may not be there.
+func mountsOn(targets func(*Spec) []string) func(*builder) string {
+	return func(b *builder) string {
+		var out []string
+		for _, pattern := range targets(b.spec) {
+			for _, target := range expand(pattern) {
+				if line := mountLines(target)(b); line != nothingMounted {
+					out = append(out, line)
+				}
+			}
+		}
+		if len(out) == 0 {
+			return nothingMounted
+		}
+		return strings.Join(out, "\n")
+	}
+}
+
+const nothingMounted = "nothing mounted"
+
 // grepMounts selects lines of a mountinfo file by mount point.
 func grepMounts(text, target string) string {
 	var out []string
@@ -256,7 +276,7 @@ func grepMounts(text, target string) string {
 		out = append(out, f[4]+" "+f[5]+" "+f[dash+1]+" "+f[dash+2])
 	}
 	if len(out) == 0 {
-		return "nothing mounted"
+		return nothingMounted
 	}
 	return strings.Join(out, "\n")
 }

@@ -30,19 +30,20 @@ func Steps() []Step {
 		Why:     "if the supervisor dies, the kernel kills PID 1, and with it everything in its pid namespace: nothing is left behind",
 		Man:     "PR_SET_PDEATHSIG(2const); pid_namespaces(7), \"The namespace init process\"",
 		Calls:   []string{"prctl(2)"}, ByHand: by("# unshare --kill-child has done it"),
-		run: runParentDeath,
+		run: runParentDeath, look: deathSignal,
 	}, {
 		Name: "session", Where: "init",
 		Instead: "the session of the supervisor, which has no terminal",
 		Why:     "a session of its own, so that the command cannot push input into your terminal (TIOCSTI, CVE-2017-5226)",
 		Man:     "setsid(2); TIOCSTI(2const)",
 		Calls:   []string{"setsid(2)"}, ByHand: by("exec setsid sh"),
-		run: runSession,
+		run: runSession, look: sessionID,
 	}, {
 		Name: "propagation", Where: "init",
-		Why:   "mounts and unmounts on the host and in the container no longer reach each other",
-		Man:   "mount_namespaces(7), \"SHARED SUBTREES\"",
-		Calls: []string{"mount(2)"}, ByHand: by("mount --make-rprivate /"),
+		Instead: "the rule that mounts copied into another user namespace are slaves: what is mounted here never gets out, but what the host mounts comes in",
+		Why:     "mounts and unmounts on the host and in the container no longer reach each other",
+		Man:     "mount_namespaces(7), \"SHARED SUBTREES\"",
+		Calls:   []string{"mount(2)"}, ByHand: by("mount --make-rprivate /"),
 		run: runPropagation, look: rootPropagation,
 	}, {
 		Name: "sources", Where: "init",
@@ -63,36 +64,41 @@ func Steps() []Step {
 		hint: "`tiffin doctor` tries the same",
 	}, {
 		Name: "proc", Where: "init",
-		Why:   "a /proc that shows the processes of the new pid namespace only",
-		Man:   "proc(5); pid_namespaces(7), \"/proc and PID namespaces\"",
-		Calls: []string{"openat2(2)", "mount(2)"},
+		Instead: "the image's own /proc, which is empty",
+		Why:     "a /proc that shows the processes of the new pid namespace only",
+		Man:     "proc(5); pid_namespaces(7), \"/proc and PID namespaces\"",
+		Calls:   []string{"openat2(2)", "mount(2)"},
 		ByHand: by(`mkdir -p "$ROOT/proc"`,
 			`mount -t proc -o nosuid,nodev,noexec proc "$ROOT/proc"`),
 		run: runProc, look: mountLines("/proc"),
 		hint: "the kernel refuses a new /proc where the one at hand is partly covered, as inside another container (docker: --security-opt systempaths=unconfined)",
 	}, {
 		Name: "dev", Where: "init",
-		Why:   "six devices and no more; mknod(2) is forbidden in a user namespace, so the host's are bound",
-		Man:   "user_namespaces(7); null(4), random(4), tty(4); OCI runtime-spec config-linux.md, \"Default Devices\"",
-		Calls: []string{"mount(2)", "open_tree(2)", "move_mount(2)", "symlinkat(2)"}, ByHand: byHandDev,
+		Instead: "the image's own /dev, where nodev keeps every device from being opened",
+		Why:     "six devices and no more; mknod(2) is forbidden in a user namespace, so the host's are bound",
+		Man:     "user_namespaces(7); null(4), random(4), tty(4); OCI runtime-spec config-linux.md, \"Default Devices\"",
+		Calls:   []string{"mount(2)", "open_tree(2)", "move_mount(2)", "symlinkat(2)"}, ByHand: byHandDev,
 		run: runDev, look: mountLines("/dev"),
 	}, {
 		Name: "devpts", Where: "init",
-		Why:   "pseudo terminals of its own: the host's cannot be opened from inside",
-		Man:   "pts(4); devpts in the kernel's Documentation/filesystems/devpts.rst",
-		Calls: []string{"mkdirat(2)", "mount(2)"}, ByHand: byHandDevpts,
+		Instead: "nothing: there are no pseudo terminals, and -t fails",
+		Why:     "pseudo terminals of its own: the host's cannot be opened from inside",
+		Man:     "pts(4); devpts in the kernel's Documentation/filesystems/devpts.rst",
+		Calls:   []string{"mkdirat(2)", "mount(2)"}, ByHand: byHandDevpts,
 		run: runDevpts, look: mountLines("/dev/pts"),
 	}, {
 		Name: "shm", Where: "init",
-		Why:   "POSIX shared memory of its own",
-		Man:   "shm_overview(7); tmpfs(5)",
-		Calls: []string{"mkdirat(2)", "mount(2)"}, ByHand: byHandShm,
+		Instead: "nothing: shm_open(3) finds no /dev/shm",
+		Why:     "POSIX shared memory of its own",
+		Man:     "shm_overview(7); tmpfs(5)",
+		Calls:   []string{"mkdirat(2)", "mount(2)"}, ByHand: byHandShm,
 		run: runShm, look: mountLines("/dev/shm"),
 	}, {
 		Name: "mqueue", Where: "init",
-		Why:   "shows the POSIX message queues of the new ipc namespace",
-		Man:   "mq_overview(7), \"Mounting the message queue filesystem\"",
-		Calls: []string{"mkdirat(2)", "mount(2)"},
+		Instead: "nothing: message queues can be used, but not listed",
+		Why:     "shows the POSIX message queues of the new ipc namespace",
+		Man:     "mq_overview(7), \"Mounting the message queue filesystem\"",
+		Calls:   []string{"mkdirat(2)", "mount(2)"},
 		ByHand: by(`mkdir -p "$ROOT/dev/mqueue"`,
 			`mount -t mqueue -o nosuid,nodev,noexec mqueue "$ROOT/dev/mqueue"`),
 		skip: func(b *builder) string {
@@ -101,9 +107,10 @@ func Steps() []Step {
 		run: runMqueue, look: mountLines("/dev/mqueue"),
 	}, {
 		Name: "sys", Where: "init",
-		Why:   "devices as the new network namespace sees them, read-only",
-		Man:   "sysfs(5); network_namespaces(7)",
-		Calls: []string{"mount(2)"}, ByHand: byHandSys,
+		Instead: "the image's own /sys, which is empty",
+		Why:     "devices as the new network namespace sees them, read-only",
+		Man:     "sysfs(5); network_namespaces(7)",
+		Calls:   []string{"mount(2)"}, ByHand: byHandSys,
 		run: runSys, look: mountLines("/sys"),
 	}, {
 		Name: "cgroup", Where: "init",
@@ -121,7 +128,12 @@ func Steps() []Step {
 		Man:     "move_mount(2); openat2(2), RESOLVE_IN_ROOT; mount_setattr(2)",
 		Calls:   []string{"openat2(2)", "mount_setattr(2)", "move_mount(2)"}, ByHand: byHandVolumes,
 		skip: func(b *builder) string { return skipIf(len(b.spec.Mounts) == 0, "no -v and no --tmpfs given") },
-		run:  runVolumes,
+		run:  runVolumes, look: mountsOn(func(s *Spec) (at []string) {
+			for _, m := range s.Mounts {
+				at = append(at, m.Target)
+			}
+			return at
+		}),
 	}, {
 		Name: "files", Where: "init",
 		Instead: "the image's own files",
@@ -129,21 +141,26 @@ func Steps() []Step {
 		Man:     "hosts(5); resolv.conf(5); hostname(5)",
 		Calls:   []string{"openat2(2)", "move_mount(2)"}, ByHand: byHandFiles,
 		skip: func(b *builder) string { return skipIf(len(b.spec.Files) == 0, "no files given") },
-		run:  runFiles,
+		run:  runFiles, look: mountsOn(func(s *Spec) (at []string) {
+			for _, f := range s.Files {
+				at = append(at, f.Target)
+			}
+			return at
+		}),
 	}, {
 		Name: "mask", Where: "init",
 		Instead: "nothing: what the kernel itself refuses to you, it refuses inside too",
 		Why:     "parts of /proc and /sys that tell about the host, or let one act on it, are covered",
 		Man:     "proc(5); OCI runtime-spec config-linux.md, \"Masked Paths\"",
 		Calls:   []string{"openat2(2)", "open_tree(2)", "move_mount(2)", "mount(2)"}, ByHand: byHandMask,
-		run: runMask,
+		run: runMask, look: mountsOn((*Spec).masked),
 	}, {
 		Name: "readonly-paths", Where: "init",
 		Instead: "nothing: what the kernel itself refuses to you, it refuses inside too",
 		Why:     "settings of the kernel below /proc can be read, not written",
 		Man:     "proc_sys(5); OCI runtime-spec config-linux.md, \"Readonly Paths\"",
 		Calls:   []string{"open_tree(2)", "mount_setattr(2)", "move_mount(2)"}, ByHand: byHandReadonly,
-		run: runReadonlyPaths,
+		run: runReadonlyPaths, look: mountsOn((*Spec).readonly),
 	}, {
 		Name: "hostname", Where: "init",
 		Instead: "the name that the UTS namespace was made with, which is that of the host",
@@ -199,9 +216,10 @@ func Steps() []Step {
 		run:  runTerminal,
 	}, {
 		Name: "directory", Where: "both",
-		Why:   "the command starts where the image says, and the directory is made if it is missing",
-		Man:   "chdir(2); OCI image-spec config.md, \"WorkingDir\"",
-		Calls: []string{"mkdirat(2)", "fchdir(2)"}, ByHand: byHandDirectory,
+		Instead: "the root directory",
+		Why:     "the command starts where the image says, and the directory is made if it is missing",
+		Man:     "chdir(2); OCI image-spec config.md, \"WorkingDir\"",
+		Calls:   []string{"mkdirat(2)", "fchdir(2)"}, ByHand: byHandDirectory,
 		run: runDirectory, look: func(b *builder) string { return b.linkOwn("cwd") },
 	}, {
 		Name: "limits", Where: "both",
@@ -217,7 +235,7 @@ func Steps() []Step {
 		Man:     "session-keyring(7); KEYCTL_JOIN_SESSION_KEYRING(2const)",
 		Calls:   []string{"keyctl(2)"}, ByHand: by(`KEYRING=""   # keyctl(1) is in the package keyutils`,
 			`if command -v keyctl > /dev/null; then KEYRING="$(command -v keyctl) session -"; fi`),
-		run: runKeyring,
+		run: runKeyring, look: sessionKeyring,
 	}, {
 		Name: "bounding-set", Where: "both",
 		Instead: "the user namespace: capabilities count in it and nowhere else",
@@ -227,9 +245,10 @@ func Steps() []Step {
 		run: runBounding, look: statusLines("CapBnd"),
 	}, {
 		Name: "user", Where: "both",
-		Why:   "the user and groups the image or you ask for, by the image's own /etc/passwd and /etc/group",
-		Man:   "credentials(7); setresuid(2); setgroups(2); user_namespaces(7)",
-		Calls: []string{"openat2(2)", "setgroups(2)", "setresgid(2)", "setresuid(2)"}, ByHand: byHandUserID,
+		Instead: "root of the container",
+		Why:     "the user and groups the image or you ask for, by the image's own /etc/passwd and /etc/group",
+		Man:     "credentials(7); setresuid(2); setgroups(2); user_namespaces(7)",
+		Calls:   []string{"openat2(2)", "setgroups(2)", "setresgid(2)", "setresuid(2)"}, ByHand: byHandUserID,
 		run: runUser, look: statusLines("Uid", "Gid", "Groups"),
 	}, {
 		Name: "capabilities", Where: "both",

@@ -257,7 +257,7 @@ func (p *UserProc) writeSubordinate(uid, gid uint32) {
 func (p *UserProc) noteHelper(helper string, ranges []IDRange) {
 	if ranges != nil {
 		words := strings.Join(strings.Fields(format(ranges)), " ")
-		p.calls = append(p.calls, fmt.Sprintf("execve(%q) %d %s = exit status 0", helper, p.Process.Pid, words))
+		p.calls = append(p.calls, fmt.Sprintf("execve(%q, [%s %d %s]) /* and it */ exit_group(0)", helper, helper, p.Process.Pid, words))
 	}
 }
 
@@ -355,10 +355,26 @@ func (p *UserProc) report(took time.Duration) Report {
 		Calls: append([]string{
 			fmt.Sprintf("clone(CLONE_NEWUSER|CLONE_NEWNS|CLONE_NEWPID|SIGCHLD) = %d", p.Process.Pid),
 		}, p.calls...),
-		Before: readlink("/proc/self/ns/user"),
-		After:  readlink("/proc/" + strconv.Itoa(p.Process.Pid) + "/ns/user"),
-		Took:   took,
+		Before: idNamespaces("self"), After: idNamespaces(strconv.Itoa(p.Process.Pid)),
+		Took: took,
 	}
+}
+
+// idNamespaces shows the namespaces that clone(2) makes here, and the id maps, of a process.
+func idNamespaces(pid string) string {
+	var links []string
+	for _, n := range []string{"user", "mnt", "pid"} {
+		links = append(links, readlink("/proc/"+pid+"/ns/"+n))
+	}
+	out := strings.Join(links, " ")
+	for _, name := range []string{"uid_map", "gid_map"} {
+		var ranges []string
+		for line := range strings.Lines(readAll("/proc/" + pid + "/" + name)) {
+			ranges = append(ranges, strings.Join(strings.Fields(line), " "))
+		}
+		out += "\n" + name + " " + strings.Join(ranges, ", ")
+	}
+	return out
 }
 
 func readlink(path string) string {

@@ -27,6 +27,15 @@ func TestParseWithout(t *testing.T) {
 	}
 }
 
+// A step that is skipped says what stands in for it.
+func TestEachStepThatCanBeLeftOutSaysWhatStandsIn(t *testing.T) {
+	for _, s := range Steps() {
+		if s.Needed == "" && s.Where != "exec" && s.Instead == "" {
+			t.Errorf("step %s can be left out, and nothing says what there is instead", s.Name)
+		}
+	}
+}
+
 // Whatever can be left out, the command still runs, and the namespaces are as asked for.
 func TestEachStepCanBeLeftOutAlone(t *testing.T) {
 	each(t, func(t *testing.T, s *sandbox) {
