@@ -19,14 +19,13 @@ const HandshakeFD = 3
 // UserNS says how to start the supervisor: a process in a new user namespace,
 // where it has every capability, and in a private copy of the mount namespace.
 type UserNS struct {
-	Args     []string     // argv; Args[0] is for ps(1), the program is always this binary
-	Env      []string     // nil = this process's
-	Dir      string       // working directory; "" = this process's
-	Stdio    [3]*os.File  // nil = /dev/null
-	Files    []*os.File   // become descriptors 4, 5, …
-	SingleID bool         // map only the caller's id, even if subordinate ids are there
-	Setsid   bool         // own session: survives the terminal
-	Report   func(Report) // may be nil
+	Args     []string    // argv; Args[0] is for ps(1), the program is always this binary
+	Env      []string    // nil = this process's
+	Dir      string      // working directory; "" = this process's
+	Stdio    [3]*os.File // nil = /dev/null
+	Files    []*os.File  // become descriptors 4, 5, …
+	SingleID bool        // map only the caller's id, even if subordinate ids are there
+	Setsid   bool        // own session: survives the terminal
 }
 
 // UserProc is a process started by UserNS.Start.
@@ -35,6 +34,7 @@ type UserProc struct {
 	IDs     IDMap
 	Notes   []Note // what this machine could not do, such as subordinate ids
 	calls   []string
+	took    time.Duration
 }
 
 // Note tells of something that was left out because this machine cannot do it.

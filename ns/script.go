@@ -36,6 +36,7 @@ const scriptHead = `#!/bin/sh
 # - Open files above number 9 are handed on: sh(1) has no close_range(2).
 # - There is no log, no terminal, no ` + "`tiffin exec`" + ` and nothing to commit: all of it
 #   is deleted at the end.
+{ # up to the end: all of it is read before the command can take what is left of standard input
 set -eu
 umask 022
 WORK=$(mktemp -d "${TMPDIR:-/var/tmp}/tiffin.XXXXXX")
@@ -75,6 +76,8 @@ LAYERS=
 const scriptTail = `
 CHILD=$!
 wait $CHILD
+exit
+}
 `
 
 // String returns the script.

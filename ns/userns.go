@@ -83,9 +83,7 @@ func (u *UserNS) Start() (*UserProc, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start the supervisor: send the id map: %w", err)
 	}
-	if u.Report != nil {
-		u.Report(p.report(time.Since(began)))
-	}
+	p.took = time.Since(began)
 	return p, nil
 }
 
@@ -348,15 +346,15 @@ func firstLine(out []byte) string {
 	}, line[:min(len(line), 200)]))
 }
 
-// report tells of the step "user-namespace", for --explain.
-func (p *UserProc) report(took time.Duration) Report {
+// Report tells of the step "user-namespace", as long as the process lives.
+func (p *UserProc) Report() Report {
 	return Report{
 		N: stepNumber("user-namespace"), Step: "user-namespace",
 		Calls: append([]string{
 			fmt.Sprintf("clone(CLONE_NEWUSER|CLONE_NEWNS|CLONE_NEWPID|SIGCHLD) = %d", p.Process.Pid),
 		}, p.calls...),
 		Before: idNamespaces("self"), After: idNamespaces(strconv.Itoa(p.Process.Pid)),
-		Took: took,
+		Took: p.took,
 	}
 }
 

@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -224,10 +225,49 @@ func TestTheScriptQuotesWhatComesFromTheImage(t *testing.T) {
 	if out := p.as(t, store, script, "sh"); out != filepath.Dir(store)+"\n" {
 		t.Errorf("without mount: %q", out)
 	}
+	// A script that comes through a pipe is not the command's input, and a signal ends all of it.
+	script = p.as(t, store, "", binary, "explain", "--script", "tiffin/base", "cat")
+	if out := p.as(t, store, script, "sh"); out != "" {
+		t.Errorf("the command read %q", out)
+	}
+	script = p.as(t, store, "", binary, "explain", "--script", "tiffin/base", "sh", "-c", "echo up; sleep 1000")
+	if err := os.WriteFile(filepath.Dir(store)+"/by-hand.sh", []byte(script), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	endsByASignal(t, store)
 	cmd := exec.Command("sh")
 	cmd.Stdin = strings.NewReader(p.as(t, store, "", binary, "explain", "--script", "tiffin/base", "sh", "-c", "exit 7"))
 	if err := cmd.Run(); cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != 7 {
 		t.Errorf("exit status of the script: %v", err)
+	}
+}
+
+// endsByASignal runs by-hand.sh beside the store until it prints something, and interrupts it.
+func endsByASignal(t *testing.T, store string) {
+	t.Helper()
+	cmd := exec.Command("sh", filepath.Dir(store)+"/by-hand.sh")
+	cmd.Env = append(os.Environ(), "TMPDIR="+filepath.Dir(store))
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b [3]byte
+	if _, err := io.ReadFull(out, b[:]); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	rest, _ := io.ReadAll(out) // until the last process that has it is gone
+	_ = cmd.Wait()
+	if got := cmd.ProcessState.ExitCode(); got != 130 || len(rest) > 0 {
+		t.Errorf("interrupted: exit status %d, %q", got, rest)
+	}
+	if left, err := filepath.Glob(filepath.Dir(store) + "/tiffin.*"); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
 	}
 }
 

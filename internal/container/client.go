@@ -47,10 +47,8 @@ type Session struct {
 type Launch struct {
 	conn *conn
 	proc *ns.UserProc
-	// report tells of the step that this process does itself.
-	report ns.Report
-	err    error
-	done   chan struct{} // closed when the others are valid
+	err  error
+	done chan struct{} // closed when the others are valid
 }
 
 // NewLaunch begins to start a supervisor. singleID maps no subordinate ids.
@@ -67,7 +65,6 @@ func NewLaunch(singleID bool, stderr *os.File) *Launch {
 		u := ns.UserNS{
 			Args: []string{"tiffin", SupervisorCommand}, Dir: "/", Setsid: true, SingleID: singleID,
 			Stdio: [3]*os.File{nil, nil, stderr}, Files: []*os.File{theirs},
-			Report: func(r ns.Report) { l.report = r },
 		}
 		if l.proc, l.err = u.Start(); l.err != nil {
 			l.conn.Close()
@@ -144,7 +141,8 @@ func socketPair() (*conn, *os.File, error) {
 func (l *Launch) begin(req *message, explain func(*ns.Spec, ns.Report, *Pause) error) (*Session, error) {
 	ans, err := l.conn.call(req)
 	if explain != nil {
-		ans, err = l.conn.story(ans, err, &l.report, explain)
+		own := l.proc.Report()
+		ans, err = l.conn.story(ans, err, &own, explain)
 	}
 	return l.conn.session(ans, err)
 }
