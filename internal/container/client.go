@@ -217,6 +217,9 @@ func (s *Session) Signal(sig syscall.Signal) error {
 // Detach leaves the command alone; Wait returns an error then.
 func (s *Session) Detach() error {
 	err := s.conn.send(&message{Op: opDetach})
+	if errors.Is(err, unix.EPIPE) {
+		err = nil // the command has ended already, and the supervisor has hung up
+	}
 	s.conn.Close()
 	if s.trace != nil {
 		s.trace.conn.Close()
