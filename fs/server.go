@@ -134,8 +134,8 @@ func (f *FS) openUpper() error {
 		unix.Close(fd)
 		return fmt.Errorf("read the upper directory %s: %w", f.cfg.Upper, err)
 	}
-	if n.lower == noLower { // a new one: it continues the layers' root
-		n.lower = 0
+	if n.lower == noLower { // a new one: it continues the layers' root, whatever mode mkdir(2) gave it
+		n.lower, n.typ = 0, 0
 		if err := f.fillCopy(n.asLower(f.x), fd); err != nil {
 			unix.Close(fd)
 			return fmt.Errorf("mark the upper directory %s (it needs extended attributes user.*): %w", f.cfg.Upper, err)

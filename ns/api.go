@@ -19,14 +19,13 @@ const HandshakeFD = 3
 // UserNS says how to start the supervisor: a process in a new user namespace,
 // where it has every capability, and in a private copy of the mount namespace.
 type UserNS struct {
-	Args     []string     // argv; Args[0] is for ps(1), the program is always this binary
-	Env      []string     // nil = this process's
-	Dir      string       // working directory; "" = this process's
-	Stdio    [3]*os.File  // nil = /dev/null
-	Files    []*os.File   // become descriptors 4, 5, …
-	SingleID bool         // map only the caller's id, even if subordinate ids are there
-	Setsid   bool         // own session: survives the terminal
-	Report   func(Report) // may be nil
+	Args     []string    // argv; Args[0] is for ps(1), the program is always this binary
+	Env      []string    // nil = this process's
+	Dir      string      // working directory; "" = this process's
+	Stdio    [3]*os.File // nil = /dev/null
+	Files    []*os.File  // become descriptors 4, 5, …
+	SingleID bool        // map only the caller's id, even if subordinate ids are there
+	Setsid   bool        // own session: survives the terminal
 }
 
 // UserProc is a process started by UserNS.Start.
@@ -35,6 +34,7 @@ type UserProc struct {
 	IDs     IDMap
 	Notes   []Note // what this machine could not do, such as subordinate ids
 	calls   []string
+	took    time.Duration
 }
 
 // Note tells of something that was left out because this machine cannot do it.
@@ -124,9 +124,9 @@ type Rlimit struct {
 // Start starts a container's init process. It is used by the supervisor.
 type Start struct {
 	Spec   *Spec
-	Stdio  [3]*os.File // not used with a terminal; nil = /dev/null
-	Fuse   *os.File    // /dev/fuse, opened by the supervisor itself
-	Forked func(pid int)
+	Stdio  [3]*os.File  // not used with a terminal; nil = /dev/null
+	Fuse   *os.File     // /dev/fuse, opened by the supervisor itself
+	Forked func(*Child) // init is there, and Shell and Signal can be used
 	// Mounted is called when the root is mounted: start serving it, and return at once.
 	Mounted func()
 	// Report is called when a step was done, or skipped; init waits until it returns. nil = do not explain.

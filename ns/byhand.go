@@ -2,13 +2,21 @@ package ns
 
 import (
 	"fmt"
+	"os"
+	"path"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// This file says, for each step, what a person types to do the same: Step.ByHand. The lines of
-// the table, one below the other, are a shell script.
+// This file says, for each step, what a person types to do the same: Step.ByHand. The lines of the table,
+// one below the other, do what the runner does. A line that ends in " sh" starts a shell, and what comes after
+// is typed into that one; Script makes a script of them. Some variables go from step to step:
+//
+//	$WORK      a new directory of yours
+//	$ROOT      $WORK/root, where the container's root is mounted
+//	$LAYERS    the unpacked layers, the top one first, with colons between them
+//	$RUN_DIR   $RUN_UID $RUN_HOME $PRIVS $KEYRING   for the last step
 
 // quote makes one word of s for a shell.
 func quote(s string) string {
@@ -24,34 +32,71 @@ func quote(s string) string {
 func inRootPath(path string) string { return `"$ROOT"` + quote(path) }
 
 func byHandUser(s *Spec) string {
-	if s.IDs.Single() {
-		return "unshare --user --map-root-user --mount bash"
+	if len(s.IDs.UIDs) > 0 && s.IDs.UIDs[0] == (IDRange{0, 0, s.IDs.UIDs[0].Count}) && !s.IDs.Single() {
+		// Only whoever has CAP_SETUID out there can map many ids alone; unshare(1) asks newuidmap(1).
+		return "unshare --user --mount --pid --fork --kill-child sh\n" +
+			"# from another shell, by the number that ps(1) has there:\n" +
+			"#   for m in uid gid; do echo " + strings.TrimSpace(format(s.IDs.UIDs[:1])) + " > /proc/PID/${m}_map; done\n" +
+			"exec sh"
 	}
-	return "unshare --user --map-root-user --map-auto --mount bash"
+	return "unshare " + s.userOptions() + " --mount --pid --fork --kill-child sh"
+}
+
+// userOptions make unshare(1) map the same ids, up to one range of subordinate ones: it takes no more.
+func (s *Spec) userOptions() string {
+	if len(s.IDs.UIDs) < 2 && len(s.IDs.GIDs) < 2 {
+		return "--user --map-root-user"
+	}
+	line := "--user --map-user=0 --map-group=0"
+	for _, kind := range []struct {
+		option string
+		ranges []IDRange
+	}{{" --map-users=", s.IDs.UIDs}, {" --map-groups=", s.IDs.GIDs}} {
+		if len(kind.ranges) > 1 {
+			r := kind.ranges[1]
+			line += fmt.Sprintf("%s%d,%d,%d", kind.option, r.Outside, r.Inside, r.Count)
+		}
+	}
+	return line
 }
 
 func byHandNamespaces(s *Spec) string {
-	line, flags := "unshare --mount", s.cloneFlags()
+	line, flags := "unshare", s.cloneFlags()
 	for _, o := range []struct {
 		flag   uintptr
 		option string
 	}{
-		{unix.CLONE_NEWPID, " --pid --fork --kill-child"}, {unix.CLONE_NEWNET, " --net"}, {unix.CLONE_NEWUTS, " --uts"},
+		{unix.CLONE_NEWNS, " --mount"}, {unix.CLONE_NEWPID, " --pid --fork --kill-child"}, {unix.CLONE_NEWNET, " --net"}, {unix.CLONE_NEWUTS, " --uts"},
 		{unix.CLONE_NEWIPC, " --ipc"}, {unix.CLONE_NEWCGROUP, " --cgroup"},
 	} {
 		if flags&o.flag != 0 {
 			line += o.option
 		}
 	}
-	return line + " bash"
+	return line + " sh"
 }
 
 func byHandSources(s *Spec) string {
-	lines := []string{"# a bind mount by path in the step below does it; keep the files' text here:", "mkdir -p /tmp/files"}
+	if len(s.Files) == 0 {
+		return "# nothing: the step \"volumes\" mounts by path"
+	}
+	lines := []string{`mkdir "$WORK/files"`, `mount -t tmpfs -o nosuid,nodev,noexec,mode=755,size=1m tmpfs "$WORK/files"`}
 	for i, f := range s.Files {
-		lines = append(lines, fmt.Sprintf("printf %%s %s > /tmp/files/%d", quote(f.Content), i))
+		lines = append(lines, printf(f.Content)+` > "$WORK"/files/`+quote(f.source(i)))
 	}
 	return strings.Join(lines, "\n")
+}
+
+// printf is a command that prints text, with each line of it as a word, so that it can be pasted with any indent.
+func printf(text string) string {
+	if !strings.HasSuffix(text, "\n") {
+		return "printf %s " + quote(text)
+	}
+	command := `printf '%s\n'`
+	for line := range strings.Lines(text) {
+		command += " " + quote(strings.TrimSuffix(line, "\n"))
+	}
+	return command
 }
 
 func byHandRoot(s *Spec) string {
@@ -60,7 +105,8 @@ func byHandRoot(s *Spec) string {
 			fmt.Sprintf(`mount --rbind %s "$ROOT"`, quote(s.Root.Bind)),
 			`mount -o remount,bind,nosuid,nodev "$ROOT"`}, "\n")
 	}
-	return `mount -t overlay -o nosuid,nodev,userxattr,lowerdir="$LAYERS",upperdir="$UPPER",workdir="$WORK" overlay "$ROOT"`
+	return `mkdir "$WORK/upper" "$WORK/work"` + "\n" +
+		`mount -t overlay -o nosuid,nodev,userxattr -o lowerdir="$LAYERS" -o upperdir="$WORK/upper" -o workdir="$WORK/work" overlay "$ROOT"`
 }
 
 func byHandDev(*Spec) string {
@@ -81,10 +127,19 @@ func byHandShm(s *Spec) string {
 }
 
 func byHandSys(s *Spec) string {
+	host := []string{`mkdir -p "$ROOT/sys"`, `mount --rbind /sys "$ROOT/sys"`, remount(`"$ROOT/sys"`, "ro,nosuid,nodev,noexec")}
 	if s.hostNetwork() {
-		return strings.Join([]string{`mkdir -p "$ROOT/sys"`, `mount --rbind /sys "$ROOT/sys"`, `mount -o remount,bind,ro,nosuid,nodev,noexec "$ROOT/sys"`}, "\n")
+		return strings.Join(host, "\n")
 	}
-	return `mkdir -p "$ROOT/sys"` + "\n" + `mount -t sysfs -o ro,nosuid,nodev,noexec sysfs "$ROOT/sys"`
+	return strings.Join([]string{host[0], `mount -t sysfs -o ro,nosuid,nodev,noexec sysfs "$ROOT/sys" || {`, host[1], host[2], "}"}, "\n")
+}
+
+// remount sets flags of a bind mount and of what is below it: mount(8) before 2.39 has no recursion for that, and
+// writes a space as \040, as proc_pid_mountinfo(5) does.
+func remount(at, options string) string {
+	return "mount -o remount,bind," + options + " " + at + "\n" +
+		"awk -v at=" + at + ` 'index($5, at "/") == 1 { print $5 }' /proc/self/mountinfo |` + "\n" +
+		`  while read -r m; do mount -o remount,bind,` + options + ` "$(printf %b "$m")"; done`
 }
 
 func byHandVolumes(s *Spec) string {
@@ -99,17 +154,26 @@ func byHandVolumes(s *Spec) string {
 			lines = append(lines, "mkdir -p "+at, "mount -t tmpfs -o "+quote(opts)+" tmpfs "+at)
 			continue
 		}
-		lines = append(lines, "mkdir -p "+at+"   # for a file: touch", "mount --rbind "+quote(m.Source)+" "+at,
-			"mount -o remount,bind,nosuid,nodev"+pick(m.ReadOnly, ",ro", "")+" "+at)
+		if st, err := os.Stat(m.Source); err == nil && !st.IsDir() {
+			lines = append(lines, makeFile(m.Target))
+		} else {
+			lines = append(lines, "mkdir -p "+at)
+		}
+		lines = append(lines, "mount --rbind "+quote(m.Source)+" "+at, remount(at, "nosuid,nodev"+pick(m.ReadOnly, ",ro", "")))
 	}
 	return strings.Join(lines, "\n")
+}
+
+// makeFile makes an empty file to mount on, if there is none.
+func makeFile(target string) string {
+	at := inRootPath(target)
+	return fmt.Sprintf("[ -e %s ] || { mkdir -p %s; touch %s; }", at, inRootPath(path.Dir(target)), at)
 }
 
 func byHandFiles(s *Spec) string {
 	var lines []string
 	for i, f := range s.Files {
-		at := inRootPath(f.Target)
-		lines = append(lines, fmt.Sprintf("test -e %s || touch %s", at, at), fmt.Sprintf("mount --bind /tmp/files/%d %s", i, at))
+		lines = append(lines, makeFile(f.Target), fmt.Sprintf(`mount --bind "$WORK"/files/%s %s`, quote(f.source(i)), inRootPath(f.Target)))
 	}
 	return strings.Join(lines, "\n")
 }
@@ -117,7 +181,7 @@ func byHandFiles(s *Spec) string {
 func byHandMask(s *Spec) string {
 	return strings.Join([]string{
 		"for p in " + strings.Join(s.masked(), " ") + "; do",
-		`  if [ -d "$ROOT$p" ]; then mount -t tmpfs -o ro,nosuid,nodev,noexec,size=0 tmpfs "$ROOT$p"`,
+		`  if [ -d "$ROOT$p" ]; then mount -t tmpfs -o ro,nosuid,nodev,noexec,size=0,nr_inodes=1 tmpfs "$ROOT$p"`,
 		`  elif [ -e "$ROOT$p" ]; then mount --bind /dev/null "$ROOT$p"; fi`,
 		"done"}, "\n")
 }
@@ -125,20 +189,44 @@ func byHandMask(s *Spec) string {
 func byHandReadonly(s *Spec) string {
 	return strings.Join([]string{
 		"for p in " + strings.Join(s.readonly(), " ") + "; do",
-		`  [ -e "$ROOT$p" ] && mount --rbind "$ROOT$p" "$ROOT$p" && mount -o remount,bind,ro,nosuid,nodev,noexec "$ROOT$p"`,
+		`  if [ -e "$ROOT$p" ]; then mount --rbind "$ROOT$p" "$ROOT$p"`,
+		`    mount -o remount,bind,ro,nosuid,nodev,noexec "$ROOT$p"; fi`,
 		"done"}, "\n")
 }
 
 func byHandHostname(s *Spec) string { return "hostname " + quote(s.hostname()) }
 
-func byHandReadOnlyRoot(*Spec) string { return "mount -o remount,bind,ro,nosuid,nodev /" }
+// byHandPivot has to keep the host's tools at hand, which the image may not have. pivot_root(2) moves the root
+// of every process that has the old one, so this shell first goes into a second view of the host's tree, to which
+// nothing is done; `umount -l` leaves it to those who still use it. Descriptor 7 is the new root, 8 the old one.
+func byHandPivot(*Spec) string {
+	return strings.Join([]string{
+		`exec 7< "$ROOT" 8< /`,
+		`mkdir "$WORK/host"`,
+		`mount --rbind / "$WORK/host"`,
+		`exec chroot "$WORK/host" sh`,
+		`chroot /proc/self/fd/8 pivot_root "$ROOT" "$ROOT"`,
+		`chroot /proc/self/fd/8 umount -l /`,
+		`cd /proc/self/fd/7`,
+		`exec 7<&- 8<&-`}, "\n")
+}
+
+// The working directory is the new root, which no path of this shell leads to any more.
+func byHandReadOnlyRoot(*Spec) string { return "mount -o remount,bind,ro,nosuid,nodev none ." }
+
+func (p *Process) directory() string {
+	if p.Cwd == "" {
+		return "/"
+	}
+	return p.Cwd
+}
 
 func byHandDirectory(s *Spec) string {
-	cwd := s.Process.Cwd
-	if cwd == "" {
-		cwd = "/"
+	dir := "RUN_DIR=" + quote(s.Process.directory()) + "\n"
+	if !s.ownTree() {
+		return dir + "cd /"
 	}
-	return fmt.Sprintf("mkdir -p %s\ncd %s", quote(cwd), quote(cwd))
+	return dir + `mkdir -p ".$RUN_DIR"`
 }
 
 func byHandLimits(s *Spec) string {
@@ -152,38 +240,73 @@ func byHandLimits(s *Spec) string {
 	return strings.Join(lines, "\n")
 }
 
-// capWords lists the capabilities as setpriv(1) and capsh(1) write them.
-func (p *Process) capWords(prefix string) string {
-	mask, _ := p.capMask()
-	var out []string
+func byHandBounding(s *Spec) string {
+	mask, _ := s.Process.capMask()
+	lines, line := []string{}, "CAPS=-all"
 	for i, n := range capNames {
-		if mask&(1<<i) != 0 {
-			out = append(out, prefix+strings.ToLower(n))
+		if mask&(1<<i) == 0 {
+			continue
+		}
+		if line += ",+" + strings.ToLower(n); len(line) > 50 {
+			lines, line = append(lines, line), "CAPS=$CAPS"
 		}
 	}
-	return strings.Join(out, ",")
+	return strings.Join(append(lines, line, `PRIVS="--bounding-set $CAPS"`), "\n")
 }
 
-func byHandCaps(s *Spec) string {
-	return "setpriv --bounding-set -all," + s.Process.capWords("+") + " --inh-caps -all --ambient-caps -all …"
-}
-
+// byHandUserID looks the user up as resolveUser does.
 func byHandUserID(s *Spec) string {
-	user, group, _ := strings.Cut(s.Process.User, ":")
+	user, group, withGroup := strings.Cut(s.Process.User, ":")
 	if user == "" {
 		user = "0"
 	}
-	line := "setpriv --reuid " + quote(user)
-	if group != "" {
-		line += " --regid " + quote(group)
+	missing := `{ echo "no such user" >&2; exit 125; }`
+	if _, numeric := parseID(user); numeric {
+		missing = "ENTRY=::" + user + ":0::/:"
 	}
-	return line + pick(s.IDs.Setgroups, " --init-groups …", " --keep-groups …")
+	lines := []string{
+		"ENTRY=$(awk -F: -v u=" + quote(user) + ` '$1 == u || $3 == u { print; exit }' etc/passwd || :)`,
+		`[ -n "$ENTRY" ] || ` + missing,
+		`RUN_UID=$(echo "$ENTRY" | cut -d : -f 3) RUN_GID=$(echo "$ENTRY" | cut -d : -f 4)`,
+		`RUN_HOME=$(echo "$ENTRY" | cut -d : -f 6)`,
+	}
+	if _, numeric := parseID(group); numeric {
+		lines = append(lines, "RUN_GID="+group)
+	} else if withGroup {
+		lines = append(lines, "RUN_GID=$(awk -F: -v g="+quote(group)+` '$1 == g { print $3; exit }' etc/group || :)`,
+			`[ -n "$RUN_GID" ] || { echo "no such group" >&2; exit 125; }`)
+	}
+	switch {
+	case !s.IDs.Setgroups:
+		return strings.Join(append(lines, `PRIVS="$PRIVS --regid $RUN_GID --keep-groups"   # setgroups(2) is denied`), "\n")
+	case withGroup:
+		return strings.Join(append(lines, `PRIVS="$PRIVS --regid $RUN_GID --clear-groups"`), "\n")
+	}
+	return strings.Join(append(lines,
+		`RUN_GROUPS=$(awk -F: -v u="${ENTRY%%:*}" 'u && index("," $4 ",", "," u ",") { print $3 }' etc/group | paste -sd , -)`,
+		`if [ -n "$RUN_GROUPS" ]; then PRIVS="$PRIVS --regid $RUN_GID --groups $RUN_GROUPS"`,
+		`else PRIVS="$PRIVS --regid $RUN_GID --clear-groups"; fi`), "\n")
 }
 
+// byHandExec does in one line what must be done by one program: the last tools of the host change
+// the root to the working directory and execute the command. The user id comes last, because it takes the
+// right to chroot(2) along.
 func byHandExec(s *Spec) string {
-	words := make([]string, len(s.Process.Args))
-	for i, a := range s.Process.Args {
-		words[i] = quote(a)
+	line := "exec env -i --default-signal"
+	home := ` HOME="$RUN_HOME"`
+	for _, e := range s.Process.Env {
+		if strings.HasPrefix(e, "HOME=") {
+			home = ""
+		}
+		line += " " + quote(e)
 	}
-	return "exec " + strings.Join(words, " ")
+	line += home + ` $KEYRING "$(command -v setpriv)" $PRIVS "$(command -v unshare)" --root=. --wd="$RUN_DIR" --setuid="$RUN_UID" --`
+	if s.leavesOut(withoutUserMap) {
+		// Before --root it would be refused: unshare(2), EPERM, to a caller whose root is not that of its namespace.
+		line = "# the second unshare is the image's, if it has one\n" + line + " unshare --user --"
+	}
+	for _, a := range s.Process.Args {
+		line += " " + quote(a)
+	}
+	return line + " 3<&-"
 }

@@ -80,7 +80,9 @@ func (b *builder) raw(trap, a1, a2, a3, a4, a5 uintptr) error {
 }
 
 // stays tells whether this process goes on beside the command.
-func (b *builder) stays() bool { return b.spec.Init && !b.joining }
+func (b *builder) stays() bool {
+	return (b.spec.Init || b.spec.leavesOut(withoutUserMap)) && !b.joining
+}
 
 // runBounding drops what the command may never have.
 func runBounding(b *builder) error {
@@ -102,7 +104,7 @@ func runBounding(b *builder) error {
 			break
 		}
 	}
-	return b.call(nil, "prctl(PR_CAPBSET_DROP, …) for all but %#x", keep)
+	return b.call(nil, "prctl(PR_CAPBSET_DROP, /* each that is not in %#x */)", keep)
 }
 
 // runUser becomes the user of the image's config.
@@ -215,12 +217,38 @@ func (b *builder) rearm() error {
 
 func runParentDeath(b *builder) error { return b.rearm() }
 
-func runSession(b *builder) error {
-	_, err := unix.Setsid()
-	if err == unix.EPERM { // already a leader
-		err = nil
+func deathSignal(*builder) string {
+	var sig int32
+	if err := unix.Prctl(unix.PR_GET_PDEATHSIG, uintptr(unsafe.Pointer(&sig)), 0, 0, 0); err != nil {
+		return err.Error()
 	}
-	return b.call(err, "setsid()")
+	return pick(sig == 0, "no signal when the parent ends", fmt.Sprintf("signal %d when the parent ends", sig))
+}
+
+// sessionID shows 0 for a session whose leader is outside of the pid namespace.
+func sessionID(*builder) string {
+	sid, err := unix.Getsid(0)
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("session %d", sid)
+}
+
+func sessionKeyring(*builder) string {
+	id, err := unix.KeyctlGetKeyringID(unix.KEY_SPEC_SESSION_KEYRING, false)
+	if err != nil {
+		return "session keyring: " + err.Error()
+	}
+	return fmt.Sprintf("session keyring %d", id)
+}
+
+func runSession(b *builder) error {
+	sid, err := unix.Setsid()
+	if err == unix.EPERM { // already a leader
+		_ = b.call(err, "setsid()")
+		return nil
+	}
+	return b.returned(sid, err, "setsid()")
 }
 
 func runNoNewPrivs(b *builder) error {
@@ -233,10 +261,10 @@ func runNoNewPrivs(b *builder) error {
 func runKeyring(b *builder) error {
 	// NULL makes a new one; a name would find the one of another container. The result differs
 	// from thread to thread, hence not raw.
-	_, _, errno := unix.RawSyscall(unix.SYS_KEYCTL, unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0)
+	serial, _, errno := unix.RawSyscall(unix.SYS_KEYCTL, unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0)
 	switch errno {
 	case 0:
-		return b.call(nil, "keyctl(KEYCTL_JOIN_SESSION_KEYRING, NULL)")
+		return b.returned(int(serial), nil, "keyctl(KEYCTL_JOIN_SESSION_KEYRING, NULL)")
 	case unix.ENOSYS, unix.EPERM, unix.EDQUOT:
 		b.note("session keyring", "keyctl: "+errno.Error(), "")
 		return nil

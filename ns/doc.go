@@ -28,7 +28,9 @@
 // its manual page, its kernel calls and what a person would type to do the same. Whatever explains the
 // runner prints that table, and the reports (Report) come from the functions that make the calls, so that
 // the explanation is what happened. Init waits until a report was read. Spec.Without leaves steps and single
-// namespaces out, to show what they are for; without.go. Each file has the functions of some steps:
+// namespaces out, to show what they are for; without.go. What to type for each step, byhand.go, makes a shell
+// script in script.go, and a test of internal/cli runs that script and compares the two processes in /proc.
+// Each file has the functions of some steps:
 //
 //	userns.go idmap.go     the user namespace, and which ids it has
 //	launch.go exe.go       starting init and the exec helper, from a program nobody can write
@@ -37,7 +39,7 @@
 //	net.go tty.go          loopback and host name; terminals
 //	creds.go user.go       user, groups, capabilities, limits
 //	seccomp.go seccomp/    system calls
-//	init.go exec.go        the last step, and joining a container
+//	init.go exec.go        the last step, and joining a container; shell.go looks around in one that starts
 //	wire.go                what the processes say to each other
 //	probe/                 does this machine allow it?
 //	plumbing.go alone.go   namespaces by hand: `tiffin unshare` and `tiffin enter`, which need none of the above

@@ -16,6 +16,7 @@ type execSpec struct {
 	Flags   uintptr // namespaces to join
 	Without []string
 	Explain bool
+	Until   int // > 0: do no more steps than this one, and be a shell: Shell
 }
 
 // Run starts the command in the container and returns when it has been executed, or failed to, as
@@ -57,8 +58,17 @@ func ExecMain() {
 	err := readSpec(&spec)
 	if err == nil {
 		b.spec.IDs, b.spec.Without, b.spec.Explain = spec.IDs, spec.Without, spec.Explain
-		b.proc, b.joinFlags = &spec.Process, spec.Flags
-		err = b.runSteps()
+		b.proc, b.joinFlags, b.until = &spec.Process, spec.Flags, spec.Until
+		self := -1
+		if b.until > 0 {
+			self, err = unix.Open(selfExe, unix.O_PATH|unix.O_CLOEXEC, 0)
+		}
+		if err == nil {
+			err = b.runSteps()
+		}
+		if err == nil && b.until > 0 {
+			err = b.runShell(self)
+		}
 	}
 	b.fail(err)
 }

@@ -348,11 +348,9 @@ func testClient() int {
 		return 1
 	}
 	result := os.NewFile(3, "result")
-	var first []Report
 	u := UserNS{
 		Args: []string{"tiffin", "test-supervisor"}, Stdio: [3]*os.File{nil, os.Stdout, os.Stderr},
 		Files: []*os.File{r, result}, SingleID: j.SingleID,
-		Report: func(r Report) { first = append(first, r) },
 	}
 	p, err := u.Start()
 	if err != nil {

@@ -27,6 +27,11 @@ func InitMain() {
 		if b.spec.Root.FUSE != nil {
 			b.fuse = extraFD
 		}
+		if !b.spec.ownTree() {
+			b.root, err = unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		}
+	}
+	if err == nil {
 		err = b.runSteps()
 	}
 	b.fail(err)
@@ -43,19 +48,14 @@ func (b *builder) fail(err error) {
 
 // runDirectory makes and enters the working directory.
 func runDirectory(b *builder) error {
-	cwd := b.proc.Cwd
-	if cwd == "" {
-		cwd = "/"
-	}
+	cwd := b.proc.directory()
 	var fd int
 	var err error
-	if b.joining {
+	if b.joining || !b.spec.ownTree() {
 		fd, err = openIn(b.root, cwd, unix.O_PATH|unix.O_DIRECTORY, 0, inRoot)
+		err = b.opened(fd, cwd, "RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS", err)
 	} else {
-		var made bool
-		if fd, made, err = mountPoint(b.root, cwd, wantDir); made {
-			b.created = append(b.created, cwd)
-		}
+		fd, err = b.mountPoint(cwd, wantDir)
 	}
 	if err != nil {
 		return errs.Code(errs.Hint(fmt.Errorf("working directory %s: %w", cwd, err), "give another one with -w"), 126)
@@ -79,13 +79,18 @@ func runExec(b *builder) error {
 	}
 	resetSignals()
 	if b.spec.Explain {
-		r := Report{N: stepNumber("exec"), Step: "exec", Calls: []string{
-			"close_range(3, ~0U, CLOSE_RANGE_CLOEXEC)", // made when this has been told: it closes the socket
-			fmt.Sprintf("execve(%q, %s, /* %d variables */)", path, argv(b.proc.Args), len(env)),
-		}}
+		// Told before they are made: after close_range the socket would be gone.
+		r := Report{N: stepNumber("exec"), Step: "exec", Calls: []string{"close_range(3, ~0U, CLOSE_RANGE_CLOEXEC)"}}
+		if b.spec.leavesOut(withoutUserMap) {
+			r.Calls = append(r.Calls, "clone(CLONE_NEWUSER|CLONE_VFORK|CLONE_VM|SIGCHLD) /* --without user-map */")
+		}
+		r.Calls = append(r.Calls, fmt.Sprintf("execve(%q, %s, /* %d variables */)", path, argv(b.proc.Args), len(env)))
 		if err := b.report(&r); err != nil {
 			return err
 		}
+	}
+	if b.self > 0 {
+		_ = unix.Close(b.self) // of the host's /proc; with --init this process stays
 	}
 	if err := b.send(message{Kind: msgReady, Created: b.created, Notes: b.notes}, -1); err != nil {
 		return err
@@ -193,6 +198,9 @@ func (b *builder) lookAfter(path string, env []string) error {
 	signal.Notify(signals)
 	sys := &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	pidfd := -1
+	if b.spec.leavesOut(withoutUserMap) {
+		sys.Cloneflags = unix.CLONE_NEWUSER
+	}
 	switch {
 	case b.joining:
 		// Go compares getppid(2) with the parent's number and kills the child if they differ. Here

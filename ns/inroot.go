@@ -102,6 +102,23 @@ func mountPoint(root int, path string, dir bool) (fd int, created bool, err erro
 	return fd, created, nil
 }
 
+// mountPoint is the function of that name, for the container's root; what it makes is remembered.
+func (b *builder) mountPoint(path string, dir bool) (int, error) {
+	fd, made, err := mountPoint(b.root, path, dir)
+	if made {
+		b.created = append(b.created, path)
+	}
+	return fd, b.opened(fd, path, "RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS", err)
+}
+
+// opened notes that a path in the root was opened, for --explain. An error is worded already.
+func (b *builder) opened(fd int, path, resolve string, err error) error {
+	if err == nil {
+		_ = b.returned(fd, nil, "openat2(%d, %q, {O_PATH|O_CLOEXEC, resolve=%s})", b.root, path, resolve)
+	}
+	return err
+}
+
 // walker goes down a tree one name at a time. Each step is relative to a
 // descriptor and follows no link by itself, so that a tree which others change
 // meanwhile, such as a volume shared between containers, cannot lead it astray:

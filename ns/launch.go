@@ -16,7 +16,7 @@ import (
 
 // cloneFlags are the namespaces a container gets besides the supervisor's user namespace.
 func (s *Spec) cloneFlags() uintptr {
-	flags := uintptr(unix.CLONE_NEWNS)
+	flags := uintptr(0)
 	for _, n := range namespaceFlags {
 		if !s.leavesOut(n.name) && (n.name != "net" || !s.hostNetwork()) {
 			flags |= n.flag
@@ -48,7 +48,7 @@ func (s *Start) Run() (*Child, error) {
 	defer unix.Close(socket)
 	c.flags = flags
 	if s.Forked != nil {
-		s.Forked(c.Pid)
+		s.Forked(c)
 	}
 	if s.Report != nil {
 		s.Report(c.namespaceReport(flags, time.Since(before)))

@@ -32,8 +32,8 @@ func runPropagation(b *builder) error {
 }
 
 // rootPropagation shows the optional fields of the root's line: proc_pid_mountinfo(5), (7).
-func rootPropagation(*builder) string {
-	for line := range strings.Lines(readAll("/proc/self/mountinfo")) {
+func rootPropagation(b *builder) string {
+	for line := range strings.Lines(b.readOwn("mountinfo")) {
 		f := strings.Fields(line)
 		if len(f) > 6 && f[4] == "/" {
 			if f[6] == "-" {
@@ -175,8 +175,9 @@ func (b *builder) mountSystem(fstype, target string, flags uintptr, data string)
 		return fmt.Errorf("mount point %s: %w", target, err)
 	}
 	defer unix.Close(fd)
+	_ = b.opened(fd, target, "RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS|RESOLVE_NO_SYMLINKS", nil)
 	err = unix.Mount(fstype, procFD(fd), fstype, flags, data)
-	return b.call(err, "mount(%q, %q, %q, %s, %q)", fstype, b.spec.Root.Target+target, fstype, mountFlags(flags), data)
+	return b.call(err, "mount(%q, %q /* %s */, %q, %s, %q)", fstype, procFD(fd), target, fstype, mountFlags(flags), data)
 }
 
 func runProc(b *builder) error {
@@ -268,14 +269,11 @@ func runSys(b *builder) error {
 		}
 		b.note("an own /sys", "the kernel refuses a new sysfs here; the host's is shown, read-only", "")
 	}
-	at, made, err := mountPoint(b.root, "/sys", wantDir)
+	at, err := b.mountPoint("/sys", wantDir)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(at)
-	if made {
-		b.created = append(b.created, "/sys")
-	}
 	tree, err := b.openTree(unix.AT_FDCWD, "/sys", true)
 	if err != nil {
 		return err
@@ -326,7 +324,7 @@ func runPivot(b *builder) error {
 }
 
 // pivoted tells whether / is the container's root by now.
-func (b *builder) pivoted() bool { return b.joining || b.spec.Root.Target == "" }
+func (b *builder) pivoted() bool { return b.joining || b.spec.Root.Target == "" || !b.spec.ownTree() }
 
 // expand returns path, or what it matches in the host's /sys if it is a pattern.
 func expand(path string) []string {

@@ -31,6 +31,9 @@ func runSeccomp(b *builder) error {
 	if err != nil {
 		return err
 	}
+	if b.spec.leavesOut(withoutUserMap) {
+		keep |= 1 << unix.CAP_SYS_ADMIN // for the clone(2) with CLONE_NEWUSER that comes after it
+	}
 	prog := seccomp.Compile(keep)
 	filter := unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]}
 	flags := uintptr(0)

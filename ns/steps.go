@@ -2,6 +2,7 @@ package ns
 
 import (
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -45,6 +46,7 @@ type builder struct {
 	proc      *Process
 	joining   bool    // exec: the container is there already
 	joinFlags uintptr // exec: its namespaces
+	until     int     // exec: number of the last step, 0 = all of them
 	root      int     // O_PATH descriptor of the root, -1 before it is mounted
 	control   int     // socket to the supervisor
 	fuse      int     // /dev/fuse
@@ -57,6 +59,7 @@ type builder struct {
 	created   []string
 	// calls collects what is done, if somebody wants it explained.
 	calls []string
+	self  int // directory of this thread in /proc, 0 before observe has opened it
 }
 
 // callError is a failed kernel call.
@@ -122,7 +125,7 @@ func (b *builder) mine(s *Step) bool {
 func (b *builder) runSteps() error {
 	steps := Steps()
 	for i := range steps {
-		if s := &steps[i]; b.mine(s) {
+		if s := &steps[i]; b.mine(s) && b.reached(i, s) {
 			if err := b.runStep(i, s); err != nil {
 				return err
 			}
@@ -132,12 +135,7 @@ func (b *builder) runSteps() error {
 }
 
 func (b *builder) runStep(i int, s *Step) error {
-	skipped := ""
-	if b.spec.leavesOut(s.Name) {
-		skipped = "left out: --without " + s.Name
-	} else if s.skip != nil {
-		skipped = s.skip(b)
-	}
+	skipped := b.whyNot(s)
 	if !b.spec.Explain {
 		if skipped != "" {
 			return nil
@@ -163,11 +161,55 @@ func (b *builder) runStep(i int, s *Step) error {
 	return s.wrap(err)
 }
 
+// whyNot says why a step is not done, "" if it is.
+func (b *builder) whyNot(s *Step) string {
+	if !b.spec.ownTree() && slices.Contains(mountSteps[:], s.Name) {
+		return "left out: --without mount"
+	}
+	if b.spec.leavesOut(s.Name) {
+		return "left out: --without " + s.Name
+	}
+	if s.skip == nil {
+		return ""
+	}
+	return s.skip(b)
+}
+
 func (b *builder) observe(s *Step) string {
 	if s.look == nil {
 		return ""
 	}
+	if b.self == 0 {
+		// The first step that shows something comes before the container's /proc is in view, where the helper
+		// of exec is not to be seen.
+		fd, err := unix.Open("/proc/thread-self", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return "open /proc/thread-self: " + err.Error()
+		}
+		b.self = fd
+	}
 	return s.look(b)
+}
+
+// readOwn reads a file of this thread in /proc, "" if it cannot.
+func (b *builder) readOwn(name string) string {
+	fd, err := unix.Openat(b.self, name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return ""
+	}
+	defer unix.Close(fd)
+	text, _ := io.ReadAll(rawFile(fd))
+	return strings.ToValidUTF8(string(text), "?")
+}
+
+// linkOwn reads a link of this thread in /proc.
+func (b *builder) linkOwn(name string) string {
+	buf := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(b.self, name, buf)
+	if err != nil {
+		return name + ": " + err.Error()
+	}
+	return string(buf[:n])
 }
 
 // wrap says which step failed, and what to do about it.
@@ -193,7 +235,7 @@ func (s *Step) wrap(err error) error {
 // in the container, shortened to what proc_pid_mountinfo(5) calls fields 5, 6, 9 and 10.
 func mountLines(target string) func(*builder) string {
 	return func(b *builder) string {
-		text := readAll("/proc/self/mountinfo")
+		text := b.readOwn("mountinfo")
 		if b.root >= 0 && !b.pivoted() {
 			target := strings.TrimSuffix(b.spec.Root.Target+target, "/")
 			return grepMounts(text, target)
@@ -201,6 +243,26 @@ func mountLines(target string) func(*builder) string {
 		return grepMounts(text, target)
 	}
 }
+
+// mountsOn is mountLines for several mount points, of which some may not be there.
+func mountsOn(targets func(*Spec) []string) func(*builder) string {
+	return func(b *builder) string {
+		var out []string
+		for _, pattern := range targets(b.spec) {
+			for _, target := range expand(pattern) {
+				if line := mountLines(target)(b); line != nothingMounted {
+					out = append(out, line)
+				}
+			}
+		}
+		if len(out) == 0 {
+			return nothingMounted
+		}
+		return strings.Join(out, "\n")
+	}
+}
+
+const nothingMounted = "nothing mounted"
 
 // grepMounts selects lines of a mountinfo file by mount point.
 func grepMounts(text, target string) string {
@@ -214,17 +276,17 @@ func grepMounts(text, target string) string {
 		out = append(out, f[4]+" "+f[5]+" "+f[dash+1]+" "+f[dash+2])
 	}
 	if len(out) == 0 {
-		return "nothing mounted"
+		return nothingMounted
 	}
 	return strings.Join(out, "\n")
 }
 
 // nsLinks observes namespaces by their inode numbers: namespaces(7), "The /proc/pid/ns/ directory".
 func nsLinks(names ...string) func(*builder) string {
-	return func(*builder) string {
+	return func(b *builder) string {
 		var out []string
 		for _, n := range names {
-			out = append(out, readlink("/proc/self/ns/"+n))
+			out = append(out, b.linkOwn("ns/"+n))
 		}
 		return strings.Join(out, " ")
 	}
@@ -232,9 +294,9 @@ func nsLinks(names ...string) func(*builder) string {
 
 // statusLines observes lines of /proc/self/status.
 func statusLines(prefixes ...string) func(*builder) string {
-	return func(*builder) string {
+	return func(b *builder) string {
 		var out []string
-		for line := range strings.Lines(readAll("/proc/thread-self/status")) {
+		for line := range strings.Lines(b.readOwn("status")) {
 			for _, p := range prefixes {
 				if strings.HasPrefix(line, p+":") {
 					out = append(out, strings.Join(strings.Fields(line), " "))

@@ -45,6 +45,9 @@ func runTerminal(b *builder) error {
 	if err := b.call(unix.IoctlSetInt(0, unix.TIOCSCTTY, 0), "ioctl(0, TIOCSCTTY, 0)"); err != nil {
 		return err
 	}
+	if !b.spec.ownTree() {
+		return nil
+	}
 	return b.bindConsole(master)
 }
 
@@ -53,6 +56,13 @@ func runTerminal(b *builder) error {
 func openMaster(b *builder) (int, error) {
 	// O_NONBLOCK is for the supervisor, which waits for many things at once.
 	const flags = unix.O_RDWR | unix.O_NOCTTY | unix.O_NONBLOCK
+	if !b.spec.ownTree() {
+		fd, err := unix.Open("/dev/ptmx", flags|unix.O_CLOEXEC, 0)
+		if err == nil {
+			err = unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0)
+		}
+		return fd, b.returned(fd, err, `open("/dev/ptmx", O_RDWR|O_NOCTTY)`)
+	}
 	fd, err := openIn(b.root, "/dev/pts/ptmx", flags, 0, inRoot|unix.RESOLVE_NO_SYMLINKS)
 	if err := b.returned(fd, err, `open("/dev/pts/ptmx", O_RDWR|O_NOCTTY)`); err != nil {
 		return -1, err

@@ -45,6 +45,11 @@ func allCaps() []uintptr {
 // Errors carry a hint if the kernel's answer alone tells the cause; probe.Explain
 // knows more.
 func (u *UserNS) Start() (*UserProc, error) {
+	// What this process has inherited is nobody's business below: with --init, init would keep it, and the
+	// container could open it again through /proc/1/fd (runc's CVE-2024-21626).
+	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("start the supervisor: close_range: %w", err)
+	}
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("start the supervisor: %w", err)
@@ -83,9 +88,7 @@ func (u *UserNS) Start() (*UserProc, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start the supervisor: send the id map: %w", err)
 	}
-	if u.Report != nil {
-		u.Report(p.report(time.Since(began)))
-	}
+	p.took = time.Since(began)
 	return p, nil
 }
 
@@ -257,7 +260,7 @@ func (p *UserProc) writeSubordinate(uid, gid uint32) {
 func (p *UserProc) noteHelper(helper string, ranges []IDRange) {
 	if ranges != nil {
 		words := strings.Join(strings.Fields(format(ranges)), " ")
-		p.calls = append(p.calls, fmt.Sprintf("execve(%q) %d %s = exit status 0", helper, p.Process.Pid, words))
+		p.calls = append(p.calls, fmt.Sprintf("execve(%q, [%s %d %s]) /* and it */ exit_group(0)", helper, helper, p.Process.Pid, words))
 	}
 }
 
@@ -348,17 +351,33 @@ func firstLine(out []byte) string {
 	}, line[:min(len(line), 200)]))
 }
 
-// report tells of the step "user-namespace", for --explain.
-func (p *UserProc) report(took time.Duration) Report {
+// Report tells of the step "user-namespace", as long as the process lives.
+func (p *UserProc) Report() Report {
 	return Report{
 		N: stepNumber("user-namespace"), Step: "user-namespace",
 		Calls: append([]string{
 			fmt.Sprintf("clone(CLONE_NEWUSER|CLONE_NEWNS|CLONE_NEWPID|SIGCHLD) = %d", p.Process.Pid),
 		}, p.calls...),
-		Before: readlink("/proc/self/ns/user"),
-		After:  readlink("/proc/" + strconv.Itoa(p.Process.Pid) + "/ns/user"),
-		Took:   took,
+		Before: idNamespaces("self"), After: idNamespaces(strconv.Itoa(p.Process.Pid)),
+		Took: p.took,
 	}
+}
+
+// idNamespaces shows the namespaces that clone(2) makes here, and the id maps, of a process.
+func idNamespaces(pid string) string {
+	var links []string
+	for _, n := range []string{"user", "mnt", "pid"} {
+		links = append(links, readlink("/proc/"+pid+"/ns/"+n))
+	}
+	out := strings.Join(links, " ")
+	for _, name := range []string{"uid_map", "gid_map"} {
+		var ranges []string
+		for line := range strings.Lines(readAll("/proc/" + pid + "/" + name)) {
+			ranges = append(ranges, strings.Join(strings.Fields(line), " "))
+		}
+		out += "\n" + name + " " + strings.Join(ranges, ", ")
+	}
+	return out
 }
 
 func readlink(path string) string {

@@ -70,8 +70,7 @@ func (b *builder) writeFiles() error {
 		return err
 	}
 	for i, f := range b.spec.Files {
-		// Named after the target, so that mountinfo tells what it is; numbered, because two may end alike.
-		path := fmt.Sprintf("%s/%d-%s", target, i, f.Target[strings.LastIndexByte(f.Target, '/')+1:])
+		path := target + "/" + f.source(i)
 		fd, err := unix.Open(path, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_CLOEXEC, 0o644)
 		if err == nil {
 			_, err = unix.Write(fd, []byte(f.Content))
@@ -87,6 +86,12 @@ func (b *builder) writeFiles() error {
 		b.files = append(b.files, tree)
 	}
 	return nil
+}
+
+// source is the name of the i-th file before it is mounted: after the target, so that mountinfo tells what it
+// is, and numbered, because two may end alike.
+func (f *File) source(i int) string {
+	return fmt.Sprintf("%d-%s", i, f.Target[strings.LastIndexByte(f.Target, '/')+1:])
 }
 
 // runVolumes attaches what runSources picked up, and mounts --tmpfs.
@@ -125,10 +130,7 @@ func (b *builder) attachVolume(m *Mount, tree int) error {
 	if err := b.setAttr(tree, attrs, true); err != nil {
 		return err
 	}
-	at, made, err := mountPoint(b.root, m.Target, kind == unix.S_IFDIR)
-	if made {
-		b.created = append(b.created, m.Target)
-	}
+	at, err := b.mountPoint(m.Target, kind == unix.S_IFDIR)
 	if err != nil {
 		return err
 	}
@@ -142,16 +144,13 @@ func (b *builder) mountTmpfs(m *Mount) error {
 	if m.ReadOnly {
 		flags |= unix.MS_RDONLY
 	}
-	at, made, err := mountPoint(b.root, m.Target, wantDir)
-	if made {
-		b.created = append(b.created, m.Target)
-	}
+	at, err := b.mountPoint(m.Target, wantDir)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(at)
 	err = unix.Mount("tmpfs", procFD(at), "tmpfs", flags, data)
-	return b.call(err, "mount(\"tmpfs\", %q, \"tmpfs\", %s, %q)", b.spec.Root.Target+m.Target, mountFlags(flags), data)
+	return b.call(err, "mount(\"tmpfs\", %q /* %s */, \"tmpfs\", %s, %q)", procFD(at), m.Target, mountFlags(flags), data)
 }
 
 // tmpfsOptions splits docker's words for flags of mount(2) from what tmpfs itself
@@ -185,10 +184,7 @@ func tmpfsOptions(options string) (flags uintptr, data string) {
 // cannot be written, and without the file, goes without.
 func runFiles(b *builder) error {
 	for i, f := range b.spec.Files {
-		at, made, err := mountPoint(b.root, f.Target, wantFile)
-		if made {
-			b.created = append(b.created, f.Target)
-		}
+		at, err := b.mountPoint(f.Target, wantFile)
 		if errors.Is(err, unix.EROFS) || errors.Is(err, unix.EACCES) {
 			b.note(f.Target, "the image has no such file, and its root is read-only", "")
 			continue
@@ -233,6 +229,7 @@ func (b *builder) maskOne(path string, empty *int) error {
 		return err
 	}
 	defer unix.Close(at)
+	_ = b.opened(at, path, "RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS", nil)
 	var st unix.Stat_t
 	if err := unix.Fstat(at, &st); err != nil {
 		return err
@@ -254,7 +251,7 @@ func (b *builder) maskOne(path string, empty *int) error {
 		return b.attach(again, at, path)
 	}
 	err = unix.Mount("tmpfs", procFD(at), "tmpfs", standard|unix.MS_RDONLY, "size=0,nr_inodes=1")
-	if err := b.call(err, `mount("tmpfs", %q, "tmpfs", %s, "size=0,nr_inodes=1")`, b.spec.Root.Target+path, mountFlags(standard|unix.MS_RDONLY)); err != nil {
+	if err := b.call(err, `mount("tmpfs", %q /* %s */, "tmpfs", %s, "size=0,nr_inodes=1")`, procFD(at), path, mountFlags(standard|unix.MS_RDONLY)); err != nil {
 		return err
 	}
 	*empty, err = openIn(b.root, path, unix.O_PATH, 0, inRoot)
@@ -280,6 +277,7 @@ func (b *builder) readonlyOne(path string) error {
 		return err
 	}
 	defer unix.Close(at)
+	_ = b.opened(at, path, "RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS", nil)
 	tree, err := b.openTree(at, "", true)
 	if err != nil {
 		return err

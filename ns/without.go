@@ -11,16 +11,32 @@ import (
 )
 
 // This file is about leaving one wall out, to see what it was for: Spec.Without. A name in it is that
-// of a step, or of a namespace that the step "namespaces" then does not make; "caps" is two steps.
+// of a step, or of a namespace that the step "namespaces" then does not make; "caps" is two steps. Two names
+// cannot mean quite what they say:
+//
+// "mount" leaves out the mount namespace with all that is mounted in it. The command runs in the user's own tree,
+// because a root file system without a mount namespace to be in would be the supervisor's root too, which serves
+// it and must never meet it.
+//
+// "user-map" gives the command one more user namespace, without an id map. The container's own needs one: in a
+// user namespace without ids nobody can own a file, and the kernel mounts nothing with an owner (EINVAL).
 
-// namespaceFlags are the namespaces that can be left out by name. The mount namespace is not among them:
-// the supervisor must never meet the mount that it serves. "cgroup" is the name of a step too, and both
+const (
+	withoutMount   = "mount"
+	withoutUserMap = "user-map"
+)
+
+// mountSteps are those that "mount" leaves out.
+var mountSteps = [...]string{"propagation", "sources", "root", "proc", "dev", "devpts", "shm", "mqueue", "sys", "cgroup",
+	"volumes", "files", "mask", "readonly-paths", "pivot", "read-only"}
+
+// namespaceFlags are the namespaces that can be left out by name. "cgroup" is the name of a step too, and both
 // go together: the mount is refused to those who do not own the namespace.
 var namespaceFlags = [...]struct {
 	name string
 	flag uintptr
 }{
-	{"pid", unix.CLONE_NEWPID}, {"net", unix.CLONE_NEWNET}, {"uts", unix.CLONE_NEWUTS},
+	{withoutMount, unix.CLONE_NEWNS}, {"pid", unix.CLONE_NEWPID}, {"net", unix.CLONE_NEWNET}, {"uts", unix.CLONE_NEWUTS},
 	{"ipc", unix.CLONE_NEWIPC}, {"cgroup", unix.CLONE_NEWCGROUP},
 }
 
@@ -38,8 +54,15 @@ func namespaceFlag(name string) uintptr {
 func ParseWithout(names []string) ([]string, error) {
 	var out []string
 	for _, name := range names {
-		if name == "caps" {
+		switch name {
+		case "caps":
 			out = append(out, "bounding-set", "capabilities")
+			continue
+		case withoutMount:
+			out = append(append(out, withoutMount), mountSteps[:]...)
+			continue
+		case withoutUserMap:
+			out = append(out, withoutUserMap)
 			continue
 		}
 		if namespaceFlag(name) == 0 {
@@ -60,7 +83,7 @@ func ParseWithout(names []string) ([]string, error) {
 
 // Removable lists what can be left out.
 func Removable() []string {
-	names := []string{"caps"}
+	names := []string{"caps", withoutUserMap}
 	for _, n := range namespaceFlags {
 		names = append(names, n.name)
 	}
@@ -75,3 +98,6 @@ func Removable() []string {
 
 // leavesOut tells whether the step or namespace is to be left out.
 func (s *Spec) leavesOut(name string) bool { return slices.Contains(s.Without, name) }
+
+// ownTree tells whether the container has a tree of its own.
+func (s *Spec) ownTree() bool { return !s.leavesOut(withoutMount) }

@@ -85,6 +85,7 @@ var table = [...]group{
 	{"By hand", []command{
 		{"unshare", "run a command in new namespaces", unshareCommand, runLike},
 		{"enter", "run a command in the namespaces of a process or container", enterCommand, runLike},
+		{"explain", "write down by hand what run does, as a shell script", explainCommand, runLike},
 	}},
 	{"Around it", []command{
 		{"lab", "learn how containers work, in tasks that check themselves", labCommand, runLike},

@@ -22,6 +22,7 @@ func execCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "env-file", Usage: "set what `FILE` says, one VAR=VALUE a line"},
 			&cli.StringFlag{Name: "workdir", Aliases: []string{"w"}, Usage: "start in `DIR`"},
 			&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "run as `USER[:GROUP]`"},
+			newExplainFlag(),
 		},
 		Action: runExec,
 	}
@@ -50,6 +51,7 @@ func runExec(c *cli.Context) error {
 		return err
 	}
 	o.Rows, o.Cols = t.size()
+	o.Explain = newExplainer(c, t.errors()).execTeller()
 	if detach {
 		s, err := ctr.Exec(o, nil, nil)
 		if err != nil {

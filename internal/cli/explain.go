@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 
+	"tiffin/internal/container"
 	"tiffin/ns"
 )
 
@@ -68,7 +70,8 @@ type explainer struct {
 	w     io.Writer
 	json  bool
 	steps []ns.Step
-	next  int // position in steps of the one to be told next
+	next  int  // position in steps of the one to be told next
+	exec  bool // it is an exec that is explained, not a start
 }
 
 // newExplainer returns what --explain asks for, nil if it was not given.
@@ -81,10 +84,23 @@ func newExplainer(c *cli.Context, w io.Writer) *explainer {
 }
 
 // teller is what a start calls with each step; nil if nothing is to be explained.
-func (e *explainer) teller() func(*ns.Spec, ns.Report) {
+func (e *explainer) teller() func(*ns.Spec, ns.Report, *container.Pause) error {
 	if e == nil {
 		return nil
 	}
+	return func(spec *ns.Spec, r ns.Report, _ *container.Pause) error {
+		e.step(spec, r)
+		return nil
+	}
+}
+
+// execTeller is what an exec calls with each step; nil if nothing is to be explained. Its steps begin with "join".
+func (e *explainer) execTeller() func(*ns.Spec, ns.Report) {
+	if e == nil {
+		return nil
+	}
+	e.exec = true
+	e.next = slices.IndexFunc(e.steps, func(s ns.Step) bool { return s.Where == "exec" })
 	return e.step
 }
 
@@ -99,6 +115,15 @@ func (e *explainer) step(spec *ns.Spec, r ns.Report) {
 	}
 }
 
+// explainHead says what the text relies on.
+const explainHead = `The root of the container is mounted at a path that is called $ROOT below:
+%s
+By hand, $WORK is a new directory of yours, $ROOT is $WORK/root and $LAYERS are
+the unpacked layers; a line that ends in "sh" starts a shell for those after it.
+"tiffin explain --script" makes one script of them all.
+
+`
+
 func (e *explainer) print(spec *ns.Spec, r ns.Report) {
 	s := &e.steps[e.next]
 	e.next++
@@ -107,10 +132,10 @@ func (e *explainer) print(spec *ns.Spec, r ns.Report) {
 		Calls: r.Calls, Before: r.Before, After: r.After, Skipped: r.Skipped, Took: r.Took,
 	}
 	switch {
+	case s.Where == "exec" || s.Where == "both" && e.exec:
+		x.Where = "exec helper"
 	case s.Where == "both":
 		x.Where = "init"
-	case s.Where == "exec":
-		x.Where = "exec helper"
 	}
 	if r.Skipped != "" {
 		x.Instead = s.Instead
@@ -124,8 +149,7 @@ func (e *explainer) print(spec *ns.Spec, r ns.Report) {
 	w := bufio.NewWriter(e.w)
 	defer w.Flush()
 	if s.Name == "user-namespace" {
-		fmt.Fprintln(w, "The root of the container is mounted at a path that is called $ROOT below:")
-		fmt.Fprintf(w, "%s\n\n", spec.Root.Target)
+		fmt.Fprintf(w, explainHead, spec.Root.Target)
 	}
 	x.shorten(spec.Root.Target)
 	x.write(w)

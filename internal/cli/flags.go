@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -40,7 +41,7 @@ func createFlags() []cli.Flag {
 		&cli.IntFlag{Name: "stop-timeout", Usage: "`SECONDS` that stop waits before it kills"},
 		&cli.StringFlag{Name: "log-driver", Value: "json-file", Usage: "`json-file`, or none: keep no log, as with --rm in the foreground"},
 		&cli.StringFlag{Name: "userns", Usage: "`single`: only one user id, yours, even if there are subordinate ones"},
-		&cli.StringSliceFlag{Name: "without", Usage: "leave `STEP,…` of the start out, to see what it is for: pid, net, mask, seccomp, caps, …"},
+		&cli.StringSliceFlag{Name: "without", Usage: "leave `STEP,…` of the start out, to see what it is for: pid, net, user-map, mount, seccomp, caps, …"},
 		&cli.StringFlag{Name: "pull", Value: pullMissing, Usage: "fetch the image from its registry: `always`, missing (if it is not here) or never"},
 		platformFlag(), tlsFlag(),
 	}
@@ -224,7 +225,7 @@ func setWorld(cfg *container.Config, c *cli.Context, _ ocispec.ImageConfig) erro
 		return fmt.Errorf("hostname %q is longer than 64 bytes", cfg.Hostname)
 	}
 	switch d := c.String("log-driver"); d {
-	case "json-file":
+	case "json-file", "": // no such flag: nothing is going to run
 	case "none":
 		cfg.NoLog = true
 	default:
@@ -251,6 +252,9 @@ func setWithout(cfg *container.Config, c *cli.Context, _ ocispec.ImageConfig) er
 		return fmt.Errorf("--without: %w", err)
 	}
 	cfg.Without = without
+	if slices.Contains(names, "mount") {
+		fmt.Fprintln(os.Stderr, "without mount, the command sees your own files, not the image, and may change them as you may")
+	}
 	return nil
 }
 

@@ -95,6 +95,12 @@ func (p *typist) types(s string) {
 // sees waits for text on the screen, and forgets all up to it.
 func (p *typist) sees(text string) {
 	p.t.Helper()
+	p.until(text)
+}
+
+// until is sees that returns what came before the text.
+func (p *typist) until(text string) string {
+	p.t.Helper()
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		p.mu.Lock()
 		before, after, ok := strings.Cut(p.seen.String(), text)
@@ -104,13 +110,13 @@ func (p *typist) sees(text string) {
 		}
 		p.mu.Unlock()
 		if ok {
-			_ = before
-			return
+			return before
 		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.t.Fatalf("%q did not appear; on the screen is %q", text, p.seen.String())
+	return ""
 }
 
 // ends waits for tiffin's end, and looks whether the terminal is as it was.

@@ -11,6 +11,7 @@ import (
 	"tiffin/image"
 	"tiffin/internal/container"
 	"tiffin/internal/errs"
+	"tiffin/ns"
 )
 
 func runCommand() *cli.Command {
@@ -18,10 +19,12 @@ func runCommand() *cli.Command {
 		ArgsUsage: "[FLAGS] IMAGE [COMMAND [ARGUMENT…]]",
 		Description: "Without --detach the exit status is that of the command, or 128+N if signal N ended it;\n" +
 			"125 if tiffin failed, 126 if the command could not be executed, 127 if it was not found.\n" +
-			"With -it, Ctrl-P Ctrl-Q leaves the container running.",
+			"With -it, Ctrl-P Ctrl-Q leaves the container running.\n" +
+			"--explain tells what is done on the way to the command, --step waits there, --without leaves a step\n" +
+			"out, and `tiffin explain --script` writes it all down for a shell.",
 		Flags: append(append(createFlags(),
 			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "leave it running and print its id"},
-			newExplainFlag()), traceFlags()...),
+			newExplainFlag(), stepFlag()), traceFlags()...),
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c, 1, -1, "an image"); err != nil {
 				return err
@@ -40,6 +43,10 @@ func runCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			explain, err := newStepper(c, t)
+			if err != nil {
+				return err
+			}
 			// The supervisor comes up while the container is made.
 			l := newLaunch(c.String("userns") == "single", t)
 			ctr, lock, m, err := createContainer(c, !detach)
@@ -47,12 +54,11 @@ func runCommand() *cli.Command {
 				l.Cancel()
 				return err
 			}
-			explain := newExplainer(c, t.errors())
 			if detach {
 				return runDetached(l, ctr, lock, m, explain)
 			}
 			err = t.follow(func() (*container.Session, error) {
-				s, err := start(l, ctr, lock, m, true, t, container.StartOptions{Trace: trace, Explain: explain.teller()})
+				s, err := start(l, ctr, lock, m, true, t, container.StartOptions{Trace: trace, Explain: explain})
 				if err == nil {
 					go sweep() // while the command runs anyway
 				}
@@ -63,8 +69,8 @@ func runCommand() *cli.Command {
 	}
 }
 
-func runDetached(l *container.Launch, ctr *container.Container, lock *os.File, m *image.Mountable, explain *explainer) error {
-	s, err := start(l, ctr, lock, m, true, nil, container.StartOptions{Explain: explain.teller()})
+func runDetached(l *container.Launch, ctr *container.Container, lock *os.File, m *image.Mountable, explain func(*ns.Spec, ns.Report, *container.Pause) error) error {
+	s, err := start(l, ctr, lock, m, true, nil, container.StartOptions{Explain: explain})
 	if err != nil {
 		return err
 	}

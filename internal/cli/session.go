@@ -20,6 +20,7 @@ import (
 // the window, the signals. The command's output does not come by here.
 type terminal struct {
 	tty, input bool // -t, -i
+	late       bool // the terminal is needed for something else before the command has started: --step
 
 	restoreOnce sync.Once
 	saved       *term.State // of the user's terminal while it is raw
@@ -97,7 +98,9 @@ func (t *terminal) follow(start func() (*container.Session, error)) error {
 	signals := make(chan os.Signal, 64)
 	signal.Notify(signals, proxied...)
 	defer t.restore()
-	t.raw()
+	if !t.late {
+		t.raw()
+	}
 	s, err := start()
 	if err != nil {
 		return err

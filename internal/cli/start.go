@@ -18,6 +18,7 @@ func startCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "attach", Aliases: []string{"a"}, Usage: "stay with it: its output and signals are yours"},
 			&cli.BoolFlag{Name: "interactive", Aliases: []string{"i"}, Usage: "hand on standard input; implies --attach"},
+			newExplainFlag(), stepFlag(),
 		},
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c, 1, -1, "one or more containers"); err != nil {
@@ -39,7 +40,7 @@ func startCommand() *cli.Command {
 				if err != nil {
 					return err
 				}
-				if err := startDetached(store, ctr); err != nil {
+				if err := startDetached(c, store, ctr); err != nil {
 					return err
 				}
 				fmt.Println(ref)
@@ -68,15 +69,19 @@ func prepareStart(store *image.Store, ctr *container.Container) (*os.File, *imag
 	return lock, m, err
 }
 
-func startDetached(store *image.Store, ctr *container.Container) error {
+func startDetached(c *cli.Context, store *image.Store, ctr *container.Container) error {
 	if s, err := ctr.State(); err == nil && s.Status == container.Running {
 		return nil // as it was asked for
+	}
+	explain, err := newStepper(c, nil)
+	if err != nil {
+		return err
 	}
 	lock, m, err := prepareStart(store, ctr)
 	if err != nil {
 		return err
 	}
-	s, err := start(newLaunch(ctr.SingleID, nil), ctr, lock, m, false, nil, container.StartOptions{})
+	s, err := start(newLaunch(ctr.SingleID, nil), ctr, lock, m, false, nil, container.StartOptions{Explain: explain})
 	if err != nil {
 		return err
 	}
@@ -92,12 +97,16 @@ func startAttached(c *cli.Context, store *image.Store, set *container.Set) error
 	if err := t.check(); err != nil {
 		return err
 	}
+	explain, err := newStepper(c, t)
+	if err != nil {
+		return err
+	}
 	lock, m, err := prepareStart(store, ctr)
 	if err != nil {
 		return err
 	}
 	return t.follow(func() (*container.Session, error) {
-		return start(newLaunch(ctr.SingleID, t), ctr, lock, m, false, t, container.StartOptions{})
+		return start(newLaunch(ctr.SingleID, t), ctr, lock, m, false, t, container.StartOptions{Explain: explain})
 	})
 }
 

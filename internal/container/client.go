@@ -25,8 +25,9 @@ type StartOptions struct {
 	// Uncached), and is called with each request. It needs Stdout.
 	Trace *Tracing
 	// Explain is told of each step of the runner when it has been done or skipped, in their order, with
-	// what is built in the end. The runner waits until it returns. nil: nothing is explained.
-	Explain func(*ns.Spec, ns.Report)
+	// what is built in the end. The runner waits until it returns, and gives up if that is an error. nil:
+	// nothing is explained.
+	Explain func(*ns.Spec, ns.Report, *Pause) error
 }
 
 // Session is a client's connection to a command that runs: the first of a
@@ -46,10 +47,8 @@ type Session struct {
 type Launch struct {
 	conn *conn
 	proc *ns.UserProc
-	// report tells of the step that this process does itself.
-	report ns.Report
-	err    error
-	done   chan struct{} // closed when the others are valid
+	err  error
+	done chan struct{} // closed when the others are valid
 }
 
 // NewLaunch begins to start a supervisor. singleID maps no subordinate ids.
@@ -66,7 +65,6 @@ func NewLaunch(singleID bool, stderr *os.File) *Launch {
 		u := ns.UserNS{
 			Args: []string{"tiffin", SupervisorCommand}, Dir: "/", Setsid: true, SingleID: singleID,
 			Stdio: [3]*os.File{nil, nil, stderr}, Files: []*os.File{theirs},
-			Report: func(r ns.Report) { l.report = r },
 		}
 		if l.proc, l.err = u.Start(); l.err != nil {
 			l.conn.Close()
@@ -140,21 +138,37 @@ func socketPair() (*conn, *os.File, error) {
 }
 
 // begin asks for the start, and hands on what the supervisor reports meanwhile.
-func (l *Launch) begin(req *message, explain func(*ns.Spec, ns.Report)) (*Session, error) {
+func (l *Launch) begin(req *message, explain func(*ns.Spec, ns.Report, *Pause) error) (*Session, error) {
 	ans, err := l.conn.call(req)
+	if explain != nil {
+		own := l.proc.Report()
+		ans, err = l.conn.story(ans, err, &own, explain)
+	}
+	return l.conn.session(ans, err)
+}
+
+// story hands on a plan, with the report of what the client did itself if it did something, and the reports that
+// follow. It returns the first answer that is neither.
+func (c *conn) story(ans *message, err error, own *ns.Report, explain func(*ns.Spec, ns.Report, *Pause) error) (*message, error) {
 	var plan *ns.Spec
-	for err == nil && explain != nil {
+	for err == nil {
+		report := own
 		if ans.Op == ansPlan && ans.Plan != nil {
 			plan = ans.Plan
-			explain(plan, l.report)
 		} else if ans.Op == ansReport && ans.Report != nil && plan != nil {
-			explain(plan, *ans.Report)
+			report = ans.Report
 		} else {
 			break
 		}
-		ans, err = l.conn.call(&message{Op: opNext})
+		if report != nil {
+			if err = explain(plan, *report, &Pause{c, report.N}); err != nil {
+				_ = c.send(&message{Op: opQuit})
+				break
+			}
+		}
+		ans, err = c.call(&message{Op: opNext})
 	}
-	return l.conn.session(ans, err)
+	return ans, err
 }
 
 // begin sends a request that makes the connection a session. It closes the
@@ -203,6 +217,9 @@ func (s *Session) Signal(sig syscall.Signal) error {
 // Detach leaves the command alone; Wait returns an error then.
 func (s *Session) Detach() error {
 	err := s.conn.send(&message{Op: opDetach})
+	if errors.Is(err, unix.EPIPE) {
+		err = nil // the command has ended already, and the supervisor has hung up
+	}
 	s.conn.Close()
 	if s.trace != nil {
 		s.trace.conn.Close()
@@ -227,11 +244,19 @@ func (c *Container) Exec(o ExecOptions, stdout, stderr *os.File) (*Session, erro
 	if err != nil {
 		return nil, err
 	}
+	o.Explained = o.Explain != nil
 	m := &message{Op: opExec, Exec: &o}
 	if stdout != nil {
 		m.files = []*os.File{stdout, stderr}
 	}
-	return conn.begin(m)
+	ans, err := conn.call(m)
+	if o.Explained {
+		ans, err = conn.story(ans, err, nil, func(plan *ns.Spec, r ns.Report, _ *Pause) error {
+			o.Explain(plan, r)
+			return nil
+		})
+	}
+	return conn.session(ans, err)
 }
 
 // request asks the supervisor of a running container for one thing.

@@ -215,12 +215,16 @@ type ExecOptions struct {
 	Detach bool     `json:"detach,omitempty"`
 	Rows   uint16   `json:"rows,omitempty"`
 	Cols   uint16   `json:"cols,omitempty"`
+
+	// Explain is told of each step of the helper, as StartOptions.Explain is of init's; nil: nothing is explained.
+	Explain   func(*ns.Spec, ns.Report) `json:"-"`
+	Explained bool                      `json:"explain,omitempty"` // set by Exec
 }
 
 // exec starts a command beside the container's first process. Its output goes
 // to the client alone, not into the log.
 func (s *supervisor) exec(c *conn, m *message) {
-	cmd, err := s.startExec(m)
+	cmd, err := s.startExec(c, m)
 	if err != nil {
 		c.fail(err)
 		return
@@ -228,13 +232,13 @@ func (s *supervisor) exec(c *conn, m *message) {
 	s.converse(c, cmd)
 }
 
-func (s *supervisor) startExec(m *message) (*command, error) {
+func (s *supervisor) startExec(c *conn, m *message) (*command, error) {
 	o := m.Exec
 	if o == nil {
 		return nil, errors.New("control connection: exec of nothing")
 	}
-	p := s.c.process(o.Rows, o.Cols)
-	p.Args, p.Terminal = o.Args, o.TTY
+	p := s.c.process()
+	p.Args, p.Terminal, p.Rows, p.Cols = o.Args, o.TTY, o.Rows, o.Cols
 	p.Env = MergeEnv(s.c.environment(o.TTY), o.Env)
 	if o.Dir != "" {
 		p.Cwd = o.Dir
@@ -252,7 +256,11 @@ func (s *supervisor) startExec(m *message) (*command, error) {
 	if len(m.files) == 2 {
 		io.attach(m.files[0], m.files[1], !o.Detach)
 	}
-	child, err := (&ns.Exec{Container: s.child, IDs: s.ids, Process: p, Stdio: io.child, Without: s.c.Without}).Run()
+	e := &ns.Exec{Container: s.child, IDs: s.ids, Process: p, Stdio: io.child, Without: s.c.Without}
+	if o.Explained {
+		e.Report = s.explainExec(c, p)
+	}
+	child, err := e.Run()
 	if err != nil {
 		io.close()
 		return nil, err
@@ -270,6 +278,19 @@ func (s *supervisor) startExec(m *message) (*command, error) {
 		child.Close()
 	}()
 	return cmd, nil
+}
+
+// explainExec returns what tells a client of the steps of an exec helper.
+func (s *supervisor) explainExec(c *conn, p ns.Process) func(ns.Report) {
+	plan := s.c.Plan(s.ids)
+	plan.Process = p
+	tell := func(m *message) {
+		if c.send(m) == nil {
+			_, _ = c.receive() // "next"; or the client is gone, which converse will find out
+		}
+	}
+	tell(&message{Op: ansPlan, Plan: plan})
+	return func(r ns.Report) { tell(&message{Op: ansReport, Report: &r}) }
 }
 
 // execGrace is how long the output of a command of exec is waited for when the

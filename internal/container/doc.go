@@ -99,6 +99,10 @@
 //	                                          ◄─ {"op":"report","report":{"N":2,"Step":"namespaces","Calls":…}}
 //	{"op":"next"} ─►                             … 32 more, and "ok" as above
 //
+// Instead of "next", {"op":"shell","files":1,"shell":{"done":7,"env":…}} runs a shell, on the terminal that comes
+// along, in what there is after step 7 ([tiffin/ns.Shell]); the answer is "ok", or an "error" which is only the
+// shell's. {"op":"quit"} gives up: init is killed, and the supervisor goes.
+//
 //	attach   as start, with 2 files
 //	exec     as attach; the command is the client's
 //	signal   to the first process, or on the connection of start, attach or exec to its command

@@ -29,6 +29,7 @@ type message struct {
 	Start *startRequest `json:"start,omitempty"`
 	Exec  *ExecOptions  `json:"exec,omitempty"`
 	Trace *TraceFilter  `json:"trace,omitempty"`
+	Shell *shellRequest `json:"shell,omitempty"`
 
 	Error  *ns.WireError     `json:"error,omitempty"`
 	Exit   int               `json:"exit,omitempty"`
@@ -53,7 +54,9 @@ const (
 	opFreeze = "freeze" // until the connection ends
 	opCounts = "counts"
 	opTrace  = "trace"
-	opNext   = "next" // the report was read: go on with the next step
+	opNext   = "next"  // the report was read: go on with the next step
+	opShell  = "shell" // before that: 1 file, the terminal for a shell; the answer comes when it has ended
+	opQuit   = "quit"  // instead: do not go on
 )
 
 // Answers.

@@ -22,15 +22,21 @@ const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 
 // spec tells ns what to build for this container.
 func (s *supervisor) spec() *ns.Spec {
-	c := s.c
 	source, fstype, flags, data := fs.MountOptions(0, 0, int(s.fuse.Fd()))
+	spec := s.c.Plan(s.ids)
+	spec.Root = ns.Root{Target: s.c.path("root"), FUSE: &ns.FUSEMount{Source: source, Type: fstype, Flags: flags, Data: data}}
+	spec.Process.Rows, spec.Process.Cols = s.req.Rows, s.req.Cols
+	return spec
+}
+
+// Plan is what ns has to build for such a container, but for its root.
+func (c *Config) Plan(ids ns.IDMap) *ns.Spec {
 	spec := &ns.Spec{
-		Root:     ns.Root{Target: c.path("root"), FUSE: &ns.FUSEMount{Source: source, Type: fstype, Flags: flags, Data: data}},
-		IDs:      s.ids,
+		IDs:      ids,
 		Hostname: c.Hostname, Network: c.Network, ReadOnly: c.ReadOnly, Init: c.Init,
 		Files:  c.files(),
 		Masked: maskedPaths, Readonly: readonlyPaths,
-		Process: c.process(s.req.Rows, s.req.Cols),
+		Process: c.process(),
 		Without: c.Without,
 	}
 	for _, v := range c.Volumes {
@@ -39,16 +45,16 @@ func (s *supervisor) spec() *ns.Spec {
 	return spec
 }
 
-func (c *Container) process(rows, cols uint16) ns.Process {
+func (c *Config) process() ns.Process {
 	return ns.Process{
-		Args: c.Args(), Env: c.environment(c.TTY), Cwd: c.Config.Dir, User: c.User,
-		Terminal: c.TTY, Rows: rows, Cols: cols,
+		Args: c.Args(), Env: c.environment(c.TTY), Cwd: c.Dir, User: c.User,
+		Terminal: c.TTY,
 	}
 }
 
 // environment is Env with what every command finds: PATH, HOSTNAME and, with a
 // terminal, TERM. HOME depends on the user and is added by ns.
-func (c *Container) environment(tty bool) []string {
+func (c *Config) environment(tty bool) []string {
 	env := []string{"PATH=" + defaultPath, "HOSTNAME=" + c.Hostname}
 	if tty {
 		env = append(env, "TERM=xterm")
@@ -73,7 +79,7 @@ func MergeEnv(base, over []string) []string {
 }
 
 // files are the three files that depend on the container, not on its image.
-func (c *Container) files() []ns.File {
+func (c *Config) files() []ns.File {
 	hosts := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n" +
 		"127.0.1.1\t" + c.Hostname + "\n"
 	resolv := "# this container has no network\n"

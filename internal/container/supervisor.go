@@ -56,6 +56,7 @@ type supervisor struct {
 	layersOnce sync.Once
 	layersErr  error // why openLayers failed
 
+	init     *ns.Child     // as soon as it is there, for tell
 	child    *ns.Child     // set when started is closed
 	started  chan struct{} // closed: the command runs, or could not be started
 	failed   error         // why not; valid after started
@@ -139,10 +140,18 @@ func (s *supervisor) start(first *conn, out []*os.File) error {
 		recordErr, fsErr error
 	)
 	spec := s.spec()
+	report, err := s.explain(first, spec)
+	if err != nil {
+		s.io.close()
+		return err
+	}
 	child, err := (&ns.Start{
-		Spec: spec, Stdio: s.io.child, Fuse: s.fuse, Report: s.explain(first, spec),
+		Spec: spec, Stdio: s.io.child, Fuse: s.fuse, Report: report,
 		// While init prepares its root there is time for paperwork.
-		Forked: func(pid int) { early.Go(func() { recordErr = s.running(pid) }) },
+		Forked: func(c *ns.Child) {
+			s.init = c
+			early.Go(func() { recordErr = s.running(c.Pid) })
+		},
 		Mounted: func() {
 			early.Go(func() {
 				if fsErr = <-opened; fsErr != nil {
@@ -154,6 +163,11 @@ func (s *supervisor) start(first *conn, out []*os.File) error {
 		},
 	}).Run()
 	early.Wait()
+	if slices.Contains(s.c.Without, "mount") { // then nobody is going to ask, and init has not waited
+		if fsErr = <-opened; fsErr == nil {
+			close(s.served)
+		}
+	}
 	if mine := errors.Join(fsErr, recordErr); mine != nil {
 		if err == nil {
 			_ = child.Signal(unix.SIGKILL)
@@ -168,22 +182,6 @@ func (s *supervisor) start(first *conn, out []*os.File) error {
 	s.child = child
 	s.io.started(child.Console)
 	return nil
-}
-
-// explain returns what tells the client of the steps of init, nil if it does not want to know.
-// The client prints before it answers, and only then the next step is done: what the command
-// prints comes after its explanation. If the client goes, init does not wait for it.
-func (s *supervisor) explain(c *conn, spec *ns.Spec) func(ns.Report) {
-	if !s.req.Explain {
-		return nil
-	}
-	tell := func(m *message) {
-		if c.send(m) == nil {
-			_, _ = c.receive()
-		}
-	}
-	tell(&message{Op: ansPlan, Plan: spec})
-	return func(r ns.Report) { tell(&message{Op: ansReport, Report: &r}) }
 }
 
 // openStdio makes the other sides of the command's standard files.

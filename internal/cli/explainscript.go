@@ -1,0 +1,78 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"tiffin/internal/errs"
+	"tiffin/ns"
+)
+
+// scriptFlags are the flags of run that a script can do the same with.
+var scriptFlags = []string{"env", "env-file", "workdir", "user", "volume", "tmpfs", "hostname", "entrypoint", "read-only", "network",
+	"userns", "without", "pull", "platform", "tls-verify"}
+
+func explainCommand() *cli.Command {
+	flags := []cli.Flag{&cli.BoolFlag{Name: "script", Usage: "print a shell script that does the same by hand, with util-linux and overlayfs"}}
+	for _, f := range createFlags() {
+		if slices.Contains(scriptFlags, f.Names()[0]) {
+			flags = append(flags, f)
+		}
+	}
+	return &cli.Command{
+		ArgsUsage: "--script [FLAGS] IMAGE [COMMAND [ARGUMENT…]]",
+		Description: "Try it: tiffin explain --script tiffin/base ls -l / > by-hand.sh; less by-hand.sh; sh by-hand.sh\n" +
+			"The script is for you and this machine: it has your subordinate ids in it, and reads the image's\n" +
+			"tarballs where they are. What it cannot do is said in it. `tiffin run --explain` tells of the same\n" +
+			"steps as they happen.",
+		Flags: flags,
+		Action: func(c *cli.Context) error {
+			if !c.Bool("script") {
+				return errs.Hint(usagef("expected --script"), "`tiffin run --explain IMAGE` tells each step of a start as it happens")
+			}
+			if err := wantArgs(c, 1, -1, "an image"); err != nil {
+				return err
+			}
+			return printScript(c)
+		},
+	}
+}
+
+// printScript makes no container: it finds out what run would build, and which tarballs it needs.
+func printScript(c *cli.Context) error {
+	store, err := openStore(c)
+	if err != nil {
+		return err
+	}
+	img, err := imageToRun(c, store)
+	if err != nil {
+		return err
+	}
+	cfg, err := newConfig(c, img)
+	if err != nil {
+		return err
+	}
+	if cfg.Hostname == "" {
+		cfg.Hostname = "by-hand"
+	}
+	m, err := store.Mountable(img)
+	if err != nil {
+		return err
+	}
+	uid, gid := uint32(os.Getuid()), uint32(os.Getgid())
+	ids := ns.LikelyIDs(uid, gid)
+	if cfg.SingleID {
+		ids = ns.IDMap{UIDs: ids.UIDs[:1], GIDs: ids.GIDs[:1]}
+	}
+	script := &ns.Script{
+		Spec: cfg.Plan(ids), Layers: m.FlatPaths,
+		Title: "tiffin run " + strings.Join(append([]string{cfg.Image}, cfg.Args()...), " "),
+	}
+	script.Spec.Root.FUSE = new(ns.FUSEMount)
+	_, err = fmt.Print(script)
+	return err
+}

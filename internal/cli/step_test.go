@@ -1,0 +1,91 @@
+package cli_test
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// goOn presses Enter until the prompt after a step is there.
+func (p *typist) goOn(step string) {
+	p.t.Helper()
+	for range 40 {
+		if strings.HasSuffix(p.until("] Enter: go on, s: shell, c: no more stops, q: give up > "), "/33 "+step) {
+			return
+		}
+		p.types("\r")
+	}
+	p.t.Fatalf("there is no step %s", step)
+}
+
+func TestStepWaitsAndShowsWhatIsThere(t *testing.T) {
+	p := atTerminal(t, terminalStore(t), "run", "--step", "--rm", "--hostname", "box", "-it", "tiffin/base", "sh")
+	// Nothing of the container is there: a user namespace, and the host's name.
+	p.goOn("user-namespace")
+	p.types("s\r")
+	p.sees("1 user-namespace# ")
+	p.types("echo uid=$(id -u), pid=$$; hostname > /dev/null && echo host${ROOT:+root}\r")
+	p.sees("uid=0, pid=")
+	p.sees("hostroot")
+	p.types("exit\r")
+	// The root is mounted, and the host's tree is still there. An interrupt is the shell's.
+	p.goOn("root")
+	p.types("s\r")
+	p.sees("7 root# ")
+	p.types("sleep 100\r")
+	p.sees("sleep 100")
+	p.types("\x03")
+	p.sees("7 root# ")
+	p.types("ls -d $ROOT/etc/passwd /proc/1; echo $(grep -c fuse.tiffin /proc/self/mountinfo) mount, at $$\r")
+	p.sees("root/etc/passwd")
+	p.sees("1 mount, at ")
+	p.types("\x04") // Ctrl-D
+	// The image is all there is, and no capability has been dropped.
+	p.goOn("pivot")
+	p.types("s\r")
+	p.sees("21 pivot# ")
+	p.types("hostname; grep CapEff /proc/self/status; ls $ROOT; exit 3\r")
+	p.sees("box")
+	p.sees("000001ffffffffff")
+	p.sees("no such file")
+	p.goOn("capabilities")
+	p.types("s\r")
+	p.sees("30 capabilities# ")
+	p.types("grep -e CapEff -e Seccomp: /proc/self/status; readlink /proc/self/ns/pid > /same; exit\r")
+	p.sees("00000000000405fb")
+	p.sees("Seccomp:")
+	p.sees("0")
+	// Several looks at one step, then the command: in the namespaces, and with the file, that were seen.
+	p.goOn("seccomp")
+	p.types("s\r")
+	p.sees("32 seccomp# ")
+	p.types("grep Seccomp: /proc/self/status; exit\r")
+	p.sees("2")
+	p.goOn("seccomp")
+	p.types("c\r")
+	p.sees("# ")
+	p.types("test $(readlink /proc/self/ns/pid) = $(cat /same) && echo its $(echo same)\r")
+	p.sees("its same")
+	p.types("exit 5\r")
+	p.ends(5)
+}
+
+func TestStepCanBeGivenUp(t *testing.T) {
+	store, out := terminalStore(t), t.TempDir()
+	const interrupt, end = "\x03", "\x04"
+	for _, give := range []struct{ step, key string }{
+		{"user-namespace", "q\r"}, {"proc", "q\r"}, {"exec", "q\r"}, {"namespaces", interrupt}, {"mask", end},
+	} {
+		p := atTerminal(t, store, "run", "--step", "--rm", "-v", out+":/out", "tiffin/base", "touch", "/out/ran")
+		p.goOn(give.step)
+		p.types(give.key)
+		p.sees("given up after step ")
+		p.ends(125)
+		if _, err := os.Stat(out + "/ran"); err == nil {
+			t.Errorf("%s: the command ran", give.step)
+		}
+	}
+	if left, err := os.ReadDir(store + "/containers"); err != nil || len(left) > 0 {
+		t.Errorf("left: %v %v", left, err)
+	}
+}

@@ -1,0 +1,67 @@
+package ns
+
+import (
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Shell runs tiffin's own shell in what there is of a container while its start waits at a step: in the
+// namespaces that have been made, with the mounts that are there, and with the user, capabilities and filter that the
+// command will have, as far as the steps have come. It is the helper of `tiffin exec` that stops early.
+type Shell struct {
+	Init *Child // nil after the first step: the supervisor's namespaces are all there is
+	Spec *Spec
+	Done int      // number of the last step that was done
+	TTY  *os.File // for standard input, output and error; it becomes the controlling terminal
+	Env  []string
+}
+
+// Run returns when the shell has ended.
+func (s *Shell) Run() error {
+	p := s.Spec.Process
+	p.Args, p.Env, p.Terminal = []string{"sh"}, s.Env, true
+	spec := execSpec{Process: p, IDs: s.Spec.IDs, Without: s.Spec.Without, Until: s.Done}
+	var pidfd *os.File
+	if s.Init != nil {
+		pidfd, spec.Flags = s.Init.pidfd, s.Init.flags
+	}
+	stdio := [3]*os.File{s.TTY, s.TTY, s.TTY}
+	c, socket, err := launch(ExecCommand, &spec, stdio, pidfd, &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL})
+	if err != nil {
+		return err
+	}
+	defer unix.Close(socket)
+	if err := c.follow(socket, nil, nil); err != nil {
+		return err
+	}
+	defer c.Close()
+	_, err = c.Wait()
+	return err
+}
+
+// reached tells whether a step of the exec helper is wanted: all of them are, unless a shell is to see the
+// container as it is after the step with number until. The i-th step has number i+1.
+func (b *builder) reached(i int, s *Step) bool {
+	switch {
+	case b.until == 0:
+		return true
+	case s.Name == "join":
+		return b.joinFlags != 0
+	}
+	return i < b.until && s.Name != "terminal" && s.Name != "exec"
+}
+
+// runShell is the last step then. The shell is this program, opened before the container's tree, which may
+// have none, came into view. The descriptor leads to the read-only clone that this process was executed from.
+func (b *builder) runShell(self int) error {
+	resetSignals()
+	if err := b.send(message{Kind: msgReady}, -1); err != nil {
+		return err
+	}
+	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return &callError{"close_range(3, ~0U, CLOSE_RANGE_CLOEXEC)", err}
+	}
+	return b.lookAfter(procFD(self), b.proc.Env)
+}
