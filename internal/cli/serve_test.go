@@ -157,7 +157,7 @@ func TestServeOverTLS(t *testing.T) {
 	}{{"X=", "--tls-verify=true", false}, {"X=", "--tls-verify=false", true}, {"SSL_CERT_FILE=" + cert, "--tls-verify=true", true}} {
 		cmd := exec.Command(binary, "pull", c.flag, name)
 		cmd.Env = s.env("other", c.env)
-		if out, err := cmd.CombinedOutput(); (err == nil) != c.ok || !c.ok && !strings.Contains(string(out), "hint: if you trust this network") {
+		if out, err := cmd.CombinedOutput(); (err == nil) != c.ok || !c.ok && !strings.Contains(string(out), "if you trust this network: --tls-verify=false") {
 			t.Errorf("%s %s: %v: %s", c.env, c.flag, err, out)
 		}
 	}
