@@ -31,8 +31,9 @@ const (
 	// crowded is how long giving way to others takes when there are others.
 	crowded = 15 * time.Microsecond
 
-	// atOnce is the largest READ or WRITE, in bytes, that the reader does itself.
-	atOnce = 64 << 10
+	// atOnce is the largest READ or WRITE, in bytes, that the reader does itself: as much as
+	// the kernel reads ahead at a time (VM_READAHEAD_PAGES).
+	atOnce = 128 << 10
 
 	// backlog is how many requests in a row found waiting tell that there is more than
 	// one client.
