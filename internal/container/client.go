@@ -315,8 +315,17 @@ func (c *Container) Wait() (int, error) {
 	if !errors.Is(err, errNotRunning) && !errors.Is(err, errSupervisorGone) {
 		return 0, err
 	}
-	s, err := c.State()
-	return s.ExitCode, err
+	// A supervisor that is killed closes its files one by one: its lock may be held for a
+	// moment after its connections are gone, and until then its container seems to run.
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+		s, err := c.State()
+		if err != nil || s.Status != Running {
+			return s.ExitCode, err
+		}
+		if time.Now().After(end) {
+			return 0, fmt.Errorf("container %s: %w, but its lock is held", c.Name, errSupervisorGone)
+		}
+	}
 }
 
 // requestWithin is request for answers that carry nothing, with a limit.

@@ -196,9 +196,11 @@ func (c *conn) fail(err error) { c.send(&message{Op: ansError, Error: ns.ToWire(
 // call sends a request and returns the answer; an answer that is an error
 // becomes one.
 func (c *conn) call(m *message) (*message, error) {
-	if err := c.send(m); err != nil {
+	err := c.send(m)
+	if err != nil && !errors.Is(err, unix.EPIPE) && !errors.Is(err, unix.ECONNRESET) {
 		return nil, fmt.Errorf("ask the supervisor: %w", err)
 	}
+	// A side that has hung up may have said why before.
 	return c.answer()
 }
 
