@@ -215,7 +215,7 @@ func tool(t *testing.T, name string, args ...string) {
 	t.Helper()
 	if _, err := exec.LookPath(name); err != nil {
 		if os.Getenv("TIFFIN_MUST") != "" {
-			t.Fatalf("TIFFIN_MUST is set, but %s is not installed", name)
+			t.Fatalf("TIFFIN_MUST is set, but %s is not installed: .ci/run installs it", name)
 		}
 		t.Skipf("needs %s: apt-get install %s", name, name)
 	}

@@ -371,7 +371,7 @@ func tool(t testing.TB, name string) string {
 	t.Helper()
 	p, err := exec.LookPath(name)
 	if err != nil && os.Getenv("TIFFIN_MUST") != "" {
-		t.Fatalf("%s is not installed, and TIFFIN_MUST is set: run scripts/setup", name)
+		t.Fatalf("%s is not installed, and TIFFIN_MUST is set: .ci/run installs it", name)
 	}
 	if err != nil {
 		t.Skipf("%s is not installed", name)

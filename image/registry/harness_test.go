@@ -219,7 +219,7 @@ func startRegistry(t *testing.T, more string) (host string) {
 	bin, err := exec.LookPath("docker-registry")
 	if err != nil {
 		if strings.Contains(os.Getenv("TIFFIN_MUST"), "registry") {
-			t.Fatal("TIFFIN_MUST has registry, but there is no docker-registry")
+			t.Fatal("TIFFIN_MUST has registry, but there is no docker-registry: .ci/run installs it")
 		}
 		t.Skip("docker-registry is not installed (Debian: docker-registry)")
 	}

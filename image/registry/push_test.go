@@ -104,7 +104,7 @@ func TestSkopeoIsTheOtherClient(t *testing.T) {
 	skopeo, err := exec.LookPath("skopeo")
 	if err != nil {
 		if strings.Contains(os.Getenv("TIFFIN_MUST"), "registry") {
-			t.Fatal("TIFFIN_MUST has registry, but there is no skopeo")
+			t.Fatal("TIFFIN_MUST has registry, but there is no skopeo: .ci/run installs it")
 		}
 		t.Skip("skopeo is not installed")
 	}

@@ -257,7 +257,7 @@ func tool(t testing.TB, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil && strings.Contains(os.Getenv("TIFFIN_MUST"), "registry") {
-		t.Fatalf("TIFFIN_MUST has registry, but there is no %s", name)
+		t.Fatalf("TIFFIN_MUST has registry, but there is no %s: .ci/run installs it", name)
 	}
 	if err != nil {
 		t.Skipf("%s is not installed", name)
