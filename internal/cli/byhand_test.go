@@ -109,6 +109,9 @@ func needTools(t *testing.T) {
 	t.Helper()
 	for _, tool := range []string{"unshare", "setpriv", "pivot_root", "chroot", "setsid", "mktemp", "hostname", "ip", "awk", "tar", "env"} {
 		if _, err := exec.LookPath(tool); err != nil {
+			if must := os.Getenv("TIFFIN_MUST"); must != "" {
+				t.Fatalf("TIFFIN_MUST=%s, but the script needs %s, which .ci/run installs: %v", must, tool, err)
+			}
 			t.Skipf("the script needs %s: %v", tool, err)
 		}
 	}
@@ -275,6 +278,9 @@ func endsByASignal(t *testing.T, store string) {
 func TestTheScriptMergesARealImage(t *testing.T) {
 	layout := os.Getenv("TIFFIN_TEST_IMAGE")
 	if layout == "" {
+		if must := os.Getenv("TIFFIN_MUST"); must != "" {
+			t.Fatalf("TIFFIN_MUST=%s, but TIFFIN_TEST_IMAGE is not set: make an image with scripts/testimage", must)
+		}
 		t.Skip("TIFFIN_TEST_IMAGE is not set: make an image with scripts/testimage")
 	}
 	needTools(t)

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -81,6 +82,9 @@ func people(t *testing.T) []person {
 		gid, _ := strconv.Atoi(u.Gid)
 		return append(ps, person{"with-subuids", uid, gid})
 	}
+	if must := os.Getenv("TIFFIN_MUST"); strings.Contains(must, "subids") {
+		t.Fatalf("TIFFIN_MUST=%s, but /etc/subuid names no user", must)
+	}
 	return ps
 }
 
@@ -107,7 +111,31 @@ func (p person) attr() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(p.uid), Gid: uint32(p.gid)}}
 }
 
+// needExec fails where TIFFIN_MUST is set and a script would leave lines out, or
+// itself, for want of a program: a condition [exec:NAME].
+func needExec(t *testing.T, dir string) {
+	t.Helper()
+	must := os.Getenv("TIFFIN_MUST")
+	scripts, err := filepath.Glob(filepath.Join(dir, "*.txtar"))
+	if err != nil || len(scripts) == 0 {
+		t.Fatalf("no scripts in %s: %v", dir, err)
+	}
+	for _, script := range scripts {
+		text, err := os.ReadFile(script)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`(?m)^\[!?exec:([^]]+)\]`).FindAllSubmatch(text, -1) {
+			if _, err := exec.LookPath(string(m[1])); err != nil && must != "" {
+				t.Fatalf("TIFFIN_MUST=%s, but %s needs what .ci/run installs: %v", must, script, err)
+			}
+		}
+	}
+}
+
 func TestScripts(t *testing.T) {
+	const scripts = "testdata/script"
+	needExec(t, scripts)
 	for _, p := range people(t) {
 		t.Run(p.name, func(t *testing.T) {
 			need(t, p)
@@ -120,7 +148,7 @@ func TestScripts(t *testing.T) {
 				t.Fatal(err)
 			}
 			testscript.Run(t, testscript.Params{
-				Dir: "testdata/script", WorkdirRoot: root, RequireExplicitExec: true,
+				Dir: scripts, WorkdirRoot: root, RequireExplicitExec: true,
 				Setup: func(e *testscript.Env) error { return p.setup(e) },
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
 					"tiffin": cmdTiffin, "sh": cmdSh, "status": cmdStatus, "until": cmdUntil,

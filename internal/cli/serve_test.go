@@ -174,6 +174,9 @@ func publicAddress(t *testing.T) net.IP {
 			return n.IP
 		}
 	}
+	if must := os.Getenv("TIFFIN_MUST"); strings.Contains(must, "registry") {
+		t.Fatalf("TIFFIN_MUST=%s, but this machine has no address but loopback", must)
+	}
 	t.Skip("this machine has no address but loopback")
 	return nil
 }
