@@ -38,6 +38,7 @@ const scriptHead = `#!/bin/sh
 #   is deleted at the end.
 { # up to the end: all of it is read before the command can take what is left of standard input
 set -eu
+PATH=$PATH:/usr/sbin:/sbin # chroot, pivot_root and ip are there, where Debian's users do not look
 umask 022
 WORK=$(mktemp -d "${TMPDIR:-/var/tmp}/tiffin.XXXXXX")
 ROOT=$WORK/root

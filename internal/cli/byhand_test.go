@@ -80,7 +80,8 @@ func (p person) as(t *testing.T, store string, stdin, name string, args ...strin
 	cmd.SysProcAttr = p.attr()
 	cmd.Dir = filepath.Dir(store)
 	cmd.Stdin = strings.NewReader(stdin)
-	cmd.Env = append(os.Environ(), "TIFFIN_ROOT="+store, "HOME="+cmd.Dir, "TMPDIR="+cmd.Dir)
+	// The PATH of Debian's users has no sbin.
+	cmd.Env = append(os.Environ(), "TIFFIN_ROOT="+store, "HOME="+cmd.Dir, "TMPDIR="+cmd.Dir, "PATH=/usr/local/bin:/usr/bin:/bin")
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
