@@ -64,7 +64,8 @@ func chainID(diffIDs []digest.Digest) digest.Digest {
 // where. It looks at headers and sizes only, some 10 µs for each layer; a
 // damaged table inside an index is found by layer.OpenIndex, and the caller
 // then uses Repair. Errors wrap ErrDamaged if a blob that is needed for
-// rebuilding is not what it was.
+// rebuilding is not what it was, and ErrNotFound if another process removed the
+// image meanwhile.
 func (s *Store) Mountable(img *Image) (*Mountable, error) {
 	m, complete := s.mountable(img)
 	if _, err := layer.PeekFlatSize(m.UnionPath); err != nil || !complete {
@@ -132,7 +133,7 @@ func (s *Store) Repair(ctx context.Context, img *Image) (*Mountable, error) {
 	}
 	m, complete := s.mountable(img)
 	if !complete {
-		return nil, fmt.Errorf("prepare image %s: a file of its layers has just been removed", short(img.ID))
+		return nil, fmt.Errorf("prepare image %s: %w any more: a file of its layers has just been removed", short(img.ID), ErrNotFound)
 	}
 	return m, nil
 }
