@@ -163,7 +163,8 @@ func (st *staging) pin(l Layer) error {
 		return nil
 	}
 	pairs := [][2]string{{st.s.blobPath(l.Digest), st.blobPath(l.Digest)}}
-	for _, name := range []string{flatName, indexName, unsyncedName} {
+	// The mark first: without it flat.tar is taken for written.
+	for _, name := range []string{unsyncedName, flatName, indexName} {
 		staged, err := st.layerFile(l.DiffID, name)
 		if err != nil {
 			return err
@@ -177,4 +178,16 @@ func (st *staging) pin(l Layer) error {
 		}
 	}
 	return nil
+}
+
+// pinned reports whether pin got hold of all files of a layer: another command
+// may have removed some between a look at them and pin.
+func (st *staging) pinned(l Layer) bool {
+	dir := st.path("layers", l.DiffID.Encoded())
+	for _, name := range []string{st.blobPath(l.Digest), filepath.Join(dir, flatName), filepath.Join(dir, indexName)} {
+		if _, err := os.Stat(name); err != nil {
+			return false
+		}
+	}
+	return true
 }

@@ -217,6 +217,9 @@ func (in *ingest) writeDerived(diffID digest.Digest) error {
 	if err != nil {
 		return err
 	}
+	for _, name := range []string{indexName, unsyncedName} {
+		os.Remove(filepath.Join(dir, name)) // pin may have made it a name of the store's own file
+	}
 	if err := writeFile(filepath.Join(dir, indexName), in.tree.Encode(), false); err != nil {
 		return err
 	}

@@ -324,11 +324,8 @@ func (st *staging) keep(src source, l *loadingLayer) (Layer, bool) {
 		return Layer{}, false
 	}
 	defer blob.Close()
-	if d, err := hashFile(blob); err != nil || d != got.Digest || st.pin(got) != nil {
+	if d, err := hashFile(blob); err != nil || d != got.Digest || st.pin(got) != nil || !st.pinned(got) {
 		return Layer{}, false
-	}
-	if _, err := os.Stat(st.blobPath(got.Digest)); err != nil {
-		return Layer{}, false // could not be pinned
 	}
 	return got, true
 }

@@ -272,11 +272,7 @@ func (st *staging) reuse(ctx context.Context, l Layer) (bool, error) {
 		return false, nil
 	}
 	if st.s.derivedOK(l.DiffID) {
-		if st.pin(l) != nil {
-			return false, nil
-		}
-		_, err := os.Stat(st.blobPath(l.Digest))
-		return err == nil, nil // or it could not be pinned
+		return st.pin(l) == nil && st.pinned(l), nil
 	}
 	if err := linkOrCopy(st.s.blobPath(l.Digest), st.blobPath(l.Digest)); err != nil {
 		return false, nil
