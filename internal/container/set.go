@@ -60,7 +60,12 @@ func (s *Set) Create(cfg Config) (*Container, *os.File, error) {
 	if err := os.Mkdir(c.dir, 0o700); err != nil {
 		return fail(fmt.Errorf("create container: %w", err))
 	}
-	lock, err := acquire(c.path("lock"), os.O_CREATE|os.O_EXCL)
+	// Under its own name only when it is held: one that is free means that nobody looks after this, and Sweep of another
+	// command may come between open(2) and fcntl(2).
+	lock, err := acquire(c.path("lock.new"), os.O_CREATE|os.O_EXCL)
+	if err == nil {
+		err = os.Rename(c.path("lock.new"), c.path("lock"))
+	}
 	if err != nil {
 		return fail(fmt.Errorf("create container: %w", err))
 	}
