@@ -6,14 +6,15 @@
 
 // Tiffin runs containers for people without root, and shows how.
 //
-// This file is the table of contents. The one binary is four things, told
+// This file is the table of contents. The one binary is several things, told
 // apart by how it was called, in this order:
 //
 //	/bin/ls, /bin/sh …   a command of the built-in image, by its own name
 //	tiffin __init        the process that builds a container and becomes its command
-//	tiffin __supervisor  … that serves a container's file system and looks after it
 //	tiffin __exec        … that joins a running container
+//	tiffin __supervisor  … that serves a container's file system and looks after it
 //	tiffin __probe       … that tries what this machine allows
+//	tiffin __sync        … that has a container's file system write what it holds in memory
 //	tiffin run …         what the user types
 //
 // Every `tiffin run` starts it three times, so nothing here or in an imported
