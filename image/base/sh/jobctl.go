@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -167,6 +168,21 @@ func (s *shell) builtinKill(hc interp.HandlerContext, args []string) int {
 	return status
 }
 
+// sendSignal is kill(2). "If the value of pid causes sig to be generated for
+// the sending process, […] either sig or at least one pending unblocked signal
+// shall be delivered to the sending thread before kill() returns" (POSIX, kill,
+// "DESCRIPTION"); of a process with several threads the kernel may choose
+// another, and this one would go on with the script meanwhile. So a signal to
+// the process itself is sent to this very thread: tgkill(2).
+func sendSignal(pid int, sig syscall.Signal) error {
+	if pid != os.Getpid() {
+		return syscall.Kill(pid, sig)
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	return unix.Tgkill(pid, unix.Gettid(), sig)
+}
+
 // killOne signals a process, or all of a job.
 func (s *shell) killOne(sig syscall.Signal, target string) error {
 	if !strings.HasPrefix(target, "%") {
@@ -174,7 +190,7 @@ func (s *shell) killOne(sig syscall.Signal, target string) error {
 		if err != nil {
 			return fmt.Errorf("%s: not a process number or %%job", target)
 		}
-		if err := syscall.Kill(pid, sig); err != nil {
+		if err := sendSignal(pid, sig); err != nil {
 			return fmt.Errorf("%s: %w", target, err)
 		}
 		if pid == os.Getpid() || pid <= 0 {
