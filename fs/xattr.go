@@ -28,11 +28,19 @@ func storable(name string) bool {
 	return strings.HasPrefix(name, "user.") || strings.HasPrefix(name, "security.") || strings.HasPrefix(name, "trusted.")
 }
 
+// overlayMark begins the names by which the kernel's overlayfs, mounted with userxattr, remembers things.
+const overlayMark = "user.overlay."
+
+// hidden reports whether an attribute of a layer is not to be seen. Without an upper directory this may be the
+// lower side of an overlayfs, which would take such an attribute for a mark of its own: an image could hide what
+// is below, or have a file refused, in a way that no other program that runs the image agrees with.
+func (f *FS) hidden(name string) bool { return f.root == nil && strings.HasPrefix(name, overlayMark) }
+
 // GetXAttr is FUSE_GETXATTR.
 func (f *FS) GetXAttr(_ <-chan struct{}, in *fuse.InHeader, name string, dest []byte) (size uint32, st fuse.Status) {
 	c := f.begin(opGetxattr, in, "")
 	defer c.end(&st)
-	if !storable(name) {
+	if !storable(name) || f.hidden(name) {
 		return 0, fuse.ENODATA
 	}
 	if i, ok := f.ids.lowerOnly(in.NodeId); ok {
@@ -143,7 +151,9 @@ func (f *FS) ListXAttr(_ <-chan struct{}, in *fuse.InHeader, dest []byte) (size 
 	}
 	if ok {
 		for _, a := range f.x.Xattrs(i) {
-			add(a.Name)
+			if !f.hidden(a.Name) {
+				add(a.Name)
+			}
 		}
 	}
 	switch {

@@ -78,6 +78,13 @@ type Root struct {
 	Target string
 	Bind   string     // bind this directory (recursively)
 	FUSE   *FUSEMount // or mount the /dev/fuse descriptor Start.Fuse
+	// Overlay makes FUSE read-only and mounts the kernel's overlayfs on top of it; nil = FUSE is all.
+	Overlay *OverlayMount
+}
+
+// OverlayMount is the writable side of an overlayfs: two directories of one file system, Work empty.
+type OverlayMount struct {
+	Upper, Work string
 }
 
 // FUSEMount is what fs.MountOptions returns: the arguments of mount(2). Every

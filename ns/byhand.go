@@ -105,8 +105,10 @@ func byHandRoot(s *Spec) string {
 			fmt.Sprintf(`mount --rbind %s "$ROOT"`, quote(s.Root.Bind)),
 			`mount -o remount,bind,nosuid,nodev "$ROOT"`}, "\n")
 	}
-	return `mkdir "$WORK/upper" "$WORK/work"` + "\n" +
-		`mount -t overlay -o nosuid,nodev,userxattr -o lowerdir="$LAYERS" -o upperdir="$WORK/upper" -o workdir="$WORK/work" overlay "$ROOT"`
+	if s.Root.Overlay != nil {
+		return "# nothing: the directories in $LAYERS stand in for the read-only file system"
+	}
+	return byHandOverlay(s)
 }
 
 func byHandDev(*Spec) string {

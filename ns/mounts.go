@@ -52,9 +52,12 @@ func runRoot(b *builder) error {
 		return bindRoot(b)
 	}
 	data := withFD(r.FUSE.Data, b.fuse)
-	err := unix.Mount(r.FUSE.Source, r.Target, r.FUSE.Type, r.FUSE.Flags|unix.MS_NOSUID|unix.MS_NODEV, data)
-	err = b.call(err, "mount(%q, %q, %q, %s, %q)", r.FUSE.Source, r.Target, r.FUSE.Type,
-		mountFlags(r.FUSE.Flags|unix.MS_NOSUID|unix.MS_NODEV), data)
+	flags := r.FUSE.Flags | unix.MS_NOSUID | unix.MS_NODEV
+	if r.Overlay != nil {
+		flags |= unix.MS_RDONLY
+	}
+	err := unix.Mount(r.FUSE.Source, r.Target, r.FUSE.Type, flags, data)
+	err = b.call(err, "mount(%q, %q, %q, %s, %q)", r.FUSE.Source, r.Target, r.FUSE.Type, mountFlags(flags), data)
 	if err != nil {
 		return err
 	}
@@ -67,9 +70,17 @@ func runRoot(b *builder) error {
 	if err := b.send(message{Kind: msgMounted}, -1); err != nil {
 		return err
 	}
-	fd, err := unix.Open(r.Target, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	return b.openRoot()
+}
+
+// openRoot takes what is mounted on Spec.Root.Target as the root.
+func (b *builder) openRoot() error {
+	fd, err := unix.Open(b.spec.Root.Target, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return &callError{"open the mounted root", err}
+	}
+	if b.root >= 0 {
+		_ = unix.Close(b.root)
 	}
 	b.root = fd
 	return nil

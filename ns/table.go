@@ -63,6 +63,15 @@ func Steps() []Step {
 		run: runRoot, look: mountLines("/"),
 		hint: "`tiffin doctor` tries the same",
 	}, {
+		Name: "overlay", Where: "init",
+		Needed:  "the layers alone cannot be changed",
+		Instead: "the file system of the step \"root\", which merges layers and upper directory itself",
+		Why:     "the mounted layers become the lower side of the kernel's overlayfs, the container's own directory the upper: what is written never leaves the kernel",
+		Man:     "the kernel's Documentation/filesystems/overlayfs.rst, \"User xattr\"",
+		Calls:   []string{"mount(2)"}, ByHand: byHandOverlay,
+		skip: skipOverlay, run: runOverlay, look: mountLines("/"),
+		hint: "`tiffin doctor` tries overlayfs; --driver fuse, the default, does without",
+	}, {
 		Name: "proc", Where: "init",
 		Instead: "the image's own /proc, which is empty",
 		Why:     "a /proc that shows the processes of the new pid namespace only",

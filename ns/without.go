@@ -27,7 +27,7 @@ const (
 )
 
 // mountSteps are those that "mount" leaves out.
-var mountSteps = [...]string{"propagation", "sources", "root", "proc", "dev", "devpts", "shm", "mqueue", "sys", "cgroup",
+var mountSteps = [...]string{"propagation", "sources", "root", "overlay", "proc", "dev", "devpts", "shm", "mqueue", "sys", "cgroup",
 	"volumes", "files", "mask", "readonly-paths", "pivot", "read-only"}
 
 // namespaceFlags are the namespaces that can be left out by name. "cgroup" is the name of a step too, and both

@@ -20,6 +20,8 @@ type Upper struct {
 	// Skip names paths ("/etc/hosts") that were made to mount something on. As
 	// long as they are empty they are no change of the user's. nil: none.
 	Skip func(path string) bool
+	// Kernel says that the directory was the upper side of the kernel's overlayfs; nil: of tiffin's file system.
+	Kernel *KernelUpper
 }
 
 // upNode is a file of the upper directory as the container sees it. As in a
@@ -37,6 +39,7 @@ type upNode struct {
 	origin    uint32 // lower inode that this continues, if hasOrigin
 	metacopy  bool   // the data is the origin's
 	tail      bool   // …, and after it comes the file's own
+	opaque    bool   // a directory of the kernel's that continues none
 
 	kids      map[string]*upNode // only of a directory
 	whiteouts map[string]bool
@@ -66,6 +69,9 @@ func readUpper(u *Upper) (*upNode, error) {
 	}
 	if err == nil && u.Lower != nil {
 		root.hasOrigin, root.origin = true, 0 // the root continues the root, said or not
+		if u.Kernel != nil {
+			r.owner(root, 0)
+		}
 	}
 	if err == nil {
 		err = r.dir(fd, root)
@@ -87,7 +93,7 @@ func (r *upReader) dir(fd int, d *upNode) error {
 	}
 	d.kids, d.whiteouts = map[string]*upNode{}, map[string]bool{}
 	for _, name := range names {
-		gone, ok, err := ParseWhiteout(name, func() (string, error) { return readSmall(fd, name) })
+		gone, ok, err := r.whiteout(fd, name)
 		if err != nil {
 			return fmt.Errorf("whiteout %q: %w", join(d.path, name), err)
 		}
@@ -95,11 +101,19 @@ func (r *upReader) dir(fd int, d *upNode) error {
 			d.whiteouts[gone] = true
 			continue
 		}
-		if d.kids[name], err = r.entry(fd, name, join(d.path, name)); err != nil {
+		if d.kids[name], err = r.entry(fd, d, name); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// whiteout tells whether the file called name stands for a deletion, and of what.
+func (r *upReader) whiteout(dirfd int, name string) (gone string, ok bool, err error) {
+	if r.u.Kernel != nil {
+		return kernelWhiteout(dirfd, name)
+	}
+	return ParseWhiteout(name, func() (string, error) { return readSmall(dirfd, name) })
 }
 
 func join(dir, name string) string {
@@ -136,8 +150,9 @@ func readSmall(dirfd int, name string) (string, error) {
 	return string(b[:n]), nil
 }
 
-// entry reads the file called name, and all below it.
-func (r *upReader) entry(dirfd int, name, path string) (*upNode, error) {
+// entry reads the file called name in directory d, and all below it.
+func (r *upReader) entry(dirfd int, d *upNode, name string) (*upNode, error) {
+	path := join(d.path, name)
 	var st unix.Stat_t
 	if err := unix.Fstatat(dirfd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return nil, fmt.Errorf("%q: %w", path, err)
@@ -156,19 +171,22 @@ func (r *upReader) entry(dirfd int, name, path string) (*upNode, error) {
 		if n, err = r.node(fd, path); err != nil {
 			return nil, err
 		}
+		r.continues(d, name, n)
 		if st.Mode&unix.S_IFMT == unix.S_IFDIR {
 			return n, r.dir(fd, n)
 		}
-	case unix.S_IFLNK: // tiffin makes none, but somebody may
+	case unix.S_IFLNK: // the kernel's; tiffin makes none, but somebody may
 		b := make([]byte, pathMax+1)
 		k, err := unix.Readlinkat(dirfd, name, b)
 		if err != nil {
 			return nil, fmt.Errorf("read link %q: %w", path, err)
 		}
 		n.target = string(b[:k])
-		n.fill(&st)
+		r.fill(n, &st)
+		r.continues(d, name, n)
 	default:
-		n.fill(&st)
+		r.fill(n, &st)
+		r.continues(d, name, n)
 	}
 	if st.Nlink > 1 {
 		r.links[st.Ino] = n
@@ -177,8 +195,11 @@ func (r *upReader) entry(dirfd int, name, path string) (*upNode, error) {
 }
 
 // fill takes what a real file says about itself.
-func (n *upNode) fill(st *unix.Stat_t) {
+func (r *upReader) fill(n *upNode, st *unix.Stat_t) {
 	n.stat = Stat{Mode: st.Mode & (unix.S_IFMT | 0o777), Rdev: Mkdev(unix.Major(st.Rdev), unix.Minor(st.Rdev))}
+	if r.u.Kernel != nil {
+		n.stat.Mode, n.stat.UID, n.stat.GID = st.Mode, st.Uid, st.Gid
+	}
 	n.size, n.mtime, n.realIno = st.Size, st.Mtim, st.Ino
 }
 
@@ -189,14 +210,18 @@ func (r *upReader) node(fd int, path string) (*upNode, error) {
 		return nil, fmt.Errorf("%q: %w", path, err)
 	}
 	n := &upNode{path: path}
-	n.fill(&st)
+	r.fill(n, &st)
 	n.stat.Rdev = 0
 	attrs, err := readXattrs(fd)
 	if err != nil {
 		return nil, fmt.Errorf("attributes of %q: %w", path, err)
 	}
+	apply := r.attr
+	if r.u.Kernel != nil {
+		apply = r.kernelAttr
+	}
 	for _, a := range attrs {
-		if err := r.attr(n, a, st.Mode); err != nil {
+		if err := apply(n, a, st.Mode); err != nil {
 			return nil, fmt.Errorf("%q: %w", path, err)
 		}
 	}
@@ -258,7 +283,7 @@ func readXattrs(fd int) ([]Xattr, error) {
 	}
 	var as []Xattr
 	for name := range strings.SplitSeq(string(list), "\x00") {
-		if !strings.HasPrefix(name, "user.") {
+		if !strings.HasPrefix(name, "user.") && name != capsXattr {
 			continue // the host's own, like security.selinux
 		}
 		v, err := grow(func(b []byte) (int, error) { return unix.Fgetxattr(fd, name, b) })

@@ -8,13 +8,14 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"tiffin/internal/container"
 	"tiffin/internal/errs"
 	"tiffin/ns"
 )
 
 // scriptFlags are the flags of run that a script can do the same with.
 var scriptFlags = []string{"env", "env-file", "workdir", "user", "volume", "tmpfs", "hostname", "entrypoint", "read-only", "network",
-	"userns", "without", "pull", "platform", "tls-verify"}
+	"driver", "userns", "without", "pull", "platform", "tls-verify"}
 
 func explainCommand() *cli.Command {
 	flags := []cli.Flag{&cli.BoolFlag{Name: "script", Usage: "print a shell script that does the same by hand, with util-linux and overlayfs"}}
@@ -73,6 +74,9 @@ func printScript(c *cli.Context) error {
 		Title: "tiffin run " + strings.Join(append([]string{cfg.Image}, cfg.Args()...), " "),
 	}
 	script.Spec.Root.FUSE = new(ns.FUSEMount)
+	if cfg.Driver == container.DriverOverlay {
+		script.Spec.Root.Overlay = new(ns.OverlayMount)
+	}
 	_, err = fmt.Print(script)
 	return err
 }

@@ -40,6 +40,7 @@ func createFlags() []cli.Flag {
 		&cli.StringFlag{Name: "stop-signal", Usage: "`SIGNAL` that stop sends first"},
 		&cli.IntFlag{Name: "stop-timeout", Usage: "`SECONDS` that stop waits before it kills"},
 		&cli.StringFlag{Name: "log-driver", Value: "json-file", Usage: "`json-file`, or none: keep no log, as with --rm in the foreground"},
+		&cli.StringFlag{Name: "driver", Value: container.DriverFUSE, Usage: "who merges the layers with what is written: `fuse` (tiffin), or overlay (the kernel over tiffin's layers)"},
 		&cli.StringFlag{Name: "userns", Usage: "`single`: only one user id, yours, even if there are subordinate ones"},
 		&cli.StringSliceFlag{Name: "without", Usage: "leave `STEP,…` of the start out, to see what it is for: pid, net, user-map, mount, seccomp, caps, …"},
 		&cli.StringFlag{Name: "pull", Value: pullMissing, Usage: "fetch the image from its registry: `always`, missing (if it is not here) or never"},
@@ -230,6 +231,10 @@ func setWorld(cfg *container.Config, c *cli.Context, _ ocispec.ImageConfig) erro
 		cfg.NoLog = true
 	default:
 		return fmt.Errorf("log driver %q is not there; use json-file or none", d)
+	}
+	var err error
+	if cfg.Driver, err = container.ParseDriver(c.String("driver")); err != nil {
+		return err
 	}
 	switch u := c.String("userns"); u {
 	case "", "auto":

@@ -32,7 +32,7 @@ import (
 var binary string
 
 func TestMain(m *testing.M) {
-	testscript.Main(wrapper{m}, map[string]func(){"tiffin-as": runAs, "sh-as": shAs})
+	testscript.Main(wrapper{m}, map[string]func(){"tiffin-as": runAs, "sh-as": shAs, "driver-probe": driverProbe})
 }
 
 // wrapper builds the binary before the tests.

@@ -10,7 +10,7 @@ import (
 func (p *typist) goOn(step string) {
 	p.t.Helper()
 	for range 40 {
-		if strings.HasSuffix(p.until("] Enter: go on, s: shell, c: no more stops, q: give up > "), "/33 "+step) {
+		if strings.HasSuffix(p.until("] Enter: go on, s: shell, c: no more stops, q: give up > "), "/34 "+step) {
 			return
 		}
 		p.types("\r")
@@ -43,14 +43,14 @@ func TestStepWaitsAndShowsWhatIsThere(t *testing.T) {
 	// The image is all there is, and no capability has been dropped.
 	p.goOn("pivot")
 	p.types("s\r")
-	p.sees("21 pivot# ")
+	p.sees("22 pivot# ")
 	p.types("hostname; grep CapEff /proc/self/status; ls $ROOT; exit 3\r")
 	p.sees("box")
 	p.sees("000001ffffffffff")
 	p.sees("no such file")
 	p.goOn("capabilities")
 	p.types("s\r")
-	p.sees("30 capabilities# ")
+	p.sees("31 capabilities# ")
 	p.types("grep -e CapEff -e Seccomp: /proc/self/status; readlink /proc/self/ns/pid > /same; exit\r")
 	p.sees("00000000000405fb")
 	p.sees("Seccomp:")
@@ -58,7 +58,7 @@ func TestStepWaitsAndShowsWhatIsThere(t *testing.T) {
 	// Several looks at one step, then the command: in the namespaces, and with the file, that were seen.
 	p.goOn("seccomp")
 	p.types("s\r")
-	p.sees("32 seccomp# ")
+	p.sees("33 seccomp# ")
 	p.types("grep Seccomp: /proc/self/status; exit\r")
 	p.sees("2")
 	p.goOn("seccomp")

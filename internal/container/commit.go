@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -37,7 +35,7 @@ func (c *Container) hold() (release func(), err error) {
 
 // changed calls f with the container's upper directory and what is below it,
 // while nothing changes there.
-func (c *Container) changed(store *image.Store, f func(*image.Image, *layer.Upper) error) error {
+func (c *Container) changed(store *image.Store, f func(*image.Image, delta) error) error {
 	img, err := store.Resolve(c.ImageID.String())
 	if err != nil {
 		return fmt.Errorf("find the image of container %s: %w", c.Name, err)
@@ -51,32 +49,36 @@ func (c *Container) changed(store *image.Store, f func(*image.Image, *layer.Uppe
 		return err
 	}
 	defer index.Close()
-	u := &layer.Upper{Dir: c.path("upper"), Lower: index}
-	for _, path := range m.FlatPaths {
-		flat, err := os.Open(path)
-		if err != nil {
-			return err
-		}
-		defer flat.Close()
-		u.Flats = append(u.Flats, flat)
+	flats, closeFlats, err := openFlats(m.FlatPaths)
+	if err != nil {
+		return err
 	}
+	defer closeFlats()
 	release, err := c.hold()
 	if err != nil {
 		return err
 	}
 	defer release()
-	u.Skip = c.made()
-	return f(img, u)
+	made := c.made()
+	if c.overlay() {
+		return f(img, kernelDelta{c, &insideRequest{Dir: c.path("upper"), Union: m.UnionPath, Flats: m.FlatPaths, Made: made}})
+	}
+	return f(img, ownDelta{&layer.Upper{Dir: c.path("upper"), Lower: index, Flats: flats, Skip: skipping(made)}})
 }
 
-// made tells the paths that were made for the container's own mounts.
-func (c *Container) made() func(string) bool {
-	s, err := c.readState()
-	if err != nil || len(s.Made) == 0 {
+// made lists the paths that were made for the container's own mounts.
+func (c *Container) made() []string {
+	s, _ := c.readState()
+	return s.Made
+}
+
+// skipping is paths as layer.Upper wants them.
+func skipping(paths []string) func(path string) bool {
+	if len(paths) == 0 {
 		return nil
 	}
-	set := make(map[string]bool, len(s.Made))
-	for _, p := range s.Made {
+	set := make(map[string]bool, len(paths))
+	for _, p := range paths {
 		set[p] = true
 	}
 	return func(path string) bool { return set[path] }
@@ -84,8 +86,8 @@ func (c *Container) made() func(string) bool {
 
 // Changes lists what differs between the container and its image.
 func (c *Container) Changes(store *image.Store) (list []layer.Change, err error) {
-	err = c.changed(store, func(_ *image.Image, u *layer.Upper) error {
-		list, err = layer.Changes(u)
+	err = c.changed(store, func(_ *image.Image, d delta) error {
+		list, err = d.Changes()
 		return err
 	})
 	return list, err
@@ -107,8 +109,8 @@ func (c *Container) Commit(ctx context.Context, store *image.Store, opt image.Co
 		c.describe(cfg)
 		_ = image.ApplyChanges(cfg, changes) // they win over what the container says
 	}
-	err = c.changed(store, func(base *image.Image, u *layer.Upper) error {
-		img, err = store.CommitLayer(ctx, base, func(w io.Writer) error { return layer.WriteDiff(w, u) }, opt)
+	err = c.changed(store, func(base *image.Image, d delta) error {
+		img, err = store.CommitLayer(ctx, base, d.WriteDiff, opt)
 		return err
 	})
 	return img, err

@@ -260,7 +260,9 @@ func (s *supervisor) startExec(c *conn, m *message) (*command, error) {
 	if o.Explained {
 		e.Report = s.explainExec(c, p)
 	}
+	s.paused.RLock()
 	child, err := e.Run()
+	s.paused.RUnlock()
 	if err != nil {
 		io.close()
 		return nil, err
@@ -317,13 +319,17 @@ func (s *supervisor) stop(c *conn, m *message) {
 // freeze brings all that the container has written into its upper directory,
 // and lets nothing change there until the connection ends.
 func (s *supervisor) freeze(c *conn) {
-	if err := s.sync(); err != nil {
-		c.fail(err)
-		return
+	if s.c.overlay() { // what it has in memory is what everybody reads
+		defer s.pause()()
+	} else {
+		if err := s.sync(); err != nil {
+			c.fail(err)
+			return
+		}
+		s.fs.Freeze()
+		defer s.fs.Thaw()
 	}
 	s.writeNotes() // the client will want to know which paths were made for mounts
-	s.fs.Freeze()
-	defer s.fs.Thaw()
 	if c.send(&message{Op: ansOK}) == nil {
 		_, _ = c.receive()
 	}

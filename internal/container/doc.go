@@ -38,6 +38,12 @@
 //	    root/                  where init mounts the root; empty for everybody else
 //	    log  log.1             what it printed
 //
+// With [DriverOverlay] the kernel's overlayfs writes upper/ and work/, in its own form and with the owners that the
+// container sees. Only in a user namespace with the container's ids can all of it be read and removed, so commit,
+// diff and rm start a helper that enters one ([Inside]); it reads the directory and writes a layer, the same bytes as
+// tiffin's own file system gives for the same changes. overlayfs leaves a directory without permissions in
+// work/, which the supervisor removes at the end, so that rm -rf of the store does not stumble over it.
+//
 // # States
 //
 //	          Create              Start                 the command ends
@@ -97,7 +103,7 @@
 //	                                          ◄─ {"op":"plan","plan":{"Root":…,"Process":…}}
 //	{"op":"next"} ─►
 //	                                          ◄─ {"op":"report","report":{"N":2,"Step":"namespaces","Calls":…}}
-//	{"op":"next"} ─►                             … 32 more, and "ok" as above
+//	{"op":"next"} ─►                             … 33 more, and "ok" as above
 //
 // Instead of "next", {"op":"shell","files":1,"shell":{"done":7,"env":…}} runs a shell, on the terminal that comes
 // along, in what there is after step 7 ([tiffin/ns.Shell]); the answer is "ok", or an "error" which is only the
@@ -109,7 +115,8 @@
 //	detach   on such a connection: the client goes, the command stays
 //	stop     signal, then SIGKILL after some seconds
 //	wait     answers when the container has ended
-//	freeze   all data is written and nothing changes until the connection ends: commit, diff
+//	freeze   all data is written and nothing changes until the connection ends: commit, diff.
+//	         What the kernel's overlayfs writes cannot be held back: its processes are stopped
 //	counts   requests that the file system has answered
 //	trace    each request that it answers, from now on; a trace from the first one on
 //	         goes over a socket of its own that comes with start

@@ -86,6 +86,9 @@ func (c *Container) Inspect() (*Inspection, error) {
 		Config: InspectConfig{Hostname: c.Hostname, User: c.User, Tty: c.TTY, OpenStdin: c.Stdin, Env: c.Env, Cmd: c.Cmd,
 			Entrypoint: c.Entrypoint, Image: c.Image, WorkingDir: c.Config.Dir, Labels: c.Labels, StopSignal: c.StopSignal, StopTimeout: c.StopTimeout},
 	}
+	if c.overlay() {
+		x.GraphDriver.Name = DriverOverlay
+	}
 	if args := c.Args(); len(args) > 0 {
 		x.Path, x.Args = args[0], args[1:]
 	}

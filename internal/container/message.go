@@ -30,6 +30,8 @@ type message struct {
 	Exec  *ExecOptions  `json:"exec,omitempty"`
 	Trace *TraceFilter  `json:"trace,omitempty"`
 	Shell *shellRequest `json:"shell,omitempty"`
+	// Inside is for the helper of inside.go, which answers these alone.
+	Inside *insideRequest `json:"inside,omitempty"`
 
 	Error  *ns.WireError     `json:"error,omitempty"`
 	Exit   int               `json:"exit,omitempty"`
@@ -57,6 +59,10 @@ const (
 	opNext   = "next"  // the report was read: go on with the next step
 	opShell  = "shell" // before that: 1 file, the terminal for a shell; the answer comes when it has ended
 	opQuit   = "quit"  // instead: do not go on
+	// To the helper in a container's user namespace; 1 file: where its output goes.
+	opDiff  = "diff"  // the changes, as JSON
+	opPack  = "pack"  // the changes, as a layer
+	opErase = "erase" // Dir and all that is in it
 )
 
 // Answers.

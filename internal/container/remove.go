@@ -3,6 +3,7 @@ package container
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -61,7 +62,12 @@ func (c *Container) removeFiles() error {
 	}
 	// The rest: plain files and directories of the user's own, see fs/layer, no
 	// symbolic link and no directory that cannot be entered.
-	if err := os.RemoveAll(c.dir); err != nil {
+	err := os.RemoveAll(c.dir)
+	if errors.Is(err, os.ErrPermission) {
+		// But if it was the kernel's overlayfs that wrote: then some may belong to subordinate ids.
+		err = c.inside(opErase, &insideRequest{Dir: c.dir}, io.Discard)
+	}
+	if err != nil {
 		return fmt.Errorf("remove container %s: %w", c.Name, err)
 	}
 	return nil
@@ -78,7 +84,8 @@ func (c *Container) vanish() (rest func()) {
 	}
 	aside := *c
 	aside.dir = filepath.Join(filepath.Dir(set), "tmp", c.ID)
-	if os.Rename(c.dir, aside.dir) != nil {
+	// Files of subordinate ids are nothing that the store could delete as a temporary.
+	if c.overlay() || os.Rename(c.dir, aside.dir) != nil {
 		_ = c.erase() // what cannot be removed now, the next Sweep meets again
 		return func() {}
 	}

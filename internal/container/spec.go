@@ -25,6 +25,9 @@ func (s *supervisor) spec() *ns.Spec {
 	source, fstype, flags, data := fs.MountOptions(0, 0, int(s.fuse.Fd()))
 	spec := s.c.Plan(s.ids)
 	spec.Root = ns.Root{Target: s.c.path("root"), FUSE: &ns.FUSEMount{Source: source, Type: fstype, Flags: flags, Data: data}}
+	if s.c.overlay() {
+		spec.Root.Overlay = &ns.OverlayMount{Upper: s.c.path("upper"), Work: s.c.path("work")}
+	}
 	spec.Process.Rows, spec.Process.Cols = s.req.Rows, s.req.Cols
 	return spec
 }

@@ -64,6 +64,7 @@ type supervisor struct {
 	ended    chan struct{} // closed: exit is valid, state.json says so
 	exit     int
 	sessions sessions
+	paused   sync.RWMutex // read-locked by whoever starts a process; see pause
 
 	mu        sync.Mutex
 	state     State
@@ -213,10 +214,16 @@ func (s *supervisor) openFS() error {
 			return fmt.Errorf("open a layer of container %s: %w", s.c.Name, err)
 		}
 	}
-	s.fs, err = fs.New(fs.Config{
-		Index: index, Flats: flats, Upper: s.c.path("upper"), Work: s.c.path("work"),
-		MapUID: s.ids.MapUID, MapGID: s.ids.MapGID, Uncached: s.req.Trace != nil,
-	})
+	cfg := fs.Config{Index: index, Flats: flats, MapUID: s.ids.MapUID, MapGID: s.ids.MapGID, Uncached: s.req.Trace != nil}
+	if s.c.overlay() {
+		err = prepareUpper(s.c.path("upper"), index, s.ids)
+	} else {
+		cfg.Upper, cfg.Work = s.c.path("upper"), s.c.path("work")
+	}
+	if err != nil {
+		return err
+	}
+	s.fs, err = fs.New(cfg)
 	if err != nil {
 		return fmt.Errorf("serve the image of container %s: %w", s.c.Name, err)
 	}
@@ -312,6 +319,9 @@ func (s *supervisor) finish() {
 	s.io.drain(0)
 	select {
 	case <-s.served:
+		if s.c.overlay() {
+			s.c.clearWork()
+		}
 	case <-time.After(10 * time.Second):
 		// Somebody outside keeps the container's mount namespace alive.
 	}

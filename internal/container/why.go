@@ -16,10 +16,10 @@ func (c *Container) Stack(store *image.Store) (*union.Stack, *image.Image, error
 		base *image.Image
 		tree *layer.Tree
 	)
-	err := c.changed(store, func(img *image.Image, u *layer.Upper) (err error) {
+	err := c.changed(store, func(img *image.Image, d delta) (err error) {
 		base = img
 		r, w := io.Pipe()
-		go func() { w.CloseWithError(layer.WriteDiff(w, u)) }()
+		go func() { w.CloseWithError(d.WriteDiff(w)) }()
 		tree, err = layer.Scan(r)
 		r.CloseWithError(err) // ends WriteDiff if Scan ended first
 		return err

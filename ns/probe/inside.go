@@ -152,7 +152,7 @@ func fuseMount(fd int) Result {
 // overlay mounts the kernel's overlayfs on the tmpfs of the check before: Linux 5.11, "userxattr".
 func overlay() Result {
 	r := Result{Name: "overlayfs", Level: Optional, Page: "the kernel's Documentation/filesystems/overlayfs.rst",
-		Found: "the kernel's overlayfs can be mounted (tiffin does not need it)"}
+		Found: "the kernel's overlayfs can be mounted, for --driver overlay"}
 	for _, d := range []string{"lower", "upper", "work", "merged"} {
 		if err := os.Mkdir(place+"/"+d, 0o755); err != nil {
 			r.Why = err.Error()
@@ -162,7 +162,7 @@ func overlay() Result {
 	err := unix.Mount("overlay", place+"/merged", "overlay", 0,
 		"userxattr,lowerdir="+place+"/lower,upperdir="+place+"/upper,workdir="+place+"/work")
 	if err != nil {
-		r.Why = fmt.Sprintf("overlayfs cannot be mounted in a user namespace: %v; tiffin does not need it", err)
+		r.Why = fmt.Sprintf("overlayfs cannot be mounted in a user namespace: %v; only --driver overlay needs it", err)
 		return r
 	}
 	r.OK = true

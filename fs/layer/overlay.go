@@ -1,0 +1,82 @@
+package layer
+
+import (
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// KernelUpper says how to read the upper directory of the kernel's overlayfs, mounted with userxattr in a user
+// namespace. It must be read in such a namespace with the same id maps: the files have the owners, modes and types
+// that the container sees, and what differs from tiffin's own format is
+//
+//	a character device 0:0     its name is deleted from the lower directory
+//	user.overlay.opaque = "y"  on a directory: nothing of the lower one shows
+//	all else in user.overlay.  of no concern: where a file was copied from, and whether a directory is mixed
+//
+// (the kernel's Documentation/filesystems/overlayfs.rst, "whiteouts and opaque directories" and "User xattr").
+// A directory without the mark continues the lower one of the same path; with userxattr there are neither
+// redirects nor metacopies.
+type KernelUpper struct {
+	// MapUID and MapGID give the owner that a lower file is shown with, as fs.Config has them. A copied-up file
+	// that still has that owner keeps the one it has in the image, which the user namespace may not know.
+	MapUID, MapGID func(uint32) uint32
+}
+
+const (
+	overlayMarks  = "user.overlay."
+	overlayOpaque = overlayMarks + "opaque"
+	capsXattr     = "security.capability"
+)
+
+// kernelWhiteout is ParseWhiteout for the kernel's form.
+func kernelWhiteout(dirfd int, name string) (gone string, ok bool, err error) {
+	var st unix.Stat_t
+	if err := unix.Fstatat(dirfd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return "", false, err
+	}
+	return name, st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == 0, nil
+}
+
+// kernelAttr applies one attribute of a file of the kernel's.
+func (r *upReader) kernelAttr(n *upNode, a Xattr, _ uint32) error {
+	switch {
+	case a.Name == overlayOpaque:
+		n.opaque = a.Value == "y" // "x": may contain whiteouts in the form of attributes, which the kernel itself never makes
+	case a.Name == overlayMarks+"redirect", a.Name == overlayMarks+"metacopy":
+		return fmt.Errorf("attribute %s was not made by a mount with userxattr; is this the upper directory of another?", a.Name)
+	case strings.HasPrefix(a.Name, overlayMarks), a.Name == XattrOrigin:
+	default:
+		n.xattrs = append(n.xattrs, a)
+	}
+	return nil
+}
+
+// continues finds what the file n, called name in directory d, continues: of a directory, the lower one it is
+// merged with. n has its owner from the disk, which may be a stand-in for the true one.
+func (r *upReader) continues(d *upNode, name string, n *upNode) {
+	k := r.u.Kernel
+	if k == nil || r.u.Lower == nil || !d.hasOrigin {
+		return
+	}
+	i, ok := r.u.Lower.Lookup(d.origin, name)
+	if !ok {
+		return
+	}
+	r.owner(n, i)
+	if n.isDir() && !n.opaque && r.u.Lower.Inode(i).IsDir() {
+		n.hasOrigin, n.origin = true, i
+	}
+}
+
+// owner gives n the owner of lower inode i, if it is shown with the same.
+func (r *upReader) owner(n *upNode, i uint32) {
+	in, k := r.u.Lower.Inode(i), r.u.Kernel
+	if k.MapUID(in.UID) == n.stat.UID {
+		n.stat.UID = in.UID
+	}
+	if k.MapGID(in.GID) == n.stat.GID {
+		n.stat.GID = in.GID
+	}
+}

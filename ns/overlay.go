@@ -1,0 +1,56 @@
+package ns
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"tiffin/internal/errs"
+)
+
+// This file mounts the kernel's overlayfs over the read-only file system of the step "root": Root.Overlay.
+//
+// Seen on Linux 6.18: overlayfs takes a FUSE mount of the same user namespace as its lower side. It asks that for
+// STATFS and extended attributes, and from then on for names and bytes only. Its lower mount is a private clone,
+// so that the server's mount may go with the old root, and the server is asked until the overlay is unmounted.
+
+func skipOverlay(b *builder) string {
+	return skipIf(b.spec.Root.Overlay == nil, "the file system has an upper directory itself: --driver fuse")
+}
+
+func runOverlay(b *builder) error {
+	o, target := b.spec.Root.Overlay, b.spec.Root.Target
+	// overlayfs.rst, "User xattr": trusted.* is not for us, so its marks are user.overlay.*. It implies that
+	// directories of a lower layer cannot be renamed (EXDEV) and that chmod(2) copies the whole file.
+	data := "userxattr,lowerdir=" + overlayPath(target) + ",upperdir=" + overlayPath(o.Upper) + ",workdir=" + overlayPath(o.Work)
+	const flags = unix.MS_NOSUID | unix.MS_NODEV
+	err := unix.Mount("overlay", target, "overlay", flags, data)
+	if err := b.call(err, "mount(\"overlay\", %q, \"overlay\", %s, %q)", target, mountFlags(flags), data); err != nil {
+		return overlayError(err, o)
+	}
+	return b.openRoot()
+}
+
+// overlayPath escapes what separates options, and layers, in the data of an overlay mount: overlayfs.rst, "Multiple
+// lower layers". A backslash stands before what it takes literally.
+func overlayPath(path string) string {
+	return strings.NewReplacer(`\`, `\\`, ",", `\,`, ":", `\:`).Replace(path)
+}
+
+// overlayError says why the kernel may have refused.
+func overlayError(err error, o *OverlayMount) error {
+	switch {
+	case errors.Is(err, unix.ENODEV):
+		return errs.Hint(fmt.Errorf("this kernel has no overlayfs: %w", err), "modprobe overlay, as root; --driver fuse, the default, does without")
+	case errors.Is(err, unix.EINVAL):
+		return errs.Hint(err, "the file system of "+o.Upper+" must take user.* attributes and be no overlay itself; --driver fuse, the default, asks for less; see the kernel's Documentation/filesystems/overlayfs.rst, \"Upper and Lower\"")
+	}
+	return err
+}
+
+func byHandOverlay(*Spec) string {
+	return `mkdir "$WORK/upper" "$WORK/work"` + "\n" +
+		`mount -t overlay -o nosuid,nodev,userxattr -o lowerdir="$LAYERS" -o upperdir="$WORK/upper" -o workdir="$WORK/work" overlay "$ROOT"`
+}
