@@ -51,6 +51,7 @@ type FS struct {
 	loop               atomic.Pointer[loop]
 	root               *node        // nil: read-only
 	dev                atomic.Int32 // descriptor of /dev/fuse while it is served, or -1
+	noXattrs           bool         // see bare
 
 	writing atomic.Int32 // WRITEs being done
 	freeze  sync.RWMutex // read-locked by every change; see Freeze
@@ -103,6 +104,7 @@ func New(cfg Config) (*FS, error) {
 			return nil, err
 		}
 	}
+	f.noXattrs = f.bare()
 	return f, nil
 }
 

@@ -2,6 +2,7 @@ package fs
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -36,10 +37,28 @@ const overlayMark = "user.overlay."
 // is below, or have a file refused, in a way that no other program that runs the image agrees with.
 func (f *FS) hidden(name string) bool { return f.root == nil && strings.HasPrefix(name, overlayMark) }
 
+// bare reports whether no file has an attribute to be seen, nor ever will. The kernel's overlayfs asks for one of its
+// marks for each file of its lower side that it looks up, which makes a cold find(1) cost a request for every file.
+// So for most images the answer is once and for all ENOSYS, which the kernel turns into ENOTSUP by itself from then on.
+func (f *FS) bare() bool {
+	if f.root != nil {
+		return false
+	}
+	for i := range uint32(f.x.Len()) {
+		if f.x.HasXattrs(i) && slices.ContainsFunc(f.x.Xattrs(i), func(a layer.Xattr) bool { return !f.hidden(a.Name) }) {
+			return false
+		}
+	}
+	return true
+}
+
 // GetXAttr is FUSE_GETXATTR.
 func (f *FS) GetXAttr(_ <-chan struct{}, in *fuse.InHeader, name string, dest []byte) (size uint32, st fuse.Status) {
 	c := f.begin(opGetxattr, in, "")
 	defer c.end(&st)
+	if f.noXattrs {
+		return 0, fuse.ENOSYS
+	}
 	if !storable(name) || f.hidden(name) {
 		return 0, fuse.ENODATA
 	}
@@ -127,6 +146,9 @@ func copyOut(dest []byte, s string) (uint32, fuse.Status) {
 func (f *FS) ListXAttr(_ <-chan struct{}, in *fuse.InHeader, dest []byte) (size uint32, st fuse.Status) {
 	c := f.begin(opListxattr, in, "")
 	defer c.end(&st)
+	if f.noXattrs {
+		return 0, fuse.ENOSYS
+	}
 	var list []byte
 	add := func(name string) { list = append(append(list, name...), 0) }
 	i, ok := f.ids.lowerOnly(in.NodeId)
