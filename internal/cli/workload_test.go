@@ -12,6 +12,12 @@ import (
 // and dpkg in the image of scripts/testimage: first in a container, then, after it has
 // been started anew, once more, and at last in a container of the image it was committed to.
 func TestRealProgramsFindTheirDataAgain(t *testing.T) {
+	for _, driver := range []string{"fuse", "overlay"} {
+		t.Run(driver, func(t *testing.T) { realPrograms(t, driver) })
+	}
+}
+
+func realPrograms(t *testing.T, driver string) {
 	image := os.Getenv("TIFFIN_TEST_IMAGE")
 	if image == "" {
 		if must := os.Getenv("TIFFIN_MUST"); must != "" {
@@ -49,7 +55,7 @@ func TestRealProgramsFindTheirDataAgain(t *testing.T) {
 	}
 	tiffin("load", "-q", "-i", image)
 	volume := filepath.Join(dir, "workload.sh") + ":/workload.sh:ro"
-	tiffin("run", "-d", "--init", "--name", "work", "-v", volume, "debian", "sleep", "infinity")
+	tiffin("run", "-d", "--init", "--driver", driver, "--name", "work", "-v", volume, "debian", "sleep", "infinity")
 	tiffin("exec", "work", "sh", "/workload.sh", "do")
 	tiffin("stop", "-t", "0", "work")
 	tiffin("start", "work")
