@@ -3,6 +3,7 @@ package ns
 import (
 	"errors"
 	"fmt"
+	"path"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -27,16 +28,16 @@ func runOverlay(b *builder) error {
 	data := "userxattr,lowerdir=" + overlayPath(target) + ",upperdir=" + overlayPath(o.Upper) + ",workdir=" + overlayPath(o.Work)
 	const flags = unix.MS_NOSUID | unix.MS_NODEV
 	err := unix.Mount("overlay", target, "overlay", flags, data)
-	if err := b.call(err, "mount(\"overlay\", %q, \"overlay\", %s, %q)", target, mountFlags(flags), data); err != nil {
-		return overlayError(err, o)
+	if b.call(err, "mount(\"overlay\", %q, \"overlay\", %s, %q)", target, mountFlags(flags), data) != nil {
+		return overlayError(err, o) // without the call, which is three long paths
 	}
 	return b.openRoot()
 }
 
 // overlayPath escapes what separates options, and layers, in the data of an overlay mount: overlayfs.rst, "Multiple
 // lower layers". A backslash stands before what it takes literally.
-func overlayPath(path string) string {
-	return strings.NewReplacer(`\`, `\\`, ",", `\,`, ":", `\:`).Replace(path)
+func overlayPath(p string) string {
+	return strings.NewReplacer(`\`, `\\`, ",", `\,`, ":", `\:`).Replace(p)
 }
 
 // overlayError says why the kernel may have refused.
@@ -45,9 +46,10 @@ func overlayError(err error, o *OverlayMount) error {
 	case errors.Is(err, unix.ENODEV):
 		return errs.Hint(fmt.Errorf("this kernel has no overlayfs: %w", err), "modprobe overlay, as root; --driver fuse, the default, does without")
 	case errors.Is(err, unix.EINVAL):
-		return errs.Hint(err, "the file system of "+o.Upper+" must take user.* attributes and be no overlay itself; --driver fuse, the default, asks for less; see the kernel's Documentation/filesystems/overlayfs.rst, \"Upper and Lower\"")
+		return errs.Hint(fmt.Errorf("the kernel's overlayfs cannot have its upper directory in %s: %w", path.Dir(o.Upper), err),
+			"that file system must take user.* attributes and be no overlay itself; --driver fuse, the default, asks for less; see the kernel's Documentation/filesystems/overlayfs.rst, \"Upper and Lower\"")
 	}
-	return err
+	return fmt.Errorf("mount the kernel's overlayfs: %w", err)
 }
 
 func byHandOverlay(*Spec) string {
