@@ -15,6 +15,7 @@
 //	tiffin __supervisor  … that serves a container's file system and looks after it
 //	tiffin __probe       … that tries what this machine allows
 //	tiffin __sync        … that has a container's file system write what it holds in memory
+//	tiffin __copy        … that copies files into a container, or out of it
 //	tiffin __inside      … that reads or removes files which belong to a container's user ids
 //	tiffin run …         what the user types
 //
@@ -48,6 +49,8 @@ func main() {
 			probe.Main()
 		case container.SyncCommand:
 			os.Exit(container.Sync(os.Args[2:]))
+		case container.CopyCommand:
+			os.Exit(container.Copy(os.Args[2:]))
 		case container.InsideCommand:
 			os.Exit(container.Inside())
 		}

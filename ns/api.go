@@ -66,6 +66,7 @@ type Spec struct {
 	Readonly []string // paths to make read-only, nil = docker's list
 	ShmSize  int64    // bytes of /dev/shm, 0 = 64 MiB
 	Init     bool     // --init: stay as PID 1, reap, forward signals
+	Idle     bool     // no command: make the root, with nothing mounted in it, and stay until killed
 	Process  Process
 	Without  []string // names of steps and namespaces to leave out, see ParseWithout
 	Explain  bool     // set by Start from Report

@@ -72,6 +72,9 @@ func runDirectory(b *builder) error {
 
 // runExec becomes the command, or starts it and stays to look after it.
 func runExec(b *builder) error {
+	if b.spec.Idle {
+		return b.idle()
+	}
 	env := b.environment()
 	path, err := lookPath(b.proc.Args, env)
 	if err != nil {
@@ -102,6 +105,17 @@ func runExec(b *builder) error {
 		return b.lookAfter(path, env)
 	}
 	return execError(b.proc.Args[0], syscall.Exec(path, b.proc.Args, env))
+}
+
+// idle is init without a command: the root is there as long as this process is.
+func (b *builder) idle() error {
+	if err := b.send(message{Kind: msgReady}, -1); err != nil {
+		return err
+	}
+	_ = unix.Close(b.control) // what the supervisor takes for the start of a command
+	for {
+		_ = unix.Pause()
+	}
 }
 
 // environment adds HOME, which only /etc/passwd knows.

@@ -161,8 +161,14 @@ func (b *builder) runStep(i int, s *Step) error {
 	return s.wrap(err)
 }
 
+// idleSteps are what is left of the table for Spec.Idle: whoever only wants to see the files needs the root.
+var idleSteps = [...]string{"parent-death", "session", "propagation", "root", "overlay", "pivot", "exec"}
+
 // whyNot says why a step is not done, "" if it is.
 func (b *builder) whyNot(s *Step) string {
+	if b.spec.Idle && !slices.Contains(idleSteps[:], s.Name) {
+		return "there is no command"
+	}
 	if !b.spec.ownTree() && slices.Contains(mountSteps[:], s.Name) {
 		return "left out: --without mount"
 	}

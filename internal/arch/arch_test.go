@@ -91,7 +91,8 @@ var speaks = map[string]string{
 	"ns.builder.lookAfter":         "the end of --init and of the helper of exec: the status of the command",
 	"ns/probe.Main":                "main function of tiffin __probe",
 	"internal/container.Supervise": "main function of tiffin __supervisor",
-	"internal/container.Sync":      "main function of a helper of the supervisor's",
+	"internal/container.Copy":      "main function of a helper of the supervisor's",
+	"internal/container.Sync":      "likewise",
 }
 
 // speech is what prints or exits, in the standard library.

@@ -6,6 +6,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"tiffin/internal/container"
+	"tiffin/internal/errs"
 )
 
 // onContainers is the action of a command that does one thing to each
@@ -51,6 +52,56 @@ func stopCommand() *cli.Command {
 				}
 				return ctr.Stop(seconds)
 			})
+		},
+	}
+}
+
+func restartCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage:   "[FLAGS] CONTAINER…",
+		Description: "What it has changed stays, as with stop and start.",
+		Flags: []cli.Flag{
+			&cli.IntFlag{Name: "time", Aliases: []string{"t", "timeout"}, Value: 10, Usage: "`SECONDS` to wait before killing; -1: for ever"},
+		},
+		Action: func(c *cli.Context) error {
+			store, err := openStore(c)
+			if err != nil {
+				return err
+			}
+			var seconds *int
+			if c.IsSet("time") {
+				n := c.Int("time")
+				seconds = &n
+			}
+			return onContainers(c, func(ctr *container.Container) error {
+				if ctr.AutoRemove {
+					return errs.Hint(fmt.Errorf("container %s has --rm: it would be deleted, not restarted", ctr.Name), "`tiffin stop` it, and run another")
+				}
+				if err := ctr.Stop(seconds); err != nil {
+					return err
+				}
+				return startDetached(c, store, ctr)
+			})
+		},
+	}
+}
+
+func renameCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "CONTAINER NAME",
+		Action: func(c *cli.Context) error {
+			if err := wantArgs(c, 2, 2, "a container and its new name"); err != nil {
+				return err
+			}
+			set, err := containers()
+			if err != nil {
+				return err
+			}
+			ctr, err := set.Find(c.Args().Get(0))
+			if err != nil {
+				return err
+			}
+			return set.Rename(ctr, c.Args().Get(1))
 		},
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"tiffin/ns"
 )
 
-// Config is config.json: what the container is. It never changes. The image's
+// Config is config.json: what the container is. Nothing but its name ever changes. The image's
 // config and the flags of `run` are already merged in it.
 type Config struct {
 	ID      string        `json:"id"`

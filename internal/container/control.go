@@ -75,6 +75,8 @@ func (s *supervisor) answer(c *conn) {
 		c.send(&message{Op: ansOK, Counts: s.fs.Counts()})
 	case opTrace:
 		s.trace(c, m)
+	case opCopy:
+		s.copy(c, m)
 	default:
 		c.fail(fmt.Errorf("control connection: unknown operation %q", m.Op))
 	}

@@ -30,7 +30,7 @@
 //	containers/
 //	  lucky_lentil -> 4f1c…    a name: symlink(2) fails if it is taken
 //	  4f1c…/                   64 hexadecimal digits, the ID
-//	    config.json            what it is; written once                   [Config]
+//	    config.json            what it is; written once, but for its name [Config]
 //	    state.json             how it is; replaced as a whole             [State]
 //	    lock                   locked as long as somebody looks after it
 //	    control                socket of the supervisor
@@ -118,6 +118,8 @@
 //	freeze   all data is written and nothing changes until the connection ends: commit, diff.
 //	         What the kernel's overlayfs writes cannot be held back: its processes are stopped
 //	counts   requests that the file system has answered
+//	copy     a tarball, which 1 file is a pipe for, is packed or unpacked in the container: tiffin cp.
+//	         Of a container that does not run, a supervisor ("idle":true in its start) serves only that
 //	trace    each request that it answers, from now on; a trace from the first one on
 //	         goes over a socket of its own that comes with start
 //

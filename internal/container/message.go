@@ -32,12 +32,14 @@ type message struct {
 	Shell *shellRequest `json:"shell,omitempty"`
 	// Inside is for the helper of inside.go, which answers these alone.
 	Inside *insideRequest `json:"inside,omitempty"`
+	Copy   *copyRequest   `json:"copy,omitempty"`
 
 	Error  *ns.WireError     `json:"error,omitempty"`
 	Exit   int               `json:"exit,omitempty"`
 	Counts map[string]uint64 `json:"counts,omitempty"`
 	Info   *TraceInfo        `json:"info,omitempty"`
 	Event  *TraceEvent       `json:"event,omitempty"`
+	Copied *copyResult       `json:"copied,omitempty"`
 	Plan   *ns.Spec          `json:"plan,omitempty"`
 	Report *ns.Report        `json:"report,omitempty"`
 
@@ -56,6 +58,7 @@ const (
 	opFreeze = "freeze" // until the connection ends
 	opCounts = "counts"
 	opTrace  = "trace"
+	opCopy   = "copy"  // with 1 file for a tarball, to or from the container
 	opNext   = "next"  // the report was read: go on with the next step
 	opShell  = "shell" // before that: 1 file, the terminal for a shell; the answer comes when it has ended
 	opQuit   = "quit"  // instead: do not go on

@@ -77,6 +77,9 @@ func (c *Container) removeFiles() error {
 // when rest has. Nobody has to wait for the second part; if it is cut short,
 // the store deletes what is left as it does any temporary.
 func (c *Container) vanish() (rest func()) {
+	if now, err := open(c.dir); err == nil {
+		c.Name = now.Name // it may have been renamed while it ran
+	}
 	set := filepath.Dir(c.dir)
 	link := filepath.Join(set, c.Name)
 	if id, err := os.Readlink(link); err == nil && id == c.ID {

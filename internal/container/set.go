@@ -89,18 +89,52 @@ func (s *Set) fill(c *Container) error {
 	if c.Hostname == "" {
 		c.Hostname = c.Short()
 	}
-	b, err := json.MarshalIndent(c.Config, "", "\t")
-	if err == nil {
-		err = os.WriteFile(c.path("config.json.new"), append(b, '\n'), 0o600)
-	}
-	if err == nil { // whoever finds it finds it whole, also if this process is killed now
-		err = os.Rename(c.path("config.json.new"), c.path("config.json"))
-	}
-	if err != nil {
+	if err := c.writeConfig(); err != nil {
 		os.Remove(filepath.Join(s.dir, c.Name))
 		return fmt.Errorf("create container: %w", err)
 	}
 	return nil
+}
+
+// writeConfig writes config.json; whoever finds it finds it whole, also if this process is killed now.
+func (c *Container) writeConfig() error {
+	b, err := json.MarshalIndent(c.Config, "", "\t")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(c.path("config.json.new"), append(b, '\n'), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(c.path("config.json.new"), c.path("config.json"))
+}
+
+// Rename gives the container another name. It has both until config.json says the new one: if this process is killed
+// before, it keeps the old one, and the link of the new one leads to it none the less until it is removed.
+func (s *Set) Rename(c *Container, name string) error {
+	if !ValidName(name) {
+		return invalidName(name)
+	}
+	if name == c.Name {
+		return errs.Hint(fmt.Errorf("container %.12s is called %s already", c.ID, name), "choose another name")
+	}
+	if err := s.link(name, c.ID); err != nil {
+		return err
+	}
+	old := c.Name
+	c.Name = name
+	if err := c.writeConfig(); err != nil {
+		os.Remove(filepath.Join(s.dir, name))
+		return fmt.Errorf("rename container %s: %w", old, err)
+	}
+	if id, err := os.Readlink(filepath.Join(s.dir, old)); err == nil && id == c.ID {
+		os.Remove(filepath.Join(s.dir, old))
+	}
+	return nil
+}
+
+func invalidName(name string) error {
+	return errs.Hint(fmt.Errorf("container name %q is not valid", name),
+		"use two or more of a-z A-Z 0-9 _ . - and start with a letter or digit")
 }
 
 // name makes the symbolic link containers/NAME -> ID: symlink(2) fails if the
@@ -108,8 +142,7 @@ func (s *Set) fill(c *Container) error {
 func (s *Set) name(c *Container) error {
 	if c.Name != "" {
 		if !ValidName(c.Name) {
-			return errs.Hint(fmt.Errorf("container name %q is not valid", c.Name),
-				"use two or more of a-z A-Z 0-9 _ . - and start with a letter or digit")
+			return invalidName(c.Name)
 		}
 		return s.link(c.Name, c.ID)
 	}

@@ -28,6 +28,9 @@ func (s *supervisor) spec() *ns.Spec {
 	if s.c.overlay() {
 		spec.Root.Overlay = &ns.OverlayMount{Upper: s.c.path("upper"), Work: s.c.path("work")}
 	}
+	if s.req.Idle {
+		spec.Idle, spec.Without, spec.Process.Terminal = true, nil, false
+	}
 	spec.Process.Rows, spec.Process.Cols = s.req.Rows, s.req.Cols
 	return spec
 }

@@ -39,6 +39,9 @@ type startRequest struct {
 	Trace *TraceFilter `json:"trace,omitempty"`
 	// Explain asks for a plan and for reports before the answer.
 	Explain bool `json:"explain,omitempty"`
+	// Idle asks for the container's files alone: no command runs, and nothing is recorded. The connection then takes
+	// requests of opCopy, until it ends.
+	Idle bool `json:"idle,omitempty"`
 }
 
 // supervisor looks after one run of a container, from before its first
@@ -108,6 +111,10 @@ func supervise() int {
 		first.fail(err)
 		return 125
 	}
+	if s.req.Idle {
+		s.lend(first)
+		return 0
+	}
 	go func() {
 		defer s.sessions.leave()
 		defer first.Close()
@@ -151,7 +158,9 @@ func (s *supervisor) start(first *conn, out []*os.File) error {
 		// While init prepares its root there is time for paperwork.
 		Forked: func(c *ns.Child) {
 			s.init = c
-			early.Go(func() { recordErr = s.running(c.Pid) })
+			if !s.req.Idle {
+				early.Go(func() { recordErr = s.running(c.Pid) })
+			}
 		},
 		Mounted: func() {
 			early.Go(func() {
@@ -164,7 +173,7 @@ func (s *supervisor) start(first *conn, out []*os.File) error {
 		},
 	}).Run()
 	early.Wait()
-	if slices.Contains(s.c.Without, "mount") { // then nobody is going to ask, and init has not waited
+	if slices.Contains(spec.Without, "mount") { // then nobody is going to ask, and init has not waited
 		if fsErr = <-opened; fsErr == nil {
 			close(s.served)
 		}
@@ -188,10 +197,10 @@ func (s *supervisor) start(first *conn, out []*os.File) error {
 // openStdio makes the other sides of the command's standard files.
 func (s *supervisor) openStdio(out []*os.File) (err error) {
 	var log *logWriter
-	if !s.c.NoLog {
+	if !s.c.NoLog && !s.req.Idle {
 		log = &logWriter{path: s.c.path("log")}
 	}
-	if s.c.TTY {
+	if s.c.TTY && !s.req.Idle {
 		s.io = newTerminal(log)
 	} else if s.io, err = newStdio(s.c.Stdin, log); err != nil {
 		return err

@@ -1,0 +1,152 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/docker/go-units"
+	"github.com/urfave/cli/v2"
+
+	"tiffin/internal/container"
+	"tiffin/internal/errs"
+	"tiffin/internal/treecopy"
+)
+
+func cpCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "[FLAGS] CONTAINER:SRC DST|-\n       tiffin cp [FLAGS] SRC|- CONTAINER:DST",
+		Description: "Into a directory that exists, or under the name that DST says; a SRC that ends in /. means what is in it.\n" +
+			"Instead of a path here, - is a tarball on standard output or input. The container need not run; volumes are only\n" +
+			"there while it does. Write ./a:b for a file here whose name has a colon.",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "archive", Aliases: []string{"a"}, Usage: "keep user and group ids, instead of yours, or root's in the container"},
+			&cli.BoolFlag{Name: "follow-link", Aliases: []string{"L"}, Usage: "copy what a symbolic link SRC leads to"},
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "do not say how much was copied"},
+		},
+		Action: func(c *cli.Context) error {
+			if err := wantArgs(c, 2, 2, "a source and a destination"); err != nil {
+				return err
+			}
+			src, err := newCpEnd(c, c.Args().Get(0))
+			if err != nil {
+				return err
+			}
+			defer src.close()
+			dst, err := newCpEnd(c, c.Args().Get(1))
+			if err != nil {
+				return err
+			}
+			defer dst.close()
+			if (src.name == "") == (dst.name == "") {
+				return errs.Hint(fmt.Errorf("one of source and destination must be CONTAINER:PATH, the other a path here"),
+					"from one container to another: tiffin cp one:PATH - | tiffin cp - two:PATH")
+			}
+			n, err := cp(src, dst, c.Bool("follow-link"), c.Bool("archive"))
+			if err == nil && !c.Bool("quiet") && isTerminal(os.Stderr) && dst.path != "-" {
+				fmt.Fprintf(os.Stderr, "Copied %s to %s\n", units.HumanSize(float64(n)), c.Args().Get(1))
+			}
+			return err
+		},
+	}
+}
+
+// cpTree is a tree at either end.
+type cpTree interface {
+	Stat(path string, follow bool) (treecopy.Info, error)
+	Pack(w io.Writer, path, as string, follow bool) error
+	Unpack(r io.Reader, dir, top string, owners bool) (int64, error)
+}
+
+// cpEnd is a source or a destination.
+type cpEnd struct {
+	cpTree
+	name  string // of the container, "" for this machine
+	path  string
+	close func()
+}
+
+// newCpEnd reads CONTAINER:PATH, or a path here: docker-cp(1).
+func newCpEnd(c *cli.Context, arg string) (*cpEnd, error) {
+	name, path, remote := strings.Cut(arg, ":")
+	if arg == "" || !remote || name == "" || filepath.IsAbs(arg) || strings.HasPrefix(arg, ".") {
+		if arg == "" {
+			return nil, usagef("an empty path")
+		}
+		return &cpEnd{treecopy.Host(), "", arg, func() {}}, nil
+	}
+	store, err := openStore(c)
+	if err != nil {
+		return nil, err
+	}
+	ctr, err := findContainer(name)
+	if err != nil {
+		return nil, errs.Hint(err, fmt.Sprintf("for a file here write ./%s", arg))
+	}
+	t, err := ctr.OpenTree(store)
+	if err != nil {
+		return nil, err
+	}
+	if !strings.HasPrefix(path, "/") { // docker's rule: the working directory of the command does not count
+		path = "/" + path
+	}
+	return &cpEnd{t, name, path, t.Close}, nil
+}
+
+// cp copies, and returns the number of bytes in the files.
+func cp(src, dst *cpEnd, follow, owners bool) (int64, error) {
+	if dst.path == "-" && dst.name == "" {
+		return 0, cpToTarball(src, follow)
+	}
+	to, err := dst.Stat(dst.path, true)
+	if err != nil {
+		return 0, err
+	}
+	if src.path == "-" && src.name == "" {
+		if !to.Dir {
+			return 0, errs.Hint(fmt.Errorf("%s: there is no such directory in the container", dst.path), "a tarball is unpacked into a directory that exists")
+		}
+		return dst.Unpack(os.Stdin, dst.path, "", owners)
+	}
+	from, err := src.Stat(src.path, follow || strings.HasSuffix(src.path, "/."))
+	if err != nil {
+		return 0, err
+	}
+	dir, top, err := treecopy.Place(src.path, from, dst.path, to)
+	if err != nil {
+		return 0, err
+	}
+	r, w := io.Pipe()
+	packed := make(chan error, 1)
+	go func() {
+		err := src.Pack(w, src.path, ".", follow)
+		w.CloseWithError(err)
+		packed <- err
+	}()
+	n, err := dst.Unpack(r, dir, top, owners)
+	if err == nil {
+		_, err = io.Copy(io.Discard, r) // what follows the end of a tarball
+	}
+	r.CloseWithError(err)
+	if e := <-packed; e != nil && !errors.Is(e, err) {
+		err = e // why the tarball had no end; else it is what Unpack said, come back through the pipe
+	}
+	return n, err
+}
+
+// cpToTarball writes SRC as a tarball that others can read, under its own name.
+func cpToTarball(src *cpEnd, follow bool) error {
+	if isTerminal(os.Stdout) {
+		return errs.Hint(fmt.Errorf("a tarball is not for a terminal"), "send it on: tiffin cp CONTAINER:PATH - | tar tv")
+	}
+	as := filepath.Base(src.path)
+	if as == "/" {
+		as = "."
+	}
+	return src.Pack(os.Stdout, src.path, as, follow)
+}
+
+var _ cpTree = (*container.Tree)(nil)

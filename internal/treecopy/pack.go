@@ -1,0 +1,153 @@
+package treecopy
+
+import (
+	"archive/tar"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Pack writes what is at a path as a tarball, under the name as; "." is what Unpack can put under another one. If
+// follow is set, a symbolic link at the end of the path is followed; those below are copied as links. Sockets are
+// left out: a tarball cannot hold them. Errors: those of w and of reading, with the file's name.
+func (t *Tree) Pack(w io.Writer, p, as string, follow bool) error {
+	k := &packer{tw: tar.NewWriter(w), first: map[[2]uint64]string{}}
+	err := k.add(func(flags int) (int, error) { return t.open(p, flags, follow) }, as)
+	if err != nil {
+		return err
+	}
+	return k.tw.Close()
+}
+
+type packer struct {
+	tw    *tar.Writer
+	first map[[2]uint64]string // by device and inode number: a file's first name
+}
+
+// add packs one file, and what is in it if it is a directory. open opens it with the given flags, never through a link
+// that is not meant.
+func (k *packer) add(open func(flags int) (int, error), as string) error {
+	fail := func(err error) error { return fmt.Errorf("read %s: %w", as, err) }
+	fd, err := open(unix.O_PATH)
+	if err != nil {
+		return fail(err)
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return fail(err)
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG, unix.S_IFDIR:
+		return k.opened(open, as)
+	case unix.S_IFSOCK:
+		return nil
+	}
+	h := header(&st, as)
+	if h.Typeflag == tar.TypeSymlink {
+		buf := make([]byte, unix.PathMax)
+		n, err := unix.Readlinkat(fd, "", buf) // readlinkat(2): with an empty path, the descriptor itself
+		if err != nil {
+			return fail(err)
+		}
+		h.Linkname = string(buf[:n])
+	}
+	return k.tw.WriteHeader(h)
+}
+
+// opened packs a regular file or a directory. What was one when add looked may be a fifo by now.
+func (k *packer) opened(open func(flags int) (int, error), as string) error {
+	fail := func(err error) error { return fmt.Errorf("read %s: %w", as, err) }
+	fd, err := open(unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOCTTY)
+	if err != nil {
+		return fail(err)
+	}
+	f := os.NewFile(uintptr(fd), as)
+	defer f.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return fail(err)
+	}
+	h := header(&st, as)
+	switch h.Typeflag {
+	case tar.TypeDir:
+		if err := k.tw.WriteHeader(h); err != nil {
+			return err
+		}
+		return k.entries(f, as)
+	case tar.TypeReg:
+		return k.regular(f, &st, h)
+	}
+	return fail(fmt.Errorf("it was replaced while it was read"))
+}
+
+// regular packs a file, or a link to the first of its names.
+func (k *packer) regular(f *os.File, st *unix.Stat_t, h *tar.Header) error {
+	if st.Nlink > 1 {
+		id := [2]uint64{uint64(st.Dev), st.Ino}
+		if first, ok := k.first[id]; ok {
+			h.Typeflag, h.Linkname, h.Size = tar.TypeLink, first, 0
+			return k.tw.WriteHeader(h)
+		}
+		k.first[id] = h.Name
+	}
+	if err := k.tw.WriteHeader(h); err != nil {
+		return err
+	}
+	n, err := io.Copy(k.tw, io.LimitReader(f, h.Size))
+	if err == nil && n < h.Size {
+		err = fmt.Errorf("it was %d bytes long and is %d now: %w", h.Size, n, io.ErrUnexpectedEOF)
+	}
+	if err != nil {
+		return fmt.Errorf("copy %s: %w", h.Name, err)
+	}
+	return nil
+}
+
+// entries packs what is in a directory, in the order of the names.
+func (k *packer) entries(dir *os.File, as string) error {
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return fmt.Errorf("list %s: %w", as, err)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		open := func(flags int) (int, error) {
+			return openat2(int(dir.Fd()), name, flags|unix.O_NOFOLLOW, unix.RESOLVE_BENEATH)
+		}
+		if err := k.add(open, strings.TrimSuffix(as, "/")+"/"+name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// header says of a file what tar(5) has room for, but for extended attributes.
+func header(st *unix.Stat_t, as string) *tar.Header {
+	h := &tar.Header{
+		Name: as, Mode: int64(st.Mode & 0o7777), Uid: int(st.Uid), Gid: int(st.Gid),
+		ModTime: time.Unix(st.Mtim.Unix()), Format: tar.FormatPAX,
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		h.Typeflag, h.Name = tar.TypeDir, strings.TrimSuffix(as, "/")+"/"
+	case unix.S_IFLNK:
+		h.Typeflag = tar.TypeSymlink
+	case unix.S_IFIFO:
+		h.Typeflag = tar.TypeFifo
+	case unix.S_IFCHR, unix.S_IFBLK:
+		h.Typeflag = tar.TypeChar
+		if st.Mode&unix.S_IFMT == unix.S_IFBLK {
+			h.Typeflag = tar.TypeBlock
+		}
+		h.Devmajor, h.Devminor = int64(unix.Major(st.Rdev)), int64(unix.Minor(st.Rdev))
+	case unix.S_IFREG:
+		h.Typeflag, h.Size = tar.TypeReg, st.Size
+	}
+	return h
+}
