@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"unsafe"
@@ -28,6 +29,24 @@ var capNames = [...]string{
 	"LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP", "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG",
 	"WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF", "CHECKPOINT_RESTORE",
 }
+
+// ValidCap reports whether name, such as "CAP_KILL" or "kill", is that of a capability.
+func ValidCap(name string) bool {
+	_, err := (&Process{Caps: []string{name}}).capMask()
+	return err == nil
+}
+
+// AllCaps returns the names of all capabilities.
+func AllCaps() []string {
+	names := make([]string, len(capNames))
+	for i, n := range capNames {
+		names[i] = "CAP_" + n
+	}
+	return names
+}
+
+// ValidRlimit reports whether name, such as "nofile", is that of a limit.
+func ValidRlimit(name string) bool { return slices.Contains(rlimits[:], name) }
 
 // DefaultCaps returns the names of the capabilities a container's root has.
 func DefaultCaps() []string {

@@ -34,7 +34,8 @@
 //
 //	userns.go idmap.go     the user namespace, and which ids it has
 //	launch.go exe.go       starting init and the exec helper, from a program nobody can write
-//	mounts.go volumes.go   the tree: root, /proc, /dev, /sys, volumes, covered paths, pivot_root
+//	mounts.go overlay.go volumes.go
+//	                       the tree: root, /proc, /dev, /sys, volumes, covered paths, pivot_root
 //	inroot.go              paths that stay inside the image
 //	net.go tty.go          loopback and host name; terminals
 //	creds.go user.go       user, groups, capabilities, limits

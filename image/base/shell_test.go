@@ -72,6 +72,7 @@ var scripts = []struct {
 	{"syntax error after commands", "echo first\nif )", "first\n", 2, "sh: "},
 	{"unclosed quote", `echo "a`, "", 2, "without closing quote"},
 	{"ulimit", `ulimit -n 64; ulimit -n; sh -c 'ulimit -n'; ulimit -Hn`, "64\n64\n64\n", 0, ""},
+	{"ulimit of one's own", `ulimit -S -n 64; sh -c 'ulimit -n; ulimit -S -n 32; sh -c "ulimit -n"'`, "64\n32\n", 0, ""},
 	{"time", `time true; echo $?; time false; echo $?`, "0\n1\n", 0, "real"},
 	{"alias of options", `echo -ne 'a\tb\n'; echo -n x; echo`, "a\tb\nx\n", 0, ""},
 	{"xtrace", `set -x; echo a`, "a\n", 0, "+ echo a\n"},

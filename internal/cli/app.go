@@ -63,6 +63,7 @@ var table = [...]group{
 	}},
 	{"From container to image", []command{
 		{"diff", "list what a container changed", diffCommand, plain},
+		{"export", "write a container's files into a tarball", exportCommand, plain},
 		{"commit", "make an image of a container's changes", commitCommand, plain},
 		{"tag", "give an image a further name", tagCommand, plain},
 	}},
@@ -153,7 +154,7 @@ func (c *command) run(args []string) int {
 		err = parseAndRun(cmd, args)
 	}
 	var usage *usageError
-	if errors.As(err, &usage) {
+	if errors.As(err, &usage) && errs.HintOf(err) == "" {
 		err = errs.Hint(err, fmt.Sprintf("`tiffin %s --help` shows how it is used", c.name))
 	}
 	return report(err, fallback)

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"tiffin/internal/errs"
 )
 
 // usageError is a command line that cannot be understood.
@@ -65,7 +67,7 @@ func splitFlag(a string, flags []cli.Flag) (words []string, takesNext bool, err 
 		name, _, hasValue := strings.Cut(long, "=")
 		f := findFlag(flags, name)
 		if f == nil || len(name) == 1 {
-			return nil, false, usagef("unknown flag: --%s", name)
+			return nil, false, unknownFlag(flags, name, usagef("unknown flag: --%s", name))
 		}
 		return []string{a}, !hasValue && takesValue(f), nil
 	}
@@ -73,7 +75,7 @@ func splitFlag(a string, flags []cli.Flag) (words []string, takesNext bool, err 
 		name, rest := letters[:1], letters[1:]
 		f := findFlag(flags, name)
 		if f == nil {
-			return nil, false, usagef("unknown shorthand flag: '%s' in %s", name, a)
+			return nil, false, unknownFlag(flags, name, usagef("unknown shorthand flag: '%s' in %s", name, a))
 		}
 		if takesValue(f) {
 			if rest == "" {
@@ -87,6 +89,15 @@ func splitFlag(a string, flags []cli.Flag) (words []string, takesNext bool, err 
 		words, letters = append(words, "-"+name), rest
 	}
 	return words, false, nil
+}
+
+// unknownFlag says what there is instead, if the flag is one that docker's run and create have.
+func unknownFlag(flags []cli.Flag, name string, err error) error {
+	advice := flagElsewhere(name)
+	if advice == "" || findFlag(flags, "entrypoint") == nil {
+		return err
+	}
+	return errs.Hint(err, advice)
 }
 
 func findFlag(flags []cli.Flag, name string) cli.Flag {

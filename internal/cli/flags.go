@@ -20,7 +20,7 @@ import (
 // createFlags are the flags that describe a container, the same for run and
 // create; those of docker that mean something here.
 func createFlags() []cli.Flag {
-	return []cli.Flag{
+	return append([]cli.Flag{
 		&cli.BoolFlag{Name: "interactive", Aliases: []string{"i"}, Usage: "keep standard input open"},
 		&cli.BoolFlag{Name: "tty", Aliases: []string{"t"}, Usage: "give the command a terminal"},
 		&cli.StringFlag{Name: "name", Usage: "`NAME` of the container, instead of a made-up one"},
@@ -30,6 +30,7 @@ func createFlags() []cli.Flag {
 		&cli.StringFlag{Name: "workdir", Aliases: []string{"w"}, Usage: "start in `DIR`; it is made if missing"},
 		&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "run as `USER[:GROUP]`, names or numbers of the image"},
 		&cli.StringSliceFlag{Name: "volume", Aliases: []string{"v"}, Usage: "show a file or directory of yours inside: `SRC:DST[:ro]`"},
+		&cli.StringSliceFlag{Name: "mount", Usage: "the same in more words: `type=bind,source=SRC,target=DST[,readonly]`, or type=tmpfs,target=DST"},
 		&cli.StringSliceFlag{Name: "tmpfs", Usage: "mount an empty file system in memory: `DST[:size=64m,…]`"},
 		&cli.StringFlag{Name: "hostname", Aliases: []string{"h"}, Usage: "`NAME` of the machine as the container sees it"},
 		&cli.StringFlag{Name: "entrypoint", Usage: "run `COMMAND` with the arguments, instead of the image's"},
@@ -45,7 +46,7 @@ func createFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "without", Usage: "leave `STEP,…` of the start out, to see what it is for: pid, net, user-map, mount, seccomp, caps, …"},
 		&cli.StringFlag{Name: "pull", Value: pullMissing, Usage: "fetch the image from its registry: `always`, missing (if it is not here) or never"},
 		platformFlag(), tlsFlag(),
-	}
+	}, rightsFlags()...)
 }
 
 // newConfig merges an image's config and the flags into a container's.
@@ -78,7 +79,7 @@ func newConfig(c *cli.Context, img *image.Image) (container.Config, error) {
 		n := c.Int("stop-timeout")
 		cfg.StopTimeout = &n
 	}
-	for _, set := range []func(*container.Config, *cli.Context, ocispec.ImageConfig) error{setEnv, setVolumes, setWorld, setWithout, setLabels} {
+	for _, set := range []func(*container.Config, *cli.Context, ocispec.ImageConfig) error{setEnv, setVolumes, setWorld, setRights, setWithout, setLabels} {
 		if err := set(&cfg, c, ic); err != nil {
 			return cfg, err
 		}
@@ -168,6 +169,13 @@ func setVolumes(cfg *container.Config, c *cli.Context, _ ocispec.ImageConfig) er
 		}
 		cfg.Volumes = append(cfg.Volumes, v)
 	}
+	for _, s := range c.StringSlice("mount") {
+		v, err := parseMount(s)
+		if err != nil {
+			return err
+		}
+		cfg.Volumes = append(cfg.Volumes, v)
+	}
 	for _, s := range c.StringSlice("tmpfs") {
 		target, options, _ := strings.Cut(s, ":")
 		if !filepath.IsAbs(target) || filepath.Clean(target) == "/" {
@@ -202,13 +210,20 @@ func parseVolume(s string) (v container.Volume, err error) {
 	if !filepath.IsAbs(v.Source) && !strings.HasPrefix(v.Source, ".") {
 		return v, errs.Hint(fmt.Errorf("volume %q: there are no named volumes", s), fmt.Sprintf("for a directory here write ./%s", v.Source))
 	}
-	if v.Source, err = filepath.Abs(v.Source); err != nil {
-		return v, err
+	v.Source, err = volumeSource(v.Source)
+	return v, err
+}
+
+// volumeSource is the absolute path of a file or directory here that must exist.
+func volumeSource(path string) (string, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
 	}
-	if _, err := os.Stat(v.Source); err != nil {
-		return v, errs.Hint(fmt.Errorf("volume %q: %w", s, err), "tiffin makes no directories outside of its own; mkdir it first")
+	if _, err := os.Stat(abs); err != nil {
+		return "", errs.Hint(fmt.Errorf("volume: %w", err), "tiffin makes no directories outside of its own; mkdir it first")
 	}
-	return v, nil
+	return abs, nil
 }
 
 // setWorld checks what is about the machine the container sees.

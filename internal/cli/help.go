@@ -80,6 +80,9 @@ func upperFirst(s string) string {
 // unknownCommand says so, and what was perhaps meant.
 func unknownCommand(name string) error {
 	err := fmt.Errorf("no such command: %s", name)
+	if advice := commandElsewhere(name); advice != "" {
+		return errs.Hint(err, advice)
+	}
 	var near []string
 	for _, g := range table {
 		for _, c := range g.commands {

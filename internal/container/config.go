@@ -41,8 +41,9 @@ type Config struct {
 	StopSignal  string            `json:"stopSignal,omitempty"`  // "" = SIGTERM
 	StopTimeout *int              `json:"stopTimeout,omitempty"` // seconds, nil = 10
 	Labels      map[string]string `json:"labels,omitempty"`
-	Driver      string            `json:"driver,omitempty"`  // "" = DriverFUSE
-	Without     []string          `json:"without,omitempty"` // steps of the runner to leave out, see ns.ParseWithout
+	Driver      string            `json:"driver,omitempty"` // "" = DriverFUSE
+	Rights
+	Without []string `json:"without,omitempty"` // steps of the runner to leave out, see ns.ParseWithout
 }
 
 // Volume is a host directory or file, or a tmpfs, that the container has at Target.

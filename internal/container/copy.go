@@ -51,7 +51,9 @@ func Copy(args []string) int {
 	}
 	root, err := unix.Open("/proc/"+args[0]+"/root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	var res copyResult
-	if err == nil {
+	if err != nil {
+		err = fmt.Errorf("open the root of process %s, which has perhaps ended: %w", args[0], err)
+	} else {
 		err = req.do(treecopy.Rooted(root), os.NewFile(3, "tarball"), &res)
 	}
 	if err != nil {

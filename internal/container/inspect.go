@@ -43,6 +43,11 @@ type InspectHost struct {
 	AutoRemove     bool
 	ReadonlyRootfs bool
 	Init           bool
+	CapAdd         []string          `json:",omitempty"`
+	CapDrop        []string          `json:",omitempty"`
+	SecurityOpt    []string          `json:",omitempty"`
+	ShmSize        int64             `json:",omitempty"` // bytes
+	Ulimits        []ns.Rlimit       `json:",omitempty"`
 	Tmpfs          map[string]string `json:",omitempty"`
 }
 
@@ -81,7 +86,8 @@ func (c *Container) Inspect() (*Inspection, error) {
 		LogPath: c.path("log"), Notes: s.Notes, Args: []string{}, Mounts: []InspectMount{},
 		State: InspectState{Status: s.Status, Running: s.Status == Running, Pid: s.Pid, SupervisorPid: supervisor,
 			ExitCode: s.ExitCode, Error: s.Error, StartedAt: s.Started, FinishedAt: s.Finished},
-		HostConfig:  InspectHost{Binds: []string{}, NetworkMode: c.Network, AutoRemove: c.AutoRemove, ReadonlyRootfs: c.ReadOnly, Init: c.Init},
+		HostConfig: InspectHost{Binds: []string{}, NetworkMode: c.Network, AutoRemove: c.AutoRemove, ReadonlyRootfs: c.ReadOnly, Init: c.Init,
+			CapAdd: c.CapAdd, CapDrop: c.CapDrop, SecurityOpt: c.securityOptions(), ShmSize: c.ShmSize, Ulimits: c.Rlimits},
 		GraphDriver: InspectDriver{"tiffin", map[string]string{"UpperDir": c.path("upper"), "WorkDir": c.path("work")}},
 		Config: InspectConfig{Hostname: c.Hostname, User: c.User, Tty: c.TTY, OpenStdin: c.Stdin, Env: c.Env, Cmd: c.Cmd,
 			Entrypoint: c.Entrypoint, Image: c.Image, WorkingDir: c.Config.Dir, Labels: c.Labels, StopSignal: c.StopSignal, StopTimeout: c.StopTimeout},

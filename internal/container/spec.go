@@ -42,7 +42,7 @@ func (c *Config) Plan(ids ns.IDMap) *ns.Spec {
 		Hostname: c.Hostname, Network: c.Network, ReadOnly: c.ReadOnly, Init: c.Init,
 		Files:  c.files(),
 		Masked: maskedPaths, Readonly: readonlyPaths,
-		Process: c.process(),
+		Process: c.process(), ShmSize: c.ShmSize,
 		Without: c.Without,
 	}
 	for _, v := range c.Volumes {
@@ -55,6 +55,7 @@ func (c *Config) process() ns.Process {
 	return ns.Process{
 		Args: c.Args(), Env: c.environment(c.TTY), Cwd: c.Dir, User: c.User,
 		Terminal: c.TTY,
+		Caps:     c.caps(), NewPrivs: c.NewPrivs, NoSeccomp: c.NoSeccomp, Rlimits: c.Rlimits,
 	}
 }
 

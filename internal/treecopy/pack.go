@@ -76,7 +76,7 @@ func (k *packer) opened(open func(flags int) (int, error), as string) error {
 	h := header(&st, as)
 	switch h.Typeflag {
 	case tar.TypeDir:
-		if err := k.tw.WriteHeader(h); err != nil {
+		if err := k.tw.WriteHeader(h); err != nil || pseudo(fd) {
 			return err
 		}
 		return k.entries(f, as)
@@ -85,6 +85,22 @@ func (k *packer) opened(open func(flags int) (int, error), as string) error {
 	}
 	return fail(fmt.Errorf("it was replaced while it was read"))
 }
+
+// pseudo tells whether what is in a directory is made up by the kernel: a copy of /proc is good for nothing, and would
+// not end well. Of a container that runs, only the mount point is packed. A single file there can be.
+func pseudo(fd int) bool {
+	var st unix.Statfs_t
+	if unix.Fstatfs(fd, &st) != nil {
+		return false
+	}
+	switch st.Type {
+	case unix.PROC_SUPER_MAGIC, unix.SYSFS_MAGIC, unix.CGROUP2_SUPER_MAGIC, unix.CGROUP_SUPER_MAGIC, unix.DEVPTS_SUPER_MAGIC, mqueueMagic:
+		return true
+	}
+	return false
+}
+
+const mqueueMagic = 0x19800202 // MQUEUE_MAGIC in ipc/mqueue.c of the kernel; statfs(2)
 
 // regular packs a file, or a link to the first of its names.
 func (k *packer) regular(f *os.File, st *unix.Stat_t, h *tar.Header) error {

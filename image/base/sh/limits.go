@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -74,6 +75,10 @@ var limits = [...]struct {
 	{'v', unix.RLIMIT_AS, 1024, "address space (KiB)"},
 }
 
+// lowerOpenFiles undoes what Go's runtime did at the start: it raises the soft limit of open files to the hard one,
+// and puts the old one back on each fork and exec. An execve(2) of nothing fails, but not before that.
+var lowerOpenFiles = sync.OnceFunc(func() { _ = syscall.Exec("", nil, nil) })
+
 // builtinUlimit is "ulimit [-HSa] [-LETTER] [LIMIT]". The limits are this
 // process's own and are inherited by its children.
 func (s *shell) builtinUlimit(hc interp.HandlerContext, args []string) int {
@@ -93,6 +98,7 @@ func (s *shell) builtinUlimit(hc interp.HandlerContext, args []string) int {
 		}
 		args = args[1:]
 	}
+	lowerOpenFiles()
 	for _, l := range limits {
 		if !all && l.letter != which {
 			continue

@@ -1,0 +1,59 @@
+package cli
+
+import (
+	"strings"
+)
+
+// What people who know docker type, and what there is here instead.
+
+// elsewhere has commands.
+var elsewhere = map[string]string{
+	"build":   "an image is made of a container's changes: `tiffin run`, then `tiffin commit`; or of a root file system: `tiffin import`",
+	"compose": "one container is started at a time: `tiffin run`",
+	"events":  "`tiffin wait` waits for an end, `tiffin trace` shows requests to the file system",
+	"info":    "`tiffin doctor` tells about this machine, `tiffin version` about tiffin",
+	"network": "networks are none (only loopback) and host: `tiffin run --network host`",
+	"pause":   "`tiffin kill -s STOP CONTAINER` stops its first process, `tiffin kill -s CONT CONTAINER` lets it go on",
+	"port":    "ports are not forwarded; with `tiffin run --network host` the command's are this machine's",
+	"search":  "registries are searched on their web pages; `tiffin pull` takes any name",
+	"stats":   "top(1) shows its processes: they are yours",
+	"top":     "`tiffin exec CONTAINER ps` lists its processes from inside, ps(1) from outside",
+	"unpause": "`tiffin kill -s CONT CONTAINER` lets a process go on that STOP has stopped",
+	"volume":  "volumes have no names: `tiffin run -v DIR:DST` shows a directory of yours",
+}
+
+// inGroups are the words of docker's longer commands: "docker container ls".
+var inGroups = map[string]string{
+	"container": "say what to do with it, without that word: `tiffin ps`, `tiffin rm` …",
+	"image":     "say what to do with it, without that word: `tiffin images`, `tiffin rmi` …",
+	"system":    "`tiffin prune` deletes images without a name, `tiffin doctor` tells about this machine",
+}
+
+// flagsElsewhere has flags of run and create.
+var flagsElsewhere = map[string]string{
+	"p,publish,P,publish-all,expose":                      "ports are not forwarded; with --network host the command's are this machine's",
+	"m,memory,memory-swap,cpus,c,cpu-shares,cpuset-cpus":  "control groups are not used; --ulimit sets limits for each process, see getrlimit(2)",
+	"pids-limit,blkio-weight,memory-reservation,cgroupns": "control groups are not used; --ulimit sets limits for each process, see getrlimit(2)",
+	"privileged":  "more than this a user namespace cannot give: --cap-add ALL --security-opt seccomp=unconfined",
+	"device,gpus": "the container has six harmless devices; others cannot be opened in it, since its mounts are nodev",
+	"restart":     "nobody is there to restart it: no process of tiffin outlives the container",
+	"dns,dns-search,add-host,ip,link,mac-address,network-alias": "networks are none (only loopback) and host, where this machine's /etc/resolv.conf counts",
+	"pid,ipc,uts,cgroup-parent":                                 "--without pid, ipc or uts leaves that namespace out",
+	"volumes-from,volume-driver":                                "volumes have no names: -v DIR:DST shows a directory of yours",
+	"cidfile":                                                   "`tiffin run -d` and `tiffin create` print the id",
+}
+
+// commandElsewhere is the advice for a command that only docker has, or "".
+func commandElsewhere(name string) string { return elsewhere[name] + inGroups[name] }
+
+// flagElsewhere is the advice for a flag that only docker has, or "".
+func flagElsewhere(name string) string {
+	for names, advice := range flagsElsewhere {
+		for n := range strings.SplitSeq(names, ",") {
+			if n == name {
+				return advice
+			}
+		}
+	}
+	return ""
+}

@@ -1,0 +1,159 @@
+package cli
+
+import (
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/docker/go-units"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/urfave/cli/v2"
+
+	"tiffin/internal/container"
+	"tiffin/internal/errs"
+	"tiffin/ns"
+)
+
+// rightsFlags are the flags of run and create about what the command may do.
+func rightsFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringSliceFlag{Name: "cap-add", Usage: "root in the container has capability `NAME`, too, or ALL; in its user namespace only"},
+		&cli.StringSliceFlag{Name: "cap-drop", Usage: "… does not have capability `NAME`, or any: ALL"},
+		&cli.StringSliceFlag{Name: "security-opt", Usage: "`OPTION`: no-new-privileges=false (setuid programs work) or seccomp=unconfined (no system call filter)"},
+		&cli.StringSliceFlag{Name: "ulimit", Usage: "set a limit: `NAME=SOFT[:HARD]`, such as nofile=1024"},
+		&cli.StringFlag{Name: "shm-size", Usage: "`SIZE` of /dev/shm, 64m if not given"},
+	}
+}
+
+// setRights reads them.
+func setRights(cfg *container.Config, c *cli.Context, _ ocispec.ImageConfig) error {
+	for _, o := range []struct {
+		flag string
+		to   *[]string
+	}{{"cap-add", &cfg.CapAdd}, {"cap-drop", &cfg.CapDrop}} {
+		for _, name := range c.StringSlice(o.flag) {
+			if !strings.EqualFold(name, "ALL") && !ns.ValidCap(name) {
+				return errs.Hint(fmt.Errorf("--%s %s: there is no such capability", o.flag, name), "capabilities(7) lists them; ALL is all")
+			}
+			*o.to = append(*o.to, strings.ToUpper(name))
+		}
+	}
+	for _, s := range c.StringSlice("security-opt") {
+		if err := setSecurityOption(cfg, s); err != nil {
+			return err
+		}
+	}
+	for _, s := range c.StringSlice("ulimit") {
+		l, err := parseUlimit(s)
+		if err != nil {
+			return err
+		}
+		cfg.Rlimits = append(cfg.Rlimits, l)
+	}
+	if s := c.String("shm-size"); s != "" {
+		n, err := units.RAMInBytes(s)
+		if err != nil || n <= 0 {
+			return errs.Hint(fmt.Errorf("--shm-size %s: it is no size", s), "such as 64m or 1g")
+		}
+		cfg.ShmSize = n
+	}
+	return nil
+}
+
+// setSecurityOption reads NAME=VALUE, or NAME:VALUE as older programs write it.
+func setSecurityOption(cfg *container.Config, s string) error {
+	name, value, _ := strings.Cut(strings.Replace(s, ":", "=", 1), "=")
+	switch {
+	case name == "no-new-privileges" && (value == "" || value == "true"): // as it is anyway
+	case name == "no-new-privileges" && value == "false":
+		cfg.NewPrivs = true
+	case name == "seccomp" && value == "unconfined":
+		cfg.NoSeccomp = true
+	default:
+		return errs.Hint(fmt.Errorf("--security-opt %s is not there", s), "no-new-privileges=false and seccomp=unconfined are; a profile of one's own is not read")
+	}
+	return nil
+}
+
+// parseUlimit reads NAME=SOFT[:HARD]; -1 and "unlimited" are no limit.
+func parseUlimit(s string) (l ns.Rlimit, err error) {
+	name, value, _ := strings.Cut(s, "=")
+	soft, hard, both := strings.Cut(value, ":")
+	if !both {
+		hard = soft
+	}
+	l.Name = strings.ToLower(name)
+	if !ns.ValidRlimit(l.Name) {
+		return l, errs.Hint(fmt.Errorf("--ulimit %s: there is no such limit", s), "getrlimit(2) has them, in small letters: nofile, nproc, core, stack, …")
+	}
+	for _, n := range []struct {
+		text string
+		to   *uint64
+	}{{soft, &l.Soft}, {hard, &l.Hard}} {
+		if n.text == "-1" || n.text == "unlimited" {
+			*n.to = ^uint64(0)
+		} else if *n.to, err = strconv.ParseUint(n.text, 10, 64); err != nil {
+			return l, fmt.Errorf("--ulimit %s: %q is no number", s, n.text)
+		}
+	}
+	if l.Soft > l.Hard {
+		return l, fmt.Errorf("--ulimit %s: the soft limit is above the hard one", s)
+	}
+	return l, nil
+}
+
+// parseMount reads the long form of -v and --tmpfs: docker-run(1), --mount.
+func parseMount(s string) (v container.Volume, err error) {
+	fail := func(format string, args ...any) (container.Volume, error) {
+		return v, errs.Hint(fmt.Errorf("--mount %s: "+format, append([]any{s}, args...)...),
+			"type=bind,source=DIR,target=DIR[,readonly] or type=tmpfs,target=DIR[,tmpfs-size=64m][,tmpfs-mode=1777]")
+	}
+	kind, source, options := "volume", "", []string{}
+	for _, field := range strings.Split(s, ",") {
+		key, value, hasValue := strings.Cut(field, "=")
+		switch key {
+		case "type":
+			kind = value
+		case "source", "src":
+			source = value
+		case "target", "dst", "destination":
+			v.Target = value
+		case "readonly", "ro":
+			v.ReadOnly = !hasValue || value == "true" || value == "1"
+		case "tmpfs-size":
+			options = append(options, "size="+value)
+		case "tmpfs-mode":
+			options = append(options, "mode="+value)
+		case "bind-propagation", "consistency":
+			if value != "rprivate" && value != "private" && key != "consistency" {
+				return fail("mounts are private here")
+			}
+		default:
+			return fail("%q is not known", key)
+		}
+	}
+	if !filepath.IsAbs(v.Target) || filepath.Clean(v.Target) == "/" {
+		return fail("the target %q is not an absolute path below /", v.Target)
+	}
+	v.Target = filepath.Clean(v.Target)
+	switch kind {
+	case "bind":
+		if source == "" || len(options) > 0 {
+			return fail("a bind mount has a source, and no options of a tmpfs")
+		}
+		v.Source, err = volumeSource(source)
+		return v, err
+	case "tmpfs":
+		if source != "" {
+			return fail("a tmpfs has no source")
+		}
+		if v.ReadOnly {
+			options = append(options, "ro")
+		}
+		v.Options = strings.Join(options, ",")
+		v.ReadOnly = false
+		return v, nil
+	}
+	return fail("type %q is not there", kind)
+}
