@@ -11,6 +11,7 @@ import (
 	"github.com/docker/go-units"
 	"github.com/urfave/cli/v2"
 
+	"tiffin/image"
 	"tiffin/internal/container"
 	"tiffin/internal/errs"
 	"tiffin/internal/treecopy"
@@ -45,7 +46,10 @@ func cpCommand() *cli.Command {
 				return errs.Hint(fmt.Errorf("one of source and destination must be CONTAINER:PATH, the other a path here"),
 					"from one container to another: tiffin cp one:PATH - | tiffin cp - two:PATH")
 			}
+			progress, stop := newProgress(c.Bool("quiet"))
+			src.cpTree = shown{src.cpTree, progress}
 			n, err := cp(src, dst, c.Bool("follow-link"), c.Bool("archive"))
+			stop()
 			if err == nil && !c.Bool("quiet") && isTerminal(os.Stderr) && dst.path != "-" {
 				fmt.Fprintf(os.Stderr, "Copied %s to %s\n", units.HumanSize(float64(n)), c.Args().Get(1))
 			}
@@ -91,6 +95,29 @@ type cpTree interface {
 	Pack(w io.Writer, path, as string, follow bool) error
 	Unpack(r io.Reader, dir, top string, owners bool) (int64, error)
 }
+
+// shown is a tree that shows how much of it has been packed. How much there is nobody knows before.
+type shown struct {
+	cpTree
+	to image.Progress
+}
+
+func (s shown) Pack(w io.Writer, path, as string, follow bool) error {
+	if s.to == nil {
+		return s.cpTree.Pack(w, path, as, follow)
+	}
+	add, done := s.to.Start(filepath.Base(path), 0)
+	defer done()
+	return s.cpTree.Pack(writerFunc(func(p []byte) (int, error) {
+		n, err := w.Write(p)
+		add(int64(n))
+		return n, err
+	}), path, as, follow)
+}
+
+type writerFunc func(p []byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 // cpEnd is a source or a destination.
 type cpEnd struct {
