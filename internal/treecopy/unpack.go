@@ -32,10 +32,10 @@ func (t *Tree) Unpack(r io.Reader, dir, top string, owners bool) (bytes int64, e
 		if err == io.EOF {
 			return u.bytes, u.finish()
 		}
-		if err == nil {
-			err = u.entry(h, tr)
-		}
 		if err != nil {
+			return u.bytes, fmt.Errorf("read the tarball: %w", err)
+		}
+		if err := u.entry(h, tr); err != nil {
 			return u.bytes, err
 		}
 	}
