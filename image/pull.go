@@ -1,6 +1,7 @@
 package image
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -216,13 +217,12 @@ func (pl *pulling) config(ctx context.Context, d ocispec.Descriptor) ([]byte, er
 }
 
 // layers stages the image's layers, those that are not here yet by fetching
-// them. It is the layers' order, not their size, that decides which comes
-// first: the lowest is the largest in practice.
+// them, the largest first: one that began last would be inflated on one core while
+// the others have nothing to do.
 func (pl *pulling) layers(ctx context.Context, img *loading, m *ocispec.Manifest, diffIDs []digest.Digest) ([]PulledLayer, error) {
 	out := make([]PulledLayer, len(m.Layers))
 	same := map[digest.Digest]int{} // docker's empty layer comes several times in an image
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(parallelLayers)
+	var todo []int
 	for i, d := range m.Layers {
 		if err := checkLayer(d); err != nil {
 			return nil, err
@@ -238,8 +238,14 @@ func (pl *pulling) layers(ctx context.Context, img *loading, m *ocispec.Manifest
 		}
 		same[d.Digest] = i
 		img.layers = append(img.layers, l)
+		todo = append(todo, i)
+	}
+	slices.SortStableFunc(todo, func(a, b int) int { return cmp.Compare(m.Layers[b].Size, m.Layers[a].Size) })
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallelLayers)
+	for _, i := range todo {
 		g.Go(func() (err error) {
-			out[i].Fetched, err = pl.layer(gctx, d, l)
+			out[i].Fetched, err = pl.layer(ctx, m.Layers[i], img.layers[i])
 			return err
 		})
 	}

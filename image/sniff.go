@@ -1,7 +1,6 @@
 package image
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -9,9 +8,9 @@ import (
 	"os"
 
 	units "github.com/docker/go-units"
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
+	"tiffin/image/inflate"
 	"tiffin/internal/errs"
 )
 
@@ -69,12 +68,7 @@ const maxWindow = 128 << 20
 func decompress(r io.Reader, kind compression) (content io.Reader, close func(), err error) {
 	switch kind {
 	case gzipped:
-		// flate reads byte by byte, from a bufio.Reader fastest.
-		z, err := gzip.NewReader(bufio.NewReaderSize(r, 64<<10))
-		if err != nil {
-			return nil, nil, fmt.Errorf("gzip: %w", err)
-		}
-		return &named{"gzip", z}, func() { z.Close() }, nil
+		return &named{"gzip", inflate.NewReader(r)}, func() {}, nil
 	case zstandard:
 		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))
 		if err != nil {
