@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 
+	"oras.land/oras-go/v2/errdef"
 	"oras.land/oras-go/v2/registry/remote"
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/credentials"
+	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"tiffin/image"
 	"tiffin/internal/errs"
@@ -102,12 +105,26 @@ func (c *Client) Login(ctx context.Context, domain, user, password string) (file
 	reg.Client, reg.PlainHTTP = c.client(ctx, domain, c.Registries.insecure(image.Ref{Domain: domain, Path: "x"}))
 	cred := auth.Credential{Username: user, Password: password}
 	if err := credentials.Login(ctx, store, reg, cred); err != nil {
-		return "", fmt.Errorf("log in to %s: %w", domain, explain(err, domain))
+		return "", fmt.Errorf("log in to %s: %w", domain, explainLogin(err, domain))
 	}
 	if helped(store, domain) {
 		return "", nil
 	}
 	return file, nil
+}
+
+// explainLogin is explain where no image was asked for.
+func explainLogin(err error, domain string) error {
+	var resp *errcode.ErrorResponse
+	switch {
+	case errors.As(err, &resp) && resp.StatusCode == http.StatusUnauthorized:
+		return errs.Hint(fmt.Errorf("wrong user or password: %w", err),
+			"check both; some registries want an access token, made on their web page, as the password")
+	case errors.Is(err, errdef.ErrNotFound):
+		// OCI distribution-spec v1.1, "Determining Support".
+		return errs.Hint(errors.New("this is no registry: it does not know /v2/"), "the name of a registry is HOST[:PORT], and no page of it")
+	}
+	return explain(err, domain)
 }
 
 // helped reports whether a helper keeps the registry's password: then the file

@@ -19,6 +19,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"tiffin/image"
+	"tiffin/internal/errs"
 )
 
 // pulledFixture is a store with the fixture's image, pulled from a server.
@@ -86,7 +87,10 @@ func TestRegistryWithPasswords(t *testing.T) {
 	_, err := new(Client).Push(ctx, s, ref(t, to), nil)
 	wantError(t, err, "wants a password")
 	_, err = new(Client).Login(ctx, host, "anna", "close sesame")
-	wantError(t, err, "401")
+	wantError(t, err, "wrong user or password", "401")
+	if hint := errs.HintOf(err); !strings.Contains(hint, "password") || strings.Contains(hint, "image") {
+		t.Errorf("the hint after a wrong password: %s", hint)
+	}
 	if _, err := new(Client).Login(ctx, host, "anna", "open sesame"); err != nil {
 		t.Fatal(err)
 	}
@@ -96,6 +100,14 @@ func TestRegistryWithPasswords(t *testing.T) {
 	if _, err := new(Client).Pull(ctx, newStore(t), ref(t, to), nil, nil); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestLoginAtNoRegistry(t *testing.T) {
+	withConfig(t, "")
+	srv := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(srv.Close)
+	_, err := new(Client).Login(context.Background(), strings.TrimPrefix(srv.URL, "http://"), "anna", "x")
+	wantError(t, err, "this is no registry")
 }
 
 // TestSkopeoIsTheOtherClient: what tiffin pushed skopeo copies, and what

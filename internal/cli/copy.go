@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -130,6 +131,10 @@ func (cp *copier) open(ctx context.Context, src endpoint) (*image.Pushable, erro
 	switch src.transport {
 	case "":
 		img, err := cp.store.Resolve(src.name)
+		// HOST/NAME is a name that an image of the store may have as well.
+		if r, rerr := image.ParseRef(src.name); errors.Is(err, image.ErrNotFound) && rerr == nil && strings.HasPrefix(src.name, r.Domain+"/") {
+			err = errs.Hint(err, "this is a name of the store; from "+r.Domain+" itself it is docker://"+src.name)
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -16,13 +16,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	digest "github.com/opencontainers/go-digest"
 	"golang.org/x/crypto/bcrypt"
+
+	"tiffin/internal/podmantest"
 )
 
 // raw asks skopeo for the digest of what is behind a name.
@@ -117,40 +118,20 @@ func TestSkopeo(t *testing.T) {
 }
 
 func TestPodman(t *testing.T) {
-	podman := tool(t, "podman")
-	h, f := start(t, &Server{}), newFixture(t, "a", thisArch())
+	podman, h, f := podmantest.New(t), start(t, &Server{}), newFixture(t, "a", thisArch())
 	h.push(t, "course/lab1", "v1", f)
-	dir, err := os.MkdirTemp("", "pod-") // a run root must not be longer than 50 characters
-	if err != nil {
-		t.Fatal(err)
+	there, back := h.host+"/course/lab1:v1", h.host+"/by/podman:v1"
+	podman.Run("pull", "--tls-verify=false", there)
+	if got, want := podman.Inspect(there, "{{.Id}} {{.Digest}}"), f.m.Config.Digest.Encoded()+" "+digest.FromBytes(f.manifest).String(); got != want {
+		t.Errorf("podman has %s, not %s", got, want)
 	}
-	global := []string{"--root", dir + "/root", "--runroot", dir + "/run", "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs"}
-	t.Cleanup(func() {
-		if os.RemoveAll(dir) != nil { // files of subordinate ids
-			exec.Command(podman, "unshare", "rm", "-rf", dir).Run()
-		}
-	})
-	if out, err := exec.Command(podman, append(global, "info")...).CombinedOutput(); err != nil {
-		if os.Getuid() == 0 && os.Getenv("TIFFIN_MUST") != "" {
-			t.Fatalf("podman does not work: %s", out)
-		}
-		t.Skipf("podman does not work for this user: %s", out)
-	}
-	run := func(args ...string) string {
-		t.Helper()
-		return output(t, podman, append(slices.Clone(global), args...)...)
-	}
-	run("pull", "--tls-verify=false", h.host+"/course/lab1:v1")
-	if id := strings.TrimSpace(run("inspect", "--type", "image", "-f", "{{.Id}}", h.host+"/course/lab1:v1")); id != f.m.Config.Digest.Encoded() {
-		t.Errorf("podman has image %s, not %s", id, f.m.Config.Digest)
-	}
-	run("tag", h.host+"/course/lab1:v1", h.host+"/by/podman:v1")
-	run("push", "--tls-verify=false", h.host+"/by/podman:v1")
+	podman.Run("tag", there, back)
+	pushed := podman.Push(back)
 	img, err := h.store.Resolve("by/podman:v1")
-	if err != nil || img.ID != f.m.Config.Digest {
-		t.Fatalf("what podman pushed: %v: %+v", err, img)
+	if err != nil || img.ID != f.m.Config.Digest || img.Manifest.Digest.String() != pushed {
+		t.Fatalf("podman pushed %s: %v: %+v", pushed, err, img)
 	}
-	if _, d := tiffinPull(t, h.host+"/by/podman:v1"); d != img.Manifest.Digest {
+	if _, d := tiffinPull(t, back); d != img.Manifest.Digest {
 		t.Errorf("tiffin got %s, there is %s", d, img.Manifest.Digest)
 	}
 }
