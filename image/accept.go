@@ -11,6 +11,7 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
 )
 
 // ErrNoBlob is wrapped by errors that say that a manifest names a blob that has
@@ -19,52 +20,89 @@ var ErrNoBlob = errors.New("no such blob")
 
 // accepting is one PutManifest.
 type accepting struct {
-	s     *Store
-	st    *staging
-	ref   Ref
-	bytes []byte
-	m     anyManifest
-	taken []digest.Digest                   // out of incoming/
-	pairs map[digest.Digest][]digest.Digest // diff IDs of the images' layers by blob; nil: not yet known
+	s        *Store
+	st       *staging
+	ref      Ref
+	bytes    []byte
+	m        anyManifest
+	taken    []digest.Digest                   // out of incoming/
+	referred bool                              // what it is about is noted already
+	pairs    map[digest.Digest][]digest.Digest // diff IDs of the images' layers by blob; nil: not yet known
+}
+
+// Accepted is a manifest that has been pushed here.
+type Accepted struct {
+	Digest  digest.Digest
+	Subject digest.Digest // of the manifest that it is about, or ""
 }
 
 // PutManifest makes an image of what has been uploaded before, and gives it the
 // name r. The image can be run when it returns, and survives a power cut. Errors
 // wrap ErrRefused or ErrNoBlob if the manifest is what is wrong.
-func (s *Store) PutManifest(ctx context.Context, r Ref, mediaType string, b []byte) (digest.Digest, error) {
-	d := digest.FromBytes(b)
+func (s *Store) PutManifest(ctx context.Context, r Ref, mediaType string, b []byte) (Accepted, error) {
 	a := &accepting{s: s, ref: r, bytes: b}
-	if err := unmarshal(b, &a.m); err != nil {
-		return "", fmt.Errorf("%w: %w", ErrRefused, err)
+	if err := a.check(mediaType); err != nil {
+		return Accepted{}, err
 	}
-	switch is := manifestType(b); {
-	case r.Digest != "" && r.Digest != d:
-		return "", fmt.Errorf("%w: the manifest has digest %s instead of %s", ErrRefused, d, r.Digest)
-	case a.m.SchemaVersion != 2:
-		return "", fmt.Errorf("%w: it is of schema %d, and has to be of schema 2", ErrRefused, a.m.SchemaVersion)
-	case is == "":
-		return "", fmt.Errorf("%w: it is neither an image's manifest nor an index of some", ErrRefused)
-	case is != mediaType:
-		return "", fmt.Errorf("%w: it is of type %s, and not %q as its sender says", ErrRefused, is, mediaType)
+	got := Accepted{Digest: digest.FromBytes(b)}
+	if a.m.Subject != nil {
+		got.Subject = a.m.Subject.Digest
 	}
 	var err error
 	if a.st, err = s.stage(); err != nil {
-		return "", err
+		return got, err
 	}
 	defer a.st.close()
 	if a.m.Manifests != nil {
-		err = a.index(d, mediaType)
+		err = a.index(got.Digest, mediaType)
 	} else {
 		err = a.image(ctx)
 	}
+	if err == nil && got.Subject != "" {
+		err = a.refer(got)
+	}
 	if err != nil {
-		return "", diskError(err)
+		return got, diskError(err)
 	}
 	for _, d := range a.taken {
 		// Gone at once, and deleted with the staging directory.
 		os.Rename(s.incoming(d, ""), a.st.path(d.Encoded()))
 	}
-	return d, nil
+	return got, nil
+}
+
+// refer notes what a manifest that is in the store is about.
+func (a *accepting) refer(got Accepted) error {
+	release, err := a.s.lock(unix.LOCK_EX)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if a.referred || !readable(a.s.blobPath(got.Digest)) {
+		return nil // or somebody has deleted it since
+	}
+	return a.s.refer(got.Subject, got.Digest)
+}
+
+// check reads the manifest, and refuses what is none.
+func (a *accepting) check(mediaType string) error {
+	if err := unmarshal(a.bytes, &a.m); err != nil {
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	d := digest.FromBytes(a.bytes)
+	switch is := manifestType(a.bytes); {
+	case a.ref.Digest != "" && a.ref.Digest != d:
+		return fmt.Errorf("%w: the manifest has digest %s instead of %s", ErrRefused, d, a.ref.Digest)
+	case a.m.SchemaVersion != 2:
+		return fmt.Errorf("%w: it is of schema %d, and has to be of schema 2", ErrRefused, a.m.SchemaVersion)
+	case is == "":
+		return fmt.Errorf("%w: it is neither an image's manifest nor an index of some", ErrRefused)
+	case is != mediaType:
+		return fmt.Errorf("%w: it is of type %s, and not %q as its sender says", ErrRefused, is, mediaType)
+	case a.m.Subject != nil && !validDigest(a.m.Subject.Digest):
+		return fmt.Errorf("%w: its subject %q is no sha256 digest", ErrRefused, a.m.Subject.Digest)
+	}
+	return nil
 }
 
 // image adds an image with its layers.
@@ -83,8 +121,11 @@ func (a *accepting) image(ctx context.Context) error {
 		return fmt.Errorf("%w: config %s has %d bytes, not %d", ErrRefused, m.Config.Digest, len(config), m.Config.Size)
 	}
 	if err := isImage(m); err != nil {
-		if a.ref.Digest == "" {
+		switch {
+		case a.ref.Digest == "":
 			return err
+		case a.m.Subject != nil:
+			return a.artifact()
 		}
 		return a.attachment() // the index that it belongs to is to come
 	}

@@ -187,6 +187,9 @@ func (s *Store) collectOf(ix *refIndex, gone []ocispec.Descriptor) (freed, error
 	candidates := newNeeds()
 	for _, d := range gone {
 		candidates.add(s, d) // as far as it can be read
+		if subject := s.subject(d.Digest); subject != "" {
+			s.unrefer(subject, d.Digest)
+		}
 	}
 	return s.collect(ix, candidates)
 }
@@ -347,6 +350,9 @@ func (s *Store) collect(ix *refIndex, candidates *needs) (f freed, err error) {
 	}
 	if candidates == nil {
 		candidates = &needs{}
+	}
+	if err := live.addReferrers(s, candidates); err != nil {
+		return f, fmt.Errorf("nothing was deleted: %w", err)
 	}
 	del := func(dir string, live, among map[string]bool) error {
 		names, err := os.ReadDir(dir)

@@ -4,12 +4,16 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	digest "github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"tiffin/image"
 )
@@ -103,6 +107,31 @@ func (s *Server) catalog(x *exchange) error {
 	return x.json(struct {
 		Repositories []string `json:"repositories"`
 	}{part})
+}
+
+// referrers lists the manifests that are about another. Those are found in
+// whichever repository: like blobs, they belong to the store. OCI distribution-spec
+// v1.1, "Listing Referrers": "MUST NOT return a 404 Not Found".
+func (s *Server) referrers(x *exchange) error {
+	d := digest.Digest(x.arg)
+	if d.Validate() != nil || d.Algorithm() != digest.SHA256 {
+		return refuse(http.StatusBadRequest, "DIGEST_INVALID", fmt.Sprintf("%q is no sha256 digest", d))
+	}
+	all, err := s.Store.Referrers(d)
+	if err != nil {
+		return err
+	}
+	if kind := x.r.URL.Query().Get("artifactType"); kind != "" {
+		all = slices.DeleteFunc(all, func(d ocispec.Descriptor) bool { return d.ArtifactType != kind })
+		x.Header().Set("OCI-Filters-Applied", "artifactType")
+	}
+	b, err := json.Marshal(ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: all})
+	if err != nil {
+		return err
+	}
+	x.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
+	http.ServeContent(x, x.r, "", time.Time{}, bytes.NewReader(b))
+	return nil
 }
 
 // page is the part of a list that is asked for; a link leads to the next.

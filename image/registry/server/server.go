@@ -224,13 +224,17 @@ func (s *Server) handle(x *exchange) error {
 	}
 	read := x.r.Method == http.MethodGet || x.r.Method == http.MethodHead
 	if !read && x.r.Header.Get("Origin") != "" {
-		return refuse(http.StatusForbidden, "DENIED", "web pages may not push")
+		return refuse(http.StatusForbidden, "DENIED", "web pages may not change anything")
+	}
+	if s.ReadOnly && x.r.Method == http.MethodDelete && (x.kind == kindManifest || x.kind == kindBlob) {
+		// "Deleting Manifests": "If manifest deletion is disabled … 400 … or 405".
+		return refuse(http.StatusMethodNotAllowed, "UNSUPPORTED", "this registry is read-only")
 	}
 	if !read && s.ReadOnly && x.kind != kindNone {
 		return refuse(http.StatusForbidden, "DENIED", "this registry is read-only")
 	}
 	if !read && s.Auth == nil && !s.Open && !mine(x.r) {
-		return refuse(http.StatusForbidden, "DENIED", "without passwords only the user who runs this registry may push: it needs tiffin serve --htpasswd FILE")
+		return refuse(http.StatusForbidden, "DENIED", "without passwords only the user who runs this registry may push and delete: it needs tiffin serve --htpasswd FILE")
 	}
 	methods := s.methods(x.kind)
 	if methods == nil {
@@ -251,8 +255,7 @@ type method struct {
 	do   func(*exchange) error
 }
 
-// methods are those of a kind of path. Without DELETE for manifests and blobs: OCI
-// distribution-spec v1.1, "Deleting …": "405 Method Not Allowed".
+// methods are those of a kind of path.
 func (s *Server) methods(k kind) []method {
 	switch k {
 	case kindBase:
@@ -262,13 +265,15 @@ func (s *Server) methods(k kind) []method {
 	case kindTags:
 		return []method{{http.MethodGet, s.tags}}
 	case kindManifest:
-		return []method{{http.MethodGet, s.getManifest}, {http.MethodPut, s.putManifest}}
+		return []method{{http.MethodGet, s.getManifest}, {http.MethodPut, s.putManifest}, {http.MethodDelete, s.deleteManifest}}
 	case kindBlob:
-		return []method{{http.MethodGet, s.getBlob}}
+		return []method{{http.MethodGet, s.getBlob}, {http.MethodDelete, s.deleteBlob}}
+	case kindReferrers:
+		return []method{{http.MethodGet, s.referrers}}
 	case kindUploads:
 		return []method{{http.MethodPost, s.beginUpload}}
 	case kindUpload:
 		return []method{{http.MethodGet, s.uploadStatus}, {http.MethodPatch, s.uploadChunk}, {http.MethodPut, s.endUpload}, {http.MethodDelete, s.cancelUpload}}
 	}
-	return nil // referrers too: "404 Not Found … MUST be considered" as not supported
+	return nil
 }

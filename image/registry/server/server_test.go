@@ -201,7 +201,8 @@ func TestWhatIsRefused(t *testing.T) {
 		{"GET", "/v2/x/manifests/" + none, 404, "MANIFEST_UNKNOWN"},
 		{"GET", "/v2/x/manifests/" + f.m.Config.Digest.String(), 404, "MANIFEST_UNKNOWN"},
 		{"GET", "/v2/x/manifests/.hidden", 404, "MANIFEST_UNKNOWN"},
-		{"GET", "/v2/x/referrers/" + none, 404, "UNSUPPORTED"},
+		{"GET", "/v2/x/referrers/sha256:..", 400, "DIGEST_INVALID"},
+		{"POST", "/v2/x/referrers/" + none, 405, "UNSUPPORTED"},
 		{"GET", "/v2/X/tags/list", 400, "NAME_INVALID"},
 		{"GET", "/v2/a..b/tags/list", 400, "NAME_INVALID"},
 		{"GET", "/v2/a:5000/b/tags/list", 400, "NAME_INVALID"},
@@ -211,7 +212,11 @@ func TestWhatIsRefused(t *testing.T) {
 		{"PUT", "/v2/x/blobs/uploads/..%2f..%2fx?digest=" + none, 404, "UNSUPPORTED"},
 		{"PUT", "/v2/x/blobs/uploads/NONE?digest=" + none, 404, "BLOB_UPLOAD_UNKNOWN"},
 		{"PATCH", "/v2/x/blobs/uploads/NONE", 404, "BLOB_UPLOAD_UNKNOWN"},
-		{"DELETE", "/v2/x/manifests/v1", 405, "UNSUPPORTED"},
+		{"DELETE", "/v2/x/manifests/v2", 404, "MANIFEST_UNKNOWN"},
+		{"DELETE", "/v2/x/manifests/" + none, 404, "MANIFEST_UNKNOWN"},
+		{"DELETE", "/v2/x/manifests/" + f.m.Config.Digest.String(), 404, "MANIFEST_UNKNOWN"},
+		{"DELETE", "/v2/y/manifests/v1", 404, "MANIFEST_UNKNOWN"},
+		{"DELETE", "/v2/x/blobs/" + none, 404, "BLOB_UNKNOWN"},
 		{"DELETE", "/v2/x/blobs/" + f.m.Config.Digest.String(), 405, "UNSUPPORTED"},
 		{"POST", "/v2/x/blobs/uploads/?digest=sha512:00", 400, "DIGEST_INVALID"},
 		{"POST", "/v2/x/blobs/uploads/?digest=sha256:../../x", 400, "DIGEST_INVALID"},
@@ -227,7 +232,8 @@ func TestWhatIsRefused(t *testing.T) {
 	h.srv.ReadOnly = true
 	h.do(t, "POST", "/v2/x/blobs/uploads/", nil).want(t, 403, "read-only")
 	h.putManifest(t, "x", "v1", f).want(t, 403, "read-only")
-	h.do(t, "DELETE", "/v2/x/manifests/v1", nil).want(t, 403)
+	h.do(t, "DELETE", "/v2/x/manifests/v1", nil).want(t, 405, "read-only")
+	h.do(t, "DELETE", "/v2/x/blobs/"+f.m.Config.Digest.String(), nil).want(t, 405, "read-only")
 	h.do(t, "GET", "/v2/x/manifests/v1", nil).want(t, 200)
 }
 

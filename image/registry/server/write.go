@@ -286,10 +286,15 @@ func (s *Server) putManifest(x *exchange) error {
 	}
 	mediaType, _, _ := strings.Cut(x.r.Header.Get("Content-Type"), ";")
 	// A client that goes away now must not leave half of it undone.
-	d, err := s.Store.PutManifest(context.WithoutCancel(x.r.Context()), r, strings.TrimSpace(mediaType), b)
+	got, err := s.Store.PutManifest(context.WithoutCancel(x.r.Context()), r, strings.TrimSpace(mediaType), b)
 	switch {
 	case err == nil:
-		return x.created("manifests", d)
+		if got.Subject != "" {
+			// "Pushing Manifests with Subject": so the client need not keep a
+			// list of its own.
+			x.Header().Set("OCI-Subject", got.Subject.String())
+		}
+		return x.created("manifests", got.Digest)
 	case r.Digest != "" && digest.FromBytes(b) != r.Digest:
 		return uploadFault(err, "DIGEST_INVALID")
 	}
