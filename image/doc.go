@@ -33,6 +33,7 @@
 //	              unsynced      flat.tar may not be on the disk yet, see derived.go
 //	unions/CHAINID              the merged index of a whole stack
 //	incoming/HEX/               blobs that were pushed here, before their manifest
+//	referrers/HEX/HEX           which manifests are about which, see referrers.go
 //	containers/                 not this package's
 //	tmp/                        staging directories
 //	partial/                    what interrupted pulls have of layers, see partial.go

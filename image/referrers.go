@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	digest "github.com/opencontainers/go-digest"
@@ -183,14 +184,14 @@ func (s *Store) referrerNames(subject string) (all []digest.Digest) {
 	return all
 }
 
-// ErrPart is wrapped by errors that say that something belongs to an image and
-// goes with that.
-var ErrPart = errors.New("it belongs to an image and goes with that")
+// ErrNeeded is wrapped by errors that say that something cannot be deleted by
+// itself.
+var ErrNeeded = errors.New("an image here needs it")
 
 // DeleteManifest takes what r stands for out of its repository. A tag goes alone;
 // of a digest all tags of the repository. What has no name any more then is
 // deleted, with what nothing else needs, unless a container was made from it.
-// Errors wrap ErrNotFound or ErrPart.
+// Errors wrap ErrNotFound or ErrNeeded.
 func (s *Store) DeleteManifest(r Ref) error {
 	release, err := s.lock(unix.LOCK_EX)
 	if err != nil {
@@ -239,14 +240,17 @@ func (s *Store) deleteReferrer(ix *refIndex, r Ref) error {
 		_, err := s.collectOf(ix, []ocispec.Descriptor{{Digest: r.Digest}})
 		return err
 	}
+	if names := ix.names(r.Digest); len(names) > 0 {
+		return fmt.Errorf("%s: %w: in this repository it has no tag, but it is %s", r.Digest, ErrNeeded, strings.Join(familiar(names), ", "))
+	}
 	if _, _, err := s.HostedManifest(r); err != nil {
 		return err
 	}
-	return fmt.Errorf("%s: %w", r.Digest, ErrPart)
+	return fmt.Errorf("%s: %w", r.Digest, ErrNeeded)
 }
 
 // DeleteBlob deletes a blob that waits for a manifest. Errors wrap
-// fs.ErrNotExist, or ErrPart if an image has it.
+// fs.ErrNotExist, or ErrNeeded if an image has it.
 func (s *Store) DeleteBlob(d digest.Digest) error {
 	f, err := s.OpenBlob(d)
 	if err != nil {
@@ -259,7 +263,7 @@ func (s *Store) DeleteBlob(d digest.Digest) error {
 	}
 	defer st.close() // and with it what is moved there
 	if err := os.Rename(s.incoming(d, ""), st.path(d.Encoded())); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s: %w", d, ErrPart)
+		return fmt.Errorf("%s: %w", d, ErrNeeded)
 	} else if err != nil {
 		return fmt.Errorf("delete blob %s: %w", d, err)
 	}

@@ -27,12 +27,13 @@ func serveCommand() *cli.Command {
 		Description: "The image that is NAME here is HOST:PORT/NAME for docker, podman, skopeo and tiffin elsewhere; what is pushed\n" +
 			"as HOST:PORT/NAME is NAME here, and can be run at once. With --htpasswd, who has a password may pull and push; without,\n" +
 			"everybody who reaches the address may pull, everybody with an account on this machine that is, and only you push.\n" +
+			"Who may push may delete (skopeo delete), and attach signatures and the like to an image (oras attach).\n" +
 			"A socket is yours alone, and `ssh -L 5000:SOCKET HOST` makes it 127.0.0.1:5000 elsewhere.\n" +
 			"Ctrl-C ends it when the requests that have begun are answered, a second one at once.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "addr", Value: "127.0.0.1:5000", Usage: "listen at `HOST:PORT`; port 0 is any that is free"},
 			&cli.StringFlag{Name: "unix", Usage: "listen at a socket that only you can connect to, at `PATH`, instead"},
-			&cli.BoolFlag{Name: "read-only", Usage: "nobody can push"},
+			&cli.BoolFlag{Name: "read-only", Usage: "nobody can push or delete"},
 			&cli.StringFlag{Name: "htpasswd", Usage: "let in whom `FILE` names: htpasswd -B makes it"},
 			&cli.StringFlag{Name: "tls-cert", Usage: "certificates for TLS, PEM, from `FILE`"},
 			&cli.StringFlag{Name: "tls-key", Usage: "their key, PEM, from `FILE`"},

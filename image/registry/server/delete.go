@@ -23,7 +23,7 @@ func (s *Server) deleteManifest(x *exchange) error {
 	switch {
 	case errors.Is(err, image.ErrNotFound):
 		return refuse(http.StatusNotFound, "MANIFEST_UNKNOWN", "there is no "+r.Familiar())
-	case errors.Is(err, image.ErrPart):
+	case errors.Is(err, image.ErrNeeded):
 		return &fault{http.StatusMethodNotAllowed, "UNSUPPORTED", err}
 	case err != nil:
 		return err
@@ -39,7 +39,7 @@ func (s *Server) deleteBlob(x *exchange) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return refuse(http.StatusNotFound, "BLOB_UNKNOWN", "there is no blob "+x.arg)
-	case errors.Is(err, image.ErrPart):
+	case errors.Is(err, image.ErrNeeded):
 		return &fault{http.StatusMethodNotAllowed, "UNSUPPORTED", fmt.Errorf("%w: delete the manifest", err)}
 	case err != nil:
 		return err

@@ -24,9 +24,20 @@
 // next command removes. Manifests keep their bytes, docker's too, and so do
 // indexes of several platforms.
 //
-// Not there: referrers (clients then use tags, as the spec has it), deleting
-// (405; that is the owner's, with tiffin rmi), manifests of what is no image, digests
-// other than SHA-256.
+// Who may push may delete: a tag goes alone, a digest takes all tags of its
+// repository, and what has no name any more goes as with tiffin rmi. Layers that
+// other images need stay, and so does an image that a container was made from. A
+// blob goes with its images; deleted by itself is only one that waits for a manifest.
+//
+// A manifest that is no image is kept if it says which one it is about, its subject:
+// signatures, lists of contents. It is found by its digest and by
+//
+//	GET /v2/course/lab1/referrers/sha256:8e…?artifactType=application/spdx+json
+//
+// and goes with its subject (referrers.go of package image).
+//
+// Not there: manifests of what is no image and about none, digests other than
+// SHA-256.
 //
 // # Who may ask
 //
