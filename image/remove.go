@@ -234,6 +234,7 @@ func (s *Store) Prune(all bool, keep func(*Image) bool) (Pruned, error) {
 		return p, err
 	}
 	var seen []digest.Digest
+	var gone []ocispec.Descriptor
 	for _, d := range slices.Clone(ix.Manifests) {
 		if slices.Contains(seen, d.Digest) {
 			continue
@@ -255,15 +256,20 @@ func (s *Store) Prune(all bool, keep func(*Image) bool) (Pruned, error) {
 		}
 		p.Removed = append(p.Removed, Removed{Deleted: id})
 		ix.drop(d)
+		gone = append(gone, unannotated(d))
 	}
 	if err := s.writeIndex(ix); err != nil {
 		return p, err
 	}
-	freed, err := s.collect(ix, nil)
-	for _, l := range freed.layers {
+	theirs, err := s.collectOf(ix, gone) // what is about an image goes with it
+	if err != nil {
+		return p, err
+	}
+	rest, err := s.collect(ix, nil)
+	for _, l := range append(theirs.layers, rest.layers...) {
 		p.Removed = append(p.Removed, Removed{Deleted: l})
 	}
-	p.Reclaimed = freed.bytes + s.sweepPartials(0) + s.sweepIncoming()
+	p.Reclaimed = theirs.bytes + rest.bytes + s.sweepPartials(0) + s.sweepIncoming()
 	return p, err
 }
 

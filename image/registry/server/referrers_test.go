@@ -160,6 +160,19 @@ func TestReferrersThatComeFirst(t *testing.T) {
 	empty(t, h.store)
 }
 
+// They go with their subject when that is pruned, too.
+func TestReferrersArePruned(t *testing.T) {
+	h, f := start(t, &Server{}), newFixture(t, "a", thisArch())
+	h.push(t, "x", "v1", f)
+	r := h.repository(t, "x")
+	list := attach(t, r, f.descriptor(), sbom, "a list")
+	attach(t, r, list, signature, "a signature of the list")
+	if _, err := h.store.Prune(true, nil); err != nil {
+		t.Fatal(err)
+	}
+	empty(t, h.store)
+}
+
 // One whose subject never comes is forgotten.
 func TestReferrersThatWaitInVain(t *testing.T) {
 	h, f := start(t, &Server{}), newFixture(t, "a", thisArch())
