@@ -4,12 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"tiffin/internal/podmantest"
 	"tiffin/internal/tartest"
 )
 
@@ -90,42 +90,23 @@ func TestWhatSkopeoWritesIntoTheStoreIsAnImage(t *testing.T) {
 }
 
 func TestPodmanLoadsTheArchiveAndWhatItSavesLoadsBack(t *testing.T) {
-	podman := tool(t, "podman")
+	podman := podmantest.New(t)
 	s, img, saved := interop(t)
-	dir, err := os.MkdirTemp("", "pod-") // a run root must not be longer than 50 characters
-	if err != nil {
-		t.Fatal(err)
-	}
-	run := func(args ...string) string {
-		t.Helper()
-		return output(t, podman, append([]string{"--root", dir + "/root", "--runroot", dir + "/run", "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs"}, args...)...)
-	}
-	t.Cleanup(func() {
-		if os.RemoveAll(dir) != nil { // files of subordinate ids
-			exec.Command(podman, "unshare", "rm", "-rf", dir).Run()
-		}
-	})
-	if out, err := exec.Command(podman, "--root", dir+"/root", "--runroot", dir+"/run", "--storage-driver", "vfs", "info").CombinedOutput(); err != nil {
-		if os.Getenv("TIFFIN_MUST") != "" {
-			t.Fatalf("TIFFIN_MUST is set, but podman does not work for this user: %s", out)
-		}
-		t.Skipf("podman does not work for this user: %s", out)
-	}
-	if os.Getuid() != 0 && strings.Count(output(t, podman, "unshare", "cat", "/proc/self/uid_map"), "\n") < 2 {
+	if os.Getuid() != 0 && strings.Count(podman.Run("unshare", "cat", "/proc/self/uid_map"), "\n") < 2 {
 		if strings.Contains(os.Getenv("TIFFIN_MUST"), "subids") {
 			t.Fatal("TIFFIN_MUST has subids, but podman has only one id")
 		}
 		t.Skip("podman needs subordinate ids for the owners in the image, subuid(5)")
 	}
-	if out := run("load", "-i", saved); !strings.Contains(out, "docker.io/library/thing:v1") {
+	if out := podman.Run("load", "-i", saved); !strings.Contains(out, "docker.io/library/thing:v1") {
 		t.Errorf("podman load: %s", out)
 	}
-	if id := strings.TrimSpace(run("inspect", "--type", "image", "-f", "{{.Id}}", "thing:v1")); id != img.ID.Encoded() {
+	if id := podman.Inspect("thing:v1", "{{.Id}}"); id != img.ID.Encoded() {
 		t.Errorf("podman has ID %s, we have %s", id, img.ID)
 	}
 	for _, format := range []string{"oci-archive", "docker-archive"} {
-		out := filepath.Join(dir, format)
-		run("save", "--format", format, "-o", out, "thing:v1")
+		out := filepath.Join(t.TempDir(), format)
+		podman.Run("save", "--format", format, "-o", out, "thing:v1")
 		back := newStore(t)
 		if l := load(t, back, out); len(l) != 1 || l[0].Ref != "thing:v1" || l[0].ID != img.ID && format == "docker-archive" {
 			t.Errorf("%s by podman: %v", format, l)

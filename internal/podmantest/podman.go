@@ -27,13 +27,12 @@ type Podman struct {
 	dir string
 }
 
-// New prepares one, for root or an ordinary user. Without podman the test is
-// skipped, or fails if TIFFIN_MUST says that this machine has what tests of
-// registries need.
+// New prepares one, for root or an ordinary user. Where podman does not work the
+// test is skipped, or fails if TIFFIN_MUST is set.
 func New(t testing.TB) *Podman {
 	t.Helper()
 	unfit := t.Skipf
-	if strings.Contains(os.Getenv("TIFFIN_MUST"), "registry") {
+	if os.Getenv("TIFFIN_MUST") != "" {
 		unfit = t.Fatalf
 	}
 	bin, err := exec.LookPath("podman")
