@@ -192,7 +192,8 @@ func (r *Reader) repeat(s uint32, i int, lens []byte) (int, error) {
 
 // symbols decodes a block's symbols until the input or the room for output has
 // to be looked after, or the block ends. This loop is where the time goes: what
-// it needs is in variables, for the compiler keeps those in registers.
+// it needs is in variables, for the compiler keeps those in registers, and the
+// functions that it calls are small enough to be inlined.
 func (r *Reader) symbols() error {
 	if err := r.load(); err != nil {
 		return err
@@ -205,44 +206,34 @@ func (r *Reader) symbols() error {
 	pos, hold, n, made := r.pos, r.bits, r.n, r.made
 	var err error
 	for pos <= len(in)-inSlack && made <= outSize-outSlack {
-		// refill, here and below.
-		hold |= binary.LittleEndian.Uint64(in[pos:]) << (n & 63)
-		pos += int((63 - n) >> 3)
-		n |= 56
+		hold, pos, n = fillUp(hold, in, pos, n)
 		e := lit[hold&(1<<litBits-1)]
 		if e&literal != 0 {
 			// Three of these have at most 33 bits.
-			hold >>= e & 63
-			n -= uint(e & 63)
+			hold, n = drop(hold, n, e)
 			out[made] = byte(e >> 16)
 			made++
 			if e = lit[hold&(1<<litBits-1)]; e&literal != 0 {
-				hold >>= e & 63
-				n -= uint(e & 63)
+				hold, n = drop(hold, n, e)
 				out[made] = byte(e >> 16)
 				made++
 				if e = lit[hold&(1<<litBits-1)]; e&literal != 0 {
-					hold >>= e & 63
-					n -= uint(e & 63)
+					hold, n = drop(hold, n, e)
 					out[made] = byte(e >> 16)
 					made++
 					continue
 				}
 			}
-			hold |= binary.LittleEndian.Uint64(in[pos:]) << (n & 63)
-			pos += int((63 - n) >> 3)
-			n |= 56
+			hold, pos, n = fillUp(hold, in, pos, n)
 		}
 		// A length and its distance have at most 15 + 5 + 15 + 13 bits.
 		if e&special != 0 {
 			if e&indirect != 0 {
-				hold >>= litBits
-				n -= litBits
-				e = lit[e>>16&0x7fff+uint32(hold)&(1<<(e>>8&15)-1)]
+				hold, n = hold>>litBits, n-litBits
+				e = lit[second(e, hold)]
 			}
 			if e&literal != 0 {
-				hold >>= e & 63
-				n -= uint(e & 63)
+				hold, n = drop(hold, n, e)
 				out[made] = byte(e >> 16)
 				made++
 				continue
@@ -251,30 +242,26 @@ func (r *Reader) symbols() error {
 				if e&endBlock == 0 {
 					err = ErrCorrupt
 				}
-				hold >>= e & 63
-				n -= uint(e & 63)
+				hold, n = drop(hold, n, e)
 				r.state = (*Reader).block
 				break
 			}
 		}
-		length := int(e>>16 + uint32(hold)&(1<<(e&63)-1)>>(e>>8&15))
-		hold >>= e & 63
-		n -= uint(e & 63)
+		length := value(e, hold)
+		hold, n = drop(hold, n, e)
 		e = dist[hold&(1<<distBits-1)]
 		if e&special != 0 {
 			if e&indirect != 0 {
-				hold >>= distBits
-				n -= distBits
-				e = dist[e>>16&0x7fff+uint32(hold)&(1<<(e>>8&15)-1)]
+				hold, n = hold>>distBits, n-distBits
+				e = dist[second(e, hold)]
 			}
 			if e&special != 0 {
 				err = ErrCorrupt
 				break
 			}
 		}
-		distance := int(e>>16 + uint32(hold)&(1<<(e&63)-1)>>(e>>8&15))
-		hold >>= e & 63
-		n -= uint(e & 63)
+		distance := value(e, hold)
+		hold, n = drop(hold, n, e)
 		if distance > made-r.first {
 			err = ErrCorrupt // it reaches before the start
 			break
@@ -284,6 +271,25 @@ func (r *Reader) symbols() error {
 	}
 	r.pos, r.bits, r.n, r.made = pos, hold, n, made
 	return err
+}
+
+// fillUp fills up the n bits that hold has to 56 at least, with the bytes at
+// pos. The bits above the counted ones are those of the byte at pos already, and
+// the same again: or changes nothing.
+func fillUp(hold uint64, in []byte, pos int, n uint) (uint64, int, uint) {
+	return hold | binary.LittleEndian.Uint64(in[pos:])<<(n&63), pos + int((63-n)>>3), n | 56
+}
+
+// drop takes away the bits that an entry says.
+func drop(hold uint64, n uint, e uint32) (uint64, uint) { return hold >> (e & 63), n - uint(e&63) }
+
+// second is where in the second part of a table the rest of a code leads.
+func second(e uint32, hold uint64) uint32 { return e>>16&0x7fff + uint32(hold)&(1<<(e>>8&15)-1) }
+
+// value is the length or distance that an entry and the extra bits after its
+// code stand for.
+func value(e uint32, hold uint64) int {
+	return int(e>>16 + uint32(hold)&(1<<(e&63)-1)>>(e>>8&15))
 }
 
 // repeatBytes copies length bytes of b[0:] to b[distance:], in the order that

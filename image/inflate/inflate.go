@@ -34,7 +34,6 @@
 package inflate
 
 import (
-	"encoding/binary"
 	"errors"
 	"hash/crc32"
 	"io"
@@ -175,13 +174,8 @@ func (r *Reader) take(k uint) (uint, error) {
 	return v, nil
 }
 
-// refill fills up the bits, to 56 at least. The bits above the counted ones
-// are those of the byte at pos already, and the same again: or changes nothing.
-func (r *Reader) refill() {
-	r.bits |= binary.LittleEndian.Uint64(r.in[r.pos:]) << (r.n & 63)
-	r.pos += int((63 - r.n) >> 3)
-	r.n |= 56
-}
+// refill fills up the bits.
+func (r *Reader) refill() { r.bits, r.pos, r.n = fillUp(r.bits, r.in[:], r.pos, r.n) }
 
 // align gives back the bytes that bits has, but for the rest of one that has
 // been begun.

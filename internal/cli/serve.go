@@ -37,7 +37,7 @@ func serveCommand() *cli.Command {
 			&cli.StringFlag{Name: "htpasswd", Usage: "let in whom `FILE` names: htpasswd -B makes it"},
 			&cli.StringFlag{Name: "tls-cert", Usage: "certificates for TLS, PEM, from `FILE`"},
 			&cli.StringFlag{Name: "tls-key", Usage: "their key, PEM, from `FILE`"},
-			&cli.BoolFlag{Name: "insecure-public", Usage: "listen where other machines reach it even without passwords and TLS, and let everybody push"},
+			&cli.BoolFlag{Name: "insecure-public", Usage: "listen where other machines reach it even without passwords and TLS, and let everybody push and delete"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only the address, and no line for each request"},
 		},
 		Action: runServe,
