@@ -8,6 +8,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"tiffin/image"
+	"tiffin/internal/tartest"
 )
 
 func TestPulledImageCanBeRunAndIsFetchedOnce(t *testing.T) {
@@ -321,5 +323,47 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 		if d, _ := policy.Retry(0, resp, nil); d >= 0 {
 			t.Error("404 is final")
 		}
+	}
+}
+
+// TestTheLargestLayerComesFirst: the smallest of four, the lowest here, is asked
+// for when one of the others has come.
+func TestTheLargestLayerComesFirst(t *testing.T) {
+	f := &fixture{blobs: map[digest.Digest][]byte{}}
+	cfg := ocispec.Image{Platform: ocispec.Platform{OS: "linux", Architecture: image.ThisMachine().Architecture}}
+	cfg.RootFS.Type = "layers"
+	f.m.SchemaVersion, f.m.MediaType = 2, ocispec.MediaTypeImageManifest
+	for i := range 4 {
+		tarball := tartest.Of(t, tartest.File("file", strings.Repeat(fmt.Sprint(i), 1000+2000*i)))
+		cfg.RootFS.DiffIDs = append(cfg.RootFS.DiffIDs, digest.FromBytes(tarball))
+		f.m.Layers = append(f.m.Layers, f.add(tarball, ocispec.MediaTypeImageLayer))
+	}
+	f.m.Config = f.add(mustJSON(t, cfg), ocispec.MediaTypeImageConfig)
+	f.seal(t)
+	srv := serve(t, f)
+	var mu sync.Mutex
+	var order []string
+	three := make(chan struct{}) // have been asked for, as many as come at once
+	srv.fault = func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.Contains(r.URL.Path, "/blobs/") || strings.HasSuffix(r.URL.Path, f.m.Config.Digest.String()) {
+			return false
+		}
+		mu.Lock()
+		if order = append(order, path.Base(r.URL.Path)); len(order) == 3 {
+			close(three)
+		}
+		mu.Unlock()
+		select {
+		case <-three:
+		case <-time.After(10 * time.Second):
+			t.Error("three layers do not come at once")
+		}
+		return false
+	}
+	if _, _, err := pull(t, srv.host()); err != nil {
+		t.Fatal(err)
+	}
+	if len(order) != 4 || order[3] != f.m.Layers[0].Digest.String() {
+		t.Errorf("asked for %q, the smallest is %s", order, f.m.Layers[0].Digest)
 	}
 }
