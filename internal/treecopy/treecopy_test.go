@@ -19,6 +19,14 @@ func room(t testing.TB) (in string, untouched func()) {
 	t.Helper()
 	top := t.TempDir()
 	in = filepath.Join(top, "in")
+	t.Cleanup(func() { // before that of TempDir, which directories without permissions would stop
+		filepath.WalkDir(top, func(path string, d os.DirEntry, err error) error {
+			if d != nil && d.IsDir() {
+				os.Chmod(path, 0o700)
+			}
+			return nil
+		})
+	})
 	if err := errors.Join(os.Mkdir(in, 0o755), os.WriteFile(filepath.Join(top, "secret"), []byte("secret"), 0o644)); err != nil {
 		t.Fatal(err)
 	}
