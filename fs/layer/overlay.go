@@ -24,9 +24,12 @@ type KernelUpper struct {
 	MapUID, MapGID func(uint32) uint32
 }
 
+// OverlayMarks begins the names of the attributes by which the kernel's overlayfs, mounted with userxattr, remembers
+// things.
+const OverlayMarks = "user.overlay."
+
 const (
-	overlayMarks  = "user.overlay."
-	overlayOpaque = overlayMarks + "opaque"
+	overlayOpaque = OverlayMarks + "opaque"
 	capsXattr     = "security.capability"
 )
 
@@ -44,9 +47,9 @@ func (r *upReader) kernelAttr(n *upNode, a Xattr, _ uint32) error {
 	switch {
 	case a.Name == overlayOpaque:
 		n.opaque = a.Value == "y" // "x": may contain whiteouts in the form of attributes, which the kernel itself never makes
-	case a.Name == overlayMarks+"redirect", a.Name == overlayMarks+"metacopy":
+	case a.Name == OverlayMarks+"redirect", a.Name == OverlayMarks+"metacopy":
 		return fmt.Errorf("attribute %s was not made by a mount with userxattr; is this the upper directory of another?", a.Name)
-	case strings.HasPrefix(a.Name, overlayMarks), a.Name == XattrOrigin:
+	case strings.HasPrefix(a.Name, OverlayMarks), a.Name == XattrOrigin:
 	default:
 		n.xattrs = append(n.xattrs, a)
 	}

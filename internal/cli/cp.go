@@ -76,15 +76,7 @@ func exportCommand() *cli.Command {
 			if name == "" || name == "-" {
 				return cpToTarball(src, false)
 			}
-			f, err := os.Create(name)
-			if err != nil {
-				return err
-			}
-			err = src.Pack(f, "/", ".", false)
-			if err = errors.Join(err, f.Close()); err != nil {
-				os.Remove(name)
-			}
-			return err
+			return writeFile("export", name, func(w io.Writer) error { return src.Pack(w, "/", ".", false) })
 		},
 	}
 }

@@ -1,8 +1,6 @@
 package cli
 
-import (
-	"strings"
-)
+import "strings"
 
 // What people who know docker type, and what there is here instead.
 
@@ -31,9 +29,8 @@ var inGroups = map[string]string{
 
 // flagsElsewhere has flags of run and create.
 var flagsElsewhere = map[string]string{
-	"p,publish,P,publish-all,expose":                      "ports are not forwarded; with --network host the command's are this machine's",
-	"m,memory,memory-swap,cpus,c,cpu-shares,cpuset-cpus":  "control groups are not used; --ulimit sets limits for each process, see getrlimit(2)",
-	"pids-limit,blkio-weight,memory-reservation,cgroupns": "control groups are not used; --ulimit sets limits for each process, see getrlimit(2)",
+	"p,publish,P,publish-all,expose": "ports are not forwarded; with --network host the command's are this machine's",
+	"m,memory,memory-swap,memory-reservation,cpus,c,cpu-shares,cpuset-cpus,pids-limit,blkio-weight,cgroupns": "control groups are not used; --ulimit sets limits for each process, see getrlimit(2)",
 	"privileged":  "more than this a user namespace cannot give: --cap-add ALL --security-opt seccomp=unconfined",
 	"device,gpus": "the container has six harmless devices; others cannot be opened in it, since its mounts are nodev",
 	"restart":     "nobody is there to restart it: no process of tiffin outlives the container",

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,7 +9,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"tiffin/image"
 	"tiffin/internal/errs"
 )
 
@@ -45,19 +43,19 @@ func runSave(c *cli.Context) error {
 	if out == "" {
 		return store.Save(ctx, os.Stdout, c.Args().Slice(), progress)
 	}
-	return saveFile(ctx, store, out, c.Args().Slice(), progress)
+	return writeFile("save", out, func(w io.Writer) error { return store.Save(ctx, w, c.Args().Slice(), progress) })
 }
 
-// saveFile writes the archive. What is no regular file (a fifo, /dev/stdout) is written to.
-func saveFile(ctx context.Context, store *image.Store, out string, refs []string, progress image.Progress) error {
+// writeFile writes a file as a whole or not at all. What is no regular file (a fifo, /dev/stdout) is written to.
+func writeFile(what, out string, write func(io.Writer) error) error {
 	if st, err := os.Stat(out); err == nil && !st.Mode().IsRegular() {
 		f, err := os.OpenFile(out, os.O_WRONLY, 0)
 		if err != nil {
-			return fmt.Errorf("save: %w", err)
+			return fmt.Errorf("%s: %w", what, err)
 		}
-		return errors.Join(store.Save(ctx, f, refs, progress), f.Close())
+		return errors.Join(write(f), f.Close())
 	}
-	return writeFileAtomically("save", out, func(w io.Writer) error { return store.Save(ctx, w, refs, progress) })
+	return writeFileAtomically(what, out, write)
 }
 
 // writeFileAtomically writes a file beside its place and moves it there when

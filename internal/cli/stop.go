@@ -32,20 +32,29 @@ func onContainers(c *cli.Context, do func(*container.Container) error) error {
 	})
 }
 
+func timeFlag() cli.Flag {
+	return &cli.IntFlag{Name: "time", Aliases: []string{"t", "timeout"}, Value: 10, Usage: "`SECONDS` to wait before killing; -1: for ever"}
+}
+
+// stopTime is what timeFlag says, nil for the container's own time.
+func stopTime(c *cli.Context) *int {
+	if !c.IsSet("time") {
+		return nil
+	}
+	n := c.Int("time")
+	return &n
+}
+
 func stopCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage:   "[FLAGS] CONTAINER…",
 		Description: "Sends the container's stop signal (SIGTERM, unless its image says otherwise), and SIGKILL if that did not help.",
 		Flags: []cli.Flag{
-			&cli.IntFlag{Name: "time", Aliases: []string{"t", "timeout"}, Value: 10, Usage: "`SECONDS` to wait before killing; -1: for ever"},
+			timeFlag(),
 			&cli.StringFlag{Name: "signal", Aliases: []string{"s"}, Usage: "`SIGNAL` to send first"},
 		},
 		Action: func(c *cli.Context) error {
-			var seconds *int
-			if c.IsSet("time") {
-				n := c.Int("time")
-				seconds = &n
-			}
+			seconds := stopTime(c)
 			return onContainers(c, func(ctr *container.Container) error {
 				if c.IsSet("signal") {
 					ctr.StopSignal = c.String("signal")
@@ -61,18 +70,14 @@ func restartCommand() *cli.Command {
 		ArgsUsage:   "[FLAGS] CONTAINER…",
 		Description: "What it has changed stays, as with stop and start.",
 		Flags: []cli.Flag{
-			&cli.IntFlag{Name: "time", Aliases: []string{"t", "timeout"}, Value: 10, Usage: "`SECONDS` to wait before killing; -1: for ever"},
+			timeFlag(),
 		},
 		Action: func(c *cli.Context) error {
 			store, err := openStore(c)
 			if err != nil {
 				return err
 			}
-			var seconds *int
-			if c.IsSet("time") {
-				n := c.Int("time")
-				seconds = &n
-			}
+			seconds := stopTime(c)
 			return onContainers(c, func(ctr *container.Container) error {
 				if ctr.AutoRemove {
 					return errs.Hint(fmt.Errorf("container %s has --rm: it would be deleted, not restarted", ctr.Name), "`tiffin stop` it, and run another")

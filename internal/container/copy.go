@@ -92,6 +92,8 @@ func (s *supervisor) copy(c *conn, m *message) {
 		c.fail(errors.Join(err, errors.New("control connection: not a copy")))
 		return
 	}
+	s.paused.RLock() // whoever reads the changes waits for this one
+	defer s.paused.RUnlock()
 	cmd := exec.Command("/proc/self/exe", CopyCommand, strconv.Itoa(pid))
 	cmd.Args[0], cmd.Stdin, cmd.ExtraFiles = "tiffin", bytes.NewReader(doc), m.files
 	out, err := cmd.Output()

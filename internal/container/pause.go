@@ -20,7 +20,7 @@ const pauseLimit = 5 * time.Second
 
 // pause stops all processes of the container until resume is called.
 func (s *supervisor) pause() (resume func()) {
-	s.paused.Lock() // no further ones by `tiffin exec`
+	s.paused.Lock() // no further ones by `tiffin exec`, and no `tiffin cp` under way
 	before := map[int]bool{}
 	for _, p := range s.descendants() {
 		if p.stopped() {
