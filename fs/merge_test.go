@@ -18,6 +18,7 @@ import (
 
 	"tiffin/fs/layer"
 	"tiffin/internal/fstest"
+	"tiffin/internal/must"
 	"tiffin/internal/tartest"
 )
 
@@ -130,10 +131,7 @@ func TestMergedTreeIsWhatOthersMakeOfTheLayers(t *testing.T) {
 func TestMergedTreeOfARealImage(t *testing.T) {
 	layout := os.Getenv("TIFFIN_TEST_IMAGE")
 	if layout == "" {
-		if os.Getenv("TIFFIN_MUST") != "" {
-			t.Fatal("TIFFIN_MUST is set, but TIFFIN_TEST_IMAGE is not: make an image with scripts/testimage")
-		}
-		t.Skip("TIFFIN_TEST_IMAGE is not set: make an image with scripts/testimage")
+		must.Skip(t, "", "TIFFIN_TEST_IMAGE is not set: make an image with scripts/testimage")
 	}
 	needRoot(t)
 	var im *fstest.Image
@@ -213,13 +211,7 @@ func encodable(t fstest.Tree) fstest.Tree {
 // tool runs a program that the comparison needs.
 func tool(t *testing.T, name string, args ...string) {
 	t.Helper()
-	if _, err := exec.LookPath(name); err != nil {
-		if os.Getenv("TIFFIN_MUST") != "" {
-			t.Fatalf("TIFFIN_MUST is set, but %s is not installed: .ci/run installs it", name)
-		}
-		t.Skipf("needs %s: apt-get install %s", name, name)
-	}
-	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+	if out, err := exec.Command(must.Tool(t, name), args...).CombinedOutput(); err != nil {
 		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/posixtest"
 
 	"tiffin/internal/fstest"
+	"tiffin/internal/must"
 	"tiffin/internal/tartest"
 )
 
@@ -61,8 +62,8 @@ func TestLargeAttributesOnTmpfs(t *testing.T) {
 // noSkip runs a case, which must not skip where TIFFIN_MUST is set.
 func noSkip(t *testing.T, f func(*testing.T, string), dir string) {
 	defer func() {
-		if must := os.Getenv("TIFFIN_MUST"); t.Skipped() && must != "" {
-			t.Errorf("skipped, but TIFFIN_MUST=%s", must)
+		if t.Skipped() && must.Have("") {
+			t.Error("skipped, but TIFFIN_MUST is set")
 		}
 	}()
 	f(t, dir)

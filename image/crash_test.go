@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tiffin/internal/must"
 	"tiffin/internal/tartest"
 )
 
@@ -219,10 +220,7 @@ func TestAFullDiskIsOneClearErrorAndLosesNothing(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) || strings.Contains(string(out), "mount: ") {
-		if strings.Contains(os.Getenv("TIFFIN_MUST"), "userns") {
-			t.Fatalf("no user namespace: %v %s", err, out)
-		}
-		t.Skipf("no user namespace: %v %s", err, out)
+		must.Skip(t, "userns", "there is no user namespace: %v %s", err, out)
 	}
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)

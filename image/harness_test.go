@@ -365,20 +365,6 @@ func paths(t testing.TB, s *Store, img *Image) []string {
 	return out
 }
 
-// tool skips the test if a program is not installed. Where TIFFIN_MUST is set
-// the programs have to be.
-func tool(t testing.TB, name string) string {
-	t.Helper()
-	p, err := exec.LookPath(name)
-	if err != nil && os.Getenv("TIFFIN_MUST") != "" {
-		t.Fatalf("%s is not installed, and TIFFIN_MUST is set: .ci/run installs it", name)
-	}
-	if err != nil {
-		t.Skipf("%s is not installed", name)
-	}
-	return p
-}
-
 // output runs a program and fails the test if that fails.
 func output(t testing.TB, name string, args ...string) string {
 	t.Helper()

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"tiffin/internal/must"
 	"tiffin/internal/podmantest"
 	"tiffin/internal/tartest"
 )
@@ -44,7 +45,7 @@ func interop(t *testing.T) (s *Store, img *Image, saved string) {
 }
 
 func TestSkopeoReadsTheStoreAndTheArchiveWithTheSameDigests(t *testing.T) {
-	skopeo := tool(t, "skopeo")
+	skopeo := must.Tool(t, "skopeo")
 	s, img, saved := interop(t)
 	var want []string
 	for _, l := range img.Layers {
@@ -78,7 +79,7 @@ func TestSkopeoReadsTheStoreAndTheArchiveWithTheSameDigests(t *testing.T) {
 }
 
 func TestWhatSkopeoWritesIntoTheStoreIsAnImage(t *testing.T) {
-	skopeo := tool(t, "skopeo")
+	skopeo := must.Tool(t, "skopeo")
 	s, img, saved := interop(t)
 	output(t, skopeo, "--insecure-policy", "copy", "oci-archive:"+saved, "oci:"+s.Root()+":other:v2")
 	got := resolve(t, s, "other:v2")
@@ -93,10 +94,7 @@ func TestPodmanLoadsTheArchiveAndWhatItSavesLoadsBack(t *testing.T) {
 	podman := podmantest.New(t)
 	s, img, saved := interop(t)
 	if os.Getuid() != 0 && strings.Count(podman.Run("unshare", "cat", "/proc/self/uid_map"), "\n") < 2 {
-		if strings.Contains(os.Getenv("TIFFIN_MUST"), "subids") {
-			t.Fatal("TIFFIN_MUST has subids, but podman has only one id")
-		}
-		t.Skip("podman needs subordinate ids for the owners in the image, subuid(5)")
+		must.Skip(t, "subids", "podman has only one id and needs more for the owners in the image, subuid(5)")
 	}
 	if out := podman.Run("load", "-i", saved); !strings.Contains(out, "docker.io/library/thing:v1") {
 		t.Errorf("podman load: %s", out)
@@ -119,7 +117,7 @@ func TestPodmanLoadsTheArchiveAndWhatItSavesLoadsBack(t *testing.T) {
 }
 
 func TestUmociUnpacksTheStore(t *testing.T) {
-	umoci := tool(t, "umoci")
+	umoci := must.Tool(t, "umoci")
 	s, img, _ := interop(t)
 	dir := filepath.Join(t.TempDir(), "bundle")
 	output(t, umoci, "unpack", "--rootless", "--image", s.Root()+":thing:v1", dir)

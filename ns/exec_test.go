@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"tiffin/internal/must"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -247,10 +249,8 @@ func TestInitEndsIfNobodyServesTheRoot(t *testing.T) {
 	each(t, func(t *testing.T, s *sandbox) {
 		if f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0); err == nil {
 			f.Close()
-		} else if must("fuse") {
-			t.Fatal(err)
 		} else {
-			t.Skip(err)
+			must.Skip(t, "fuse", "%v", err)
 		}
 		j := s.job("true")
 		j.DeadFuse = true

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"tiffin/internal/must"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -107,20 +109,10 @@ func people(t testing.TB) []person {
 	list := []person{{"root", 0, 0, false}, {"somebody", 64017, 64017, true}}
 	if p, ok := withSubIDs(); ok {
 		list = append(list, p)
-	} else if must("subids") {
+	} else if must.Have("subids") {
 		t.Fatal("no user with subordinate ids in /etc/subuid")
 	}
 	return list
-}
-
-// must tells whether TIFFIN_MUST says that this machine has the capability, so that a test without it fails.
-func must(what string) bool {
-	for w := range strings.SplitSeq(os.Getenv("TIFFIN_MUST"), ",") {
-		if w == what {
-			return true
-		}
-	}
-	return false
 }
 
 // withSubIDs finds a user that /etc/subuid and /etc/passwd know.
@@ -146,10 +138,7 @@ func needUserNS(t testing.TB) {
 	cmd := exec.Command("/proc/self/exe", "applet", "true")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER}
 	if err := cmd.Run(); err != nil {
-		if must("userns") {
-			t.Fatalf("user namespaces must work here: %v", err)
-		}
-		t.Skipf("no user namespaces here: %v", err)
+		must.Skip(t, "userns", "there are no user namespaces: %v", err)
 	}
 }
 

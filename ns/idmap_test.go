@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tiffin/internal/errs"
+	"tiffin/internal/must"
 )
 
 func TestSubordinateRanges(t *testing.T) {
@@ -80,8 +81,8 @@ func TestProposedRangeIsFree(t *testing.T) {
 func TestBrokenHelperIsANote(t *testing.T) {
 	who, ok := withSubIDs()
 	if !ok || os.Getuid() != 0 {
-		if must("subids") && !ok {
-			t.Fatal("no user with subordinate ids in /etc/subuid")
+		if !ok {
+			must.Skip(t, "subids", "/etc/subuid names no user")
 		}
 		t.Skip("needs root, to become a user with subordinate ids")
 	}

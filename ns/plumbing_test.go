@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 
+	"tiffin/internal/must"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -73,12 +75,7 @@ func output(cmd *exec.Cmd) (string, int) {
 
 // TestUnshareIsLikeThatOfUtilLinux compares what a command sees of itself.
 func TestUnshareIsLikeThatOfUtilLinux(t *testing.T) {
-	if _, err := exec.LookPath("unshare"); err != nil {
-		if os.Getenv("TIFFIN_MUST") != "" {
-			t.Fatal("TIFFIN_MUST is set, but unshare(1) is not installed")
-		}
-		t.Skip("unshare(1) is not installed")
-	}
+	must.Tool(t, "unshare")
 	const look = `id -u; id -g; cat /proc/self/uid_map /proc/self/gid_map /proc/self/setgroups; grep -E '^(Cap|Sig[BIC]|Threads|NSpid|NoNew)' /proc/self/status; ulimit -n; ulimit -Hn
 		grep -c shared: /proc/self/mountinfo; for n in user mnt pid net uts ipc cgroup; do readlink /proc/self/ns/$n; done; [ $0 = --mount-proc ] && ls -d /proc/[0-9]*; exit 7`
 	each(t, func(t *testing.T, s *sandbox) {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"tiffin/internal/must"
 	"tiffin/ns/probe"
 )
 
@@ -86,10 +87,7 @@ func embedded(t *testing.T) []*Lab {
 func need(t *testing.T, l *Lab) {
 	t.Helper()
 	if n, why := l.Missing(); n != "" {
-		if slices.Contains(strings.Split(os.Getenv("TIFFIN_MUST"), ","), n) {
-			t.Fatalf("this machine must have %s (TIFFIN_MUST) but has not: %s", n, why)
-		}
-		t.Skipf("needs %s: %s", n, why)
+		must.Skip(t, n, "the machine lacks %s: %s", n, why)
 	}
 }
 
@@ -112,10 +110,7 @@ func TestLabs(t *testing.T) {
 					t.Errorf("seed %s: %s", o.Seed, p)
 				}
 				if trial.Unsupported != "" {
-					if os.Getenv("TIFFIN_MUST") != "" {
-						t.Fatalf("unsupported: %s", trial.Unsupported)
-					}
-					t.Skipf("unsupported: %s", trial.Unsupported)
+					must.Skip(t, "", "unsupported: %s", trial.Unsupported)
 				}
 			}
 		})

@@ -2,10 +2,11 @@ package base
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"tiffin/internal/must"
 )
 
 // Scripts that must give the same output and exit status with our commands and
@@ -58,25 +59,12 @@ var sameAsSystem = []struct{ needs, script string }{
 	{"getfattr", `touch f; setfattr -n user.a -v 1 f; setfattr -n user.b -v 0x4142 f; getfattr -d f; getfattr -n user.a f; getfattr f; setfattr -x user.a f; getfattr -n user.a f; echo $?; getfattr --only-values -n user.b f`},
 }
 
-// same skips where the machine has no such command to compare with. Where
-// TIFFIN_MUST is set it has to have it.
-func same(t *testing.T, name string) {
-	t.Helper()
-	_, err := exec.LookPath(name)
-	if err != nil && os.Getenv("TIFFIN_MUST") != "" {
-		t.Fatalf("no %s on this machine to compare with, and TIFFIN_MUST is set: .ci/run installs it", name)
-	}
-	if err != nil {
-		t.Skipf("no %s on this machine to compare with", name)
-	}
-}
-
 func TestCommandsDoAsTheSystems(t *testing.T) {
 	bin := binDir(t)
 	for _, s := range sameAsSystem {
 		t.Run(s.needs, func(t *testing.T) {
 			t.Parallel()
-			same(t, s.needs)
+			must.Tool(t, s.needs)
 			ours := shell(t, bin, t.TempDir(), s.script)
 			theirs := command(t, "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", t.TempDir(), "", "/bin/sh", "-c", s.script)
 			a, b := strings.Split(ours.out, "\n"), strings.Split(theirs.out, "\n")

@@ -24,6 +24,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"tiffin/image"
+	"tiffin/internal/must"
 	"tiffin/internal/tartest"
 )
 
@@ -216,13 +217,7 @@ func wantError(t *testing.T, err error, says ...string) {
 // configuration, after the section http.
 func startRegistry(t *testing.T, more string) (host string) {
 	t.Helper()
-	bin, err := exec.LookPath("docker-registry")
-	if err != nil {
-		if strings.Contains(os.Getenv("TIFFIN_MUST"), "registry") {
-			t.Fatal("TIFFIN_MUST has registry, but there is no docker-registry: .ci/run installs it")
-		}
-		t.Skip("docker-registry is not installed (Debian: docker-registry)")
-	}
+	bin := must.Tool(t, "docker-registry")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -20,6 +20,7 @@ import (
 
 	"tiffin/image"
 	"tiffin/internal/errs"
+	"tiffin/internal/must"
 )
 
 // pulledFixture is a store with the fixture's image, pulled from a server.
@@ -113,13 +114,7 @@ func TestLoginAtNoRegistry(t *testing.T) {
 // TestSkopeoIsTheOtherClient: what tiffin pushed skopeo copies, and what
 // skopeo copied tiffin pulls, with one digest all the way.
 func TestSkopeoIsTheOtherClient(t *testing.T) {
-	skopeo, err := exec.LookPath("skopeo")
-	if err != nil {
-		if strings.Contains(os.Getenv("TIFFIN_MUST"), "registry") {
-			t.Fatal("TIFFIN_MUST has registry, but there is no skopeo: .ci/run installs it")
-		}
-		t.Skip("skopeo is not installed")
-	}
+	skopeo := must.Tool(t, "skopeo")
 	host := startRegistry(t, "")
 	s, f, name := pulledFixture(t)
 	ctx := context.Background()

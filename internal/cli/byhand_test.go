@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"tiffin/internal/must"
 )
 
 // observer prints what /proc knows about the container's first process, which is the shell that runs it.
@@ -109,12 +111,7 @@ func (p person) home(t *testing.T) (store string) {
 func needTools(t *testing.T) {
 	t.Helper()
 	for _, tool := range []string{"unshare", "setpriv", "pivot_root", "chroot", "setsid", "mktemp", "hostname", "ip", "awk", "tar", "env"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			if must := os.Getenv("TIFFIN_MUST"); must != "" {
-				t.Fatalf("TIFFIN_MUST=%s, but the script needs %s, which .ci/run installs: %v", must, tool, err)
-			}
-			t.Skipf("the script needs %s: %v", tool, err)
-		}
+		must.Tool(t, tool)
 	}
 }
 

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"tiffin/internal/must"
+
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -82,8 +84,8 @@ func people(t *testing.T) []person {
 		gid, _ := strconv.Atoi(u.Gid)
 		return append(ps, person{"with-subuids", uid, gid})
 	}
-	if must := os.Getenv("TIFFIN_MUST"); strings.Contains(must, "subids") {
-		t.Fatalf("TIFFIN_MUST=%s, but /etc/subuid names no user", must)
+	if must.Have("subids") {
+		t.Fatal("TIFFIN_MUST has subids, but /etc/subuid names no user")
 	}
 	return ps
 }
@@ -98,10 +100,7 @@ func need(t *testing.T, p person) {
 	if err == nil {
 		return
 	}
-	if must := os.Getenv("TIFFIN_MUST"); strings.Contains(must, "userns") || strings.Contains(must, "fuse") {
-		t.Fatalf("TIFFIN_MUST=%s, but containers cannot run here:\n%s", must, out)
-	}
-	t.Skipf("containers cannot run here:\n%s", out)
+	must.Skip(t, "userns", "containers cannot run here:\n%s", out)
 }
 
 func (p person) attr() *syscall.SysProcAttr {
@@ -115,7 +114,6 @@ func (p person) attr() *syscall.SysProcAttr {
 // itself, for want of a program: a condition [exec:NAME].
 func needExec(t *testing.T, dir string) {
 	t.Helper()
-	must := os.Getenv("TIFFIN_MUST")
 	scripts, err := filepath.Glob(filepath.Join(dir, "*.txtar"))
 	if err != nil || len(scripts) == 0 {
 		t.Fatalf("no scripts in %s: %v", dir, err)
@@ -126,8 +124,8 @@ func needExec(t *testing.T, dir string) {
 			t.Fatal(err)
 		}
 		for _, m := range regexp.MustCompile(`(?m)^\[!?exec:([^]]+)\]`).FindAllSubmatch(text, -1) {
-			if _, err := exec.LookPath(string(m[1])); err != nil && must != "" {
-				t.Fatalf("TIFFIN_MUST=%s, but %s needs what .ci/run installs: %v", must, script, err)
+			if _, err := exec.LookPath(string(m[1])); err != nil && must.Have("") {
+				t.Fatalf("TIFFIN_MUST is set, but %s needs what .ci/run installs: %v", script, err)
 			}
 		}
 	}

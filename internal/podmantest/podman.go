@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"tiffin/internal/must"
 )
 
 // config has podman leave alone what a test has no need of, and an ordinary user
@@ -31,14 +33,7 @@ type Podman struct {
 // test is skipped, or fails if TIFFIN_MUST is set.
 func New(t testing.TB) *Podman {
 	t.Helper()
-	unfit := t.Skipf
-	if os.Getenv("TIFFIN_MUST") != "" {
-		unfit = t.Fatalf
-	}
-	bin, err := exec.LookPath("podman")
-	if err != nil {
-		unfit("podman is not installed: %v", err)
-	}
+	bin := must.Tool(t, "podman")
 	dir, err := os.MkdirTemp("", "pod-") // a run root must not be longer than 50 characters
 	if err != nil {
 		t.Fatal(err)
@@ -56,7 +51,7 @@ func New(t testing.TB) *Podman {
 		}
 	}
 	if out, err := p.command("info").CombinedOutput(); err != nil {
-		unfit("podman does not work for this user: %v\n%s", err, out)
+		must.Skip(t, "", "podman does not work for this user: %v\n%s", err, out)
 	}
 	return p
 }

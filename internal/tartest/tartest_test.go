@@ -4,12 +4,12 @@ import (
 	"archive/tar"
 	"bytes"
 	"io"
-	"os"
 	"os/exec"
 	"slices"
 	"strings"
 	"testing"
 
+	"tiffin/internal/must"
 	. "tiffin/internal/tartest"
 )
 
@@ -67,7 +67,7 @@ func TestSparseFilesReadBackInEveryFormat(t *testing.T) {
 				t.Errorf("format %d with %d pieces: %q, %d bytes, %v", i, len(pieces), h.Name, len(data), err)
 			}
 			tarProgram, err := exec.LookPath("tar") // a second opinion where there is one
-			if err != nil && os.Getenv("TIFFIN_MUST") != "" {
+			if err != nil && must.Have("") {
 				t.Errorf("TIFFIN_MUST is set, but there is no second opinion: %v", err)
 			}
 			if err == nil {

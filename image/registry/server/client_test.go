@@ -23,6 +23,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	"golang.org/x/crypto/bcrypt"
 
+	"tiffin/internal/must"
 	"tiffin/internal/podmantest"
 )
 
@@ -84,7 +85,7 @@ func layout(t *testing.T, fs ...*fixture) string {
 // TestSkopeo copies an image, an index and an image in docker's format there
 // and back, with the same digests.
 func TestSkopeo(t *testing.T) {
-	skopeo := tool(t, "skopeo")
+	skopeo := must.Tool(t, "skopeo")
 	h := start(t, &Server{})
 	one, two := newFixture(t, "a", thisArch()), newFixture(t, "b", "riscv64")
 	for name, c := range map[string]struct {
@@ -177,7 +178,7 @@ func TestPasswords(t *testing.T) {
 		try("ann", "a:open sesame").want(t, 401)
 	}
 	h.do(t, "POST", "/v2/x/blobs/uploads/", nil).want(t, 401)
-	skopeo := tool(t, "skopeo")
+	skopeo := must.Tool(t, "skopeo")
 	output(t, skopeo, "copy", "--insecure-policy", "--dest-tls-verify=false", "--dest-creds", "anna:open sesame", layout(t, f), "docker://"+h.host+"/x:v1")
 	if _, err := h.store.Resolve("x:v1"); err != nil {
 		t.Error(err)
@@ -249,7 +250,7 @@ func TestTLS(t *testing.T) {
 	go hs.ServeTLS(l, "", "")
 	t.Cleanup(func() { hs.Close(); s.Close(); sound(t, s.Store) })
 	host, f := l.Addr().String(), newFixture(t, "a", thisArch())
-	skopeo := tool(t, "skopeo")
+	skopeo := must.Tool(t, "skopeo")
 	output(t, skopeo, "copy", "--insecure-policy", "--preserve-digests", "--dest-cert-dir", filepath.Dir(cert), layout(t, f), "docker://"+host+"/x:v1")
 	if out, err := exec.Command(skopeo, "inspect", "docker://"+host+"/x:v1").CombinedOutput(); err == nil || !strings.Contains(string(out), "x509") {
 		t.Errorf("skopeo trusts anybody: %v: %s", err, out)

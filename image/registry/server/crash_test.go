@@ -19,6 +19,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 
 	"tiffin/image"
+	"tiffin/internal/must"
 	"tiffin/internal/tartest"
 )
 
@@ -41,8 +42,8 @@ func alone(t *testing.T, root string, size ...string) (*served, *exec.Cmd) {
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil && len(size) > 0 && !strings.Contains(os.Getenv("TIFFIN_MUST"), "userns") {
-		t.Skip("no user namespace")
+	if err != nil && len(size) > 0 {
+		must.Skip(t, "userns", "there is no user namespace: %v", err)
 	} else if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"tiffin/image"
 	"tiffin/image/registry"
+	"tiffin/internal/must"
 )
 
 // has checks which statuses HEAD of all blobs of a fixture has.
@@ -81,7 +82,7 @@ func TestDeleteWhatIsInUse(t *testing.T) {
 
 func TestDeletePartsOfAnIndex(t *testing.T) {
 	h, one, two := start(t, &Server{}), newFixture(t, "a", thisArch()), newFixture(t, "b", "riscv64")
-	skopeo := tool(t, "skopeo")
+	skopeo := must.Tool(t, "skopeo")
 	output(t, skopeo, "copy", "--insecure-policy", "--dest-tls-verify=false", "--all", "--preserve-digests", layout(t, one, two), "docker://"+h.host+"/x:all")
 	h.do(t, "DELETE", "/v2/x/manifests/"+digest.FromBytes(two.manifest).String(), nil).want(t, 405, "an image here needs it")
 	h.do(t, "DELETE", "/v2/x/blobs/"+two.m.Layers[0].Digest.String(), nil).want(t, 405, "delete the manifest")
@@ -107,7 +108,7 @@ func TestDeleteBlobs(t *testing.T) {
 }
 
 func TestSkopeoDeletes(t *testing.T) {
-	skopeo := tool(t, "skopeo")
+	skopeo := must.Tool(t, "skopeo")
 	p, err := ReadPasswords(htpasswd(t, "anna", "open sesame"))
 	if err != nil {
 		t.Fatal(err)

@@ -251,20 +251,6 @@ func tiffinPull(t testing.TB, name string) (*image.Store, digest.Digest) {
 	return s, p.Digest
 }
 
-// tool skips the test if a program is not installed, or fails it if TIFFIN_MUST
-// says that this machine has what tests of registries need.
-func tool(t testing.TB, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil && strings.Contains(os.Getenv("TIFFIN_MUST"), "registry") {
-		t.Fatalf("TIFFIN_MUST has registry, but there is no %s: .ci/run installs it", name)
-	}
-	if err != nil {
-		t.Skipf("%s is not installed", name)
-	}
-	return path
-}
-
 func output(t testing.TB, name string, args ...string) string {
 	t.Helper()
 	out, err := exec.Command(name, args...).CombinedOutput()
