@@ -177,6 +177,10 @@
 //     and so resident: 46 MB instead of 25 after writing 200 MiB. At most four large
 //     WRITEs are in memory at a time.
 //   - READ is not given to go-fuse, whose HandleRequest copies what it gets from the map.
+//   - splice(2) from flat.tar through a pipe to /dev/fuse, instead of writev(2) from the map, saves
+//     page faults and costs two system calls more: 512 MiB, interleaved, take 139 instead of 144 ms free
+//     (medians of 15, fastest 118 and 128) and 237 instead of 238 ms pinned. That is not worth a second way. Moving
+//     pages (SPLICE_F_MOVE) would take them out of the page cache, which the next container needs.
 //
 // Affinity that follows the requester is not promising: a request names the
 // process but not its CPU.
