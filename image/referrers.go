@@ -13,7 +13,6 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"golang.org/x/sys/unix"
 )
 
 // What is said about an image — a signature, a list of what is in it — is a
@@ -193,15 +192,11 @@ var ErrNeeded = errors.New("an image here needs it")
 // deleted, with what nothing else needs, unless a container was made from it.
 // Errors wrap ErrNotFound or ErrNeeded.
 func (s *Store) DeleteManifest(r Ref) error {
-	release, err := s.lock(unix.LOCK_EX)
+	ix, release, err := s.lockIndex()
 	if err != nil {
 		return err
 	}
 	defer release()
-	ix, err := s.readIndex()
-	if err != nil {
-		return err
-	}
 	var names []Ref
 	var gone *ocispec.Descriptor
 	for _, d := range ix.Manifests {

@@ -62,17 +62,25 @@ func unannotated(d ocispec.Descriptor) ocispec.Descriptor {
 	return d
 }
 
+// lockIndex returns index.json, which nobody else changes until release is called.
+func (s *Store) lockIndex() (ix *refIndex, release func(), err error) {
+	if release, err = s.lock(unix.LOCK_EX); err != nil {
+		return nil, nil, err
+	}
+	if ix, err = s.readIndex(); err != nil {
+		release()
+		return nil, nil, err
+	}
+	return ix, release, nil
+}
+
 // update changes index.json under the store's lock.
 func (s *Store) update(change func(*refIndex) error) error {
-	release, err := s.lock(unix.LOCK_EX)
+	ix, release, err := s.lockIndex()
 	if err != nil {
 		return err
 	}
 	defer release()
-	ix, err := s.readIndex()
-	if err != nil {
-		return err
-	}
 	if err := change(ix); err != nil {
 		return err
 	}
@@ -84,15 +92,11 @@ func (s *Store) update(change func(*refIndex) error) error {
 // there is at most one. An image that a container needs is refused (ErrInUse);
 // with force it only loses its names.
 func (s *Store) Remove(ref string, force bool) (done []Removed, err error) {
-	release, err := s.lock(unix.LOCK_EX)
+	ix, release, err := s.lockIndex()
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	ix, err := s.readIndex()
-	if err != nil {
-		return nil, err
-	}
 	d, err := s.lookup(ix, ref)
 	if err != nil {
 		if !errors.Is(err, ErrNotFound) {
@@ -197,13 +201,12 @@ func (s *Store) collectOf(ix *refIndex, gone []ocispec.Descriptor) (freed, error
 // removeUnnamed deletes an image that has lost its last name, if no container
 // needs it. It is housekeeping: what goes wrong, prune meets again.
 func (s *Store) removeUnnamed(d ocispec.Descriptor) {
-	release, err := s.lock(unix.LOCK_EX)
+	ix, release, err := s.lockIndex()
 	if err != nil {
 		return
 	}
 	defer release()
-	ix, err := s.readIndex()
-	if err != nil || len(ix.names(d.Digest)) > 0 {
+	if len(ix.names(d.Digest)) > 0 {
 		return
 	}
 	if _, used, err := s.used(d); err != nil || used {
@@ -224,15 +227,11 @@ type Pruned struct {
 // not nil, spares those for which it returns true.
 func (s *Store) Prune(all bool, keep func(*Image) bool) (Pruned, error) {
 	var p Pruned
-	release, err := s.lock(unix.LOCK_EX)
+	ix, release, err := s.lockIndex()
 	if err != nil {
 		return p, err
 	}
 	defer release()
-	ix, err := s.readIndex()
-	if err != nil {
-		return p, err
-	}
 	var seen []digest.Digest
 	var gone []ocispec.Descriptor
 	for _, d := range slices.Clone(ix.Manifests) {

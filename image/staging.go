@@ -123,12 +123,8 @@ const publishingName = "publishing"
 
 // collectOrphans deletes what no image has. Errors are left to prune.
 func (s *Store) collectOrphans() {
-	release, err := s.lock(unix.LOCK_EX)
-	if err != nil {
-		return
-	}
-	defer release()
-	if ix, err := s.readIndex(); err == nil {
+	if ix, release, err := s.lockIndex(); err == nil {
+		defer release()
 		s.collect(ix, nil)
 	}
 }
@@ -180,15 +176,11 @@ func writeFile(path string, b []byte, durable bool) error {
 // refers to them, then its name. Derived files need no order: they are checked
 // when they are used. It holds the store's lock exclusively, for milliseconds.
 func (st *staging) publish(update func(*refIndex) error) error {
-	release, err := st.s.lock(unix.LOCK_EX)
+	ix, release, err := st.s.lockIndex()
 	if err != nil {
 		return err
 	}
 	defer release()
-	ix, err := st.s.readIndex()
-	if err != nil {
-		return err
-	}
 	if err := writeFile(st.path(publishingName), nil, false); err != nil {
 		return fmt.Errorf("add to the store: %w", err)
 	}
