@@ -207,8 +207,28 @@ func fullDisk(dir string, archives []string) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.Mountable(img)
-	return err
+	if _, err = s.Mountable(img); err != nil {
+		return err
+	}
+	// The way out of a full disk is to delete something, which takes an index.
+	ballast, err := os.Create(filepath.Join(dir, "ballast"))
+	if err != nil {
+		return err
+	}
+	for page := make([]byte, os.Getpagesize()); err == nil; {
+		_, err = ballast.Write(page)
+	}
+	if !errors.Is(err, unix.ENOSPC) {
+		return fmt.Errorf("fill the disk: %w", err)
+	}
+	done, err := s.Remove("small", false)
+	if err != nil || len(done) == 0 {
+		return fmt.Errorf("delete an image on a full disk: %v, %v", done, err)
+	}
+	if left, err := s.List(); err != nil || len(left) > 0 {
+		return fmt.Errorf("after deleting it: %v, %v", left, err)
+	}
+	return nil
 }
 
 func TestAFullDiskIsOneClearErrorAndLosesNothing(t *testing.T) {

@@ -38,6 +38,7 @@
 //	tmp/                        staging directories
 //	partial/                    what interrupted pulls have of layers, see partial.go
 //	lock                        flock(2)
+//	reserve                     deleted when the disk is full, so that an image can be
 //
 // So `skopeo copy oci:$STORE:debian:latest …`, `podman pull oci:$STORE:…` and
 // `umoci unpack --image $STORE:debian:latest` read it as it is, and what skopeo

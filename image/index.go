@@ -73,6 +73,38 @@ func (s *Store) writeIndex(ix *refIndex) error {
 		return fmt.Errorf("write the store's index: %w", err)
 	}
 	defer tmp.Close()
+	err = s.replaceIndex(b)
+	if noSpace(err) && os.Remove(s.path(reserveName)) == nil {
+		err = s.replaceIndex(b)
+	}
+	if err == nil {
+		s.reserve(len(b))
+	}
+	return err
+}
+
+// reserveName is a file that is deleted when the disk is full: to delete an image, an index must be
+// written first.
+const reserveName = "reserve"
+
+// reserve makes room for the next index, if there is none and the disk has some.
+func (s *Store) reserve(size int) {
+	size += 64 << 10 // bytes
+	if st, err := os.Stat(s.path(reserveName)); err == nil && st.Size() >= int64(size) {
+		return
+	}
+	f, err := os.OpenFile(s.path(reserveName), os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	if err := unix.Fallocate(int(f.Fd()), 0, 0, 2*int64(size)); err != nil {
+		os.Remove(s.path(reserveName)) // half of it is not enough
+	}
+}
+
+// replaceIndex is writeIndex with the bytes of the index.
+func (s *Store) replaceIndex(b []byte) error {
 	next := s.path("tmp", "index.json") // one name: under the lock there is one writer
 	if err := writeFile(next, b, true); err != nil {
 		return fmt.Errorf("write the store's index: %w", err)

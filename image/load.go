@@ -31,6 +31,7 @@ type loading struct {
 // loadingLayer is one layer; images of one archive may share it.
 type loadingLayer struct {
 	file string // name in the source
+	says *int64 // its size in bytes, by the manifest; nil if that does not say
 	want Layer
 	got  Layer
 }
@@ -118,7 +119,11 @@ func describeLayout(src source) ([]*loading, error) {
 			byDigest[d.Digest] = img
 			imgs = append(imgs, img)
 		}
-		if r, ok := descriptorName(d); ok && !slices.Contains(img.names, r) {
+		r, ok := descriptorName(d)
+		if ok && r.Digest != "" && r.Digest != d.Digest {
+			return nil, fmt.Errorf("index.json names %s by another digest than it has: %s", d.Digest, r.Familiar())
+		}
+		if ok && !slices.Contains(img.names, r) {
 			img.names = append(img.names, r)
 		}
 	}
@@ -142,6 +147,9 @@ func describeManifest(src source, d ocispec.Descriptor) (*loading, error) {
 	if img.config, err = read(m.Config); err != nil {
 		return nil, err
 	}
+	if int64(len(img.config)) != m.Config.Size {
+		return nil, fmt.Errorf("config %s has %d bytes, and the manifest says %d: the manifest is wrong", m.Config.Digest, len(img.config), m.Config.Size)
+	}
 	cfg, err := parseConfig(img.config, m)
 	if err != nil {
 		return nil, err
@@ -154,7 +162,7 @@ func describeManifest(src source, d ocispec.Descriptor) (*loading, error) {
 			}
 			return nil, err
 		}
-		img.layers = append(img.layers, &loadingLayer{file: blobName(l.Digest), want: Layer{DiffID: cfg.RootFS.DiffIDs[i], Digest: l.Digest}})
+		img.layers = append(img.layers, &loadingLayer{file: blobName(l.Digest), says: &l.Size, want: Layer{DiffID: cfg.RootFS.DiffIDs[i], Digest: l.Digest}})
 	}
 	return img, nil
 }
@@ -280,7 +288,7 @@ func (st *staging) loadLayer(ctx context.Context, src source, l *loadingLayer, p
 	}
 	if got, ok := st.keep(src, l); ok {
 		l.got = got
-		return nil
+		return l.checkSize()
 	}
 	f, size, err := src.open(l.file)
 	if err != nil {
@@ -293,7 +301,19 @@ func (st *staging) loadLayer(ctx context.Context, src source, l *loadingLayer, p
 	if l.got, err = st.layer(ctx, f, want, true, add); err != nil && !strings.Contains(err.Error(), string(name)) {
 		return fmt.Errorf("layer %s: %w", name, err)
 	}
+	if err == nil {
+		err = l.checkSize()
+	}
 	return err
+}
+
+// checkSize refuses a size in the manifest that others will refuse, when the image is pushed: OCI
+// image-spec v1.1 descriptor.md, "size". The digest has been checked.
+func (l *loadingLayer) checkSize() error {
+	if l.says == nil || *l.says == l.want.Size {
+		return nil
+	}
+	return fmt.Errorf("layer %s has %d bytes, and the manifest says %d: the manifest is wrong", l.want.Digest, l.want.Size, *l.says)
 }
 
 // keep uses the layer that the store has already, if its blob still has its

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -15,6 +16,8 @@ import (
 	"time"
 
 	digest "github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"tiffin/internal/errs"
 	"tiffin/internal/tartest"
@@ -104,6 +107,49 @@ func TestFlippedBitsAreFoundOrHarmless(t *testing.T) {
 				t.Errorf("%s, byte %d: another image was loaded: %v %v", p.name, at, imgs, err)
 			}
 			sound(t, s)
+		}
+	}
+}
+
+// TestALayoutCannotTakeADigestForAName: whoever runs debian@sha256:… wants that and no other.
+func TestALayoutCannotTakeADigestForAName(t *testing.T) {
+	s := newStore(t)
+	const other = "debian@sha256:4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865"
+	f := newFixture(t, gz, []string{other}, layerTar(t, "one"))
+	if msg := refuse(t, s, "a name with the digest of something else", archive(t, f.layout(t))); !strings.Contains(msg, other) {
+		t.Errorf("the name is not in %s", msg)
+	}
+	f.names = []string{"debian@" + digest.FromBytes(f.manifest(t)).String()}
+	got, err := s.Load(context.Background(), inFile(t, archive(t, f.layout(t))), nil, nil)
+	if err != nil || len(got) != 1 || got[0].Ref != f.names[0] {
+		t.Errorf("with its own digest: %+v, %v", got, err)
+	}
+}
+
+// TestSizesThatTheManifestHasWrongAreRefused: push and copy would refuse the image later.
+func TestSizesThatTheManifestHasWrongAreRefused(t *testing.T) {
+	f := newFixture(t, gz, []string{"x"}, layerTar(t, "one"))
+	right := f.manifest(t)
+	s := newStore(t)
+	for _, present := range []bool{false, true} { // in the second round the layer is in the store
+		for what, change := range map[string]func(*ocispec.Manifest){
+			"layer":  func(m *ocispec.Manifest) { m.Layers[0].Size-- },
+			"config": func(m *ocispec.Manifest) { m.Config.Size++ },
+		} {
+			var m ocispec.Manifest
+			if err := json.Unmarshal(right, &m); err != nil {
+				t.Fatal(err)
+			}
+			change(&m)
+			wrong := mustJSON(t, m)
+			ix := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, Manifests: []ocispec.Descriptor{f.descriptor(wrong)}}
+			files := []file{{"oci-layout", []byte(layoutMarker)}, blobFile(f.config), blobFile(wrong), blobFile(f.blobs[0]), {"index.json", mustJSON(t, ix)}}
+			if msg := refuse(t, s, what, archive(t, files)); !strings.Contains(msg, what+" sha256:") || !strings.Contains(msg, "the manifest is wrong") {
+				t.Errorf("%s, in the store already %v: %s", what, present, msg)
+			}
+		}
+		if _, err := s.Load(context.Background(), inFile(t, archive(t, f.layout(t))), nil, nil); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

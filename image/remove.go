@@ -111,7 +111,10 @@ func (s *Store) Remove(ref string, force bool) (done []Removed, err error) {
 	if r, err := parseRef(ref); err == nil && ix.findAny(r) == d && len(names) > 1 {
 		name, _ := descriptorName(*d)
 		ix.unset(name)
-		return []Removed{{Untagged: name.Familiar()}}, s.writeIndex(ix)
+		if err := s.writeIndex(ix); err != nil {
+			return nil, err
+		}
+		return []Removed{{Untagged: name.Familiar()}}, nil
 	} else if len(names) > 1 && !force {
 		return nil, errs.Hint(fmt.Errorf("image %s has %d names: %s", ref, len(names), strings.Join(familiar(names), ", ")),
 			"remove them one by one, or all with rmi -f")
@@ -131,9 +134,14 @@ func (s *Store) Remove(ref string, force bool) (done []Removed, err error) {
 	ix.drop(gone)
 	if used {
 		ix.add(gone)
-		return done, s.writeIndex(ix)
 	}
-	freed, err := s.dropped(ix, gone)
+	if err := s.writeIndex(ix); err != nil {
+		return nil, err
+	}
+	if used {
+		return done, nil
+	}
+	freed, err := s.collectOf(ix, []ocispec.Descriptor{gone})
 	if id != "" {
 		done = append(done, Removed{Deleted: id})
 	}
@@ -258,7 +266,7 @@ func (s *Store) Prune(all bool, keep func(*Image) bool) (Pruned, error) {
 		gone = append(gone, unannotated(d))
 	}
 	if err := s.writeIndex(ix); err != nil {
-		return p, err
+		return Pruned{}, err
 	}
 	theirs, err := s.collectOf(ix, gone) // what is about an image goes with it
 	if err != nil {

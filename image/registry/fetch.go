@@ -27,10 +27,12 @@ func (r *Repository) Blob(ctx context.Context, d ocispec.Descriptor, from image.
 	ctx, cancel := context.WithCancelCause(auth.AppendRepositoryScope(ctx, r.remote.Reference, auth.ActionPull))
 	resp, err := r.getBlob(ctx, d, from)
 	if err == nil {
+		body := newBlob(ctx, cancel, r, resp.Body)
+		resp.Body = body // refusal reads it, too
 		if err = checkAnswer(resp, d, from); err == nil {
-			return newBlob(ctx, cancel, r, resp.Body), resp.Header.Get("ETag"), nil
+			return body, resp.Header.Get("ETag"), nil
 		}
-		resp.Body.Close()
+		defer body.Close()
 	}
 	var broken *url.Error
 	if err = explain(err, r.ref.Domain); errors.As(err, &broken) && ctx.Err() == nil {

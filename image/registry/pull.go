@@ -45,10 +45,13 @@ func (c *Client) Pushable(ctx context.Context, r image.Ref, asked *image.Platfor
 
 // Manifest implements image.Remote.
 func (r *Repository) Manifest(ctx context.Context, reference string) (mediaType string, b []byte, err error) {
-	d, body, err := r.remote.Manifests().FetchReference(ctx, reference)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	d, answer, err := r.remote.Manifests().FetchReference(ctx, reference)
 	if err != nil {
 		return "", nil, explain(err, r.ref.Domain)
 	}
+	body := newBlob(ctx, cancel, r, answer)
 	defer body.Close()
 	b, err = io.ReadAll(io.LimitReader(body, maxManifest+1))
 	if err != nil {

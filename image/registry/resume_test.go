@@ -399,6 +399,33 @@ func TestStalledServerIsGivenUp(t *testing.T) {
 	}
 }
 
+func TestAServerThatStallsInAManifestOrAnErrorIsGivenUp(t *testing.T) {
+	f, l := bigFixture(t, gz)
+	for what, status := range map[string]int{"/manifests/": 200, "/blobs/" + l.Digest.String(): 500} {
+		srv := serve(t, f)
+		srv.fault = func(w http.ResponseWriter, r *http.Request) bool {
+			if !strings.Contains(r.URL.Path, what) || r.Method != http.MethodGet {
+				return false
+			}
+			w.Header().Set("Content-Type", ocispec.MediaTypeImageManifest)
+			w.Header().Set("Docker-Content-Digest", l.Digest.String())
+			w.Header().Set("Content-Length", "1000")
+			w.WriteHeader(status)
+			w.Write([]byte("{"))
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+			return true
+		}
+		c := &Client{stall: 50 * time.Millisecond, pause: time.Millisecond}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		_, err := c.Pull(ctx, newStore(t), ref(t, srv.host()+"/team/app:v1"), nil, nil)
+		if err == nil || ctx.Err() != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		cancel()
+	}
+}
+
 func TestServerThatDoesNotAnswerIsGivenUp(t *testing.T) {
 	srv := serve(t, newFixture(t))
 	srv.fault = func(w http.ResponseWriter, r *http.Request) bool {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"unicode"
 
 	"github.com/urfave/cli/v2"
 
@@ -202,10 +203,27 @@ func report(err error, fallback int) int {
 
 // printError prints err and its advice: what was tried and failed, line by line.
 func printError(w io.Writer, err error) {
-	fmt.Fprintf(w, "tiffin: %s\n", strings.ReplaceAll(err.Error(), "\n", "\ntiffin: "))
-	if hint := errs.HintOf(err); hint != "" {
-		fmt.Fprintf(w, "hint: %s\n", strings.ReplaceAll(hint, "\n", "\n      "))
+	// An error may quote an image or a registry, and what they say must not act on the terminal.
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		fmt.Fprintf(w, "tiffin: %s\n", printable(line))
 	}
+	if hint := errs.HintOf(err); hint != "" {
+		lines := strings.Split(hint, "\n")
+		for i := range lines {
+			lines[i] = printable(lines[i])
+		}
+		fmt.Fprintf(w, "hint: %s\n", strings.Join(lines, "\n      "))
+	}
+}
+
+// printable is text from outside for a terminal: one line, no escape sequences. console_codes(4).
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, s)
 }
 
 // eachArg calls f for every argument, prints the errors as they come, and

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"tiffin/internal/errs"
+
 	"github.com/urfave/cli/v2"
 )
 
@@ -87,6 +89,15 @@ func TestNearCommandsAreSuggested(t *testing.T) {
 		if !strings.Contains(b.String(), "`"+want+"`") {
 			t.Errorf("%s: %s", typed, b.String())
 		}
+	}
+}
+
+func TestErrorsDoNotActOnTheTerminal(t *testing.T) {
+	var b strings.Builder
+	printError(&b, errs.Hint(errors.New("it says \x1b[31mslow\x07\nand é"), "wait\x1b]0;x\x07\na moment"))
+	want := "tiffin: it says \ufffd[31mslow\ufffd\ntiffin: and é\nhint: wait\ufffd]0;x\ufffd\n      a moment\n"
+	if b.String() != want {
+		t.Errorf("%q, want %q", b.String(), want)
 	}
 }
 

@@ -151,6 +151,9 @@ func (cp *copier) open(ctx context.Context, src endpoint) (*image.Pushable, erro
 
 // write brings the image to the destination.
 func (cp *copier) write(ctx context.Context, img *image.Pushable, src, dst endpoint) error {
+	if ref, err := image.ParseRef(dst.name); err == nil && ref.Digest != "" {
+		return usagef("a destination has a tag, not a digest, which is that of the source")
+	}
 	switch dst.transport {
 	case "oci:":
 		return image.WriteLayout(ctx, dst.path, dst.name, img, cp.progress)
@@ -160,9 +163,6 @@ func (cp *copier) write(ctx context.Context, img *image.Pushable, src, dst endpo
 	ref, err := image.ParseRef(dst.name)
 	if err != nil {
 		return err
-	}
-	if ref.Digest != "" {
-		return usagef("a destination has a tag, not a digest, which is that of the source")
 	}
 	if dst.transport == "" {
 		_, err := cp.store.Take(ctx, img, ref, cp.progress)

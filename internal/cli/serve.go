@@ -9,9 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"strings"
 	"time"
-	"unicode"
 
 	units "github.com/docker/go-units"
 	"github.com/urfave/cli/v2"
@@ -176,14 +174,4 @@ func logRequest(r server.Request) {
 		line += ": " + printable(r.Err.Error())
 	}
 	fmt.Fprintln(os.Stderr, line)
-}
-
-// printable is text from outside for a terminal: one line, no escape sequences.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return unicode.ReplacementChar
-	}, s)
 }

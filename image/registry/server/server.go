@@ -244,6 +244,8 @@ func (s *Server) handle(x *exchange) error {
 		if m.name == x.r.Method || m.name == http.MethodGet && x.r.Method == http.MethodHead {
 			return m.do(x)
 		}
+	}
+	for _, m := range methods { // RFC 9110, 15.5.6
 		x.Header().Add("Allow", m.name)
 	}
 	return refuse(http.StatusMethodNotAllowed, "UNSUPPORTED", x.r.Method+" is not supported here")

@@ -227,6 +227,12 @@ func TestWhatIsRefused(t *testing.T) {
 			t.Errorf("%s %s: %s", c.method, c.path, r.Header.Get("Content-Type"))
 		}
 	}
+	for method, allow := range map[string]string{"POST": "GET, PUT, DELETE", "PUT": "", "DELETE": ""} { // PUT and DELETE fail for other reasons
+		r := h.do(t, method, "/v2/x/manifests/nothing", nil)
+		if got := strings.Join(r.Header.Values("Allow"), ", "); got != allow {
+			t.Errorf("%s, answered %s: Allow is %q, want %q", method, r.Status, got, allow)
+		}
+	}
 	h.do(t, "POST", "/v2/x/blobs/uploads/", nil, "Origin", "http://evil.example").want(t, 403, "DENIED")
 	h.do(t, "GET", "/v2/", nil).want(t, 200)
 	h.srv.ReadOnly = true
