@@ -156,16 +156,24 @@
 //	19.9 ms  the command has ended
 //	21   ms  so has the client
 //
-// A shell script that makes namespaces and a kernel overlay mount takes 9 to 12 ms, with 6 ms of
-// processor time. What stands in the way is starting: before main, a Go program that does nothing
-// needs 1.3 ms of a processor and 170 page faults, tiffin 3.9 ms and 620, and it is started three times.
-// Nearly all of the difference is what packages do at start (GODEBUG=inittrace=1: 2.6 ms in 114
-// of them, the dearest being regular expressions of the registry client, 0.4, and the tables of
-// a checksum, 0.3). Taking it away altogether would save some 8 of 26 ms of processor time,
-// which is not enough: the script is only reached with fewer starts. The way there, not gone
-// yet: what init does is known before it is started, so that the supervisor could prepare it
-// as a list of system calls for a forked child (ns/alone.go has such a list, for unshare),
-// and in the foreground the client could be the supervisor.
+// A shell script that makes namespaces and a kernel overlay mount takes 7.5 ms on the same machine as tiffin
+// 19, and podman 96: 7 ms of processor time instead of 26. What stands in the way is starting: before main, a Go
+// program that does nothing needs 1 ms of a processor and 170 page faults, tiffin 3 ms and 650, and it
+// is started three times. Of the difference 0.5 ms are regular expressions that packages of the registry client
+// compile (built without them), and most of the rest what the other 110 packages do at start and the
+// pages they touch. To populate those pages at once, MADV_POPULATE_WRITE in the first package, gained nothing.
+//
+// Would other processes do? A prototype said, 50 interleaved rounds, medians, with subordinate ids and with one:
+//
+//	19.4 / 17.6 ms  as it is
+//	16.2 / 15.1     the client is the supervisor, and starts init while the ids are mapped: two Go programs
+//	15.6 / 14.2     … and init is a small program of its own
+//	13.6 / 13.1     … and init is not a Go program at all, but a list of system calls
+//
+// So a fifth is to be had for giving up what the three are for: a client that is killed leaves no process behind even if
+// the command has changed its user (which clears the parent-death signal), one that is stopped or detached does not
+// stop the file system, and exec, cp and rm find somebody in the user namespace. It is not done. A file system in
+// the kernel, no id maps and no Go remain the script's, and bubblewrap's 3.6 ms.
 //
 // What did not help: GOMAXPROCS 1, 3 or 6 instead of 2 in client and supervisor; GOMAXPROCS=1 and
 // GOGC=off in init. To execute init before the id maps are written (its ambient capabilities do
