@@ -114,7 +114,7 @@ func (st *staging) receive(r io.Reader) (Layer, error) {
 	switch {
 	case err != nil:
 		return Layer{}, fmt.Errorf("%w: %w", ErrRefused, err)
-	case kind != plain || startsTarball(start):
+	case kind != plain || startsTarball(start) || len(start) == 0: // a layer without a byte is read as an empty one
 		got, err := st.layer(context.Background(), b, Layer{}, true, nil)
 		if err != nil && !noSpace(err) {
 			err = fmt.Errorf("%w: it is no layer: %w", ErrRefused, err)

@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -241,6 +242,28 @@ func TestWhatIsRefused(t *testing.T) {
 	h.do(t, "DELETE", "/v2/x/manifests/v1", nil).want(t, 405, "read-only")
 	h.do(t, "DELETE", "/v2/x/blobs/"+f.m.Config.Digest.String(), nil).want(t, 405, "read-only")
 	h.do(t, "GET", "/v2/x/manifests/v1", nil).want(t, 200)
+}
+
+// TestALayerWithoutAByteIsOne: some builders push it for a step that changes nothing.
+func TestALayerWithoutAByteIsOne(t *testing.T) {
+	h := start(t, &Server{})
+	f := newFixture(t, "a", thisArch())
+	var cfg ocispec.Image
+	if err := json.Unmarshal(f.blobs[f.m.Config.Digest], &cfg); err != nil {
+		t.Fatal(err)
+	}
+	cfg.RootFS.DiffIDs = append(cfg.RootFS.DiffIDs, digest.FromBytes(nil))
+	f.m.Config = f.add(mustJSON(t, cfg), ocispec.MediaTypeImageConfig)
+	f.m.Layers = append(f.m.Layers, f.add(nil, ocispec.MediaTypeImageLayer))
+	f.seal(t)
+	h.push(t, "x", "v1", f)
+	img, err := h.store.Resolve("x:v1")
+	if err == nil {
+		_, err = h.store.Mountable(img)
+	}
+	if err != nil {
+		t.Error(err)
+	}
 }
 
 func TestBlobsThatAreRefused(t *testing.T) {
