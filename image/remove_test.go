@@ -59,7 +59,9 @@ func TestRemoveDeletesOnlyWhatNothingElseNeeds(t *testing.T) {
 // stripIndex leaves out index.json, whose size differs when it has been
 // rewritten, and what is kept in reserve for that.
 func stripIndex(list []string) []string {
-	return slices.DeleteFunc(slices.Clone(list), func(l string) bool { return strings.HasPrefix(l, "/index.json") || strings.HasPrefix(l, "/"+reserveName) })
+	return slices.DeleteFunc(slices.Clone(list), func(l string) bool {
+		return strings.HasPrefix(l, "/index.json") || strings.HasPrefix(l, "/"+reserveName)
+	})
 }
 
 func TestRemovingAnIDWithSeveralNamesNeedsForce(t *testing.T) {
