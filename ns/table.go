@@ -216,7 +216,7 @@ func Steps() []Step {
 		hint: "is the container still running?",
 	}, {
 		Name: "terminal", Where: "both",
-		Needed:  "-t asks for it",
+		Needed:  "it is what -t asks for, and without -t it is not done",
 		Instead: "pipes, or /dev/null, as standard input, output and error",
 		Why:     "a pseudo terminal of the container's own; its other side goes to the supervisor",
 		Man:     "pty(7); TIOCGPTPEER(2const); TIOCSCTTY(2const); unix(7), SCM_RIGHTS",

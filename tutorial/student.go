@@ -161,7 +161,11 @@ func (s *Student) Check(ctx context.Context, l *Lab) (*Result, error) {
 		return res, err
 	}
 	return res, s.note(l, func(e *Entry) {
-		e.Points, e.Of, e.Checked = res.Points, res.Of, time.Now().UTC().Truncate(time.Second)
+		e.Checked = time.Now().UTC().Truncate(time.Second)
+		if e.State == Done && res.State != Passed {
+			return // what was passed stays passed, also when its containers have been tidied away
+		}
+		e.Points, e.Of = res.Points, res.Of
 		if e.State = Started; res.State == Passed {
 			e.State = Done
 		}

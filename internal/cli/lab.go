@@ -254,21 +254,25 @@ func (k *course) start(c *cli.Context, l *tutorial.Lab) error {
 		}
 		fmt.Printf("lab %s: %s (about %d minutes)\n", l.Number(), l.Title, l.Minutes)
 	}
-	fmt.Print("\n" + nextSteps(k.Work(l)))
+	fmt.Print("\n" + nextSteps(k.Work(l), c.String("dir")))
 	return nil
 }
 
-// nextSteps is what a student types next.
-func nextSteps(work string) string {
+// nextSteps is what a student types next; labs is where the labs are, if not in tiffin.
+func nextSteps(work, labs string) string {
+	flag := ""
+	if dir, err := filepath.Abs(labs); labs != "" && err == nil {
+		flag = " --dir " + dir
+	}
 	if home, err := os.UserHomeDir(); err == nil {
 		if rest, ok := strings.CutPrefix(work, home+"/"); ok {
 			work = "~/" + rest
 		}
 	}
 	return "  cd " + work + "\n" +
-		"  tiffin lab show     read the text and the task\n" +
-		"  tiffin lab check    when you think it is done\n" +
-		"  tiffin lab hint     when you are stuck\n"
+		"  tiffin lab show" + flag + "     read the text and the task\n" +
+		"  tiffin lab check" + flag + "    when you think it is done\n" +
+		"  tiffin lab hint" + flag + "     when you are stuck\n"
 }
 
 // unsupportedHere tells that a lab cannot be done on this machine.

@@ -1,6 +1,7 @@
 package box
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -91,6 +92,9 @@ func (c *Call) listDir(dir string) {
 	var files []file
 	add := func(name string) {
 		f, err := stat(strings.TrimSuffix(dir, "/")+"/"+name, name, c.has('L'))
+		if errors.Is(err, fs.ErrNotExist) {
+			return // gone since the directory was read, as the descriptor for reading /proc/self/fd is
+		}
 		if err != nil {
 			c.fail(name, err)
 			return

@@ -258,7 +258,10 @@ func ps(c *Call) {
 	}
 	c.opts("eAafFlo:p:u:t:jwxBHT", "ppid=P")
 	var list []process
-	self, _ := readProcess(os.Getpid())
+	self, err := readProcess(os.Getpid())
+	if err != nil {
+		c.die(1, "%s: is /proc mounted?", reason(err))
+	}
 	for _, p := range processes() {
 		if c.psWanted(p, self) {
 			list = append(list, p)

@@ -74,6 +74,9 @@ func nproc(c *Call) {
 // uptime: how long the machine has run, and its load.
 func uptime(c *Call) {
 	c.opts("ps", "since=s", "pretty=p")
+	if bootTime().IsZero() {
+		c.die(1, "/proc/stat does not tell when the machine was started: is /proc mounted?")
+	}
 	if c.has('s') {
 		fmt.Fprintln(c.out, bootTime().Format(time.DateTime))
 		return
