@@ -189,6 +189,17 @@ func TestStudentGoesThroughALab(t *testing.T) {
 	if err != nil || e.State != Done || e.Points != 4 || e.Of != 4 || e.Hints != 3 || e.Checked.IsZero() {
 		t.Errorf("%+v, %v", e, err)
 	}
+	// Tidying up takes nothing away, though the check fails again.
+	if err := os.Remove(filepath.Join(s.Work(l), "answer")); err != nil {
+		t.Fatal(err)
+	}
+	if res, err := s.Check(background, l); err != nil || res.State != Failed {
+		t.Errorf("%+v, %v", res, err)
+	}
+	p, err = s.Progress()
+	if e := p.Entry(l.Name); err != nil || e.State != Done || e.Points != 4 {
+		t.Errorf("after tidying up: %+v, %v", e, err)
+	}
 	if next, err := s.Next([]*Lab{l}); len(next) > 0 || err != nil {
 		t.Errorf("next is %v, %v", next, err)
 	}
