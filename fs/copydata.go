@@ -28,25 +28,6 @@ func (f *FS) giveTimesBack(fd int, was *unix.Stat_t) {
 	}
 }
 
-// changeData makes a change of the bytes of n's upper file fd, and gives it the times back. With the
-// writeback cache the kernel has changed them before, and sends them with a SETATTR if they are others then; the
-// change may come later, and nothing after it if the clock has not moved on since the file was made. n.mu is locked
-// for reading.
-func (f *FS) changeData(n *node, fd int, change func() error) error {
-	if f.cfg.Uncached {
-		return change()
-	}
-	n.times.Lock()
-	defer n.times.Unlock()
-	var was unix.Stat_t
-	if err := unix.Fstat(fd, &was); err != nil {
-		return err
-	}
-	err := change()
-	f.giveTimesBack(fd, &was)
-	return err
-}
-
 // truncate sets the size of n. Of a metacopy it copies up only what remains.
 // n.mu locked.
 func (f *FS) truncate(c *call, n *node, fd int, size int64) error {

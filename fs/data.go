@@ -265,11 +265,7 @@ func (f *FS) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (written ui
 	if n.metacopy {
 		skip = int(max(f.x.Inode(n.lower).Size-off, 0))
 	}
-	k := 0
-	err = f.changeData(n, h.fd, func() (err error) {
-		k, err = pwrite(h.fd, data[skip:], off+int64(skip))
-		return err
-	})
+	k, err := pwrite(h.fd, data[skip:], off+int64(skip))
 	if k > 0 {
 		return uint32(skip + k), fuse.OK
 	}

@@ -2,14 +2,9 @@ package fs_test
 
 import (
 	"bytes"
-	"errors"
-	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -46,72 +41,6 @@ func TestFrozenUpperDirectoryHasWhatWasDirty(t *testing.T) {
 			}
 			if !bytes.Equal(got, want) {
 				t.Errorf("%s has %d bytes in the upper directory, of %d written", name, len(got), len(want))
-			}
-		}
-	})
-}
-
-// TestTimesOfWritesSurviveARemount: with the writeback cache the bytes come later than the write(2), which
-// is the time that counts.
-func TestTimesOfWritesSurviveARemount(t *testing.T) {
-	layer := tartest.Of(t, tartest.File("low", strings.Repeat("lower", 2000)))
-	fstest.Run(t, fstest.Options{Layers: [][]byte{layer}}, func(t *testing.T, m *fstest.Mount) {
-		ways := map[string]func(f *os.File) error{
-			"write":  func(f *os.File) error { _, err := f.WriteAt([]byte("hello"), 7000); return err },
-			"append": func(f *os.File) error { f.Seek(0, io.SeekEnd); _, err := f.WriteString("hello"); return err },
-			"synced": func(f *os.File) error { _, err := f.WriteAt([]byte("hello"), 0); return errors.Join(err, f.Sync()) },
-			"direct": func(f *os.File) error {
-				block, err := unix.Mmap(-1, 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON) // aligned
-				if err == nil {
-					defer unix.Munmap(block)
-					_, err = unix.FcntlInt(f.Fd(), unix.F_SETFL, unix.O_DIRECT)
-				}
-				if err == nil {
-					_, err = f.WriteAt(block, 8192)
-				}
-				return err
-			},
-			"allocated": func(f *os.File) error { return unix.Fallocate(int(f.Fd()), 0, 0, 20000) },
-			"punched":   func(f *os.File) error { return unix.Fallocate(int(f.Fd()), 3, 0, 4096) }, // PUNCH_HOLE|KEEP_SIZE
-			"copied": func(f *os.File) error {
-				src, err := os.Open(filepath.Join(m.Dir, "low"))
-				if err == nil {
-					defer src.Close()
-					_, err = unix.CopyFileRange(int(src.Fd()), nil, int(f.Fd()), nil, 5000, 0)
-				}
-				return err
-			},
-		}
-		// Without it, the kernel asks about attributes between making a file and looking at the clock.
-		low := filepath.Join(m.Dir, "low")
-		if err := unix.Setxattr(low, "user.a", []byte("1"), 0); err != nil {
-			t.Fatal(err)
-		}
-		want := map[string]time.Time{}
-		for i := range 20 { // what counts is where in the tick of the clock (4 ms) it happens
-			for way, do := range ways {
-				name := fmt.Sprint(way, i)
-				f, err := os.OpenFile(filepath.Join(m.Dir, name), os.O_RDWR|os.O_CREATE, 0o644)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if err := errors.Join(do(f), f.Close()); err != nil {
-					t.Fatalf("%s: %v", way, err)
-				}
-				want[name] = time.Time{}
-			}
-		}
-		for name := range want {
-			st, err := os.Stat(filepath.Join(m.Dir, name))
-			if err != nil {
-				t.Fatal(err)
-			}
-			want[name] = st.ModTime()
-		}
-		m.Remount(t)
-		for name, before := range want {
-			if st, err := os.Stat(filepath.Join(m.Dir, name)); err != nil || !st.ModTime().Equal(before) {
-				t.Errorf("%s: changed at %v; after a remount at %v, %v", name, before.UnixNano(), st.ModTime().UnixNano(), err)
 			}
 		}
 	})

@@ -24,9 +24,7 @@ func (f *FS) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) (st fuse.Status)
 	if err := n.changed(h.fd, &in.InHeader); err != nil {
 		return status(err)
 	}
-	return status(f.changeData(n, h.fd, func() error {
-		return unix.Fallocate(h.fd, in.Mode, int64(in.Offset), int64(in.Length))
-	}))
+	return status(unix.Fallocate(h.fd, in.Mode, int64(in.Offset), int64(in.Length)))
 }
 
 // changed takes the privileges away that a change of the data ends. The kernel
@@ -71,25 +69,19 @@ func (f *FS) CopyFileRange(_ <-chan struct{}, in *fuse.CopyFileRangeIn) (written
 	if err := to.changed(dst.fd, &in.InHeader); err != nil {
 		return 0, status(err)
 	}
-	err = f.changeData(to, dst.fd, func() error {
-		var k int64
-		var err error
-		if lower {
-			k, err = f.copyRangeLower(dst.fd, i, from, at, n)
-			written = uint32(k)
-		}
-		if err != nil || src == nil || lower && from+k < f.x.Inode(i).Size {
-			return err
-		}
-		from, at = from+k, at+k
-		m, err := unix.CopyFileRange(src.fd, &from, dst.fd, &at, int(n-k), int(in.Flags))
-		written += uint32(max(m, 0))
-		if k > 0 {
-			err = nil // some of it has been copied: that is the answer
-		}
-		return err
-	})
-	return written, status(err)
+	var k int64
+	if lower {
+		k, err = f.copyRangeLower(dst.fd, i, from, at, n)
+	}
+	if err != nil || src == nil || lower && from+k < f.x.Inode(i).Size {
+		return uint32(k), status(err)
+	}
+	from, at = from+k, at+k
+	m, err := unix.CopyFileRange(src.fd, &from, dst.fd, &at, int(n-k), int(in.Flags))
+	if k > 0 {
+		err = nil // some of it has been copied: that is the answer
+	}
+	return uint32(k) + uint32(max(m, 0)), status(err)
 }
 
 // readable returns where the bytes of id from off on are: in an upper file, or

@@ -116,11 +116,6 @@
 //     HANDLE_KILLPRIV_V2, and again after each refresh of its attributes. So
 //     create + write + close is LOOKUP, MKNOD, GETXATTR, WRITE, and SETATTR
 //     for the time if the clock has moved on by a tick (4 ms) since MKNOD.
-//   - WRITE comes after the time of the write(2), and the real file takes the time of its own
-//     change. The kernel tells of its time only if that has changed in its own inode: two stamps in a
-//     tick are one, unless somebody has looked at the first (multigrain timestamps, Linux 6.13). So the real file's time is
-//     set back after each WRITE, FALLOCATE and COPY_FILE_RANGE. Without that, 100 of 140 files
-//     of a test were a fraction of a millisecond younger after a remount, and make(1) might rebuild.
 //   - rename(2) looks its target up anew, although a missing name is cached;
 //     so does open(2) with O_EXCL.
 //   - With the writeback cache every close(2), also of a file that was only

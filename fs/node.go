@@ -60,8 +60,6 @@ type node struct {
 	caps     bool       // has security.capability
 	xattrs   bool       // has some attribute to show
 
-	times sync.Mutex // one change of bytes at a time, see changeData; comes after mu
-
 	fd *handle // guarded by fdCache.mu
 }
 
