@@ -120,8 +120,8 @@ func describeLayout(src source) ([]*loading, error) {
 			imgs = append(imgs, img)
 		}
 		r, ok := descriptorName(d)
-		if ok && r.Digest != "" && r.Digest != d.Digest {
-			return nil, fmt.Errorf("index.json names %s by another digest than it has: %s", d.Digest, r.Familiar())
+		if r.Digest != "" && r.Digest != d.Digest {
+			ok = false // that of an index, or of something else: nothing here proves it
 		}
 		if ok && !slices.Contains(img.names, r) {
 			img.names = append(img.names, r)
