@@ -209,6 +209,7 @@ func TestArchivesThatAreNoneSayWhatToDo(t *testing.T) {
 		"text":                  {[]byte(strings.Repeat("no tarball ", 200)), "not an image archive"},
 		"zeros":                 {make([]byte, 4096), "not an image archive"},
 		"a root file system":    {layerTar(t, "x"), "neither index.json nor manifest.json"},
+		"a dir: of skopeo":      {tartest.Of(t, tartest.File("manifest.json", "{}"), tartest.File("version", "Directory Transport Version: 1.1\n")), "skopeo's own kind"},
 		"bzip2":                 {[]byte("BZh91AY&SY"), "bzip2 compression is not supported"},
 		"xz":                    {[]byte("\xfd7zXZ\x00\x00\x04"), "xz compression is not supported"},
 		"broken gzip":           {[]byte("\x1f\x8b\x08\x00garbage garbage"), "gzip"},
