@@ -189,7 +189,10 @@ func (a *accepting) layer(ctx context.Context, l Layer) error {
 		if _, err := os.Stat(blob); err != nil {
 			return fmt.Errorf("layer %s: %w", l.Digest, errMoved)
 		}
-		if len(diffIDs) > 0 || fresh {
+		if fresh && len(diffIDs) == 0 {
+			return fmt.Errorf("%w: layer %s is no tarball, neither as it is nor uncompressed with gzip or zstd", ErrRefused, l.Digest)
+		}
+		if len(diffIDs) > 0 {
 			return fmt.Errorf("%w: layer %s is not the one that the config names: uncompressed it has digest %s, not %s",
 				ErrRefused, l.Digest, strings.Join(toStrings(diffIDs), " or "), l.DiffID)
 		}

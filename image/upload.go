@@ -41,7 +41,7 @@ var ErrRefused = errors.New("refused")
 
 // Upload is a blob on its way here, of which nothing is known beforehand. A
 // layer is inflated, hashed and indexed while it comes (ingest.go); other blobs,
-// such as a config, are kept as they are and can have 16 MiB. Not for use by
+// such as a config or a list of contents, are kept as they are and can have 16 MiB. Not for use by
 // several goroutines at once.
 type Upload struct {
 	st   *staging
@@ -105,16 +105,12 @@ func (u *Upload) Close() {
 
 // receive stages a blob, with the derived files if it is a layer.
 func (st *staging) receive(r io.Reader) (Layer, error) {
-	b := bufio.NewReaderSize(r, tarBlock)
-	start, err := b.Peek(tarBlock)
+	b := bufio.NewReaderSize(r, uploadStart)
+	start, err := b.Peek(uploadStart)
 	if err != nil && err != io.EOF {
 		return Layer{}, err
 	}
-	kind, err := sniff(start)
-	switch {
-	case err != nil:
-		return Layer{}, fmt.Errorf("%w: %w", ErrRefused, err)
-	case kind != plain || startsTarball(start) || len(start) == 0: // a layer without a byte is read as an empty one
+	if startsLayer(start) {
 		got, err := st.layer(context.Background(), b, Layer{}, true, nil)
 		if err != nil && !noSpace(err) {
 			err = fmt.Errorf("%w: it is no layer: %w", ErrRefused, err)
@@ -129,7 +125,35 @@ func (st *staging) receive(r io.Reader) (Layer, error) {
 	return Layer{Digest: d, Size: int64(len(whole))}, err
 }
 
-const tarBlock = 512 // bytes
+const (
+	tarBlock = 512 // bytes
+	// uploadStart is how much of a blob is looked at to tell what it is, in bytes.
+	// A zstd block has at most 128 KiB: RFC 8878, 3.1.1.2.4.
+	uploadStart = 192 << 10
+)
+
+// startsLayer reports whether the start of a blob is that of a layer: a tarball,
+// as it is or compressed. A list of contents may be compressed and none.
+func startsLayer(start []byte) bool {
+	kind, err := sniff(start)
+	if err != nil {
+		return false // another compression, which layers cannot have here
+	}
+	content, closeDecoder, err := decompress(bytes.NewReader(start), kind)
+	if err != nil {
+		return false
+	}
+	defer closeDecoder()
+	var block [tarBlock]byte
+	n, err := io.ReadFull(content, block[:])
+	switch {
+	case err == io.EOF: // a layer without a byte is read as an empty one
+		return true
+	case err != nil && err != io.ErrUnexpectedEOF:
+		return kind != plain // damaged: the error of reading it says how
+	}
+	return startsTarball(block[:n])
+}
 
 // startsTarball reports whether a block is a tarball's first: a header, or the
 // zeros at the end of an empty one. POSIX pax(1), "ustar Interchange Format":

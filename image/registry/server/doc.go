@@ -36,8 +36,11 @@
 //
 // and goes with its subject (referrers.go of package image).
 //
-// Not there: manifests of what is no image and about none, digests other than
-// SHA-256.
+// Its blobs may be of any kind: what is no tarball, as it is or in gzip or zstd, is
+// kept as it came.
+//
+// Not there: manifests of what is no image and about none, or with a tag; indexes
+// that are about something and lead to no image; digests other than SHA-256.
 //
 // # Who may ask
 //

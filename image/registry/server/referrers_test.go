@@ -3,17 +3,22 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2"
 	"oras.land/oras-go/v2/content/memory"
 	"oras.land/oras-go/v2/registry/remote"
+
+	"tiffin/internal/tartest"
 )
 
 const sbom, signature = "application/vnd.example.sbom", "application/vnd.example.signature"
@@ -39,7 +44,7 @@ func attach(t *testing.T, r *remote.Repository, subject ocispec.Descriptor, kind
 	}
 	d, err := oras.PackManifest(ctx, r, oras.PackManifestVersion1_1, kind, oras.PackManifestOptions{
 		Subject: &subject, Layers: []ocispec.Descriptor{l},
-		ManifestAnnotations: map[string]string{ocispec.AnnotationCreated: "2026-01-01T00:00:00Z", "about": content}})
+		ManifestAnnotations: map[string]string{ocispec.AnnotationCreated: "2026-01-01T00:00:00Z", "about": strings.ToValidUTF8(content[:min(len(content), 80)], "?")}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,6 +74,35 @@ func digests(ds ...ocispec.Descriptor) (all []digest.Digest) {
 	}
 	slices.Sort(all)
 	return all
+}
+
+// TestBlobsThatAreNoLayers pushes what signers and scanners keep beside images, in each form that a layer has
+// or could have.
+func TestBlobsThatAreNoLayers(t *testing.T) {
+	h, f := start(t, &Server{}), newFixture(t, "a", thisArch())
+	h.push(t, "x", "v1", f)
+	r, subject := h.repository(t, "x"), f.descriptor()
+	z, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := []byte(strings.Repeat(`{"name":"libc6"}`, 50_000))
+	random := make([]byte, 1<<20)
+	rand.NewChaCha8([32]byte{}).Read(random)
+	all := []digest.Digest{}
+	for name, b := range map[string][]byte{
+		"plain": text, "gzip": gz(text), "short gzip": gz([]byte("{}")), "gzip of noise": gz(random), "zstd": z.EncodeAll(text, nil), "zstd of noise": z.EncodeAll(random, nil),
+		"a tarball": gz(tartest.Of(t, tartest.File("chart.yaml", "a: b"))), "xz": []byte("\xfd7zXZ\x00 and so on"), "bzip2": []byte("BZh91AY&SY"), "zip": []byte("PK\x03\x04"),
+	} {
+		all = append(all, attach(t, r, subject, sbom, string(b)).Digest)
+		if got := h.do(t, "GET", "/v2/x/blobs/"+digest.FromBytes(b).String(), nil).want(t, 200); got.body != string(b) {
+			t.Errorf("%s: %d bytes came back for %d", name, len(got.body), len(b))
+		}
+	}
+	slices.Sort(all)
+	if got := referrers(t, r, subject, ""); !slices.Equal(digests(got...), all) {
+		t.Errorf("%v instead of %v", digests(got...), all)
+	}
 }
 
 func TestReferrers(t *testing.T) {
