@@ -120,8 +120,10 @@
 //     its time only if that has changed in its own inode, and two stamps in a tick are one unless
 //     somebody has looked at the first (multigrain timestamps, Linux 6.13). So after a remount a new file may be a fraction
 //     of a millisecond younger: 100 of 140 that were made one after the other. To set the real file's time back after
-//     each WRITE mends that, and loses times: when caches are dropped all the time, the
-//     kernel may not send the time at all (TestUnionBehavesLikeAPlainDirectory finds it, as an ordinary user).
+//     each WRITE mends that, and loses times for an ordinary user: see the next.
+//   - A time that a kernel thread writes back (sync(2), a remount, dirty for 30 s) never arrives if root has no number in
+//     the mount's user namespace: root's mount gets WRITE and SETATTR, an ordinary user's WRITE alone, whereas
+//     fsync(2) and close(2), which ask as the user, bring both. So the time of the WRITE has to stand.
 //   - rename(2) looks its target up anew, although a missing name is cached;
 //     so does open(2) with O_EXCL.
 //   - With the writeback cache every close(2), also of a file that was only
