@@ -10,10 +10,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	digest "github.com/opencontainers/go-digest"
+
+	"tiffin/fs/layer"
 )
 
 // A registry gets blobs before anybody says what image they are for: first all
@@ -105,9 +106,8 @@ func (u *Upload) Close() {
 
 // receive stages a blob, with the derived files if it is a layer.
 func (st *staging) receive(r io.Reader) (Layer, error) {
-	b := bufio.NewReaderSize(r, uploadStart)
-	start, err := b.Peek(uploadStart)
-	if err != nil && err != io.EOF {
+	b, start, err := peekUpload(r)
+	if err != nil {
 		return Layer{}, err
 	}
 	if startsLayer(start) {
@@ -125,12 +125,27 @@ func (st *staging) receive(r io.Reader) (Layer, error) {
 	return Layer{Digest: d, Size: int64(len(whole))}, err
 }
 
+// How much of a blob is looked at to tell what it is, in bytes. A compressed block
+// may be read as a whole: 64 KiB in gzip if it is stored (RFC 1951, 3.2.4), 128 KiB in
+// zstd (RFC 8878, 3.1.1.2.4). The others get less: an upload holds this while it is open.
 const (
-	tarBlock = 512 // bytes
-	// uploadStart is how much of a blob is looked at to tell what it is, in bytes.
-	// A zstd block has at most 128 KiB: RFC 8878, 3.1.1.2.4.
-	uploadStart = 192 << 10
+	uploadStart           = 512
+	uploadStartCompressed = 192 << 10
 )
+
+// peekUpload returns a reader of all of r, and what it starts with.
+func peekUpload(r io.Reader) (*bufio.Reader, []byte, error) {
+	b := bufio.NewReaderSize(r, uploadStart)
+	start, err := b.Peek(uploadStart)
+	if kind, _ := sniff(start); kind != plain && err == nil {
+		b = bufio.NewReaderSize(b, uploadStartCompressed)
+		start, err = b.Peek(uploadStartCompressed)
+	}
+	if err == io.EOF {
+		err = nil // it is shorter
+	}
+	return b, start, err
+}
 
 // startsLayer reports whether the start of a blob is that of a layer: a tarball,
 // as it is or compressed. A list of contents may be compressed and none.
@@ -144,7 +159,7 @@ func startsLayer(start []byte) bool {
 		return false
 	}
 	defer closeDecoder()
-	var block [tarBlock]byte
+	var block [512]byte // of a tarball
 	n, err := io.ReadFull(content, block[:])
 	switch {
 	case err == io.EOF: // a layer without a byte is read as an empty one
@@ -152,24 +167,7 @@ func startsLayer(start []byte) bool {
 	case err != nil && err != io.ErrUnexpectedEOF:
 		return kind != plain // damaged: the error of reading it says how
 	}
-	return startsTarball(block[:n])
-}
-
-// startsTarball reports whether a block is a tarball's first: a header, or the
-// zeros at the end of an empty one. POSIX pax(1), "ustar Interchange Format":
-// the checksum is the sum of all bytes, with its own eight taken for spaces.
-func startsTarball(b []byte) bool {
-	if len(b) < tarBlock {
-		return false
-	}
-	total := int64(8 * ' ')
-	for i, c := range b {
-		if i < 148 || i >= 156 {
-			total += int64(c)
-		}
-	}
-	want, err := strconv.ParseInt(string(bytes.Trim(b[148:156], " \x00")), 8, 64)
-	return err == nil && want == total || total == 8*' ' && len(bytes.Trim(b, "\x00")) == 0
+	return layer.StartsTarball(block[:n])
 }
 
 // keepIncoming moves a staged blob to incoming/, where it has to be durable:

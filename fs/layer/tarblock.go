@@ -162,6 +162,12 @@ func checksum(b []byte) bool {
 	return err == nil && (want == unsigned || want == signed)
 }
 
+// StartsTarball reports whether b starts as a tarball does: with a header, or with
+// the zeros at the end of an empty one.
+func StartsTarball(b []byte) bool {
+	return len(b) >= blockSize && (checksum(b[:blockSize]) || allZero(b[:blockSize]))
+}
+
 // text is a field that ends at its first NUL, if it has one.
 func text(f []byte) string {
 	if i := bytes.IndexByte(f, 0); i >= 0 {

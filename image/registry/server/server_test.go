@@ -266,6 +266,26 @@ func TestALayerWithoutAByteIsOne(t *testing.T) {
 	}
 }
 
+// TestOldTarballIsALayer: some old programs summed up signed bytes, and archives of theirs are around.
+func TestOldTarballIsALayer(t *testing.T) {
+	h, tarball := start(t, &Server{}), tartest.Of(t, tartest.File("\xe9t\xe9", "summer"))
+	sum := 0
+	for i, c := range tarball[:512] {
+		if i >= 148 && i < 156 {
+			c = ' '
+		}
+		sum += int(int8(c))
+	}
+	copy(tarball[148:156], fmt.Sprintf("%06o\x00 ", sum))
+	for _, b := range [][]byte{tarball, gz(tarball)} {
+		d := digest.FromBytes(b)
+		h.do(t, "POST", "/v2/x/blobs/uploads/?digest="+d.String(), b).want(t, 201)
+		if diffID, err := os.ReadFile(filepath.Join(h.store.Root(), "incoming", d.Encoded(), "diffid")); err != nil || string(diffID) != digest.FromBytes(tarball).String() {
+			t.Errorf("%s %v", diffID, err)
+		}
+	}
+}
+
 func TestBlobsThatAreRefused(t *testing.T) {
 	h := start(t, &Server{})
 	tarball := tartest.Of(t, tartest.File("a", strings.Repeat("x", 100000)))
