@@ -45,6 +45,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"tiffin/internal/must"
 )
 
 // Options says what to mount. The zero value is an empty writable union on
@@ -237,12 +239,7 @@ func need(t *testing.T, what, why string) {
 		"fuse":   "load the module with 'modprobe fuse' and make /dev/fuse readable and writable for everyone, 'chmod 666 /dev/fuse'",
 		"subids": "install newuidmap(1) (package uidmap) and give the user a range in /etc/subuid and /etc/subgid, subuid(5)",
 	}[what]
-	for _, m := range strings.Split(os.Getenv("TIFFIN_MUST"), ",") {
-		if m == what {
-			t.Fatalf("this machine must have %s (TIFFIN_MUST) but has not: %s\n%s", what, why, advice)
-		}
-	}
-	t.Skipf("needs %s: %s\n%s", what, why, advice)
+	must.Skip(t, what, "this machine has no %s: %s\n%s", what, why, advice)
 }
 
 var subtestLine = regexp.MustCompile(`(?m)^\s+--- (PASS|FAIL|SKIP): (\S+) \(`)
