@@ -87,7 +87,7 @@ func describeSource(src source) ([]*loading, error) {
 	case src.has("index.json") && src.has("oci-layout"):
 		return describeLayout(src)
 	case src.has("manifest.json") && src.has("version"):
-		return nil, errs.Hint(errors.New("this is a directory of skopeo's own kind, dir:"), "copy it to an OCI layout first: skopeo copy dir:HERE oci:THERE:TAG; tiffin load -i THERE")
+		return nil, errs.Hint(errors.New("this is what skopeo writes for dir:, skopeo's own kind of directory"), "copy it to an OCI layout first: skopeo copy dir:HERE oci:THERE:TAG; tiffin load -i THERE")
 	case src.has("manifest.json"):
 		return describeDocker(src)
 	case src.has("repositories"):
