@@ -237,6 +237,10 @@ func (f *FS) timesByName(n *node, in *fuse.SetAttrIn) (done bool, err error) {
 	if !n.hasUpper() {
 		return false, nil
 	}
+	if !n.mu.TryLock() { // bytes are being changed, and their time with them: see keepTick
+		return false, nil
+	}
+	defer n.mu.Unlock()
 	a, m := times(in)
 	return true, f.in(n.at.dir, func(dirfd int) error {
 		return unix.UtimesNanoAt(dirfd, n.at.name, []unix.Timespec{a, m}, unix.AT_SYMLINK_NOFOLLOW)

@@ -2,8 +2,11 @@ package fs_test
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -44,6 +47,70 @@ func TestFrozenUpperDirectoryHasWhatWasDirty(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestWritesInTheTickOfTheLastChangeKeepItsTimeOverARemount: the bytes come later than the write(2), whose time
+// the kernel sends only if it is another than its inode has. In the same tick of its clock it is not.
+func TestWritesInTheTickOfTheLastChangeKeepItsTimeOverARemount(t *testing.T) {
+	layer := tartest.Of(t, tartest.File("low", strings.Repeat("lower", 2000)))
+	fstest.Run(t, fstest.Options{Layers: [][]byte{layer}}, func(t *testing.T, m *fstest.Mount) {
+		low := filepath.Join(m.Dir, "low")
+		ways := map[string]func(f *os.File) error{
+			"write":     func(f *os.File) error { _, err := f.WriteAt([]byte("hello"), 7000); return err },
+			"synced":    func(f *os.File) error { _, err := f.WriteAt([]byte("hello"), 0); return errors.Join(err, f.Sync()) },
+			"allocated": func(f *os.File) error { return unix.Fallocate(int(f.Fd()), 0, 0, 20000) },
+			"copied": func(f *os.File) error {
+				src, err := os.Open(low)
+				if err == nil {
+					defer src.Close()
+					_, err = unix.CopyFileRange(int(src.Fd()), nil, int(f.Fd()), nil, 5000, 0)
+				}
+				return err
+			},
+		}
+		// Without it, the kernel asks about attributes between making a file and looking at the clock.
+		if err := unix.Setxattr(low, "user.a", []byte("1"), 0); err != nil {
+			t.Fatal(err)
+		}
+		want := map[string]unix.Stat_t{}
+		for way, do := range ways {
+			for i, found := 0, 0; found < 10; i++ {
+				if i == 10_000 {
+					t.Fatalf("%s: never done within one tick of the clock", way)
+				}
+				name, before := fmt.Sprint(way, i), tick(t)
+				f, err := os.OpenFile(filepath.Join(m.Dir, name), os.O_RDWR|os.O_CREATE, 0o644)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := errors.Join(do(f), f.Close()); err != nil {
+					t.Fatalf("%s: %v", way, err)
+				}
+				if tick(t) == before {
+					want[name] = unix.Stat_t{}
+					found++
+				}
+			}
+		}
+		for name := range want {
+			want[name] = statOf(t, filepath.Join(m.Dir, name))
+		}
+		m.Remount(t)
+		for name, before := range want {
+			if st := statOf(t, filepath.Join(m.Dir, name)); st.Mtim != before.Mtim {
+				t.Errorf("%s: changed at %d; after a remount at %d", name, before.Mtim.Nano(), st.Mtim.Nano())
+			}
+		}
+	})
+}
+
+// tick is the time of the last tick of the clock, clock_gettime(2).
+func tick(t *testing.T) int64 {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &ts); err != nil {
+		t.Fatal(err)
+	}
+	return ts.Nano()
 }
 
 // TestSeekSeesWhatIsNotWrittenBackYet: the kernel asks the server where data

@@ -24,6 +24,7 @@ func (f *FS) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) (st fuse.Status)
 	if err := n.changed(h.fd, &in.InHeader); err != nil {
 		return status(err)
 	}
+	defer f.keepTick(h.fd)()
 	return status(unix.Fallocate(h.fd, in.Mode, int64(in.Offset), int64(in.Length)))
 }
 
@@ -69,6 +70,7 @@ func (f *FS) CopyFileRange(_ <-chan struct{}, in *fuse.CopyFileRangeIn) (written
 	if err := to.changed(dst.fd, &in.InHeader); err != nil {
 		return 0, status(err)
 	}
+	defer f.keepTick(dst.fd)()
 	var k int64
 	if lower {
 		k, err = f.copyRangeLower(dst.fd, i, from, at, n)

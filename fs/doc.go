@@ -118,9 +118,11 @@
 //     for the time if the clock has moved on by a tick (4 ms) since MKNOD.
 //   - WRITE comes after the write(2), and the real file takes the time of its own change. The kernel tells of
 //     its time only if that has changed in its own inode, and two stamps in a tick are one unless
-//     somebody has looked at the first (multigrain timestamps, Linux 6.13). So after a remount a new file may be a fraction
-//     of a millisecond younger: 100 of 140 that were made one after the other. To set the real file's time back after
-//     each WRITE mends that, and loses times for an ordinary user: see the next.
+//     somebody has looked at the first (multigrain timestamps, Linux 6.13). So after a remount a new file was often a
+//     fraction of a millisecond younger: 100 of 140 that were made one after the other. In the tick of
+//     the file's last change the real file therefore gets its time back after each WRITE (keepTick). What is left is a file
+//     that is written just before a tick and closed just after it. To do it
+//     in any tick would mend that too, and loses times for an ordinary user: see the next.
 //   - A time that a kernel thread writes back (sync(2), a remount, dirty for 30 s) never arrives if root has no number in
 //     the mount's user namespace: root's mount gets WRITE and SETATTR, an ordinary user's WRITE alone, whereas
 //     fsync(2) and close(2), which ask as the user, bring both. So the time of the WRITE has to stand.
