@@ -247,8 +247,8 @@ func (f *FS) timesByName(n *node, in *fuse.SetAttrIn) (done bool, err error) {
 	})
 }
 
-// onlyTimes answers the kernel writing back the times of a lower file that has
-// lost its last name: nobody will see them, so nothing is copied up for them.
+// onlyTimes answers the kernel writing back the times of a file that has lost its last name: who has it
+// open sees those of the kernel, and nobody else will. So nothing is copied up for them, or written.
 func (f *FS) onlyTimes(in *fuse.SetAttrIn, out *fuse.Attr) bool {
 	if in.Valid&^(timeBits|fuse.FATTR_FH|fuse.FATTR_LOCKOWNER) != 0 {
 		return false
@@ -256,11 +256,17 @@ func (f *FS) onlyTimes(in *fuse.SetAttrIn, out *fuse.Attr) bool {
 	f.tree.RLock()
 	defer f.tree.RUnlock()
 	n := f.ids.nodes[in.NodeId]
-	if n == nil || !n.gone || n.hasUpper() {
+	switch {
+	case n != nil && n.held != nil && !f.cfg.Uncached:
+		if f.nodeAttr(n, out) != nil {
+			return false
+		}
+	case n != nil && n.gone && !n.hasUpper():
+		f.lowerAttr(n.lower, out)
+		out.Nlink = 0
+	default:
 		return false
 	}
-	f.lowerAttr(n.lower, out)
-	out.Nlink = 0
 	out.Atime, out.Atimensec = in.Atime, in.Atimensec
 	out.Mtime, out.Mtimensec = in.Mtime, in.Mtimensec
 	out.Ctime, out.Ctimensec = in.Ctime, in.Ctimensec

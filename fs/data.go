@@ -24,7 +24,7 @@ type flat struct {
 // given back: they stay in the page cache, but no longer count as ours. A page
 // fault maps faultAround bytes at once, however little was asked for.
 const (
-	letGo       = 8 << 20
+	letGo       = 4 << 20
 	faultAround = 64 << 10
 )
 

@@ -42,6 +42,7 @@ type node struct {
 	at      place   // a name the upper file has; at.name == "": no upper part
 	more    []place // other names of it that are known
 	parked  bool    // at is a name in Work that nobody but the server sees
+	held    *handle // the upper file has no name at all, and this keeps it: at is no name of it
 	partial bool    // it lacks some of its origin's names
 	gone    bool    // no name is left that a lookup could find
 	kids    int     // nodes that have a place in this directory
@@ -183,7 +184,10 @@ func (f *FS) release(n *node) {
 		f.fds.drop(n)
 		up := n.at.dir
 		f.forgetPlaces(n)
-		if n.parked {
+		if n.held != nil {
+			f.fds.put(n.held) // the last of it, and of the file
+			f.held--
+		} else if n.parked {
 			f.discard(n)
 		}
 		f.ids.remove(n)

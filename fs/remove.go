@@ -12,7 +12,7 @@ import (
 // Contract of this file: taking names away. The whiteout that hides the
 // layers' file comes first, then the upper's own entry goes: a crash between
 // the two changes nothing, since a real entry wins over a whiteout. What may
-// still be open moves to Work until the kernel forgets it.
+// still be open is kept open here until the kernel forgets it, or moves to Work.
 
 // whiteout hides the lower file that name would show in directory d, if there
 // is one and nothing hides it yet.
@@ -26,7 +26,7 @@ func (f *FS) whiteout(d *node, name string) error {
 	file, content := layer.WhiteoutFile(name)
 	err := f.in(d, func(dirfd int) error {
 		if content == "" {
-			return unix.Mknodat(dirfd, file, syscall.S_IFREG|0o600, 0)
+			return f.makeEmpty(dirfd, file)
 		}
 		w := f.workName()
 		fd, err := openat(f.fds.work, w, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, 0o600)
@@ -44,6 +44,25 @@ func (f *FS) whiteout(d *node, name string) error {
 	})
 	if err == nil {
 		f.change(d, name, func(e *dirent) { e.white = true })
+	}
+	return err
+}
+
+// makeEmpty makes an empty file, as whiteouts are: a further name of one in Work, because a new inode costs
+// more than a name. link(2). tree locked.
+func (f *FS) makeEmpty(dirfd int, name string) error {
+	if f.empty == "" {
+		w := f.workName()
+		if err := unix.Mknodat(f.fds.work, w, syscall.S_IFREG|0o600, 0); err != nil {
+			return err
+		}
+		f.empty = w
+	}
+	err := unix.Linkat(f.fds.work, f.empty, dirfd, name, 0)
+	if err == syscall.EMLINK || err == syscall.EPERM { // it has names enough (65,000 on ext4), or the disk has no links
+		unix.Unlinkat(f.fds.work, f.empty, 0)
+		f.empty = ""
+		err = unix.Mknodat(dirfd, name, syscall.S_IFREG|0o600, 0)
 	}
 	return err
 }
@@ -161,10 +180,12 @@ func (f *FS) lose(i uint32) {
 func (f *FS) removeReal(n *node, p place) error {
 	other := n.dropPlace(p)
 	err := error(nil)
-	switch {
-	case other && !n.isDir():
-		err = f.in(p.dir, func(fd int) error { return unix.Unlinkat(fd, p.name, 0) })
-	default:
+	unlink := func(fd int) error { return unix.Unlinkat(fd, p.name, 0) }
+	if other && !n.isDir() {
+		err = f.in(p.dir, unlink)
+	} else if h := f.hold(n, p); h != nil {
+		err = f.loseName(n, h, func() error { return f.in(p.dir, unlink) })
+	} else {
 		err = f.park(n, p)
 	}
 	if err != nil {

@@ -148,7 +148,7 @@ func (f *FS) renameReal(p, q place, flags uint) error {
 }
 
 // replace renames n from p to q in the place of old, an upper file or an empty
-// directory, which moves to Work for as long as somebody has it open.
+// directory, which is kept for as long as somebody has it open.
 func (f *FS) replace(n *node, p place, old *node, q place) error {
 	if old.isDir() {
 		return f.replaceDir(p, old, q)
@@ -159,6 +159,13 @@ func (f *FS) replace(n *node, p place, old *node, q place) error {
 			return err
 		}
 		return nil
+	}
+	if h := f.hold(old, q); h != nil {
+		err := f.loseName(old, h, func() error { return f.renameReal(p, q, 0) })
+		if err != nil {
+			old.addPlace(q)
+		}
+		return err
 	}
 	w := f.workName()
 	err := f.in(q.dir, func(fd int) error { return unix.Linkat(fd, q.name, f.fds.work, w, 0) })

@@ -61,6 +61,8 @@ type FS struct {
 
 	workSeq atomic.Uint64
 	scanned bool    // findMoved has been here; guarded by tree
+	empty   string  // an empty file in Work, see makeEmpty; guarded by tree
+	held    int     // nodes whose file is held, see hold; guarded by tree
 	idle    []*node // nodes to look at for release; guarded by tree
 
 	subs   atomic.Pointer[[]*subscriber]

@@ -335,6 +335,40 @@ func (f *FS) park(n *node, p place) error {
 	return nil
 }
 
+// hold opens the upper file of n, called p, for until the kernel forgets n: so it can lose its last name without
+// getting one in Work. It returns nil if it has further names, is no regular file, or too many are held.
+// tree locked.
+func (f *FS) hold(n *node, p place) *handle {
+	if !n.isReg() || f.held >= f.fds.max/2 {
+		return nil
+	}
+	h := f.fds.take(n)
+	if h == nil {
+		fd, err := f.openPlace(p, false)
+		if err != nil {
+			return nil
+		}
+		h = f.fds.insert(n, fd)
+	}
+	var st unix.Stat_t
+	if unix.Fstat(h.fd, &st) != nil || st.Nlink != 1 {
+		f.fds.put(h)
+		return nil
+	}
+	return h
+}
+
+// loseName does what takes the last name of n away, which h holds. tree locked.
+func (f *FS) loseName(n *node, h *handle, do func() error) error {
+	if err := do(); err != nil {
+		f.fds.put(h)
+		return err
+	}
+	n.at, n.held = place{nil, "held"}, h // a name that is nowhere
+	f.held++
+	return nil
+}
+
 func (n *node) setParked(w string) {
 	if n.at.name != "" {
 		n.more = append(n.more, n.at)

@@ -22,7 +22,7 @@ const settlePeriod = 5 * time.Second
 // it has written 200 MB.
 func (s *supervisor) settle() {
 	time.Sleep(settlePeriod / 10)
-	debug.SetGCPercent(50)
+	debug.SetGCPercent(25)
 	for last, done := s.fs.Counts(), false; ; time.Sleep(settlePeriod) {
 		now := s.fs.Counts()
 		if !maps.Equal(last, now) {

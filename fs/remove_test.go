@@ -1,0 +1,97 @@
+package fs_test
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"tiffin/internal/fstest"
+	"tiffin/internal/tartest"
+)
+
+// TestWhiteoutsAreNamesOfOneFile, unless that cannot have more of them.
+func TestWhiteoutsAreNamesOfOneFile(t *testing.T) {
+	layer := tartest.Of(t, tartest.File("a", "a"), tartest.File("b", "b"), tartest.File("c", "c"), tartest.File("d", "d"), tartest.File("kept", "kept"))
+	fstest.Run(t, fstest.Options{Layers: [][]byte{layer}}, func(t *testing.T, m *fstest.Mount) {
+		m.EnableFaults()
+		m.Remount(t)
+		remove := func(name string) {
+			t.Helper()
+			if err := os.Remove(filepath.Join(m.Dir, name)); err != nil {
+				t.Errorf("remove %s: %v", name, err)
+			}
+		}
+		remove("a")
+		m.Fault(t, 1, unix.EMLINK) // linkat(2)
+		remove("b")
+		if !m.Fault(t, 0, 0) {
+			t.Error("nothing was linked")
+		}
+		remove("c")
+		remove("d")
+		for name, want := range map[string]uint64{".wh.a": 1, ".wh.b": 1, ".wh.c": 3, ".wh.d": 3} { // and one in the work directory
+			if st := statOf(t, filepath.Join(m.Upper, name)); st.Nlink != want || st.Size != 0 {
+				t.Errorf("%s has %d names and %d bytes, not %d and 0", name, st.Nlink, st.Size, want)
+			}
+		}
+		m.Remount(t)
+		left, err := os.ReadDir(m.Dir)
+		if err != nil || len(left) != 1 || left[0].Name() != "kept" {
+			t.Errorf("%v, %v", left, err)
+		}
+	})
+}
+
+// TestFilesWithoutANameStayUsable, more of them than the server keeps open, whether they were removed or replaced.
+func TestFilesWithoutANameStayUsable(t *testing.T) {
+	fstest.Run(t, fstest.Options{}, func(t *testing.T, m *fstest.Mount) {
+		const files = 700 // the server keeps 512 at most
+		var open []*os.File
+		for i := range files {
+			name := filepath.Join(m.Dir, fmt.Sprint("f", i))
+			f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			if _, err = fmt.Fprint(f, "before ", i); err == nil && i%2 == 0 {
+				err = os.Remove(name)
+			} else if err == nil {
+				err = os.WriteFile(name+".new", []byte("new"), 0o644)
+				if err == nil {
+					err = os.Rename(name+".new", name)
+				}
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			open = append(open, f)
+		}
+		for i, f := range open {
+			fmt.Fprint(f, ", after")
+			if err := f.Chmod(0o600); err != nil {
+				t.Errorf("chmod of %d: %v", i, err)
+			}
+			if err := unix.Fsetxattr(int(f.Fd()), "user.a", []byte("1"), 0); err != nil {
+				t.Errorf("setxattr of %d: %v", i, err)
+			}
+		}
+		if err := m.DropCaches(); err != nil {
+			t.Log(err) // an ordinary user may not
+		}
+		for i, f := range open {
+			b, err := io.ReadAll(io.NewSectionReader(f, 0, 100))
+			if want := fmt.Sprint("before ", i, ", after"); err != nil || string(b) != want {
+				t.Errorf("%d: %q, %v; want %q", i, b, err, want)
+			}
+			var st unix.Stat_t
+			if err := unix.Fstat(int(f.Fd()), &st); err != nil || st.Nlink != 0 || st.Mode&0o7777 != 0o600 {
+				t.Errorf("%d: %d names, mode %o, %v", i, st.Nlink, st.Mode, err)
+			}
+		}
+	})
+}
