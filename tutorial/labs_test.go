@@ -38,8 +38,8 @@ func run(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "build tiffin: %v\n%s", err, out)
 		return 1
 	}
-	// So that what is left behind is seen.
-	tmp := filepath.Join(dir, "tmp")
+	// So that what is left behind is seen, and that a blank in a path does no harm.
+	tmp := filepath.Join(dir, "a tmp")
 	if err := os.Mkdir(tmp, 0o755); err != nil {
 		panic(err)
 	}
