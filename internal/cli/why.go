@@ -62,7 +62,7 @@ func runWhy(c *cli.Context) error {
 				return err
 			}
 		}
-	} else if err := printWhy(answers); err != nil {
+	} else if err := printWhy(answers, linkOnTheWay(st.Merged, c.Args().Get(1))); err != nil {
 		return err
 	}
 	for _, a := range answers {
@@ -143,6 +143,30 @@ func explainPath(st *union.Stack, layers []image.StackLayer, path string) []whyA
 	return out
 }
 
+// linkOnTheWay says which part of a path is a symbolic link, and what the path is by its target; ""
+// if there is none before the last part.
+func linkOnTheWay(x *layer.Index, name string) string {
+	name = path.Clean("/" + name)
+	for i, r := range name {
+		if r != '/' || i == 0 {
+			continue
+		}
+		ino, ok := x.Find(name[:i])
+		if !ok {
+			return ""
+		}
+		if x.Inode(ino).Mode&unix.S_IFMT == unix.S_IFLNK {
+			target := x.Target(ino)
+			real := target
+			if !path.IsAbs(target) {
+				real = path.Join(path.Dir(name[:i]), target)
+			}
+			return fmt.Sprintf("%s is a symbolic link to %s: the file is %s", name[:i], target, path.Join(real, name[i:]))
+		}
+	}
+	return ""
+}
+
 // layerName is what traces call a layer.
 func layerName(number int) string {
 	if number == upperNumber {
@@ -190,8 +214,8 @@ func layerSymbol(name string) string {
 	return strings.TrimPrefix(name, "layer ")
 }
 
-// printWhy prints a block for each layer; ">" marks the one that decides.
-func printWhy(answers []whyAnswer) error {
+// printWhy prints a block for each layer; ">" marks the one that decides. note is a last line, or "".
+func printWhy(answers []whyAnswer, note string) error {
 	w := bufio.NewWriter(os.Stdout)
 	var hidden int64
 	sentences := verdictWords()
@@ -221,5 +245,8 @@ func printWhy(answers []whyAnswer) error {
 		hidden += a.HiddenBytes
 	}
 	fmt.Fprintf(w, "hidden in the layers: %s\n", size(hidden))
+	if note != "" {
+		fmt.Fprintln(w, printable(note))
+	}
 	return w.Flush()
 }
