@@ -242,16 +242,24 @@ func byHandLimits(s *Spec) string {
 	return strings.Join(lines, "\n")
 }
 
+// byHandBounding leaves in the set what byHandExec needs after it: the set counts from the next execve(2)
+// on, capabilities(7), and the program that changes the root and the user id comes then.
 func byHandBounding(s *Spec) string {
 	mask, _ := s.Process.capMask()
-	lines, line := []string{}, "CAPS=-all"
+	lines, line, kept := []string{}, "CAPS=-all", ""
 	for i, n := range capNames {
 		if mask&(1<<i) == 0 {
-			continue
+			if n != "SYS_CHROOT" && n != "SETUID" {
+				continue
+			}
+			kept += " " + n
 		}
 		if line += ",+" + strings.ToLower(n); len(line) > 50 {
 			lines, line = append(lines, line), "CAPS=$CAPS"
 		}
+	}
+	if kept != "" {
+		lines = append([]string{"# too many by" + kept + ": unshare(1) needs them in the step \"exec\""}, lines...)
 	}
 	return strings.Join(append(lines, line, `PRIVS="--bounding-set $CAPS"`), "\n")
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"tiffin/internal/must"
 )
 
@@ -240,6 +242,21 @@ func TestTheScriptQuotesWhatComesFromTheImage(t *testing.T) {
 	cmd.Stdin = strings.NewReader(p.as(t, store, "", binary, "explain", "--script", "tiffin/base", "sh", "-c", "exit 7"))
 	if err := cmd.Run(); cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != 7 {
 		t.Errorf("exit status of the script: %v", err)
+	}
+}
+
+// TestTheScriptRunsWithoutCapabilities: CAP_SYS_CHROOT and CAP_SETUID stay in the bounding set, and the script says so.
+func TestTheScriptRunsWithoutCapabilities(t *testing.T) {
+	needTools(t)
+	p := person{uid: os.Getuid(), gid: os.Getgid()}
+	need(t, p)
+	store := p.home(t)
+	script := p.as(t, store, "", binary, "explain", "--script", "--cap-drop", "ALL", "tiffin/base", "sh", "-c", "grep ^CapBnd: /proc/self/status")
+	if out, want := p.as(t, store, script, "sh"), fmt.Sprintf("CapBnd:\t%016x\n", 1<<unix.CAP_SYS_CHROOT|1<<unix.CAP_SETUID); out != want {
+		t.Errorf("%q instead of %q", out, want)
+	}
+	if !strings.Contains(script, "# too many by SETUID SYS_CHROOT:") {
+		t.Error("the script does not say that they stay")
 	}
 }
 
