@@ -245,5 +245,13 @@ func wantArgs(c *cli.Context, min, max int, what string) error {
 	if n >= min && (max < 0 || n <= max) {
 		return nil
 	}
-	return usagef("expected %s, got %d arguments", what, n)
+	return usagef("expected %s, got %s", what, count(n, "argument"))
+}
+
+// count is a number of things in words: 1 byte, 2 bytes.
+func count[N int | int64](n N, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }

@@ -105,7 +105,7 @@ func printTree(name string, img *image.Image, layers []image.StackLayer) error {
 		fmt.Fprintf(w, "%s layer %d  %s\n", branch, l.Number, oneLine(l.CreatedBy, true))
 		fmt.Fprintf(w, "%s   diff ID %s\n", below, l.DiffID)
 		fmt.Fprintf(w, "%s   blob    %s, %s\n", below, l.Digest, size(l.BlobSize))
-		fmt.Fprintf(w, "%s   %s in %d files", below, size(l.Bytes), l.Files)
+		fmt.Fprintf(w, "%s   %s in %s", below, size(l.Bytes), count(l.Files, "file"))
 		if l.Hidden > 0 {
 			fmt.Fprintf(w, ", of which layers above hide %s in %d", size(l.HiddenBytes), l.Hidden)
 		}

@@ -64,10 +64,10 @@ func traceVerdict(e *container.TraceEvent) string {
 		s = "done"
 	}
 	if e.Bytes > 0 {
-		s += fmt.Sprintf(", %d bytes", e.Bytes)
+		s += ", " + count(e.Bytes, "byte")
 	}
 	if e.Copied > 0 {
-		s += fmt.Sprintf(", copied up %d bytes%s", e.Copied, amplification(e.Copied, e.Bytes))
+		s += fmt.Sprintf(", copied up %s%s", count(e.Copied, "byte"), amplification(e.Copied, e.Bytes))
 	}
 	return s
 }
@@ -142,8 +142,8 @@ func (s *traceSummary) print(w io.Writer) {
 	}) {
 		fmt.Fprintf(w, "%8d  %s\n", s.ops[op], op)
 	}
-	fmt.Fprintf(w, "%d bytes asked for by reads, %d by writes\n", s.read, s.written)
-	fmt.Fprintf(w, "%d copy-ups of data, %d bytes%s\n", s.copyUps, s.copied, amplification(s.copied, s.askedCopied))
+	fmt.Fprintf(w, "%s asked for by reads, %d by writes\n", count(s.read, "byte"), s.written)
+	fmt.Fprintf(w, "%s of data, %s%s\n", count(s.copyUps, "copy-up"), count(s.copied, "byte"), amplification(s.copied, s.askedCopied))
 	if s.dropped > 0 {
 		fmt.Fprintf(w, "%d further requests came too fast to be shown or counted above\n", s.dropped)
 	}

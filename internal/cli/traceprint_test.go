@@ -87,7 +87,7 @@ func TestTracePrintsLinesAndASummary(t *testing.T) {
        2  LOOKUP
        1  WRITE
 0 bytes asked for by reads, 2 by writes
-1 copy-ups of data, 7 bytes (3.5×)
+1 copy-up of data, 7 bytes (3.5×)
 5 further requests came too fast to be shown or counted above
 `
 	if b.String() != want {

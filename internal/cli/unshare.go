@@ -44,9 +44,9 @@ func unshareCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage: "[FLAGS] [COMMAND [ARGUMENT…]]",
 		Description: "The process moves into new namespaces and becomes the command, or $SHELL.\n" +
-			"Flags and behaviour are those of unshare(1). Without -f nothing is forked: then\n" +
-			"only the command's children are in the new pid namespace, and its first child's\n" +
-			"end is the end of it.",
+			"The flags are some of unshare(1)'s, and do the same. Without -f nothing is forked:\n" +
+			"then only the command's children are in the new pid namespace, and its first\n" +
+			"child's end is the end of it.",
 		Flags: append(newNamespaceFlags(),
 			&cli.BoolFlag{Name: "map-root-user", Aliases: []string{"r"}, Usage: "be root in the user namespace; implies --user"},
 			&cli.BoolFlag{Name: "fork", Aliases: []string{"f"}, Usage: "run the command as a child, and exit as it does"},
