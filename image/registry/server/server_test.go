@@ -134,6 +134,13 @@ func TestChunks(t *testing.T) {
 	at = h.do(t, "POST", "/v2/y/blobs/uploads/?mount="+digest.FromString("other").String()+"&from=x", nil).want(t, 202).Header.Get("Location")
 	h.do(t, "DELETE", at, nil).want(t, 204)
 	h.do(t, "DELETE", at, nil).want(t, 404)
+
+	// A chunk that does not say its length may turn out to have another one than its range.
+	for _, last := range []int{half - 2, half} {
+		at = h.do(t, "POST", "/v2/x/blobs/uploads/", nil).want(t, 202).Header.Get("Location")
+		h.do(t, "PATCH", at, struct{ io.Reader }{bytes.NewReader(b[:half])}, "Content-Range", fmt.Sprintf("0-%d", last)).want(t, 400, "SIZE_INVALID")
+		h.do(t, "GET", at, nil).want(t, 404, "BLOB_UPLOAD_UNKNOWN")
+	}
 }
 
 // cutOff is a body that ends in an error.

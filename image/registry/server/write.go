@@ -228,8 +228,10 @@ func (x *exchange) wrongPlace(u *upload, at string) error {
 
 // receive hands the body on to the store.
 func (s *Server) receive(x *exchange, u *upload) error {
+	end := int64(-1) // byte that the chunk ends before; -1 if it does not say
 	if v := x.r.Header.Get("Content-Range"); v != "" {
 		first, last, ok := parseContentRange(v)
+		end = last + 1
 		switch {
 		case !ok:
 			return refuse(http.StatusBadRequest, "BLOB_UPLOAD_INVALID", fmt.Sprintf("%q is no Content-Range FIRST-LAST", v))
@@ -252,6 +254,10 @@ func (s *Server) receive(x *exchange, u *upload) error {
 	buf := make([]byte, 128<<10)
 	for {
 		n, rerr := x.body.Read(buf)
+		if end >= 0 && u.up.Size()+int64(n) > end || end > u.up.Size()+int64(n) && rerr == io.EOF {
+			s.drop(u) // which of the two is wrong nobody knows
+			return refuse(http.StatusBadRequest, "SIZE_INVALID", fmt.Sprintf("the chunk has another length than its Content-Range, which ends before byte %d", end))
+		}
 		if _, err := u.up.Write(buf[:n]); err != nil {
 			s.drop(u)
 			return uploadFault(err, "BLOB_UPLOAD_INVALID")
