@@ -52,6 +52,7 @@ var sameAsSystem = []struct{ needs, script string }{
 	{"du", `mkdir -p d/e; head -c 10000 /dev/zero > d/f; head -c 5000 /dev/zero > d/e/g; du -s d; du d; du -a d | sort -k2; du -sh d; du -sb d/f; du -c -s d; du nope; echo $?`},
 	{"mktemp", `mktemp -d ./x.XXXXXX | wc -c; f=$(mktemp -p .); stat -c %a $f; mktemp x.X; echo $?; mktemp -u q.XXXX | wc -c; ls -d q.* 2>/dev/null`},
 	{"printf", `env printf '%s-%d\n' a 1 b 2; env printf '%5s|%-5s|%03d\n' a b 7; env echo -n a; env echo b; env printf 'a\tb\n'; env printf '%x %o\n' 255 8`},
+	{"printf", `printf '%.2f|%X|%e|%g|%G\n' 3.14159 255 1.5 1e-7 100000; printf '%*d|%-*d|%.*f\n' 5 3 4 2 1 2.25; printf '%-10.3s|%+d|% d|%#x|%#o\n' abcdef 5 5 255 8; printf '%d %d %d %d\n' 0x10 010 -7 "'A"; printf '%x %u\n' -1 -1; printf '%c%c%c|\n' xyz '' a; printf '%b|%b\n' 'a\tb\0101' 'x\cy' no; echo; printf '\101\\ %%\n'; printf 'none\n' 1 2; printf '%s,'; printf '%s-%s;' 1 2 3; printf '%d\n'; printf '%d\n' ''; printf '%s\n' '%d \n'; printf '%05d|%-5d|%5s\n' -42 7 e; for a in abc 12abc; do printf '%d\n' $a 2>/dev/null; echo $?; done; printf '%y\n' 1 2>/dev/null || echo bad; printf %i 9 | cat; printf -- '%s\n' x; env printf -- '%.1f %5.1f|\n' 2.25 3`},
 	{"tac", `seq 3 | tac; echo abc | rev; printf 'a\n\nb\n' | nl`},
 	{"sleep", `sleep 0; echo $?; sleep x; echo $?; nproc | wc -l; uname -s; true; false; echo $?; yes | head -n 2; which ls | wc -l; which nosuch; echo $?`},
 	{"flock", `flock f echo in; flock -n f sh -c 'flock -n f echo no; echo $?'; flock f false; echo $?; flock -s f flock -s -n f echo both`},

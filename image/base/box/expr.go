@@ -42,23 +42,6 @@ func echo(c *Call) {
 	}
 }
 
-func printf(c *Call) {
-	if len(c.args) == 0 {
-		c.usage()
-	}
-	format, args := c.args[0], c.args[1:]
-	for {
-		s, n, err := expand.Format(&expand.Config{}, format, args)
-		if err != nil {
-			c.die(1, "%s", err)
-		}
-		fmt.Fprint(c.out, s)
-		if args = args[n:]; n == 0 || len(args) == 0 {
-			return
-		}
-	}
-}
-
 // test: evaluate a condition (POSIX, test). The grammar, loosest first:
 //
 //	or   = and { "-o" and }

@@ -21,7 +21,7 @@ import (
 const marker = "builtin:"
 
 // ours are the builtins that replace interp's, or that it does not have.
-const ours = " bg disown exec fg help history jobs kill logout suspend times trap ulimit umask wait "
+const ours = " bg disown exec fg help history jobs kill logout printf suspend times trap ulimit umask wait "
 
 func isOurs(name string) bool { return strings.Contains(ours, " "+name+" ") }
 
@@ -213,6 +213,8 @@ func (s *shell) builtin(ctx context.Context, hc interp.HandlerContext, name stri
 		s.jobs.mu.Unlock()
 	case "kill":
 		status = s.builtinKill(hc, args)
+	case "printf":
+		status = box.Printf(hc.Stdout, func(m string) { fmt.Fprintf(hc.Stderr, "%s: printf: %s\n", s.label(), m) }, args)
 	case "umask":
 		status = s.builtinUmask(hc, args)
 	case "ulimit":
