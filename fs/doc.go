@@ -216,8 +216,8 @@
 // Did not help: preadv2(2) with RWF_NOWAIT into a buffer instead of the map for reads of up to
 // 16 KiB (50,000 small files 1.04 free, 0.99 pinned); leaving out a SETATTR that sets the time a renamed file
 // has already (0.96 and 0.96 of the time of rename, for one fstatat(2) more and a ctime that is not quite right after a remount).
-// Pushing the bytes of neighbours into the page cache (FUSE_NOTIFY_STORE) would halve the time of
-// cold reads, and overwrite what a process has written to them that the kernel has not sent yet.
+// Not tried: to push the bytes of neighbours into the page cache before they are asked for (FUSE_NOTIFY_STORE)
+// would overwrite what a process has written to them and the kernel has not sent yet.
 //
 // Appending a byte to a lower file of 64 MiB, in one interleaved run on ext4:
 // 400 ms with kernel overlayfs, 83 ms with fuse-overlayfs, 0.9 ms here. While
