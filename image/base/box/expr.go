@@ -49,29 +49,49 @@ func echo(c *Call) {
 //	not  = "!" not | prim
 //	prim = "(" or ")" | unary word | word binary word | word
 func test(c *Call) {
-	args := c.args
-	if c.Name == "[" {
+	c.exit = Test(append([]string{c.Name}, c.args...), "", isTerminal, func(m string) { c.warn("%s", m) })
+}
+
+// Test does what test(1) and [(1) do, and returns the exit status. It is the shell's builtin, too: paths are
+// relative to dir, "" for the process's, tty tells whether a descriptor is a terminal, and complain
+// gets a message without the command's name.
+func Test(args []string, dir string, tty func(fd int) bool, complain func(string)) (status int) {
+	name, args := args[0], args[1:]
+	if name == "[" {
 		if len(args) == 0 || args[len(args)-1] != "]" {
-			c.die(2, "missing ]")
+			complain("missing ]")
+			return 2
 		}
 		args = args[:len(args)-1]
 	}
-	p := &testParser{args: args}
+	p := &testParser{args: args, dir: dir, tty: tty}
 	ok := len(args) > 0 && p.or()
 	if p.err == nil && len(p.args) > 0 {
 		p.err = fmt.Errorf("unexpected %s", p.args[0])
 	}
-	if p.err != nil {
-		c.die(2, "%s", p.err)
+	switch {
+	case p.err != nil:
+		complain(p.err.Error())
+		return 2
+	case !ok:
+		return 1
 	}
-	if !ok {
-		c.exit = 1
-	}
+	return 0
 }
 
 type testParser struct {
 	args []string
+	dir  string
+	tty  func(fd int) bool
 	err  error
+}
+
+// path is where the file called name is.
+func (p *testParser) path(name string) string {
+	if p.dir == "" || name == "" || name[0] == '/' {
+		return name
+	}
+	return p.dir + "/" + name
 }
 
 func (p *testParser) next() string {
@@ -163,8 +183,8 @@ func (p *testParser) binary(a, op, b string) bool {
 	case ">":
 		return a > b
 	case "-nt", "-ot", "-ef":
-		x, errx := os.Stat(a)
-		y, erry := os.Stat(b)
+		x, errx := os.Stat(p.path(a))
+		y, erry := os.Stat(p.path(b))
 		switch {
 		case op == "-ef":
 			return errx == nil && erry == nil && os.SameFile(x, y)
@@ -197,18 +217,18 @@ func (p *testParser) unary(op byte, arg string) (v, ok bool) {
 	case 'z':
 		return arg == "", true
 	case 't':
-		return isTerminal(int(p.int(arg))), true
+		return p.tty(int(p.int(arg))), true
 	case 'r':
-		return unix.Access(arg, unix.R_OK) == nil, true
+		return unix.Access(p.path(arg), unix.R_OK) == nil, true
 	case 'w':
-		return unix.Access(arg, unix.W_OK) == nil, true
+		return unix.Access(p.path(arg), unix.W_OK) == nil, true
 	case 'x':
-		return unix.Access(arg, unix.X_OK) == nil, true
+		return unix.Access(p.path(arg), unix.X_OK) == nil, true
 	}
 	if strings.IndexByte("bcdefghkLpsSuOG", op) < 0 {
 		return false, false
 	}
-	f, err := stat(arg, arg, op != 'L' && op != 'h')
+	f, err := stat(p.path(arg), arg, op != 'L' && op != 'h')
 	if err != nil {
 		return false, true
 	}

@@ -21,7 +21,7 @@ import (
 const marker = "builtin:"
 
 // ours are the builtins that replace interp's, or that it does not have.
-const ours = " bg disown exec fg help history jobs kill logout printf suspend times trap ulimit umask wait "
+const ours = " [ bg disown exec fg help history jobs kill logout printf suspend test times trap ulimit umask wait "
 
 func isOurs(name string) bool { return strings.Contains(ours, " "+name+" ") }
 
@@ -219,6 +219,8 @@ func (s *shell) builtin(ctx context.Context, hc interp.HandlerContext, name stri
 		status = s.builtinUmask(hc, args)
 	case "ulimit":
 		status = s.builtinUlimit(hc, args)
+	case "test", "[":
+		status = box.Test(append([]string{name}, args...), hc.Dir, terminals(hc), func(m string) { fmt.Fprintf(hc.Stderr, "%s: %s: %s\n", s.label(), name, m) })
 	case "times":
 		s.builtinTimes(hc)
 	case "history":
@@ -241,6 +243,15 @@ func (s *shell) builtin(ctx context.Context, hc interp.HandlerContext, name stri
 		return interp.ExitStatus(status)
 	}
 	return nil
+}
+
+// terminals tells which of the command's three descriptors are a terminal.
+func terminals(hc interp.HandlerContext) func(fd int) bool {
+	return func(fd int) bool {
+		std := map[int]any{0: hc.Stdin, 1: hc.Stdout, 2: hc.Stderr}
+		f, ok := std[fd].(*os.File)
+		return ok && f != nil && isTerminal(int(f.Fd()))
+	}
 }
 
 // builtinExec is "exec CMD". In a subshell, which is no process of its own, the
