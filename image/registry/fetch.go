@@ -43,22 +43,29 @@ func (r *Repository) Blob(ctx context.Context, d ocispec.Descriptor, from image.
 }
 
 func (r *Repository) getBlob(ctx context.Context, d ocispec.Descriptor, from image.Position) (*http.Response, error) {
+	header := http.Header{}
+	if from.Offset > 0 {
+		header.Set("Range", fmt.Sprintf("bytes=%d-", from.Offset))
+		if strong(from.ETag) {
+			header.Set("If-Range", from.ETag)
+		}
+	}
+	return r.get(ctx, "blobs/"+d.Digest.String(), header)
+}
+
+// get asks for something of the repository.
+func (r *Repository) get(ctx context.Context, what string, header http.Header) (*http.Response, error) {
 	scheme := "https"
 	if r.remote.PlainHTTP {
 		scheme = "http"
 	}
 	ref := r.remote.Reference
-	where := fmt.Sprintf("%s://%s/v2/%s/blobs/%s", scheme, ref.Host(), ref.Repository, d.Digest)
+	where := fmt.Sprintf("%s://%s/v2/%s/%s", scheme, ref.Host(), ref.Repository, what)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, where, nil)
 	if err != nil {
 		return nil, err
 	}
-	if from.Offset > 0 {
-		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", from.Offset))
-		if strong(from.ETag) {
-			req.Header.Set("If-Range", from.ETag)
-		}
-	}
+	req.Header = header
 	return r.remote.Client.Do(req)
 }
 

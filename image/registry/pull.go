@@ -4,8 +4,14 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"mime"
+	"net/http"
+	"strings"
 
+	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/errdef"
+	"oras.land/oras-go/v2/registry/remote/auth"
 
 	"tiffin/image"
 )
@@ -43,16 +49,25 @@ func (c *Client) Pushable(ctx context.Context, r image.Ref, asked *image.Platfor
 	return image.PushableFrom(ctx, from, r, asked)
 }
 
-// Manifest implements image.Remote.
+// Manifest implements image.Remote. OCI distribution-spec v1.1, "Pulling manifests": Docker-Content-Digest "SHOULD"
+// be there, as Content-Length; oras-go does not do without both.
 func (r *Repository) Manifest(ctx context.Context, reference string) (mediaType string, b []byte, err error) {
-	ctx, cancel := context.WithCancelCause(ctx)
+	ctx, cancel := context.WithCancelCause(auth.AppendRepositoryScope(ctx, r.remote.Reference, auth.ActionPull))
 	defer cancel(nil)
-	d, answer, err := r.remote.Manifests().FetchReference(ctx, reference)
+	resp, err := r.get(ctx, "manifests/"+reference, http.Header{"Accept": {strings.Join(manifestTypes, ", ")}})
 	if err != nil {
 		return "", nil, explain(err, r.ref.Domain)
 	}
-	body := newBlob(ctx, cancel, r, answer)
+	body := newBlob(ctx, cancel, r, resp.Body)
 	defer body.Close()
+	resp.Body = body
+	switch resp.StatusCode {
+	case http.StatusOK:
+	case http.StatusNotFound:
+		return "", nil, explain(errdef.ErrNotFound, r.ref.Domain)
+	default:
+		return "", nil, explain(refusal(resp), r.ref.Domain)
+	}
 	b, err = io.ReadAll(io.LimitReader(body, maxManifest+1))
 	if err != nil {
 		return "", nil, fmt.Errorf("manifest %s: %w", reference, err)
@@ -60,5 +75,13 @@ func (r *Repository) Manifest(ctx context.Context, reference string) (mediaType 
 	if len(b) > maxManifest {
 		return "", nil, fmt.Errorf("manifest %s has more than the %d bytes allowed", reference, maxManifest)
 	}
-	return d.MediaType, b, nil
+	said := resp.Header.Get("Docker-Content-Digest")
+	if got := digest.FromBytes(b); strings.HasPrefix(said, "sha256:") && said != got.String() {
+		return "", nil, fmt.Errorf("manifest %s: %w: it announces digest %s, and sends %s", reference, image.ErrWrongAnswer, said, got)
+	}
+	mediaType, _, err = mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if err != nil {
+		return "", nil, fmt.Errorf("manifest %s: %w: it does not say its type: %w", reference, image.ErrWrongAnswer, err)
+	}
+	return mediaType, b, nil
 }

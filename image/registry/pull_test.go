@@ -169,6 +169,15 @@ func TestLyingServers(t *testing.T) {
 			w.Header().Set("Content-Type", manifestTypes[2])
 			w.Write(f.manifest)
 		}), []string{"is of type " + ocispec.MediaTypeImageManifest, "serves it as " + manifestTypes[2]}},
+		{"digest of the manifest", answer("v1", func(w http.ResponseWriter) {
+			w.Header().Set("Content-Type", f.m.MediaType)
+			w.Header().Set("Docker-Content-Digest", first.Digest.String())
+			w.Write(f.manifest)
+		}), []string{"announces digest " + first.Digest.String(), "sends " + digest.FromBytes(f.manifest).String()}},
+		{"no type of the manifest", answer("v1", func(w http.ResponseWriter) {
+			w.Header()["Content-Type"] = nil
+			w.Write(f.manifest)
+		}), []string{"does not say its type"}},
 		{"no manifest at all", answer("v1", func(w http.ResponseWriter) {
 			w.Header().Set("Content-Type", ocispec.MediaTypeImageManifest)
 			w.Write([]byte(`{"schemaVersion":2}`))
@@ -183,6 +192,26 @@ func TestLyingServers(t *testing.T) {
 				t.Errorf("%d blobs are left", len(blobs))
 			}
 		})
+	}
+}
+
+// TestManifestInChunks has neither Content-Length nor Docker-Content-Digest.
+func TestManifestInChunks(t *testing.T) {
+	srv := serve(t, newFixture(t))
+	srv.fault = func(w http.ResponseWriter, r *http.Request) bool {
+		if path.Base(r.URL.Path) != "v1" || r.Method != http.MethodGet {
+			return false
+		}
+		w.Header().Set("Content-Type", srv.f.m.MediaType+"; charset=utf-8")
+		w.(http.Flusher).Flush()
+		w.Write(srv.f.manifest)
+		return true
+	}
+	if _, p, err := pull(t, srv.host()); err != nil || p.Digest != digest.FromBytes(srv.f.manifest) {
+		t.Error(p, err)
+	}
+	if n := srv.count("v1"); n != 1 {
+		t.Errorf("the manifest was asked for %d times", n)
 	}
 }
 
@@ -233,7 +262,7 @@ func TestManifestOfAnIndexAndItsMembers(t *testing.T) {
 	}
 	// The index names one that the registry does not have under that digest.
 	_, err = new(Client).Members(context.Background(), name, m)
-	wantError(t, err, digest.FromString("other").String(), "mismatch")
+	wantError(t, err, digest.FromString("other").String(), "what was sent has digest")
 }
 
 // TestBrokenConnection: a layer whose transfer breaks off is begun again.
