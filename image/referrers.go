@@ -192,6 +192,17 @@ var ErrNeeded = errors.New("an image here needs it")
 // deleted, with what nothing else needs, unless a container was made from it.
 // Errors wrap ErrNotFound or ErrNeeded.
 func (s *Store) DeleteManifest(r Ref) error {
+	err := s.deleteManifest(r)
+	if errors.Is(err, errWaits) {
+		return s.DeleteBlob(r.Digest)
+	}
+	return err
+}
+
+// errWaits says that a manifest has no name and no subject, and waits for an index that names it.
+var errWaits = errors.New("it waits for its index")
+
+func (s *Store) deleteManifest(r Ref) error {
 	ix, release, err := s.lockIndex()
 	if err != nil {
 		return err
@@ -240,6 +251,9 @@ func (s *Store) deleteReferrer(ix *refIndex, r Ref) error {
 	}
 	if _, _, err := s.HostedManifest(r); err != nil {
 		return err
+	}
+	if readable(s.incoming(r.Digest, incomingBlob)) {
+		return errWaits
 	}
 	return fmt.Errorf("%s: %w", r.Digest, ErrNeeded)
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	digest "github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"tiffin/image"
 	"tiffin/image/registry"
@@ -89,6 +90,24 @@ func TestDeletePartsOfAnIndex(t *testing.T) {
 	h.has(t, 200, two.m.Layers[0].Digest)
 	output(t, skopeo, "delete", "--tls-verify=false", "docker://"+h.host+"/x:all")
 	h.do(t, "GET", "/v2/x/tags/list", nil).want(t, 404)
+	empty(t, h.store)
+}
+
+// What buildkit attests comes before the index that it is part of.
+func TestDeleteWhatWaitsForAnIndex(t *testing.T) {
+	h := start(t, &Server{})
+	a := &fixture{blobs: map[digest.Digest][]byte{}}
+	a.m.SchemaVersion, a.m.MediaType, a.m.Config = 2, ocispec.MediaTypeImageManifest, ocispec.DescriptorEmptyJSON
+	a.m.Layers = []ocispec.Descriptor{ocispec.DescriptorEmptyJSON}
+	a.m.Config.MediaType = "application/vnd.example.attestation"
+	a.seal(t)
+	h.blobs(t, "x", ocispec.DescriptorEmptyJSON.Data)
+	at := "/v2/x/manifests/" + a.descriptor().Digest.String()
+	h.putManifest(t, "x", a.descriptor().Digest.String(), a).want(t, 201)
+	h.do(t, "GET", at, nil).want(t, 200)
+	h.do(t, "DELETE", at, nil).want(t, 202)
+	h.do(t, "GET", at, nil).want(t, 404)
+	h.do(t, "DELETE", at, nil).want(t, 404)
 	empty(t, h.store)
 }
 
