@@ -248,16 +248,16 @@ func (f *FS) timesByName(n *node, in *fuse.SetAttrIn) (done bool, err error) {
 }
 
 // onlyTimes answers the kernel writing back the times of a file that has lost its last name: who has it
-// open sees those of the kernel, and nobody else will. So nothing is copied up for them, or written.
+// open sees mtime and ctime as the kernel has them, and nobody else will. So nothing is copied up for them, or written.
 func (f *FS) onlyTimes(in *fuse.SetAttrIn, out *fuse.Attr) bool {
-	if in.Valid&^(timeBits|fuse.FATTR_FH|fuse.FATTR_LOCKOWNER) != 0 {
+	if in.Valid&^(timeBits|fuse.FATTR_FH|fuse.FATTR_LOCKOWNER) != 0 || chownsNothing(in) {
 		return false
 	}
 	f.tree.RLock()
 	defer f.tree.RUnlock()
 	n := f.ids.nodes[in.NodeId]
 	switch {
-	case n != nil && n.held != nil && !f.cfg.Uncached:
+	case n != nil && n.held != nil && !f.cfg.Uncached && in.Valid&fuse.FATTR_ATIME == 0:
 		if f.nodeAttr(n, out) != nil {
 			return false
 		}
@@ -267,9 +267,15 @@ func (f *FS) onlyTimes(in *fuse.SetAttrIn, out *fuse.Attr) bool {
 	default:
 		return false
 	}
-	out.Atime, out.Atimensec = in.Atime, in.Atimensec
-	out.Mtime, out.Mtimensec = in.Mtime, in.Mtimensec
-	out.Ctime, out.Ctimensec = in.Ctime, in.Ctimensec
+	if in.Valid&fuse.FATTR_ATIME != 0 {
+		out.Atime, out.Atimensec = in.Atime, in.Atimensec
+	}
+	if in.Valid&fuse.FATTR_MTIME != 0 {
+		out.Mtime, out.Mtimensec = in.Mtime, in.Mtimensec
+	}
+	if in.Valid&fuse.FATTR_CTIME != 0 {
+		out.Ctime, out.Ctimensec = in.Ctime, in.Ctimensec
+	}
 	return true
 }
 

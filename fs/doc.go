@@ -205,8 +205,10 @@
 // An unlinked file is kept open instead of being moved to Work and removed from there, and
 // its times, which the kernel sends after unlink(2), are not written: five interleaved rounds, free
 // and pinned, 0.87 of the time. Whiteouts that are names of one file: 0.84-0.88 for rm -rf of 5,000 lower
-// files. What is left of 10,000 unlinks is three requests each (UNLINK, SETATTR, GETATTR of the
-// directory), 15 µs free and 13 pinned apiece, and ext4's own time.
+// files. What is left is what the kernel asks for, 15 µs free and 13 pinned apiece, and ext4's own time: GETATTR of the
+// directory each time and, besides, an unlink UNLINK and SETATTR (three in all), a rename LOOKUP, RENAME and SETATTR (four),
+// a new file with some bytes LOOKUP, MKNOD, GETXATTR, WRITE and SETATTR (six), one out of an archive, whose time, owner and mode
+// are set, SETATTR twice and GETXATTR once more (nine).
 //
 // An ext4 without a journal is no disk to measure on: it looks for a free inode among those that were
 // deleted lately, one by one (recently_deleted in fs/ext4/ialloc.c), and whoever makes files after

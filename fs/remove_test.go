@@ -95,3 +95,58 @@ func TestFilesWithoutANameStayUsable(t *testing.T) {
 		}
 	})
 }
+
+// TestAttributesOfAFileWithoutAName can be changed as those of any other.
+func TestAttributesOfAFileWithoutAName(t *testing.T) {
+	layer := tartest.Of(t, tartest.File("low", "low"))
+	fstest.Run(t, fstest.Options{Layers: [][]byte{layer}}, func(t *testing.T, m *fstest.Mount) {
+		for _, name := range []string{"low", "new"} {
+			f, err := os.OpenFile(filepath.Join(m.Dir, name), os.O_RDWR|os.O_CREATE, 0o644)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			look := func() (st unix.Stat_t) {
+				t.Helper()
+				if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+					t.Fatal(err)
+				}
+				return st
+			}
+			set := func(a, m unix.Timespec) {
+				t.Helper()
+				if err := unix.UtimesNanoAt(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", f.Fd()), []unix.Timespec{a, m}, 0); err != nil {
+					t.Fatal(err)
+				}
+			}
+			omit := unix.Timespec{Nsec: unix.UTIME_OMIT}
+			if _, err := f.WriteString("written"); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Remove(f.Name()); err != nil {
+				t.Fatal(err)
+			}
+			before := look()
+			set(omit, unix.Timespec{Sec: 3000})
+			if st := look(); st.Mtim.Sec != 3000 || st.Atim != before.Atim {
+				t.Errorf("%s: times %v %v after the second was set, and the first was %v", name, st.Atim, st.Mtim, before.Atim)
+			}
+			set(unix.Timespec{Sec: 1000}, unix.Timespec{Sec: 2000})
+			if err := f.Chmod(0o640); err != nil {
+				t.Fatal(err)
+			}
+			if st := look(); st.Atim.Sec != 1000 || st.Mtim.Sec != 2000 {
+				t.Errorf("%s: times %v %v", name, st.Atim, st.Mtim)
+			}
+			if err := unix.Fchmod(int(f.Fd()), 0o6755); err != nil {
+				t.Fatal(err)
+			}
+			if err := unix.Fchown(int(f.Fd()), -1, -1); err != nil {
+				t.Fatal(err)
+			}
+			if st := look(); st.Mode&0o7777 != 0o755 || st.Atim.Sec != 1000 {
+				t.Errorf("%s: mode %o, atime %v after chown", name, st.Mode, st.Atim)
+			}
+		}
+	})
+}

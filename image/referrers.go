@@ -194,7 +194,9 @@ var ErrNeeded = errors.New("an image here needs it")
 func (s *Store) DeleteManifest(r Ref) error {
 	err := s.deleteManifest(r)
 	if errors.Is(err, errWaits) {
-		return s.DeleteBlob(r.Digest)
+		if err = s.DeleteBlob(r.Digest); errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%w: %s", ErrNotFound, r.Familiar())
+		}
 	}
 	return err
 }
@@ -252,7 +254,7 @@ func (s *Store) deleteReferrer(ix *refIndex, r Ref) error {
 	if _, _, err := s.HostedManifest(r); err != nil {
 		return err
 	}
-	if readable(s.incoming(r.Digest, incomingBlob)) {
+	if readable(s.incoming(r.Digest, incomingBlob)) && !readable(s.findBlob(r.Digest)) {
 		return errWaits
 	}
 	return fmt.Errorf("%s: %w", r.Digest, ErrNeeded)

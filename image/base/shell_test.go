@@ -41,6 +41,8 @@ var scripts = []struct {
 	{"loops and case", `for i in 1 2 3; do case $i in 2) continue;; 3) break;; esac; echo $i; done; i=0; while [ $i -lt 2 ]; do i=$((i+1)); done; echo $i`, "1\n2\n", 0, ""},
 	{"test says what is wrong", `[ a -eq 1 ]; echo $?; [ a; echo $?; test 1 -lt 2x; echo $?; [ 1 -eq 1 ] && echo yes`, "2\n2\n2\nyes\n", 0, "sh: [: a: not a number"},
 	{"test looks where the subshell is", `mkdir x; : > x/f; (cd x; [ -f f ] && [ -r f ] && [ f -ef ../x/f ] && echo there); [ -f f ] || echo not here`, "there\nnot here\n", 0, ""},
+	{"functions come before builtins, also in subshells", `printf() { echo "mine $*"; }; test() { echo "my $*"; }; (printf a); x=$(printf b); echo "$x"; printf c | cat; (test d)`, "mine a\nmine b\nmine c\nmy d\n", 0, ""},
+	{"test of the shell itself", `X=1; [ -v X ] && echo set; [ -v Y ] || echo not; [ ! x -o y ] || echo negated`, "set\nnot\nnegated\n", 0, ""},
 	{"test -t knows redirections", `[ -t 1 ] || echo no; [ -t 0 ] < /dev/null || echo no; test -t 9 || echo no`, "no\nno\nno\n", 0, ""},
 	{"printf in a subshell", `(printf '%.2f\n' 1) | cat; x=$(printf '%03d' 7); echo $x; printf; echo $?`, "1.00\n007\n2\n", 0, "sh: printf: a format is needed"},
 	{"quotes", `x='a  b'; echo "$x" $x '$x'`, "a  b a b $x\n", 0, ""},

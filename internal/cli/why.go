@@ -161,7 +161,7 @@ func linkOnTheWay(x *layer.Index, name string) string {
 			if !path.IsAbs(target) {
 				real = path.Join(path.Dir(name[:i]), target)
 			}
-			return fmt.Sprintf("%s is a symbolic link to %s: the file is %s", name[:i], target, path.Join(real, name[i:]))
+			return fmt.Sprintf("%s is a symbolic link to %s: by that the path is %s", name[:i], target, path.Join(real, name[i:]))
 		}
 	}
 	return ""

@@ -64,8 +64,13 @@ func Test(args []string, dir string, tty func(fd int) bool, complain func(string
 		}
 		args = args[:len(args)-1]
 	}
+	// "4 arguments: If $1 is '!', negate the three-argument test of $2, $3, and $4."
+	negate := len(args) == 4 && args[0] == "!"
+	if negate {
+		args = args[1:]
+	}
 	p := &testParser{args: args, dir: dir, tty: tty}
-	ok := len(args) > 0 && p.or()
+	ok := len(args) > 0 && p.or() != negate
 	if p.err == nil && len(p.args) > 0 {
 		p.err = fmt.Errorf("unexpected %s", p.args[0])
 	}

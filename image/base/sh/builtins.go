@@ -38,12 +38,16 @@ func (s *shell) call(ctx context.Context, args []string) ([]string, error) {
 		}
 		return []string{"eval", marker + "traps; " + strings.Join(words, " ")}, nil
 	}
-	if s.r.Funcs[name] != nil && s.isMain(hc) {
+	if s.isFunction(hc, name) {
 		return args, nil
 	}
 	switch name {
 	case "command", "builtin":
 		return s.plain(args), nil
+	case "test", "[":
+		if len(args) > 2 && (args[1] == "-v" || args[1] == "-o" || args[1] == "-R") {
+			return args, nil // about the shell itself, which the interpreter knows
+		}
 	case "exec":
 		if len(args) == 1 {
 			return args, nil // redirections only: the interpreter's
@@ -68,6 +72,25 @@ func (s *shell) call(ctx context.Context, args []string) ([]string, error) {
 		return append([]string{marker + name}, args[1:]...), nil
 	}
 	return args, nil
+}
+
+// isFunction tells whether name is a function's. A subshell may run beside this one, in a goroutine: it sees those
+// that there were when the statement began, and not its own.
+func (s *shell) isFunction(hc interp.HandlerContext, name string) bool {
+	if s.isMain(hc) {
+		return s.r.Funcs[name] != nil
+	}
+	names := s.functions.Load()
+	return names != nil && (*names)[name]
+}
+
+// noteFunctions records which there are.
+func (s *shell) noteFunctions() {
+	names := map[string]bool{}
+	for name := range s.r.Funcs {
+		names[name] = true
+	}
+	s.functions.Store(&names)
 }
 
 // plain takes "command" or "builtin" off a call, where that leads past functions

@@ -53,6 +53,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"mvdan.cc/sh/v3/expand"
@@ -78,8 +79,10 @@ type shell struct {
 
 	early bool // an interrupt came before the statement; guarded by cancelMu
 
-	adopted  int     // $? of the parent shell, in a background one
-	lastCmd  bool    // the statement is the last one: its command may replace the process
+	adopted   int                             // $? of the parent shell, in a background one
+	lastCmd   bool                            // the statement is the last one: its command may replace the process
+	functions atomic.Pointer[map[string]bool] // see isFunction
+
 	sourcing bool    // the next file opened is a script to be rewritten
 	timers   []timer // running "time" clauses
 }
@@ -275,6 +278,7 @@ func (s *shell) run(st *syntax.Stmt) bool {
 		s.jobs.newForeground(strings.TrimSpace(source(st)))
 	}
 	rewrite(st)
+	s.noteFunctions()
 	ctx, cancel := context.WithCancel(context.Background())
 	s.setCancel(cancel)
 	err := s.r.Run(ctx, st)

@@ -86,6 +86,8 @@ func TestDeletePartsOfAnIndex(t *testing.T) {
 	skopeo := must.Tool(t, "skopeo")
 	output(t, skopeo, "copy", "--insecure-policy", "--dest-tls-verify=false", "--all", "--preserve-digests", layout(t, one, two), "docker://"+h.host+"/x:all")
 	h.do(t, "DELETE", "/v2/x/manifests/"+digest.FromBytes(two.manifest).String(), nil).want(t, 405, "an image here needs it")
+	h.blobs(t, "x", two.manifest) // waits for nothing: it is here
+	h.do(t, "DELETE", "/v2/x/manifests/"+digest.FromBytes(two.manifest).String(), nil).want(t, 405, "an image here needs it")
 	h.do(t, "DELETE", "/v2/x/blobs/"+two.m.Layers[0].Digest.String(), nil).want(t, 405, "delete the manifest")
 	h.has(t, 200, two.m.Layers[0].Digest)
 	output(t, skopeo, "delete", "--tls-verify=false", "docker://"+h.host+"/x:all")

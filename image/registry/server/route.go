@@ -1,6 +1,7 @@
 package server
 
 import (
+	"math"
 	"strconv"
 	"strings"
 
@@ -82,7 +83,7 @@ func parseContentRange(s string) (first, last int64, ok bool) {
 	}
 	first, err1 := strconv.ParseInt(a, 10, 64)
 	last, err2 := strconv.ParseInt(b, 10, 64)
-	return first, last, err1 == nil && err2 == nil && first <= last
+	return first, last, err1 == nil && err2 == nil && first <= last && last < math.MaxInt64
 }
 
 func digits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
