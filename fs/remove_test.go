@@ -1,6 +1,7 @@
 package fs_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -71,6 +72,9 @@ func TestFilesWithoutANameStayUsable(t *testing.T) {
 			}
 			open = append(open, f)
 		}
+		if left, err := os.ReadDir(m.Work); err != nil || len(left) < files-512 {
+			t.Errorf("%d files in the work directory, %v", len(left), err)
+		}
 		for i, f := range open {
 			fmt.Fprint(f, ", after")
 			if err := f.Chmod(0o600); err != nil {
@@ -92,6 +96,41 @@ func TestFilesWithoutANameStayUsable(t *testing.T) {
 			if err := unix.Fstat(int(f.Fd()), &st); err != nil || st.Nlink != 0 || st.Mode&0o7777 != 0o600 {
 				t.Errorf("%d: %d names, mode %o, %v", i, st.Nlink, st.Mode, err)
 			}
+		}
+	})
+}
+
+// TestRemovingOneOfTwoNamesThatARestartForgot: the server knows of the other only when somebody asks for it.
+func TestRemovingOneOfTwoNamesThatARestartForgot(t *testing.T) {
+	fstest.Run(t, fstest.Options{}, func(t *testing.T, m *fstest.Mount) {
+		one, two := filepath.Join(m.Dir, "one"), filepath.Join(m.Dir, "two")
+		if err := errors.Join(os.WriteFile(one, []byte("text"), 0o644), os.Link(one, two)); err != nil {
+			t.Fatal(err)
+		}
+		m.Remount(t)
+		f, err := os.OpenFile(one, os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if err := os.Remove(one); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteAt([]byte("next"), 0); err != nil {
+			t.Fatal(err)
+		}
+		var st unix.Stat_t
+		if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+			t.Fatal(err)
+		}
+		if other := statOf(t, two); other.Ino != st.Ino || other.Nlink != 1 {
+			t.Errorf("the other name is of inode %d with %d names, not %d with 1", other.Ino, other.Nlink, st.Ino)
+		}
+		if b, err := os.ReadFile(two); err != nil || string(b) != "next" {
+			t.Errorf("by the other name: %q, %v", b, err)
+		}
+		if err := os.Link(two, filepath.Join(m.Dir, "three")); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -45,6 +45,7 @@ var scripts = []struct {
 	{"test of the shell itself", `X=1; [ -v X ] && echo set; [ -v Y ] || echo not; [ ! x -o y ] || echo negated`, "set\nnot\nnegated\n", 0, ""},
 	{"test -t knows redirections", `[ -t 1 ] || echo no; [ -t 0 ] < /dev/null || echo no; test -t 9 || echo no`, "no\nno\nno\n", 0, ""},
 	{"printf in a subshell", `(printf '%.2f\n' 1) | cat; x=$(printf '%03d' 7); echo $x; printf; echo $?`, "1.00\n007\n2\n", 0, "sh: printf: a format is needed"},
+	{"printf to a full disk", `printf x > /dev/full; echo $?`, "1\n", 0, "sh: printf: no space left on device"},
 	{"quotes", `x='a  b'; echo "$x" $x '$x'`, "a  b a b $x\n", 0, ""},
 	{"parameter expansion", `x=abc.tar; echo ${x%.tar} ${#x} ${y:-d} ${x#a}`, "abc 7 d bc.tar\n", 0, ""},
 	{"exit trap", `trap 'echo bye $?' EXIT; exit 4`, "bye 4\n", 4, ""},

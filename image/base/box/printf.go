@@ -283,8 +283,9 @@ func (p *printer) escaped(a string) string {
 // the bits of an unsigned one.
 func (p *printer) integer(signed bool) int64 {
 	return number(p, func(s string) (int64, error) {
-		if strings.ContainsAny(s, "_bBoO") && !strings.HasPrefix(strings.ToLower(strings.TrimLeft(s, "+-")), "0x") || strings.Contains(s, "_") {
-			return 0, strconv.ErrSyntax // Go's own forms
+		digits := strings.ToLower(strings.TrimLeft(s, "+-"))
+		if strings.HasPrefix(digits, "0b") || strings.HasPrefix(digits, "0o") || strings.Contains(digits, "_") {
+			return 0, strconv.ErrSyntax // Go has these forms, and C has not
 		}
 		v, err := strconv.ParseInt(s, 0, 64)
 		if !signed && err != nil && !strings.HasPrefix(s, "-") {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -103,6 +104,7 @@ func TestChunks(t *testing.T) {
 	at = h.do(t, "GET", at, nil).want(t, 204).Header.Get("Location")
 	h.do(t, "PATCH", at, b[half:], "Content-Range", "bytes 1-2/3").want(t, 400)
 	h.do(t, "PATCH", at, b[half:], "Content-Range", fmt.Sprintf("%d-%d", half, half)).want(t, 400, "SIZE_INVALID")
+	h.do(t, "PATCH", at, struct{ io.Reader }{bytes.NewReader(b[half:])}, "Content-Range", fmt.Sprintf("%d-%d", half, math.MaxInt64)).want(t, 400)
 	// A connection that breaks in the middle loses nothing that has come.
 	cut := &cutOff{r: bytes.NewReader(b[half : half+100])}
 	req, _ := http.NewRequest("PATCH", h.URL+at, cut)
