@@ -26,9 +26,9 @@ package main
 import (
 	"os"
 
-	"tiffin/image/base"
 	"tiffin/internal/cli"
 	"tiffin/internal/container"
+	"tiffin/internal/userland"
 	"tiffin/ns"
 	"tiffin/ns/probe"
 )

@@ -7,7 +7,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
 
-	"tiffin/fs/layer"
+	"tiffin/image/layer"
 )
 
 // Contract of this file: what stat(2) shows and what chmod(2), chown(2),

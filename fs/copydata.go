@@ -6,7 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tiffin/fs/layer"
+	"tiffin/image/layer"
 )
 
 // Contract of this file: from a metacopy to a copy. Whoever changes bytes that

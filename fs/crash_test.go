@@ -10,8 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tiffin/internal/fstest"
-	"tiffin/internal/tartest"
+	"tiffin/internal/test/fstest"
+	"tiffin/internal/test/tartest"
 )
 
 // A change is complete or absent, wherever it is interrupted. These tests do

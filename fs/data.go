@@ -7,7 +7,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
 
-	"tiffin/fs/layer"
+	"tiffin/image/layer"
 )
 
 // Contract of this file: the bytes of files. Lower bytes go from the map of

@@ -11,8 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tiffin/internal/fstest"
-	"tiffin/internal/tartest"
+	"tiffin/internal/test/fstest"
+	"tiffin/internal/test/tartest"
 )
 
 // TestFrozenUpperDirectoryHasWhatWasDirty: commit and diff read the upper

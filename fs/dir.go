@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tiffin/fs/layer"
+	"tiffin/image/layer"
 )
 
 // Contract of this file: what a directory with an upper part contains. Its

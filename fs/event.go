@@ -7,8 +7,8 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 
-	"tiffin/fs/layer"
-	"tiffin/fs/union"
+	"tiffin/image/layer"
+	"tiffin/image/union"
 )
 
 // Layer numbers of an Event besides those of the layers, which count from 0.

@@ -7,8 +7,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tiffin/internal/fstest"
-	"tiffin/internal/tartest"
+	"tiffin/internal/test/fstest"
+	"tiffin/internal/test/tartest"
 )
 
 func statOf(t *testing.T, p string) (st unix.Stat_t) {

@@ -3,7 +3,7 @@ package fs_test
 import (
 	"testing"
 
-	"tiffin/internal/fstest"
+	"tiffin/internal/test/fstest"
 )
 
 func TestMain(m *testing.M) { fstest.Main(m) }

@@ -15,9 +15,9 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"tiffin/fs/layer"
-	"tiffin/fs/union"
-	"tiffin/internal/fstest"
+	"tiffin/image/layer"
+	"tiffin/image/union"
+	"tiffin/internal/test/fstest"
 )
 
 // writeLayout makes an OCI image layout of plain tarballs and returns the image

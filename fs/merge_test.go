@@ -16,10 +16,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tiffin/fs/layer"
-	"tiffin/internal/fstest"
-	"tiffin/internal/must"
-	"tiffin/internal/tartest"
+	"tiffin/image/layer"
+	"tiffin/internal/test/fstest"
+	"tiffin/internal/test/must"
+	"tiffin/internal/test/tartest"
 )
 
 // The merged tree has to be what others make of the same layers: umoci(1),

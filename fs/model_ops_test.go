@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tiffin/internal/fstest"
+	"tiffin/internal/test/fstest"
 )
 
 // op is one operation of the model test. It says everything about itself, so

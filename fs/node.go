@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
-	"tiffin/fs/layer"
+	"tiffin/image/layer"
 )
 
 // Contract of this file: which number means which file, and how long the

@@ -9,9 +9,9 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/posixtest"
 
-	"tiffin/internal/fstest"
-	"tiffin/internal/must"
-	"tiffin/internal/tartest"
+	"tiffin/internal/test/fstest"
+	"tiffin/internal/test/must"
+	"tiffin/internal/test/tartest"
 )
 
 // cannotPass lists the cases of go-fuse's posixtest that this file system

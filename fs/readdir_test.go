@@ -9,8 +9,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tiffin/internal/fstest"
-	"tiffin/internal/tartest"
+	"tiffin/internal/test/fstest"
+	"tiffin/internal/test/tartest"
 )
 
 // entry is one struct linux_dirent64, getdents(2).

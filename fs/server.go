@@ -13,7 +13,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
 
-	"tiffin/fs/layer"
+	"tiffin/image/layer"
 )
 
 // Config says what to serve.

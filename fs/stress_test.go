@@ -14,8 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tiffin/internal/fstest"
-	"tiffin/internal/tartest"
+	"tiffin/internal/test/fstest"
+	"tiffin/internal/test/tartest"
 )
 
 // TestTreeSurvivesManyUsersAndDroppedCaches lets sixteen users change the same

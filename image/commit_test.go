@@ -15,7 +15,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"tiffin/internal/tartest"
+	"tiffin/internal/test/tartest"
 )
 
 func write(b []byte) func(io.Writer) error {

@@ -17,8 +17,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tiffin/internal/must"
-	"tiffin/internal/tartest"
+	"tiffin/internal/test/must"
+	"tiffin/internal/test/tartest"
 )
 
 // child is the test binary doing a job in a process of its own.

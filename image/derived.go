@@ -14,8 +14,8 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 
-	"tiffin/fs/layer"
-	"tiffin/fs/union"
+	"tiffin/image/layer"
+	"tiffin/image/union"
 )
 
 // Derived files: what is made from blobs to be read quickly. They can all be

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"tiffin/fs/layer"
+	"tiffin/image/layer"
 )
 
 // spoil changes a file of the store.

@@ -29,7 +29,7 @@
 //
 //	oci-layout  index.json  blobs/sha256/HEX
 //	layers/DIFFID/flat.tar      the layer uncompressed, verbatim: `tar tvf` works
-//	              index         where each file is in it, see fs/layer
+//	              index         where each file is in it, see image/layer
 //	              unsynced      flat.tar may not be on the disk yet, see derived.go
 //	unions/CHAINID              the merged index of a whole stack
 //	incoming/HEX/               blobs that were pushed here, before their manifest

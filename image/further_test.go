@@ -15,7 +15,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 
-	"tiffin/internal/tartest"
+	"tiffin/internal/test/tartest"
 )
 
 // stamps are all files of a directory with what changes when they do: with the

@@ -9,7 +9,7 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 
-	"tiffin/internal/tartest"
+	"tiffin/internal/test/tartest"
 )
 
 // FuzzArchive gives Load anything: it must not panic, and where it succeeds

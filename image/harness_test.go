@@ -22,8 +22,8 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"tiffin/fs/layer"
-	"tiffin/internal/tartest"
+	"tiffin/image/layer"
+	"tiffin/internal/test/tartest"
 )
 
 // TestMain lets a test run parts of itself in other processes, see child.

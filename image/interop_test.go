@@ -9,9 +9,9 @@ import (
 	"strings"
 	"testing"
 
-	"tiffin/internal/must"
-	"tiffin/internal/podmantest"
-	"tiffin/internal/tartest"
+	"tiffin/internal/test/must"
+	"tiffin/internal/test/podmantest"
+	"tiffin/internal/test/tartest"
 )
 
 // interop is a store with an image that has an odd owner, a whiteout and an

@@ -7,8 +7,8 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 
-	"tiffin/fs/layer"
-	"tiffin/fs/union"
+	"tiffin/image/layer"
+	"tiffin/image/union"
 )
 
 // StackLayer is one layer of an image's stack and what it is good for.

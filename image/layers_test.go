@@ -3,7 +3,7 @@ package image
 import (
 	"testing"
 
-	tt "tiffin/internal/tartest"
+	tt "tiffin/internal/test/tartest"
 )
 
 func TestLayersTellsWhatUpperOnesHide(t *testing.T) {

@@ -21,7 +21,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"tiffin/internal/errs"
-	"tiffin/internal/tartest"
+	"tiffin/internal/test/tartest"
 )
 
 // refuse loads b and wants one clear error and the store as it was. It returns

@@ -14,7 +14,7 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 
-	"tiffin/fs/layer"
+	"tiffin/image/layer"
 )
 
 // A registry gets blobs before anybody says what image they are for: first all

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"tiffin/internal/must"
+	"tiffin/internal/test/must"
 
 	"golang.org/x/sys/unix"
 )

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"tiffin/internal/must"
+	"tiffin/internal/test/must"
 
 	"golang.org/x/sys/unix"
 )

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tiffin/internal/errs"
-	"tiffin/internal/must"
+	"tiffin/internal/test/must"
 )
 
 func TestSubordinateRanges(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"testing"
 
-	"tiffin/internal/must"
+	"tiffin/internal/test/must"
 
 	"golang.org/x/sys/unix"
 )

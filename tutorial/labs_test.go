@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"tiffin/internal/must"
+	"tiffin/internal/test/must"
 	"tiffin/ns/probe"
 )
 

@@ -24,8 +24,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"tiffin/image"
-	"tiffin/internal/must"
-	"tiffin/internal/tartest"
+	"tiffin/internal/test/must"
+	"tiffin/internal/test/tartest"
 )
 
 // TestMain keeps the passwords of who runs the tests out of them.

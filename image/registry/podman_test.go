@@ -11,8 +11,8 @@ import (
 	digest "github.com/opencontainers/go-digest"
 
 	"tiffin/image"
-	"tiffin/internal/podmantest"
-	"tiffin/internal/tartest"
+	"tiffin/internal/test/podmantest"
+	"tiffin/internal/test/tartest"
 )
 
 // TestPodmanGetsWhatTiffinPushed through Debian's docker-registry, and tiffin

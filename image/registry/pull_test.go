@@ -17,7 +17,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"tiffin/image"
-	"tiffin/internal/tartest"
+	"tiffin/internal/test/tartest"
 )
 
 func TestPulledImageCanBeRunAndIsFetchedOnce(t *testing.T) {

@@ -20,7 +20,7 @@ import (
 
 	"tiffin/image"
 	"tiffin/internal/errs"
-	"tiffin/internal/must"
+	"tiffin/internal/test/must"
 )
 
 // pulledFixture is a store with the fixture's image, pulled from a server.

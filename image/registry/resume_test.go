@@ -19,7 +19,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"tiffin/image"
-	"tiffin/internal/tartest"
+	"tiffin/internal/test/tartest"
 )
 
 // bigFixture is an image whose one layer, 4 MB, does not come in one piece.

@@ -16,55 +16,124 @@ import (
 	"testing"
 )
 
-// deps are the packages that pkg depends on, itself included.
-func deps(t *testing.T, pkg string) []string {
-	t.Helper()
-	out, err := exec.Command("go", "list", "-deps", pkg).CombinedOutput()
-	if err != nil {
-		t.Fatalf("go list -deps %s: %v\n%s", pkg, err, out)
-	}
-	return strings.Fields(string(out))
+// floors are the packages of the house, from the ground up: each may import only what stands
+// on a line above its own here. Packages of one line are neighbours and do not know each other.
+// A package that is not named stands nowhere, and the test says so.
+var floors = [][]string{
+	{"internal/errs", "internal/treecopy", "ns/seccomp", "image/layer", "image/inflate", "internal/userland/sig"},
+	{"image/union", "ns", "internal/userland/box"},
+	{"image", "fs", "ns/probe", "internal/userland/sh"},
+	{"image/registry", "image/registry/server", "internal/userland", "internal/container", "tutorial"},
+	{"internal/cli"},
+	{""}, // main.go
 }
 
-// TestImportRules keeps the nouns apart: an image is a file, a file system is
-// what a process sees, a container is a process. What joins them is in one place.
-func TestImportRules(t *testing.T) {
-	const fuse = "github.com/hanwen/go-fuse"
-	within := func(pkg, dir string) bool { return pkg == dir || strings.HasPrefix(pkg, dir+"/") }
-	for pkg, forbidden := range map[string][]string{
-		"tiffin/image":                 {"net/http", "tiffin/fs", "tiffin/ns", "tiffin/internal/container", "tiffin/internal/cli", fuse, "github.com/urfave/cli"},
-		"tiffin/image/registry":        {"tiffin/fs", "tiffin/ns", "tiffin/internal/container", "tiffin/internal/cli", fuse, "github.com/urfave/cli", "golang.org/x/term"},
-		"tiffin/image/registry/server": {"tiffin/fs", "tiffin/ns", "tiffin/internal/container", "tiffin/internal/cli", fuse, "github.com/urfave/cli", "oras.land/oras-go"},
-		"tiffin/image/base":            {"tiffin/fs", "tiffin/ns", "tiffin/internal/container", "tiffin/internal/cli", fuse, "github.com/urfave/cli"},
-		"tiffin/fs":                    {"tiffin/image", "tiffin/ns", "tiffin/internal/container", "tiffin/internal/cli", "github.com/urfave/cli"},
-		"tiffin/fs/layer":              {"tiffin/fs/union", "tiffin/image", "tiffin/ns", "tiffin/internal/container", fuse},
-		"tiffin/fs/union":              {"tiffin/image", "tiffin/ns", "tiffin/internal/container", fuse},
-		"tiffin/ns":                    {"tiffin/image", "tiffin/fs", "tiffin/internal/container", "tiffin/internal/cli", fuse, "github.com/urfave/cli"},
-		"tiffin/ns/probe":              {"tiffin/image", "tiffin/fs", "tiffin/internal/container", "tiffin/internal/cli", fuse},
-		"tiffin/tutorial":              {"tiffin/image", "tiffin/fs", "tiffin/internal/container", "tiffin/internal/cli", fuse, "github.com/urfave/cli"},
-		"tiffin/internal/container":    {"tiffin/internal/cli", "github.com/urfave/cli", "github.com/vbauerster/mpb", "golang.org/x/term"},
-	} {
-		for _, d := range deps(t, pkg) {
-			for _, f := range forbidden {
-				leaf := d == "tiffin/fs/layer" || d == "tiffin/fs/union"
-				if within(d, f) && !within(d, pkg) && !(f == "tiffin/fs" && leaf && strings.HasPrefix(pkg, "tiffin/image")) {
-					t.Errorf("%s depends on %s", pkg, d)
+// strangers are programs and test helpers, which nothing in the house imports.
+var strangers = []string{"internal/arch", "internal/bench", "internal/test"}
+
+// nouns are the rooms that do not import one another: an image is a file, a file system is what
+// a process sees, a container is a process. image/layer and image/union are the ground that
+// image and fs share. What joins the three is in internal/container.
+var nouns = []string{"image", "fs", "ns"}
+
+// within tells whether pkg is dir or below it.
+func within(pkg, dir string) bool { return pkg == dir || strings.HasPrefix(pkg, dir+"/") }
+
+// imports are the direct imports of each package of the module, by path below the module.
+func imports(t *testing.T) map[string][]string {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "tiffin/...").CombinedOutput()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, out)
+	}
+	all := map[string][]string{}
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		pkg := strings.TrimPrefix(strings.TrimPrefix(fields[0], "tiffin"), "/")
+		all[pkg] = fields[1:]
+	}
+	return all
+}
+
+// TestImportsPointDown holds the order of the floors.
+func TestImportsPointDown(t *testing.T) {
+	floor := map[string]int{}
+	for n, pkgs := range floors {
+		for _, pkg := range pkgs {
+			floor[pkg] = n
+		}
+	}
+	stranger := func(pkg string) bool {
+		return slices.ContainsFunc(strangers, func(s string) bool { return within(pkg, s) })
+	}
+	all := imports(t)
+	for pkg, imported := range all {
+		if stranger(pkg) {
+			continue
+		}
+		if _, ok := floor[pkg]; !ok {
+			t.Errorf("package %q stands on no floor", pkg)
+			continue
+		}
+		for _, path := range imported {
+			other, ours := strings.CutPrefix(path, "tiffin/")
+			switch {
+			case !ours:
+			case stranger(other):
+				t.Errorf("%s imports %s, which is for tests", pkg, other)
+			case floor[other] >= floor[pkg]:
+				t.Errorf("%s (floor %d) imports %s (floor %d)", pkg, floor[pkg], other, floor[other])
+			}
+		}
+	}
+	for pkg := range floor {
+		if _, ok := all[pkg]; !ok {
+			t.Errorf("package %q is on a floor, but there is none", pkg)
+		}
+	}
+}
+
+// TestNounsStayApart: none of the three nouns depends on another.
+func TestNounsStayApart(t *testing.T) {
+	for pkg, imported := range imports(t) {
+		for _, path := range imported {
+			other := strings.TrimPrefix(path, "tiffin/")
+			if other == "image/layer" || other == "image/union" {
+				continue
+			}
+			for _, a := range nouns {
+				for _, b := range nouns {
+					if a != b && within(pkg, a) && within(other, b) {
+						t.Errorf("%s imports %s", pkg, other)
+					}
 				}
 			}
 		}
 	}
 }
 
-// TestOneImporterOfFUSE: only fs speaks the protocol.
-func TestOneImporterOfFUSE(t *testing.T) {
-	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "tiffin/...").CombinedOutput()
-	if err != nil {
-		t.Fatalf("go list: %v\n%s", err, out)
-	}
-	for line := range strings.Lines(string(out)) {
-		pkg, imports, _ := strings.Cut(line, " ")
-		if strings.Contains(imports, "github.com/hanwen/go-fuse") && pkg != "tiffin/fs" {
-			t.Errorf("%s imports go-fuse", pkg)
+// heavy are libraries that only the packages named here link, in order that programs which
+// are started often do not pay for them.
+var heavy = map[string][]string{
+	"github.com/hanwen/go-fuse":     {"fs"},
+	"github.com/urfave/cli":         {"internal/cli"},
+	"github.com/vbauerster/mpb":     {"internal/cli"},
+	"golang.org/x/term":             {"internal/cli"},
+	"oras.land/oras-go":             {"image/registry"},
+	"net/http":                      {"image/registry", "image/registry/server", "internal/userland/box", "internal/cli"},
+	"mvdan.cc/sh":                   {"internal/userland/box", "internal/userland/sh"},
+	"github.com/klauspost/compress": {"image", "internal/userland/box"},
+}
+
+// TestHeavyLibrariesHaveTheirPlace: a library is linked where it is used, and nowhere else.
+func TestHeavyLibrariesHaveTheirPlace(t *testing.T) {
+	for pkg, imported := range imports(t) {
+		for _, path := range imported {
+			for library, users := range heavy {
+				if within(path, library) && !slices.Contains(users, pkg) {
+					t.Errorf("%s imports %s, which is for %s", pkg, path, strings.Join(users, ", "))
+				}
+			}
 		}
 	}
 }
@@ -83,10 +152,10 @@ func TestCgoIsNotNeeded(t *testing.T) {
 // return what they have to say, and an error.
 var speaks = map[string]string{
 	"internal/cli":                 "what the user types",
-	"image/base/box":               "the commands of the built-in image: standard output is theirs",
-	"image/base/sh":                "the shell, likewise",
-	"internal/fsbench":             "a program of its own, for scripts/bench-fs",
-	"internal/fstest":              "the main functions of a test binary run again",
+	"internal/userland/box":        "the commands of the built-in image: standard output is theirs",
+	"internal/userland/sh":         "the shell, likewise",
+	"internal/bench":               "a program of its own, for scripts/bench-fs",
+	"internal/test/fstest":         "the main functions of a test binary run again",
 	"ns.builder.fail":              "the end of the process that could not become the command",
 	"ns.builder.lookAfter":         "the end of --init and of the helper of exec: the status of the command",
 	"ns/probe.Main":                "main function of tiffin __probe",

@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tiffin/internal/must"
+	"tiffin/internal/test/must"
 )
 
 // observer prints what /proc knows about the container's first process, which is the shell that runs it.

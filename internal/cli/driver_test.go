@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tiffin/internal/tartest"
+	"tiffin/internal/test/tartest"
 )
 
 // The two drivers of `tiffin run --driver`: what they must agree on, and the table of the README, "The kernel's

@@ -19,7 +19,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"tiffin/internal/tartest"
+	"tiffin/internal/test/tartest"
 )
 
 // slowRegistry has one image of two layers, of which it sends the second only

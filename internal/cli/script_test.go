@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"tiffin/internal/must"
+	"tiffin/internal/test/must"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )

@@ -21,7 +21,7 @@ import (
 	"testing"
 	"time"
 
-	"tiffin/internal/must"
+	"tiffin/internal/test/must"
 )
 
 // serving is a `tiffin serve` in a store of its own.

@@ -8,8 +8,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"tiffin/image"
-	"tiffin/image/base"
 	"tiffin/internal/container"
+	"tiffin/internal/userland"
 )
 
 // openStore opens the user's store of images and tells it what it cannot know

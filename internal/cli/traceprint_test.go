@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"tiffin/fs/union"
+	"tiffin/image/union"
 	"tiffin/internal/container"
 )
 

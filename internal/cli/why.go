@@ -12,9 +12,9 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
-	"tiffin/fs/layer"
-	"tiffin/fs/union"
 	"tiffin/image"
+	"tiffin/image/layer"
+	"tiffin/image/union"
 	"tiffin/internal/container"
 	"tiffin/internal/errs"
 )

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"tiffin/internal/must"
+	"tiffin/internal/test/must"
 )
 
 // TestRealProgramsFindTheirDataAgain runs testdata/workload.sh, which is heavy work of SQLite, git

@@ -8,8 +8,8 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"tiffin/fs/layer"
 	"tiffin/image"
+	"tiffin/image/layer"
 )
 
 // hold keeps the container's upper directory as it is until release is called:

@@ -34,7 +34,7 @@
 //	    state.json             how it is; replaced as a whole             [State]
 //	    lock                   locked as long as somebody looks after it
 //	    control                socket of the supervisor
-//	    upper/  work/          what it changed, as ordinary files; see package fs/layer
+//	    upper/  work/          what it changed, as ordinary files; see package image/layer
 //	    root/                  where init mounts the root; empty for everybody else
 //	    log  log.1             what it printed
 //

@@ -6,7 +6,7 @@ import (
 	"io"
 	"os"
 
-	"tiffin/fs/layer"
+	"tiffin/image/layer"
 	"tiffin/internal/errs"
 	"tiffin/ns"
 	"tiffin/ns/probe"

@@ -60,7 +60,7 @@ func (c *Container) removeFiles() error {
 	for _, name := range []string{"root", "work", "upper", ""} {
 		_ = unix.Rmdir(c.path(name))
 	}
-	// The rest: plain files and directories of the user's own, see fs/layer, no
+	// The rest: plain files and directories of the user's own, see image/layer, no
 	// symbolic link and no directory that cannot be entered.
 	err := os.RemoveAll(c.dir)
 	if errors.Is(err, os.ErrPermission) {

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"tiffin/fs/layer"
 	"tiffin/image"
+	"tiffin/image/layer"
 )
 
 // openIndex opens the merged index of the container's image, at path. One that

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tiffin/fs"
-	"tiffin/fs/union"
+	"tiffin/image/union"
 )
 
 // Contract of this file: what a trace is made of, and how a client gets it.

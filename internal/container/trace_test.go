@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"tiffin/fs"
-	"tiffin/fs/union"
+	"tiffin/image/union"
 )
 
 func TestAnswersOfARequest(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"tiffin/fs"
-	"tiffin/fs/layer"
+	"tiffin/image/layer"
 )
 
 // Contract of this file: the supervisor's half of a trace. The file system

@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"io"
 
-	"tiffin/fs/layer"
-	"tiffin/fs/union"
 	"tiffin/image"
+	"tiffin/image/layer"
+	"tiffin/image/union"
 )
 
 // Stack opens the layers of the container's image with what the container has changed as one more on

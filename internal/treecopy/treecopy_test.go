@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tiffin/internal/tartest"
+	"tiffin/internal/test/tartest"
 )
 
 // room is a directory "in" with a secret beside it.

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tiffin/internal/errs"
-	"tiffin/internal/must"
+	"tiffin/internal/test/must"
 	"tiffin/ns"
 )
 

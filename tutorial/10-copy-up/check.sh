@@ -3,7 +3,7 @@ trap 'rm -rf "$t"; tiffin rmi "$P/check" >/dev/null 2>&1 || :' EXIT
 box=$P-diet
 
 # facts: for each file of the shelf in the upper directory: name, and which of the marks of
-# tiffin's upper directory (see fs/layer) it has: origin = continues a file of a layer,
+# tiffin's upper directory (see image/layer) it has: origin = continues a file of a layer,
 # metacopy = its data is still there.
 facts='' upper=''
 if upper=$(tiffin inspect --type container -f '{{.GraphDriver.Data.UpperDir}}' "$box" 2>/dev/null); then

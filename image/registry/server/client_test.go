@@ -23,8 +23,8 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	"golang.org/x/crypto/bcrypt"
 
-	"tiffin/internal/must"
-	"tiffin/internal/podmantest"
+	"tiffin/internal/test/must"
+	"tiffin/internal/test/podmantest"
 )
 
 // raw asks skopeo for the digest of what is behind a name.

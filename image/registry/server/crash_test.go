@@ -19,8 +19,8 @@ import (
 	digest "github.com/opencontainers/go-digest"
 
 	"tiffin/image"
-	"tiffin/internal/must"
-	"tiffin/internal/tartest"
+	"tiffin/internal/test/must"
+	"tiffin/internal/test/tartest"
 )
 
 // alone starts a server for a store in a process of its own, to be killed.

@@ -15,7 +15,7 @@ import (
 
 	"tiffin/image"
 	"tiffin/image/registry"
-	"tiffin/internal/must"
+	"tiffin/internal/test/must"
 )
 
 // has checks which statuses HEAD of all blobs of a fixture has.

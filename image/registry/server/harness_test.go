@@ -22,7 +22,7 @@ import (
 
 	"tiffin/image"
 	"tiffin/image/registry"
-	"tiffin/internal/tartest"
+	"tiffin/internal/test/tartest"
 )
 
 // TestMain keeps the passwords of who runs the tests out of them, and serves a

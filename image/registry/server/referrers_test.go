@@ -18,7 +18,7 @@ import (
 	"oras.land/oras-go/v2/content/memory"
 	"oras.land/oras-go/v2/registry/remote"
 
-	"tiffin/internal/tartest"
+	"tiffin/internal/test/tartest"
 )
 
 const sbom, signature = "application/vnd.example.sbom", "application/vnd.example.signature"

@@ -20,7 +20,7 @@ import (
 
 	"tiffin/image"
 	"tiffin/image/registry"
-	"tiffin/internal/tartest"
+	"tiffin/internal/test/tartest"
 )
 
 func TestWhatIsPushedIsThereAndRuns(t *testing.T) {

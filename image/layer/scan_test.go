@@ -1,0 +1,414 @@
+package layer
+
+import (
+	"archive/tar"
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"golang.org/x/sys/unix"
+
+	"tiffin/internal/test/must"
+	tt "tiffin/internal/test/tartest"
+)
+
+// show writes a tree as a line per name, in order, with all that matters.
+func show(n *Node, name string) []string {
+	flags := ""
+	for i, f := range []string{"whiteout", "opaque", "implicit", "hardlink", "sparse"} {
+		if n.Flags>>i&1 != 0 {
+			flags += " " + f
+		}
+	}
+	l := fmt.Sprintf("%s %o %d:%d size %d", name, n.Mode, n.UID, n.GID, n.Size)
+	if n.Rdev != 0 {
+		l += fmt.Sprintf(" dev %d,%d", Major(n.Rdev), Minor(n.Rdev))
+	}
+	if n.Mtime != 0 || n.Nsec != 0 {
+		l += fmt.Sprintf(" @%d.%09d", n.Mtime, n.Nsec)
+	}
+	if n.Target != "" {
+		l += " -> " + n.Target
+	}
+	for _, a := range n.Xattrs {
+		l += fmt.Sprintf(" %s=%q", a.Name, a.Value)
+	}
+	lines := []string{l + flags}
+	for _, c := range slices.Sorted(maps.Keys(n.Children)) {
+		lines = append(lines, show(n.Children[c], path.Join(name, c))...)
+	}
+	return lines
+}
+
+func scan(t testing.TB, b []byte) *Tree {
+	t.Helper()
+	tree, err := Scan(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tree
+}
+
+func checkTree(t *testing.T, want string, entries ...tt.Entry) *Tree {
+	t.Helper()
+	tree := scan(t, tt.Of(t, entries...))
+	got := strings.Join(show(tree.Root, "/"), "\n")
+	want = strings.TrimSpace(strings.ReplaceAll(want, "\n\t\t", "\n"))
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	return tree
+}
+
+func TestScanKeepsWhatTheEntriesSay(t *testing.T) {
+	long := strings.Repeat("d/", 80) + strings.Repeat("n", 200)
+	checkTree(t, `
+		/ 40700 1:2 size 0 @5.000000000
+		/a 41777 0:0 size 0
+		/a/f 104755 1000:3000000 size 5 @12.000000500 user.empty="" user.k="v=\n"
+		/a/h 104755 1000:3000000 size 5 @12.000000500 user.empty="" user.k="v=\n"
+		/blk 60600 0:0 size 0 dev 259,70000
+		/l 120777 0:0 size 4 -> /a/f
+		/null 20666 0:0 size 0 dev 1,3
+		/old 100644 0:0 size 0 @-3.500000000
+		/p 10644 0:0 size 0`,
+		tt.Dir(".", tt.Mode(0o700), tt.Owner(1, 2), tt.Mtime(5, 0)),
+		tt.Dir("/a", tt.Mode(0o1777)),
+		tt.File("./a/f", "hello", tt.Mode(0o4755), tt.Owner(1000, 3_000_000), tt.Mtime(12, 500), tt.Xattr("user.k", "v=\n"), tt.Xattr("user.empty", "")),
+		tt.Symlink("l", "/a/f"), tt.Hardlink("a/h", "/a/f"),
+		tt.Char("null", 1, 3, tt.Mode(0o666)), tt.Block("blk", 259, 70000, tt.Mode(0o600)), tt.Fifo("p"),
+		tt.File("old", "", tt.Mtime(-3, 500_000_000)),
+		tt.Global("comment", "of git archive"))
+	for _, opts := range [][]tt.Option{nil, {tt.GNU()}} {
+		tree := scan(t, tt.Of(t, tt.File(long, "x", opts...), tt.Symlink("l", long, opts...)))
+		if tree.Root.Children["l"].Target != long || len(show(tree.Root, "/")) != 83 {
+			t.Errorf("long names: %q", show(tree.Root, "/"))
+		}
+	}
+}
+
+func TestLibarchiveXattrsAreDecoded(t *testing.T) {
+	checkTree(t, `
+		/ 40755 0:0 size 0 implicit
+		/f 100644 0:0 size 0 user.a b="one" user.c="exact"`,
+		tt.File("f", "", tt.Pax("LIBARCHIVE.xattr.user.a%20b", "b25l"), tt.Pax("LIBARCHIVE.xattr.user.c", "b25l"), tt.Xattr("user.c", "exact")))
+}
+
+func TestDirectoriesWithoutEntryAreImplicit(t *testing.T) {
+	checkTree(t, `
+		/ 40755 0:0 size 0 implicit
+		/a 40755 0:0 size 0 implicit
+		/a/b 40700 0:0 size 0
+		/a/b/c 100644 0:0 size 0
+		/a/x 100644 0:0 size 0`,
+		tt.File("a/b/c", ""), tt.Dir("a/b", tt.Mode(0o700)), tt.File("a/x", ""))
+}
+
+func TestTheLastEntryOfANameCounts(t *testing.T) {
+	checkTree(t, `
+		/ 40755 0:0 size 0 implicit
+		/d 40700 0:0 size 0
+		/d/kept 100644 0:0 size 1
+		/f 100644 0:0 size 2
+		/file-now 100644 0:0 size 0
+		/h 100600 0:0 size 1
+		/opaque-now 40755 0:0 size 0 opaque
+		/opaque-now/x 100644 0:0 size 0`,
+		tt.Dir("d"), tt.File("d/kept", "1"), tt.Dir("d", tt.Mode(0o700)),
+		tt.File("f", "1", tt.Mode(0o600)), tt.Hardlink("h", "f"), tt.File("f", "22"),
+		tt.Dir("file-now"), tt.File("file-now/gone", ""), tt.File("file-now", ""),
+		tt.File("opaque-now", ""), tt.Dir("opaque-now"), tt.File("opaque-now/x", ""))
+}
+
+func TestWhiteoutsAreNamesAndDoNotHideTheirOwnLayer(t *testing.T) {
+	want := `
+		/ 40755 0:0 size 0 implicit
+		/a 40755 0:0 size 0 implicit
+		/a/gone 0 0:0 size 0 whiteout
+		/b 40755 0:0 size 0 opaque implicit
+		/b/new 100644 0:0 size 0
+		/c 100644 0:0 size 0
+		/d 40700 0:0 size 0 opaque
+		/e 40755 0:0 size 0 opaque
+		/e/new 100644 0:0 size 0`
+	entries := []tt.Entry{tt.Whiteout("a/gone"), tt.Opaque("b"), tt.File("b/new", ""), tt.Whiteout("c"), tt.File("c", ""),
+		tt.Whiteout("d"), tt.Dir("d", tt.Mode(0o700)), tt.Whiteout("e"), tt.File("e/new", "")}
+	checkTree(t, want, entries...)
+	slices.Reverse(entries) // the order in the archive does not matter
+	checkTree(t, want, entries...)
+	checkTree(t, "\n\t\t/ 40755 0:0 size 0 opaque implicit", tt.Opaque("/"), tt.File(".wh..wh.plnk/123", "aufs"), tt.File(".wh..wh.aufs", ""))
+	name := strings.Repeat("n", 255)
+	if tree := scan(t, tt.Of(t, tt.Whiteout(name))); tree.Root.Children[name] == nil {
+		t.Error("whiteout of a name of 255 bytes got lost")
+	}
+}
+
+func TestHardLinkToALowerFileIsMarked(t *testing.T) {
+	tree := checkTree(t, `
+		/ 40755 0:0 size 0 implicit
+		/a 0 0:0 size 0 -> etc/below hardlink
+		/b 0 0:0 size 0 -> etc/below hardlink
+		/c 0 0:0 size 0 -> gone hardlink
+		/etc 40755 0:0 size 0
+		/gone 0 0:0 size 0 whiteout`,
+		tt.Dir("etc"), tt.Hardlink("a", "etc/below"), tt.Hardlink("b", "a"), tt.Whiteout("gone"), tt.Hardlink("c", "gone"))
+	if tree.Root.Children["a"] != tree.Root.Children["b"] {
+		t.Error("a link to a link is another file")
+	}
+}
+
+func TestScanRefuses(t *testing.T) {
+	sp := []tt.Piece{{Off: 0, Data: strings.Repeat("x", 512)}}
+	deep := strings.Repeat("d/", 2100)
+	for _, c := range []struct {
+		what    string
+		entries []tt.Entry
+	}{
+		{`"a/../../etc/passwd": the name "a/../../etc/passwd" contains ".."`, []tt.Entry{tt.File("a/../../etc/passwd", "")}},
+		{`contains ".."`, []tt.Entry{tt.Dir("..")}},
+		{`hard link to "../x": the name "../x" contains ".."`, []tt.Entry{tt.Hardlink("h", "../x")}},
+		{`"l/x": it is below "l", which is no directory`, []tt.Entry{tt.Symlink("l", "/etc"), tt.File("l/x", "")}},
+		{`below "f", which is no directory`, []tt.Entry{tt.File("f", ""), tt.Dir("f/x")}},
+		{`hard link to "l/passwd", which reaches through something that is no directory`, []tt.Entry{tt.Symlink("l", "/etc"), tt.Hardlink("h", "l/passwd")}},
+		{`hard link to "d", which is a directory`, []tt.Entry{tt.Dir("d"), tt.Hardlink("h", "d")}},
+		{`hard link to "/", which is a directory`, []tt.Entry{tt.Hardlink("h", "/")}},
+		{`the root of the layer is not a directory`, []tt.Entry{tt.Symlink("./", "/etc")}},
+		{`has 4199 bytes, more than a path`, []tt.Entry{tt.Dir(deep)}},
+		{`has 4199 bytes, more than a path`, []tt.Entry{tt.Hardlink("h", deep)}},
+		{`has 256 bytes, more than a name`, []tt.Entry{tt.File(strings.Repeat("n", 256), "")}},
+		{`has 256 bytes, more than a name`, []tt.Entry{tt.File(strings.Repeat("n", 256)+"/f", "")}},
+		{`hides a name of 256 bytes`, []tt.Entry{tt.Whiteout(strings.Repeat("n", 256))}},
+		{`it contains a NUL byte`, []tt.Entry{tt.File("f", "", tt.Pax("path", "a\x00b"))}},
+		{`a whiteout that hides no name`, []tt.Entry{tt.File("a/.wh.", "")}},
+		{`a whiteout that hides no name`, []tt.Entry{tt.File("a/.wh...", "")}},
+		{`a whiteout has nothing in it`, []tt.Entry{tt.File("a/.wh.b/c", "")}},
+		{`size is negative or too large`, []tt.Entry{tt.File("f", "", tt.GNU(), tt.Size(-1))}},
+		{`size is negative or too large`, []tt.Entry{tt.File("f", "", tt.Pax("size", "-5"))}},
+		{`size is negative or too large`, []tt.Entry{tt.File("f", "", tt.Pax("size", "9223372036854775807"))}},
+		{`PAX record "size" is "99999999999999999999": not a decimal number`, []tt.Entry{tt.File("f", "", tt.Pax("size", "99999999999999999999"))}},
+		{`PAX record "mtime" is "soon"`, []tt.Entry{tt.File("f", "", tt.Pax("mtime", "soon"))}},
+		{`owner -1:0 is no pair`, []tt.Entry{tt.File("f", "", tt.Pax("uid", "-1"))}},
+		{`owner 0:4294967295`, []tt.Entry{tt.File("f", "", tt.Pax("gid", "4294967295"))}},
+		{`device number 4096,0`, []tt.Entry{tt.Char("c", 4096, 0)}},
+		{`target of the symbolic link has 0 bytes`, []tt.Entry{tt.Symlink("l", "")}},
+		{`target of the symbolic link has 5000 bytes`, []tt.Entry{tt.Symlink("l", strings.Repeat("t", 5000))}},
+		{`extended attribute "user.big" of 65537 bytes`, []tt.Entry{tt.File("f", "", tt.Xattr("user.big", strings.Repeat("v", 65537)))}},
+		{`extended header has 1048593 bytes`, []tt.Entry{tt.File("f", "", tt.Pax("comment", strings.Repeat("v", 1<<20)))}},
+		{`entries of type 'D' are not supported`, []tt.Entry{tt.File("f", "", tt.Type('D'))}},
+		{`checksum is wrong`, []tt.Entry{tt.Raw(bytes.Repeat([]byte{7}, 512))}},
+		{`a block of zeros, then more entries`, []tt.Entry{tt.Raw(make([]byte, 512)), tt.File("f", "")}},
+		{`truncated at byte`, []tt.Entry{tt.File("f", "abc", tt.Size(1<<30))}},
+		{`ends after an extended header`, []tt.Entry{tt.Entry{Name: "x", Type: 'x'}}},
+		{`PAX header is malformed at "99 path=x`, []tt.Entry{tt.Entry{Name: "x", Type: 'x', Data: "99 path=x\n", Size: 10}, tt.File("f", "")}},
+		{`not fit its data`, []tt.Entry{tt.Sparse10("s", 1000, sp, tt.Size(512))}},
+		{`beyond the file's end`, []tt.Entry{tt.Sparse01("s", 100, sp)}},
+		{`beyond the file's end`, []tt.Entry{tt.SparseOld("s", 100, sp)}},
+		{`out of order`, []tt.Entry{tt.Sparse00("s", 9000, append([]tt.Piece{{Off: 4096, Data: "y"}}, sp...))}},
+		{`something that is no number`, []tt.Entry{tt.Sparse01("s", 9000, sp, tt.Pax("GNU.sparse.map", "0,x"))}},
+		{`number of entries it says`, []tt.Entry{tt.Sparse01("s", 9000, sp, tt.Pax("GNU.sparse.numblocks", "9999999"))}},
+		{`does not say its size`, []tt.Entry{tt.Sparse10("s", 9000, sp, tt.Pax("GNU.sparse.realsize", "-1"))}},
+		{`offset and numbytes must take turns`, []tt.Entry{tt.File("s", "", tt.Pax("GNU.sparse.numbytes", "1"))}},
+	} {
+		_, err := Scan(bytes.NewReader(tt.Of(t, c.entries...)))
+		if err == nil || !strings.Contains(err.Error(), c.what) {
+			t.Errorf("want an error with %q, got %v", c.what, err)
+		}
+	}
+}
+
+func TestEveryTruncationIsAnErrorOrAnEnd(t *testing.T) {
+	b := tt.Of(t, tt.File("a", "hello", tt.Xattr("user.a", "b")), tt.Sparse10("s", 5000, []tt.Piece{{Off: 1024, Data: "x"}}))
+	for n := range len(b) {
+		tree, err := Scan(bytes.NewReader(b[:n]))
+		whole := n%512 == 0 && (n == 0 || n == 2048 || n >= len(b)-1024)
+		if whole != (err == nil) {
+			t.Errorf("%d of %d bytes: %v", n, len(b), err)
+		}
+		if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !strings.Contains(err.Error(), "ends after") {
+			t.Errorf("%d bytes: %v", n, err)
+		}
+		if err == nil && tree.FlatSize != int64(n) {
+			t.Errorf("%d bytes, FlatSize %d", n, tree.FlatSize)
+		}
+	}
+}
+
+func TestScanReadsToTheEndWhateverFollows(t *testing.T) {
+	b := append(tt.Of(t, tt.File("a", "")), bytes.Repeat([]byte("garbage"), 100_000)...)
+	for _, r := range []io.Reader{bytes.NewReader(b), iotest.OneByteReader(bytes.NewReader(b)), bufio.NewReader(bytes.NewReader(b))} {
+		tree, err := Scan(r)
+		if err != nil || tree.FlatSize != int64(len(b)) || len(tree.Root.Children) != 1 {
+			t.Errorf("%T: %+v %v", r, tree, err)
+		}
+	}
+	boom := errors.New("boom")
+	for _, n := range []int{100, 512, 2000} {
+		if _, err := Scan(io.MultiReader(bytes.NewReader(b[:n]), iotest.ErrReader(boom))); !errors.Is(err, boom) {
+			t.Errorf("reader's own error after %d bytes: %v", n, err)
+		}
+	}
+}
+
+func TestALongPathCanBeDeleted(t *testing.T) {
+	dir := strings.Repeat("d/", 2046)
+	if tree := scan(t, tt.Of(t, tt.File(dir+"abc", ""), tt.Whiteout(dir+"xyz"), tt.Opaque(dir+"dir"))); tree.Inodes != 2046+4 {
+		t.Errorf("%d inodes", tree.Inodes)
+	}
+	if _, err := Scan(bytes.NewReader(tt.Of(t, tt.Whiteout(dir+"wxyz")))); err == nil {
+		t.Error("a path of 4096 bytes was accepted")
+	}
+}
+
+func TestNamesDoNotKeepTheirHeadersInMemory(t *testing.T) {
+	const entries = 200
+	comment := strings.Repeat("c", 1_000_000)
+	var parts []io.Reader
+	for i := range entries {
+		var b bytes.Buffer
+		if err := tt.Write(&b, tt.File("f", "", tt.Pax("path", fmt.Sprintf("d%d/f", i)), tt.Xattr("user.k", "v"), tt.Pax("comment", comment))); err != nil {
+			t.Fatal(err)
+		}
+		parts = append(parts, &b)
+	}
+	tree, err := Scan(io.MultiReader(parts...))
+	parts = nil
+	if err != nil || len(tree.Root.Children) != entries {
+		t.Fatal(err)
+	}
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	if m.HeapAlloc > 100e6 {
+		t.Errorf("%d MB in use for %d names", m.HeapAlloc/1e6, entries)
+	}
+	runtime.KeepAlive(tree)
+}
+
+func TestTooManyFilesAreRefused(t *testing.T) {
+	entries := make([]tt.Entry, 0, 600)
+	for i := range 600 { // each implies 2000 directories
+		entries = append(entries, tt.File(fmt.Sprintf("%03d", i)+strings.Repeat("/d", 2000)+"/f", ""))
+	}
+	_, err := Scan(bytes.NewReader(tt.Of(t, entries...)))
+	if err == nil || !strings.Contains(err.Error(), "more than 1000000 files") {
+		t.Error(err)
+	}
+}
+
+// sameAsArchiveTar compares what Scan says about a tarball with archive/tar:
+// the bytes of every regular file whose name occurs once.
+func sameAsArchiveTar(t *testing.T, b []byte, tree *Tree) {
+	t.Helper()
+	x, err := Decode(tree.Encode())
+	if err != nil {
+		t.Fatalf("what Scan accepted does not decode: %v", err)
+	}
+	last := map[string]string{}
+	r := tar.NewReader(bytes.NewReader(b))
+	for {
+		h, err := r.Next()
+		if err != nil {
+			break // archive/tar refuses some things that Scan ignores
+		}
+		name := path.Clean("/" + h.Name)
+		delete(last, name)
+		if h.Typeflag == tar.TypeReg && h.Size < 1<<20 {
+			if data, err := io.ReadAll(r); err == nil {
+				last[name] = string(data)
+			}
+		}
+	}
+	for name, want := range last {
+		i, ok := x.Find(name)
+		if !ok || x.Inode(i).Mode&unix.S_IFMT != unix.S_IFREG || x.Inode(i).Flags&HardLink != 0 {
+			continue
+		}
+		got, err := io.ReadAll(x.Reader(i, []io.ReaderAt{bytes.NewReader(b)}))
+		if err != nil || string(got) != want {
+			t.Errorf("%s: %d bytes (%v), archive/tar reads %d", name, len(got), err, len(want))
+		}
+	}
+}
+
+func TestFilesReadAsArchiveTarReadsThem(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for round := range 200 {
+		var pieces []tt.Piece
+		at := int64(0)
+		for range rng.IntN(50) {
+			at += 512 * rng.Int64N(3)
+			data := strings.Repeat(string(rune('a'+rng.IntN(26))), 512*(1+rng.IntN(3)))
+			pieces = append(pieces, tt.Piece{Off: at, Data: data})
+			at += int64(len(data))
+		}
+		size := at + rng.Int64N(3000)
+		b := tt.Of(t, tt.SparseOld("old", size, pieces), tt.Sparse00("00", size, pieces), tt.Sparse01("d/01", size, pieces),
+			tt.Sparse10("d/10", size, pieces), tt.File("plain", tt.Content(size, pieces)))
+		tree := scan(t, b)
+		if len(tree.Root.Children) != 4 {
+			t.Fatalf("round %d: %q", round, show(tree.Root, "/"))
+		}
+		sameAsArchiveTar(t, b, tree)
+		x, _ := Decode(tree.Encode())
+		for _, name := range []string{"old", "00", "d/01", "d/10", "plain"} {
+			i, _ := x.Find(name)
+			if got, err := io.ReadAll(x.Reader(i, []io.ReaderAt{bytes.NewReader(b)})); err != nil || string(got) != tt.Content(size, pieces) {
+				t.Fatalf("round %d: %s reads %d bytes of %d: %v", round, name, len(got), size, err)
+			}
+		}
+	}
+}
+
+func TestTarballsOfOtherProgramsScan(t *testing.T) {
+	dir := t.TempDir()
+	long := strings.Repeat("x", 150)
+	os.Mkdir(dir+"/"+long, 0o755)
+	os.WriteFile(dir+"/"+long+"/"+long, []byte("deep"), 0o600)
+	os.Symlink(long, dir+"/link")
+	os.Link(dir+"/"+long+"/"+long, dir+"/hard")
+	unix.Mkfifo(dir+"/fifo", 0o644)
+	f, err := os.Create(dir + "/holes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.WriteAt([]byte("data"), 1<<20)
+	f.Truncate(3 << 20)
+	f.Close()
+	for _, args := range [][]string{{"tar", "--format=v7"}, {"tar", "--format=ustar"}, {"tar", "--format=gnu", "-S"}, {"tar", "--format=posix", "-S", "--sparse-version=0.0"},
+		{"tar", "--format=posix", "-S", "--sparse-version=0.1"}, {"tar", "--format=posix", "-S"}, {"bsdtar"}} {
+		prog, err := exec.LookPath(args[0])
+		if err != nil && must.Have("") {
+			t.Errorf("TIFFIN_MUST is set, but %s is not installed: .ci/run installs it", args[0])
+		}
+		if err != nil {
+			t.Logf("%s is not installed: not compared", args[0])
+			continue
+		}
+		b, err := exec.Command(prog, append(args[1:], "-C", dir, "-cf", "-", ".")...).Output()
+		if err != nil && len(b) == 0 {
+			t.Fatalf("%q: %v", args, err)
+		}
+		tree := scan(t, b)
+		sameAsArchiveTar(t, b, tree)
+		if args[0] == "tar" && (args[1] == "--format=v7" || args[1] == "--format=ustar") {
+			continue // have no names that long
+		}
+		n := tree.Root.Children["hard"]
+		if n == nil || tree.Root.Children[long] == nil || tree.Root.Children[long].Children[long] != n || tree.Root.Children["link"].Target != long ||
+			tree.Root.Children["fifo"].Mode&unix.S_IFMT != unix.S_IFIFO || tree.Root.Children["holes"].Size != 3<<20 {
+			t.Errorf("%q:\n%s", args, strings.Join(show(tree.Root, "/"), "\n"))
+		}
+	}
+}
