@@ -1,44 +1,13 @@
 package cli
 
 import (
-	"bufio"
 	"fmt"
-	"os"
 
 	"github.com/urfave/cli/v2"
 
 	"tiffin/image"
 	"tiffin/internal/container"
 )
-
-func diffCommand() *cli.Command {
-	return &cli.Command{
-		ArgsUsage:   "CONTAINER",
-		Description: "A is added, C changed, D deleted, in relation to the image.",
-		Action: func(c *cli.Context) error {
-			if err := wantArgs(c, 1, 1, "one container"); err != nil {
-				return err
-			}
-			store, err := openStore(c)
-			if err != nil {
-				return err
-			}
-			ctr, err := container.In(store.Root()).Find(c.Args().First())
-			if err != nil {
-				return err
-			}
-			changes, err := ctr.Changes(store)
-			if err != nil {
-				return err
-			}
-			w := bufio.NewWriter(os.Stdout)
-			for _, ch := range changes {
-				fmt.Fprintf(w, "%c %s\n", ch.Kind, ch.Path)
-			}
-			return w.Flush()
-		},
-	}
-}
 
 func commitCommand() *cli.Command {
 	return &cli.Command{

@@ -58,29 +58,6 @@ func cpCommand() *cli.Command {
 	}
 }
 
-func exportCommand() *cli.Command {
-	return &cli.Command{
-		ArgsUsage:   "[FLAGS] CONTAINER",
-		Description: "One tarball, without layers and without the image's config: `tiffin import` makes an image of it. The container\nneed not run.",
-		Flags:       []cli.Flag{&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`, not to standard output"}},
-		Action: func(c *cli.Context) error {
-			if err := wantArgs(c, 1, 1, "one container"); err != nil {
-				return err
-			}
-			src, err := newCpEnd(c, c.Args().First()+":/")
-			if err != nil {
-				return err
-			}
-			defer src.close()
-			name := c.String("output")
-			if name == "" || name == "-" {
-				return cpToTarball(src, false)
-			}
-			return writeFile("export", name, func(w io.Writer) error { return src.Pack(w, "/", ".", false) })
-		},
-	}
-}
-
 // cpTree is a tree at either end.
 type cpTree interface {
 	Stat(path string, follow bool) (treecopy.Info, error)

@@ -96,65 +96,6 @@ func newLaunch(single bool, t *terminal) *container.Launch {
 	return container.NewLaunch(single, os.Stderr)
 }
 
-func createCommand() *cli.Command {
-	return &cli.Command{
-		ArgsUsage: "[FLAGS] IMAGE [COMMAND [ARGUMENT…]]",
-		Flags:     createFlags(),
-		Action: func(c *cli.Context) error {
-			if err := wantArgs(c, 1, -1, "an image"); err != nil {
-				return err
-			}
-			ctr, lock, _, err := createContainer(c, false)
-			if err != nil {
-				return err
-			}
-			defer lock.Close()
-			if err := ctr.Commission(nil); err != nil {
-				return err
-			}
-			fmt.Println(ctr.ID)
-			return nil
-		},
-	}
-}
-
-// createContainer makes the container that the flags describe, to run in the
-// foreground or not. The caller has its lock.
-func createContainer(c *cli.Context, foreground bool) (*container.Container, *os.File, *image.Mountable, error) {
-	store, err := openStore(c)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	img, err := imageToRun(c, store)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	cfg, err := newConfig(c, img)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	if foreground && cfg.AutoRemove && !c.IsSet("log-driver") {
-		// What it prints is seen here, and it has no afterwards: a log would only slow
-		// down what is piped through it, to a tenth.
-		cfg.NoLog = true
-	}
-	m, err := store.Mountable(img)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	// From here until the container's directory is there, rmi waits.
-	release, err := store.Hold()
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	defer release()
-	if _, err := os.Stat(m.UnionPath); err != nil {
-		return nil, nil, nil, fmt.Errorf("image %s was removed just now", cfg.Image)
-	}
-	ctr, lock, err := container.In(store.Root()).Create(cfg)
-	return ctr, lock, m, err
-}
-
 // start starts a container whose lock is held, and gives the lock away. A
 // terminal t means in the foreground. If it fails, a container that is fresh
 // is deleted if it has --rm, and kept as created if not. In o, start sets what concerns t.

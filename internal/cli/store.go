@@ -9,7 +9,7 @@ import (
 
 	"tiffin/image"
 	"tiffin/internal/container"
-	"tiffin/internal/userland"
+	base "tiffin/internal/userland"
 )
 
 // openStore opens the user's store of images and tells it what it cannot know

@@ -1,0 +1,38 @@
+package cli
+
+import (
+	"os"
+	"tiffin/internal/container"
+
+	"github.com/urfave/cli/v2"
+)
+
+func attachCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage:   "[FLAGS] CONTAINER",
+		Description: "Ctrl-P Ctrl-Q leaves a container with a terminal; it runs on.",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "no-stdin", Usage: "only look"},
+		},
+		Action: func(c *cli.Context) error {
+			if err := wantArgs(c, 1, 1, "one container"); err != nil {
+				return err
+			}
+			ctr, err := findContainer(c.Args().First())
+			if err != nil {
+				return err
+			}
+			t := terminalOf(ctr.TTY, ctr.Stdin && !c.Bool("no-stdin"))
+			if err := t.check(); err != nil {
+				return err
+			}
+			return t.follow(func() (*container.Session, error) {
+				s, err := ctr.Attach(os.Stdout, os.Stderr)
+				if err == nil {
+					t.resize(s)
+				}
+				return s, err
+			})
+		},
+	}
+}

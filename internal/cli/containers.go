@@ -1,0 +1,50 @@
+package cli
+
+import (
+	"fmt"
+	"tiffin/image"
+	"tiffin/internal/container"
+
+	"github.com/urfave/cli/v2"
+)
+
+// onContainers is the action of a command that does one thing to each
+// container named, and prints the name when it is done.
+func onContainers(c *cli.Context, do func(*container.Container) error) error {
+	if err := wantArgs(c, 1, -1, "one or more containers"); err != nil {
+		return err
+	}
+	set, err := containers()
+	if err != nil {
+		return err
+	}
+	return eachArg(c, func(ref string) error {
+		ctr, err := set.Find(ref)
+		if err != nil {
+			return err
+		}
+		if err := do(ctr); err != nil {
+			return err
+		}
+		fmt.Println(ref)
+		return nil
+	})
+}
+
+// containers returns the containers of the user's store, without opening its
+// images.
+func containers() (*container.Set, error) {
+	root, err := image.DefaultRoot()
+	if err != nil {
+		return nil, err
+	}
+	return container.In(root), nil
+}
+
+func findContainer(ref string) (*container.Container, error) {
+	set, err := containers()
+	if err != nil {
+		return nil, err
+	}
+	return set.Find(ref)
+}

@@ -1,0 +1,39 @@
+package cli
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"tiffin/internal/container"
+
+	"github.com/urfave/cli/v2"
+)
+
+func diffCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage:   "CONTAINER",
+		Description: "A is added, C changed, D deleted, in relation to the image.",
+		Action: func(c *cli.Context) error {
+			if err := wantArgs(c, 1, 1, "one container"); err != nil {
+				return err
+			}
+			store, err := openStore(c)
+			if err != nil {
+				return err
+			}
+			ctr, err := container.In(store.Root()).Find(c.Args().First())
+			if err != nil {
+				return err
+			}
+			changes, err := ctr.Changes(store)
+			if err != nil {
+				return err
+			}
+			w := bufio.NewWriter(os.Stdout)
+			for _, ch := range changes {
+				fmt.Fprintf(w, "%c %s\n", ch.Kind, ch.Path)
+			}
+			return w.Flush()
+		},
+	}
+}

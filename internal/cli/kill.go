@@ -1,0 +1,23 @@
+package cli
+
+import (
+	"tiffin/internal/container"
+
+	"github.com/urfave/cli/v2"
+)
+
+func killCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "[FLAGS] CONTAINER…",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "signal", Aliases: []string{"s"}, Value: "KILL", Usage: "`SIGNAL` to send, a name or a number"},
+		},
+		Action: func(c *cli.Context) error {
+			sig, err := container.ParseSignal(c.String("signal"))
+			if err != nil {
+				return err
+			}
+			return onContainers(c, func(ctr *container.Container) error { return ctr.Kill(sig) })
+		},
+	}
+}

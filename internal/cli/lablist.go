@@ -1,0 +1,70 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"tiffin/tutorial"
+
+	"github.com/urfave/cli/v2"
+)
+
+func labListCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage:   "[FLAGS]",
+		Description: "Templates have .Number .Name .Title .State .Points .Of and .Minutes.",
+		Flags: []cli.Flag{labDirFlag(),
+			&cli.StringFlag{Name: "format", Usage: "`TEMPLATE` of Go for each, or json"}},
+		Action: func(c *cli.Context) error {
+			if err := wantArgs(c, 0, 0, "no arguments"); err != nil {
+				return err
+			}
+			k, err := openCourse(c)
+			if err != nil {
+				return err
+			}
+			p, err := k.Progress()
+			if err != nil {
+				return err
+			}
+			return errors.Join(printLabs(c.String("format"), k.labs, p), k.damaged)
+		},
+	}
+}
+
+// labRow is a lab as `lab list` shows it, for templates too.
+type labRow struct {
+	Number, Name, Title, State string
+	Points, Of, Minutes        int
+}
+
+func printLabs(format string, labs []*tutorial.Lab, p *tutorial.Progress) error {
+	var rows []*labRow
+	for _, l := range labs {
+		e := p.Entry(l.Name)
+		rows = append(rows, &labRow{l.Number(), l.Name[3:], l.Title, string(e.State), e.Points, e.Of, l.Minutes})
+	}
+	if format != "" && format != "table" {
+		return printRows(os.Stdout, format, "", nil, rows)
+	}
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 1, 2, ' ', 0)
+	fmt.Fprint(w, "LAB\tNAME\tSTATE\tPOINTS\tTITLE\n")
+	for _, r := range rows {
+		points := "-"
+		if r.Of > 0 {
+			points = fmt.Sprintf("%d/%d", r.Points, r.Of)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", r.Number, r.Name, r.State, points, r.Title)
+	}
+	w.Flush() // a strings.Builder takes all
+	for line := range strings.Lines(b.String()) {
+		if r := []rune(line); len(r) > columns+1 {
+			line = string(r[:columns-1]) + "…\n"
+		}
+		fmt.Print(line)
+	}
+	return nil
+}

@@ -1,0 +1,139 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"tiffin/tutorial"
+
+	"github.com/urfave/cli/v2"
+)
+
+func labStartCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "[FLAGS] [LAB]",
+		Description: "LAB is a number or a name. The work directory is ~/tiffin-labs/NN-name;\n" +
+			"$TIFFIN_LABS overrides ~/tiffin-labs. A lab that was started before goes on\nwhere it was.",
+		Flags: []cli.Flag{labDirFlag(), labLimitFlag(),
+			&cli.StringFlag{Name: "seed", Usage: "draw names and numbers from `TEXT`, once"}},
+		Action: func(c *cli.Context) error {
+			k, err := openCourse(c)
+			if err != nil {
+				return err
+			}
+			l, err := k.lab(c)
+			if err != nil {
+				return err
+			}
+			if _, err := k.Seed(c.String("seed")); err != nil {
+				return err
+			}
+			return k.start(c, l)
+		},
+	}
+}
+
+// start starts a lab, or goes on with it.
+func (k *course) start(c *cli.Context, l *tutorial.Lab) error {
+	ctx, stop := labContext(c)
+	defer stop()
+	if k.Started(l) {
+		if err := k.Use(l); err != nil {
+			return err
+		}
+		fmt.Printf("lab %s goes on: %s\n", l.Number(), l.Title)
+	} else {
+		res, err := k.Start(ctx, l)
+		if err != nil {
+			return err
+		}
+		if res != nil {
+			return unsupportedHere(l, res)
+		}
+		fmt.Printf("lab %s: %s (about %d minutes)\n", l.Number(), l.Title, l.Minutes)
+	}
+	fmt.Print("\n" + nextSteps(k.Work(l), c.String("dir")))
+	return nil
+}
+
+// nextSteps is what a student types next; labs is where the labs are, if not in tiffin.
+func nextSteps(work, labs string) string {
+	flag := ""
+	if dir, err := filepath.Abs(labs); labs != "" && err == nil {
+		flag = " --dir " + dir
+	}
+	if home, err := os.UserHomeDir(); err == nil {
+		if rest, ok := strings.CutPrefix(work, home+"/"); ok {
+			work = "~/" + rest
+		}
+	}
+	return "  cd " + work + "\n" +
+		"  tiffin lab show" + flag + "     read the text and the task\n" +
+		"  tiffin lab check" + flag + "    when you think it is done\n" +
+		"  tiffin lab hint" + flag + "     when you are stuck\n"
+}
+
+// unsupportedHere tells that a lab cannot be done on this machine.
+func unsupportedHere(l *tutorial.Lab, res *tutorial.Result) error {
+	printWrapped(os.Stdout, "", fmt.Sprintf("lab %s is unsupported here: %s.", l.Number(), strings.TrimRight(res.Why, ".")))
+	printWrapped(os.Stdout, "", "That is no fault of yours. `tiffin lab show "+l.Number()+"` prints its text all the same; `tiffin doctor` tells what an administrator can change.")
+	return exitStatus(exitUnsupported)
+}
+
+func labResetCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "[FLAGS] [LAB]",
+		Description: "Deletes everything in the lab's work directory, and all containers and images\n" +
+			"whose names begin with the lab's prefix (lab03-… and lab03/…), and then makes\nthe start state.",
+		Flags: []cli.Flag{labDirFlag(), labLimitFlag()},
+		Action: func(c *cli.Context) error {
+			k, err := openCourse(c)
+			if err != nil {
+				return err
+			}
+			l, err := k.lab(c)
+			if err != nil {
+				return err
+			}
+			ctx, stop := labContext(c)
+			defer stop()
+			res, err := k.Reset(ctx, l)
+			if err != nil {
+				return err
+			}
+			if res != nil {
+				return unsupportedHere(l, res)
+			}
+			fmt.Printf("lab %s is as it was at the start\n", l.Number())
+			return nil
+		},
+	}
+}
+
+func labNextCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "[FLAGS]",
+		Flags:     []cli.Flag{labDirFlag(), labLimitFlag()},
+		Action: func(c *cli.Context) error {
+			if err := wantArgs(c, 0, 0, "no arguments"); err != nil {
+				return err
+			}
+			k, err := openCourse(c)
+			if err != nil {
+				return err
+			}
+			open, err := k.Next(k.labs)
+			if err == nil && len(open) == 0 {
+				fmt.Printf("all %d labs are passed\n", len(k.labs))
+			}
+			for _, l := range open {
+				// What this machine cannot do is no reason to stop.
+				if err = k.start(c, l); err != exitStatus(exitUnsupported) {
+					break
+				}
+			}
+			return err
+		},
+	}
+}

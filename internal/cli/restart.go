@@ -1,0 +1,35 @@
+package cli
+
+import (
+	"fmt"
+	"tiffin/internal/container"
+	"tiffin/internal/errs"
+
+	"github.com/urfave/cli/v2"
+)
+
+func restartCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage:   "[FLAGS] CONTAINER…",
+		Description: "What it has changed stays, as with stop and start.",
+		Flags: []cli.Flag{
+			timeFlag(),
+		},
+		Action: func(c *cli.Context) error {
+			store, err := openStore(c)
+			if err != nil {
+				return err
+			}
+			seconds := stopTime(c)
+			return onContainers(c, func(ctr *container.Container) error {
+				if ctr.AutoRemove {
+					return errs.Hint(fmt.Errorf("container %s has --rm: it would be deleted, not restarted", ctr.Name), "`tiffin stop` it, and run another")
+				}
+				if err := ctr.Stop(seconds); err != nil {
+					return err
+				}
+				return startDetached(c, store, ctr)
+			})
+		},
+	}
+}

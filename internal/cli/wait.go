@@ -1,0 +1,30 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+)
+
+func waitCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "CONTAINER…",
+		Action: func(c *cli.Context) error {
+			if err := wantArgs(c, 1, -1, "one or more containers"); err != nil {
+				return err
+			}
+			return eachArg(c, func(ref string) error {
+				ctr, err := findContainer(ref)
+				if err != nil {
+					return err
+				}
+				code, err := ctr.Wait()
+				if err != nil {
+					return err
+				}
+				fmt.Println(code)
+				return nil
+			})
+		},
+	}
+}
