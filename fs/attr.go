@@ -1,3 +1,6 @@
+// What stat(2) shows and what chmod(2), chown(2),
+// utimensat(2) and truncate(2) change.
+
 package fs
 
 import (
@@ -9,9 +12,6 @@ import (
 
 	"tiffin/image/layer"
 )
-
-// Contract of this file: what stat(2) shows and what chmod(2), chown(2),
-// utimensat(2) and truncate(2) change.
 
 // forever is a time-out, in seconds, that the kernel clamps to its longest:
 // nobody but the server changes the tree, so nothing needs asking twice.

@@ -1,3 +1,14 @@
+// From a metacopy to a copy. Whoever changes bytes that
+// the origin has makes a copy of them all; whoever only adds some after them
+// does not: the upper file gets a tail, and what is before it stays a hole.
+//
+//	metacopy         ""        the origin's data
+//	… with a tail    "head"    the origin's data, then the upper file's own
+//	copy             no mark   the upper file's data
+//
+// Each step is one change of the mark user.tiffin.metacopy, and so complete or
+// absent after a crash.
+
 package fs
 
 import (
@@ -8,17 +19,6 @@ import (
 
 	"tiffin/image/layer"
 )
-
-// Contract of this file: from a metacopy to a copy. Whoever changes bytes that
-// the origin has makes a copy of them all; whoever only adds some after them
-// does not: the upper file gets a tail, and what is before it stays a hole.
-//
-//	metacopy         ""        the origin's data
-//	… with a tail    "head"    the origin's data, then the upper file's own
-//	copy             no mark   the upper file's data
-//
-// Each step is one change of the mark user.tiffin.metacopy, and so complete or
-// absent after a crash.
 
 // giveTimesBack gives an upper file the times back that copying has changed. With the
 // writeback cache the kernel sends those of the write; without, they are the file's.

@@ -1,3 +1,8 @@
+// Giving a lower file an upper part. First comes its
+// metadata alone, with all its names, in one step that costs the same for a
+// kilobyte and a gigabyte (a "metacopy"); the data follows when somebody
+// writes. Both are complete or absent after a crash.
+
 package fs
 
 import (
@@ -8,11 +13,6 @@ import (
 
 	"tiffin/image/layer"
 )
-
-// Contract of this file: giving a lower file an upper part. First comes its
-// metadata alone, with all its names, in one step that costs the same for a
-// kilobyte and a gigabyte (a "metacopy"); the data follows when somebody
-// writes. Both are complete or absent after a crash.
 
 // copyUp returns the node of r with an upper part, making one if it has none.
 // tree locked.

@@ -1,3 +1,6 @@
+// The bytes of files. Lower bytes go from the map of
+// flat.tar to the kernel in one copy; upper bytes are those of the real file.
+
 package fs
 
 import (
@@ -9,9 +12,6 @@ import (
 
 	"tiffin/image/layer"
 )
-
-// Contract of this file: the bytes of files. Lower bytes go from the map of
-// flat.tar to the kernel in one copy; upper bytes are those of the real file.
 
 // flat is a mapped flat.tar.
 type flat struct {

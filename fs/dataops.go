@@ -1,3 +1,5 @@
+// The rarer operations on bytes: holes, ranges, sync.
+
 package fs
 
 import (
@@ -6,8 +8,6 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
 )
-
-// Contract of this file: the rarer operations on bytes: holes, ranges, sync.
 
 // Fallocate is FUSE_FALLOCATE; the kernel lets only FALLOC_FL_KEEP_SIZE,
 // PUNCH_HOLE and ZERO_RANGE through. fallocate(2).

@@ -1,3 +1,7 @@
+// What a directory with an upper part contains. Its
+// real listing is read once; from then on the server, the only writer, keeps
+// the state in memory in step with it. All of it is guarded by FS.tree.
+
 package fs
 
 import (
@@ -9,10 +13,6 @@ import (
 
 	"tiffin/image/layer"
 )
-
-// Contract of this file: what a directory with an upper part contains. Its
-// real listing is read once; from then on the server, the only writer, keeps
-// the state in memory in step with it. All of it is guarded by FS.tree.
 
 // dirent is a name in an upper directory: a real entry, a whiteout, or both,
 // when the real entry wins.

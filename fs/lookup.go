@@ -1,3 +1,6 @@
+// Finding names. A reply is good for ever, also the one
+// that says there is no such name.
+
 package fs
 
 import (
@@ -8,9 +11,6 @@ import (
 
 	"tiffin/image/layer"
 )
-
-// Contract of this file: finding names. A reply is good for ever, also the one
-// that says there is no such name.
 
 const (
 	rootID    = fuse.FUSE_ROOT_ID

@@ -1,3 +1,8 @@
+// Making names. What a real file shows by itself is
+// made in place with one system call; what needs an attribute is made in Work
+// and renamed into place, so that no crash leaves it half made. A whiteout of
+// the same name stays: the real entry wins over it.
+
 package fs
 
 import (
@@ -8,11 +13,6 @@ import (
 
 	"tiffin/image/layer"
 )
-
-// Contract of this file: making names. What a real file shows by itself is
-// made in place with one system call; what needs an attribute is made in Work
-// and renamed into place, so that no crash leaves it half made. A whiteout of
-// the same name stays: the real entry wins over it.
 
 // target checks that name can be made in the directory id and returns the
 // directory's node with an upper part. tree locked.

@@ -1,3 +1,11 @@
+// Which number means which file, and how long the
+// server remembers it.
+//
+// A node id below Index.Len()+1 is a lower inode number plus one, for ever,
+// whether the file still is in its layer or has been copied up; a larger one
+// was handed out, once, to a file that only the upper directory has. Only a
+// file that has an upper part, or has lost its last name, has a node.
+
 package fs
 
 import (
@@ -7,14 +15,6 @@ import (
 
 	"tiffin/image/layer"
 )
-
-// Contract of this file: which number means which file, and how long the
-// server remembers it.
-//
-// A node id below Index.Len()+1 is a lower inode number plus one, for ever,
-// whether the file still is in its layer or has been copied up; a larger one
-// was handed out, once, to a file that only the upper directory has. Only a
-// file that has an upper part, or has lost its last name, has a node.
 
 // noLower is the lower inode number of what no layer has.
 const noLower = ^uint32(0)

@@ -1,14 +1,14 @@
+// Listing directories. There is no open directory: each
+// request says where the last one stopped, and that place stays valid while
+// names come and go. First come the names of the layers in the order of the
+// index, then those that only the upper has in the order of their creation.
+
 package fs
 
 import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
 )
-
-// Contract of this file: listing directories. There is no open directory: each
-// request says where the last one stopped, and that place stays valid while
-// names come and go. First come the names of the layers in the order of the
-// index, then those that only the upper has in the order of their creation.
 
 // lister takes entries until its buffer is full.
 type lister struct {

@@ -1,3 +1,8 @@
+// Taking names away. The whiteout that hides the
+// layers' file comes first, then the upper's own entry goes: a crash between
+// the two changes nothing, since a real entry wins over a whiteout. What may
+// still be open is kept open here until the kernel forgets it, or moves to Work.
+
 package fs
 
 import (
@@ -8,11 +13,6 @@ import (
 
 	"tiffin/image/layer"
 )
-
-// Contract of this file: taking names away. The whiteout that hides the
-// layers' file comes first, then the upper's own entry goes: a crash between
-// the two changes nothing, since a real entry wins over a whiteout. What may
-// still be open is kept open here until the kernel forgets it, or moves to Work.
 
 // whiteout hides the lower file that name would show in directory d, if there
 // is one and nothing hides it yet.

@@ -1,3 +1,13 @@
+// Rename(2). Source and target may each come from a
+// layer, from the upper, or from both. What is renamed first gets an upper
+// part where it is; of a directory that is one empty directory with the
+// number of its origin, however much is in it. Then:
+//
+//	whiteout of the old name, if the layers have it    (the real entry still wins)
+//	renameat2(2) of the upper entry                    (the moment of change)
+//
+// A crash before the second leaves everything as it was.
+
 package fs
 
 import (
@@ -8,16 +18,6 @@ import (
 
 	"tiffin/image/layer"
 )
-
-// Contract of this file: rename(2). Source and target may each come from a
-// layer, from the upper, or from both. What is renamed first gets an upper
-// part where it is; of a directory that is one empty directory with the
-// number of its origin, however much is in it. Then:
-//
-//	whiteout of the old name, if the layers have it    (the real entry still wins)
-//	renameat2(2) of the upper entry                    (the moment of change)
-//
-// A crash before the second leaves everything as it was.
 
 // Rename is FUSE_RENAME and FUSE_RENAME2.
 func (f *FS) Rename(_ <-chan struct{}, in *fuse.RenameIn, oldName, newName string) (st fuse.Status) {

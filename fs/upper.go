@@ -1,3 +1,8 @@
+// Everything that touches the real files of the upper
+// and the work directory. Each is reached by one name relative to the
+// descriptor of its directory, never through a path: so a path may be longer
+// than PATH_MAX, and no symbolic link is ever followed (there is none).
+
 package fs
 
 import (
@@ -12,11 +17,6 @@ import (
 
 	"tiffin/image/layer"
 )
-
-// Contract of this file: everything that touches the real files of the upper
-// and the work directory. Each is reached by one name relative to the
-// descriptor of its directory, never through a path: so a path may be longer
-// than PATH_MAX, and no symbolic link is ever followed (there is none).
 
 // handle is an open upper file or directory, shared by the requests on it.
 type handle struct {

@@ -1,3 +1,7 @@
+// Extended attributes, xattr(7). user.*, security.* and
+// trusted.* are kept; POSIX ACLs (system.*) are not supported: the kernel asks
+// a FUSE server in a user namespace for them only if it enforces them itself.
+
 package fs
 
 import (
@@ -11,10 +15,6 @@ import (
 
 	"tiffin/image/layer"
 )
-
-// Contract of this file: extended attributes, xattr(7). user.*, security.* and
-// trusted.* are kept; POSIX ACLs (system.*) are not supported: the kernel asks
-// a FUSE server in a user namespace for them only if it enforces them itself.
 
 // LayerXattr is answered by getxattr(2) for every file, and listed for none:
 // where the file comes from, "layer N" (0 is the bottom), "upper", or "upper,

@@ -1,17 +1,3 @@
-package ns
-
-import (
-	"errors"
-	"fmt"
-	"os"
-	"runtime"
-	"strings"
-	"syscall"
-	"unsafe"
-
-	"golang.org/x/sys/unix"
-)
-
 // A process can move into a user namespace, new or old, only if it has one thread: unshare(2) and
 // setns(2), "CLONE_NEWUSER". A Go program always has several. `tiffin run` makes a child for
 // it, with clone(2). But unshare(1) moves the very process that the user started, the one that the shell
@@ -25,6 +11,20 @@ import (
 // goroutines, so the functions below "alone" are marked nosplit, call nothing but each other and system
 // calls, and run with all signals blocked. What may have to be printed is made before. It is
 // what the child in syscall.ForkExec is, less the fork.
+
+package ns
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
 
 // program is what a process does after it gave up Go; in the end it executes a command. Addresses are
 // integers in it, which the garbage collector does not follow: keep holds what they refer to.

@@ -1,3 +1,12 @@
+// This file says, for each step, what a person types to do the same: Step.ByHand. The lines of the table,
+// one below the other, do what the runner does. A line that ends in " sh" starts a shell, and what comes after
+// is typed into that one; Script makes a script of them. Some variables go from step to step:
+//
+//	$WORK      a new directory of yours
+//	$ROOT      $WORK/root, where the container's root is mounted
+//	$LAYERS    the unpacked layers, the top one first, with colons between them
+//	$RUN_DIR   $RUN_UID $RUN_HOME $PRIVS $KEYRING   for the last step
+
 package ns
 
 import (
@@ -8,15 +17,6 @@ import (
 
 	"golang.org/x/sys/unix"
 )
-
-// This file says, for each step, what a person types to do the same: Step.ByHand. The lines of the table,
-// one below the other, do what the runner does. A line that ends in " sh" starts a shell, and what comes after
-// is typed into that one; Script makes a script of them. Some variables go from step to step:
-//
-//	$WORK      a new directory of yours
-//	$ROOT      $WORK/root, where the container's root is mounted
-//	$LAYERS    the unpacked layers, the top one first, with colons between them
-//	$RUN_DIR   $RUN_UID $RUN_HOME $PRIVS $KEYRING   for the last step
 
 // quote makes one word of s for a shell.
 func quote(s string) string {

@@ -1,3 +1,9 @@
+// This file mounts the kernel's overlayfs over the read-only file system of the step "root": Root.Overlay.
+//
+// Seen on Linux 6.18: overlayfs takes a FUSE mount of the same user namespace as its lower side. It asks that for
+// STATFS and extended attributes, and from then on for names and bytes only. Its lower mount is a private clone,
+// so that the server's mount may go with the old root, and the server is asked until the overlay is unmounted.
+
 package ns
 
 import (
@@ -10,12 +16,6 @@ import (
 
 	"tiffin/internal/errs"
 )
-
-// This file mounts the kernel's overlayfs over the read-only file system of the step "root": Root.Overlay.
-//
-// Seen on Linux 6.18: overlayfs takes a FUSE mount of the same user namespace as its lower side. It asks that for
-// STATFS and extended attributes, and from then on for names and bytes only. Its lower mount is a private clone,
-// so that the server's mount may go with the old root, and the server is asked until the overlay is unmounted.
 
 func skipOverlay(b *builder) string {
 	return skipIf(b.spec.Root.Overlay == nil, "the file system has an upper directory itself: --driver fuse")

@@ -1,3 +1,7 @@
+// Namespaces by hand: what unshare(1) and nsenter(1) of util-linux do, so that whoever learns
+// namespaces needs nothing but tiffin. Both are a list of system calls that end in an execve(2); alone.go
+// says why they cannot simply be made.
+
 package ns
 
 import (
@@ -10,10 +14,6 @@ import (
 
 	"tiffin/internal/errs"
 )
-
-// Namespaces by hand: what unshare(1) and nsenter(1) of util-linux do, so that whoever learns
-// namespaces needs nothing but tiffin. Both are a list of system calls that end in an execve(2); alone.go
-// says why they cannot simply be made.
 
 // Unshare moves this process into new namespaces, where it becomes a command.
 type Unshare struct {

@@ -1,3 +1,6 @@
+// What a lesson claims, and the evidence for it: a test, a page, or a check of the lab. lab test
+// follows each of them.
+
 package tutorial
 
 import (

@@ -1,3 +1,5 @@
+// The labs that are in the binary, and those in a directory of somebody's own.
+
 package tutorial
 
 import (

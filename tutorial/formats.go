@@ -1,3 +1,5 @@
+// The result of a check in the formats that other programs read.
+
 package tutorial
 
 import (

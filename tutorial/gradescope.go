@@ -1,3 +1,5 @@
+// A result for Gradescope.
+
 package tutorial
 
 import (

@@ -1,3 +1,5 @@
+// A result as JUnit XML.
+
 package tutorial
 
 import (

@@ -1,3 +1,6 @@
+// A lab as its directory says: parsed as a whole, and refused with file and line if something is
+// wrong with it.
+
 package tutorial
 
 import (

@@ -1,3 +1,6 @@
+// What a lab needs of the machine, and whether it is there. A lab that cannot work here says so
+// instead of failing.
+
 package tutorial
 
 import (

@@ -1,3 +1,5 @@
+// A new lab for an author to begin with.
+
 package tutorial
 
 import (

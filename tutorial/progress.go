@@ -1,3 +1,5 @@
+// The student's progress, a file of plain text that survives whatever else is edited into it.
+
 package tutorial
 
 import (

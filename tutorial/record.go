@@ -1,3 +1,6 @@
+// The record of a check: what its script reports on descriptor 3, one line for each check, read
+// strictly.
+
 package tutorial
 
 import (

@@ -1,3 +1,5 @@
+// How a script of a lab is run: its environment, its time limit, and what ends with it.
+
 package tutorial
 
 import (

@@ -1,3 +1,5 @@
+// What a script has left behind (containers and processes), found and ended after each trial.
+
 package tutorial
 
 import (

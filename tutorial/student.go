@@ -1,3 +1,5 @@
+// A student's directory of labs, and what one does with a lab in it: start, check, hint, reset.
+
 package tutorial
 
 import (

@@ -1,3 +1,5 @@
+// A result in the Test Anything Protocol.
+
 package tutorial
 
 import (

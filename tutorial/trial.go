@@ -1,3 +1,6 @@
+// The test of a lab: its solution passes, its untouched start does not, each wrong answer fails
+// for its reason.
+
 package tutorial
 
 import (

@@ -1,13 +1,13 @@
+// Workloads that move bytes. A time "with close" ends
+// after close(2), which makes a FUSE file system with the writeback cache hand
+// over what the kernel holds back; the other file systems keep it until later.
+
 package main
 
 import (
 	"os"
 	"syscall"
 )
-
-// Contract of this file: workloads that move bytes. A time "with close" ends
-// after close(2), which makes a FUSE file system with the writeback cache hand
-// over what the kernel holds back; the other file systems keep it until later.
 
 const (
 	block   = 4 << 10

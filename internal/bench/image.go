@@ -1,3 +1,16 @@
+// The image that is measured, the same bytes on every
+// machine. Two layers of its own lie on top of those of a base image, if there
+// is one, whose programs some workloads run. The upper of the two replaces and
+// deletes a part of the lower one, so that there is something to merge.
+//
+//	/bench/many/AA/BB/fCCC   many small files, 100 in a directory
+//	/bench/tree/AA/fBB       5,000 small files
+//	/bench/big               one large file without holes
+//	/bench/c                 100 C files and a Makefile
+//	/bench/untar.tar         20,000 small files in a tarball
+//	/bench/new               an empty directory, for what workloads make
+//	/fsbench                 an empty file to mount this program on
+
 package main
 
 import (
@@ -16,19 +29,6 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
-
-// Contract of this file: the image that is measured, the same bytes on every
-// machine. Two layers of its own lie on top of those of a base image, if there
-// is one, whose programs some workloads run. The upper of the two replaces and
-// deletes a part of the lower one, so that there is something to merge.
-//
-//	/bench/many/AA/BB/fCCC   many small files, 100 in a directory
-//	/bench/tree/AA/fBB       5,000 small files
-//	/bench/big               one large file without holes
-//	/bench/c                 100 C files and a Makefile
-//	/bench/untar.tar         20,000 small files in a tarball
-//	/bench/new               an empty directory, for what workloads make
-//	/fsbench                 an empty file to mount this program on
 
 type imageSize struct{ files, bigMiB int }
 

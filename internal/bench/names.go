@@ -1,3 +1,5 @@
+// Workloads that change names, not bytes.
+
 package main
 
 import (
@@ -8,8 +10,6 @@ import (
 
 	"golang.org/x/sys/unix"
 )
-
-// Contract of this file: workloads that change names, not bytes.
 
 const manyNames = 10_000
 

@@ -1,3 +1,7 @@
+// System calls by RawSyscall on names that already end
+// in a zero byte. Nothing is allocated, and the scheduler is not told, which is
+// right as long as this is the only goroutine and collection is off.
+
 package main
 
 import (
@@ -8,10 +12,6 @@ import (
 
 	"golang.org/x/sys/unix"
 )
-
-// Contract of this file: system calls by RawSyscall on names that already end
-// in a zero byte. Nothing is allocated, and the scheduler is not told, which is
-// right as long as this is the only goroutine and collection is off.
 
 // quiet makes the process one thread that nothing interrupts. Not SIGURG
 // either, by which the runtime preempts what takes longer than 10 ms: a signal

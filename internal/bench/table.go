@@ -1,3 +1,8 @@
+// The table. Its input has one line for each time that
+// was taken: MODE, CANDIDATE, PHASE, nanoseconds, count, with tabs in between;
+// MODE is "free" or "pinned", CANDIDATE one of candidates. A phase whose name
+// ends in " KiB" has a size in the place of the time.
+
 package main
 
 import (
@@ -9,11 +14,6 @@ import (
 	"strconv"
 	"strings"
 )
-
-// Contract of this file: the table. Its input has one line for each time that
-// was taken: MODE, CANDIDATE, PHASE, nanoseconds, count, with tabs in between;
-// MODE is "free" or "pinned", CANDIDATE one of candidates. A phase whose name
-// ends in " KiB" has a size in the place of the time.
 
 var candidates = []string{"plain", "overlay", "fuse-overlayfs", "tiffin", "tiffin-overlay"}
 

@@ -1,3 +1,6 @@
+// Workloads that other people's programs do, from the
+// base image. Without it they are left out.
+
 package main
 
 import (
@@ -6,9 +9,6 @@ import (
 	"os/exec"
 	"syscall"
 )
-
-// Contract of this file: workloads that other people's programs do, from the
-// base image. Without it they are left out.
 
 // need ends the workload if the image lacks a program.
 func need(paths ...string) {

@@ -1,3 +1,6 @@
+// The table of commands, and how one of them is found and run. It promises the exit statuses of
+// docker, and that only the command that was asked for is set up.
+
 package cli
 
 import (

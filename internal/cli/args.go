@@ -1,3 +1,7 @@
+// Arguments as people type them for docker (-it, --flag=value, flags behind operands) become what
+// package flag of Go understands. A flag that does not exist is an error that says what there is
+// instead.
+
 package cli
 
 import (

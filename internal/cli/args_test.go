@@ -5,9 +5,9 @@ import (
 	"strings"
 	"testing"
 
-	"tiffin/internal/errs"
-
 	"github.com/urfave/cli/v2"
+
+	"tiffin/internal/errs"
 )
 
 func TestArgumentsAreUnderstoodAsPeopleTypeThem(t *testing.T) {

@@ -1,10 +1,13 @@
+// tiffin attach: the terminal is connected to a container that runs.
+
 package cli
 
 import (
 	"os"
-	"tiffin/internal/container"
 
 	"github.com/urfave/cli/v2"
+
+	"tiffin/internal/container"
 )
 
 func attachCommand() *cli.Command {

@@ -1,3 +1,5 @@
+// tiffin commit: what a container has changed becomes the next layer of a new image.
+
 package cli
 
 import (

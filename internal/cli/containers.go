@@ -1,11 +1,15 @@
+// What the commands about containers share: the user's set of them, and doing one thing to each
+// that is named.
+
 package cli
 
 import (
 	"fmt"
-	"tiffin/image"
-	"tiffin/internal/container"
 
 	"github.com/urfave/cli/v2"
+
+	"tiffin/image"
+	"tiffin/internal/container"
 )
 
 // onContainers is the action of a command that does one thing to each

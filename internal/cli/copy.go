@@ -1,3 +1,6 @@
+// tiffin copy: an image goes from one place to another (registry, OCI layout, archive, store),
+// with the prefixes that skopeo has.
+
 package cli
 
 import (

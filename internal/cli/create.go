@@ -1,12 +1,15 @@
+// tiffin create: a container is made and not started. run makes its container here, too.
+
 package cli
 
 import (
 	"fmt"
 	"os"
-	"tiffin/image"
-	"tiffin/internal/container"
 
 	"github.com/urfave/cli/v2"
+
+	"tiffin/image"
+	"tiffin/internal/container"
 )
 
 func createCommand() *cli.Command {

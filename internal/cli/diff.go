@@ -1,12 +1,15 @@
+// tiffin diff: what a container has changed, as docker-diff(1) prints it.
+
 package cli
 
 import (
 	"bufio"
 	"fmt"
 	"os"
-	"tiffin/internal/container"
 
 	"github.com/urfave/cli/v2"
+
+	"tiffin/internal/container"
 )
 
 func diffCommand() *cli.Command {

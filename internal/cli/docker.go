@@ -1,8 +1,8 @@
+// What people who know docker type, and what there is here instead.
+
 package cli
 
 import "strings"
-
-// What people who know docker type, and what there is here instead.
 
 // elsewhere has commands.
 var elsewhere = map[string]string{

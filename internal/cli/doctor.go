@@ -1,3 +1,6 @@
+// tiffin doctor: what this machine allows, and the line that an administrator has to type for
+// what it does not.
+
 package cli
 
 import (

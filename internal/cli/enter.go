@@ -1,3 +1,5 @@
+// tiffin enter: a command in the namespaces of another process, as nsenter(1) does it.
+
 package cli
 
 import (

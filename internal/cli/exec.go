@@ -1,3 +1,5 @@
+// tiffin exec: one more command in a container that runs.
+
 package cli
 
 import (

@@ -1,3 +1,6 @@
+// run --explain and exec --explain: the runner's steps as they happen, for people and as JSON.
+// The words are those of the runner's own table, package ns.
+
 package cli
 
 import (

@@ -1,3 +1,6 @@
+// tiffin explain: what a run would do, as a table or as a shell script that does the same by
+// hand.
+
 package cli
 
 import (

@@ -1,3 +1,5 @@
+// tiffin export: the whole file system of a container as a tarball, docker-export(1).
+
 package cli
 
 import (

@@ -1,3 +1,6 @@
+// The flags of run and create that describe a container, and how they are merged with the image's
+// config into a container's.
+
 package cli
 
 import (

@@ -1,3 +1,6 @@
+// The help texts, made of the table of commands, and what is said to a command that does not
+// exist.
+
 package cli
 
 import (

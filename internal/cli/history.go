@@ -1,11 +1,12 @@
+// tiffin history: the steps that made an image, from its config.
+
 package cli
 
 import (
+	"fmt"
 	"os"
 	"strconv"
 	"time"
-
-	"fmt"
 
 	"github.com/urfave/cli/v2"
 

@@ -1,3 +1,5 @@
+// tiffin images: the images of the store, with docker's columns, filters and templates.
+
 package cli
 
 import (

@@ -1,3 +1,5 @@
+// tiffin import: a tarball of a root file system becomes an image of one layer.
+
 package cli
 
 import (

@@ -1,9 +1,11 @@
+// tiffin kill: a signal goes to the first process of a container.
+
 package cli
 
 import (
-	"tiffin/internal/container"
-
 	"github.com/urfave/cli/v2"
+
+	"tiffin/internal/container"
 )
 
 func killCommand() *cli.Command {

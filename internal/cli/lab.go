@@ -1,3 +1,6 @@
+// tiffin lab: the table of its commands, and what they share: the labs and the student's
+// directory.
+
 package cli
 
 import (
@@ -6,7 +9,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -149,24 +151,4 @@ func (k *course) lab(c *cli.Context) (*tutorial.Lab, error) {
 // labContext ends what runs on a signal; what it leaves is cleaned up then.
 func labContext(c *cli.Context) (context.Context, func()) {
 	return signal.NotifyContext(c.Context, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
-}
-
-func labNewCommand() *cli.Command {
-	return &cli.Command{
-		ArgsUsage: "DIR",
-		Description: "Writes a small lab that works into the new directory DIR, whose name is two\n" +
-			"digits and a name: 50-my-lab. Its files say in comments how to make another of\n" +
-			"it; `tiffin lab test DIR` tells whether it still judges well.",
-		Action: func(c *cli.Context) error {
-			if err := wantArgs(c, 1, 1, "one new directory"); err != nil {
-				return err
-			}
-			dir := c.Args().First()
-			if err := tutorial.New(dir); err != nil {
-				return err
-			}
-			fmt.Printf("%s is a lab that works. Change it, and then:\n\n  tiffin lab test %s\n  tiffin lab start --dir %s %s\n", dir, dir, filepath.Dir(dir), filepath.Base(dir)[:2])
-			return nil
-		},
-	}
 }

@@ -1,3 +1,6 @@
+// tiffin lab check: the state is judged and shown to the student. It promises the exit statuses
+// for scripts that grade.
+
 package cli
 
 import (

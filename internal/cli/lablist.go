@@ -1,3 +1,5 @@
+// tiffin lab list: all labs and how far the student is.
+
 package cli
 
 import (
@@ -6,9 +8,10 @@ import (
 	"os"
 	"strings"
 	"text/tabwriter"
-	"tiffin/tutorial"
 
 	"github.com/urfave/cli/v2"
+
+	"tiffin/tutorial"
 )
 
 func labListCommand() *cli.Command {

@@ -1,3 +1,5 @@
+// tiffin lab show and lab hint: what the student reads.
+
 package cli
 
 import (

@@ -1,3 +1,5 @@
+// tiffin lab start, reset and next: the work directory of a lab is made, or made anew.
+
 package cli
 
 import (
@@ -5,9 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"tiffin/tutorial"
 
 	"github.com/urfave/cli/v2"
+
+	"tiffin/tutorial"
 )
 
 func labStartCommand() *cli.Command {

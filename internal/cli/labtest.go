@@ -1,13 +1,18 @@
+// tiffin lab new and lab test, for authors: the skeleton of a lab, and whether a lab judges as it
+// should.
+
 package cli
 
 import (
 	"fmt"
 	"io"
 	"os"
-	"tiffin/tutorial"
+	"path/filepath"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
+
+	"tiffin/tutorial"
 )
 
 func labTestCommand() *cli.Command {
@@ -100,5 +105,25 @@ func printTrial(w io.Writer, t *tutorial.Trial, seed string) {
 		}
 		fmt.Fprintf(w, "ok           %s (seed %s): %d checks, %s, %d wrong answers, %d commands\n",
 			t.Lab.Name, seed, len(t.Checks), points(sum), t.Wrongs, t.Commands)
+	}
+}
+
+func labNewCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "DIR",
+		Description: "Writes a small lab that works into the new directory DIR, whose name is two\n" +
+			"digits and a name: 50-my-lab. Its files say in comments how to make another of\n" +
+			"it; `tiffin lab test DIR` tells whether it still judges well.",
+		Action: func(c *cli.Context) error {
+			if err := wantArgs(c, 1, 1, "one new directory"); err != nil {
+				return err
+			}
+			dir := c.Args().First()
+			if err := tutorial.New(dir); err != nil {
+				return err
+			}
+			fmt.Printf("%s is a lab that works. Change it, and then:\n\n  tiffin lab test %s\n  tiffin lab start --dir %s %s\n", dir, dir, filepath.Dir(dir), filepath.Base(dir)[:2])
+			return nil
+		},
 	}
 }

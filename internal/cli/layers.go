@@ -1,3 +1,5 @@
+// tiffin layers: the stack of an image, and how much of each layer those above it hide.
+
 package cli
 
 import (

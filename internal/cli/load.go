@@ -1,3 +1,5 @@
+// tiffin load: images come out of an archive or an OCI layout into the store.
+
 package cli
 
 import (

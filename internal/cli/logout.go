@@ -1,3 +1,5 @@
+// tiffin logout: the password for a registry is forgotten.
+
 package cli
 
 import (

@@ -1,3 +1,6 @@
+// tiffin logs: what a container has printed, by time and number of lines, and what it prints from
+// now on.
+
 package cli
 
 import (

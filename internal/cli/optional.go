@@ -1,3 +1,5 @@
+// A flag whose value may be left away: --trace or --trace=FILE.
+
 package cli
 
 import "github.com/urfave/cli/v2"

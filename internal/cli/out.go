@@ -1,3 +1,6 @@
+// How output looks that several commands have: tables, templates and JSON, times, sizes, digests.
+// Nothing is printed for machines unless --format asks for it.
+
 package cli
 
 import (

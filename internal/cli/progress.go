@@ -1,3 +1,5 @@
+// Bars that show how far a long operation is. On a terminal only: a pipe sees none of it.
+
 package cli
 
 import (

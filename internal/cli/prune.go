@@ -1,3 +1,5 @@
+// tiffin prune: images without a name are deleted, after a question.
+
 package cli
 
 import (

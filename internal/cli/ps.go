@@ -1,3 +1,5 @@
+// tiffin ps: the containers and how they are, with docker's columns, filters and templates.
+
 package cli
 
 import (

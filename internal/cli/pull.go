@@ -1,3 +1,6 @@
+// tiffin pull: an image is fetched from its registry. run fetches one that is missing in the same
+// way.
+
 package cli
 
 import (

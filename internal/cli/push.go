@@ -1,3 +1,5 @@
+// tiffin push: an image goes to the registry that its name says.
+
 package cli
 
 import (

@@ -1,3 +1,5 @@
+// tiffin rename: a container gets another name.
+
 package cli
 
 import "github.com/urfave/cli/v2"

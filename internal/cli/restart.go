@@ -1,11 +1,14 @@
+// tiffin restart: containers are stopped and started again.
+
 package cli
 
 import (
 	"fmt"
-	"tiffin/internal/container"
-	"tiffin/internal/errs"
 
 	"github.com/urfave/cli/v2"
+
+	"tiffin/internal/container"
+	"tiffin/internal/errs"
 )
 
 func restartCommand() *cli.Command {

@@ -1,3 +1,6 @@
+// The flags of run and create about what the command may do: capabilities, security options,
+// limits, mounts.
+
 package cli
 
 import (

@@ -1,9 +1,11 @@
+// tiffin rm: containers are deleted, with all that they have changed.
+
 package cli
 
 import (
-	"tiffin/internal/container"
-
 	"github.com/urfave/cli/v2"
+
+	"tiffin/internal/container"
 )
 
 func rmCommand() *cli.Command {

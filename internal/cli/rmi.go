@@ -1,3 +1,5 @@
+// tiffin rmi: names are taken off images, and images without a name are deleted.
+
 package cli
 
 import (

@@ -1,3 +1,6 @@
+// tiffin save: images become an archive that docker and podman load, and how a file is written as
+// a whole or not at all.
+
 package cli
 
 import (

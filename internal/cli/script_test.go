@@ -13,9 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"tiffin/internal/test/must"
-
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"tiffin/internal/test/must"
 )
 
 // The scripts in testdata/script run the built binary, each in a store of its

@@ -1,3 +1,5 @@
+// tiffin serve: the store is a registry for other machines, until a signal ends it.
+
 package cli
 
 import (

@@ -1,3 +1,6 @@
+// The user's side of a command that runs in the foreground: the terminal, its size and its
+// signals. The command's output does not come by here: the supervisor writes it itself.
+
 package cli
 
 import (

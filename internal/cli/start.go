@@ -1,3 +1,5 @@
+// tiffin start: a container that was created, or has ended, runs again.
+
 package cli
 
 import (

@@ -1,3 +1,5 @@
+// run --step: the runner waits after each step, and offers a shell in what there is by then.
+
 package cli
 
 import (

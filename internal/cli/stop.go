@@ -1,3 +1,5 @@
+// tiffin stop: containers are asked to end, and made to after some seconds.
+
 package cli
 
 import (

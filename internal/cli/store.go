@@ -1,3 +1,6 @@
+// The user's store is opened here, and told what it cannot know by itself: which images
+// containers need, and how the built-in image is made.
+
 package cli
 
 import (

@@ -1,3 +1,5 @@
+// tiffin tag: an image gets one more name.
+
 package cli
 
 import "github.com/urfave/cli/v2"

@@ -1,3 +1,5 @@
+// How a trace looks.
+
 package cli
 
 import (
@@ -13,8 +15,6 @@ import (
 
 	"tiffin/internal/container"
 )
-
-// Contract of this file: how a trace looks.
 
 const traceLegend = "Columns, the upper directory (u) first, then the layers from the top; layer 0 is the bottom:\n" +
 	"  #  has it              x  has a whiteout, which deletes it    -  was not asked\n" +

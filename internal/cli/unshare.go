@@ -1,3 +1,5 @@
+// tiffin unshare: a command in new namespaces, as unshare(1) does it.
+
 package cli
 
 import (

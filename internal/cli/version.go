@@ -1,3 +1,5 @@
+// tiffin version.
+
 package cli
 
 import (

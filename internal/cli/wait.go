@@ -1,3 +1,5 @@
+// tiffin wait: containers end, and their exit statuses are printed.
+
 package cli
 
 import (

@@ -1,3 +1,5 @@
+// tiffin why: which layer decides about a path, and what all others say about it.
+
 package cli
 
 import (
