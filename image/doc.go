@@ -24,31 +24,9 @@
 //
 // # The store
 //
-// The store is an OCI image layout (OCI image-spec v1.1 image-layout.md) with
-// some more in it that readers of layouts do not look at:
-//
-//	oci-layout  index.json  blobs/sha256/HEX
-//	layers/DIFFID/flat.tar      the layer uncompressed, verbatim: `tar tvf` works
-//	              index         where each file is in it, see image/layer
-//	              unsynced      flat.tar may not be on the disk yet, see derived.go
-//	unions/CHAINID              the merged index of a whole stack
-//	incoming/HEX/               blobs that were pushed here, before their manifest
-//	referrers/HEX/HEX           which manifests are about which, see referrers.go
-//	containers/                 not this package's
-//	tmp/                        staging directories
-//	partial/                    what interrupted pulls have of layers, see partial.go
-//	lock                        flock(2)
-//	reserve                     deleted when the disk is full, so that an image can be
-//
-// So `skopeo copy oci:$STORE:debian:latest …`, `podman pull oci:$STORE:…` and
-// `umoci unpack --image $STORE:debian:latest` read it as it is, and what skopeo
-// copies into it is an image. The name in the index (annotation
-// org.opencontainers.image.ref.name) is the familiar one that `tiffin images`
-// shows, for that is what these programs compare with what a person types after the
-// directory; the whole name is beside it where containerd looks for it.
-// podman 4.3 names what it reads from a layout after the directory, and refuses
-// one whose path is not a valid name, such as ~/.local/share/tiffin;
-// `skopeo copy oci:… containers-storage:…` has no such trouble.
+// The store is an OCI image layout (OCI image-spec v1.1 image-layout.md), which skopeo, podman and
+// umoci read as it is, with some more in it that readers of layouts do not look at: appendix A of
+// the book (tutorial/book/a-formats.md) lists all of it.
 //
 // Layers are never unpacked: files are read out of flat.tar. All files belong
 // to the user who owns the store; the owners that the image wants are in the
@@ -162,46 +140,4 @@
 // The last is against decompression bombs; TIFFIN_INFLATE_LIMIT=20GiB in the
 // environment replaces the 1 GiB. Archives are not unpacked but looked into, so
 // the names in them can do no harm; a directory is opened with os.Root.
-//
-// # What was measured
-//
-// On two cores (AMD EPYC), ext4 on a virtual disk of 350 MB/s, with a Debian
-// image of three gzip layers, 326 MB, 834 MB uncompressed, 27,000 entries:
-//
-//   - A pull of the image from a registry on the loopback interface takes 2.8 s
-//     of user and 0.4 to 0.9 s of system time, 1.6 to 1.8 s on two cores if
-//     nothing had to be waited for, and 2.0 s in fact, from nothing to the end
-//     of the first process, in 68 MB of memory. podman 4.3 takes 13 s of user and
-//     3 to 18 s of system time, and 9 to 25 s in all.
-//   - Of that time half is inflating, a quarter SHA-256 (1,700 MB/s with the
-//     processor's instructions for it), an eighth write(2), the rest copies and
-//     CRC-32. Garbage collection, small pieces and waiting for the network are
-//     not to be seen. With the decoder of klauspost/compress it was 4.2 s of user
-//     time, two thirds of it inflating, and 3.1 s in all: image/inflate.
-//   - Inflating cannot be divided within a layer, so three run at once, which
-//     keeps two cores busy: two at once were no quicker, nor did the order matter
-//     for this image, which has three. The largest goes first for those with more.
-//   - The disk decides if it has something else to do: with 2.2 GB of others' data
-//     in memory to be written the same pull takes 5 s, whichever the decoder,
-//     of which 1 s is fsync and more is write(2) being held up.
-//   - Compressed and uncompressed together need 1,166 MB of disk, 1.32 times podman's
-//     881, which are the files alone in blocks of 4 KiB: 326 the blobs, 834 flat.tar,
-//     6 the indexes. Holes in flat.tar would save 1 MB: of its 203,646 blocks
-//     233 are zero. Blobs keep the digest that they are pushed by again, and flat.tar
-//     the one that it is checked by, so neither can be done without. Content that is in it twice
-//     (22 MB), headers (14) and padding (6) would not make it 1.25 times either; leaving parts
-//     that are seldom read (locales, package lists: 150 MB) in the blob until somebody reads them would, at
-//     the price of a tarball that is none and of bytes that are inflated while a process waits.
-//   - Waiting for 834 MB of flat.tar to reach the disk would take as long again.
-//     It can be rebuilt, so it is not waited for; derived.go says why that is
-//     safe. Blobs are: their write-back is started every 8 MiB, so that the
-//     fsync at the end finds little to do. A single fsync costs 0.2 to 0.5 ms.
-//   - Open, Resolve and Mountable, all that `tiffin run` needs of this package,
-//     take 0.2 ms in a warm process and 0.5 ms in a fresh one, most of it the
-//     first use of encoding/json.
-//   - Merging the indexes of the image takes 40 ms. A commit merges its one
-//     layer into the tree that there is and stores the result, so that the next
-//     run finds it: 33 ms for ten small files, base and all.
-//   - distribution/reference costs 0.8 ms at every process start, which is why
-//     Ref is our own.
 package image

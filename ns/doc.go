@@ -57,40 +57,6 @@
 // to one thread; execve(2) from it, or clone(2) in it, gives the command that thread's properties. With --init
 // PID 1 stays, so all its threads must follow: syscall.AllThreadsSyscall.
 //
-// # What the kernel taught
-//
-// Each of these was seen on Linux 6.18; most have a test that depends on them.
-//
-//   - execve(2) by an id without a mapping drops all capabilities. Ambient ones survive, so the supervisor
-//     is executed once, before its maps are written, and not twice.
-//   - /proc/self/exe leads to the mount it was executed from. A supervisor executed by its parent's link has a
-//     program in a foreign mount namespace, and open_tree(2) refuses that; the same file by name is fine.
-//   - A detached clone of one file's mount can be executed through /proc/self/fd/N, and being
-//     read-only it makes the program safe from the container (CVE-2019-5736) for four system calls. The test
-//     makes the attack, and makes it again without the clone, where it works.
-//   - While a program runs, writing it fails with ETXTBSY even without that. The supervisor runs as long
-//     as its container, which hid the hole until the test used another copy for init.
-//   - mount_setattr(2) adds flags; remounting (MS_REMOUNT|MS_BIND) sets all of them, and fails in a user namespace
-//     where one is locked. So detached mounts get their flags before they are attached.
-//   - A bind mount that is not recursive is refused (EINVAL) where the host has mounts below the source, since it would
-//     uncover what they hide. Volumes are recursive.
-//   - After the FUSE mount, init need not wait for the server: the first request does. But it must close
-//     its /dev/fuse, or a dead server would never be noticed.
-//   - Go's Pdeathsig compares getppid(2) with the parent's number, which is 0 across pid namespaces, and
-//     kills the child. A command of exec has none; its pidfd goes to the supervisor instead.
-//   - os.StartProcess forks a child more, once in each process, to see whether pidfds work;
-//     syscall.ForkExec does not.
-//   - ForkExec moves descriptors that are in the way, and its pipe, to the numbers above the highest it is given,
-//     over whatever is there: the program to execute was, if tiffin had inherited the wrong numbers.
-//   - newuidmap may exit with 0 and do nothing, if it is a wrapper somebody wrote. /proc/PID/uid_map is read back.
-//   - A Go program can end its other threads, and unshare(2) and setns(2) then treat it like any C program; alone.go.
-//   - With CLONE_NEWPID unshared and no fork yet, clone(2) of a thread fails (EINVAL): a Go program cannot run there.
-//   - A named session keyring would be shared between containers; KEYCTL_JOIN_SESSION_KEYRING takes NULL.
-//
-// Of a start of 10 ms, measured alone on the machine, 5 are the four program starts, and of the calls the
-// dearest are clone(2) with CLONE_NEWNET (0.5 ms), mounting proc and sysfs (0.2 ms each) and the six devices
-// (0.2 ms). The system call filter takes 8 µs to make and 0.1 ms to load.
-//
 // # Not done
 //
 // Ranges of subordinate ids that only a directory service knows (getsubids(1)) are not found. Kernels before 5.12 have

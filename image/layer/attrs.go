@@ -10,37 +10,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The upper directory, as found on disk. Everything in it belongs to the user
-// who runs the container and is a regular file or a directory under its own
-// name; what the user could not create for real is kept as an attribute:
-//
-//	user.containers.override_stat  "UID:GID:0MODE[:TYPE]", see Stat
-//	user.tiffin.origin             decimal number of the lower inode that this continues
-//	user.tiffin.metacopy           "": the data is still that of the origin
-//	                               "head": as far as the origin goes; then the file's own
-//	user.tiffin.xattr.NAME         extended attribute NAME, unless it is a plain user.*
-//	.wh.NAME                       an empty file: NAME of the origin directory is deleted
-//
-// Rules:
-//   - A directory continues (is merged with) the lower directory its origin
-//     names, whatever its own name is now; a directory without an origin is
-//     opaque. So a renamed lower directory is one empty directory.
-//   - A real entry wins over a whiteout of the same name.
-//   - A symbolic link is a regular file that holds the target; fifos, sockets
-//     and devices are empty regular files. TYPE in the override says so. The
-//     upper has no real symbolic link: nothing that walks it can be led astray.
-//   - The real mode is the shown one without setuid, setgid and sticky, and
-//     with u+rw (u+rwx for a directory), so that its owner can always remove it.
-//   - Size and times are those of the real file. A metacopy has the
-//     origin's size, all of it a hole; after a crash in the middle of copying
-//     its data it may have any size and content, which mean nothing. With a
-//     tail ("head") its size counts, and what it has from where the origin
-//     ends; if it is shorter than the origin, it is no metacopy.
+// Names in the upper directory. Its rules are in appendix A of the book (tutorial/book/a-formats.md).
 const (
+	// XattrOverride has the owner, mode and type that the file is shown with, see Stat.
 	XattrOverride = "user.containers.override_stat"
-	XattrOrigin   = "user.tiffin.origin"
+	// XattrOrigin has the decimal number of the lower inode that the file continues.
+	XattrOrigin = "user.tiffin.origin"
+	// XattrMetacopy marks a file whose data is still that of its origin, all of it ("") or its head.
 	XattrMetacopy = "user.tiffin.metacopy"
-	XattrPrefix   = "user.tiffin.xattr."
+	// XattrPrefix begins the names of all other attributes but plain user.*.
+	XattrPrefix = "user.tiffin.xattr."
 
 	// MetacopyHead is the value of XattrMetacopy when the file has a tail.
 	MetacopyHead = "head"

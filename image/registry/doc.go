@@ -62,15 +62,6 @@
 // keeps them on disk is docker's config.json, so who is logged in with docker
 // is with tiffin.
 //
-// # What it costs
-//
-// Every `tiffin run` starts this program three times, and each time pays for
-// the initialisation of all packages in it. GODEBUG=inittrace=1 shows 0.8 to
-// 1.0 ms more for oras-go and what it brings, on a machine where all of a
-// start takes 4 to 5 ms: 0.35 ms are the regular expressions of its package
-// registry, 0.4 ms net/http and crypto/tls with 30 packages below them. The
-// binary is 3.5 MB larger, 13.9 MB.
-//
 // # Limits
 //
 //	manifest or index                        4 MiB

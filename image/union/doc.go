@@ -55,9 +55,4 @@
 //
 // A Stack puts the questions of a whole image: Why, and Usage, which counts what upper layers hide.
 // A file of a layer is visible if the merged index has one with its data, from its place in flat.tar.
-//
-// # Measured
-//
-// 50,000 files in 500 directories, one layer, AMD EPYC: scan the tarball's
-// headers 43 ms, encode 27 ms (5 MB), open 0.7 ms, Index.Tree 7.5 ms and 8.7 MB.
 package union

@@ -67,16 +67,4 @@
 //	passwords checked at once       as many as there are processors
 //
 // A full disk is answered 507 with the reason, and the store is as it was.
-//
-// # What it costs
-//
-// Of what is in here only golang.org/x/crypto/bcrypt does something when the
-// program starts: GODEBUG=inittrace=1 shows 0.008 ms. Checking a password takes 50
-// to 100 ms by design, so one that was right is remembered, as a keyed hash, for as
-// long as the server runs.
-//
-// Measured on two busy cores (AMD EPYC) with the Debian image of package image, 326
-// MB: a push by skopeo costs the server 6 s of processor time, where a load takes 7,
-// and at most 47 MB of memory. Downloads without TLS are sendfile(2) from the blob's
-// file: three clients that pull it at once, 1 GB, cost 0.25 s and 18 MB.
 package server
