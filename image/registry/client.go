@@ -20,6 +20,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote/retry"
 
 	"tiffin/image"
+	"tiffin/image/registry/token"
 	"tiffin/internal/errs"
 )
 
@@ -70,17 +71,22 @@ func (c *Client) repository(ctx context.Context, at place) *Repository {
 		Reference:          orasregistry.Reference{Registry: at.ref.Domain, Repository: at.ref.Path},
 		ManifestMediaTypes: manifestTypes,
 	}
-	repo.Client, repo.PlainHTTP = c.client(ctx, at.ref.Domain, at.insecure)
+	repo.Client, repo.PlainHTTP = c.client(ctx, at.ref, at.insecure)
 	return &Repository{client: c, ref: at.ref, remote: repo}
 }
 
-// client is an HTTP client for a registry, and whether it has to do without TLS.
-func (c *Client) client(ctx context.Context, domain string, insecure bool) (client *auth.Client, plain bool) {
+// client is an HTTP client for a repository, and whether it has to do without TLS.
+func (c *Client) client(ctx context.Context, r image.Ref, insecure bool) (client *auth.Client, plain bool) {
+	domain := r.Domain
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.DisableCompression = true // a blob's size and digest are those of the bytes sent
 	t.ResponseHeaderTimeout = c.answerTimeout()
 	if c.dial != nil {
 		t.DialContext = c.dial
+	}
+	own, mine := token.Find(domain)
+	if mine {
+		dialOwn(t, domain, own.Addr)
 	}
 	if insecure || c.Insecure || local(domain) {
 		t.TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
@@ -89,9 +95,22 @@ func (c *Client) client(ctx context.Context, domain string, insecure bool) (clie
 		t.TLSClientConfig = &tls.Config{RootCAs: roots}
 	}
 	again := &retry.Transport{Base: t, Policy: func() retry.Policy { return retries{c.Warn, c.firstPause()} }}
-	client = &auth.Client{Client: &http.Client{Transport: again}, Cache: auth.NewCache(), Credential: c.credential(), ClientID: "tiffin"}
+	client = &auth.Client{Client: &http.Client{Transport: again}, Cache: auth.NewCache(), Credential: c.credential(r, own), ClientID: "tiffin"}
 	client.SetUserAgent("tiffin")
 	return client, plain
+}
+
+// dialOwn has a transport reach the server of this user where it listens, and by no proxy: who has
+// another address that the name stands for must not get the token.
+func dialOwn(t *http.Transport, domain, at string) {
+	dial := t.DialContext
+	t.Proxy = nil
+	t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if address == domain {
+			address = at
+		}
+		return dial(ctx, network, address)
+	}
 }
 
 // local reports whether a registry is on this machine.

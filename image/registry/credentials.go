@@ -2,26 +2,38 @@ package registry
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
 	"net/http"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"oras.land/oras-go/v2/errdef"
+	orasregistry "oras.land/oras-go/v2/registry"
 	"oras.land/oras-go/v2/registry/remote"
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/credentials"
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"tiffin/image"
+	"tiffin/image/registry/token"
 	"tiffin/internal/errs"
 )
 
-// Passwords are where docker keeps them: in the file below, as base64 under
-// "auths", or with a program docker-credential-NAME that "credHelpers" or
-// "credsStore" of that file name.
+// Passwords are where docker keeps them: in the file below, as base64 under "auths", or with a
+// program docker-credential-NAME that "credHelpers" or "credsStore" of that file name.
 // https://docs.docker.com/reference/cli/docker/login/#credential-stores
+//
+// What podman and skopeo keep in files of their own is read as well, and as containers-auth.json(5)
+// has it, an entry may be of a registry or of a part of it. The most specific of a file counts:
+//
+//	registry.example.org/course/lab1, registry.example.org/course, registry.example.org
 
 // CredentialsFile is $REGISTRY_AUTH_FILE, as podman and skopeo have it, or
 // config.json in $DOCKER_CONFIG or ~/.docker.
@@ -53,35 +65,125 @@ func passwords() (*credentials.DynamicStore, error) {
 	return store, nil
 }
 
-// credential finds the password for a host. Where they are kept being broken
-// is no reason not to fetch what is public: then there is none, and a warning.
-func (c *Client) credential() auth.CredentialFunc {
-	store, err := passwords()
-	if err != nil {
-		c.warn(err.Error() + "; going on without a password")
-		return nil
+// credentialFiles are those that are looked into, in this order: the one that Login writes, then
+// podman's, unless the person has named one.
+func credentialFiles() (files []string, err error) {
+	file, err := CredentialsFile()
+	if err != nil || os.Getenv("REGISTRY_AUTH_FILE") != "" {
+		return []string{file}, err
 	}
-	get := credentials.Credential(store)
+	files = []string{file}
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
+		files = append(files, filepath.Join(dir, "containers", "auth.json"))
+	}
+	return append(files, filepath.Join(configHome(), "containers", "auth.json")), nil
+}
+
+// credential finds the password for a repository. Where they are kept being broken is no reason
+// not to fetch what is public: then there is none, and a warning. A server that this user runs on
+// this machine is given its token instead.
+func (c *Client) credential(r image.Ref, own *token.Token) auth.CredentialFunc {
+	registry := orasregistry.Reference{Registry: r.Domain}.Host()
 	return func(ctx context.Context, host string) (auth.Credential, error) {
-		cred, err := get(ctx, host)
+		switch {
+		case host != registry:
+			return auth.EmptyCredential, nil
+		case own != nil:
+			return auth.Credential{Username: token.User, Password: own.Secret}, nil
+		}
+		cred, err := stored(ctx, r)
 		if err != nil {
-			c.warn(fmt.Sprintf("ask for the password for %s: %v; going on without one", host, err))
+			c.warn(fmt.Sprintf("find the password for %s: %v; going on without one", r.Domain, err))
 			return auth.EmptyCredential, nil
 		}
 		return cred, nil
 	}
 }
 
+// stored is the password that is stored for a repository, or auth.EmptyCredential.
+func stored(ctx context.Context, r image.Ref) (auth.Credential, error) {
+	files, err := credentialFiles()
+	for _, file := range files {
+		cred, ferr := storedIn(ctx, file, r.Name())
+		if cred != auth.EmptyCredential {
+			return cred, nil
+		}
+		err = errors.Join(err, ferr)
+	}
+	return auth.EmptyCredential, err
+}
+
+// storedIn looks into one file, for REGISTRY/PATH or REGISTRY. A helper is asked for the registry,
+// as docker does; what it does not have, the file itself may.
+func storedIn(ctx context.Context, file, name string) (auth.Credential, error) {
+	b, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return auth.EmptyCredential, nil
+	} else if err != nil {
+		return auth.EmptyCredential, err
+	}
+	var has struct {
+		Auths       map[string]json.RawMessage `json:"auths"`
+		CredHelpers map[string]string          `json:"credHelpers"`
+		CredsStore  string                     `json:"credsStore"`
+	}
+	if err := json.Unmarshal(b, &has); err != nil {
+		return auth.EmptyCredential, fmt.Errorf("%s: %w", file, err)
+	}
+	registry, _, _ := strings.Cut(name, "/")
+	address := credentials.ServerAddressFromRegistry(registry)
+	if has.CredsStore != "" || has.CredHelpers[address] != "" {
+		var helped *credentials.DynamicStore
+		var cred auth.Credential
+		if helped, err = credentials.NewStore(file, credentials.StoreOptions{}); err == nil {
+			cred, err = helped.Get(ctx, address)
+		}
+		if cred != auth.EmptyCredential {
+			return cred, nil
+		}
+	}
+	plain, perr := credentials.NewFileStore(file)
+	if perr != nil {
+		return auth.EmptyCredential, perr
+	}
+	for ; name != "."; name = path.Dir(name) {
+		key := name
+		if _, exact := has.Auths[key]; !exact && name == registry {
+			key = oldKey(has.Auths, registry)
+		}
+		if _, there := has.Auths[key]; !there {
+			continue
+		}
+		// By its exact key: FileStore takes any entry of the host for another.
+		if cred, err := plain.Get(ctx, key); cred != auth.EmptyCredential || err != nil {
+			return cred, err
+		}
+	}
+	return auth.EmptyCredential, err
+}
+
+// oldKey is how docker has written a registry: https://HOST/v1/ and the like. The first of several
+// counts, in the order of the alphabet.
+func oldKey(auths map[string]json.RawMessage, registry string) string {
+	for _, key := range slices.Sorted(maps.Keys(auths)) {
+		host := strings.TrimPrefix(strings.TrimPrefix(key, "https://"), "http://")
+		if host == key {
+			continue
+		}
+		if host, _, _ = strings.Cut(host, "/"); host == registry || host == "index.docker.io" && registry == "docker.io" {
+			return key
+		}
+	}
+	return ""
+}
+
 // StoredUser is whose password is stored for the registry, or "".
 func StoredUser(ctx context.Context, domain string) string {
-	store, err := passwords()
+	file, err := CredentialsFile()
 	if err != nil {
 		return ""
 	}
-	cred, err := store.Get(ctx, credentials.ServerAddressFromRegistry(domain))
-	if err != nil {
-		return ""
-	}
+	cred, _ := storedIn(ctx, file, domain)
 	return cred.Username
 }
 
@@ -102,7 +204,7 @@ func (c *Client) Login(ctx context.Context, domain, user, password string) (file
 	if err != nil {
 		return "", fmt.Errorf("%q is no registry: %w", domain, err)
 	}
-	reg.Client, reg.PlainHTTP = c.client(ctx, domain, c.Registries.insecure(image.Ref{Domain: domain, Path: "x"}))
+	reg.Client, reg.PlainHTTP = c.client(ctx, image.Ref{Domain: domain}, c.Registries.insecure(image.Ref{Domain: domain, Path: "x"}))
 	cred := auth.Credential{Username: user, Password: password}
 	if err := credentials.Login(ctx, store, reg, cred); err != nil {
 		return "", fmt.Errorf("log in to %s: %w", domain, explainLogin(err, domain))
@@ -148,7 +250,7 @@ func Logout(ctx context.Context, domain string) error {
 		return err
 	}
 	address := credentials.ServerAddressFromRegistry(domain)
-	if cred, err := store.Get(ctx, address); err == nil && cred == auth.EmptyCredential {
+	if cred, err := storedIn(ctx, store.ConfigPath(), domain); err == nil && cred == auth.EmptyCredential {
 		return fmt.Errorf("%w to %s", ErrNotLoggedIn, domain)
 	}
 	if err := store.Delete(ctx, address); err != nil {

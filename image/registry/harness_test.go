@@ -35,8 +35,10 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	os.Unsetenv("REGISTRY_AUTH_FILE")
-	os.Setenv("DOCKER_CONFIG", dir)
-	os.Setenv("XDG_CONFIG_HOME", dir)
+	os.Unsetenv("XDG_RUNTIME_DIR")
+	for _, name := range []string{"DOCKER_CONFIG", "XDG_CONFIG_HOME", "XDG_STATE_HOME"} {
+		os.Setenv(name, dir)
+	}
 	code := m.Run()
 	os.RemoveAll(dir)
 	os.Exit(code)

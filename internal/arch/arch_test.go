@@ -21,7 +21,7 @@ import (
 // A package that is not named stands nowhere, and the test says so.
 var floors = [][]string{
 	{"internal/errs", "internal/treecopy", "ns/seccomp", "image/layer", "image/inflate", "internal/userland/sig"},
-	{"image/union", "ns", "internal/userland/box"},
+	{"image/registry/token", "image/union", "ns", "internal/userland/box"},
 	{"image", "fs", "ns/probe", "internal/userland/sh"},
 	{"image/registry", "image/registry/server", "internal/userland", "internal/container", "tutorial"},
 	{"internal/cli"},

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"time"
 
 	units "github.com/docker/go-units"
@@ -19,6 +20,7 @@ import (
 
 	"tiffin/image"
 	"tiffin/image/registry/server"
+	"tiffin/image/registry/token"
 )
 
 func serveCommand() *cli.Command {
@@ -26,13 +28,15 @@ func serveCommand() *cli.Command {
 		ArgsUsage: "[FLAGS]",
 		Description: "The image that is NAME here is HOST:PORT/NAME for docker, podman, skopeo and tiffin elsewhere; what is pushed\n" +
 			"as HOST:PORT/NAME is NAME here, and can be run at once. With --htpasswd, who has a password may pull and push; without,\n" +
-			"everybody who reaches the address may pull, everybody with an account on this machine that is, and only you push.\n" +
+			"everybody who reaches the address may pull, everybody with an account on this machine that is, and only you push:\n" +
+			"tiffin finds the password by itself, and the first lines say how others get it.\n" +
 			"Who may push may delete (skopeo delete), and attach signatures and the like to an image (oras attach).\n" +
 			"A socket is yours alone, and `ssh -L 5000:SOCKET HOST` makes it 127.0.0.1:5000 elsewhere.\n" +
 			"Ctrl-C ends it when the requests that have begun are answered, a second one at once.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "addr", Value: "127.0.0.1:5000", Usage: "listen at `HOST:PORT`; port 0 is any that is free"},
 			&cli.StringFlag{Name: "unix", Usage: "listen at a socket that only you can connect to, at `PATH`, instead"},
+			&cli.StringSliceFlag{Name: "host", Usage: "another `NAME` of this machine, by which clients call it"},
 			&cli.BoolFlag{Name: "read-only", Usage: "nobody can push or delete"},
 			&cli.StringFlag{Name: "htpasswd", Usage: "let in whom `FILE` names: htpasswd -B makes it"},
 			&cli.StringFlag{Name: "tls-cert", Usage: "certificates for TLS, PEM, from `FILE`"},
@@ -55,7 +59,7 @@ func runServe(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	s := &server.Server{Store: store, ReadOnly: c.Bool("read-only"), Open: c.Bool("insecure-public")}
+	s := &server.Server{Store: store, ReadOnly: c.Bool("read-only"), Open: c.Bool("insecure-public"), Names: namesOf(c)}
 	if !c.Bool("quiet") {
 		s.Log, s.Warn = logRequest, func(w string) { warn(printable(w)) }
 	}
@@ -75,8 +79,44 @@ func runServe(c *cli.Context) error {
 	if _, err := store.Resolve(baseName); err != nil && !errors.Is(err, image.ErrNotFound) { // so that it is listed
 		warn(err.Error())
 	}
+	own, err := ownToken(s, l)
+	if err != nil {
+		l.Close()
+		return err
+	}
+	if own != nil {
+		defer own.Close()
+	}
 	printAddress(l, cert != nil, c.Bool("quiet"), store.Root())
+	if own != nil && !c.Bool("quiet") {
+		fmt.Printf("Only you can push: tiffin by itself, podman and skopeo after\n  podman login --tls-verify=false -u %s --password-stdin %s <\"%s\"\n", token.User, own.Addr, own.File())
+	}
 	return serveUntilSignal(s, l, cert)
+}
+
+// ownToken makes the secret by which clients of this user prove who they are, if the server needs one.
+func ownToken(s *server.Server, l net.Listener) (*token.Token, error) {
+	if s.Auth != nil || s.ReadOnly || s.Open || l.Addr().Network() == "unix" {
+		return nil, nil
+	}
+	own, err := token.New(l.Addr())
+	if err != nil {
+		return nil, err
+	}
+	s.Token = own.Secret
+	return own, nil
+}
+
+// namesOf are what clients may call a server: its machine's name, that of --addr, those of --host.
+func namesOf(c *cli.Context) (names []string) {
+	machine, _ := os.Hostname()
+	at, _, _ := net.SplitHostPort(c.String("addr"))
+	for _, name := range append([]string{machine, at}, c.StringSlice("host")...) {
+		if name != "" {
+			names = append(names, strings.ToLower(name))
+		}
+	}
+	return names
 }
 
 func warn(s string) { fmt.Fprintf(os.Stderr, "tiffin: warning: %s\n", s) }

@@ -46,15 +46,22 @@
 //
 // With passwords in an htpasswd file (htpasswd.go), who has one may read and push,
 // and nobody else may anything. Without, everybody who reaches the address may
-// read, and who runs the server may push, and root: what is pushed replaces what its
+// read, and who runs the server may push: what is pushed replaces what its
 // owner runs next, and 127.0.0.1 is not private, everybody with an account on this
-// machine reaches it. The kernel says whose the other end of a connection is (peer.go).
-// Open lets everybody push, ReadOnly nobody.
+// machine reaches it. Who runs the server is known by a token (package token),
+// which is the password of the user "owner"; tiffin's own clients find it, others are
+// given it with `podman login`. Open lets everybody push, ReadOnly nobody.
 //
-// A socket is private: its permissions decide, and ssh -L 5000:/PATH/SOCKET HOST
-// makes it an address elsewhere. CheckPublic is what an address must have that
-// others reach. A browser that shows another's page must not push for its user:
-// requests that have an Origin may read only.
+// A socket is private: its permissions decide who connects, and the kernel says who
+// that is, so that one that was opened to all is still pushed to by its owner alone.
+// With ssh -L 5000:/PATH/SOCKET HOST it is an address elsewhere, and whoever reaches that
+// is its owner: on a machine with other users, ReadOnly is for that. CheckPublic is what
+// an address must have that others reach.
+//
+// A browser that shows another's page must not read or push for its user. Requests that
+// a browser sends for a page may read only, and a Host that is not this server's is
+// refused: the page's owner can have a name stand for 127.0.0.1, and then the browser
+// takes what is here for the page's own (who.go).
 //
 // # Limits
 //

@@ -32,6 +32,10 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, serveAlone(root))
 		os.Exit(1)
 	}
+	if socket := os.Getenv("TIFFIN_SERVER_TEST_POST"); socket != "" {
+		fmt.Println(postTo(socket))
+		os.Exit(0)
+	}
 	dir, err := os.MkdirTemp("", "tiffin-server-")
 	if err != nil {
 		panic(err)
@@ -40,7 +44,10 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	os.Unsetenv("REGISTRY_AUTH_FILE")
-	os.Setenv("DOCKER_CONFIG", dir)
+	os.Unsetenv("XDG_RUNTIME_DIR")
+	for _, name := range []string{"DOCKER_CONFIG", "XDG_CONFIG_HOME", "XDG_STATE_HOME"} {
+		os.Setenv(name, dir)
+	}
 	code := m.Run()
 	os.RemoveAll(dir)
 	os.Exit(code)
@@ -62,7 +69,7 @@ func serveAlone(root string) error {
 		return err
 	}
 	fmt.Println(l.Addr())
-	return (&Server{Store: s}).HTTP(nil).Serve(l)
+	return (&Server{Store: s, Open: true}).HTTP(nil).Serve(l)
 }
 
 func newStore(t testing.TB) *image.Store {
@@ -82,8 +89,10 @@ type served struct {
 	host  string // HOST:PORT
 }
 
+// start serves, and lets everybody push unless the test has laid down who may.
 func start(t testing.TB, s *Server) *served {
 	t.Helper()
+	s.Open = s.Auth == nil && s.Token == ""
 	if s.Store == nil {
 		s.Store = newStore(t)
 	}
@@ -236,15 +245,20 @@ func (h *served) push(t testing.TB, repo, reference string, f *fixture) {
 	h.putManifest(t, repo, reference, f).want(t, 201)
 }
 
-// tiffinPull pulls NAME into a new store, and returns the digest.
-func tiffinPull(t testing.TB, name string) (*image.Store, digest.Digest) {
+func ref(t testing.TB, name string) image.Ref {
 	t.Helper()
-	s := newStore(t)
 	r, err := image.ParseRef(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := new(registry.Client).Pull(context.Background(), s, r, nil, nil)
+	return r
+}
+
+// tiffinPull pulls NAME into a new store, and returns the digest.
+func tiffinPull(t testing.TB, name string) (*image.Store, digest.Digest) {
+	t.Helper()
+	s := newStore(t)
+	p, err := new(registry.Client).Pull(context.Background(), s, ref(t, name), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

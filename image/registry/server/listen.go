@@ -122,7 +122,7 @@ func Certificate(cert, key string) (*tls.Config, error) {
 // HTTP is the web server that s answers for. Serve or ServeTLS of it begin.
 func (s *Server) HTTP(c *tls.Config) *http.Server {
 	return &http.Server{
-		Handler: s, TLSConfig: c, MaxHeaderBytes: 64 << 10,
+		Handler: s, TLSConfig: c, MaxHeaderBytes: 64 << 10, ConnContext: withPeer,
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		ErrorLog: log.New(warnings{s}, "", 0),
 	}

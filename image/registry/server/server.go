@@ -21,8 +21,13 @@ type Server struct {
 	Store    *image.Store
 	ReadOnly bool
 	Auth     *Passwords // nil: everybody may read, and only who runs the server push
-	// Open lets everybody push who is let in. May only be set without Auth.
+	// Token is the secret of who runs the server: token.User with it may do everything. Only without
+	// Auth; "" if there is none.
+	Token string
+	// Open lets everybody push. May only be set without Auth.
 	Open bool
+	// Names are those that the server is called by besides localhost and addresses, in lower case.
+	Names []string
 	// Log is told of every request when it has been answered. May be nil.
 	Log func(Request)
 	// Warn is told what goes wrong outside of requests, such as a client that
@@ -209,32 +214,21 @@ func asFault(err error) *fault {
 
 // handle answers a request, or says why not.
 func (s *Server) handle(x *exchange) error {
-	if s.Auth != nil {
-		user, err := s.Auth.user(x.r)
-		if err != nil {
-			// RFC 7617, 2: the client is told what to present.
-			x.Header().Set("WWW-Authenticate", `Basic realm="tiffin", charset="UTF-8"`)
-			return &fault{http.StatusUnauthorized, "UNAUTHORIZED", err}
-		}
-		x.log.User = user
+	if err := s.checkName(x); err != nil {
+		return err
+	}
+	if err := s.identify(x); err != nil {
+		return err
 	}
 	var err error
 	if x.route, err = parsePath(x.r.URL.Path); err != nil {
 		return &fault{http.StatusBadRequest, "NAME_INVALID", err}
 	}
 	read := x.r.Method == http.MethodGet || x.r.Method == http.MethodHead
-	if !read && x.r.Header.Get("Origin") != "" {
-		return refuse(http.StatusForbidden, "DENIED", "web pages may not change anything")
-	}
-	if s.ReadOnly && x.r.Method == http.MethodDelete && (x.kind == kindManifest || x.kind == kindBlob) {
-		// "Deleting Manifests": "If manifest deletion is disabled … 400 … or 405".
-		return refuse(http.StatusMethodNotAllowed, "UNSUPPORTED", "this registry is read-only")
-	}
-	if !read && s.ReadOnly && x.kind != kindNone {
-		return refuse(http.StatusForbidden, "DENIED", "this registry is read-only")
-	}
-	if !read && s.Auth == nil && !s.Open && !mine(x.r) {
-		return refuse(http.StatusForbidden, "DENIED", "without passwords only the user who runs this registry may push and delete: it needs tiffin serve --htpasswd FILE")
+	if !read {
+		if err := s.checkWrite(x); err != nil {
+			return err
+		}
 	}
 	methods := s.methods(x.kind)
 	if methods == nil {

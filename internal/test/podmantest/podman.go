@@ -64,6 +64,9 @@ func (p *Podman) command(args ...string) *exec.Cmd {
 	return cmd
 }
 
+// Try is Run of what may fail.
+func (p *Podman) Try(args ...string) error { return p.command(args...).Run() }
+
 // Run runs podman with these arguments, and returns what it prints.
 func (p *Podman) Run(args ...string) string {
 	p.t.Helper()
