@@ -247,8 +247,9 @@ func (f *FS) timesByName(n *node, in *fuse.SetAttrIn) (done bool, err error) {
 	})
 }
 
-// onlyTimes answers the kernel writing back the times of a file that has lost its last name: who has it
-// open sees mtime and ctime as the kernel has them, and nobody else will. So nothing is copied up for them, or written.
+// onlyTimes answers the kernel writing back the times of a file that has lost its last name: who
+// has it open sees mtime and ctime as the kernel has them, and nobody else will. So nothing is
+// copied up for them, or written.
 func (f *FS) onlyTimes(in *fuse.SetAttrIn, out *fuse.Attr) bool {
 	if in.Valid&^(timeBits|fuse.FATTR_FH|fuse.FATTR_LOCKOWNER) != 0 || chownsNothing(in) {
 		return false
@@ -376,9 +377,9 @@ func (f *FS) setStat(n *node, fd int, in *fuse.SetAttrIn) error {
 	return n.putStat(fd, s)
 }
 
-// chownsNothing recognises chown(2) with -1 for both ids, which ends
-// set-user-ID of what is no directory like any chown. All that arrives of it is
-// the time, and without the writeback cache, where the time is ours, nothing.
+// chownsNothing recognises chown(2) with -1 for both ids, which takes
+// the set-user-ID bit of all but directories away, as every chown does. All that arrives of it
+// is the time, and without the writeback cache, where the time is ours, nothing.
 func chownsNothing(in *fuse.SetAttrIn) bool {
 	return in.Valid&^(fuse.FATTR_FH|fuse.FATTR_LOCKOWNER|fuse.FATTR_CTIME) == 0
 }

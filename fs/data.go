@@ -82,7 +82,7 @@ func (f *FS) lowerBytes(i uint32, off, n int64) [][]byte {
 	return f.lowerPieces(i, off, n)
 }
 
-// lowerPieces is lowerBytes for who does not read them.
+// lowerPieces is lowerBytes for a caller that does not read the bytes.
 func (f *FS) lowerPieces(i uint32, off, n int64) [][]byte {
 	in := f.x.Inode(i)
 	n = min(n, in.Size-off)
@@ -273,12 +273,13 @@ func (f *FS) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (written ui
 	return 0, status(err)
 }
 
-// keepTick is for before a change of the bytes of upper file fd; what it returns, for after that. If
-// the clock has not ticked since the file's last change, the file keeps its times: with
-// the writeback cache the kernel stamps a write(2) with the time of the last tick, and says
-// nothing to the server if its inode has that already; the real file would get a later one
-// (package comment, "WRITE comes after"). In another tick the real file's time has to stand, for the kernel's may
-// never arrive. n.mu is locked for reading.
+// keepTick is called before a change of the bytes of upper file fd; what it returns is called
+// after the change.
+// If the clock has not ticked since the file's last change, the file keeps its times: with the
+// writeback cache the kernel stamps a write(2) with the time of the last tick, and says nothing
+// to the server if its inode has that already; the real file would get a later one (package
+// comment, "WRITE comes after"). In another tick the real file's time has to stand, for the
+// kernel's may never arrive. n.mu is locked for reading.
 func (f *FS) keepTick(fd int) func() {
 	var was unix.Stat_t
 	if f.cfg.Uncached || unix.Fstat(fd, &was) != nil || !inThisTick(was.Mtim) {

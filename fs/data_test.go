@@ -49,8 +49,9 @@ func TestFrozenUpperDirectoryHasWhatWasDirty(t *testing.T) {
 	})
 }
 
-// TestWritesInTheTickOfTheLastChangeKeepItsTimeOverARemount: the bytes come later than the write(2), whose time
-// the kernel sends only if it is another than its inode has. In the same tick of its clock it is not.
+// TestWritesInTheTickOfTheLastChangeKeepItsTimeOverARemount: the bytes come later than the
+// write(2), whose time the kernel sends only if it is another than its inode has. In the same
+// tick of its clock it is not.
 func TestWritesInTheTickOfTheLastChangeKeepItsTimeOverARemount(t *testing.T) {
 	layer := tartest.Of(t, tartest.File("low", strings.Repeat("lower", 2000)))
 	fstest.Run(t, fstest.Options{Layers: [][]byte{layer}}, func(t *testing.T, m *fstest.Mount) {
@@ -68,7 +69,8 @@ func TestWritesInTheTickOfTheLastChangeKeepItsTimeOverARemount(t *testing.T) {
 				return err
 			},
 		}
-		// Without it, the kernel asks about attributes between making a file and looking at the clock.
+		// Without it, the kernel asks about attributes between making a file and looking at the
+		// clock.
 		if err := unix.Setxattr(low, "user.a", []byte("1"), 0); err != nil {
 			t.Fatal(err)
 		}

@@ -1,3 +1,6 @@
+// What is told about each request to somebody who listens, such as tiffin trace. Nothing is spent
+// on it while nobody does.
+
 package fs
 
 import (

@@ -12,7 +12,8 @@ import (
 	"tiffin/internal/test/tartest"
 )
 
-// The read-only file system as the lower side of the kernel's overlayfs: `tiffin run --driver overlay`.
+// The read-only file system as the lower side of the kernel's overlayfs: `tiffin run --driver
+// overlay`.
 
 // overOverlay mounts an overlay over the read-only file system of the layers, and calls f in it.
 func overOverlay(t *testing.T, layer []byte, f func(c *caller)) {
@@ -52,7 +53,8 @@ func (c *caller) statAll() string {
 	}))
 }
 
-// TestOverlayDoesNotAskEachFileForMarks: of an image without attributes it asks once, when it is mounted.
+// TestOverlayDoesNotAskEachFileForMarks: of an image without attributes it asks once, when it is
+// mounted.
 func TestOverlayDoesNotAskEachFileForMarks(t *testing.T) {
 	const (
 		want  = "GETATTR 1, GETXATTR %d, LOOKUP 2, OPENDIR 1, READDIR 2, READDIRPLUS 1"
@@ -80,8 +82,9 @@ func TestOverlayDoesNotAskEachFileForMarks(t *testing.T) {
 	})
 }
 
-// TestMarksOfOverlayInAnImageMeanNothing: an image cannot have overlayfs take its files for something else than
-// they are. Shown as they are, the first would be refused, and the third one be gone.
+// TestMarksOfOverlayInAnImageMeanNothing: an image cannot have overlayfs take its files for
+// something else than they are. Shown as they are, the first would be refused, and the third one
+// be gone.
 func TestMarksOfOverlayInAnImageMeanNothing(t *testing.T) {
 	layer := manyFiles(t,
 		tartest.File("copy", "content", tartest.Xattr("user.overlay.metacopy", "")),

@@ -48,8 +48,8 @@ func (f *FS) whiteout(d *node, name string) error {
 	return err
 }
 
-// makeEmpty makes an empty file, as whiteouts are: a further name of one in Work, because a new inode costs
-// more than a name. link(2). tree locked.
+// makeEmpty makes an empty file, as whiteouts are: a further name of one in Work, because a new
+// inode costs more than a name. link(2). tree locked.
 func (f *FS) makeEmpty(dirfd int, name string) error {
 	if f.empty == "" {
 		w := f.workName()

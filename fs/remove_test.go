@@ -47,7 +47,8 @@ func TestWhiteoutsAreNamesOfOneFile(t *testing.T) {
 	})
 }
 
-// TestFilesWithoutANameStayUsable, more of them than the server keeps open, whether they were removed or replaced.
+// TestFilesWithoutANameStayUsable, more of them than the server keeps open, whether they were
+// removed or replaced.
 func TestFilesWithoutANameStayUsable(t *testing.T) {
 	fstest.Run(t, fstest.Options{}, func(t *testing.T, m *fstest.Mount) {
 		const files = 700 // the server keeps 512 at most
@@ -100,7 +101,8 @@ func TestFilesWithoutANameStayUsable(t *testing.T) {
 	})
 }
 
-// TestRemovingOneOfTwoNamesThatARestartForgot: the server knows of the other only when somebody asks for it.
+// TestRemovingOneOfTwoNamesThatARestartForgot: the server knows of the other only when somebody
+// asks for it.
 func TestRemovingOneOfTwoNamesThatARestartForgot(t *testing.T) {
 	fstest.Run(t, fstest.Options{}, func(t *testing.T, m *fstest.Mount) {
 		one, two := filepath.Join(m.Dir, "one"), filepath.Join(m.Dir, "two")

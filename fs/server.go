@@ -1,3 +1,6 @@
+// The file system as a whole: what it serves, how it is opened, its locks and their order, the
+// start and the end of serving.
+
 package fs
 
 import (

@@ -335,9 +335,9 @@ func (f *FS) park(n *node, p place) error {
 	return nil
 }
 
-// hold opens the upper file of n, called p, for until the kernel forgets n: so it can lose its last name without
-// getting one in Work. It returns nil if it has further names, is no regular file, or too many are held.
-// tree locked.
+// hold opens the upper file of n, called p, for until the kernel forgets n: so it can lose its
+// last name without getting one in Work. It returns nil if it has further names, is no regular
+// file, or too many are held. tree locked.
 func (f *FS) hold(n *node, p place) *handle {
 	if !n.isReg() || f.held >= f.fds.max/2 {
 		return nil

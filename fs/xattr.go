@@ -29,16 +29,18 @@ func storable(name string) bool {
 	return strings.HasPrefix(name, "user.") || strings.HasPrefix(name, "security.") || strings.HasPrefix(name, "trusted.")
 }
 
-// hidden reports whether an attribute of a layer is not to be seen. Without an upper directory this may be the
-// lower side of an overlayfs, which would take such an attribute for a mark of its own: an image could hide what
-// is below, or have a file refused, in a way that no other program that runs the image agrees with.
+// hidden reports whether an attribute of a layer is not to be seen. Without an upper directory
+// this may be the lower side of an overlayfs, which would take such an attribute for a mark of
+// its own: an image could hide what is below, or have a file refused, in a way that no other
+// program that runs the image agrees with.
 func (f *FS) hidden(name string) bool {
 	return f.root == nil && strings.HasPrefix(name, layer.OverlayMarks)
 }
 
-// bare reports whether no file has an attribute to be seen, nor ever will. The kernel's overlayfs asks for one of its
-// marks for each file of its lower side that it looks up, which makes a cold find(1) cost a request for every file.
-// So for most images the answer is once and for all ENOSYS, which the kernel turns into ENOTSUP by itself from then on.
+// bare reports whether no file has an attribute to be seen, nor ever will. The kernel's overlayfs
+// asks for one of its marks for each file of its lower side that it looks up, which makes a cold
+// find(1) cost a request for every file. So for most images the answer is once and for all
+// ENOSYS, which the kernel turns into ENOTSUP by itself from then on.
 func (f *FS) bare() bool {
 	if f.root != nil {
 		return false

@@ -1,16 +1,16 @@
 // A process can move into a user namespace, new or old, only if it has one thread: unshare(2) and
-// setns(2), "CLONE_NEWUSER". A Go program always has several. `tiffin run` makes a child for
-// it, with clone(2). But unshare(1) moves the very process that the user started, the one that the shell
-// knows the number of, and then becomes the command.
+// setns(2), "CLONE_NEWUSER". A Go program always has several. `tiffin run` makes a child for it,
+// with clone(2). But unshare(1) moves the very process that the user started, the one that the
+// shell knows the number of, and then becomes the command.
 //
-// So this process gives up being a Go program. What there is to do is written down first, as a list of
-// system calls. Then all threads but one are ended, by a signal whose handler is exit(2): unlike
-// exit_group(2) it ends a thread. The one that is left walks through the list.
+// So this process gives up being a Go program. What there is to do is written down first, as a
+// list of system calls. Then all threads but one are ended, by a signal whose handler is exit(2):
+// unlike exit_group(2) it ends a thread. The one that is left walks through the list.
 //
-// There is no way back. Without its threads Go's runtime cannot allocate, collect garbage or switch
-// goroutines, so the functions below "alone" are marked nosplit, call nothing but each other and system
-// calls, and run with all signals blocked. What may have to be printed is made before. It is
-// what the child in syscall.ForkExec is, less the fork.
+// There is no way back. Without its threads Go's runtime cannot allocate, collect garbage or
+// switch goroutines, so the functions below "alone" are marked nosplit, call nothing but each
+// other and system calls, and run with all signals blocked. What may have to be printed is made
+// before. It is what the child in syscall.ForkExec is, less the fork.
 
 package ns
 
@@ -26,8 +26,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// program is what a process does after it gave up Go; in the end it executes a command. Addresses are
-// integers in it, which the garbage collector does not follow: keep holds what they refer to.
+// program is what a process does after it gave up Go; in the end it executes a command. Addresses
+// are integers in it, which the garbage collector does not follow: keep holds what they refer to.
 type program struct {
 	render func(error) string // what to print for an error
 	calls  []call
@@ -209,7 +209,8 @@ func candidates(name string) (paths []string) {
 }
 
 // restoreFiles gives the command the limit of open files that tiffin was started with. Go raises
-// the limit, and keeps the old one to itself, for syscall.Exec; that of the parent process is the best guess.
+// the limit, and keeps the old one to itself, for syscall.Exec; that of the parent process is the
+// best guess.
 func (p *program) restoreFiles() {
 	var mine unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &mine) != nil || mine.Cur != mine.Max-1 {
@@ -241,9 +242,10 @@ func endThread() {
 //go:norace
 func (p *program) alone() {
 	p.block(&p.mask.all, &p.mask.command)
-	// SIGPROF is one of those that Go's threads never block. Sent to the process it is given to one of
-	// the threads that do not block it, signal(7), "Process-directed"; so it is sent until unshare(2),
-	// which takes CLONE_THREAD only from a process with one thread, says that this is the last.
+	// SIGPROF is one of those that Go's threads never block. Sent to the process it is given to
+	// one of the threads that do not block it, signal(7), "Process-directed"; so it is sent until
+	// unshare(2), which takes CLONE_THREAD only from a process with one thread, says that this is
+	// the last.
 	p.action(uintptr(unix.SIGPROF), &p.ours)
 	pid, _, _ := syscall.RawSyscall6(unix.SYS_GETPID, 0, 0, 0, 0, 0, 0)
 	for range 100_000 {

@@ -1,3 +1,6 @@
+// The types that other packages speak to ns with: what to build (Spec), how to start it (UserNS,
+// Start, Exec), and what comes back.
+
 package ns
 
 import (
@@ -79,11 +82,13 @@ type Root struct {
 	Target string
 	Bind   string     // bind this directory (recursively)
 	FUSE   *FUSEMount // or mount the /dev/fuse descriptor Start.Fuse
-	// Overlay makes FUSE read-only and mounts the kernel's overlayfs on top of it; nil = FUSE is all.
+	// Overlay makes FUSE read-only and mounts the kernel's overlayfs on top of it; nil = FUSE is
+	// all.
 	Overlay *OverlayMount
 }
 
-// OverlayMount is the writable side of an overlayfs: two directories of one file system, Work empty.
+// OverlayMount is the writable side of an overlayfs: two directories of one file system, Work
+// empty.
 type OverlayMount struct {
 	Upper, Work string
 }
@@ -137,7 +142,8 @@ type Start struct {
 	Forked func(*Child) // init is there, and Shell and Signal can be used
 	// Mounted is called when the root is mounted: start serving it, and return at once.
 	Mounted func()
-	// Report is called when a step was done, or skipped; init waits until it returns. nil = do not explain.
+	// Report is called when a step was done, or skipped; init waits until it returns. nil = do
+	// not explain.
 	Report func(Report)
 }
 

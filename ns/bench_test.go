@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// BenchmarkRun starts a whole container over a bind-mounted root and waits for its command, which ends at
-// once: client, supervisor, init, and the command.
+// BenchmarkRun starts a whole container over a bind-mounted root and waits for its command, which
+// ends at once: client, supervisor, init, and the command.
 func BenchmarkRun(b *testing.B) {
 	s := newSandbox(b, person{name: "me", uid: uint32(os.Getuid()), gid: uint32(os.Getgid())})
 	for b.Loop() {

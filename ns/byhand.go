@@ -1,6 +1,7 @@
-// This file says, for each step, what a person types to do the same: Step.ByHand. The lines of the table,
-// one below the other, do what the runner does. A line that ends in " sh" starts a shell, and what comes after
-// is typed into that one; Script makes a script of them. Some variables go from step to step:
+// This file says, for each step, what a person types to do the same: Step.ByHand. The lines of
+// the table, one below the other, do what the runner does. A line that ends in " sh" starts a
+// shell, and what comes after is typed into that one; Script makes a script of them. Some
+// variables go from step to step:
 //
 //	$WORK      a new directory of yours
 //	$ROOT      $WORK/root, where the container's root is mounted
@@ -33,7 +34,8 @@ func inRootPath(path string) string { return `"$ROOT"` + quote(path) }
 
 func byHandUser(s *Spec) string {
 	if len(s.IDs.UIDs) > 0 && s.IDs.UIDs[0] == (IDRange{0, 0, s.IDs.UIDs[0].Count}) && !s.IDs.Single() {
-		// Only whoever has CAP_SETUID out there can map many ids alone; unshare(1) asks newuidmap(1).
+		// Only whoever has CAP_SETUID out there can map many ids alone; unshare(1) asks
+		// newuidmap(1).
 		return "unshare --user --mount --pid --fork --kill-child sh\n" +
 			"# from another shell, by the number that ps(1) has there:\n" +
 			"#   for m in uid gid; do echo " + strings.TrimSpace(format(s.IDs.UIDs[:1])) + " > /proc/PID/${m}_map; done\n" +
@@ -42,7 +44,8 @@ func byHandUser(s *Spec) string {
 	return "unshare " + s.userOptions() + " --mount --pid --fork --kill-child sh"
 }
 
-// userOptions make unshare(1) map the same ids, up to one range of subordinate ones: it takes no more.
+// userOptions make unshare(1) map the same ids, up to one range of subordinate ones: it takes no
+// more.
 func (s *Spec) userOptions() string {
 	if len(s.IDs.UIDs) < 2 && len(s.IDs.GIDs) < 2 {
 		return "--user --map-root-user"
@@ -87,7 +90,8 @@ func byHandSources(s *Spec) string {
 	return strings.Join(lines, "\n")
 }
 
-// printf is a command that prints text, with each line of it as a word, so that it can be pasted with any indent.
+// printf is a command that prints text, with each line of it as a word, so that it can be pasted
+// with any indent.
 func printf(text string) string {
 	if !strings.HasSuffix(text, "\n") {
 		return "printf %s " + quote(text)
@@ -136,8 +140,8 @@ func byHandSys(s *Spec) string {
 	return strings.Join([]string{host[0], `mount -t sysfs -o ro,nosuid,nodev,noexec sysfs "$ROOT/sys" || {`, host[1], host[2], "}"}, "\n")
 }
 
-// remount sets flags of a bind mount and of what is below it: mount(8) before 2.39 has no recursion for that, and
-// writes a space as \040, as proc_pid_mountinfo(5) does.
+// remount sets flags of a bind mount and of what is below it: mount(8) before 2.39 has no
+// recursion for that, and writes a space as \040, as proc_pid_mountinfo(5) does.
 func remount(at, options string) string {
 	return "mount -o remount,bind," + options + " " + at + "\n" +
 		"awk -v at=" + at + ` 'index($5, at "/") == 1 { print $5 }' /proc/self/mountinfo |` + "\n" +
@@ -198,9 +202,10 @@ func byHandReadonly(s *Spec) string {
 
 func byHandHostname(s *Spec) string { return "hostname " + quote(s.hostname()) }
 
-// byHandPivot has to keep the host's tools at hand, which the image may not have. pivot_root(2) moves the root
-// of every process that has the old one, so this shell first goes into a second view of the host's tree, to which
-// nothing is done; `umount -l` leaves it to those who still use it. Descriptor 7 is the new root, 8 the old one.
+// byHandPivot has to keep the host's tools at hand, which the image may not have. pivot_root(2)
+// moves the root of every process that has the old one, so this shell first goes into a second
+// view of the host's tree, to which nothing is done; `umount -l` leaves it to those who still use
+// it. Descriptor 7 is the new root, 8 the old one.
 func byHandPivot(*Spec) string {
 	return strings.Join([]string{
 		`exec 7< "$ROOT" 8< /`,
@@ -242,8 +247,9 @@ func byHandLimits(s *Spec) string {
 	return strings.Join(lines, "\n")
 }
 
-// byHandBounding leaves in the set what byHandExec needs after it: the set counts from the next execve(2)
-// on, capabilities(7), and the program that changes the root and the user id comes then.
+// byHandBounding leaves in the set what byHandExec needs after it: the set counts from the next
+// execve(2) on, capabilities(7), and the program that changes the root and the user id comes
+// then.
 func byHandBounding(s *Spec) string {
 	mask, _ := s.Process.capMask()
 	lines, line, kept := []string{}, "CAPS=-all", ""
@@ -299,8 +305,8 @@ func byHandUserID(s *Spec) string {
 }
 
 // byHandExec does in one line what must be done by one program: the last tools of the host change
-// the root to the working directory and execute the command. The user id comes last, because it takes the
-// right to chroot(2) along.
+// the root to the working directory and execute the command. The user id comes last, because it
+// takes the right to chroot(2) along.
 func byHandExec(s *Spec) string {
 	line := "exec env -i --default-signal"
 	home := ` HOME="$RUN_HOME"`
@@ -312,7 +318,8 @@ func byHandExec(s *Spec) string {
 	}
 	line += home + ` $KEYRING "$(command -v setpriv)" $PRIVS "$(command -v unshare)" --root=. --wd="$RUN_DIR" --setuid="$RUN_UID" --`
 	if s.leavesOut(withoutUserMap) {
-		// Before --root it would be refused: unshare(2), EPERM, to a caller whose root is not that of its namespace.
+		// Before --root it would be refused: unshare(2), EPERM, to a caller whose root is not
+		// that of its namespace.
 		line = "# the second unshare is the image's, if it has one\n" + line + " unshare --user --"
 	}
 	for _, a := range s.Process.Args {

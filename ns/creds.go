@@ -1,3 +1,6 @@
+// Capabilities, limits and identity of the command: what it gets by default, and the steps that
+// give up the rest. Nothing is given back once a step has taken it.
+
 package ns
 
 import (

@@ -1,3 +1,5 @@
+// How this program is executed for a container without being writable from inside it.
+
 package ns
 
 import (
@@ -11,15 +13,14 @@ import (
 // readOnlySelf returns a descriptor through which this program can be executed but
 // never written.
 //
-// Until init has become the command, and while a command of `tiffin exec` comes up, processes in the
-// container can open /proc/PID/exe, which is this program, and later open that descriptor
-// again for writing: CVE-2019-5736 in runc. The file is yours, so permissions do not stop
-// root of the container, who is you. A read-only mount does (EROFS): open_tree(2) makes a
-// clone of the mount the file is on, attached nowhere, with nothing but the file in
-// it; mount_setattr(2) makes it read-only. After the last descriptor is closed
-// (right after the start) the clone belongs to no mount namespace any more, and the kernel
-// refuses to change its flags even to a privileged process in a nested namespace.
-// It costs four system calls.
+// Until init has become the command, and while a command of `tiffin exec` comes up, processes in
+// the container can open /proc/PID/exe, which is this program, and later open that descriptor
+// again for writing: CVE-2019-5736 in runc. The file is yours, so permissions do not stop root of
+// the container, who is you. A read-only mount does (EROFS): open_tree(2) makes a clone of the
+// mount the file is on, attached nowhere, with nothing but the file in it; mount_setattr(2) makes
+// it read-only. After the last descriptor is closed (right after the start) the clone belongs to
+// no mount namespace any more, and the kernel refuses to change its flags even to a privileged
+// process in a nested namespace. It costs four system calls.
 //
 // While anything runs the file, writing it fails anyway (ETXTBSY), and a supervisor does as long as
 // its container. That is luck, not a wall: Linux 6.11 gave up the rule for a while, and the
@@ -49,10 +50,10 @@ func readOnlySelf() (*os.File, error) {
 	return os.NewFile(uintptr(fd), "tiffin"), nil
 }
 
-// outOfTheWay gives a descriptor a number that ForkExec leaves alone while it puts files in place as the
-// child's 0, 1, 2…: it moves those that are in the way, and its own pipe, to the numbers right above the
-// highest of them, whatever is open there. Which numbers these are depends on what tiffin
-// inherited, so no fixed number is safe.
+// outOfTheWay gives a descriptor a number that ForkExec leaves alone while it puts files in place
+// as the child's 0, 1, 2…: it moves those that are in the way, and its own pipe, to the numbers
+// right above the highest of them, whatever is open there. Which numbers these are depends on
+// what tiffin inherited, so no fixed number is safe.
 //
 // Not higher than needed: at 64 the kernel enlarges the table of descriptors, and with threads it
 // waits for an RCU grace period then, some 10 ms (expand_fdtable in fs/file.c).

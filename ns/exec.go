@@ -1,3 +1,6 @@
+// tiffin exec: a helper joins the namespaces of a running container, and starts one more command
+// in it.
+
 package ns
 
 import (
@@ -40,8 +43,8 @@ func (e *Exec) Run() (*Child, error) {
 	return c, nil
 }
 
-// ExecMain is the helper of `tiffin exec`: it joins the container's namespaces in one thread and starts
-// the command from there. It never returns.
+// ExecMain is the helper of `tiffin exec`: it joins the container's namespaces in one thread and
+// starts the command from there. It never returns.
 //
 // The helper itself stays outside of the pid namespace (setns concerns children only) and is
 // invisible from inside. One program start is enough: namespaces, credentials and the filter are
@@ -49,9 +52,9 @@ func (e *Exec) Run() (*Child, error) {
 func ExecMain() {
 	runtime.LockOSThread()
 	_ = setComm("tiffin: exec")
-	// The child shares this process's memory until it executes the command, while it is already visible in
-	// the container. PR_SET_DUMPABLE(2const): nobody there may trace it or open its descriptors
-	// (runc's CVE-2016-9962).
+	// The child shares this process's memory until it executes the command, while it is already
+	// visible in the container. PR_SET_DUMPABLE(2const): nobody there may trace it or open its
+	// descriptors (runc's CVE-2016-9962).
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 	var spec execSpec
 	b := &builder{spec: new(Spec), joining: true, root: -1, control: controlFD, fuse: -1, console: -1}
@@ -74,9 +77,9 @@ func ExecMain() {
 }
 
 // setnsLiving is setns(2), for a process that lives. One of several threads that executes another
-// program from one that is not its first is without namespaces for a moment: the first thread has ended
-// and the other not yet taken its place (the kernel's fs/exec.c, de_thread). setns then says ESRCH,
-// of which a shell written in Go, busy with `exec sleep`, is an example.
+// program from one that is not its first is without namespaces for a moment: the first thread has
+// ended and the other not yet taken its place (the kernel's fs/exec.c, de_thread). setns then
+// says ESRCH, of which a shell written in Go, busy with `exec sleep`, is an example.
 func setnsLiving(pidfd, flags int) error {
 	for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
 		err := unix.Setns(pidfd, flags)
@@ -93,7 +96,8 @@ func setnsLiving(pidfd, flags int) error {
 
 // runJoin enters the container's namespaces.
 func runJoin(b *builder) error {
-	// setns(2), CLONE_NEWNS: refused if the thread shares its root and working directory with others.
+	// setns(2), CLONE_NEWNS: refused if the thread shares its root and working directory with
+	// others.
 	if err := b.call(unix.Unshare(unix.CLONE_FS), "unshare(CLONE_FS)"); err != nil {
 		return err
 	}

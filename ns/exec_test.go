@@ -59,8 +59,8 @@ func TestExecJoinsEveryNamespace(t *testing.T) {
 	})
 }
 
-// TestExecWhileTheCommandBecomesAnother: in that moment the container's process lives, though setns(2)
-// says there is none.
+// TestExecWhileTheCommandBecomesAnother: in that moment the container's process lives, though
+// setns(2) says there is none.
 func TestExecWhileTheCommandBecomesAnother(t *testing.T) {
 	each(t, func(t *testing.T, s *sandbox) {
 		j := s.job("exec-again")
@@ -77,7 +77,8 @@ func TestExecWhileTheCommandBecomesAnother(t *testing.T) {
 	})
 }
 
-// wantOnlyStdio wants nothing open but 0, 1, 2, and what the Go program that tells has opened itself.
+// wantOnlyStdio wants nothing open but 0, 1, 2, and what the Go program that tells has opened
+// itself.
 func wantOnlyStdio(t *testing.T, fds []string) {
 	t.Helper()
 	for _, fd := range fds {

@@ -1,3 +1,5 @@
+// Flags of clone(2), mount(2) and mount_setattr(2) by the names that the manual gives them.
+
 package ns
 
 import (

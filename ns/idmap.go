@@ -1,3 +1,6 @@
+// User and group ids of a user namespace: which are mapped, by whom, and what is shown for those
+// that are not. subuid(5), newuidmap(1).
+
 package ns
 
 import (

@@ -1,3 +1,6 @@
+// The process that builds the container and then becomes its command. What fails is told to the
+// supervisor, and nothing of a container that could not be built is left.
+
 package ns
 
 import (

@@ -1,3 +1,6 @@
+// Files of the container are opened here, so that no symbolic link and no rename of a stranger's
+// leads out of its tree: openat2(2).
+
 package ns
 
 import (

@@ -1,3 +1,5 @@
+// Init is started in its new namespaces and followed until it has become the command.
+
 package ns
 
 import (
@@ -115,7 +117,8 @@ func startChild(exe *os.File, command string, files []*os.File, sys *syscall.Sys
 	for _, f := range files {
 		attr.Files = append(attr.Files, f.Fd())
 	}
-	// Not os.StartProcess: the first one in a process forks a child more, to see whether pidfds work.
+	// Not os.StartProcess: the first one in a process forks a child more, to see whether pidfds
+	// work.
 	pid, err := syscall.ForkExec(pathOf(exe), []string{"tiffin", command}, attr)
 	runtime.KeepAlive(files)
 	if err != nil {

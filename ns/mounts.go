@@ -1,3 +1,7 @@
+// The steps that make the container's tree: propagation, the root, /proc, /sys, /dev and what is
+// in it. Each mount is made beside the root and moved in, never through a path that an image
+// chose.
+
 package ns
 
 import (

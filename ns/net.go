@@ -1,3 +1,5 @@
+// The steps for the host name and the loopback interface.
+
 package ns
 
 import (

@@ -1,8 +1,10 @@
-// This file mounts the kernel's overlayfs over the read-only file system of the step "root": Root.Overlay.
+// This file mounts the kernel's overlayfs over the read-only file system of the step "root":
+// Root.Overlay.
 //
-// Seen on Linux 6.18: overlayfs takes a FUSE mount of the same user namespace as its lower side. It asks that for
-// STATFS and extended attributes, and from then on for names and bytes only. Its lower mount is a private clone,
-// so that the server's mount may go with the old root, and the server is asked until the overlay is unmounted.
+// Seen on Linux 6.18: overlayfs takes a FUSE mount of the same user namespace as its lower side.
+// It asks that for STATFS and extended attributes, and from then on for names and bytes only. Its
+// lower mount is a private clone, so that the server's mount may go with the old root, and the
+// server is asked until the overlay is unmounted.
 
 package ns
 
@@ -23,8 +25,9 @@ func skipOverlay(b *builder) string {
 
 func runOverlay(b *builder) error {
 	o, target := b.spec.Root.Overlay, b.spec.Root.Target
-	// overlayfs.rst, "User xattr": trusted.* is not for us, so its marks are user.overlay.*. It implies that
-	// directories of a lower layer cannot be renamed (EXDEV) and that chmod(2) copies the whole file.
+	// overlayfs.rst, "User xattr": trusted.* is not for us, so its marks are user.overlay.*. It
+	// implies that directories of a lower layer cannot be renamed (EXDEV) and that chmod(2)
+	// copies the whole file.
 	data := "userxattr,lowerdir=" + overlayPath(target) + ",upperdir=" + overlayPath(o.Upper) + ",workdir=" + overlayPath(o.Work)
 	const flags = unix.MS_NOSUID | unix.MS_NODEV
 	err := unix.Mount("overlay", target, "overlay", flags, data)
@@ -34,8 +37,8 @@ func runOverlay(b *builder) error {
 	return b.openRoot()
 }
 
-// overlayPath escapes what separates options, and layers, in the data of an overlay mount: overlayfs.rst, "Multiple
-// lower layers". A backslash stands before what it takes literally.
+// overlayPath escapes what separates options, and layers, in the data of an overlay mount:
+// overlayfs.rst, "Multiple lower layers". A backslash stands before what it takes literally.
 func overlayPath(p string) string {
 	return strings.NewReplacer(`\`, `\\`, ",", `\,`, ":", `\:`).Replace(p)
 }

@@ -1,6 +1,6 @@
 // Namespaces by hand: what unshare(1) and nsenter(1) of util-linux do, so that whoever learns
-// namespaces needs nothing but tiffin. Both are a list of system calls that end in an execve(2); alone.go
-// says why they cannot simply be made.
+// namespaces needs nothing but tiffin. Both are a list of system calls that end in an execve(2);
+// alone.go says why they cannot simply be made.
 
 package ns
 
@@ -26,8 +26,8 @@ type Unshare struct {
 	Render      func(error) string // the words for an error that ends this process
 }
 
-// Run does not return if it can begin. The process exits with 125 if a system call fails, 126 if the
-// command cannot be executed, 127 if there is none.
+// Run does not return if it can begin. The process exits with 125 if a system call fails, 126 if
+// the command cannot be executed, 127 if there is none.
 func (u *Unshare) Run() error {
 	if len(u.Args) == 0 {
 		return errors.New("unshare: no command")
@@ -38,8 +38,9 @@ func (u *Unshare) Run() error {
 		p.add(plainCall, what, func(err error) error { return u.explain(what, err) }, unix.SYS_UNSHARE, u.Flags)
 	}
 	if u.MapRoot {
-		// user_namespaces(7), "Defining user and group ID mappings": one's own id may be mapped without any
-		// capability outside, and the group only after setgroups(2) was given up for good.
+		// user_namespaces(7), "Defining user and group ID mappings": one's own id may be mapped
+		// without any capability outside, and the group only after setgroups(2) was given up for
+		// good.
 		p.write("/proc/self/setgroups", "deny", nil)
 		p.write("/proc/self/uid_map", format([]IDRange{{0, uint32(os.Geteuid()), 1}}), nil)
 		p.write("/proc/self/gid_map", format([]IDRange{{0, uint32(os.Getegid()), 1}}), nil)
@@ -48,11 +49,13 @@ func (u *Unshare) Run() error {
 		p.fork()
 	}
 	if u.Flags&unix.CLONE_NEWNS != 0 && u.Propagation != 0 {
-		// mount_namespaces(7), "Shared subtrees": the copies are peers of the originals until told otherwise.
+		// mount_namespaces(7), "Shared subtrees": the copies are peers of the originals until
+		// told otherwise.
 		p.mount("none", "/", "", unix.MS_REC|u.Propagation, nil)
 	}
 	if u.MountProc {
-		// The one that is there belongs to the pid namespace of whoever mounted it: pid_namespaces(7), "/proc and PID namespaces".
+		// The one that is there belongs to the pid namespace of whoever mounted it:
+		// pid_namespaces(7), "/proc and PID namespaces".
 		if u.Propagation == 0 {
 			p.mount("none", "/proc", "", unix.MS_REC|unix.MS_PRIVATE, nil)
 		}
@@ -109,7 +112,8 @@ func (e *Enter) Run() error {
 	if flags == 0 {
 		flags = differ
 	}
-	// setns(2): "It is not permitted to use setns() to reenter the caller's current user namespace."
+	// setns(2): "It is not permitted to use setns() to reenter the caller's current user
+	// namespace."
 	if flags&^differ&unix.CLONE_NEWUSER != 0 {
 		return errs.Hint(fmt.Errorf("process %d is in your user namespace already", e.PID), "leave out -U; see setns(2), EINVAL")
 	}
@@ -125,7 +129,8 @@ func (e *Enter) Run() error {
 		}, unix.SYS_SETNS, uintptr(pidfd), flags)
 	}
 	if flags&unix.CLONE_NEWUSER != 0 && hasRoot(e.PID) {
-		// All capabilities are there already; this makes execve(2) keep them. See user_namespaces(7), "Capabilities".
+		// All capabilities are there already; this makes execve(2) keep them. See
+		// user_namespaces(7), "Capabilities".
 		p.add(plainCall, "setresgid(0, 0, 0)", nil, unix.SYS_SETRESGID, 0, 0, 0)
 		p.add(plainCall, "setresuid(0, 0, 0)", nil, unix.SYS_SETRESUID, 0, 0, 0)
 	}

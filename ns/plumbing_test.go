@@ -17,7 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// testPlumbing is the program under test: "unshare" or "enter PID", then letters of unshare(1), then a command.
+// testPlumbing is the program under test: "unshare" or "enter PID", then letters of unshare(1),
+// then a command.
 func testPlumbing(args []string) int {
 	render := func(err error) string { return "error: " + err.Error() + "\n" }
 	var err error
@@ -88,7 +89,8 @@ func TestUnshareIsLikeThatOfUtilLinux(t *testing.T) {
 			theirs.Dir, theirs.SysProcAttr, theirs.Env = "/", as(s.who), []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 			wantOut, wantStatus := output(theirs)
 			got, status := s.byHand("unshare", ours, "sh", "-c", look, flags[len(flags)-1])
-			// The numbers of processes and namespaces differ from run to run; whether they are new does not.
+			// The numbers of processes and namespaces differ from run to run; whether they are
+			// new does not.
 			strip := func(out string) string {
 				var keep []string
 				for line := range strings.Lines(out) {

@@ -1,3 +1,5 @@
+// The table of steps as a shell script, to read and to run: explain --script.
+
 package ns
 
 import (
@@ -7,9 +9,10 @@ import (
 	"strings"
 )
 
-// Script is the table of steps as a shell script: each step's ByHand, in the order in which the runner does
-// them. What a line ending in " sh" starts gets the rest as a here-document on descriptor 3, so that the script
-// reads from top to bottom although five shells follow one another in it.
+// Script is the table of steps as a shell script: each step's ByHand, in the order in which the
+// runner does them. What a line ending in " sh" starts gets the rest as a here-document on
+// descriptor 3, so that the script reads from top to bottom although five shells follow one
+// another in it.
 type Script struct {
 	Spec   *Spec
 	Title  string   // what the script does by hand: "tiffin run debian true"
@@ -49,8 +52,9 @@ trap 'unshare %[2]s rm -rf "$WORK"' EXIT
 trap 'kill -KILL $CHILD; exit 130' INT HUP TERM
 `
 
-// scriptLayers is what overlayfs wants done first, in the user namespace: directories instead of tarballs.
-// In kernel overlayfs a whiteout is character device 0:0, which Linux 5.8 and later let everyone make.
+// scriptLayers is what overlayfs wants done first, in the user namespace: directories instead of
+// tarballs. In kernel overlayfs a whiteout is character device 0:0, which Linux 5.8 and later let
+// everyone make.
 const scriptLayers = `
 # The layers become directories, and the whiteouts in them those of overlayfs.
 # Manual: OCI image-spec layer.md, "Whiteouts"; the kernel's
@@ -83,8 +87,8 @@ exit
 
 // String returns the script.
 func (s *Script) String() string {
-	// The terminator of a here-document must not be a line in it: what comes from an image would be typed into
-	// the outer shell.
+	// The terminator of a here-document must not be a line in it: what comes from an image would
+	// be typed into the outer shell.
 	marker := "END_OF_SHELL"
 	for strings.Contains(s.steps("\x00"), marker) {
 		marker += "_"
@@ -158,8 +162,8 @@ func (s *Script) unpack() string {
 	return out.String()
 }
 
-// LikelyIDs says which ids a user namespace would get that unshare(1) makes for this user: their own and
-// the first range of subordinate ones; nothing is tried.
+// LikelyIDs says which ids a user namespace would get that unshare(1) makes for this user: their
+// own and the first range of subordinate ones; nothing is tried.
 func LikelyIDs(uid, gid uint32) IDMap {
 	own := func(id uint32) []IDRange { return []IDRange{{0, id, 1}} }
 	one := IDMap{UIDs: own(uid), GIDs: own(gid)}

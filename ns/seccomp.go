@@ -1,3 +1,5 @@
+// The step that loads the system call filter, which package seccomp makes.
+
 package ns
 
 import (

@@ -15,7 +15,8 @@ func TestMountPointStaysInsideTheRoot(t *testing.T) {
 		s.mkdir("outside")
 		s.mkdir("vol")
 		s.write("vol/file", "volume")
-		// Absolute, relative with too many "..", through a chain, and to something that does not exist.
+		// Absolute, relative with too many "..", through a chain, and to something that does not
+		// exist.
 		s.symlink(s.path("outside"), "root/abs")
 		s.symlink("../../../../../../../../../.."+s.path("outside"), "root/rel")
 		s.symlink("/abs", "root/chain")
@@ -120,7 +121,8 @@ func TestProgramCannotBeOverwrittenFromInside(t *testing.T) {
 		s.own("tiffin")
 		run := func(j *job, unsafe bool) *outcome {
 			t.Helper()
-			// A copy of its own: while the supervisor runs the very file, writing fails anyway (ETXTBSY).
+			// A copy of its own: while the supervisor runs the very file, writing fails anyway
+			// (ETXTBSY).
 			j.Victim, j.Unsafe = binary, unsafe
 			return s.run(j)
 		}
@@ -142,8 +144,8 @@ func TestProgramCannotBeOverwrittenFromInside(t *testing.T) {
 		if strings.Contains(out.Stdout, "wrote") {
 			t.Errorf("written: %s", out.Stdout)
 		}
-		// The classic: the container executes /proc/self/exe, by a script's first line, and so gets hold of
-		// the program that called it.
+		// The classic: the container executes /proc/self/exe, by a script's first line, and so
+		// gets hold of the program that called it.
 		s.write("root/bin/trap", "#!/proc/self/exe\n")
 		if err := os.Chmod(s.path("root/bin/trap"), 0o755); err != nil {
 			t.Fatal(err)

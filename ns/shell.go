@@ -1,3 +1,5 @@
+// The shell of run --step: it runs in what there is of a container while its start waits.
+
 package ns
 
 import (
@@ -7,9 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Shell runs tiffin's own shell in what there is of a container while its start waits at a step: in the
-// namespaces that have been made, with the mounts that are there, and with the user, capabilities and filter that the
-// command will have, as far as the steps have come. It is the helper of `tiffin exec` that stops early.
+// Shell runs tiffin's own shell in what there is of a container while its start waits at a step:
+// in the namespaces that have been made, with the mounts that are there, and with the user,
+// capabilities and filter that the command will have, as far as the steps have come. It is the
+// helper of `tiffin exec` that stops early.
 type Shell struct {
 	Init *Child // nil after the first step: the supervisor's namespaces are all there is
 	Spec *Spec
@@ -41,8 +44,8 @@ func (s *Shell) Run() error {
 	return err
 }
 
-// reached tells whether a step of the exec helper is wanted: all of them are, unless a shell is to see the
-// container as it is after the step with number until. The i-th step has number i+1.
+// reached tells whether a step of the exec helper is wanted: all of them are, unless a shell is
+// to see the container as it is after the step with number until. The i-th step has number i+1.
 func (b *builder) reached(i int, s *Step) bool {
 	switch {
 	case b.until == 0:
@@ -53,8 +56,9 @@ func (b *builder) reached(i int, s *Step) bool {
 	return i < b.until && s.Name != "terminal" && s.Name != "exec"
 }
 
-// runShell is the last step then. The shell is this program, opened before the container's tree, which may
-// have none, came into view. The descriptor leads to the read-only clone that this process was executed from.
+// runShell is the last step then. The shell is this program, opened before the container's tree,
+// which may have none, came into view. The descriptor leads to the read-only clone that this
+// process was executed from.
 func (b *builder) runShell(self int) error {
 	resetSignals()
 	if err := b.send(message{Kind: msgReady}, -1); err != nil {

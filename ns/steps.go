@@ -1,3 +1,5 @@
+// What a step is, and the process that carries steps out, notes each kernel call and reports it.
+
 package ns
 
 import (
@@ -161,7 +163,8 @@ func (b *builder) runStep(i int, s *Step) error {
 	return s.wrap(err)
 }
 
-// idleSteps are what is left of the table for Spec.Idle: whoever only wants to see the files needs the root.
+// idleSteps are what is left of the table for Spec.Idle: whoever only wants to see the files
+// needs the root.
 var idleSteps = [...]string{"parent-death", "session", "propagation", "root", "overlay", "pivot", "exec"}
 
 // whyNot says why a step is not done, "" if it is.
@@ -186,8 +189,8 @@ func (b *builder) observe(s *Step) string {
 		return ""
 	}
 	if b.self == 0 {
-		// The first step that shows something comes before the container's /proc is in view, where the helper
-		// of exec is not to be seen.
+		// The first step that shows something comes before the container's /proc is in view,
+		// where the helper of exec is not to be seen.
 		fd, err := unix.Open("/proc/thread-self", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		if err != nil {
 			return "open /proc/thread-self: " + err.Error()

@@ -1,3 +1,5 @@
+// The ordered list of the steps. This is the runner: read it from top to bottom.
+
 package ns
 
 import "strings"

@@ -1,3 +1,5 @@
+// The step that gives the command a terminal of its own: pty(7).
+
 package ns
 
 import (
@@ -15,8 +17,8 @@ func runTerminal(b *builder) error {
 		return err
 	}
 	defer unix.Close(master)
-	// TIOCGPTPEER(2const): the other side by descriptor. Its name could lead anywhere: the command of an
-	// earlier exec may have mounted over it.
+	// TIOCGPTPEER(2const): the other side by descriptor. Its name could lead anywhere: the
+	// command of an earlier exec may have mounted over it.
 	peer, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(master), unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC)
 	if errno != 0 {
 		return b.call(errno, "ioctl(%d, TIOCGPTPEER, O_RDWR|O_NOCTTY)", master)

@@ -1,3 +1,6 @@
+// Who the command runs as: names are looked up in the image's own passwd(5) and group(5), which
+// strangers wrote.
+
 package ns
 
 import (

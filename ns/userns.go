@@ -1,3 +1,6 @@
+// The first process of a container is started in a new user namespace, and its ids are mapped
+// while it comes up: user_namespaces(7).
+
 package ns
 
 import (
@@ -45,8 +48,8 @@ func allCaps() []uintptr {
 // Errors carry a hint if the kernel's answer alone tells the cause; probe.Explain
 // knows more.
 func (u *UserNS) Start() (*UserProc, error) {
-	// What this process has inherited is nobody's business below: with --init, init would keep it, and the
-	// container could open it again through /proc/1/fd (runc's CVE-2024-21626).
+	// What this process has inherited is nobody's business below: with --init, init would keep
+	// it, and the container could open it again through /proc/1/fd (runc's CVE-2024-21626).
 	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("start the supervisor: close_range: %w", err)
 	}

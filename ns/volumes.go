@@ -1,3 +1,6 @@
+// The steps for volumes and small files of the user's, and for the paths of /proc and /sys that
+// are covered or made read-only.
+
 package ns
 
 import (
@@ -88,8 +91,8 @@ func (b *builder) writeFiles() error {
 	return nil
 }
 
-// source is the name of the i-th file before it is mounted: after the target, so that mountinfo tells what it
-// is, and numbered, because two may end alike.
+// source is the name of the i-th file before it is mounted: after the target, so that mountinfo
+// tells what it is, and numbered, because two may end alike.
 func (f *File) source(i int) string {
 	return fmt.Sprintf("%d-%s", i, f.Target[strings.LastIndexByte(f.Target, '/')+1:])
 }

@@ -1,3 +1,6 @@
+// Messages between init or the exec helper and the supervisor: one packet each, with at most one
+// descriptor, seqpacket of unix(7).
+
 package ns
 
 import (

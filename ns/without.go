@@ -1,13 +1,14 @@
-// This file is about leaving one wall out, to see what it was for: Spec.Without. A name in it is that
-// of a step, or of a namespace that the step "namespaces" then does not make; "caps" is two steps. Two names
-// cannot mean quite what they say:
+// This file is about leaving one wall out, to see what it was for: Spec.Without. A name in it is
+// that of a step, or of a namespace that the step "namespaces" then does not make; "caps" is two
+// steps. Two names cannot mean quite what they say:
 //
-// "mount" leaves out the mount namespace with all that is mounted in it. The command runs in the user's own tree,
-// because a root file system without a mount namespace to be in would be the supervisor's root too, which serves
-// it and must never meet it.
+// "mount" leaves out the mount namespace with all that is mounted in it. The command runs in the
+// user's own tree, because a root file system without a mount namespace to be in would be the
+// supervisor's root too, which serves it and must never meet it.
 //
-// "user-map" gives the command one more user namespace, without an id map. The container's own needs one: in a
-// user namespace without ids nobody can own a file, and the kernel mounts nothing with an owner (EINVAL).
+// "user-map" gives the command one more user namespace, without an id map. The container's own
+// needs one: in a user namespace without ids nobody can own a file, and the kernel mounts nothing
+// with an owner (EINVAL).
 
 package ns
 
@@ -30,8 +31,8 @@ const (
 var mountSteps = [...]string{"propagation", "sources", "root", "overlay", "proc", "dev", "devpts", "shm", "mqueue", "sys", "cgroup",
 	"volumes", "files", "mask", "readonly-paths", "pivot", "read-only"}
 
-// namespaceFlags are the namespaces that can be left out by name. "cgroup" is the name of a step too, and both
-// go together: the mount is refused to those who do not own the namespace.
+// namespaceFlags are the namespaces that can be left out by name. "cgroup" is the name of a step
+// too, and both go together: the mount is refused to those who do not own the namespace.
 var namespaceFlags = [...]struct {
 	name string
 	flag uintptr

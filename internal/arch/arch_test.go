@@ -7,6 +7,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"iter"
 	"os/exec"
 	"path"
 	"path/filepath"
@@ -184,26 +185,21 @@ func speech(pkg, name string) bool {
 // TestOnlyCommandsPrintAndExit: a package that does either cannot be used by
 // another program, and a defer that removes a temporary directory does not run.
 func TestOnlyCommandsPrintAndExit(t *testing.T) {
-	const top = "../.."
 	silent := map[string]bool{} // entries of speaks that nothing needs
 	for who := range speaks {
 		silent[who] = true
 	}
 	files := token.NewFileSet()
-	err := filepath.WalkDir(top, func(name string, d fs.DirEntry, err error) error {
+	for rel, err := range walk(top) {
 		if err != nil {
-			return err
+			t.Fatal(err)
 		}
-		if d.IsDir() && (d.Name() == "testdata" || d.Name() == ".git") {
-			return fs.SkipDir
+		if rel == "main.go" || !strings.HasSuffix(rel, ".go") || strings.HasSuffix(rel, "_test.go") {
+			continue
 		}
-		rel, _ := filepath.Rel(top, name)
-		if d.IsDir() || rel == "main.go" || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
-			return nil
-		}
-		f, err := parser.ParseFile(files, name, nil, 0)
+		f, err := parser.ParseFile(files, filepath.Join(top, rel), nil, 0)
 		if err != nil {
-			return err
+			t.Fatal(err)
 		}
 		pkg := filepath.Dir(rel)
 		for _, decl := range f.Decls {
@@ -219,13 +215,28 @@ func TestOnlyCommandsPrintAndExit(t *testing.T) {
 				}
 			}
 		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
 	for who := range silent {
 		t.Errorf("%s neither prints nor exits, though it may: take it off the list", who)
+	}
+}
+
+// top is the directory of the repository.
+const top = "../.."
+
+// walk visits the files below dir, by path below dir, but for test data and git's own.
+func walk(dir string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+			rel, _ := filepath.Rel(dir, name)
+			switch {
+			case err != nil && !yield(rel, err), err == nil && !d.IsDir() && !yield(rel, nil):
+				return fs.SkipAll
+			case d != nil && d.IsDir() && (d.Name() == "testdata" || d.Name() == ".git"):
+				return fs.SkipDir
+			}
+			return nil
+		})
 	}
 }
 

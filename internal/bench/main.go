@@ -2,11 +2,12 @@
 // makes the image that is measured, does the work that is timed, inside the
 // container, and turns the times into a table with the targets beside them.
 //
-//	fsbench image [-name NAME] [-files N] [-big MIB] [-base LAYOUT] DIR   write an OCI layout with the image
-//	fsbench unpack LAYOUT DIR                                 unpack its layers for overlayfs: DIR/0 is the bottom
-//	fsbench run WORKLOAD                                      do it in /bench, print NAME, nanoseconds and count
-//	fsbench list                                              print the names of the workloads
-//	fsbench table FILE                              medians, ratios and targets of collected times
+//	fsbench image [-name NAME] [-files N] [-big MIB] [-base LAYOUT] DIR
+//	                         write an OCI layout with the image
+//	fsbench unpack LAYOUT DIR  unpack its layers for overlayfs: DIR/0 is the bottom
+//	fsbench run WORKLOAD     do it in /bench, print NAME, nanoseconds and count
+//	fsbench list             print the names of the workloads
+//	fsbench table FILE       medians, ratios and targets of collected times
 //
 // Every workload starts on a fresh mount with an empty upper directory, so what
 // it does first is cold: the kernel knows no name of the tree yet. Whether the

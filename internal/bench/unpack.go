@@ -1,3 +1,5 @@
+// A tarball is unpacked into a plain directory, for the peers that need one.
+
 package main
 
 import (

@@ -1,3 +1,5 @@
+// The workloads: what is timed, each as one function on a directory.
+
 package main
 
 import (

@@ -16,7 +16,8 @@ import (
 	"tiffin/internal/test/must"
 )
 
-// observer prints what /proc knows about the container's first process, which is the shell that runs it.
+// observer prints what /proc knows about the container's first process, which is the shell that
+// runs it.
 const observer = `
 echo "== ns"; for n in user mnt pid net uts ipc cgroup; do echo "$n $(readlink /proc/1/ns/$n)"; done
 echo "== maps"; cat /proc/1/uid_map /proc/1/gid_map /proc/1/setgroups
@@ -32,18 +33,21 @@ echo "== lo"; cat /sys/class/net/lo/flags
 echo "== descriptors"; ls /proc/1/fd 2> /dev/null || :
 `
 
-// unavoidable are the differences between a container of tiffin's and one made by hand. Each must be seen.
+// unavoidable are the differences between a container of tiffin's and one made by hand. Each must
+// be seen.
 var unavoidable = []struct{ section, line, why string }{
 	{"mounts", `^/ \S+ - (fuse\.tiffin tiffin|overlay overlay) `, "a shell cannot serve FUSE: the kernel's overlayfs merges the layers"},
 	{"status", `^Seccomp: `, "no common tool loads a filter"},
 	{"status", `^Seccomp_filters: `, "no common tool loads a filter"},
 }
 
-// statusFields are the lines of proc_pid_status(5) that a runner decides about. The others count and measure.
+// statusFields are the lines of proc_pid_status(5) that a runner decides about. The others count
+// and measure.
 var statusFields = []string{"Umask", "Pid", "PPid", "Uid", "Gid", "Groups", "NStgid", "NSpid", "NSpgid", "NSsid", "SigIgn",
 	"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "Seccomp_filters"}
 
-// observed takes the observer's output apart, and leaves out what differs between any two processes.
+// observed takes the observer's output apart, and leaves out what differs between any two
+// processes.
 func observed(t *testing.T, out string) map[string][]string {
 	t.Helper()
 	seen := map[string][]string{}
@@ -56,7 +60,8 @@ func observed(t *testing.T, out string) map[string][]string {
 			section = name
 			continue
 		case section == "mounts":
-			// proc_pid_mountinfo(5): without the numbers (1) to (3), and (4), the root of the mount.
+			// proc_pid_mountinfo(5): without the numbers (1) to (3), and (4), the root of the
+			// mount.
 			line = strings.Join(f[4:], " ")
 		case section == "status":
 			if !slices.Contains(statusFields, strings.TrimSuffix(f[0], ":")) {
@@ -117,7 +122,8 @@ func needTools(t *testing.T) {
 	}
 }
 
-// compare runs the observer in a container and in what the script makes, and compares the two processes.
+// compare runs the observer in a container and in what the script makes, and compares the two
+// processes.
 func compare(t *testing.T, p person, store string, args ...string) {
 	t.Helper()
 	args = append(args, "sh", "-c", observer)
@@ -245,7 +251,8 @@ func TestTheScriptQuotesWhatComesFromTheImage(t *testing.T) {
 	}
 }
 
-// TestTheScriptRunsWithoutCapabilities: CAP_SYS_CHROOT and CAP_SETUID stay in the bounding set, and the script says so.
+// TestTheScriptRunsWithoutCapabilities: CAP_SYS_CHROOT and CAP_SETUID stay in the bounding set,
+// and the script says so.
 func TestTheScriptRunsWithoutCapabilities(t *testing.T) {
 	needTools(t)
 	p := person{uid: os.Getuid(), gid: os.Getgid()}

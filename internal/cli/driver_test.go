@@ -16,8 +16,8 @@ import (
 	"tiffin/internal/test/tartest"
 )
 
-// The two drivers of `tiffin run --driver`: what they must agree on, and the table of the README, "The kernel's
-// overlayfs", of what they do not.
+// The two drivers of `tiffin run --driver`: what they must agree on, and the table of the README,
+// "The kernel's overlayfs", of what they do not.
 
 // bench is a store of a person's, with the image "stuff" in it.
 type bench struct {
@@ -123,7 +123,8 @@ func TestDriversCommitTheSameLayer(t *testing.T) {
 	}
 }
 
-// TestOverlayKeepsItsChangesUntilRm: start after stop sees them, exec too, and what belongs to other ids goes as well.
+// TestOverlayKeepsItsChangesUntilRm: start after stop sees them, exec too, and what belongs to
+// other ids goes as well.
 func TestOverlayKeepsItsChangesUntilRm(t *testing.T) {
 	for _, p := range people(t) {
 		t.Run(p.name, func(t *testing.T) {
@@ -151,8 +152,8 @@ func TestOverlayKeepsItsChangesUntilRm(t *testing.T) {
 	}
 }
 
-// TestCommitOfRunningOverlayHoldsItStill: a file that is written all the time is whole in the layer, who was stopped
-// before stays stopped, and all others go on.
+// TestCommitOfRunningOverlayHoldsItStill: a file that is written all the time is whole in the
+// layer, who was stopped before stays stopped, and all others go on.
 func TestCommitOfRunningOverlayHoldsItStill(t *testing.T) {
 	ps := people(t)
 	b := newBench(t, ps[len(ps)-1])

@@ -97,7 +97,8 @@ func (e *explainer) teller() func(*ns.Spec, ns.Report, *container.Pause) error {
 	}
 }
 
-// execTeller is what an exec calls with each step; nil if nothing is to be explained. Its steps begin with "join".
+// execTeller is what an exec calls with each step; nil if nothing is to be explained. Its steps
+// begin with "join".
 func (e *explainer) execTeller() func(*ns.Spec, ns.Report) {
 	if e == nil {
 		return nil
@@ -254,8 +255,8 @@ func lines(text string) []string {
 	return out
 }
 
-// fold breaks text that is too long, such as a kernel call, at a space or behind a "|", else where the
-// line ends. What follows is indented.
+// fold breaks text that is too long, such as a kernel call, at a space or behind a "|", else
+// where the line ends. What follows is indented.
 func fold(text string) []string {
 	const indent = "  "
 	var out []string
@@ -303,8 +304,9 @@ func continued(command string) []string {
 	return out
 }
 
-// breakAt returns the position of a space where a line that is longer than room can be broken: the last
-// one outside of quotes that leaves it short enough, or the first. It returns -1 if it need not, or cannot.
+// breakAt returns the position of a space where a line that is longer than room can be broken:
+// the last one outside of quotes that leaves it short enough, or the first. It returns -1 if it
+// need not, or cannot.
 func breakAt(line string, room int) int {
 	if utf8.RuneCountInString(line) <= room+len(` \`) {
 		return -1

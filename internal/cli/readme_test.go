@@ -13,8 +13,9 @@ import (
 // digests, ages, sizes and numbers of processes, and the spaces that align them.
 var changing = regexp.MustCompile(`\b[0-9a-f]{12,64}\b|(?:seen +|process )\d+\n|Less than a second ago|\d+ seconds? ago|[0-9.]+[kM]?B\b| +`)
 
-// TestReadmeSessionsPrintWhatTheReadmeSays runs the README's console blocks, each in a home of its own,
-// line by line, each in a shell of its own as the page is read, and compares all that is printed.
+// TestReadmeSessionsPrintWhatTheReadmeSays runs the README's console blocks, each in a home of
+// its own, line by line, each in a shell of its own as the page is read, and compares all that is
+// printed.
 func TestReadmeSessionsPrintWhatTheReadmeSays(t *testing.T) {
 	for _, p := range people(t) {
 		t.Run(p.name, func(t *testing.T) {

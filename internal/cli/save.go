@@ -49,7 +49,8 @@ func runSave(c *cli.Context) error {
 	return writeFile("save", out, func(w io.Writer) error { return store.Save(ctx, w, c.Args().Slice(), progress) })
 }
 
-// writeFile writes a file as a whole or not at all. What is no regular file (a fifo, /dev/stdout) is written to.
+// writeFile writes a file as a whole or not at all. What is no regular file (a fifo, /dev/stdout)
+// is written to.
 func writeFile(what, out string, write func(io.Writer) error) error {
 	if st, err := os.Stat(out); err == nil && !st.Mode().IsRegular() {
 		f, err := os.OpenFile(out, os.O_WRONLY, 0)

@@ -94,7 +94,8 @@ func runServe(c *cli.Context) error {
 	return serveUntilSignal(s, l, cert)
 }
 
-// ownToken makes the secret by which clients of this user prove who they are, if the server needs one.
+// ownToken makes the secret by which clients of this user prove who they are, if the server needs
+// one.
 func ownToken(s *server.Server, l net.Listener) (*token.Token, error) {
 	if s.Auth != nil || s.ReadOnly || s.Open || l.Addr().Network() == "unix" {
 		return nil, nil

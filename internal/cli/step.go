@@ -30,7 +30,8 @@ type stepper struct {
 	signals chan os.Signal
 }
 
-// newStepper returns what --step and --explain ask for, as container.StartOptions has it: nil for neither.
+// newStepper returns what --step and --explain ask for, as container.StartOptions has it: nil for
+// neither.
 func newStepper(c *cli.Context, t *terminal) (func(*ns.Spec, ns.Report, *container.Pause) error, error) {
 	if !c.Bool("step") {
 		return newExplainer(c, t.errors()).teller(), nil
@@ -91,7 +92,8 @@ func (s *stepper) last(r ns.Report) {
 func (s *stepper) ask() string {
 	line := make(chan string, 1)
 	go func() {
-		// One read(2) is one line of a terminal, and no more is taken from the command: termios(3), "Canonical mode".
+		// One read(2) is one line of a terminal, and no more is taken from the command:
+		// termios(3), "Canonical mode".
 		var b [256]byte
 		n, err := os.Stdin.Read(b[:])
 		if err != nil {
@@ -109,8 +111,8 @@ func (s *stepper) ask() string {
 	}
 }
 
-// shell shows a shell that the supervisor runs. It has a pseudo terminal of its own, because this one cannot be
-// the controlling terminal of two sessions: credentials(7), "Sessions".
+// shell shows a shell that the supervisor runs. It has a pseudo terminal of its own, because this
+// one cannot be the controlling terminal of two sessions: credentials(7), "Sessions".
 func (s *stepper) shell(spec *ns.Spec, r ns.Report, p *container.Pause) error {
 	master, slave, err := openPTY()
 	if err != nil {
@@ -172,8 +174,8 @@ func openPTY() (master, slave *os.File, err error) {
 	return os.NewFile(uintptr(m), "ptmx"), os.NewFile(n, "pts"), nil
 }
 
-// relay copies between the user's terminal and master until the other end of over is closed. It takes
-// nothing from the terminal after that: what is typed then is for somebody else.
+// relay copies between the user's terminal and master until the other end of over is closed. It
+// takes nothing from the terminal after that: what is typed then is for somebody else.
 func relay(master, over *os.File) {
 	fds := []unix.PollFd{{Fd: 0, Events: unix.POLLIN}, {Fd: int32(master.Fd()), Events: unix.POLLIN}, {Fd: int32(over.Fd()), Events: unix.POLLIN}}
 	var b [4096]byte

@@ -55,7 +55,8 @@ func TestStepWaitsAndShowsWhatIsThere(t *testing.T) {
 	p.sees("00000000000405fb")
 	p.sees("Seccomp:")
 	p.sees("0")
-	// Several looks at one step, then the command: in the namespaces, and with the file, that were seen.
+	// Several looks at one step, then the command: in the namespaces, and with the file, that
+	// were seen.
 	p.goOn("seccomp")
 	p.types("s\r")
 	p.sees("33 seccomp# ")

@@ -1,4 +1,4 @@
-// How a trace looks.
+// How a trace looks: a line for each request, a column for each layer.
 
 package cli
 

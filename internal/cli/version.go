@@ -1,4 +1,4 @@
-// tiffin version.
+// tiffin version: which tiffin this is, and what it was built from.
 
 package cli
 

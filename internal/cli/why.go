@@ -120,8 +120,8 @@ type whyAnswer struct {
 	HiddenBytes int64  `json:"hiddenBytes"`
 }
 
-// explainPath asks the layers. The one that decides is the first that ends the question, or that has
-// the path.
+// explainPath asks the layers. The one that decides is the first that ends the question, or that
+// has the path.
 func explainPath(st *union.Stack, layers []image.StackLayer, path string) []whyAnswer {
 	var out []whyAnswer
 	decided := false
@@ -216,7 +216,8 @@ func layerSymbol(name string) string {
 	return strings.TrimPrefix(name, "layer ")
 }
 
-// printWhy prints a block for each layer; ">" marks the one that decides. note is a last line, or "".
+// printWhy prints a block for each layer; ">" marks the one that decides. note is a last line, or
+// "".
 func printWhy(answers []whyAnswer, note string) error {
 	w := bufio.NewWriter(os.Stdout)
 	var hidden int64

@@ -1,3 +1,5 @@
+// A tree of files becomes a tarball.
+
 package treecopy
 
 import (
@@ -12,9 +14,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Pack writes what is at a path as a tarball, under the name as; "." is what Unpack can put under another one. If
-// follow is set, a symbolic link at the end of the path is followed; those below are copied as links. Sockets are
-// left out: a tarball cannot hold them. Errors: those of w and of reading, with the file's name.
+// Pack writes what is at a path as a tarball, under the name as; "." is what Unpack can put under
+// another one. If follow is set, a symbolic link at the end of the path is followed; those below
+// are copied as links. Sockets are left out: a tarball cannot hold them. Errors: those of w and
+// of reading, with the file's name.
 func (t *Tree) Pack(w io.Writer, p, as string, follow bool) error {
 	k := &packer{tw: tar.NewWriter(w), first: map[[2]uint64]string{}}
 	err := k.add(func(flags int) (int, error) { return t.open(p, flags, follow) }, as)
@@ -29,8 +32,8 @@ type packer struct {
 	first map[[2]uint64]string // by device and inode number: a file's first name
 }
 
-// add packs one file, and what is in it if it is a directory. open opens it with the given flags, never through a link
-// that is not meant.
+// add packs one file, and what is in it if it is a directory. open opens it with the given flags,
+// never through a link that is not meant.
 func (k *packer) add(open func(flags int) (int, error), as string) error {
 	fail := func(err error) error { return fmt.Errorf("read %s: %w", as, err) }
 	fd, err := open(unix.O_PATH)
@@ -86,8 +89,9 @@ func (k *packer) opened(open func(flags int) (int, error), as string) error {
 	return fail(fmt.Errorf("it was replaced while it was read"))
 }
 
-// pseudo tells whether what is in a directory is made up by the kernel: a copy of /proc is good for nothing, and would
-// not end well. Of a container that runs, only the mount point is packed. A single file there can be.
+// pseudo tells whether what is in a directory is made up by the kernel: a copy of /proc is good
+// for nothing, and would not end well. Of a container that runs, only the mount point is packed.
+// A single file there can be.
 func pseudo(fd int) bool {
 	var st unix.Statfs_t
 	if unix.Fstatfs(fd, &st) != nil {

@@ -1,3 +1,5 @@
+// What a place in a tree is, and how one is reached without a symbolic link leading elsewhere.
+
 package treecopy
 
 import (
@@ -18,8 +20,8 @@ type Tree struct {
 	umask   uint32 // mode bits that no file gets
 }
 
-// Host is this machine's tree. What is unpacked into it gets no set-user-ID, set-group-ID or sticky bit: the files
-// will be the user's, and others could run them.
+// Host is this machine's tree. What is unpacked into it gets no set-user-ID, set-group-ID or
+// sticky bit: the files will be the user's, and others could run them.
 func Host() *Tree {
 	return &Tree{root: unix.AT_FDCWD, inside: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS, umask: 0o7000}
 }
@@ -36,8 +38,8 @@ type Info struct {
 	Dir    bool `json:"dir,omitempty"`
 }
 
-// Stat says what is at a path; links on the way are followed, and one at its end if follow is set. That there is
-// nothing is no error.
+// Stat says what is at a path; links on the way are followed, and one at its end if follow is
+// set. That there is nothing is no error.
 func (t *Tree) Stat(p string, follow bool) (Info, error) {
 	fd, err := t.open(p, unix.O_PATH, follow)
 	switch {
@@ -73,9 +75,9 @@ func openat2(dir int, p string, flags int, resolve uint64) (int, error) {
 	}
 }
 
-// Place says where a copy goes: the name top in directory dir, or, if top is "", into dir itself. It is the rule of
-// cp(1) with -R: into a directory that exists, or under the destination's own name. A source that ends in "/." means
-// what is in it.
+// Place says where a copy goes: the name top in directory dir, or, if top is "", into dir itself.
+// It is the rule of cp(1) with -R: into a directory that exists, or under the destination's own
+// name. A source that ends in "/." means what is in it.
 func Place(src string, from Info, dst string, to Info) (dir, top string, err error) {
 	switch {
 	case !from.Exists:
@@ -101,7 +103,8 @@ func Place(src string, from Info, dst string, to Info) (dir, top string, err err
 	return dir, top, nil
 }
 
-// contents tells whether p stands for what is in a directory, rather than for a file that has a name.
+// contents tells whether p stands for what is in a directory, rather than for a file that has a
+// name.
 func contents(p string) bool {
 	base := path.Base(p)
 	return strings.HasSuffix(p, "/.") || base == "/" || base == "." || base == ".."

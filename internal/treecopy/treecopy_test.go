@@ -42,7 +42,8 @@ func room(t testing.TB) (in string, untouched func()) {
 	}
 }
 
-// TestNothingIsUnpackedOutside: whatever names and links a tarball has, it stays in the directory it is unpacked to.
+// TestNothingIsUnpackedOutside: whatever names and links a tarball has, it stays in the directory
+// it is unpacked to.
 func TestNothingIsUnpackedOutside(t *testing.T) {
 	for name, entries := range map[string][]tartest.Entry{
 		"a name with ..":              {tartest.File("../secret", "x"), tartest.File("a/../../secret", "x")},
@@ -127,7 +128,8 @@ func TestPathsOfAContainerStayInside(t *testing.T) {
 	untouched()
 }
 
-// TestHostGetsNoPrivilegedFiles: a file of a container that was root's and set-user-ID would be the user's here.
+// TestHostGetsNoPrivilegedFiles: a file of a container that was root's and set-user-ID would be
+// the user's here.
 func TestHostGetsNoPrivilegedFiles(t *testing.T) {
 	in, _ := room(t)
 	b := tartest.Of(t, tartest.Dir("d", tartest.Mode(0o2777)), tartest.File("d/f", "x", tartest.Mode(0o6755)))

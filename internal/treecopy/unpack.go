@@ -1,3 +1,6 @@
+// A tarball, which a stranger may have written, becomes files below one directory and nowhere
+// else.
+
 package treecopy
 
 import (
@@ -13,10 +16,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Unpack reads a tarball into directory dir, under the name top, or, if that is "", into dir itself, whose own
-// attributes stay as they are. A file that exists is written over, a directory that exists is kept. With owners the
-// files get those that the tarball says, else they belong to this process. It returns how many bytes of data were
-// written. An error leaves what was unpacked so far.
+// Unpack reads a tarball into directory dir, under the name top, or, if that is "", into dir
+// itself, whose own attributes stay as they are. A file that exists is written over, a directory
+// that exists is kept. With owners the files get those that the tarball says, else they belong to
+// this process. It returns how many bytes of data were written. An error leaves what was unpacked
+// so far.
 func (t *Tree) Unpack(r io.Reader, dir, top string, owners bool) (bytes int64, err error) {
 	fd, err := t.open(dir, unix.O_RDONLY|unix.O_DIRECTORY, true)
 	if err != nil {
@@ -58,8 +62,8 @@ type madeDir struct {
 	time time.Time
 }
 
-// rel is where a name of the tarball goes, below base; "" is base itself. A name cannot lead upwards: path.Clean takes
-// ".." at a root away.
+// rel is where a name of the tarball goes, below base; "" is base itself. A name cannot lead
+// upwards: path.Clean takes ".." at a root away.
 func (u *unpacker) rel(name string) string {
 	return strings.TrimPrefix(path.Join("/", u.top, path.Clean("/"+name)), "/")
 }
@@ -151,8 +155,8 @@ func lstat(at int, name string) (*unix.Stat_t, error) {
 	return st, err
 }
 
-// regular writes a file. One that exists keeps its inode, for it may be mounted, as /etc/hosts of a container is;
-// anything else of that name goes.
+// regular writes a file. One that exists keeps its inode, for it may be mounted, as /etc/hosts of
+// a container is; anything else of that name goes.
 func (u *unpacker) regular(at int, name string, there *unix.Stat_t, h *tar.Header, data io.Reader) error {
 	flags := unix.O_WRONLY | unix.O_NOFOLLOW | unix.O_CLOEXEC | unix.O_NONBLOCK
 	if there != nil && there.Mode&unix.S_IFMT == unix.S_IFREG {

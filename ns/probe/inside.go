@@ -1,3 +1,6 @@
+// The checks that need a user namespace around them: mounts, /proc, message queues, networks.
+// They change nothing outside it.
+
 package probe
 
 import (
@@ -14,7 +17,8 @@ import (
 // process only.
 const place = "/proc"
 
-// inside makes the checks that need a user namespace around them. /proc is left alone until the last.
+// inside makes the checks that need a user namespace around them. /proc is left alone until the
+// last.
 func inside() []Result {
 	results := []Result{seccomp()}
 	fd, device := fuseDevice()

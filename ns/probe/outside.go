@@ -1,3 +1,6 @@
+// The checks of the machine itself, and which setting is to blame if a user namespace cannot be
+// made.
+
 package probe
 
 import (

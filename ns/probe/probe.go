@@ -10,7 +10,8 @@
 //
 //	this process        "user namespace", "subordinate ids", "kernel", "cgroup"
 //	 └─ __probe         in a new user, mount and pid namespace: "mount", "proc", "/dev/fuse",
-//	                    "fuse mount", "overlayfs", "seccomp", "network namespace", "message queues"
+//	                    "fuse mount", "overlayfs", "seccomp", "network namespace",
+//	                    "message queues"
 //
 // `tiffin doctor` prints All; when a container cannot be started, Explain adds the
 // advice of the check that fails to the error. So both say the same.

@@ -50,8 +50,8 @@ func numbers(t *testing.T, arch string) map[string]int {
 	return all
 }
 
-// names turns numbers around, and returns the highest number that the list mentions. Where a number has
-// two names, as 79 on arm64 (fstatat, newfstatat), the one in the list counts.
+// names turns numbers around, and returns the highest number that the list mentions. Where a
+// number has two names, as 79 on arm64 (fstatat, newfstatat), the one in the list counts.
 func names(t *testing.T, arch string, entries []entry) (byNumber map[int]string, last int) {
 	byNumber = map[int]string{}
 	for name, n := range numbers(t, arch) {

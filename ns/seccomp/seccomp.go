@@ -18,10 +18,10 @@
 //	jge 100 ──► …
 //	ret ALLOW             the leaf: allow, EPERM, ENOSYS, or look at an argument
 //
-// Answers: what the list allows is allowed; other calls are EPERM. Numbers above the newest call that the
-// list mentions are ENOSYS, so that a C library newer than the list takes its older way instead of
-// giving up; so are the gaps. x32 calls (bit 30 of the number) are
-// ENOSYS; moby allows them, and no distribution uses them.
+// Answers: what the list allows is allowed; other calls are EPERM. Numbers above the newest call
+// that the list mentions are ENOSYS, so that a C library newer than the list takes its older way
+// instead of giving up; so are the gaps. x32 calls (bit 30 of the number) are ENOSYS; moby allows
+// them, and no distribution uses them.
 //
 // The kernel runs a filter for every call, but remembers which numbers are allowed whatever the
 // arguments (Linux 5.11, kernel/seccomp.c, "seccomp_cache"), so the search is paid for few of them.

@@ -33,7 +33,8 @@ func machine(t *testing.T, caps uint64) func(audit, number uint32, arg0 uint64) 
 	}
 	data := make([]byte, 64)
 	return func(audit, number uint32, arg0 uint64) verdict {
-		// The virtual machine reads packets, big-endian; the kernel reads struct seccomp_data in its own order.
+		// The virtual machine reads packets, big-endian; the kernel reads struct seccomp_data in
+		// its own order.
 		binary.BigEndian.PutUint32(data[offNumber:], number)
 		binary.BigEndian.PutUint32(data[offArch:], audit)
 		binary.BigEndian.PutUint32(data[offArgs:], uint32(arg0))

@@ -1,5 +1,7 @@
 //go:build !amd64 && !arm64
 
+// Architectures without a table: no filter can be made.
+
 package seccomp
 
 var (

@@ -1,3 +1,6 @@
+// The anchor, the first of the three processes of a test: it holds the user namespace, starts
+// server and client, and restarts or kills the server when the client asks.
+
 package fstest
 
 import (

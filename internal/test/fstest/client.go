@@ -1,3 +1,5 @@
+// The client, the process that sees the mounted union and runs the test in it.
+
 package fstest
 
 import (

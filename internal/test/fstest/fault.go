@@ -1,3 +1,6 @@
+// A server is stopped at exactly the n-th system call that changes the disk, or the call is made
+// to fail.
+
 package fstest
 
 import (

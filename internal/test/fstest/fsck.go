@@ -1,3 +1,5 @@
+// The consistency check of an upper directory, made after each test.
+
 package fstest
 
 import (

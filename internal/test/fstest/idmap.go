@@ -1,3 +1,5 @@
+// The ids of the test's user namespace, one or a range.
+
 package fstest
 
 import (

@@ -1,3 +1,5 @@
+// Tarballs become a stack of layers that can be served, without a store.
+
 package fstest
 
 import (

@@ -1,3 +1,5 @@
+// The same tree made with plain system calls: what the union must look like.
+
 package fstest
 
 import (

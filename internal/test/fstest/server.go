@@ -1,3 +1,5 @@
+// The server, the process that serves the union and answers questions about it.
+
 package fstest
 
 import (

@@ -1,3 +1,5 @@
+// A directory tree as text, for comparison.
+
 package fstest
 
 import (

@@ -1,3 +1,5 @@
+// How the three processes talk: packets of JSON on a socket pair, with a descriptor at times.
+
 package fstest
 
 import (

@@ -1,7 +1,7 @@
 // Package must decides what a test does on a machine that lacks what it needs.
 //
-// A test that skips counts as passed. So whoever runs the tests to rely on them, as .ci/run does, says in
-// the environment what the machine must have, and what is missing is a failure:
+// A test that skips counts as passed. So whoever runs the tests to rely on them, as .ci/run does,
+// says in the environment what the machine must have, and what is missing is a failure:
 //
 //	TIFFIN_MUST=userns,fuse,mqueue,registry,subids go test ./...
 //
@@ -18,8 +18,9 @@ import (
 
 const variable = "TIFFIN_MUST"
 
-// Have tells whether the machine must have what TIFFIN_MUST calls capability: "userns", "fuse", "mqueue",
-// "registry", "subids". "" stands for whatever can be installed, and must be there if TIFFIN_MUST is set.
+// Have tells whether the machine must have what TIFFIN_MUST calls capability: "userns", "fuse",
+// "mqueue", "registry", "subids". "" stands for whatever can be installed, and must be there if
+// TIFFIN_MUST is set.
 func Have(capability string) bool {
 	list := os.Getenv(variable)
 	if capability == "" {
@@ -37,7 +38,8 @@ func Skip(t testing.TB, capability, format string, args ...any) {
 	t.Skipf(format, args...)
 }
 
-// Tool returns the path of a program. Without it the test is skipped, or fails if TIFFIN_MUST is set.
+// Tool returns the path of a program. Without it the test is skipped, or fails if TIFFIN_MUST is
+// set.
 func Tool(t testing.TB, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)

@@ -1,3 +1,5 @@
+// An entry as it stands in the archive: headers of PAX or GNU tar, the header block, padded data.
+
 package tartest
 
 import (

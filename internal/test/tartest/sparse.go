@@ -1,3 +1,5 @@
+// Sparse files in the formats that GNU tar has for them.
+
 package tartest
 
 import (
