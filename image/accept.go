@@ -24,7 +24,7 @@ type accepting struct {
 	st       *staging
 	ref      Ref
 	bytes    []byte
-	m        anyManifest
+	m        *Document
 	taken    []digest.Digest                   // out of incoming/
 	referred bool                              // what it is about is noted already
 	pairs    map[digest.Digest][]digest.Digest // diff IDs of the images' layers by blob; nil: not yet known
@@ -86,11 +86,12 @@ func (a *accepting) refer(got Accepted) error {
 
 // check reads the manifest, and refuses what is none.
 func (a *accepting) check(mediaType string) error {
-	if err := unmarshal(a.bytes, &a.m); err != nil {
+	var err error
+	if a.m, err = ParseDocument(a.bytes); err != nil {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
-	d := digest.FromBytes(a.bytes)
-	switch is := manifestType(a.bytes); {
+	d := a.m.Digest
+	switch is := a.m.Type(); {
 	case a.ref.Digest != "" && a.ref.Digest != d:
 		return fmt.Errorf("%w: the manifest has digest %s instead of %s", ErrRefused, d, a.ref.Digest)
 	case a.m.SchemaVersion != 2:
@@ -108,7 +109,7 @@ func (a *accepting) check(mediaType string) error {
 // image adds an image with its layers.
 func (a *accepting) image(ctx context.Context) error {
 	m := &a.m.Manifest
-	if err := checkManifest(digest.FromBytes(a.bytes), m); err != nil {
+	if err := a.m.CheckImage(); err != nil {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	config, err := a.s.hostedJSON(m.Config.Digest)
@@ -129,7 +130,7 @@ func (a *accepting) image(ctx context.Context) error {
 		}
 		return a.attachment() // the index that it belongs to is to come
 	}
-	cfg, err := parseConfig(config, m)
+	cfg, err := ParseConfig(config, len(m.Layers))
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
@@ -153,11 +154,11 @@ func (a *accepting) image(ctx context.Context) error {
 
 // isImage refuses what is kept in registries beside images.
 func isImage(m *ocispec.Manifest) error {
-	if t := m.Config.MediaType; t != ocispec.MediaTypeImageConfig && t != "application/vnd.docker.container.image.v1+json" {
+	if t := m.Config.MediaType; !IsImageConfig(t) {
 		return fmt.Errorf("%w: its config is of type %q: only images are kept here", ErrRefused, t)
 	}
 	for _, l := range m.Layers {
-		if err := checkLayer(l); err != nil {
+		if err := CheckLayer(l); err != nil {
 			return fmt.Errorf("%w: %w", ErrRefused, err)
 		}
 	}
@@ -302,7 +303,7 @@ func (a *accepting) index(d digest.Digest, mediaType string) error {
 		if err != nil {
 			return err
 		}
-		if manifestType(b) != sub.MediaType {
+		if m, err := ParseDocument(b); err != nil || m.Type() != sub.MediaType {
 			return fmt.Errorf("%w: %s is not of type %s", ErrRefused, sub.Digest, sub.MediaType)
 		}
 		if err := a.take(sub.Digest, b); err != nil {
@@ -325,7 +326,7 @@ func (a *accepting) index(d digest.Digest, mediaType string) error {
 
 // leadsToImage checks that an index is good for something on some machine.
 func (a *accepting) leadsToImage(top ocispec.Descriptor) error {
-	m, _, err := followManifest(top, true, func(d ocispec.Descriptor) ([]byte, error) {
+	m, err := Follow(top, ThisMachine().Prefer, func(d ocispec.Descriptor) ([]byte, error) {
 		if d.Digest == top.Digest {
 			return a.bytes, nil
 		}
@@ -340,16 +341,16 @@ func (a *accepting) leadsToImage(top ocispec.Descriptor) error {
 	case err != nil:
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
-	return isImage(m)
+	return isImage(&m.Manifest)
 }
 
 // take stages a manifest that an index names, and if it waits in incoming/ what
 // it names itself. What is in the store already is only held on to.
 func (a *accepting) take(d digest.Digest, manifest []byte) error {
 	if _, err := os.Stat(a.s.incoming(d, incomingBlob)); err == nil && manifest != nil {
-		var m anyManifest
-		if err := unmarshal(manifest, &m); err != nil {
-			return fmt.Errorf("%w: manifest %s: %w", ErrRefused, d, err)
+		m, err := ParseDocument(manifest)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrRefused, err)
 		}
 		for _, l := range append(m.Layers, m.Config) {
 			if !validDigest(l.Digest) {

@@ -22,14 +22,6 @@ type Image struct {
 	Store    string    // directory of the further store that names it; "" for this one
 }
 
-// Layer is one tarball of an image.
-type Layer struct {
-	DiffID    digest.Digest // of the uncompressed tarball
-	Digest    digest.Digest // of the blob, as it is stored and travels
-	Size      int64         // bytes of the blob
-	MediaType string
-}
-
 // Mountable is what it takes to serve an image as a file system. All files are
 // derived from the blobs; the paths are absolute.
 type Mountable struct {
@@ -90,9 +82,6 @@ var (
 	ErrNotFound = errors.New("no such image")
 	// ErrInUse is wrapped by errors that say a container needs the image.
 	ErrInUse = errors.New("image is in use")
-	// ErrDamaged is wrapped by errors that name a blob whose bytes do not
-	// have its digest any more.
-	ErrDamaged = errors.New("damaged")
 	// ErrReadOnly is wrapped by errors that say the store cannot be changed.
 	ErrReadOnly = errors.New("the store is read-only")
 )

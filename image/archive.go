@@ -292,19 +292,19 @@ func readJSON(src source, name string, v any) error {
 	if err != nil {
 		return err
 	}
-	if err := unmarshal(b, v); err != nil {
+	if err := Unmarshal(b, v); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil
 }
 
 func readAll(src source, name string) ([]byte, error) {
-	f, size, err := src.open(name)
+	f, _, err := src.open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	b, err := readMax(f, size, maxJSON)
+	b, err := ReadMax(f, MaxJSON)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}

@@ -33,7 +33,7 @@ func (s *Store) builtinFor(ref string, d *ocispec.Descriptor) (b builtinImage, o
 		return b, false
 	}
 	var err error
-	if b.ref, err = parseRef(ref); err != nil || b.ref.Digest != "" {
+	if b.ref, err = ParseRef(ref); err != nil || b.ref.Digest != "" {
 		return b, false
 	}
 	if b.key, err = selfKey(); err != nil || d != nil && d.Annotations[annotationBuiltin] == b.key {

@@ -27,7 +27,7 @@ func withBuiltin(s *Store, layer []byte) *int {
 func another(t *testing.T, s *Store) {
 	t.Helper()
 	err := s.update(func(ix *refIndex) error {
-		r, _ := parseRef("tiffin/base")
+		r, _ := ParseRef("tiffin/base")
 		ix.find(r).Annotations[annotationBuiltin] = "another"
 		return nil
 	})

@@ -69,7 +69,7 @@ func (s *Store) baseConfig(base *Image) (cfg ocispec.Image, raw []byte, err erro
 	if raw, err = s.readBlob(base.ID); err != nil {
 		return cfg, nil, err
 	}
-	return cfg, raw, unmarshal(raw, &cfg)
+	return cfg, raw, Unmarshal(raw, &cfg)
 }
 
 // describe records a layer in a config.
@@ -91,15 +91,6 @@ func nameIt(r *Ref) func(*refIndex, ocispec.Descriptor) error {
 		}
 		return nil
 	}
-}
-
-// newName is ParseRef for a name that an image shall get.
-func newName(s string) (Ref, error) {
-	r, err := ParseRef(s)
-	if err == nil && r.Digest != "" {
-		err = fmt.Errorf("%q has a digest: an image can only be given a name and a tag", s)
-	}
-	return r, err
 }
 
 // commitLevel is what new layers are compressed with. Level 3 of this gzip does

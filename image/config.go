@@ -11,7 +11,6 @@ import (
 	"runtime"
 
 	digest "github.com/opencontainers/go-digest"
-	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -102,28 +101,20 @@ func fields(v any) (map[string]json.RawMessage, error) {
 // finishImage stages config, manifest and merged index of an image whose layers
 // are staged, publishes all of it and lets name put it into the index.
 func (st *staging) finishImage(configJSON []byte, layers []Layer, name func(*refIndex, ocispec.Descriptor) error) (*Image, error) {
-	m := ocispec.Manifest{
-		Versioned: specs.Versioned{SchemaVersion: 2},
-		MediaType: ocispec.MediaTypeImageManifest,
-		Config:    ocispec.Descriptor{MediaType: ocispec.MediaTypeImageConfig, Size: int64(len(configJSON))},
-		Layers:    []ocispec.Descriptor{},
-	}
-	var err error
-	if m.Config.Digest, err = st.putBlob(configJSON); err != nil {
+	if _, err := st.putBlob(configJSON); err != nil {
 		return nil, fmt.Errorf("store the image config: %w", err)
+	}
+	manifest, err := NewManifest(configJSON, layers)
+	if err != nil {
+		return nil, err
+	}
+	d := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Size: int64(len(manifest))}
+	if d.Digest, err = st.putBlob(manifest); err != nil {
+		return nil, fmt.Errorf("store the image manifest: %w", err)
 	}
 	var diffIDs []digest.Digest
 	for _, l := range layers {
-		m.Layers = append(m.Layers, ocispec.Descriptor{MediaType: ociType(l.MediaType), Digest: l.Digest, Size: l.Size})
 		diffIDs = append(diffIDs, l.DiffID)
-	}
-	manifestJSON, err := json.Marshal(m)
-	if err != nil {
-		return nil, fmt.Errorf("write the image manifest: %w", err)
-	}
-	d := ocispec.Descriptor{MediaType: m.MediaType, Size: int64(len(manifestJSON))}
-	if d.Digest, err = st.putBlob(manifestJSON); err != nil {
-		return nil, fmt.Errorf("store the image manifest: %w", err)
 	}
 	if err := st.union(diffIDs); err != nil {
 		return nil, err
@@ -140,18 +131,6 @@ func (st *staging) finishImage(configJSON []byte, layers []Layer, name func(*ref
 		return nil, err
 	}
 	return img, nil
-}
-
-// ociType is the OCI name of a layer's media type: an OCI manifest does not
-// have docker's.
-func ociType(t string) string {
-	switch t {
-	case "application/vnd.docker.image.rootfs.diff.tar.gzip":
-		return ocispec.MediaTypeImageLayerGzip
-	case "application/vnd.docker.image.rootfs.diff.tar":
-		return ocispec.MediaTypeImageLayer
-	}
-	return t
 }
 
 // pin links the files of a layer that is in the store into the staging
@@ -174,7 +153,7 @@ func (st *staging) pin(l Layer) error {
 	for i, p := range pairs {
 		err := os.Link(p[0], p[1])
 		if i == 0 && errors.Is(err, fs.ErrNotExist) {
-			return damagedBlob(l.Digest, "is missing")
+			return Damaged(l.Digest, "is missing")
 		}
 	}
 	return nil

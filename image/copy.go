@@ -34,11 +34,11 @@ func PushableFrom(ctx context.Context, from Remote, r Ref, asked *Platform) (*Pu
 	if asked != nil {
 		platform = *asked
 	}
-	_, _, b, err := (&pulling{from: from}).manifest(ctx, r.stored(), platform)
+	m, err := (&pulling{from: from}).manifest(ctx, r.stored(), platform)
 	if err != nil {
 		return nil, fmt.Errorf("copy %s: %w", r.Familiar(), err)
 	}
-	p, err := newPushable(b, func(d ocispec.Descriptor) (io.ReadCloser, error) {
+	p, err := newPushable(m.Bytes, func(d ocispec.Descriptor) (io.ReadCloser, error) {
 		return newDownload(ctx, from, d, nil), nil
 	})
 	if err != nil {
@@ -88,7 +88,7 @@ func (st *staging) pushableIn(ctx context.Context, file, name string, p Progress
 			}
 			files[l.got.Digest] = l.file
 		}
-		if img.manifest, err = img.makeManifest(id); err != nil {
+		if img.manifest, err = img.makeManifest(); err != nil {
 			return nil, src, err
 		}
 	}
@@ -111,7 +111,7 @@ func chooseNamed(imgs []*loading, name string) (*loading, error) {
 	var names []string
 	for _, img := range imgs {
 		for _, r := range img.names {
-			if w, err := parseRef(name); err == nil && w == r {
+			if w, err := ParseRef(name); err == nil && w == r {
 				return img, nil
 			}
 			names = append(names, r.Familiar())
@@ -203,9 +203,9 @@ func writeLayout(ctx context.Context, dir, name string, src *Pushable, p Progres
 		return err
 	}
 	ix := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex}
-	b, err := readFileMax(filepath.Join(dir, "index.json"), maxJSON)
+	b, err := ReadFile(filepath.Join(dir, "index.json"), MaxJSON)
 	if err == nil {
-		err = unmarshal(b, &ix)
+		err = Unmarshal(b, &ix)
 	} else if errors.Is(err, os.ErrNotExist) {
 		err = nil
 	}

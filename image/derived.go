@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	digest "github.com/opencontainers/go-digest"
 
@@ -185,14 +184,14 @@ func (st *staging) rebuildLayer(ctx context.Context, l Layer) error {
 	}
 	f, err := os.Open(st.s.findBlob(l.Digest))
 	if err != nil {
-		return damagedBlob(l.Digest, "is missing")
+		return Damaged(l.Digest, "is missing")
 	}
 	defer f.Close()
 	want.Digest = l.Digest
 	if _, err := st.layer(ctx, f, want, false, nil); err != nil {
 		// Say which it is: a blob that is not what it was, or no space for it.
 		if got, herr := hashFile(f); herr == nil && got != l.Digest {
-			return damagedBlob(l.Digest, fmt.Sprintf("its content has digest %s", got))
+			return Damaged(l.Digest, fmt.Sprintf("its content has digest %s", got))
 		}
 		return fmt.Errorf("layer %s: %w", l.Digest, err)
 	}
@@ -259,10 +258,4 @@ func (st *staging) union(diffIDs []digest.Digest) error {
 		merged = &layer.Tree{Root: layer.NewDir(0o755)}
 	}
 	return writeFile(st.path("unions", chainID(diffIDs).Encoded()), merged.Encode(), false)
-}
-
-// short is the form of an ID that people see: 12 digits.
-func short(d digest.Digest) string {
-	s := strings.TrimPrefix(string(d), "sha256:")
-	return s[:min(len(s), 12)]
 }

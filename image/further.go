@@ -264,12 +264,11 @@ func (s *Store) listFurther(own *refIndex) (imgs []*Image) {
 // adopt stages the small blobs of an image in a further store that gets a name
 // here: what the own index names can be told apart without that store.
 func (st *staging) adopt(d ocispec.Descriptor) error {
-	blobs := []digest.Digest{d.Digest}
-	m, md, err := st.s.manifest(d)
+	m, err := st.s.manifest(d)
 	if err != nil {
 		return err
 	}
-	for _, d := range append(blobs, md.Digest, m.Config.Digest) {
+	for _, d := range []digest.Digest{d.Digest, m.Digest, m.Config.Digest} {
 		b, err := st.s.readBlob(d)
 		if err != nil {
 			return err

@@ -65,7 +65,7 @@ func FuzzManifest(f *testing.F) {
 		var m struct {
 			Config struct{ Digest digest.Digest }
 		}
-		if unmarshal(manifest, &m) == nil && validDigest(m.Config.Digest) {
+		if Unmarshal(manifest, &m) == nil && validDigest(m.Config.Digest) {
 			src[blobName(m.Config.Digest)] = config
 		}
 		d := fx.descriptor(manifest)

@@ -3,9 +3,9 @@ package image
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"slices"
-	"strings"
 
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -22,34 +22,6 @@ import (
 //
 // Repositories are names, nothing else: whoever may read one may ask for any
 // manifest or blob by its digest, in whichever repository.
-
-// ParseRepository reads a repository's name. OCI distribution-spec v1.1,
-// "Pulling manifests": [a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/…)*
-func ParseRepository(name string) (Ref, error) {
-	if strings.ContainsAny(name, ":@") || strings.ToLower(name) != name {
-		return Ref{}, fmt.Errorf("%q is no name of a repository", name)
-	}
-	r, err := parseRef(name)
-	if err != nil {
-		return Ref{}, fmt.Errorf("%q is no name of a repository: %w", name, err)
-	}
-	r.Tag = ""
-	return r, nil
-}
-
-// With is the image of a repository that a tag or digest stands for.
-func (r Ref) With(reference string) (Ref, error) {
-	r.Tag, r.Digest = "", ""
-	switch {
-	case validDigest(digest.Digest(reference)):
-		r.Digest = digest.Digest(reference)
-	case validTag(reference):
-		r.Tag = reference
-	default:
-		return r, fmt.Errorf("%q is neither a tag nor a sha256 digest", reference)
-	}
-	return r, nil
-}
 
 // Catalog lists the repositories, sorted.
 func (s *Store) Catalog() ([]string, error) {
@@ -119,59 +91,15 @@ func (s *Store) HostedManifest(r Ref) (ocispec.Descriptor, []byte, error) {
 	} else if err != nil {
 		return ocispec.Descriptor{}, nil, err
 	}
-	mediaType := manifestType(b)
-	if mediaType == "" {
+	m, err := ParseDocument(b)
+	if err != nil || m.Type() == "" {
 		return ocispec.Descriptor{}, nil, fmt.Errorf("%w: %s is no manifest", ErrNotFound, d)
 	}
-	return ocispec.Descriptor{MediaType: mediaType, Digest: d, Size: int64(len(b))}, b, nil
+	return m.Descriptor(), b, nil
 }
 
 // hostedJSON reads a small blob that an image has or that waits for a manifest,
 // and checks its digest.
 func (s *Store) hostedJSON(d digest.Digest) ([]byte, error) {
-	f, err := s.OpenBlob(d)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	b, err := readMax(f, st.Size(), maxJSON)
-	if err != nil {
-		return nil, fmt.Errorf("read blob %s: %w", d, err)
-	}
-	if got := digest.FromBytes(b); got != d {
-		return nil, damagedBlob(d, fmt.Sprintf("its content has digest %s", got))
-	}
-	return b, nil
+	return ReadBlob(d, func(d digest.Digest) (io.ReadCloser, error) { return s.OpenBlob(d) })
 }
-
-// anyManifest is what a manifest or an index may have.
-type anyManifest struct {
-	ocispec.Manifest
-	Manifests []ocispec.Descriptor `json:"manifests"`
-}
-
-// manifestType is the media type of a manifest or index, "" for anything else.
-// OCI image-spec v1.1 manifest.md, "mediaType": it "SHOULD be used".
-func manifestType(b []byte) string {
-	var m anyManifest
-	if unmarshal(b, &m) != nil {
-		return ""
-	}
-	switch {
-	case slices.Contains(manifestTypes[:], m.MediaType):
-		return m.MediaType
-	case m.MediaType != "":
-		return ""
-	case m.Manifests != nil:
-		return ocispec.MediaTypeImageIndex
-	case validDigest(m.Config.Digest):
-		return ocispec.MediaTypeImageManifest
-	}
-	return ""
-}
-
-var manifestTypes = [...]string{ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageIndex, dockerManifest, dockerList}

@@ -3,7 +3,6 @@ package image
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"slices"
@@ -30,14 +29,6 @@ const (
 	annotationBuiltin = "tiffin.builtin"
 )
 
-const (
-	// maxJSON bounds index.json, manifests and configs, in bytes. Registries
-	// allow manifests of 4 MiB; the config carries the history and labels.
-	maxJSON = 16 << 20
-	// maxDepth bounds how deep JSON from outside may be nested.
-	maxDepth = 64
-)
-
 // refIndex is index.json: which names stand for which manifests.
 type refIndex struct {
 	ocispec.Index
@@ -47,7 +38,7 @@ type refIndex struct {
 // readIndex reads index.json. It takes no lock: the file is replaced by
 // rename(2), so a reader sees the old one or the new one.
 func (s *Store) readIndex() (*refIndex, error) {
-	b, err := readFileMax(s.path("index.json"), maxJSON)
+	b, err := ReadFile(s.path("index.json"), MaxJSON)
 	if err != nil {
 		return nil, fmt.Errorf("read the store's index: %w", err)
 	}
@@ -127,7 +118,7 @@ func (s *Store) replaceIndex(b []byte) error {
 func descriptorName(d ocispec.Descriptor) (Ref, bool) {
 	for _, key := range []string{annotationContainerd, annotationRef} {
 		if v := d.Annotations[key]; v != "" {
-			if r, err := parseRef(v); err == nil {
+			if r, err := ParseRef(v); err == nil {
 				return r, true
 			}
 		}
@@ -194,64 +185,4 @@ func (ix *refIndex) unset(r Ref) {
 // drop removes a manifest with all its names.
 func (ix *refIndex) drop(manifest ocispec.Descriptor) {
 	ix.Manifests = slices.DeleteFunc(ix.Manifests, func(d ocispec.Descriptor) bool { return d.Digest == manifest.Digest })
-}
-
-// readFileMax reads a file of at most limit bytes.
-func readFileMax(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	return readMax(f, st.Size(), limit)
-}
-
-// readMax reads r to its end, size bytes by its own account and at most limit.
-func readMax(r io.Reader, size, limit int64) ([]byte, error) {
-	if size > limit {
-		return nil, fmt.Errorf("%d bytes are more than the %d allowed", size, limit)
-	}
-	b := make([]byte, 0, max(size, 0)+512)
-	for {
-		n, err := r.Read(b[len(b):cap(b)])
-		b = b[:len(b)+n]
-		if int64(len(b)) > limit {
-			return nil, fmt.Errorf("more than the %d bytes allowed", limit)
-		}
-		if err == io.EOF {
-			return b, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		if len(b) == cap(b) {
-			b = append(b, 0)[:len(b)]
-		}
-	}
-}
-
-// unmarshal decodes JSON from outside, which may not be nested too deeply:
-// encoding/json recurses.
-func unmarshal(b []byte, v any) error {
-	depth, inString := 0, false
-	for i := 0; i < len(b); i++ {
-		switch c := b[i]; {
-		case inString && c == '\\':
-			i++
-		case c == '"':
-			inString = !inString
-		case inString:
-		case c == '{' || c == '[':
-			if depth++; depth > maxDepth {
-				return fmt.Errorf("nested more than %d deep", maxDepth)
-			}
-		case c == '}' || c == ']':
-			depth--
-		}
-	}
-	return json.Unmarshal(b, v)
 }

@@ -83,7 +83,7 @@ func (s *Store) Inspect(img *Image) *Inspection {
 	}
 	seen := map[string]bool{}
 	for _, n := range img.Names {
-		r, err := parseRef(n)
+		r, err := ParseRef(n)
 		if err != nil {
 			continue
 		}

@@ -2,7 +2,6 @@ package image
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +12,6 @@ import (
 	"strings"
 
 	digest "github.com/opencontainers/go-digest"
-	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
@@ -106,10 +104,10 @@ func describeLayout(src source) ([]*loading, error) {
 	byDigest := map[digest.Digest]*loading{}
 	var imgs []*loading
 	for _, d := range ix.Manifests {
-		if !forSomeMachine(d) {
+		if !IsImage(d) {
 			continue
 		}
-		if !forThisMachine(d) && slices.ContainsFunc(ix.Manifests, forThisMachine) {
+		if !ThisMachine().Fits(d) && slices.ContainsFunc(ix.Manifests, ThisMachine().Fits) {
 			continue
 		}
 		img := byDigest[d.Digest]
@@ -138,28 +136,25 @@ func describeLayout(src source) ([]*loading, error) {
 // describeManifest reads the manifest and config that a descriptor leads to.
 func describeManifest(src source, d ocispec.Descriptor) (*loading, error) {
 	read := func(d ocispec.Descriptor) ([]byte, error) { return readVerified(src, d.Digest) }
-	m, md, err := followManifest(d, false, read)
+	m, err := Follow(d, ThisMachine().Choose, read)
 	if err != nil {
 		return nil, err
 	}
-	img := &loading{}
-	if img.manifest, err = read(md); err != nil {
-		return nil, err
-	}
+	img := &loading{manifest: m.Bytes}
 	if img.config, err = read(m.Config); err != nil {
 		return nil, err
 	}
 	if int64(len(img.config)) != m.Config.Size {
 		return nil, fmt.Errorf("config %s has %d bytes, and the manifest says %d: the manifest is wrong", m.Config.Digest, len(img.config), m.Config.Size)
 	}
-	cfg, err := parseConfig(img.config, m)
+	cfg, err := ParseConfig(img.config, len(m.Layers))
 	if err != nil {
 		return nil, err
 	}
 	for i, l := range m.Layers {
 		if !src.has(blobName(l.Digest)) {
 			err := fmt.Errorf("layer %s is not in the archive", l.Digest)
-			if len(l.URLs) > 0 || strings.Contains(l.MediaType, "nondistributable") || strings.Contains(l.MediaType, "foreign") {
+			if IsForeign(l) {
 				err = fmt.Errorf("%w: it is a foreign layer, to be had from elsewhere only", err)
 			}
 			return nil, err
@@ -173,20 +168,13 @@ func blobName(d digest.Digest) string { return path.Join("blobs", "sha256", d.En
 
 // readVerified reads a JSON blob of a layout and checks its digest.
 func readVerified(src source, d digest.Digest) ([]byte, error) {
-	if !validDigest(d) {
-		return nil, fmt.Errorf("%q is no sha256 digest", d)
-	}
-	b, err := readAll(src, blobName(d))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("blob %s is not in the archive", d)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if got := digest.FromBytes(b); got != d {
-		return nil, fmt.Errorf("blob %s is %w: its content has digest %s", d, ErrDamaged, got)
-	}
-	return b, nil
+	return ReadBlob(d, func(d digest.Digest) (io.ReadCloser, error) {
+		f, _, err := src.open(blobName(d))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("blob %s is not in the archive", d)
+		}
+		return f, err
+	})
 }
 
 // describeDocker reads a docker-archive's manifest.json.
@@ -212,13 +200,12 @@ func describeDocker(src source) ([]*loading, error) {
 		if img.config, err = readAll(src, file); err != nil {
 			return nil, fmt.Errorf("image config: %w", err)
 		}
-		m := ocispec.Manifest{Config: ocispec.Descriptor{Digest: digest.FromBytes(img.config)}, Layers: make([]ocispec.Descriptor, len(e.Layers))}
-		cfg, err := parseConfig(img.config, &m)
+		cfg, err := ParseConfig(img.config, len(e.Layers))
 		if err != nil {
 			return nil, err
 		}
-		if len(e.Layers) > maxLayers {
-			return nil, fmt.Errorf("manifest.json lists %d layers, more than the %d allowed", len(e.Layers), maxLayers)
+		if len(e.Layers) > MaxLayers {
+			return nil, fmt.Errorf("manifest.json lists %d layers, more than the %d allowed", len(e.Layers), MaxLayers)
 		}
 		for i, name := range e.Layers {
 			diffID := cfg.RootFS.DiffIDs[i]
@@ -361,7 +348,7 @@ func (st *staging) finishLoad(imgs []*loading) ([]Loaded, error) {
 		if err != nil {
 			return nil, fmt.Errorf("store the image config: %w", err)
 		}
-		d, err := st.loadManifest(img, id)
+		d, err := st.loadManifest(img)
 		if err != nil {
 			return nil, err
 		}
@@ -406,8 +393,8 @@ func (st *staging) replace(ix *refIndex, r Ref, manifest ocispec.Descriptor) {
 	if old == nil || before.Digest == manifest.Digest || len(ix.names(before.Digest)) > 0 {
 		return
 	}
-	was, _, err1 := st.s.manifest(before)
-	is, _, err2 := st.s.manifest(manifest)
+	was, err1 := st.s.manifest(before)
+	is, err2 := st.s.manifest(manifest)
 	if err1 == nil && err2 == nil && was.Config.Digest == is.Config.Digest {
 		ix.drop(before)
 		st.superseded = append(st.superseded, before)
@@ -415,41 +402,28 @@ func (st *staging) replace(ix *refIndex, r Ref, manifest ocispec.Descriptor) {
 }
 
 // loadManifest stages the manifest that came with the image, or makes one.
-func (st *staging) loadManifest(img *loading, id digest.Digest) (d ocispec.Descriptor, err error) {
+func (st *staging) loadManifest(img *loading) (d ocispec.Descriptor, err error) {
 	b := img.manifest
 	if b == nil {
-		if b, err = img.makeManifest(id); err != nil {
+		if b, err = img.makeManifest(); err != nil {
 			return d, err
 		}
 	}
-	var m ocispec.Manifest
-	if err := unmarshal(b, &m); err != nil {
+	m, err := ParseDocument(b)
+	if err != nil {
 		return d, err
 	}
-	d = ocispec.Descriptor{MediaType: m.MediaType, Size: int64(len(b))}
-	if d.MediaType == "" { // OCI image-spec v1.0 left it out
-		d.MediaType = ocispec.MediaTypeImageManifest
-	}
-	if d.Digest, err = st.putBlob(b); err != nil {
+	if _, err := st.putBlob(b); err != nil {
 		return d, fmt.Errorf("store the image manifest: %w", err)
 	}
-	return d, nil
+	return m.Descriptor(), nil
 }
 
 // makeManifest writes a manifest for the layers that were got.
-func (img *loading) makeManifest(id digest.Digest) ([]byte, error) {
-	m := ocispec.Manifest{
-		Versioned: specs.Versioned{SchemaVersion: 2},
-		MediaType: ocispec.MediaTypeImageManifest,
-		Config:    ocispec.Descriptor{MediaType: ocispec.MediaTypeImageConfig, Digest: id, Size: int64(len(img.config))},
-		Layers:    []ocispec.Descriptor{},
-	}
+func (img *loading) makeManifest() ([]byte, error) {
+	var layers []Layer
 	for _, l := range img.layers {
-		m.Layers = append(m.Layers, ocispec.Descriptor{MediaType: l.got.MediaType, Digest: l.got.Digest, Size: l.got.Size})
+		layers = append(layers, l.got)
 	}
-	b, err := json.Marshal(m)
-	if err != nil {
-		return nil, fmt.Errorf("write the image manifest: %w", err)
-	}
-	return b, nil
+	return NewManifest(img.config, layers)
 }

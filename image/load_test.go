@@ -175,7 +175,7 @@ func TestLayersOfOldDockerArchivesMayBeLinks(t *testing.T) {
 func nested(t *testing.T, f *fixture, platforms ...ocispec.Platform) []file {
 	files := f.layout(t)
 	var ix ocispec.Index
-	if err := unmarshal(files[len(files)-1].data, &ix); err != nil {
+	if err := Unmarshal(files[len(files)-1].data, &ix); err != nil {
 		t.Fatal(err)
 	}
 	inner := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex}

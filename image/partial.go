@@ -52,7 +52,7 @@ func (st *staging) openPartial(d ocispec.Descriptor) (*partial, error) {
 		if st, err := f.Stat(); err == nil {
 			p.have = st.Size()
 		}
-		if b, err := readFileMax(path+etagSuffix, maxETag); err == nil {
+		if b, err := ReadFile(path+etagSuffix, maxETag); err == nil {
 			p.etag = string(b)
 		}
 		if p.have > d.Size {

@@ -1,8 +1,12 @@
+// What machine an image is for, and which image of an index is for a machine.
+
 package image
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -63,13 +67,45 @@ func (p Platform) Runs(other ocispec.Platform) bool {
 		(p.Variant == "" || other.Variant == "" || variant(p.Architecture, p.Variant) == variant(other.Architecture, other.Variant))
 }
 
-// choose finds the manifest for the platform in an index. A descriptor without
-// a platform is for all; what buildkit attests has "unknown".
-func (p Platform) choose(ix []ocispec.Descriptor) (ocispec.Descriptor, bool) {
-	for _, d := range ix {
-		if d.Platform == nil || p.Runs(*d.Platform) {
-			return d, true
+// Fits reports whether a descriptor's manifest is for the platform. One without a platform is for
+// all; what buildkit attests has "unknown".
+func (p Platform) Fits(d ocispec.Descriptor) bool { return d.Platform == nil || p.Runs(*d.Platform) }
+
+// Choose finds the manifest for the platform in an index.
+func (p Platform) Choose(index []ocispec.Descriptor) (ocispec.Descriptor, error) {
+	if i := slices.IndexFunc(index, p.Fits); i >= 0 {
+		return index[i], nil
+	}
+	return ocispec.Descriptor{}, fmt.Errorf("%w %s, only for %s", ErrOtherPlatform, p, platforms(index))
+}
+
+// ErrOtherPlatform is wrapped by errors that say that an image is for other machines.
+var ErrOtherPlatform = errors.New("has no image for")
+
+// Prefer is Choose, or else the first image, in order that one for other machines can be listed and
+// handed on.
+func (p Platform) Prefer(index []ocispec.Descriptor) (ocispec.Descriptor, error) {
+	d, err := p.Choose(index)
+	if i := slices.IndexFunc(index, IsImage); err != nil && i >= 0 {
+		return index[i], nil
+	}
+	return d, err
+}
+
+// IsImage leaves out what is in indexes beside images, such as buildkit's attestations.
+func IsImage(d ocispec.Descriptor) bool { return d.Platform == nil || d.Platform.OS != "unknown" }
+
+// platforms lists what an index has images for.
+func platforms(index []ocispec.Descriptor) string {
+	var names []string
+	for _, d := range index {
+		if d.Platform != nil && IsImage(d) {
+			names = append(names, d.Platform.OS+"/"+d.Platform.Architecture)
 		}
 	}
-	return ocispec.Descriptor{}, false
+	slices.Sort(names)
+	if names = slices.Compact(names); len(names) > 0 {
+		return strings.Join(names, ", ")
+	}
+	return "nothing known"
 }

@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 
 	digest "github.com/opencontainers/go-digest"
@@ -50,6 +49,7 @@ type pulling struct {
 	st       *staging
 	from     Remote
 	progress Progress
+	top      digest.Digest // of what the name stood for: a manifest or an index
 
 	mu    sync.Mutex
 	parts []*partial // of the layers that are fetched
@@ -86,28 +86,28 @@ func (s *Store) pull(ctx context.Context, from Remote, r Ref, asked *Platform, p
 	if asked != nil {
 		platform = *asked
 	}
-	top, m, manifest, err := pl.manifest(ctx, r, platform)
+	m, err := pl.manifest(ctx, r, platform)
 	if err != nil {
 		return nil, err
 	}
-	img := &loading{names: []Ref{r}, manifest: manifest}
+	img := &loading{names: []Ref{r}, manifest: m.Bytes}
 	if img.config, err = pl.config(ctx, m.Config); err != nil {
 		return nil, err
 	}
-	cfg, err := parseConfig(img.config, m)
+	cfg, err := ParseConfig(img.config, len(m.Layers))
 	if err != nil {
 		return nil, err
 	}
 	if asked != nil && !asked.Runs(cfg.Platform) {
 		return nil, fmt.Errorf("the image is for %s/%s, not for %s", cfg.OS, cfg.Architecture, asked)
 	}
-	out := &Pulled{ID: m.Config.Digest, Digest: top, Newer: true}
-	if out.Layers, err = pl.layers(ctx, img, m, cfg.RootFS.DiffIDs); err != nil {
+	out := &Pulled{ID: m.Config.Digest, Digest: pl.top, Newer: true}
+	if out.Layers, err = pl.layers(ctx, img, &m.Manifest, cfg.RootFS.DiffIDs); err != nil {
 		return nil, err
 	}
 	if ix, err := s.readIndex(); err == nil {
 		d := ix.find(r)
-		out.Newer = d == nil || d.Digest != digest.FromBytes(manifest) ||
+		out.Newer = d == nil || d.Digest != m.Digest ||
 			slices.ContainsFunc(out.Layers, func(l PulledLayer) bool { return l.Fetched })
 	}
 	_, err = st.finishLoad([]*loading{img})
@@ -115,59 +115,28 @@ func (s *Store) pull(ctx context.Context, from Remote, r Ref, asked *Platform, p
 	return out, err
 }
 
-// stored is the name under which an image is kept: with a digest the tag means
-// nothing, since it may stand for another image tomorrow.
-func (r Ref) stored() Ref {
-	if r.Digest != "" {
-		r.Tag = ""
+// manifest follows the name to a manifest, through indexes.
+func (pl *pulling) manifest(ctx context.Context, r Ref, platform Platform) (*Document, error) {
+	read := func(want ocispec.Descriptor) ([]byte, error) {
+		reference := want.Digest.String()
+		if pl.top == "" {
+			reference = r.Reference()
+		}
+		b, err := pl.manifestBytes(ctx, reference, want)
+		if err == nil && pl.top == "" {
+			pl.top = digest.FromBytes(b)
+		}
+		return b, err
 	}
-	return r
-}
-
-// Reference is what a registry is asked for: the digest, or else the tag.
-func (r Ref) Reference() string {
-	if r.Digest != "" {
-		return r.Digest.String()
+	m, err := Follow(ocispec.Descriptor{Digest: r.Digest, Size: -1}, platform.Choose, read)
+	if errors.Is(err, ErrOtherPlatform) {
+		err = errs.Hint(err, "another one is fetched with --platform, but does not run here without emulation")
 	}
-	return r.Tag
-}
-
-// manifest follows the name to a manifest, through indexes. top is the digest
-// of what it began with.
-func (pl *pulling) manifest(ctx context.Context, r Ref, platform Platform) (top digest.Digest, m *ocispec.Manifest, b []byte, err error) {
-	want := ocispec.Descriptor{Digest: r.Digest, Size: -1}
-	reference := r.Reference()
-	for range 4 { // as followManifest
-		var both struct {
-			ocispec.Manifest
-			Manifests []ocispec.Descriptor `json:"manifests"`
-		}
-		b, err = pl.manifestBytes(ctx, reference, want, &both)
-		if err != nil {
-			return "", nil, nil, err
-		}
-		d := digest.FromBytes(b)
-		if top == "" {
-			top = d
-		}
-		if both.Manifests == nil {
-			return top, &both.Manifest, b, checkManifest(d, &both.Manifest)
-		}
-		next, ok := platform.choose(both.Manifests)
-		if !ok {
-			return "", nil, nil, errs.Hint(fmt.Errorf("there is no image for %s, only for %s", platform, platforms(both.Manifests)),
-				"another one is fetched with --platform, but does not run here without emulation")
-		}
-		if !validDigest(next.Digest) {
-			return "", nil, nil, fmt.Errorf("image index %s: %q is no sha256 digest", d, next.Digest)
-		}
-		want, reference = next, next.Digest.String()
-	}
-	return "", nil, nil, fmt.Errorf("image index %s: indexes nested too deeply", top)
+	return m, err
 }
 
 // manifestBytes fetches one manifest or index, and checks it against what led to it.
-func (pl *pulling) manifestBytes(ctx context.Context, reference string, want ocispec.Descriptor, v any) ([]byte, error) {
+func (pl *pulling) manifestBytes(ctx context.Context, reference string, want ocispec.Descriptor) ([]byte, error) {
 	served, b, err := pl.from.Manifest(ctx, reference)
 	if err != nil {
 		return nil, err
@@ -182,7 +151,7 @@ func (pl *pulling) manifestBytes(ctx context.Context, reference string, want oci
 		SchemaVersion int    `json:"schemaVersion"`
 		MediaType     string `json:"mediaType"`
 	}
-	if err := unmarshal(b, &said); err != nil {
+	if err := Unmarshal(b, &said); err != nil {
 		return nil, fmt.Errorf("manifest %s: %w", reference, err)
 	}
 	if said.SchemaVersion == 1 {
@@ -193,7 +162,7 @@ func (pl *pulling) manifestBytes(ctx context.Context, reference string, want oci
 			return nil, fmt.Errorf("manifest %s is of type %s, but the registry serves it as %s", reference, other, served)
 		}
 	}
-	return b, unmarshal(b, v)
+	return b, nil
 }
 
 // config fetches an image's config.
@@ -201,17 +170,9 @@ func (pl *pulling) config(ctx context.Context, d ocispec.Descriptor) ([]byte, er
 	if b, err := pl.st.s.readBlob(d.Digest); err == nil {
 		return b, nil
 	}
-	if d.Size > maxJSON {
-		return nil, fmt.Errorf("image config %s: %d bytes are more than the %d allowed", d.Digest, d.Size, maxJSON)
-	}
-	dl := newDownload(ctx, pl.from, d, nil)
-	defer dl.Close()
-	b, err := io.ReadAll(dl)
+	b, err := ReadBlob(d.Digest, func(digest.Digest) (io.ReadCloser, error) { return newDownload(ctx, pl.from, d, nil), nil })
 	if err != nil {
-		return nil, fmt.Errorf("image config %s: %w", d.Digest, err)
-	}
-	if got := digest.FromBytes(b); got != d.Digest {
-		return nil, fmt.Errorf("image config %s is %w: what the registry sent has digest %s", d.Digest, ErrDamaged, got)
+		return nil, fmt.Errorf("image config: %w", err)
 	}
 	return b, nil
 }
@@ -224,7 +185,7 @@ func (pl *pulling) layers(ctx context.Context, img *loading, m *ocispec.Manifest
 	same := map[digest.Digest]int{} // docker's empty layer comes several times in an image
 	var todo []int
 	for i, d := range m.Layers {
-		if err := checkLayer(d); err != nil {
+		if err := CheckLayer(d); err != nil {
 			return nil, err
 		}
 		out[i].Digest = d.Digest
@@ -250,20 +211,6 @@ func (pl *pulling) layers(ctx context.Context, img *loading, m *ocispec.Manifest
 		})
 	}
 	return out, g.Wait()
-}
-
-// checkLayer refuses what cannot be fetched or is no layer.
-func checkLayer(d ocispec.Descriptor) error {
-	if len(d.URLs) > 0 || strings.Contains(d.MediaType, "nondistributable") || strings.Contains(d.MediaType, "foreign") {
-		return fmt.Errorf("layer %s is a foreign layer, to be had from its owner only: "+
-			"its licence forbids registries to keep it, and tiffin fetches nothing from addresses that an image names", d.Digest)
-	}
-	// Compression is told by the bytes, but other things than tarballs are
-	// put into registries too.
-	if !strings.Contains(d.MediaType, ".tar") && !strings.Contains(d.MediaType, "+tar") {
-		return fmt.Errorf("layer %s is of type %s, which is no file system: this is something else than an image", d.Digest, d.MediaType)
-	}
-	return nil
 }
 
 // reuse stages a layer that the store has already, if its blob still has its

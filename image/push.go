@@ -19,24 +19,21 @@ type Pushable struct {
 	Bytes    []byte               // of the manifest
 	Blobs    []ocispec.Descriptor // layers, bottom first, then the config; each once
 
-	parsed ocispec.Manifest
+	parsed *Document
 	open   func(d ocispec.Descriptor) (io.ReadCloser, error)
 	close  func()
 }
 
 // newPushable reads a manifest. open need not check what it hands out.
 func newPushable(b []byte, open func(ocispec.Descriptor) (io.ReadCloser, error)) (*Pushable, error) {
-	p := &Pushable{Bytes: b, open: open, close: func() {}}
-	if err := unmarshal(b, &p.parsed); err != nil {
-		return nil, fmt.Errorf("image manifest: %w", err)
+	m, err := ParseDocument(b)
+	if err == nil {
+		err = m.CheckImage()
 	}
-	p.Manifest = ocispec.Descriptor{MediaType: p.parsed.MediaType, Digest: digest.FromBytes(b), Size: int64(len(b))}
-	if p.Manifest.MediaType == "" { // OCI image-spec v1.0 left it out
-		p.Manifest.MediaType = ocispec.MediaTypeImageManifest
-	}
-	if err := checkManifest(p.Manifest.Digest, &p.parsed); err != nil {
+	if err != nil {
 		return nil, err
 	}
+	p := &Pushable{Manifest: m.Descriptor(), Bytes: b, parsed: m, open: open, close: func() {}}
 	for _, l := range p.parsed.Layers {
 		if !slices.ContainsFunc(p.Blobs, func(b ocispec.Descriptor) bool { return b.Digest == l.Digest }) {
 			p.Blobs = append(p.Blobs, l)
@@ -49,7 +46,7 @@ func newPushable(b []byte, open func(ocispec.Descriptor) (io.ReadCloser, error))
 // checked refuses what may not be handed on, or is no image.
 func (p *Pushable) checked() (*Pushable, error) {
 	for _, l := range p.parsed.Layers {
-		if err := checkLayer(l); err != nil {
+		if err := CheckLayer(l); err != nil {
 			return nil, err
 		}
 	}
@@ -66,25 +63,21 @@ func (s *Store) Pushable(img *Image) (*Pushable, error) {
 }
 
 func (s *Store) pushable(img *Image) (*Pushable, error) {
-	_, d, err := s.manifest(img.Manifest)
+	m, err := s.manifest(img.Manifest)
 	if err != nil {
 		return nil, err
 	}
-	b, err := s.readBlob(d.Digest)
-	if err != nil {
-		return nil, err
-	}
-	return newPushable(b, s.openBlob)
+	return newPushable(m.Bytes, s.openBlob)
 }
 
 func (s *Store) openBlob(d ocispec.Descriptor) (io.ReadCloser, error) {
 	f, err := os.Open(s.findBlob(d.Digest))
 	if err != nil {
-		return nil, damagedBlob(d.Digest, "is missing")
+		return nil, Damaged(d.Digest, "is missing")
 	}
 	if st, err := f.Stat(); err != nil || st.Size() != d.Size {
 		f.Close()
-		return nil, damagedBlob(d.Digest, fmt.Sprintf("it does not have the %d bytes that its manifest says", d.Size))
+		return nil, Damaged(d.Digest, fmt.Sprintf("it does not have the %d bytes that its manifest says", d.Size))
 	}
 	return f, nil
 }
@@ -118,10 +111,10 @@ func (v *verifying) Read(p []byte) (int, error) {
 	v.left -= int64(n)
 	switch {
 	case v.left < 0 || err == io.EOF && v.left > 0:
-		return 0, damagedBlob(v.want, "it does not have the size that its manifest says")
+		return 0, Damaged(v.want, "it does not have the size that its manifest says")
 	case v.left == 0 && n > 0:
 		if got := sum(v.sum); got != v.want {
-			return 0, damagedBlob(v.want, fmt.Sprintf("its content has digest %s", got))
+			return 0, Damaged(v.want, fmt.Sprintf("its content has digest %s", got))
 		}
 	}
 	return n, err
@@ -140,7 +133,7 @@ func (s *Store) Repositories(domain string, layer digest.Digest) []string {
 		if !ok || r.Domain != domain || slices.Contains(paths, r.Path) {
 			continue
 		}
-		m, _, err := s.manifest(d)
+		m, err := s.manifest(d)
 		if err == nil && slices.ContainsFunc(m.Layers, func(l ocispec.Descriptor) bool { return l.Digest == layer }) {
 			paths = append(paths, r.Path)
 		}

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/distribution/reference"
+	distribution "github.com/distribution/reference"
 
 	"tiffin/internal/errs"
 )
@@ -54,11 +54,11 @@ func TestWhatIsNoReferenceIsRefused(t *testing.T) {
 // sameAsReference compares with distribution/reference; "" if they agree.
 func sameAsReference(in string) string {
 	got, gotErr := parseRef(in)
-	want, wantErr := reference.ParseNormalizedNamed(in)
-	if wantErr == nil && reference.Domain(want) == "" {
+	want, wantErr := distribution.ParseNormalizedNamed(in)
+	if wantErr == nil && distribution.Domain(want) == "" {
 		return "" // a domain that is none: theirs makes it part of the path
 	}
-	if d, ok := want.(reference.Digested); ok && !validDigest(d.Digest()) {
+	if d, ok := want.(distribution.Digested); ok && !validDigest(d.Digest()) {
 		return "" // sha512
 	}
 	if (gotErr == nil) != (wantErr == nil) {
@@ -67,9 +67,9 @@ func sameAsReference(in string) string {
 	if gotErr != nil {
 		return ""
 	}
-	want = reference.TagNameOnly(want)
-	if got.String() != want.String() || got.Familiar() != reference.FamiliarString(want) {
-		return in + ": " + got.String() + " " + got.Familiar() + ", but distribution/reference: " + want.String() + " " + reference.FamiliarString(want)
+	want = distribution.TagNameOnly(want)
+	if got.String() != want.String() || got.Familiar() != distribution.FamiliarString(want) {
+		return in + ": " + got.String() + " " + got.Familiar() + ", but distribution/reference: " + want.String() + " " + distribution.FamiliarString(want)
 	}
 	return ""
 }

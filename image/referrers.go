@@ -40,22 +40,20 @@ func (s *Store) Referrers(d digest.Digest) ([]ocispec.Descriptor, error) {
 		if err != nil {
 			continue // it is just being deleted, or damaged: there is no other copy
 		}
-		var m anyManifest
-		if err := unmarshal(b, &m); err != nil {
-			continue
+		if m, err := ParseDocument(b); err == nil {
+			all = append(all, referrer(m))
 		}
-		all = append(all, m.descriptor(b))
 	}
 	slices.SortFunc(all, func(a, b ocispec.Descriptor) int { return cmp.Compare(a.Digest, b.Digest) })
 	return all, nil
 }
 
-// descriptor describes a manifest in a list of referrers: "The value of the
+// referrer describes a manifest in a list of referrers: "The value of the
 // artifactType field … MUST be set to the config descriptor's mediaType" if the
 // manifest has none itself, which an index may do without.
-func (m *anyManifest) descriptor(b []byte) ocispec.Descriptor {
-	d := ocispec.Descriptor{MediaType: manifestType(b), Digest: digest.FromBytes(b), Size: int64(len(b)),
-		ArtifactType: m.ArtifactType, Annotations: m.Annotations}
+func referrer(m *Document) ocispec.Descriptor {
+	d := m.Descriptor()
+	d.Annotations, d.ArtifactType = m.Annotations, m.ArtifactType
 	if d.ArtifactType == "" {
 		d.ArtifactType = m.Config.MediaType
 	}
@@ -65,8 +63,11 @@ func (m *anyManifest) descriptor(b []byte) ocispec.Descriptor {
 // subject is the digest of what a manifest of the store is about, or "".
 func (s *Store) subject(manifest digest.Digest) digest.Digest {
 	b, err := s.readBlob(manifest)
-	var m anyManifest
-	if err != nil || unmarshal(b, &m) != nil || m.Subject == nil || !validDigest(m.Subject.Digest) {
+	if err != nil {
+		return ""
+	}
+	m, err := ParseDocument(b)
+	if err != nil || m.Subject == nil || !validDigest(m.Subject.Digest) {
 		return ""
 	}
 	return m.Subject.Digest

@@ -108,7 +108,7 @@ func (s *Store) Remove(ref string, force bool) (done []Removed, err error) {
 		return nil, err
 	}
 	names := ix.names(d.Digest)
-	if r, err := parseRef(ref); err == nil && ix.findAny(r) == d && len(names) > 1 {
+	if r, err := ParseRef(ref); err == nil && ix.findAny(r) == d && len(names) > 1 {
 		name, _ := descriptorName(*d)
 		ix.unset(name)
 		if err := s.writeIndex(ix); err != nil {
@@ -171,7 +171,7 @@ func (ix *refIndex) names(manifest digest.Digest) (rs []Ref) {
 // used reports whether a container needs the image, and the image's ID. An
 // image too damaged to have an ID is used by nobody: it could not run.
 func (s *Store) used(d ocispec.Descriptor) (id digest.Digest, used bool, err error) {
-	m, _, err := s.manifest(d)
+	m, err := s.manifest(d)
 	if err != nil {
 		return "", false, nil
 	}
@@ -300,14 +300,11 @@ func (n *needs) add(s *Store, d ocispec.Descriptor) error {
 	if err != nil {
 		return err
 	}
-	var both struct {
-		ocispec.Manifest
-		Manifests []ocispec.Descriptor `json:"manifests"`
+	m, err := ParseDocument(b)
+	if err != nil {
+		return err
 	}
-	if err := unmarshal(b, &both); err != nil {
-		return fmt.Errorf("manifest %s: %w", d.Digest, err)
-	}
-	for _, sub := range both.Manifests {
+	for _, sub := range m.Manifests {
 		if !validDigest(sub.Digest) {
 			continue
 		}
@@ -318,19 +315,19 @@ func (n *needs) add(s *Store, d ocispec.Descriptor) error {
 			}
 		}
 	}
-	if both.Config.Digest == "" {
+	if m.Config.Digest == "" {
 		return nil
 	}
-	for _, l := range append(both.Layers, both.Config) {
+	for _, l := range append(m.Layers, m.Config) {
 		if validDigest(l.Digest) {
 			n.blobs[l.Digest.Encoded()] = true
 		}
 	}
-	raw, err := s.readBlob(both.Config.Digest)
+	raw, err := s.readBlob(m.Config.Digest)
 	if err != nil {
 		return err
 	}
-	cfg, err := parseConfig(raw, &both.Manifest)
+	cfg, err := ParseConfig(raw, len(m.Layers))
 	if err != nil {
 		return nil // an artifact that is no image has blobs only
 	}

@@ -3,8 +3,9 @@ package image
 import (
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
-	"runtime"
 	"slices"
 	"sort"
 	"strings"
@@ -13,12 +14,6 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"tiffin/internal/errs"
-)
-
-// Media types of docker's schema 2, which have the same fields as OCI's.
-const (
-	dockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
-	dockerList     = "application/vnd.docker.distribution.manifest.list.v2+json"
 )
 
 // Resolve finds an image by what a person types: a name (NAME, NAME:TAG,
@@ -47,7 +42,7 @@ func (s *Store) Resolve(ref string) (*Image, error) {
 
 // lookup finds the descriptor that ref means.
 func (s *Store) lookup(ix *refIndex, ref string) (*ocispec.Descriptor, error) {
-	r, nameErr := parseRef(ref)
+	r, nameErr := ParseRef(ref)
 	if nameErr == nil {
 		if d := ix.findAny(r); d != nil {
 			return d, nil
@@ -59,8 +54,7 @@ func (s *Store) lookup(ix *refIndex, ref string) (*ocispec.Descriptor, error) {
 			return d, err
 		}
 	} else if nameErr != nil {
-		_, err := ParseRef(ref)
-		return nil, err
+		return nil, nameErr
 	}
 	return nil, s.notFound(ix, ref)
 }
@@ -87,7 +81,7 @@ func (s *Store) lookupID(ix *refIndex, hex string) (*ocispec.Descriptor, error) 
 	found := map[digest.Digest]*ocispec.Descriptor{}
 	for i := range ix.Manifests {
 		d := &ix.Manifests[i]
-		m, _, err := s.manifest(*d)
+		m, err := s.manifest(*d)
 		if err != nil {
 			continue // a damaged image has no ID to be found by
 		}
@@ -151,130 +145,27 @@ func editDistance(a, b string) int {
 	return row[len(b)]
 }
 
-// readBlob reads a JSON blob and checks that its bytes have its digest.
+// readBlob reads a manifest or config.
 func (s *Store) readBlob(d digest.Digest) ([]byte, error) {
-	if !validDigest(d) {
-		return nil, fmt.Errorf("%q is no sha256 digest", d)
-	}
-	b, err := readFileMax(s.findBlob(d), maxJSON)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, damagedBlob(d, "is missing")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read blob %s: %w", d, err)
-	}
-	if got := digest.FromBytes(b); got != d {
-		return nil, damagedBlob(d, fmt.Sprintf("its content has digest %s", got))
-	}
-	return b, nil
-}
-
-func damagedBlob(d digest.Digest, why string) error {
-	return errs.Hint(fmt.Errorf("blob %s is %w: %s", d, ErrDamaged, why), "load or pull the image again: that replaces the blob; if it was in another store, TIFFIN_IMAGE_PATH has to name that")
+	return ReadBlob(d, func(d digest.Digest) (io.ReadCloser, error) {
+		f, err := os.Open(s.findBlob(d))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, Damaged(d, "is missing")
+		}
+		return f, err
+	})
 }
 
 // manifest reads the manifest that d leads to: through an index, the one for
 // this machine, or else the first, so that an image for other machines can be
 // listed and handed on.
-func (s *Store) manifest(d ocispec.Descriptor) (*ocispec.Manifest, ocispec.Descriptor, error) {
-	return followManifest(d, true, func(d ocispec.Descriptor) ([]byte, error) { return s.readBlob(d.Digest) })
-}
-
-// followManifest reads blobs with read, from an index down to a manifest; foreign
-// allows one for another machine.
-func followManifest(d ocispec.Descriptor, foreign bool, read func(ocispec.Descriptor) ([]byte, error)) (*ocispec.Manifest, ocispec.Descriptor, error) {
-	for range 4 { // an index in an index in an index is enough
-		b, err := read(d)
-		if err != nil {
-			return nil, d, err
-		}
-		var both struct {
-			ocispec.Manifest
-			Manifests []ocispec.Descriptor `json:"manifests"`
-		}
-		if err := unmarshal(b, &both); err != nil {
-			return nil, d, fmt.Errorf("manifest %s: %w", d.Digest, err)
-		}
-		if both.Manifests == nil {
-			return &both.Manifest, d, checkManifest(d.Digest, &both.Manifest)
-		}
-		i := slices.IndexFunc(both.Manifests, forThisMachine)
-		if i < 0 && foreign {
-			i = slices.IndexFunc(both.Manifests, forSomeMachine)
-		}
-		if i < 0 {
-			return nil, d, fmt.Errorf("image index %s has no image for linux/%s, only for %s", d.Digest, runtime.GOARCH, platforms(both.Manifests))
-		}
-		d = both.Manifests[i]
-	}
-	return nil, d, fmt.Errorf("image index %s: indexes nested too deeply", d.Digest)
-}
-
-func forThisMachine(d ocispec.Descriptor) bool {
-	return d.Platform == nil || d.Platform.OS == "linux" && d.Platform.Architecture == runtime.GOARCH
-}
-
-// forSomeMachine leaves out what is no image, such as buildkit's attestations.
-func forSomeMachine(d ocispec.Descriptor) bool {
-	return d.Platform == nil || d.Platform.OS != "unknown"
-}
-
-func platforms(ds []ocispec.Descriptor) string {
-	var names []string
-	for _, d := range ds {
-		if d.Platform != nil && d.Platform.OS != "unknown" {
-			names = append(names, d.Platform.OS+"/"+d.Platform.Architecture)
-		}
-	}
-	sort.Strings(names)
-	if names = slices.Compact(names); len(names) > 0 {
-		return strings.Join(names, ", ")
-	}
-	return "nothing known"
-}
-
-// checkManifest refuses what is no image, and digests that are no file names.
-func checkManifest(d digest.Digest, m *ocispec.Manifest) error {
-	if !validDigest(m.Config.Digest) {
-		return fmt.Errorf("manifest %s is not an image's: config digest %q", d, m.Config.Digest)
-	}
-	if m.MediaType != "" && m.MediaType != ocispec.MediaTypeImageManifest && m.MediaType != dockerManifest {
-		return fmt.Errorf("manifest %s is of type %s, which is no image", d, m.MediaType)
-	}
-	if len(m.Layers) > maxLayers {
-		return fmt.Errorf("manifest %s has %d layers, more than the %d allowed", d, len(m.Layers), maxLayers)
-	}
-	for _, l := range m.Layers {
-		if !validDigest(l.Digest) {
-			return fmt.Errorf("manifest %s: %q is no sha256 digest of a layer", d, l.Digest)
-		}
-	}
-	return nil
-}
-
-// maxLayers is docker's limit on layers; the index numbers them in 16 bits.
-const maxLayers = 1024
-
-// parseConfig reads an image's config and checks it against its manifest.
-func parseConfig(b []byte, m *ocispec.Manifest) (ocispec.Image, error) {
-	var c ocispec.Image
-	if err := unmarshal(b, &c); err != nil {
-		return c, fmt.Errorf("image config %s: %w", m.Config.Digest, err)
-	}
-	if len(c.RootFS.DiffIDs) != len(m.Layers) {
-		return c, fmt.Errorf("image config %s describes %d layers, but its manifest has %d", m.Config.Digest, len(c.RootFS.DiffIDs), len(m.Layers))
-	}
-	for _, d := range c.RootFS.DiffIDs {
-		if !validDigest(d) {
-			return c, fmt.Errorf("image config %s: %q is no sha256 digest of a layer", m.Config.Digest, d)
-		}
-	}
-	return c, nil
+func (s *Store) manifest(d ocispec.Descriptor) (*Document, error) {
+	return Follow(d, ThisMachine().Prefer, func(d ocispec.Descriptor) ([]byte, error) { return s.readBlob(d.Digest) })
 }
 
 // image reads what the descriptor leads to.
 func (s *Store) image(ix *refIndex, d ocispec.Descriptor) (*Image, error) {
-	m, md, err := s.manifest(d)
+	m, err := s.manifest(d)
 	if err != nil {
 		return nil, err
 	}
@@ -282,12 +173,11 @@ func (s *Store) image(ix *refIndex, d ocispec.Descriptor) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := parseConfig(b, m)
+	c, err := ParseConfig(b, len(m.Layers))
 	if err != nil {
 		return nil, err
 	}
-	md.Annotations = nil
-	img := &Image{ID: m.Config.Digest, Manifest: md, Config: c, Store: ix.from}
+	img := &Image{ID: m.Config.Digest, Manifest: m.Descriptor(), Config: c, Store: ix.from}
 	if c.Created != nil {
 		img.Created = *c.Created
 	}

@@ -40,7 +40,7 @@ func (s *Store) Save(ctx context.Context, w io.Writer, refs []string, p Progress
 			return err
 		}
 		var name *Ref
-		if r, err := parseRef(ref); err == nil && r.Digest == "" && slices.Contains(img.Names, r.Familiar()) {
+		if r, err := ParseRef(ref); err == nil && r.Digest == "" && slices.Contains(img.Names, r.Familiar()) {
 			name = &r
 		}
 		a.image(p, name)
@@ -78,7 +78,7 @@ func (a *saving) image(p *Pushable, name *Ref) {
 		d.Annotations = map[string]string{annotationRef: name.Familiar(), annotationContainerd: name.String()}
 	}
 	a.ix.Manifests = append(a.ix.Manifests, d)
-	a.addDocker(&p.parsed, name)
+	a.addDocker(&p.parsed.Manifest, name)
 }
 
 // addDocker adds the image to manifest.json, once with all its names.

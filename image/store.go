@@ -141,21 +141,6 @@ func (s *Store) layerDir(diffID digest.Digest) string { return s.path("layers", 
 
 func (s *Store) unionPath(chain digest.Digest) string { return s.path("unions", chain.Encoded()) }
 
-// validDigest reports whether d is a digest that names a file of the store.
-// Only SHA-256 is used in practice, and only it is accepted.
-func validDigest(d digest.Digest) bool {
-	return len(d) == 7+64 && d[:7] == "sha256:" && isHex(string(d[7:]))
-}
-
-func isHex(s string) bool {
-	for _, c := range []byte(s) {
-		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
-		}
-	}
-	return true
-}
-
 // lock takes the store's lock, flock(2), with how LOCK_SH or LOCK_EX, and
 // waits for it. The kernel drops it when the process ends, however it ends.
 func (s *Store) lock(how int) (release func(), err error) {

@@ -117,7 +117,7 @@ func (st *staging) receive(r io.Reader) (Layer, error) {
 		}
 		return got, err
 	}
-	whole, err := readMax(b, 0, maxJSON)
+	whole, err := ReadMax(b, MaxJSON)
 	if err != nil {
 		return Layer{}, fmt.Errorf("%w: it is no layer, and as another blob too large: %w", ErrRefused, err)
 	}

@@ -138,7 +138,7 @@ func (e *expander) variable() (string, error) {
 		e.i++
 	}
 	start := e.i
-	for e.i < len(e.s) && (isAlnum(e.s[e.i]) || e.s[e.i] == '_') {
+	for e.i < len(e.s) && isNameByte(e.s[e.i]) {
 		e.i++
 	}
 	name := e.s[start:e.i]
@@ -177,4 +177,9 @@ func (e *expander) lookup(name string) string {
 		}
 	}
 	return ""
+}
+
+// isNameByte reports whether the name of a variable may have b in it.
+func isNameByte(b byte) bool {
+	return b == '_' || b >= '0' && b <= '9' || b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z'
 }
