@@ -12,6 +12,9 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
+
+	"tiffin/image/oci"
+	"tiffin/image/reference"
 )
 
 // ErrNoBlob is wrapped by errors that say that a manifest names a blob that has
@@ -22,9 +25,9 @@ var ErrNoBlob = errors.New("no such blob")
 type accepting struct {
 	s        *Store
 	st       *staging
-	ref      Ref
+	ref      reference.Reference
 	bytes    []byte
-	m        *Document
+	m        *oci.Document
 	taken    []digest.Digest                   // out of incoming/
 	referred bool                              // what it is about is noted already
 	pairs    map[digest.Digest][]digest.Digest // diff IDs of the images' layers by blob; nil: not yet known
@@ -39,7 +42,7 @@ type Accepted struct {
 // PutManifest makes an image of what has been uploaded before, and gives it the
 // name r. The image can be run when it returns, and survives a power cut. Errors
 // wrap ErrRefused or ErrNoBlob if the manifest is what is wrong.
-func (s *Store) PutManifest(ctx context.Context, r Ref, mediaType string, b []byte) (Accepted, error) {
+func (s *Store) PutManifest(ctx context.Context, r reference.Reference, mediaType string, b []byte) (Accepted, error) {
 	a := &accepting{s: s, ref: r, bytes: b}
 	if err := a.check(mediaType); err != nil {
 		return Accepted{}, err
@@ -87,7 +90,7 @@ func (a *accepting) refer(got Accepted) error {
 // check reads the manifest, and refuses what is none.
 func (a *accepting) check(mediaType string) error {
 	var err error
-	if a.m, err = ParseDocument(a.bytes); err != nil {
+	if a.m, err = oci.ParseDocument(a.bytes); err != nil {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	d := a.m.Digest
@@ -100,7 +103,7 @@ func (a *accepting) check(mediaType string) error {
 		return fmt.Errorf("%w: it is neither an image's manifest nor an index of some", ErrRefused)
 	case is != mediaType:
 		return fmt.Errorf("%w: it is of type %s, and not %q as its sender says", ErrRefused, is, mediaType)
-	case a.m.Subject != nil && !validDigest(a.m.Subject.Digest):
+	case a.m.Subject != nil && !reference.ValidDigest(a.m.Subject.Digest):
 		return fmt.Errorf("%w: its subject %q is no sha256 digest", ErrRefused, a.m.Subject.Digest)
 	}
 	return nil
@@ -130,13 +133,13 @@ func (a *accepting) image(ctx context.Context) error {
 		}
 		return a.attachment() // the index that it belongs to is to come
 	}
-	cfg, err := ParseConfig(config, len(m.Layers))
+	cfg, err := oci.ParseConfig(config, len(m.Layers))
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
-	img := &loading{names: []Ref{a.ref}, manifest: a.bytes, config: config}
+	img := &loading{names: []reference.Reference{a.ref}, manifest: a.bytes, config: config}
 	for i, d := range m.Layers {
-		l := &loadingLayer{want: Layer{DiffID: cfg.RootFS.DiffIDs[i], Digest: d.Digest, Size: d.Size, MediaType: d.MediaType}}
+		l := &loadingLayer{want: oci.Layer{DiffID: cfg.RootFS.DiffIDs[i], Digest: d.Digest, Size: d.Size, MediaType: d.MediaType}}
 		err := a.layer(ctx, l.want)
 		for try := 0; errors.Is(err, errMoved) && try < 3; try++ {
 			err = a.layer(ctx, l.want)
@@ -154,11 +157,11 @@ func (a *accepting) image(ctx context.Context) error {
 
 // isImage refuses what is kept in registries beside images.
 func isImage(m *ocispec.Manifest) error {
-	if t := m.Config.MediaType; !IsImageConfig(t) {
+	if t := m.Config.MediaType; !oci.IsImageConfig(t) {
 		return fmt.Errorf("%w: its config is of type %q: only images are kept here", ErrRefused, t)
 	}
 	for _, l := range m.Layers {
-		if err := CheckLayer(l); err != nil {
+		if err := oci.CheckLayer(l); err != nil {
 			return fmt.Errorf("%w: %w", ErrRefused, err)
 		}
 	}
@@ -170,7 +173,7 @@ var errMoved = errors.New("it is being moved")
 
 // layer stages a layer that has come or that another image has. That the blob
 // inflates to what the config says is known in both cases, or is found out.
-func (a *accepting) layer(ctx context.Context, l Layer) error {
+func (a *accepting) layer(ctx context.Context, l oci.Layer) error {
 	blob, diffIDs := a.s.incoming(l.Digest, incomingBlob), []digest.Digest(nil)
 	if b, err := os.ReadFile(a.s.incoming(l.Digest, incomingDiffID)); err == nil {
 		diffIDs = []digest.Digest{digest.Digest(b)}
@@ -231,7 +234,7 @@ func toStrings(ds []digest.Digest) (out []string) {
 }
 
 // inflate stages a layer of the store whose content is not known.
-func (a *accepting) inflate(ctx context.Context, l Layer, blob string) error {
+func (a *accepting) inflate(ctx context.Context, l oci.Layer, blob string) error {
 	f, err := os.Open(blob)
 	if err != nil {
 		return fmt.Errorf("%w: layer %s", ErrNoBlob, l.Digest)
@@ -240,7 +243,7 @@ func (a *accepting) inflate(ctx context.Context, l Layer, blob string) error {
 	if err := linkOrCopy(blob, a.st.blobPath(l.Digest)); err != nil {
 		return fmt.Errorf("store layer %s: %w", l.Digest, err)
 	}
-	if _, err := a.st.layer(ctx, f, Layer{DiffID: l.DiffID, Digest: l.Digest}, false, nil); err != nil {
+	if _, err := a.st.layer(ctx, f, oci.Layer{DiffID: l.DiffID, Digest: l.Digest}, false, nil); err != nil {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	return nil
@@ -272,7 +275,7 @@ func (a *accepting) attachment() error {
 	if err != nil {
 		return err
 	}
-	return a.st.keepIncoming(Layer{Digest: d})
+	return a.st.keepIncoming(oci.Layer{Digest: d})
 }
 
 // present checks that a blob is here, in the size that its descriptor says.
@@ -303,7 +306,7 @@ func (a *accepting) index(d digest.Digest, mediaType string) error {
 		if err != nil {
 			return err
 		}
-		if m, err := ParseDocument(b); err != nil || m.Type() != sub.MediaType {
+		if m, err := oci.ParseDocument(b); err != nil || m.Type() != sub.MediaType {
 			return fmt.Errorf("%w: %s is not of type %s", ErrRefused, sub.Digest, sub.MediaType)
 		}
 		if err := a.take(sub.Digest, b); err != nil {
@@ -326,7 +329,7 @@ func (a *accepting) index(d digest.Digest, mediaType string) error {
 
 // leadsToImage checks that an index is good for something on some machine.
 func (a *accepting) leadsToImage(top ocispec.Descriptor) error {
-	m, err := Follow(top, ThisMachine().Prefer, func(d ocispec.Descriptor) ([]byte, error) {
+	m, err := oci.Follow(top, oci.ThisMachine().Prefer, func(d ocispec.Descriptor) ([]byte, error) {
 		if d.Digest == top.Digest {
 			return a.bytes, nil
 		}
@@ -348,12 +351,12 @@ func (a *accepting) leadsToImage(top ocispec.Descriptor) error {
 // it names itself. What is in the store already is only held on to.
 func (a *accepting) take(d digest.Digest, manifest []byte) error {
 	if _, err := os.Stat(a.s.incoming(d, incomingBlob)); err == nil && manifest != nil {
-		m, err := ParseDocument(manifest)
+		m, err := oci.ParseDocument(manifest)
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrRefused, err)
 		}
 		for _, l := range append(m.Layers, m.Config) {
-			if !validDigest(l.Digest) {
+			if !reference.ValidDigest(l.Digest) {
 				return fmt.Errorf("%w: manifest %s: %q is no sha256 digest", ErrRefused, d, l.Digest)
 			}
 			if err := a.take(l.Digest, nil); err != nil {

@@ -7,6 +7,8 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"tiffin/image/oci"
 )
 
 // Image is an image of a store, as its manifest and config say.
@@ -14,12 +16,12 @@ type Image struct {
 	ID       digest.Digest      // of the config: what `tiffin images` calls IMAGE ID
 	Manifest ocispec.Descriptor // of the manifest, without annotations
 	Config   ocispec.Image
-	Layers   []Layer   // bottom first
-	Names    []string  // familiar form ("debian:latest"), sorted; none: the image is dangling
-	Created  time.Time // zero if the config does not say
-	Size     int64     // bytes of all layers, uncompressed where that is known
-	Builtin  bool      // one of the names is the built-in base image's
-	Store    string    // directory of the further store that names it; "" for this one
+	Layers   []oci.Layer // bottom first
+	Names    []string    // familiar form ("debian:latest"), sorted; none: the image is dangling
+	Created  time.Time   // zero if the config does not say
+	Size     int64       // bytes of all layers, uncompressed where that is known
+	Builtin  bool        // one of the names is the built-in base image's
+	Store    string      // directory of the further store that names it; "" for this one
 }
 
 // Mountable is what it takes to serve an image as a file system. All files are

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tiffin/image/oci"
 	"tiffin/internal/errs"
 )
 
@@ -292,7 +293,7 @@ func readJSON(src source, name string, v any) error {
 	if err != nil {
 		return err
 	}
-	if err := Unmarshal(b, v); err != nil {
+	if err := oci.Unmarshal(b, v); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil
@@ -304,7 +305,7 @@ func readAll(src source, name string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	b, err := ReadMax(f, MaxJSON)
+	b, err := oci.ReadMax(f, oci.MaxJSON)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}

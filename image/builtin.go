@@ -7,6 +7,9 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
+
+	"tiffin/image/oci"
+	"tiffin/image/reference"
 )
 
 // The built-in image is made from the running binary when it is first asked
@@ -20,7 +23,7 @@ import (
 
 // builtinImage is a built-in image that has to be made.
 type builtinImage struct {
-	ref    Ref
+	ref    reference.Reference
 	key    string
 	layer  io.ReadCloser
 	config ocispec.ImageConfig
@@ -33,7 +36,7 @@ func (s *Store) builtinFor(ref string, d *ocispec.Descriptor) (b builtinImage, o
 		return b, false
 	}
 	var err error
-	if b.ref, err = ParseRef(ref); err != nil || b.ref.Digest != "" {
+	if b.ref, err = reference.Parse(ref); err != nil || b.ref.Digest != "" {
 		return b, false
 	}
 	if b.key, err = selfKey(); err != nil || d != nil && d.Annotations[annotationBuiltin] == b.key {
@@ -66,7 +69,7 @@ func (s *Store) materialise(b builtinImage) (*Image, error) {
 		return fail(err)
 	}
 	defer st.close()
-	l, err := st.layer(context.Background(), b.layer, Layer{}, true, nil)
+	l, err := st.layer(context.Background(), b.layer, oci.Layer{}, true, nil)
 	if err != nil {
 		return fail(err)
 	}
@@ -83,7 +86,7 @@ func (s *Store) materialise(b builtinImage) (*Image, error) {
 		return fail(err)
 	}
 	var old *ocispec.Descriptor
-	img, err := st.finishImage(configJSON, []Layer{l}, func(ix *refIndex, m ocispec.Descriptor) error {
+	img, err := st.finishImage(configJSON, []oci.Layer{l}, func(ix *refIndex, m ocispec.Descriptor) error {
 		if d := ix.find(b.ref); d != nil {
 			if d.Annotations[annotationBuiltin] == "" {
 				return nil // someone has just taken the name

@@ -7,6 +7,8 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"tiffin/image/reference"
 )
 
 // withBuiltin gives a store a built-in image with that layer, and counts how
@@ -27,7 +29,7 @@ func withBuiltin(s *Store, layer []byte) *int {
 func another(t *testing.T, s *Store) {
 	t.Helper()
 	err := s.update(func(ix *refIndex) error {
-		r, _ := ParseRef("tiffin/base")
+		r, _ := reference.Parse("tiffin/base")
 		ix.find(r).Annotations[annotationBuiltin] = "another"
 		return nil
 	})

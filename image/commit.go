@@ -9,6 +9,9 @@ import (
 	"github.com/klauspost/compress/gzip"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
+
+	"tiffin/image/oci"
+	"tiffin/image/reference"
 )
 
 // CommitLayer puts one more layer on base (nil: on nothing) and makes an image
@@ -16,9 +19,9 @@ import (
 // stored, compressed and indexed as it comes. The same base, tarball, options
 // and time give the same digests. The caller must not have the store on Hold.
 func (s *Store) CommitLayer(ctx context.Context, base *Image, write func(io.Writer) error, opt CommitOptions) (*Image, error) {
-	var name *Ref
+	var name *reference.Reference
 	if opt.Ref != "" {
-		r, err := newName(opt.Ref)
+		r, err := reference.ParseTag(opt.Ref)
 		if err != nil {
 			return nil, err
 		}
@@ -39,11 +42,11 @@ func (s *Store) CommitLayer(ctx context.Context, base *Image, write func(io.Writ
 		return nil, err
 	}
 	defer st.close()
-	var layers []Layer
+	var layers []oci.Layer
 	if base != nil {
 		for _, l := range base.Layers {
 			if err := st.pin(l); err != nil {
-				return nil, fmt.Errorf("commit on image %s: %w", short(base.ID), err)
+				return nil, fmt.Errorf("commit on image %s: %w", reference.Short(base.ID), err)
 			}
 		}
 		layers = append(layers, base.Layers...)
@@ -69,11 +72,11 @@ func (s *Store) baseConfig(base *Image) (cfg ocispec.Image, raw []byte, err erro
 	if raw, err = s.readBlob(base.ID); err != nil {
 		return cfg, nil, err
 	}
-	return cfg, raw, Unmarshal(raw, &cfg)
+	return cfg, raw, oci.Unmarshal(raw, &cfg)
 }
 
 // describe records a layer in a config.
-func describe(cfg *ocispec.Image, l Layer, created time.Time, author, by, comment string) {
+func describe(cfg *ocispec.Image, l oci.Layer, created time.Time, author, by, comment string) {
 	cfg.Created, cfg.Author = &created, author
 	cfg.RootFS.Type = "layers"
 	cfg.RootFS.DiffIDs = append(cfg.RootFS.DiffIDs, l.DiffID)
@@ -82,7 +85,7 @@ func describe(cfg *ocispec.Image, l Layer, created time.Time, author, by, commen
 
 // nameIt is the usual last step of finishImage: the image gets the name, or
 // none.
-func nameIt(r *Ref) func(*refIndex, ocispec.Descriptor) error {
+func nameIt(r *reference.Reference) func(*refIndex, ocispec.Descriptor) error {
 	return func(ix *refIndex, m ocispec.Descriptor) error {
 		if r == nil {
 			ix.add(m)
@@ -98,18 +101,18 @@ func nameIt(r *Ref) func(*refIndex, ocispec.Descriptor) error {
 const commitLevel = 3
 
 // compressLayer stages the tarball that write produces as a gzip layer.
-func (st *staging) compressLayer(ctx context.Context, write func(io.Writer) error) (Layer, error) {
-	in := st.newIngest(Layer{}, true, nil)
+func (st *staging) compressLayer(ctx context.Context, write func(io.Writer) error) (oci.Layer, error) {
+	in := st.newIngest(oci.Layer{}, true, nil)
 	defer in.discard()
 	if err := in.openSinks(gzipped); err != nil {
-		return Layer{}, err
+		return oci.Layer{}, err
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	f := in.content(g, ctx)
 	// The header has no name and no time: the bytes depend on the content alone.
 	z, err := gzip.NewWriterLevel(io.MultiWriter(in.blobSum, in.blob), commitLevel)
 	if err != nil {
-		return Layer{}, err
+		return oci.Layer{}, err
 	}
 	f.each(func(b []byte) error { _, err := z.Write(b); return err })
 	r, w := io.Pipe()
@@ -124,10 +127,10 @@ func (st *staging) compressLayer(ctx context.Context, write func(io.Writer) erro
 		return err
 	})
 	if err := g.Wait(); err != nil {
-		return Layer{}, diskError(err)
+		return oci.Layer{}, diskError(err)
 	}
 	if err := z.Close(); err != nil {
-		return Layer{}, diskError(err)
+		return oci.Layer{}, diskError(err)
 	}
 	in.in.Store(in.blob.size)
 	return in.finish(gzipped)

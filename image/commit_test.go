@@ -15,6 +15,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"tiffin/image/oci"
 	"tiffin/internal/test/tartest"
 )
 
@@ -226,7 +227,7 @@ func TestADamagedBlobIsNotSaved(t *testing.T) {
 		bad := img.Layers[0].Digest
 		spoil(t, s.blobPath(bad), change)
 		err := s.Save(context.Background(), io.Discard, []string{"x"}, nil)
-		if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), bad.String()) {
+		if !errors.Is(err, oci.ErrDamaged) || !strings.Contains(err.Error(), bad.String()) {
 			t.Errorf("%v", err)
 		}
 	}

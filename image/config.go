@@ -12,6 +12,8 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"tiffin/image/oci"
 )
 
 // newConfig is the config of an image without layers, for this machine.
@@ -100,11 +102,11 @@ func fields(v any) (map[string]json.RawMessage, error) {
 
 // finishImage stages config, manifest and merged index of an image whose layers
 // are staged, publishes all of it and lets name put it into the index.
-func (st *staging) finishImage(configJSON []byte, layers []Layer, name func(*refIndex, ocispec.Descriptor) error) (*Image, error) {
+func (st *staging) finishImage(configJSON []byte, layers []oci.Layer, name func(*refIndex, ocispec.Descriptor) error) (*Image, error) {
 	if _, err := st.putBlob(configJSON); err != nil {
 		return nil, fmt.Errorf("store the image config: %w", err)
 	}
-	manifest, err := NewManifest(configJSON, layers)
+	manifest, err := oci.NewManifest(configJSON, layers)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +139,7 @@ func (st *staging) finishImage(configJSON []byte, layers []Layer, name func(*ref
 // directory: nobody can take them away before publish. On a file system without
 // hard links there is nothing to hold them by, and publish may find them gone;
 // nor is there for files of further stores.
-func (st *staging) pin(l Layer) error {
+func (st *staging) pin(l oci.Layer) error {
 	if blob := st.s.findBlob(l.Digest); blob != st.s.blobPath(l.Digest) {
 		return nil
 	}
@@ -153,7 +155,7 @@ func (st *staging) pin(l Layer) error {
 	for i, p := range pairs {
 		err := os.Link(p[0], p[1])
 		if i == 0 && errors.Is(err, fs.ErrNotExist) {
-			return Damaged(l.Digest, "is missing")
+			return oci.Damaged(l.Digest, "is missing")
 		}
 	}
 	return nil
@@ -161,7 +163,7 @@ func (st *staging) pin(l Layer) error {
 
 // pinned reports whether pin got hold of all files of a layer: another command
 // may have removed some between a look at them and pin.
-func (st *staging) pinned(l Layer) bool {
+func (st *staging) pinned(l oci.Layer) bool {
 	dir := st.path("layers", l.DiffID.Encoded())
 	for _, name := range []string{st.blobPath(l.Digest), filepath.Join(dir, flatName), filepath.Join(dir, indexName)} {
 		if _, err := os.Stat(name); err != nil {

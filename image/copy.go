@@ -17,6 +17,8 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"tiffin/image/oci"
+	"tiffin/image/reference"
 	"tiffin/internal/errs"
 )
 
@@ -29,12 +31,12 @@ import (
 
 // PushableFrom is an image of a registry, for a platform or, if that is nil,
 // for this machine.
-func PushableFrom(ctx context.Context, from Remote, r Ref, asked *Platform) (*Pushable, error) {
-	platform := ThisMachine()
+func PushableFrom(ctx context.Context, from Remote, r reference.Reference, asked *oci.Platform) (*Pushable, error) {
+	platform := oci.ThisMachine()
 	if asked != nil {
 		platform = *asked
 	}
-	m, err := (&pulling{from: from}).manifest(ctx, r.stored(), platform)
+	m, err := (&pulling{from: from}).manifest(ctx, r.Stored(), platform)
 	if err != nil {
 		return nil, fmt.Errorf("copy %s: %w", r.Familiar(), err)
 	}
@@ -111,7 +113,7 @@ func chooseNamed(imgs []*loading, name string) (*loading, error) {
 	var names []string
 	for _, img := range imgs {
 		for _, r := range img.names {
-			if w, err := ParseRef(name); err == nil && w == r {
+			if w, err := reference.Parse(name); err == nil && w == r {
 				return img, nil
 			}
 			names = append(names, r.Familiar())
@@ -127,35 +129,35 @@ func chooseNamed(imgs []*loading, name string) (*loading, error) {
 }
 
 // hashLayer finds out what a manifest has to say about a layer of a docker-archive.
-func hashLayer(src source, l *loadingLayer) (Layer, error) {
+func hashLayer(src source, l *loadingLayer) (oci.Layer, error) {
 	r, size, err := src.open(l.file)
 	if err != nil {
-		return Layer{}, fmt.Errorf("layer %s: %w", l.file, err)
+		return oci.Layer{}, fmt.Errorf("layer %s: %w", l.file, err)
 	}
 	defer r.Close()
 	var start [sniffLen]byte
 	n, err := fill(r, start[:])
 	if err != nil && err != io.EOF {
-		return Layer{}, fmt.Errorf("layer %s: %w", l.file, err)
+		return oci.Layer{}, fmt.Errorf("layer %s: %w", l.file, err)
 	}
 	kind, err := sniff(start[:n])
 	if err != nil {
-		return Layer{}, fmt.Errorf("layer %s: %w", l.file, err)
+		return oci.Layer{}, fmt.Errorf("layer %s: %w", l.file, err)
 	}
 	h := sha256.New()
 	h.Write(start[:n])
 	if _, err := io.CopyBuffer(h, struct{ io.Reader }{r}, make([]byte, chunkSize)); err != nil {
-		return Layer{}, fmt.Errorf("layer %s: %w", l.file, err)
+		return oci.Layer{}, fmt.Errorf("layer %s: %w", l.file, err)
 	}
-	got := Layer{DiffID: l.want.DiffID, Digest: sum(h), Size: size, MediaType: mediaType(kind)}
+	got := oci.Layer{DiffID: l.want.DiffID, Digest: sum(h), Size: size, MediaType: mediaType(kind)}
 	if kind == plain && got.Digest != got.DiffID {
-		return got, fmt.Errorf("layer %s is %w: its content has digest %s instead of %s", l.file, ErrDamaged, got.Digest, got.DiffID)
+		return got, fmt.Errorf("layer %s is %w: its content has digest %s instead of %s", l.file, oci.ErrDamaged, got.Digest, got.DiffID)
 	}
 	return got, nil
 }
 
 // Take brings an image from somewhere else into the store, under a name.
-func (s *Store) Take(ctx context.Context, src *Pushable, r Ref, p Progress) (*Pulled, error) {
+func (s *Store) Take(ctx context.Context, src *Pushable, r reference.Reference, p Progress) (*Pulled, error) {
 	return s.Pull(ctx, handed{src}, r, nil, p)
 }
 
@@ -181,7 +183,7 @@ func (h handed) Blob(_ context.Context, d ocispec.Descriptor, from Position) (io
 }
 
 // WriteArchive writes an image to an archive such as Save writes.
-func WriteArchive(ctx context.Context, w io.Writer, src *Pushable, name *Ref, p Progress) error {
+func WriteArchive(ctx context.Context, w io.Writer, src *Pushable, name *reference.Reference, p Progress) error {
 	a := newSaving()
 	a.image(src, name)
 	return a.write(ctx, w, p)
@@ -203,9 +205,9 @@ func writeLayout(ctx context.Context, dir, name string, src *Pushable, p Progres
 		return err
 	}
 	ix := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex}
-	b, err := ReadFile(filepath.Join(dir, "index.json"), MaxJSON)
+	b, err := oci.ReadFile(filepath.Join(dir, "index.json"), oci.MaxJSON)
 	if err == nil {
-		err = Unmarshal(b, &ix)
+		err = oci.Unmarshal(b, &ix)
 	} else if errors.Is(err, os.ErrNotExist) {
 		err = nil
 	}
@@ -254,7 +256,7 @@ func layoutBlob(ctx context.Context, path string, d ocispec.Descriptor, src *Pus
 		return err
 	}
 	defer r.Close()
-	add, done := start(p, short(d.Digest), d.Size)
+	add, done := start(p, reference.Short(d.Digest), d.Size)
 	defer done()
 	return replaceFile(path, func(w io.Writer) error {
 		buf := make([]byte, chunkSize)

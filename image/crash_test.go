@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tiffin/image/oci"
 	"tiffin/internal/test/must"
 	"tiffin/internal/test/tartest"
 )
@@ -131,7 +132,7 @@ func shuffle(root, seed string, archives []string) error {
 			img, rerr := s.Resolve("two")
 			if err = rerr; err == nil {
 				// It may be removed at any moment; it must not be broken.
-				if _, err = s.Mountable(img); errors.Is(err, ErrDamaged) && strings.Contains(err.Error(), "missing") {
+				if _, err = s.Mountable(img); errors.Is(err, oci.ErrDamaged) && strings.Contains(err.Error(), "missing") {
 					err = nil
 				}
 			}
@@ -146,7 +147,7 @@ func shuffle(root, seed string, archives []string) error {
 // vanished recognises that an image was removed by another process between
 // being found and being read.
 func vanished(err error) bool {
-	return errors.Is(err, ErrDamaged) && strings.Contains(err.Error(), "missing")
+	return errors.Is(err, oci.ErrDamaged) && strings.Contains(err.Error(), "missing")
 }
 
 func TestManyProcessesMayChangeTheStoreAtOnce(t *testing.T) {

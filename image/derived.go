@@ -14,6 +14,8 @@ import (
 	digest "github.com/opencontainers/go-digest"
 
 	"tiffin/image/layer"
+	"tiffin/image/oci"
+	"tiffin/image/reference"
 	"tiffin/image/union"
 )
 
@@ -113,7 +115,7 @@ func (s *Store) written(diffID digest.Digest) bool {
 func (s *Store) Repair(ctx context.Context, img *Image) (*Mountable, error) {
 	st, err := s.stage()
 	if err != nil {
-		return nil, fmt.Errorf("prepare image %s: %w", short(img.ID), err)
+		return nil, fmt.Errorf("prepare image %s: %w", reference.Short(img.ID), err)
 	}
 	defer st.close()
 	for _, l := range img.Layers {
@@ -121,18 +123,18 @@ func (s *Store) Repair(ctx context.Context, img *Image) (*Mountable, error) {
 			continue
 		}
 		if err := st.rebuildLayer(ctx, l); err != nil {
-			return nil, fmt.Errorf("prepare image %s: %w", short(img.ID), err)
+			return nil, fmt.Errorf("prepare image %s: %w", reference.Short(img.ID), err)
 		}
 	}
 	if err := st.union(img.Config.RootFS.DiffIDs); err != nil {
-		return nil, fmt.Errorf("prepare image %s: %w", short(img.ID), err)
+		return nil, fmt.Errorf("prepare image %s: %w", reference.Short(img.ID), err)
 	}
 	if err := st.publish(nil); err != nil {
-		return nil, fmt.Errorf("prepare image %s: %w", short(img.ID), err)
+		return nil, fmt.Errorf("prepare image %s: %w", reference.Short(img.ID), err)
 	}
 	m, complete := s.mountable(img)
 	if !complete {
-		return nil, fmt.Errorf("prepare image %s: %w any more: a file of its layers has just been removed", short(img.ID), ErrNotFound)
+		return nil, fmt.Errorf("prepare image %s: %w any more: a file of its layers has just been removed", reference.Short(img.ID), ErrNotFound)
 	}
 	return m, nil
 }
@@ -170,8 +172,8 @@ func (s *Store) settle(diffID digest.Digest) bool {
 
 // rebuildLayer makes a layer's derived files again: the index from flat.tar if
 // that still has its digest, else both from the blob.
-func (st *staging) rebuildLayer(ctx context.Context, l Layer) error {
-	want := Layer{DiffID: l.DiffID}
+func (st *staging) rebuildLayer(ctx context.Context, l oci.Layer) error {
+	want := oci.Layer{DiffID: l.DiffID}
 	if f, err := os.Open(st.s.flatPath(l.DiffID)); err == nil {
 		_, err = st.layer(ctx, f, want, false, nil)
 		f.Close()
@@ -184,14 +186,14 @@ func (st *staging) rebuildLayer(ctx context.Context, l Layer) error {
 	}
 	f, err := os.Open(st.s.findBlob(l.Digest))
 	if err != nil {
-		return Damaged(l.Digest, "is missing")
+		return oci.Damaged(l.Digest, "is missing")
 	}
 	defer f.Close()
 	want.Digest = l.Digest
 	if _, err := st.layer(ctx, f, want, false, nil); err != nil {
 		// Say which it is: a blob that is not what it was, or no space for it.
 		if got, herr := hashFile(f); herr == nil && got != l.Digest {
-			return Damaged(l.Digest, fmt.Sprintf("its content has digest %s", got))
+			return oci.Damaged(l.Digest, fmt.Sprintf("its content has digest %s", got))
 		}
 		return fmt.Errorf("layer %s: %w", l.Digest, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"tiffin/image/layer"
+	"tiffin/image/oci"
 )
 
 // spoil changes a file of the store.
@@ -118,7 +119,7 @@ func TestADamagedBlobIsNamedAndRefusedAndReplacedByLoadingAgain(t *testing.T) {
 		os.RemoveAll(s.layerDir(img.Layers[1].DiffID))
 		before := listing(t, s)
 		_, err := s.Mountable(img)
-		if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), bad.String()) {
+		if !errors.Is(err, oci.ErrDamaged) || !strings.Contains(err.Error(), bad.String()) {
 			t.Errorf("a damaged blob: %v", err)
 		}
 		if after := listing(t, s); !slices.Equal(before, after) {
@@ -135,10 +136,10 @@ func TestADamagedManifestOrConfigIsNamed(t *testing.T) {
 		p := s.path("blobs", "sha256", strings.TrimPrefix(d, "sha256:"))
 		spoil(t, p, flip)
 		_, err := s.Resolve("x")
-		if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), d) {
+		if !errors.Is(err, oci.ErrDamaged) || !strings.Contains(err.Error(), d) {
 			t.Errorf("%v does not name %s", err, d)
 		}
-		if imgs, err := s.List(); len(imgs) != 0 || !errors.Is(err, ErrDamaged) {
+		if imgs, err := s.List(); len(imgs) != 0 || !errors.Is(err, oci.ErrDamaged) {
 			t.Errorf("List: %v, %v", imgs, err)
 		}
 		load(t, s, inFile(t, archive(t, f.layout(t))))

@@ -9,6 +9,9 @@ import (
 	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"tiffin/image/oci"
+	"tiffin/image/reference"
 )
 
 // Position is how far a blob has come already.
@@ -108,7 +111,7 @@ func (d *download) receive(b []byte) (int, error) {
 			if err == io.EOF && d.pos.Offset == d.want.Size {
 				return 0, io.EOF
 			}
-			if errors.Is(err, ErrDamaged) {
+			if errors.Is(err, oci.ErrDamaged) {
 				return 0, err // the source is a file, and will be no better
 			}
 			err = d.broken(err)
@@ -183,7 +186,7 @@ func (pl *pulling) layer(ctx context.Context, d ocispec.Descriptor, l *loadingLa
 		dl := newDownload(ctx, pl.from, d, part)
 		l.got, err = pl.ingest(ctx, dl, l.want)
 		dl.Close()
-		over, wrong := errors.Is(err, ErrStartOver), errors.Is(err, ErrWrongAnswer) || errors.Is(dl.err, ErrDamaged)
+		over, wrong := errors.Is(err, ErrStartOver), errors.Is(err, ErrWrongAnswer) || errors.Is(dl.err, oci.ErrDamaged)
 		if err == nil || ctx.Err() != nil || dl.err != nil && !over && !wrong {
 			break // what has come is kept for the next pull
 		}
@@ -202,8 +205,8 @@ func (pl *pulling) layer(ctx context.Context, d ocispec.Descriptor, l *loadingLa
 }
 
 // ingest stages the layer that a download brings.
-func (pl *pulling) ingest(ctx context.Context, dl *download, want Layer) (Layer, error) {
-	add, done := start(pl.progress, short(want.Digest), want.Size)
+func (pl *pulling) ingest(ctx context.Context, dl *download, want oci.Layer) (oci.Layer, error) {
+	add, done := start(pl.progress, reference.Short(want.Digest), want.Size)
 	defer done()
 	in := pl.st.newIngest(want, true, add)
 	in.part = dl.part

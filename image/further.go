@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tiffin/image/layer"
+	"tiffin/image/oci"
 )
 
 // Further stores are other people's, an instructor's on a file server say, whose
@@ -187,7 +188,7 @@ func (st *staging) borrowFrom(ctx context.Context, o *Store, diffID digest.Diges
 		return context.Cause(ctx)
 	}
 	if sum(h) != diffID {
-		return ErrDamaged
+		return oci.ErrDamaged
 	}
 	for name, b := range map[string][]byte{indexName: tree.Encode(), checkedName: []byte(identity(f.Name(), info))} {
 		file, err := st.layerFile(diffID, name)
@@ -294,7 +295,7 @@ func (n *needs) needed(s *Store) error {
 	for id := range used {
 		if _, _, d := s.lookupFurther(id.String()); d != nil {
 			theirs := newNeeds()
-			if err := theirs.add(s, *d); err != nil && !errors.Is(err, ErrDamaged) {
+			if err := theirs.add(s, *d); err != nil && !errors.Is(err, oci.ErrDamaged) {
 				return err
 			}
 			for l := range theirs.layers {

@@ -9,6 +9,8 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 
+	"tiffin/image/oci"
+	"tiffin/image/reference"
 	"tiffin/internal/test/tartest"
 )
 
@@ -65,7 +67,7 @@ func FuzzManifest(f *testing.F) {
 		var m struct {
 			Config struct{ Digest digest.Digest }
 		}
-		if Unmarshal(manifest, &m) == nil && validDigest(m.Config.Digest) {
+		if oci.Unmarshal(manifest, &m) == nil && reference.ValidDigest(m.Config.Digest) {
 			src[blobName(m.Config.Digest)] = config
 		}
 		d := fx.descriptor(manifest)
@@ -74,7 +76,7 @@ func FuzzManifest(f *testing.F) {
 			return
 		}
 		for _, l := range img.layers {
-			if path.Dir(l.file) != "blobs/sha256" || !validDigest(l.want.DiffID) {
+			if path.Dir(l.file) != "blobs/sha256" || !reference.ValidDigest(l.want.DiffID) {
 				t.Errorf("accepted layer %q of %q", l.file, l.want.DiffID)
 			}
 		}

@@ -9,6 +9,9 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"tiffin/image/oci"
+	"tiffin/image/reference"
 )
 
 // The store as a registry shows it: package image/registry/server speaks the
@@ -32,7 +35,7 @@ func (s *Store) Catalog() ([]string, error) {
 	names := []string{}
 	for _, d := range ix.Manifests {
 		if r, ok := descriptorName(d); ok {
-			if _, err := ParseRepository(r.FamiliarName()); err == nil {
+			if _, err := reference.ParseRepository(r.FamiliarName()); err == nil {
 				names = append(names, r.FamiliarName())
 			}
 		}
@@ -43,7 +46,7 @@ func (s *Store) Catalog() ([]string, error) {
 
 // Tags lists the tags of a repository, sorted. An error that wraps ErrNotFound
 // says that there is no such repository.
-func (s *Store) Tags(repository Ref) ([]string, error) {
+func (s *Store) Tags(repository reference.Reference) ([]string, error) {
 	ix, err := s.readIndex()
 	if err != nil {
 		return nil, err
@@ -65,7 +68,7 @@ func (s *Store) Tags(repository Ref) ([]string, error) {
 
 // HostedManifest returns the manifest or index that r stands for, byte by byte,
 // and not one that an index leads to. Errors wrap ErrNotFound.
-func (s *Store) HostedManifest(r Ref) (ocispec.Descriptor, []byte, error) {
+func (s *Store) HostedManifest(r reference.Reference) (ocispec.Descriptor, []byte, error) {
 	d := r.Digest
 	if d == "" {
 		ix, err := s.readIndex()
@@ -91,7 +94,7 @@ func (s *Store) HostedManifest(r Ref) (ocispec.Descriptor, []byte, error) {
 	} else if err != nil {
 		return ocispec.Descriptor{}, nil, err
 	}
-	m, err := ParseDocument(b)
+	m, err := oci.ParseDocument(b)
 	if err != nil || m.Type() == "" {
 		return ocispec.Descriptor{}, nil, fmt.Errorf("%w: %s is no manifest", ErrNotFound, d)
 	}
@@ -101,5 +104,5 @@ func (s *Store) HostedManifest(r Ref) (ocispec.Descriptor, []byte, error) {
 // hostedJSON reads a small blob that an image has or that waits for a manifest,
 // and checks its digest.
 func (s *Store) hostedJSON(d digest.Digest) ([]byte, error) {
-	return ReadBlob(d, func(d digest.Digest) (io.ReadCloser, error) { return s.OpenBlob(d) })
+	return oci.ReadBlob(d, func(d digest.Digest) (io.ReadCloser, error) { return s.OpenBlob(d) })
 }

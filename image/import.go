@@ -4,14 +4,17 @@ import (
 	"context"
 	"fmt"
 	"io"
+
+	"tiffin/image/oci"
+	"tiffin/image/reference"
 )
 
 // Import makes an image with one layer of the tarball r of a root file system,
 // plain or compressed, and gives it opt's name if there is one.
 func (s *Store) Import(ctx context.Context, r io.Reader, opt ImportOptions) (*Image, error) {
-	var name *Ref
+	var name *reference.Reference
 	if opt.Ref != "" {
-		n, err := newName(opt.Ref)
+		n, err := reference.ParseTag(opt.Ref)
 		if err != nil {
 			return nil, err
 		}
@@ -27,7 +30,7 @@ func (s *Store) Import(ctx context.Context, r io.Reader, opt ImportOptions) (*Im
 	}
 	defer st.close()
 	add, done := start(opt.Progress, "importing", opt.Total)
-	l, err := st.layer(ctx, r, Layer{}, true, add)
+	l, err := st.layer(ctx, r, oci.Layer{}, true, add)
 	done()
 	if err != nil {
 		return nil, err
@@ -37,5 +40,5 @@ func (s *Store) Import(ctx context.Context, r io.Reader, opt ImportOptions) (*Im
 	if err != nil {
 		return nil, fmt.Errorf("describe the image: %w", err)
 	}
-	return st.finishImage(configJSON, []Layer{l}, nameIt(name))
+	return st.finishImage(configJSON, []oci.Layer{l}, nameIt(name))
 }

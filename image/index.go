@@ -10,6 +10,9 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
+
+	"tiffin/image/oci"
+	"tiffin/image/reference"
 )
 
 // Annotations of a descriptor in index.json.
@@ -38,7 +41,7 @@ type refIndex struct {
 // readIndex reads index.json. It takes no lock: the file is replaced by
 // rename(2), so a reader sees the old one or the new one.
 func (s *Store) readIndex() (*refIndex, error) {
-	b, err := ReadFile(s.path("index.json"), MaxJSON)
+	b, err := oci.ReadFile(s.path("index.json"), oci.MaxJSON)
 	if err != nil {
 		return nil, fmt.Errorf("read the store's index: %w", err)
 	}
@@ -115,19 +118,19 @@ func (s *Store) replaceIndex(b []byte) error {
 }
 
 // descriptorName is the name that a descriptor gives its manifest, if any.
-func descriptorName(d ocispec.Descriptor) (Ref, bool) {
+func descriptorName(d ocispec.Descriptor) (reference.Reference, bool) {
 	for _, key := range []string{annotationContainerd, annotationRef} {
 		if v := d.Annotations[key]; v != "" {
-			if r, err := ParseRef(v); err == nil {
+			if r, err := reference.Parse(v); err == nil {
 				return r, true
 			}
 		}
 	}
-	return Ref{}, false
+	return reference.Reference{}, false
 }
 
 // find returns the descriptor with the name, or nil.
-func (ix *refIndex) find(r Ref) *ocispec.Descriptor {
+func (ix *refIndex) find(r reference.Reference) *ocispec.Descriptor {
 	for i := range ix.Manifests {
 		if n, ok := descriptorName(ix.Manifests[i]); ok && n == r {
 			return &ix.Manifests[i]
@@ -138,7 +141,7 @@ func (ix *refIndex) find(r Ref) *ocispec.Descriptor {
 
 // set makes name stand for the manifest, and no other. An image that loses
 // its last name stays, without one, until it is removed or pruned.
-func (ix *refIndex) set(r Ref, manifest ocispec.Descriptor, extra map[string]string) {
+func (ix *refIndex) set(r reference.Reference, manifest ocispec.Descriptor, extra map[string]string) {
 	if old := ix.find(r); old != nil && old.Digest != manifest.Digest {
 		ix.unset(r)
 	}
@@ -169,7 +172,7 @@ func (ix *refIndex) add(manifest ocispec.Descriptor) {
 }
 
 // unset takes a name off its manifest, which stays in the index.
-func (ix *refIndex) unset(r Ref) {
+func (ix *refIndex) unset(r reference.Reference) {
 	d := ix.find(r)
 	if d == nil {
 		return

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tiffin/image/layer"
+	"tiffin/image/oci"
 )
 
 // Names of a layer's derived files.
@@ -43,9 +44,9 @@ const (
 // flat.tar are two names of one file.
 type ingest struct {
 	st       *staging
-	want     Layer    // "" and 0 for what is not known beforehand
-	keepBlob bool     // false: only the derived files are wanted
-	part     *partial // where the blob is to be written, or nil: a file in the staging directory
+	want     oci.Layer // "" and 0 for what is not known beforehand
+	keepBlob bool      // false: only the derived files are wanted
+	part     *partial  // where the blob is to be written, or nil: a file in the staging directory
 
 	in      atomic.Int64 // compressed bytes so far
 	add     func(int64)
@@ -58,11 +59,11 @@ type ingest struct {
 
 // layer ingests the layer that r holds. It fails if r does not have the
 // digests in want, those that are not empty; got has all of them.
-func (st *staging) layer(ctx context.Context, r io.Reader, want Layer, keepBlob bool, add func(int64)) (got Layer, err error) {
+func (st *staging) layer(ctx context.Context, r io.Reader, want oci.Layer, keepBlob bool, add func(int64)) (got oci.Layer, err error) {
 	return st.newIngest(want, keepBlob, add).run(ctx, r)
 }
 
-func (in *ingest) run(ctx context.Context, r io.Reader) (got Layer, err error) {
+func (in *ingest) run(ctx context.Context, r io.Reader) (got oci.Layer, err error) {
 	defer in.discard()
 	var start [sniffLen]byte
 	n, err := fill(r, start[:])
@@ -88,7 +89,7 @@ func (in *ingest) run(ctx context.Context, r io.Reader) (got Layer, err error) {
 	return in.finish(kind)
 }
 
-func (st *staging) newIngest(want Layer, keepBlob bool, add func(int64)) *ingest {
+func (st *staging) newIngest(want oci.Layer, keepBlob bool, add func(int64)) *ingest {
 	if add == nil {
 		add = func(int64) {}
 	}
@@ -188,14 +189,14 @@ func (in *ingest) content(g *errgroup.Group, ctx context.Context) *fan {
 }
 
 // finish compares the digests and puts the files under their names.
-func (in *ingest) finish(kind compression) (got Layer, err error) {
-	got = Layer{DiffID: sum(in.flatSum), Size: in.in.Load(), MediaType: mediaType(kind)}
+func (in *ingest) finish(kind compression) (got oci.Layer, err error) {
+	got = oci.Layer{DiffID: sum(in.flatSum), Size: in.in.Load(), MediaType: mediaType(kind)}
 	got.Digest = got.DiffID
 	if kind != plain {
 		got.Digest = sum(in.blobSum)
 	}
 	if in.want.Digest != "" && got.Digest != in.want.Digest {
-		return got, fmt.Errorf("layer %s is %w: its content has digest %s", in.want.Digest, ErrDamaged, got.Digest)
+		return got, fmt.Errorf("layer %s is %w: its content has digest %s", in.want.Digest, oci.ErrDamaged, got.Digest)
 	}
 	if in.want.DiffID != "" && got.DiffID != in.want.DiffID {
 		return got, fmt.Errorf("layer %s is not the one that its image's config names: uncompressed it has digest %s instead of %s",
@@ -231,7 +232,7 @@ func (in *ingest) writeDerived(diffID digest.Digest) error {
 	return in.flat.moveTo(filepath.Join(dir, flatName))
 }
 
-func (in *ingest) storeBlob(got Layer, kind compression) error {
+func (in *ingest) storeBlob(got oci.Layer, kind compression) error {
 	if kind != plain {
 		return in.blob.moveTo(in.st.blobPath(got.Digest))
 	}

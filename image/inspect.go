@@ -6,6 +6,8 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"tiffin/image/reference"
 )
 
 // Inspection is what there is to say about an image, with docker's field
@@ -83,7 +85,7 @@ func (s *Store) Inspect(img *Image) *Inspection {
 	}
 	seen := map[string]bool{}
 	for _, n := range img.Names {
-		r, err := ParseRef(n)
+		r, err := reference.Parse(n)
 		if err != nil {
 			continue
 		}

@@ -8,6 +8,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 
 	"tiffin/image/layer"
+	"tiffin/image/reference"
 	"tiffin/image/union"
 )
 
@@ -36,7 +37,7 @@ func (s *Store) Stack(img *Image) (*union.Stack, error) {
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open the layers of image %s: %w", short(img.ID), err)
+		return nil, fmt.Errorf("open the layers of image %s: %w", reference.Short(img.ID), err)
 	}
 	return st, nil
 }

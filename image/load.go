@@ -15,12 +15,14 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
+	"tiffin/image/oci"
+	"tiffin/image/reference"
 	"tiffin/internal/errs"
 )
 
 // loading is one image of an archive on its way into the store.
 type loading struct {
-	names    []Ref
+	names    []reference.Reference
 	config   []byte // verbatim: the image keeps its ID
 	manifest []byte // verbatim, or nil: docker-archives have none
 	layers   []*loadingLayer
@@ -30,8 +32,8 @@ type loading struct {
 type loadingLayer struct {
 	file string // name in the source
 	says *int64 // its size in bytes, by the manifest; nil if that does not say
-	want Layer
-	got  Layer
+	want oci.Layer
+	got  oci.Layer
 }
 
 // Load adds the images of an archive or directory to the store: what
@@ -104,10 +106,10 @@ func describeLayout(src source) ([]*loading, error) {
 	byDigest := map[digest.Digest]*loading{}
 	var imgs []*loading
 	for _, d := range ix.Manifests {
-		if !IsImage(d) {
+		if !oci.IsImage(d) {
 			continue
 		}
-		if !ThisMachine().Fits(d) && slices.ContainsFunc(ix.Manifests, ThisMachine().Fits) {
+		if !oci.ThisMachine().Fits(d) && slices.ContainsFunc(ix.Manifests, oci.ThisMachine().Fits) {
 			continue
 		}
 		img := byDigest[d.Digest]
@@ -136,7 +138,7 @@ func describeLayout(src source) ([]*loading, error) {
 // describeManifest reads the manifest and config that a descriptor leads to.
 func describeManifest(src source, d ocispec.Descriptor) (*loading, error) {
 	read := func(d ocispec.Descriptor) ([]byte, error) { return readVerified(src, d.Digest) }
-	m, err := Follow(d, ThisMachine().Choose, read)
+	m, err := oci.Follow(d, oci.ThisMachine().Choose, read)
 	if err != nil {
 		return nil, err
 	}
@@ -147,19 +149,19 @@ func describeManifest(src source, d ocispec.Descriptor) (*loading, error) {
 	if int64(len(img.config)) != m.Config.Size {
 		return nil, fmt.Errorf("config %s has %d bytes, and the manifest says %d: the manifest is wrong", m.Config.Digest, len(img.config), m.Config.Size)
 	}
-	cfg, err := ParseConfig(img.config, len(m.Layers))
+	cfg, err := oci.ParseConfig(img.config, len(m.Layers))
 	if err != nil {
 		return nil, err
 	}
 	for i, l := range m.Layers {
 		if !src.has(blobName(l.Digest)) {
 			err := fmt.Errorf("layer %s is not in the archive", l.Digest)
-			if IsForeign(l) {
+			if oci.IsForeign(l) {
 				err = fmt.Errorf("%w: it is a foreign layer, to be had from elsewhere only", err)
 			}
 			return nil, err
 		}
-		img.layers = append(img.layers, &loadingLayer{file: blobName(l.Digest), says: &l.Size, want: Layer{DiffID: cfg.RootFS.DiffIDs[i], Digest: l.Digest}})
+		img.layers = append(img.layers, &loadingLayer{file: blobName(l.Digest), says: &l.Size, want: oci.Layer{DiffID: cfg.RootFS.DiffIDs[i], Digest: l.Digest}})
 	}
 	return img, nil
 }
@@ -168,7 +170,7 @@ func blobName(d digest.Digest) string { return path.Join("blobs", "sha256", d.En
 
 // readVerified reads a JSON blob of a layout and checks its digest.
 func readVerified(src source, d digest.Digest) ([]byte, error) {
-	return ReadBlob(d, func(d digest.Digest) (io.ReadCloser, error) {
+	return oci.ReadBlob(d, func(d digest.Digest) (io.ReadCloser, error) {
 		f, _, err := src.open(blobName(d))
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("blob %s is not in the archive", d)
@@ -200,12 +202,12 @@ func describeDocker(src source) ([]*loading, error) {
 		if img.config, err = readAll(src, file); err != nil {
 			return nil, fmt.Errorf("image config: %w", err)
 		}
-		cfg, err := ParseConfig(img.config, len(e.Layers))
+		cfg, err := oci.ParseConfig(img.config, len(e.Layers))
 		if err != nil {
 			return nil, err
 		}
-		if len(e.Layers) > MaxLayers {
-			return nil, fmt.Errorf("manifest.json lists %d layers, more than the %d allowed", len(e.Layers), MaxLayers)
+		if len(e.Layers) > oci.MaxLayers {
+			return nil, fmt.Errorf("manifest.json lists %d layers, more than the %d allowed", len(e.Layers), oci.MaxLayers)
 		}
 		for i, name := range e.Layers {
 			diffID := cfg.RootFS.DiffIDs[i]
@@ -214,12 +216,12 @@ func describeDocker(src source) ([]*loading, error) {
 				if !src.has(file) {
 					return nil, fmt.Errorf("layer %s is not in the archive", name)
 				}
-				shared[diffID] = &loadingLayer{file: file, want: Layer{DiffID: diffID}}
+				shared[diffID] = &loadingLayer{file: file, want: oci.Layer{DiffID: diffID}}
 			}
 			img.layers = append(img.layers, shared[diffID])
 		}
 		for _, tag := range e.RepoTags {
-			r, err := newName(tag)
+			r, err := reference.ParseTag(tag)
 			if err != nil {
 				return nil, err
 			}
@@ -284,7 +286,7 @@ func (st *staging) loadLayer(ctx context.Context, src source, l *loadingLayer, p
 		return fmt.Errorf("layer %s: %w", l.file, err)
 	}
 	defer f.Close()
-	add, done := start(p, short(name), size)
+	add, done := start(p, reference.Short(name), size)
 	defer done()
 	want := l.want
 	if l.got, err = st.layer(ctx, f, want, true, add); err != nil && !strings.Contains(err.Error(), string(name)) {
@@ -307,34 +309,34 @@ func (l *loadingLayer) checkSize() error {
 
 // keep uses the layer that the store has already, if its blob still has its
 // digest and its derived files are there: damage is repaired by loading again.
-func (st *staging) keep(src source, l *loadingLayer) (Layer, bool) {
+func (st *staging) keep(src source, l *loadingLayer) (oci.Layer, bool) {
 	if !st.s.derivedOK(l.want.DiffID) {
-		return Layer{}, false
+		return oci.Layer{}, false
 	}
 	f, size, err := src.open(l.file)
 	if err != nil {
-		return Layer{}, false
+		return oci.Layer{}, false
 	}
 	defer f.Close()
 	var start [sniffLen]byte
 	n, _ := fill(f, start[:])
 	kind, err := sniff(start[:n])
 	if err != nil {
-		return Layer{}, false
+		return oci.Layer{}, false
 	}
-	got := Layer{DiffID: l.want.DiffID, Digest: l.want.Digest, Size: size, MediaType: mediaType(kind)}
+	got := oci.Layer{DiffID: l.want.DiffID, Digest: l.want.Digest, Size: size, MediaType: mediaType(kind)}
 	if got.Digest == "" && kind == plain {
 		got.Digest = got.DiffID
 	} else if got.Digest == "" {
-		return Layer{}, false // compressed, and the archive does not say its digest
+		return oci.Layer{}, false // compressed, and the archive does not say its digest
 	}
 	blob, err := os.Open(st.s.blobPath(got.Digest))
 	if err != nil {
-		return Layer{}, false
+		return oci.Layer{}, false
 	}
 	defer blob.Close()
 	if d, err := hashFile(blob); err != nil || d != got.Digest || st.pin(got) != nil || !st.pinned(got) {
-		return Layer{}, false
+		return oci.Layer{}, false
 	}
 	return got, true
 }
@@ -383,7 +385,7 @@ func (st *staging) finishLoad(imgs []*loading) ([]Loaded, error) {
 // replace is set for a name whose image may be the same one packed
 // differently, with plain layers and then with compressed ones: the same ID is
 // not kept a second time without a name.
-func (st *staging) replace(ix *refIndex, r Ref, manifest ocispec.Descriptor) {
+func (st *staging) replace(ix *refIndex, r reference.Reference, manifest ocispec.Descriptor) {
 	old := ix.find(r)
 	var before ocispec.Descriptor
 	if old != nil {
@@ -409,7 +411,7 @@ func (st *staging) loadManifest(img *loading) (d ocispec.Descriptor, err error) 
 			return d, err
 		}
 	}
-	m, err := ParseDocument(b)
+	m, err := oci.ParseDocument(b)
 	if err != nil {
 		return d, err
 	}
@@ -421,9 +423,9 @@ func (st *staging) loadManifest(img *loading) (d ocispec.Descriptor, err error) 
 
 // makeManifest writes a manifest for the layers that were got.
 func (img *loading) makeManifest() ([]byte, error) {
-	var layers []Layer
+	var layers []oci.Layer
 	for _, l := range img.layers {
 		layers = append(layers, l.got)
 	}
-	return NewManifest(img.config, layers)
+	return oci.NewManifest(img.config, layers)
 }

@@ -14,6 +14,8 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"tiffin/image/oci"
 )
 
 var packings = []struct {
@@ -175,7 +177,7 @@ func TestLayersOfOldDockerArchivesMayBeLinks(t *testing.T) {
 func nested(t *testing.T, f *fixture, platforms ...ocispec.Platform) []file {
 	files := f.layout(t)
 	var ix ocispec.Index
-	if err := Unmarshal(files[len(files)-1].data, &ix); err != nil {
+	if err := oci.Unmarshal(files[len(files)-1].data, &ix); err != nil {
 		t.Fatal(err)
 	}
 	inner := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex}

@@ -10,6 +10,8 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
+
+	"tiffin/image/oci"
 )
 
 // partial is the blob of a layer on its way here from a registry. It outlives
@@ -52,7 +54,7 @@ func (st *staging) openPartial(d ocispec.Descriptor) (*partial, error) {
 		if st, err := f.Stat(); err == nil {
 			p.have = st.Size()
 		}
-		if b, err := ReadFile(path+etagSuffix, maxETag); err == nil {
+		if b, err := oci.ReadFile(path+etagSuffix, maxETag); err == nil {
 			p.etag = string(b)
 		}
 		if p.have > d.Size {

@@ -14,6 +14,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
+	"tiffin/image/oci"
+	"tiffin/image/reference"
 	"tiffin/internal/errs"
 )
 
@@ -59,7 +61,7 @@ type pulling struct {
 // through ingest.go, so that the image can be run when the last byte has come.
 // A platform asked for by name has to be the image's; of a nil one that is only
 // hoped for, as an image without an index may not say what it is for.
-func (s *Store) Pull(ctx context.Context, from Remote, r Ref, asked *Platform, p Progress) (*Pulled, error) {
+func (s *Store) Pull(ctx context.Context, from Remote, r reference.Reference, asked *oci.Platform, p Progress) (*Pulled, error) {
 	pulled, err := s.pull(ctx, from, r, asked, p)
 	if err != nil {
 		err = fmt.Errorf("pull %s: %w", r.Familiar(), err)
@@ -71,8 +73,8 @@ func (s *Store) Pull(ctx context.Context, from Remote, r Ref, asked *Platform, p
 	return pulled, nil
 }
 
-func (s *Store) pull(ctx context.Context, from Remote, r Ref, asked *Platform, p Progress) (*Pulled, error) {
-	r = r.stored()
+func (s *Store) pull(ctx context.Context, from Remote, r reference.Reference, asked *oci.Platform, p Progress) (*Pulled, error) {
+	r = r.Stored()
 	st, err := s.stage()
 	if err != nil {
 		return nil, err
@@ -82,7 +84,7 @@ func (s *Store) pull(ctx context.Context, from Remote, r Ref, asked *Platform, p
 	pl := &pulling{st: st, from: from, progress: p}
 	published := false
 	defer func() { pl.end(published) }()
-	platform := ThisMachine()
+	platform := oci.ThisMachine()
 	if asked != nil {
 		platform = *asked
 	}
@@ -90,11 +92,11 @@ func (s *Store) pull(ctx context.Context, from Remote, r Ref, asked *Platform, p
 	if err != nil {
 		return nil, err
 	}
-	img := &loading{names: []Ref{r}, manifest: m.Bytes}
+	img := &loading{names: []reference.Reference{r}, manifest: m.Bytes}
 	if img.config, err = pl.config(ctx, m.Config); err != nil {
 		return nil, err
 	}
-	cfg, err := ParseConfig(img.config, len(m.Layers))
+	cfg, err := oci.ParseConfig(img.config, len(m.Layers))
 	if err != nil {
 		return nil, err
 	}
@@ -116,11 +118,11 @@ func (s *Store) pull(ctx context.Context, from Remote, r Ref, asked *Platform, p
 }
 
 // manifest follows the name to a manifest, through indexes.
-func (pl *pulling) manifest(ctx context.Context, r Ref, platform Platform) (*Document, error) {
+func (pl *pulling) manifest(ctx context.Context, r reference.Reference, platform oci.Platform) (*oci.Document, error) {
 	read := func(want ocispec.Descriptor) ([]byte, error) {
 		reference := want.Digest.String()
 		if pl.top == "" {
-			reference = r.Reference()
+			reference = r.TagOrDigest()
 		}
 		b, err := pl.manifestBytes(ctx, reference, want)
 		if err == nil && pl.top == "" {
@@ -128,8 +130,8 @@ func (pl *pulling) manifest(ctx context.Context, r Ref, platform Platform) (*Doc
 		}
 		return b, err
 	}
-	m, err := Follow(ocispec.Descriptor{Digest: r.Digest, Size: -1}, platform.Choose, read)
-	if errors.Is(err, ErrOtherPlatform) {
+	m, err := oci.Follow(ocispec.Descriptor{Digest: r.Digest, Size: -1}, platform.Choose, read)
+	if errors.Is(err, oci.ErrOtherPlatform) {
 		err = errs.Hint(err, "another one is fetched with --platform, but does not run here without emulation")
 	}
 	return m, err
@@ -142,7 +144,7 @@ func (pl *pulling) manifestBytes(ctx context.Context, reference string, want oci
 		return nil, err
 	}
 	if got := digest.FromBytes(b); want.Digest != "" && got != want.Digest {
-		return nil, fmt.Errorf("manifest %s is %w: what the registry sent has digest %s", want.Digest, ErrDamaged, got)
+		return nil, fmt.Errorf("manifest %s is %w: what the registry sent has digest %s", want.Digest, oci.ErrDamaged, got)
 	}
 	if want.Size >= 0 && int64(len(b)) != want.Size {
 		return nil, fmt.Errorf("manifest %s has %d bytes instead of the %d that its index says", want.Digest, len(b), want.Size)
@@ -151,7 +153,7 @@ func (pl *pulling) manifestBytes(ctx context.Context, reference string, want oci
 		SchemaVersion int    `json:"schemaVersion"`
 		MediaType     string `json:"mediaType"`
 	}
-	if err := Unmarshal(b, &said); err != nil {
+	if err := oci.Unmarshal(b, &said); err != nil {
 		return nil, fmt.Errorf("manifest %s: %w", reference, err)
 	}
 	if said.SchemaVersion == 1 {
@@ -170,7 +172,7 @@ func (pl *pulling) config(ctx context.Context, d ocispec.Descriptor) ([]byte, er
 	if b, err := pl.st.s.readBlob(d.Digest); err == nil {
 		return b, nil
 	}
-	b, err := ReadBlob(d.Digest, func(digest.Digest) (io.ReadCloser, error) { return newDownload(ctx, pl.from, d, nil), nil })
+	b, err := oci.ReadBlob(d.Digest, func(digest.Digest) (io.ReadCloser, error) { return newDownload(ctx, pl.from, d, nil), nil })
 	if err != nil {
 		return nil, fmt.Errorf("image config: %w", err)
 	}
@@ -185,11 +187,11 @@ func (pl *pulling) layers(ctx context.Context, img *loading, m *ocispec.Manifest
 	same := map[digest.Digest]int{} // docker's empty layer comes several times in an image
 	var todo []int
 	for i, d := range m.Layers {
-		if err := CheckLayer(d); err != nil {
+		if err := oci.CheckLayer(d); err != nil {
 			return nil, err
 		}
 		out[i].Digest = d.Digest
-		l := &loadingLayer{want: Layer{DiffID: diffIDs[i], Digest: d.Digest, Size: d.Size}}
+		l := &loadingLayer{want: oci.Layer{DiffID: diffIDs[i], Digest: d.Digest, Size: d.Size}}
 		if first, ok := same[d.Digest]; ok {
 			if l = img.layers[first]; l.want.DiffID != diffIDs[i] {
 				return nil, fmt.Errorf("the image's config gives layer %s two contents, %s and %s", d.Digest, l.want.DiffID, diffIDs[i])
@@ -215,7 +217,7 @@ func (pl *pulling) layers(ctx context.Context, img *loading, m *ocispec.Manifest
 
 // reuse stages a layer that the store has already, if its blob still has its
 // digest: damage is repaired by pulling again. The derived files may be missing.
-func (st *staging) reuse(ctx context.Context, l Layer) (bool, error) {
+func (st *staging) reuse(ctx context.Context, l oci.Layer) (bool, error) {
 	blob, err := os.Open(st.s.blobPath(l.Digest))
 	if err != nil {
 		return false, nil

@@ -10,6 +10,8 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"tiffin/image/oci"
 )
 
 // Pushable is an image that goes somewhere else: the bytes that came from a
@@ -19,14 +21,14 @@ type Pushable struct {
 	Bytes    []byte               // of the manifest
 	Blobs    []ocispec.Descriptor // layers, bottom first, then the config; each once
 
-	parsed *Document
+	parsed *oci.Document
 	open   func(d ocispec.Descriptor) (io.ReadCloser, error)
 	close  func()
 }
 
 // newPushable reads a manifest. open need not check what it hands out.
 func newPushable(b []byte, open func(ocispec.Descriptor) (io.ReadCloser, error)) (*Pushable, error) {
-	m, err := ParseDocument(b)
+	m, err := oci.ParseDocument(b)
 	if err == nil {
 		err = m.CheckImage()
 	}
@@ -46,7 +48,7 @@ func newPushable(b []byte, open func(ocispec.Descriptor) (io.ReadCloser, error))
 // checked refuses what may not be handed on, or is no image.
 func (p *Pushable) checked() (*Pushable, error) {
 	for _, l := range p.parsed.Layers {
-		if err := CheckLayer(l); err != nil {
+		if err := oci.CheckLayer(l); err != nil {
 			return nil, err
 		}
 	}
@@ -73,11 +75,11 @@ func (s *Store) pushable(img *Image) (*Pushable, error) {
 func (s *Store) openBlob(d ocispec.Descriptor) (io.ReadCloser, error) {
 	f, err := os.Open(s.findBlob(d.Digest))
 	if err != nil {
-		return nil, Damaged(d.Digest, "is missing")
+		return nil, oci.Damaged(d.Digest, "is missing")
 	}
 	if st, err := f.Stat(); err != nil || st.Size() != d.Size {
 		f.Close()
-		return nil, Damaged(d.Digest, fmt.Sprintf("it does not have the %d bytes that its manifest says", d.Size))
+		return nil, oci.Damaged(d.Digest, fmt.Sprintf("it does not have the %d bytes that its manifest says", d.Size))
 	}
 	return f, nil
 }
@@ -111,10 +113,10 @@ func (v *verifying) Read(p []byte) (int, error) {
 	v.left -= int64(n)
 	switch {
 	case v.left < 0 || err == io.EOF && v.left > 0:
-		return 0, Damaged(v.want, "it does not have the size that its manifest says")
+		return 0, oci.Damaged(v.want, "it does not have the size that its manifest says")
 	case v.left == 0 && n > 0:
 		if got := sum(v.sum); got != v.want {
-			return 0, Damaged(v.want, fmt.Sprintf("its content has digest %s", got))
+			return 0, oci.Damaged(v.want, fmt.Sprintf("its content has digest %s", got))
 		}
 	}
 	return n, err

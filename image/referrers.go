@@ -13,6 +13,9 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"tiffin/image/oci"
+	"tiffin/image/reference"
 )
 
 // What is said about an image — a signature, a list of what is in it — is a
@@ -40,7 +43,7 @@ func (s *Store) Referrers(d digest.Digest) ([]ocispec.Descriptor, error) {
 		if err != nil {
 			continue // it is just being deleted, or damaged: there is no other copy
 		}
-		if m, err := ParseDocument(b); err == nil {
+		if m, err := oci.ParseDocument(b); err == nil {
 			all = append(all, referrer(m))
 		}
 	}
@@ -51,7 +54,7 @@ func (s *Store) Referrers(d digest.Digest) ([]ocispec.Descriptor, error) {
 // referrer describes a manifest in a list of referrers: "The value of the
 // artifactType field … MUST be set to the config descriptor's mediaType" if the
 // manifest has none itself, which an index may do without.
-func referrer(m *Document) ocispec.Descriptor {
+func referrer(m *oci.Document) ocispec.Descriptor {
 	d := m.Descriptor()
 	d.Annotations, d.ArtifactType = m.Annotations, m.ArtifactType
 	if d.ArtifactType == "" {
@@ -66,8 +69,8 @@ func (s *Store) subject(manifest digest.Digest) digest.Digest {
 	if err != nil {
 		return ""
 	}
-	m, err := ParseDocument(b)
-	if err != nil || m.Subject == nil || !validDigest(m.Subject.Digest) {
+	m, err := oci.ParseDocument(b)
+	if err != nil || m.Subject == nil || !reference.ValidDigest(m.Subject.Digest) {
 		return ""
 	}
 	return m.Subject.Digest
@@ -131,7 +134,7 @@ func (n *needs) addReferrers(s *Store, gone *needs) (err error) {
 		return rerr
 	}
 	keep := func(_, r digest.Digest) {
-		if aerr := n.add(s, ocispec.Descriptor{Digest: r}); aerr != nil && !errors.Is(aerr, ErrDamaged) {
+		if aerr := n.add(s, ocispec.Descriptor{Digest: r}); aerr != nil && !errors.Is(aerr, oci.ErrDamaged) {
 			err = errors.Join(err, aerr)
 		}
 	}
@@ -177,7 +180,7 @@ func young(dir fs.DirEntry) bool {
 func (s *Store) referrerNames(subject string) (all []digest.Digest) {
 	names, _ := os.ReadDir(s.path(referrersName, subject))
 	for _, n := range names {
-		if d := digest.NewDigestFromEncoded(digest.SHA256, n.Name()); validDigest(d) {
+		if d := digest.NewDigestFromEncoded(digest.SHA256, n.Name()); reference.ValidDigest(d) {
 			all = append(all, d)
 		}
 	}
@@ -192,7 +195,7 @@ var ErrNeeded = errors.New("an image here needs it")
 // of a digest all tags of the repository. What has no name any more then is
 // deleted, with what nothing else needs, unless a container was made from it.
 // Errors wrap ErrNotFound or ErrNeeded.
-func (s *Store) DeleteManifest(r Ref) error {
+func (s *Store) DeleteManifest(r reference.Reference) error {
 	err := s.deleteManifest(r)
 	if errors.Is(err, errWaits) {
 		if err = s.DeleteBlob(r.Digest); errors.Is(err, fs.ErrNotExist) {
@@ -205,13 +208,13 @@ func (s *Store) DeleteManifest(r Ref) error {
 // errWaits says that a manifest has no name and no subject, and waits for an index that names it.
 var errWaits = errors.New("it waits for its index")
 
-func (s *Store) deleteManifest(r Ref) error {
+func (s *Store) deleteManifest(r reference.Reference) error {
 	ix, release, err := s.lockIndex()
 	if err != nil {
 		return err
 	}
 	defer release()
-	var names []Ref
+	var names []reference.Reference
 	var gone *ocispec.Descriptor
 	for _, d := range ix.Manifests {
 		n, named := descriptorName(d)
@@ -241,7 +244,7 @@ func (s *Store) deleteManifest(r Ref) error {
 }
 
 // deleteReferrer deletes a manifest that is about another.
-func (s *Store) deleteReferrer(ix *refIndex, r Ref) error {
+func (s *Store) deleteReferrer(ix *refIndex, r reference.Reference) error {
 	if r.Digest == "" {
 		return fmt.Errorf("%w: %s", ErrNotFound, r.Familiar())
 	}

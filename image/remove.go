@@ -13,12 +13,14 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 
+	"tiffin/image/oci"
+	"tiffin/image/reference"
 	"tiffin/internal/errs"
 )
 
 // Tag gives the image src the further name dst; another image loses it.
 func (s *Store) Tag(src, dst string) error {
-	r, err := newName(dst)
+	r, err := reference.ParseTag(dst)
 	if err != nil {
 		return err
 	}
@@ -42,7 +44,7 @@ func (s *Store) Tag(src, dst string) error {
 }
 
 // tagFurther gives an image of a further store a name here.
-func (s *Store) tagFurther(d ocispec.Descriptor, r Ref) error {
+func (s *Store) tagFurther(d ocispec.Descriptor, r reference.Reference) error {
 	st, err := s.stage()
 	if err != nil {
 		return err
@@ -108,7 +110,7 @@ func (s *Store) Remove(ref string, force bool) (done []Removed, err error) {
 		return nil, err
 	}
 	names := ix.names(d.Digest)
-	if r, err := ParseRef(ref); err == nil && ix.findAny(r) == d && len(names) > 1 {
+	if r, err := reference.Parse(ref); err == nil && ix.findAny(r) == d && len(names) > 1 {
 		name, _ := descriptorName(*d)
 		ix.unset(name)
 		if err := s.writeIndex(ix); err != nil {
@@ -151,7 +153,7 @@ func (s *Store) Remove(ref string, force bool) (done []Removed, err error) {
 	return done, err
 }
 
-func familiar(rs []Ref) (names []string) {
+func familiar(rs []reference.Reference) (names []string) {
 	for _, r := range rs {
 		names = append(names, r.Familiar())
 	}
@@ -159,7 +161,7 @@ func familiar(rs []Ref) (names []string) {
 }
 
 // names are all names of a manifest.
-func (ix *refIndex) names(manifest digest.Digest) (rs []Ref) {
+func (ix *refIndex) names(manifest digest.Digest) (rs []reference.Reference) {
 	for _, d := range ix.Manifests {
 		if r, ok := descriptorName(d); ok && d.Digest == manifest {
 			rs = append(rs, r)
@@ -292,7 +294,7 @@ func newNeeds() *needs {
 // add adds all that the descriptor leads to. It goes on after an error, which
 // says that n may not be complete.
 func (n *needs) add(s *Store, d ocispec.Descriptor) error {
-	if !validDigest(d.Digest) {
+	if !reference.ValidDigest(d.Digest) {
 		return fmt.Errorf("%q is no sha256 digest", d.Digest)
 	}
 	n.blobs[d.Digest.Encoded()] = true
@@ -300,12 +302,12 @@ func (n *needs) add(s *Store, d ocispec.Descriptor) error {
 	if err != nil {
 		return err
 	}
-	m, err := ParseDocument(b)
+	m, err := oci.ParseDocument(b)
 	if err != nil {
 		return err
 	}
 	for _, sub := range m.Manifests {
-		if !validDigest(sub.Digest) {
+		if !reference.ValidDigest(sub.Digest) {
 			continue
 		}
 		// An index may have only some of its images here.
@@ -319,7 +321,7 @@ func (n *needs) add(s *Store, d ocispec.Descriptor) error {
 		return nil
 	}
 	for _, l := range append(m.Layers, m.Config) {
-		if validDigest(l.Digest) {
+		if reference.ValidDigest(l.Digest) {
 			n.blobs[l.Digest.Encoded()] = true
 		}
 	}
@@ -327,7 +329,7 @@ func (n *needs) add(s *Store, d ocispec.Descriptor) error {
 	if err != nil {
 		return err
 	}
-	cfg, err := ParseConfig(raw, len(m.Layers))
+	cfg, err := oci.ParseConfig(raw, len(m.Layers))
 	if err != nil {
 		return nil // an artifact that is no image has blobs only
 	}
@@ -351,7 +353,7 @@ func (s *Store) collect(ix *refIndex, candidates *needs) (f freed, err error) {
 	live := newNeeds()
 	for _, d := range ix.Manifests {
 		if err := live.add(s, d); err != nil {
-			return f, errs.Hint(fmt.Errorf("nothing was deleted, since it cannot be told what image %s needs: %w", short(d.Digest), err),
+			return f, errs.Hint(fmt.Errorf("nothing was deleted, since it cannot be told what image %s needs: %w", reference.Short(d.Digest), err),
 				"load that image again, or remove it with tiffin rmi")
 		}
 	}

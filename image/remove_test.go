@@ -9,6 +9,7 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 
+	"tiffin/image/oci"
 	"tiffin/internal/errs"
 )
 
@@ -137,7 +138,7 @@ func TestNothingIsDeletedWhileAnImageCannotBeRead(t *testing.T) {
 	s, _, one, two := twoImages(t)
 	spoil(t, s.blobPath(two.ID), flip)
 	_, err := s.Remove("one", false)
-	if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "nothing was deleted") {
+	if !errors.Is(err, oci.ErrDamaged) || !strings.Contains(err.Error(), "nothing was deleted") {
 		t.Errorf("remove: %v", err)
 	}
 	for _, l := range one.Layers {

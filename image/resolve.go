@@ -13,6 +13,8 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"tiffin/image/oci"
+	"tiffin/image/reference"
 	"tiffin/internal/errs"
 )
 
@@ -42,13 +44,13 @@ func (s *Store) Resolve(ref string) (*Image, error) {
 
 // lookup finds the descriptor that ref means.
 func (s *Store) lookup(ix *refIndex, ref string) (*ocispec.Descriptor, error) {
-	r, nameErr := ParseRef(ref)
+	r, nameErr := reference.Parse(ref)
 	if nameErr == nil {
 		if d := ix.findAny(r); d != nil {
 			return d, nil
 		}
 	}
-	if hex := strings.TrimPrefix(ref, "sha256:"); hex != "" && len(hex) <= 64 && isHex(hex) {
+	if hex := strings.TrimPrefix(ref, "sha256:"); hex != "" && len(hex) <= 64 && reference.IsHex(hex) {
 		d, err := s.lookupID(ix, hex)
 		if d != nil || err != nil {
 			return d, err
@@ -61,7 +63,7 @@ func (s *Store) lookup(ix *refIndex, ref string) (*ocispec.Descriptor, error) {
 
 // findAny is find, but a digest decides alone: NAME:TAG@DIGEST is the image of
 // that repository with that digest, whatever the tag is today.
-func (ix *refIndex) findAny(r Ref) *ocispec.Descriptor {
+func (ix *refIndex) findAny(r reference.Reference) *ocispec.Descriptor {
 	if d := ix.find(r); d != nil || r.Digest == "" {
 		return d
 	}
@@ -147,10 +149,10 @@ func editDistance(a, b string) int {
 
 // readBlob reads a manifest or config.
 func (s *Store) readBlob(d digest.Digest) ([]byte, error) {
-	return ReadBlob(d, func(d digest.Digest) (io.ReadCloser, error) {
+	return oci.ReadBlob(d, func(d digest.Digest) (io.ReadCloser, error) {
 		f, err := os.Open(s.findBlob(d))
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, Damaged(d, "is missing")
+			return nil, oci.Damaged(d, "is missing")
 		}
 		return f, err
 	})
@@ -159,8 +161,8 @@ func (s *Store) readBlob(d digest.Digest) ([]byte, error) {
 // manifest reads the manifest that d leads to: through an index, the one for
 // this machine, or else the first, so that an image for other machines can be
 // listed and handed on.
-func (s *Store) manifest(d ocispec.Descriptor) (*Document, error) {
-	return Follow(d, ThisMachine().Prefer, func(d ocispec.Descriptor) ([]byte, error) { return s.readBlob(d.Digest) })
+func (s *Store) manifest(d ocispec.Descriptor) (*oci.Document, error) {
+	return oci.Follow(d, oci.ThisMachine().Prefer, func(d ocispec.Descriptor) ([]byte, error) { return s.readBlob(d.Digest) })
 }
 
 // image reads what the descriptor leads to.
@@ -173,7 +175,7 @@ func (s *Store) image(ix *refIndex, d ocispec.Descriptor) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := ParseConfig(b, len(m.Layers))
+	c, err := oci.ParseConfig(b, len(m.Layers))
 	if err != nil {
 		return nil, err
 	}
@@ -182,7 +184,7 @@ func (s *Store) image(ix *refIndex, d ocispec.Descriptor) (*Image, error) {
 		img.Created = *c.Created
 	}
 	for i, l := range m.Layers {
-		ly := Layer{DiffID: c.RootFS.DiffIDs[i], Digest: l.Digest, Size: l.Size, MediaType: l.MediaType}
+		ly := oci.Layer{DiffID: c.RootFS.DiffIDs[i], Digest: l.Digest, Size: l.Size, MediaType: l.MediaType}
 		img.Layers = append(img.Layers, ly)
 		img.Size += s.layerSize(ly)
 	}
@@ -197,7 +199,7 @@ func (s *Store) image(ix *refIndex, d ocispec.Descriptor) (*Image, error) {
 }
 
 // layerSize is the size of a layer uncompressed, if that is known.
-func (s *Store) layerSize(l Layer) int64 {
+func (s *Store) layerSize(l oci.Layer) int64 {
 	if st, err := os.Stat(s.find(s.flatPath(l.DiffID))); err == nil {
 		return st.Size()
 	}

@@ -14,6 +14,8 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"tiffin/image/reference"
 )
 
 // dockerEntry is one image in manifest.json of a docker-archive.
@@ -39,8 +41,8 @@ func (s *Store) Save(ctx context.Context, w io.Writer, refs []string, p Progress
 		if err != nil {
 			return err
 		}
-		var name *Ref
-		if r, err := ParseRef(ref); err == nil && r.Digest == "" && slices.Contains(img.Names, r.Familiar()) {
+		var name *reference.Reference
+		if r, err := reference.Parse(ref); err == nil && r.Digest == "" && slices.Contains(img.Names, r.Familiar()) {
 			name = &r
 		}
 		a.image(p, name)
@@ -66,7 +68,7 @@ func newSaving() *saving {
 }
 
 // image adds one image and the name that it is to have, or nil.
-func (a *saving) image(p *Pushable, name *Ref) {
+func (a *saving) image(p *Pushable, name *reference.Reference) {
 	a.blobs[p.Manifest.Digest] = savedBlob{p.Manifest, func(ocispec.Descriptor) (io.ReadCloser, error) {
 		return io.NopCloser(bytes.NewReader(p.Bytes)), nil
 	}}
@@ -82,7 +84,7 @@ func (a *saving) image(p *Pushable, name *Ref) {
 }
 
 // addDocker adds the image to manifest.json, once with all its names.
-func (a *saving) addDocker(m *ocispec.Manifest, name *Ref) {
+func (a *saving) addDocker(m *ocispec.Manifest, name *reference.Reference) {
 	config := blobName(m.Config.Digest)
 	i := slices.IndexFunc(a.docker, func(e dockerEntry) bool { return e.Config == config })
 	if i < 0 {

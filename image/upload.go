@@ -15,6 +15,8 @@ import (
 	digest "github.com/opencontainers/go-digest"
 
 	"tiffin/image/layer"
+	"tiffin/image/oci"
+	"tiffin/image/reference"
 )
 
 // A registry gets blobs before anybody says what image they are for: first all
@@ -49,7 +51,7 @@ type Upload struct {
 	w    *io.PipeWriter
 	size int64         // bytes so far
 	done chan struct{} // closed after the next two have been set
-	got  Layer         // DiffID is "" if it is no layer
+	got  oci.Layer     // DiffID is "" if it is no layer
 	err  error
 }
 
@@ -105,24 +107,24 @@ func (u *Upload) Close() {
 }
 
 // receive stages a blob, with the derived files if it is a layer.
-func (st *staging) receive(r io.Reader) (Layer, error) {
+func (st *staging) receive(r io.Reader) (oci.Layer, error) {
 	b, start, err := peekUpload(r)
 	if err != nil {
-		return Layer{}, err
+		return oci.Layer{}, err
 	}
 	if startsLayer(start) {
-		got, err := st.layer(context.Background(), b, Layer{}, true, nil)
+		got, err := st.layer(context.Background(), b, oci.Layer{}, true, nil)
 		if err != nil && !noSpace(err) {
 			err = fmt.Errorf("%w: it is no layer: %w", ErrRefused, err)
 		}
 		return got, err
 	}
-	whole, err := ReadMax(b, MaxJSON)
+	whole, err := oci.ReadMax(b, oci.MaxJSON)
 	if err != nil {
-		return Layer{}, fmt.Errorf("%w: it is no layer, and as another blob too large: %w", ErrRefused, err)
+		return oci.Layer{}, fmt.Errorf("%w: it is no layer, and as another blob too large: %w", ErrRefused, err)
 	}
 	d, err := st.putBlob(whole)
-	return Layer{Digest: d, Size: int64(len(whole))}, err
+	return oci.Layer{Digest: d, Size: int64(len(whole))}, err
 }
 
 // How much of a blob is looked at to tell what it is, in bytes. A compressed block
@@ -172,7 +174,7 @@ func startsLayer(start []byte) bool {
 
 // keepIncoming moves a staged blob to incoming/, where it has to be durable:
 // its sender is told that it is here.
-func (st *staging) keepIncoming(l Layer) error {
+func (st *staging) keepIncoming(l oci.Layer) error {
 	dir := st.path(incomingName)
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
@@ -227,7 +229,7 @@ func (s *Store) sweepIncoming() (bytes int64) {
 // OpenBlob opens a blob that an image has or that waits for its manifest.
 // Errors wrap fs.ErrNotExist if there is none.
 func (s *Store) OpenBlob(d digest.Digest) (*os.File, error) {
-	if !validDigest(d) {
+	if !reference.ValidDigest(d) {
 		return nil, fmt.Errorf("%q is no sha256 digest: %w", d, fs.ErrNotExist)
 	}
 	// What is missing in the first may just have been moved to the second.

@@ -19,7 +19,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote/errcode"
 	"oras.land/oras-go/v2/registry/remote/retry"
 
-	"tiffin/image"
+	"tiffin/image/reference"
 	"tiffin/image/registry/token"
 	"tiffin/internal/errs"
 )
@@ -57,12 +57,12 @@ func (c *Client) warn(s string) {
 // Repository is the place of one image in a registry.
 type Repository struct {
 	client *Client
-	ref    image.Ref
+	ref    reference.Reference
 	remote *remote.Repository
 }
 
 // Repository prepares to talk to the registry of r, and to no mirror.
-func (c *Client) Repository(ctx context.Context, r image.Ref) *Repository {
+func (c *Client) Repository(ctx context.Context, r reference.Reference) *Repository {
 	return c.repository(ctx, place{r, c.Registries.insecure(r)})
 }
 
@@ -76,7 +76,7 @@ func (c *Client) repository(ctx context.Context, at place) *Repository {
 }
 
 // client is an HTTP client for a repository, and whether it has to do without TLS.
-func (c *Client) client(ctx context.Context, r image.Ref, insecure bool) (client *auth.Client, plain bool) {
+func (c *Client) client(ctx context.Context, r reference.Reference, insecure bool) (client *auth.Client, plain bool) {
 	domain := r.Domain
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.DisableCompression = true // a blob's size and digest are those of the bytes sent

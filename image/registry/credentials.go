@@ -21,7 +21,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote/credentials"
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
-	"tiffin/image"
+	"tiffin/image/reference"
 	"tiffin/image/registry/token"
 	"tiffin/internal/errs"
 )
@@ -82,7 +82,7 @@ func credentialFiles() (files []string, err error) {
 // credential finds the password for a repository. Where they are kept being broken is no reason
 // not to fetch what is public: then there is none, and a warning. A server that this user runs on
 // this machine is given its token instead.
-func (c *Client) credential(r image.Ref, own *token.Token) auth.CredentialFunc {
+func (c *Client) credential(r reference.Reference, own *token.Token) auth.CredentialFunc {
 	registry := orasregistry.Reference{Registry: r.Domain}.Host()
 	return func(ctx context.Context, host string) (auth.Credential, error) {
 		switch {
@@ -101,7 +101,7 @@ func (c *Client) credential(r image.Ref, own *token.Token) auth.CredentialFunc {
 }
 
 // stored is the password that is stored for a repository, or auth.EmptyCredential.
-func stored(ctx context.Context, r image.Ref) (auth.Credential, error) {
+func stored(ctx context.Context, r reference.Reference) (auth.Credential, error) {
 	files, err := credentialFiles()
 	for _, file := range files {
 		cred, ferr := storedIn(ctx, file, r.Name())
@@ -204,7 +204,7 @@ func (c *Client) Login(ctx context.Context, domain, user, password string) (file
 	if err != nil {
 		return "", fmt.Errorf("%q is no registry: %w", domain, err)
 	}
-	reg.Client, reg.PlainHTTP = c.client(ctx, image.Ref{Domain: domain}, c.Registries.insecure(image.Ref{Domain: domain, Path: "x"}))
+	reg.Client, reg.PlainHTTP = c.client(ctx, reference.Reference{Domain: domain}, c.Registries.insecure(reference.Reference{Domain: domain, Path: "x"}))
 	cred := auth.Credential{Username: user, Password: password}
 	if err := credentials.Login(ctx, store, reg, cred); err != nil {
 		return "", fmt.Errorf("log in to %s: %w", domain, explainLogin(err, domain))
@@ -266,7 +266,7 @@ func Domain(s string) (string, error) {
 	case "", "docker.io", "index.docker.io", "registry-1.docker.io", "https://index.docker.io/v1/":
 		return "docker.io", nil
 	}
-	r, err := image.ParseRef(trimScheme(s) + "/x")
+	r, err := reference.Parse(trimScheme(s) + "/x")
 	if err != nil || r.Domain == "docker.io" && r.Path != "x" {
 		return "", errs.Hint(fmt.Errorf("%q is no registry", s), "a registry is HOST or HOST:PORT, such as registry.example.org:5000")
 	}

@@ -24,6 +24,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"tiffin/image"
+	"tiffin/image/oci"
+	"tiffin/image/reference"
 	"tiffin/internal/test/must"
 	"tiffin/internal/test/tartest"
 )
@@ -53,9 +55,9 @@ func newStore(t *testing.T) *image.Store {
 	return s
 }
 
-func ref(t *testing.T, s string) image.Ref {
+func ref(t *testing.T, s string) reference.Reference {
 	t.Helper()
-	r, err := image.ParseRef(s)
+	r, err := reference.Parse(s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +95,7 @@ func (f *fixture) add(b []byte, mediaType string) ocispec.Descriptor {
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	f := &fixture{blobs: map[digest.Digest][]byte{}}
-	cfg := ocispec.Image{Platform: ocispec.Platform{OS: "linux", Architecture: image.ThisMachine().Architecture}}
+	cfg := ocispec.Image{Platform: ocispec.Platform{OS: "linux", Architecture: oci.ThisMachine().Architecture}}
 	cfg.RootFS.Type = "layers"
 	var layers []ocispec.Descriptor
 	for i, pack := range []struct {

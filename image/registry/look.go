@@ -9,10 +9,11 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"tiffin/image"
+	"tiffin/image/reference"
 )
 
 // Tags lists the tags of a repository, in the registry's order.
-func (c *Client) Tags(ctx context.Context, r image.Ref) (tags []string, err error) {
+func (c *Client) Tags(ctx context.Context, r reference.Reference) (tags []string, err error) {
 	repo := c.Repository(ctx, r)
 	err = repo.remote.Tags(ctx, "", func(page []string) error {
 		tags = append(tags, page...)
@@ -31,8 +32,8 @@ type Manifest struct {
 }
 
 // Manifest fetches what a name stands for, without following an index.
-func (c *Client) Manifest(ctx context.Context, r image.Ref) (*Manifest, error) {
-	m, err := c.Repository(ctx, r).look(ctx, r.Reference(), ocispec.Descriptor{Digest: r.Digest})
+func (c *Client) Manifest(ctx context.Context, r reference.Reference) (*Manifest, error) {
+	m, err := c.Repository(ctx, r).look(ctx, r.TagOrDigest(), ocispec.Descriptor{Digest: r.Digest})
 	if err != nil {
 		return nil, fmt.Errorf("manifest of %s: %w", r.Familiar(), err)
 	}
@@ -40,7 +41,7 @@ func (c *Client) Manifest(ctx context.Context, r image.Ref) (*Manifest, error) {
 }
 
 // Members fetches the manifests that an index lists; of a manifest, itself.
-func (c *Client) Members(ctx context.Context, r image.Ref, m *Manifest) ([]*Manifest, error) {
+func (c *Client) Members(ctx context.Context, r reference.Reference, m *Manifest) ([]*Manifest, error) {
 	var ix struct {
 		Manifests []ocispec.Descriptor `json:"manifests"`
 	}

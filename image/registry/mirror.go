@@ -12,17 +12,18 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"tiffin/image"
+	"tiffin/image/reference"
 	"tiffin/internal/errs"
 )
 
 // place is where an image may be fetched from.
 type place struct {
-	ref      image.Ref
+	ref      reference.Reference
 	insecure bool
 }
 
 // rule is the one with the longest prefix of the name, or nil.
-func (g *Registries) rule(r image.Ref) (best *registryRule) {
+func (g *Registries) rule(r reference.Reference) (best *registryRule) {
 	if g == nil {
 		return nil
 	}
@@ -36,14 +37,14 @@ func (g *Registries) rule(r image.Ref) (best *registryRule) {
 }
 
 // under reports whether a name begins with a prefix, at the end of a component.
-func under(r image.Ref, prefix string) bool {
+func under(r reference.Reference, prefix string) bool {
 	rest, ok := strings.CutPrefix(r.Name(), prefix)
 	return ok && (rest == "" || rest[0] == '/')
 }
 
 // places are those where an image is looked for, in this order: mirrors, then
 // where it belongs.
-func (g *Registries) places(r image.Ref) ([]place, error) {
+func (g *Registries) places(r reference.Reference) ([]place, error) {
 	rule := g.rule(r)
 	if rule == nil {
 		return []place{{r, false}}, nil
@@ -53,7 +54,7 @@ func (g *Registries) places(r image.Ref) ([]place, error) {
 	}
 	var all []place
 	for _, m := range append(slices.Clone(rule.mirrors), mirrorRule{rule.line, rule.location, rule.insecure}) {
-		at, err := image.ParseRef(m.location + strings.TrimPrefix(r.Name(), rule.prefix))
+		at, err := reference.Parse(m.location + strings.TrimPrefix(r.Name(), rule.prefix))
 		if err != nil {
 			return nil, fmt.Errorf("%s:%d: %w", g.file, m.line, err)
 		}
@@ -64,7 +65,7 @@ func (g *Registries) places(r image.Ref) ([]place, error) {
 }
 
 // insecure reports whether a registry may do without TLS.
-func (g *Registries) insecure(r image.Ref) bool {
+func (g *Registries) insecure(r reference.Reference) bool {
 	rule := g.rule(r)
 	return rule != nil && rule.insecure
 }
@@ -81,7 +82,7 @@ type mirrored struct {
 }
 
 // remote is where a pull gets an image from.
-func (c *Client) remote(ctx context.Context, r image.Ref) (image.Remote, error) {
+func (c *Client) remote(ctx context.Context, r reference.Reference) (image.Remote, error) {
 	places, err := c.Registries.places(r)
 	if err != nil {
 		return nil, err

@@ -14,6 +14,8 @@ import (
 	"oras.land/oras-go/v2/registry/remote/auth"
 
 	"tiffin/image"
+	"tiffin/image/oci"
+	"tiffin/image/reference"
 )
 
 // manifestTypes are what is asked for: OCI's and docker's manifests and indexes.
@@ -32,7 +34,7 @@ const maxManifest = 4 << 20
 
 // Pull fetches an image into the store. asked is the platform that a person
 // named, or nil. Mirrors are asked first.
-func (c *Client) Pull(ctx context.Context, s *image.Store, r image.Ref, asked *image.Platform, p image.Progress) (*image.Pulled, error) {
+func (c *Client) Pull(ctx context.Context, s *image.Store, r reference.Reference, asked *oci.Platform, p image.Progress) (*image.Pulled, error) {
 	from, err := c.remote(ctx, r)
 	if err != nil {
 		return nil, fmt.Errorf("pull %s: %w", r.Familiar(), err)
@@ -41,7 +43,7 @@ func (c *Client) Pull(ctx context.Context, s *image.Store, r image.Ref, asked *i
 }
 
 // Pushable is an image of a registry, to be sent elsewhere.
-func (c *Client) Pushable(ctx context.Context, r image.Ref, asked *image.Platform) (*image.Pushable, error) {
+func (c *Client) Pushable(ctx context.Context, r reference.Reference, asked *oci.Platform) (*image.Pushable, error) {
 	from, err := c.remote(ctx, r)
 	if err != nil {
 		return nil, fmt.Errorf("copy %s: %w", r.Familiar(), err)

@@ -16,7 +16,7 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"tiffin/image"
+	"tiffin/image/oci"
 	"tiffin/internal/test/tartest"
 )
 
@@ -98,7 +98,7 @@ func index(t *testing.T, srv *server, mediaType string, here ocispec.Platform) [
 func TestPlatformIsChosenFromAnIndex(t *testing.T) {
 	for _, mediaType := range []string{ocispec.MediaTypeImageIndex, manifestTypes[3]} {
 		srv := serve(t, newFixture(t))
-		ix := index(t, srv, mediaType, ocispec.Platform{OS: "linux", Architecture: image.ThisMachine().Architecture})
+		ix := index(t, srv, mediaType, ocispec.Platform{OS: "linux", Architecture: oci.ThisMachine().Architecture})
 		s, p, err := pull(t, srv.host())
 		if err != nil {
 			t.Fatal(err)
@@ -114,7 +114,7 @@ func TestPlatformIsChosenFromAnIndex(t *testing.T) {
 		if img, err := s.Resolve(byDigest); err != nil || img.ID != p.ID {
 			t.Errorf("%s: %v", byDigest, err)
 		}
-		asked := image.Platform{OS: "linux", Architecture: "s390x"}
+		asked := oci.Platform{OS: "linux", Architecture: "s390x"}
 		_, err = new(Client).Pull(context.Background(), s, ref(t, srv.host()+"/team/app:v1"), &asked, nil)
 		wantError(t, err, "no image for linux/s390x", "linux/mips")
 	}
@@ -359,7 +359,7 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 // for when one of the others has come.
 func TestTheLargestLayerComesFirst(t *testing.T) {
 	f := &fixture{blobs: map[digest.Digest][]byte{}}
-	cfg := ocispec.Image{Platform: ocispec.Platform{OS: "linux", Architecture: image.ThisMachine().Architecture}}
+	cfg := ocispec.Image{Platform: ocispec.Platform{OS: "linux", Architecture: oci.ThisMachine().Architecture}}
 	cfg.RootFS.Type = "layers"
 	f.m.SchemaVersion, f.m.MediaType = 2, ocispec.MediaTypeImageManifest
 	for i := range 4 {

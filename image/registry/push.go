@@ -15,6 +15,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"tiffin/image"
+	"tiffin/image/reference"
 )
 
 // Pushed is what Push did.
@@ -35,7 +36,7 @@ type PushedLayer struct {
 const parallelUploads = 3
 
 // Push sends an image of the store to the registry that its name r says.
-func (c *Client) Push(ctx context.Context, s *image.Store, r image.Ref, p image.Progress) (*Pushed, error) {
+func (c *Client) Push(ctx context.Context, s *image.Store, r reference.Reference, p image.Progress) (*Pushed, error) {
 	img, err := s.Resolve(r.Familiar())
 	if err != nil {
 		return nil, fmt.Errorf("push %s: %w", r.Familiar(), err)
@@ -49,7 +50,7 @@ func (c *Client) Push(ctx context.Context, s *image.Store, r image.Ref, p image.
 
 // Send sends an image to the registry that the name r says. there, if not nil,
 // tells the repositories of that registry that may have a layer already.
-func (c *Client) Send(ctx context.Context, src *image.Pushable, r image.Ref, there func(digest.Digest) []string, p image.Progress) (*Pushed, error) {
+func (c *Client) Send(ctx context.Context, src *image.Pushable, r reference.Reference, there func(digest.Digest) []string, p image.Progress) (*Pushed, error) {
 	pushed, err := c.send(ctx, src, r, there, p)
 	if err != nil {
 		return nil, fmt.Errorf("push %s: %w", r.Familiar(), explain(err, r.Domain))
@@ -57,7 +58,7 @@ func (c *Client) Send(ctx context.Context, src *image.Pushable, r image.Ref, the
 	return pushed, nil
 }
 
-func (c *Client) send(ctx context.Context, src *image.Pushable, r image.Ref, there func(digest.Digest) []string, p image.Progress) (*Pushed, error) {
+func (c *Client) send(ctx context.Context, src *image.Pushable, r reference.Reference, there func(digest.Digest) []string, p image.Progress) (*Pushed, error) {
 	u := &upload{repo: c.Repository(ctx, r), there: there, src: src, progress: p}
 	out := &Pushed{Digest: src.Manifest.Digest, Size: src.Manifest.Size, Layers: make([]PushedLayer, len(src.Blobs))}
 	g, gctx := errgroup.WithContext(ctx)

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"tiffin/image"
+	"tiffin/image/reference"
 	"tiffin/internal/errs"
 )
 
@@ -224,14 +224,14 @@ func (g *Registries) setAlias(key string, v value) error {
 	if v.isBool || v.isList {
 		return fmt.Errorf("%s is to be a string", key)
 	}
-	r, err := image.ParseRef(v.s)
+	r, err := reference.Parse(v.s)
 	if err != nil {
 		return fmt.Errorf("%s: %w", key, err)
 	}
 	if !hasRegistry(v.s) || r.Name() != v.s {
 		return fmt.Errorf("%s: %q is to be REGISTRY/NAME, without a tag", key, v.s)
 	}
-	if k, err := image.ParseRef(key); err != nil || hasRegistry(key) || k.FamiliarName() != key {
+	if k, err := reference.Parse(key); err != nil || hasRegistry(key) || k.FamiliarName() != key {
 		return fmt.Errorf("%q is no name that could stand for another: it is to be without registry and tag", key)
 	}
 	g.aliases[key] = v.s
@@ -259,7 +259,7 @@ func checkLocation(s string) error {
 	if strings.Contains(s, "://") {
 		return fmt.Errorf("%q is to be without %s://", s, s[:strings.Index(s, "://")])
 	}
-	r, err := image.ParseRef(s + "/x")
+	r, err := reference.Parse(s + "/x")
 	if err != nil || r.Name() != s+"/x" && s != "docker.io" {
 		return fmt.Errorf("%q is not HOST[:PORT][/PATH]", s)
 	}

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"tiffin/image"
+	"tiffin/image/reference"
 )
 
 const sampleConf = `
@@ -137,7 +137,7 @@ func FuzzRegistries(f *testing.F) {
 		}
 		// What is accepted leads to names that are names.
 		for _, r := range g.registries {
-			name, err := image.ParseRef(r.prefix + "/x")
+			name, err := reference.Parse(r.prefix + "/x")
 			if err != nil {
 				t.Fatalf("prefix %q: %v", r.prefix, err)
 			}
@@ -146,13 +146,13 @@ func FuzzRegistries(f *testing.F) {
 				t.Error(err)
 			}
 			for _, p := range places {
-				if _, err := image.ParseRef(p.ref.String()); err != nil {
+				if _, err := reference.Parse(p.ref.String()); err != nil {
 					t.Error(err)
 				}
 			}
 		}
 		for short := range g.aliases {
-			if _, err := image.ParseRef(g.Expand(short)); err != nil {
+			if _, err := reference.Parse(g.Expand(short)); err != nil {
 				t.Error(err)
 			}
 		}

@@ -19,6 +19,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"tiffin/image"
+	"tiffin/image/oci"
 	"tiffin/internal/test/tartest"
 )
 
@@ -31,7 +32,7 @@ func bigFixture(t *testing.T, pack func([]byte) []byte) (*fixture, ocispec.Descr
 	tarball := tartest.Of(t, tartest.File("noise", string(noise)))
 	mediaType := ocispec.MediaTypeImageLayer
 	layer := f.add(pack(tarball), mediaType)
-	cfg := ocispec.Image{Platform: ocispec.Platform{OS: "linux", Architecture: image.ThisMachine().Architecture}}
+	cfg := ocispec.Image{Platform: ocispec.Platform{OS: "linux", Architecture: oci.ThisMachine().Architecture}}
 	cfg.RootFS.Type, cfg.RootFS.DiffIDs = "layers", []digest.Digest{digest.FromBytes(tarball)}
 	f.m.Config, f.m.Layers = f.add(mustJSON(t, cfg), ocispec.MediaTypeImageConfig), []ocispec.Descriptor{layer}
 	f.seal(t)

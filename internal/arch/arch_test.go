@@ -22,7 +22,8 @@ import (
 // A package that is not named stands nowhere, and the test says so.
 var floors = [][]string{
 	{"internal/errs", "internal/treecopy", "ns/seccomp", "image/layer", "image/inflate", "internal/userland/sig"},
-	{"image/registry/token", "image/union", "ns", "internal/userland/box"},
+	{"image/reference", "image/registry/token", "image/union", "ns", "internal/userland/box"},
+	{"image/oci"},
 	{"image", "fs", "ns/probe", "internal/userland/sh"},
 	{"image/registry", "image/registry/server", "internal/userland", "internal/container", "tutorial"},
 	{"internal/cli"},

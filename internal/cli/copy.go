@@ -15,6 +15,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"tiffin/image"
+	"tiffin/image/oci"
+	"tiffin/image/reference"
 	"tiffin/image/registry"
 	"tiffin/internal/errs"
 )
@@ -125,7 +127,7 @@ type copier struct {
 	store    *image.Store
 	client   *registry.Client
 	insecure bool
-	platform *image.Platform
+	platform *oci.Platform
 	progress image.Progress
 }
 
@@ -135,7 +137,7 @@ func (cp *copier) open(ctx context.Context, src endpoint) (*image.Pushable, erro
 	case "":
 		img, err := cp.store.Resolve(src.name)
 		// HOST/NAME is a name that an image of the store may have as well.
-		if r, rerr := image.ParseRef(src.name); errors.Is(err, image.ErrNotFound) && rerr == nil && strings.HasPrefix(src.name, r.Domain+"/") {
+		if r, rerr := reference.Parse(src.name); errors.Is(err, image.ErrNotFound) && rerr == nil && strings.HasPrefix(src.name, r.Domain+"/") {
 			err = errs.Hint(err, "this is a name of the store; from "+r.Domain+" itself it is docker://"+src.name)
 		}
 		if err != nil {
@@ -143,7 +145,7 @@ func (cp *copier) open(ctx context.Context, src endpoint) (*image.Pushable, erro
 		}
 		return cp.store.Pushable(img)
 	case "docker://":
-		ref, err := image.ParseRef(src.name)
+		ref, err := reference.Parse(src.name)
 		if err != nil {
 			return nil, err
 		}
@@ -154,7 +156,7 @@ func (cp *copier) open(ctx context.Context, src endpoint) (*image.Pushable, erro
 
 // write brings the image to the destination.
 func (cp *copier) write(ctx context.Context, img *image.Pushable, src, dst endpoint) error {
-	if ref, err := image.ParseRef(dst.name); err == nil && ref.Digest != "" {
+	if ref, err := reference.Parse(dst.name); err == nil && ref.Digest != "" {
 		return usagef("a destination has a tag, not a digest, which is that of the source")
 	}
 	switch dst.transport {
@@ -163,7 +165,7 @@ func (cp *copier) write(ctx context.Context, img *image.Pushable, src, dst endpo
 	case "oci-archive:", "docker-archive:":
 		return cp.writeArchive(ctx, img, dst)
 	}
-	ref, err := image.ParseRef(dst.name)
+	ref, err := reference.Parse(dst.name)
 	if err != nil {
 		return err
 	}
@@ -172,7 +174,7 @@ func (cp *copier) write(ctx context.Context, img *image.Pushable, src, dst endpo
 		return err
 	}
 	there := func(layer digest.Digest) []string { return cp.store.Repositories(ref.Domain, layer) }
-	if from, err := image.ParseRef(src.name); err == nil && src.transport == "docker://" && from.Domain == ref.Domain {
+	if from, err := reference.Parse(src.name); err == nil && src.transport == "docker://" && from.Domain == ref.Domain {
 		there = func(digest.Digest) []string { return []string{from.Path} }
 	}
 	_, err = cp.client.Send(ctx, img, ref, there, cp.progress)
@@ -180,9 +182,9 @@ func (cp *copier) write(ctx context.Context, img *image.Pushable, src, dst endpo
 }
 
 func (cp *copier) writeArchive(ctx context.Context, img *image.Pushable, dst endpoint) error {
-	var name *image.Ref
+	var name *reference.Reference
 	if dst.name != "" {
-		ref, err := image.ParseRef(dst.name)
+		ref, err := reference.Parse(dst.name)
 		if err != nil {
 			return err
 		}

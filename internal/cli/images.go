@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"tiffin/image"
+	"tiffin/image/reference"
 	"tiffin/internal/errs"
 )
 
@@ -102,7 +103,7 @@ func newImageRow(img *image.Image, name string, whole bool) *imageRow {
 		CreatedAt: localTime(img.Created), CreatedSince: ago(img.Created), Size: size(img.Size), VirtualSize: size(img.Size),
 		Store: img.Store, Containers: "N/A", SharedSize: "N/A", UniqueSize: "N/A",
 	}
-	if ref, err := image.ParseRef(name); name != "" && err == nil {
+	if ref, err := reference.Parse(name); name != "" && err == nil {
 		r.Repository = ref.FamiliarName()
 		if ref.Tag != "" {
 			r.Tag = ref.Tag
@@ -117,7 +118,7 @@ func matchName(pattern, name string) bool {
 	if name == "" {
 		return false
 	}
-	ref, err := image.ParseRef(name)
+	ref, err := reference.Parse(name)
 	if err != nil {
 		return false
 	}

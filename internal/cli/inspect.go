@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"tiffin/image"
+	"tiffin/image/oci"
 	"tiffin/internal/container"
 	"tiffin/internal/errs"
 )
@@ -77,7 +78,7 @@ func inspect(store *image.Store, arg, kind string) (any, error) {
 		if err == nil {
 			return store.Inspect(img), nil
 		}
-		if kind == "image" || errors.Is(err, image.ErrDamaged) {
+		if kind == "image" || errors.Is(err, oci.ErrDamaged) {
 			return nil, err
 		}
 	}

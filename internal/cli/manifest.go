@@ -11,7 +11,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/urfave/cli/v2"
 
-	"tiffin/image"
+	"tiffin/image/reference"
 	"tiffin/image/registry"
 )
 
@@ -40,7 +40,7 @@ func runManifest(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	ref, err := image.ParseRef(client.Registries.Expand(c.Args().Get(1)))
+	ref, err := reference.Parse(client.Registries.Expand(c.Args().Get(1)))
 	if err != nil {
 		return err
 	}
@@ -82,7 +82,7 @@ type verboseManifest struct {
 	OCIManifest      json.RawMessage `json:",omitempty"`
 }
 
-func verbose(ref image.Ref, m *registry.Manifest) verboseManifest {
+func verbose(ref reference.Reference, m *registry.Manifest) verboseManifest {
 	ref.Digest = m.Descriptor.Digest
 	v := verboseManifest{Ref: ref.String(), Descriptor: m.Descriptor, Raw: m.Bytes}
 	if m.Descriptor.MediaType == ocispec.MediaTypeImageManifest {

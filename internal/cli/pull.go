@@ -14,6 +14,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"tiffin/image"
+	"tiffin/image/oci"
+	"tiffin/image/reference"
 	"tiffin/image/registry"
 	"tiffin/internal/errs"
 )
@@ -54,7 +56,7 @@ func runPull(c *cli.Context) error {
 
 // pull fetches the image of that name, and says so on w.
 func pull(c *cli.Context, store *image.Store, client *registry.Client, name string, w io.Writer, quiet bool) error {
-	ref, err := image.ParseRef(name)
+	ref, err := reference.Parse(name)
 	if err != nil {
 		return err
 	}
@@ -68,7 +70,7 @@ func pull(c *cli.Context, store *image.Store, client *registry.Client, name stri
 	return nil
 }
 
-func pullRef(c *cli.Context, store *image.Store, client *registry.Client, ref image.Ref, w io.Writer, quiet bool) error {
+func pullRef(c *cli.Context, store *image.Store, client *registry.Client, ref reference.Reference, w io.Writer, quiet bool) error {
 	platform, err := askedPlatform(c)
 	if err != nil {
 		return err
@@ -91,7 +93,7 @@ func pullRef(c *cli.Context, store *image.Store, client *registry.Client, ref im
 // pullAll fetches all tags of a repository. A tag may stand for something else
 // than an image, a signature say: the others are fetched nevertheless.
 func pullAll(c *cli.Context, store *image.Store, client *registry.Client, name string) error {
-	ref, err := image.ParseRef(name)
+	ref, err := reference.Parse(name)
 	if err != nil {
 		return err
 	}
@@ -119,7 +121,7 @@ func pullAll(c *cli.Context, store *image.Store, client *registry.Client, name s
 }
 
 // printPulled says what docker says at the end, but for the name.
-func printPulled(w io.Writer, ref image.Ref, p *image.Pulled) {
+func printPulled(w io.Writer, ref reference.Reference, p *image.Pulled) {
 	for _, l := range p.Layers {
 		state := "Already exists"
 		if l.Fetched {
@@ -177,7 +179,7 @@ func imageToRun(c *cli.Context, store *image.Store) (*image.Image, error) {
 	case img != nil && img.Builtin, strings.HasPrefix(name, "sha256:"):
 		return img, err // no registry has it under that name
 	}
-	if _, perr := image.ParseRef(name); perr != nil {
+	if _, perr := reference.Parse(name); perr != nil {
 		return img, err // an ID
 	}
 	if missing {
@@ -206,12 +208,12 @@ func platformFlag() cli.Flag {
 }
 
 // askedPlatform is what --platform or the environment says; nil: nothing.
-func askedPlatform(c *cli.Context) (*image.Platform, error) {
+func askedPlatform(c *cli.Context) (*oci.Platform, error) {
 	s := c.String("platform")
 	if s == "" {
 		return nil, nil
 	}
-	p, err := image.ParsePlatform(s)
+	p, err := oci.ParsePlatform(s)
 	return &p, err
 }
 

@@ -9,7 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"tiffin/image"
+	"tiffin/image/reference"
 )
 
 func pushCommand() *cli.Command {
@@ -30,7 +30,7 @@ func runPush(c *cli.Context) error {
 		return err
 	}
 	arg := c.Args().First()
-	ref, err := image.ParseRef(arg)
+	ref, err := reference.Parse(arg)
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 
 	"tiffin/image"
 	"tiffin/image/layer"
+	"tiffin/image/oci"
 	"tiffin/image/union"
 	"tiffin/internal/container"
 	"tiffin/internal/errs"
@@ -83,7 +84,7 @@ func openStack(store *image.Store, name, kind string) (*union.Stack, []image.Sta
 			st, err := store.Stack(img)
 			return st, store.Describe(img), err
 		}
-		if kind == "image" || errors.Is(err, image.ErrDamaged) {
+		if kind == "image" || errors.Is(err, oci.ErrDamaged) {
 			return nil, nil, err
 		}
 	}

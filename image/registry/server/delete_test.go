@@ -14,6 +14,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"tiffin/image"
+	"tiffin/image/reference"
 	"tiffin/image/registry"
 	"tiffin/internal/test/must"
 )
@@ -152,7 +153,7 @@ func TestSkopeoDeletes(t *testing.T) {
 func TestDeleteWhileOthersPull(t *testing.T) {
 	h, f := start(t, &Server{}), newFixture(t, "a", thisArch())
 	h.push(t, "x", "v1", f)
-	ref, err := image.ParseRef(h.host + "/x:v1")
+	ref, err := reference.Parse(h.host + "/x:v1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +193,7 @@ func TestDeleteWhileOthersPull(t *testing.T) {
 	if t.Logf("%d pulls, %d refused", got, refused); got == 0 {
 		t.Error("nobody got the image")
 	}
-	if tags, err := h.store.Tags(image.Ref{Domain: "docker.io", Path: "library/x"}); err != nil || !slices.Equal(tags, []string{"v1"}) {
+	if tags, err := h.store.Tags(reference.Reference{Domain: "docker.io", Path: "library/x"}); err != nil || !slices.Equal(tags, []string{"v1"}) {
 		t.Errorf("%v: %v", tags, err)
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"tiffin/image"
+	"tiffin/image/reference"
 )
 
 // FuzzParse: what a path, a range or a page is taken for can do no harm.
@@ -23,7 +23,7 @@ func FuzzParse(f *testing.F) {
 			if !strings.HasPrefix(path, "/v2/"+r.name+"/") || r.repo.Path == "" || strings.Contains("/"+r.name+"/", "/../") || strings.Contains("/"+r.name+"/", "//") {
 				t.Errorf("%q: %+v", path, r)
 			}
-			if back, err := image.ParseRef(r.repo.Name() + ":x"); err != nil || back.Name() != r.repo.Name() {
+			if back, err := reference.Parse(r.repo.Name() + ":x"); err != nil || back.Name() != r.repo.Name() {
 				t.Errorf("%q: %q is no name: %v", path, r.repo.Name(), err)
 			}
 		}

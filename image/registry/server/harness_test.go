@@ -21,6 +21,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"tiffin/image"
+	"tiffin/image/oci"
+	"tiffin/image/reference"
 	"tiffin/image/registry"
 	"tiffin/internal/test/tartest"
 )
@@ -153,7 +155,7 @@ func newFixture(t testing.TB, seed, arch string) *fixture {
 // seal encodes the manifest again after a change.
 func (f *fixture) seal(t testing.TB) { f.manifest = mustJSON(t, f.m) }
 
-func thisArch() string { return image.ThisMachine().Architecture }
+func thisArch() string { return oci.ThisMachine().Architecture }
 
 func mustJSON(t testing.TB, v any) []byte {
 	t.Helper()
@@ -245,9 +247,9 @@ func (h *served) push(t testing.TB, repo, reference string, f *fixture) {
 	h.putManifest(t, repo, reference, f).want(t, 201)
 }
 
-func ref(t testing.TB, name string) image.Ref {
+func ref(t testing.TB, name string) reference.Reference {
 	t.Helper()
-	r, err := image.ParseRef(name)
+	r, err := reference.Parse(name)
 	if err != nil {
 		t.Fatal(err)
 	}

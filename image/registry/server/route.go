@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"strings"
 
-	"tiffin/image"
+	"tiffin/image/reference"
 )
 
 // kind is what a path is about. OCI distribution-spec v1.1, "Endpoints".
@@ -27,9 +27,9 @@ const (
 // name is looked up in the store's index, a digest has been checked by its grammar.
 type route struct {
 	kind kind
-	repo image.Ref // without tag and digest
-	name string    // of the repository, as it was asked for
-	arg  string    // reference, digest, or ID of an upload and the number of its next byte
+	repo reference.Reference // without tag and digest
+	name string              // of the repository, as it was asked for
+	arg  string              // reference, digest, or ID of an upload and the number of its next byte
 }
 
 // parsePath takes a path apart, from its end: a repository's name may have a
@@ -69,7 +69,7 @@ func parsePath(path string) (route, error) {
 		}
 	}
 	var err error
-	r.repo, err = image.ParseRepository(r.name)
+	r.repo, err = reference.ParseRepository(r.name)
 	return r, err
 }
 

@@ -19,6 +19,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"tiffin/image"
+	"tiffin/image/reference"
 	"tiffin/image/registry"
 	"tiffin/internal/test/tartest"
 )
@@ -451,7 +452,7 @@ func TestTiffinBothWays(t *testing.T) {
 		if img, err = s.CommitLayer(context.Background(), img, own, image.CommitOptions{Ref: to}); err != nil {
 			return err
 		}
-		r, err := image.ParseRef(to)
+		r, err := reference.Parse(to)
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,6 @@
 // Reading what strangers wrote: bounded, and compared with its digest.
 
-package image
+package oci
 
 import (
 	"encoding/json"
@@ -11,6 +11,7 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 
+	"tiffin/image/reference"
 	"tiffin/internal/errs"
 )
 
@@ -33,7 +34,7 @@ func Damaged(d digest.Digest, why string) error {
 // ReadBlob reads a small blob, a manifest or a config, from where open finds it, and checks that
 // its bytes have its digest.
 func ReadBlob(d digest.Digest, open func(digest.Digest) (io.ReadCloser, error)) ([]byte, error) {
-	if !validDigest(d) {
+	if !reference.ValidDigest(d) {
 		return nil, fmt.Errorf("%q is no sha256 digest", d)
 	}
 	r, err := open(d)

@@ -7,7 +7,7 @@
 //	manifest, config, index   16 MiB each, nested 64 deep
 //	layers of an image        1024
 //	indexes in an index       4 deep
-package image
+package oci
 
 import (
 	"encoding/json"
@@ -18,6 +18,8 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"tiffin/image/reference"
 )
 
 // Media types of docker's schema 2, which have the same fields as OCI's.
@@ -62,7 +64,7 @@ func (d *Document) Type() string {
 		return ""
 	case d.Manifests != nil:
 		return ocispec.MediaTypeImageIndex
-	case validDigest(d.Config.Digest):
+	case reference.ValidDigest(d.Config.Digest):
 		return ocispec.MediaTypeImageManifest
 	}
 	return ""
@@ -75,7 +77,7 @@ func (d *Document) Descriptor() ocispec.Descriptor {
 
 // CheckImage refuses what is not an image's manifest, and digests that are not file names.
 func (d *Document) CheckImage() error {
-	if !validDigest(d.Config.Digest) {
+	if !reference.ValidDigest(d.Config.Digest) {
 		return fmt.Errorf("manifest %s is not an image's: config digest %q", d.Digest, d.Config.Digest)
 	}
 	if t := d.MediaType; t != "" && t != ocispec.MediaTypeImageManifest && t != dockerManifest {
@@ -85,7 +87,7 @@ func (d *Document) CheckImage() error {
 		return fmt.Errorf("manifest %s has %d layers, more than the %d allowed", d.Digest, len(d.Layers), MaxLayers)
 	}
 	for _, l := range d.Layers {
-		if !validDigest(l.Digest) {
+		if !reference.ValidDigest(l.Digest) {
 			return fmt.Errorf("manifest %s: %q is no sha256 digest of a layer", d.Digest, l.Digest)
 		}
 	}
@@ -111,7 +113,7 @@ func Follow(d ocispec.Descriptor, choose func([]ocispec.Descriptor) (ocispec.Des
 		if d, err = choose(doc.Manifests); err != nil {
 			return nil, fmt.Errorf("image index %s %w", doc.Digest, err)
 		}
-		if !validDigest(d.Digest) {
+		if !reference.ValidDigest(d.Digest) {
 			return nil, fmt.Errorf("image index %s: %q is no sha256 digest", doc.Digest, d.Digest)
 		}
 	}
@@ -191,7 +193,7 @@ func ParseConfig(b []byte, layers int) (ocispec.Image, error) {
 		return c, fmt.Errorf("image config %s describes %d layers, but its manifest has %d", d, len(c.RootFS.DiffIDs), layers)
 	}
 	for _, l := range c.RootFS.DiffIDs {
-		if !validDigest(l) {
+		if !reference.ValidDigest(l) {
 			return c, fmt.Errorf("image config %s: %q is no sha256 digest of a layer", d, l)
 		}
 	}

@@ -1,4 +1,4 @@
-package image
+package reference
 
 import (
 	"strings"
@@ -26,7 +26,7 @@ func TestReferencesAreReadAsDockerReadsThem(t *testing.T) {
 		{"x:t@sha256:" + hex, "docker.io/library/x:t@sha256:" + hex, "x:t@sha256:" + hex},
 		{"docker.io/library/a/b", "docker.io/library/a/b:latest", "library/a/b:latest"},
 	} {
-		r, err := ParseRef(c.in)
+		r, err := Parse(c.in)
 		if err != nil || r.String() != c.full || r.Familiar() != c.familiar {
 			t.Errorf("%s: %s, %s, %v", c.in, r, r.Familiar(), err)
 		}
@@ -39,7 +39,7 @@ func TestReferencesAreReadAsDockerReadsThem(t *testing.T) {
 func TestWhatIsNoReferenceIsRefused(t *testing.T) {
 	for _, in := range []string{"", ":x", "a:", "a b", "Debian", "a//b", "/a", "a/", "-a", "a-", "a___b", "a..b", "a:-x", "a@sha256:12", "a@md5:" + strings.Repeat("0", 32),
 		strings.Repeat("ab", 128), "a:" + strings.Repeat("x", 129), strings.Repeat("0", 64), "exa_mple.com/x", "[::1/x", "[]/x", "h:/x", "h:p/x", "a\nb", "ä"} {
-		_, err := ParseRef(in)
+		_, err := Parse(in)
 		if err == nil {
 			t.Errorf("%q is accepted", in)
 		} else if errs.HintOf(err) == "" || strings.HasSuffix(err.Error(), ".") {
@@ -53,12 +53,12 @@ func TestWhatIsNoReferenceIsRefused(t *testing.T) {
 
 // sameAsReference compares with distribution/reference; "" if they agree.
 func sameAsReference(in string) string {
-	got, gotErr := parseRef(in)
+	got, gotErr := parse(in)
 	want, wantErr := distribution.ParseNormalizedNamed(in)
 	if wantErr == nil && distribution.Domain(want) == "" {
 		return "" // a domain that is none: theirs makes it part of the path
 	}
-	if d, ok := want.(distribution.Digested); ok && !validDigest(d.Digest()) {
+	if d, ok := want.(distribution.Digested); ok && !ValidDigest(d.Digest()) {
 		return "" // sha512
 	}
 	if (gotErr == nil) != (wantErr == nil) {
@@ -89,9 +89,9 @@ func FuzzReference(f *testing.F) {
 		if msg := sameAsReference(s); msg != "" {
 			t.Error(msg)
 		}
-		if r, err := parseRef(s); err == nil {
+		if r, err := parse(s); err == nil {
 			for _, form := range []string{r.String(), r.Familiar()} {
-				if again, err := parseRef(form); err != nil || again != r {
+				if again, err := parse(form); err != nil || again != r {
 					t.Errorf("%q: %q does not mean the same: %v %v", s, form, again, err)
 				}
 			}

@@ -1,6 +1,6 @@
 // What machine an image is for, and which image of an index is for a machine.
 
-package image
+package oci
 
 import (
 	"errors"

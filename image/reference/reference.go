@@ -14,7 +14,7 @@
 // when a program that imports it starts: 0.8 ms, three times for each
 // `tiffin run`, a quarter of all the time there is. A test and a fuzz target
 // hold the two against each other.
-package image
+package reference
 
 import (
 	"fmt"
@@ -25,8 +25,8 @@ import (
 	"tiffin/internal/errs"
 )
 
-// Ref is the name of an image.
-type Ref struct {
+// Reference is the name of an image.
+type Reference struct {
 	Domain string        // "docker.io" by default
 	Path   string        // "library/debian"
 	Tag    string        // "latest" by default, unless there is a digest
@@ -41,19 +41,19 @@ const (
 	maxTag        = 128 // bytes
 )
 
-// ParseRef reads a reference as a person types it: without a domain it is
+// Parse reads a reference as a person types it: without a domain it is
 // docker.io's, without a tag and digest it is "latest".
-func ParseRef(s string) (Ref, error) {
-	r, err := parseRef(s)
+func Parse(s string) (Reference, error) {
+	r, err := parse(s)
 	if err != nil {
 		err = fmt.Errorf("%q is not an image name: %w", s, err)
-		return Ref{}, errs.Hint(err, "names look like debian, debian:12 or registry.example.org/team/app:v1")
+		return Reference{}, errs.Hint(err, "names look like debian, debian:12 or registry.example.org/team/app:v1")
 	}
 	return r, nil
 }
 
-func parseRef(s string) (r Ref, err error) {
-	if len(s) == 64 && isHex(s) {
+func parse(s string) (r Reference, err error) {
+	if len(s) == 64 && IsHex(s) {
 		return r, fmt.Errorf("64 hexadecimal digits are an image ID")
 	}
 	var rest string
@@ -64,7 +64,7 @@ func parseRef(s string) (r Ref, err error) {
 	rest, dig, hasDigest := strings.Cut(rest, "@")
 	if hasDigest {
 		r.Digest = digest.Digest(dig)
-		if !validDigest(r.Digest) {
+		if !ValidDigest(r.Digest) {
 			return r, fmt.Errorf("%q is no sha256 digest", dig)
 		}
 	}
@@ -183,16 +183,16 @@ func validComponent(s string) bool {
 }
 
 // String is the whole name: docker.io/library/debian:latest.
-func (r Ref) String() string { return r.Name() + r.suffix() }
+func (r Reference) String() string { return r.Name() + r.suffix() }
 
 // Name is the whole name without tag and digest.
-func (r Ref) Name() string { return r.Domain + "/" + r.Path }
+func (r Reference) Name() string { return r.Domain + "/" + r.Path }
 
 // Familiar is the name as people type it: debian:latest.
-func (r Ref) Familiar() string { return r.FamiliarName() + r.suffix() }
+func (r Reference) Familiar() string { return r.FamiliarName() + r.suffix() }
 
 // FamiliarName is the familiar form without tag and digest.
-func (r Ref) FamiliarName() string {
+func (r Reference) FamiliarName() string {
 	if r.Domain != defaultDomain {
 		return r.Name()
 	}
@@ -202,7 +202,7 @@ func (r Ref) FamiliarName() string {
 	return r.Path
 }
 
-func (r Ref) suffix() string {
+func (r Reference) suffix() string {
 	s := ""
 	if r.Tag != "" {
 		s = ":" + r.Tag
@@ -215,23 +215,23 @@ func (r Ref) suffix() string {
 
 // ParseRepository reads a repository's name. OCI distribution-spec v1.1,
 // "Pulling manifests": [a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/…)*
-func ParseRepository(name string) (Ref, error) {
+func ParseRepository(name string) (Reference, error) {
 	if strings.ContainsAny(name, ":@") || strings.ToLower(name) != name {
-		return Ref{}, fmt.Errorf("%q is no name of a repository", name)
+		return Reference{}, fmt.Errorf("%q is no name of a repository", name)
 	}
-	r, err := parseRef(name)
+	r, err := parse(name)
 	if err != nil {
-		return Ref{}, fmt.Errorf("%q is no name of a repository: %w", name, err)
+		return Reference{}, fmt.Errorf("%q is no name of a repository: %w", name, err)
 	}
 	r.Tag = ""
 	return r, nil
 }
 
 // With is the image of a repository that a tag or digest stands for.
-func (r Ref) With(reference string) (Ref, error) {
+func (r Reference) With(reference string) (Reference, error) {
 	r.Tag, r.Digest = "", ""
 	switch {
-	case validDigest(digest.Digest(reference)):
+	case ValidDigest(digest.Digest(reference)):
 		r.Digest = digest.Digest(reference)
 	case validTag(reference):
 		r.Tag = reference
@@ -241,45 +241,45 @@ func (r Ref) With(reference string) (Ref, error) {
 	return r, nil
 }
 
-// stored is the name under which an image is kept: with a digest the tag means
+// Stored is the name under which an image is kept: with a digest the tag means
 // nothing, since it may stand for another image tomorrow.
-func (r Ref) stored() Ref {
+func (r Reference) Stored() Reference {
 	if r.Digest != "" {
 		r.Tag = ""
 	}
 	return r
 }
 
-// Reference is what a registry is asked for: the digest, or else the tag.
-func (r Ref) Reference() string {
+// TagOrDigest is what a registry is asked for: the digest, or else the tag.
+func (r Reference) TagOrDigest() string {
 	if r.Digest != "" {
 		return r.Digest.String()
 	}
 	return r.Tag
 }
 
-// newName is ParseRef for a name that an image shall get.
-func newName(s string) (Ref, error) {
-	r, err := ParseRef(s)
+// ParseTag is ParseRef for a name that an image shall get.
+func ParseTag(s string) (Reference, error) {
+	r, err := Parse(s)
 	if err == nil && r.Digest != "" {
 		err = fmt.Errorf("%q has a digest: an image can only be given a name and a tag", s)
 	}
 	return r, err
 }
 
-// short is the form of an ID that people see: 12 digits.
-func short(d digest.Digest) string {
+// Short is the form of an ID that people see: 12 digits.
+func Short(d digest.Digest) string {
 	s := strings.TrimPrefix(string(d), "sha256:")
 	return s[:min(len(s), 12)]
 }
 
-// validDigest reports whether d is a digest that names a file of the store.
+// ValidDigest reports whether d is a digest that names a file of the store.
 // Only SHA-256 is used in practice, and only it is accepted.
-func validDigest(d digest.Digest) bool {
-	return len(d) == 7+64 && d[:7] == "sha256:" && isHex(string(d[7:]))
+func ValidDigest(d digest.Digest) bool {
+	return len(d) == 7+64 && d[:7] == "sha256:" && IsHex(string(d[7:]))
 }
 
-func isHex(s string) bool {
+func IsHex(s string) bool {
 	for _, c := range []byte(s) {
 		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
 			return false
