@@ -25,7 +25,7 @@ var floors = [][]string{
 	{"image/reference", "image/registry/token", "image/union", "ns", "internal/userland/box"},
 	{"image/oci"},
 	{"image", "fs", "ns/probe", "internal/userland/sh"},
-	{"image/registry", "image/registry/server", "internal/userland", "internal/container", "tutorial"},
+	{"image/registry", "image/registry/server", "internal/userland", "internal/container", "tutorial", "tutorial/book"},
 	{"internal/cli"},
 	{""}, // main.go
 }

@@ -96,6 +96,7 @@ var table = [...]group{
 		{"explain", "write down by hand what run does, as a shell script", explainCommand, runLike},
 	}},
 	{"Around it", []command{
+		{"book", "read how all of it works, chapter by chapter", bookCommand, plain},
 		{"lab", "learn how containers work, in tasks that check themselves", labCommand, runLike},
 		{"doctor", "find out whether this machine can run containers", doctorCommand, plain},
 		{"version", "print the version", versionCommand, plain},

@@ -16,8 +16,8 @@ import (
 	"tiffin/internal/test/tartest"
 )
 
-// The two drivers of `tiffin run --driver`: what they must agree on, and the table of the README,
-// "The kernel's overlayfs", of what they do not.
+// The two drivers of `tiffin run --driver`: what they must agree on, and the table of the book,
+// "The kernel's own overlayfs" in chapter 3, of what they do not.
 
 // bench is a store of a person's, with the image "stuff" in it.
 type bench struct {
@@ -186,7 +186,7 @@ func waitFor(t *testing.T, ok func() bool) {
 	t.Fatal("it did not happen")
 }
 
-// difference is a row of the README's table.
+// difference is a row of the book's table.
 type difference struct {
 	what          string
 	fuse, overlay string
@@ -292,8 +292,8 @@ func yes(err error) (string, error) {
 // largeSize is the size of /large, in bytes.
 const largeSize = 4 << 20
 
-func TestDriversDifferAsTheReadmeSays(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
+func TestDriversDifferAsTheBookSays(t *testing.T) {
+	chapter, err := os.ReadFile("../../tutorial/book/3-fuse.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -331,8 +331,8 @@ func TestDriversDifferAsTheReadmeSays(t *testing.T) {
 		if fuse, overlay := got["fuse"][i], got["overlay"][i]; fuse != d.fuse || overlay != d.overlay {
 			t.Errorf("%s: fuse %s, overlay %s; want %s and %s", d.what, fuse, overlay, d.fuse, d.overlay)
 		}
-		if row := fmt.Sprintf("| %s | %s | %s |", d.what, d.fuse, d.overlay); !strings.Contains(string(readme), row) {
-			t.Errorf("the README has no row %s", row)
+		if row := fmt.Sprintf("| %s | %s | %s |", d.what, d.fuse, d.overlay); !strings.Contains(string(chapter), row) {
+			t.Errorf("the chapter has no row %s", row)
 		}
 	}
 	if _, err := b.run(nil, "commit", "overlay", "x"); err == nil || !strings.Contains(err.Error(), ".wh.") {

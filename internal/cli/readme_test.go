@@ -13,17 +13,23 @@ import (
 // digests, ages, sizes and numbers of processes, and the spaces that align them.
 var changing = regexp.MustCompile(`\b[0-9a-f]{12,64}\b|(?:seen +|process )\d+\n|Less than a second ago|\d+ seconds? ago|[0-9.]+[kM]?B\b| +`)
 
-// TestReadmeSessionsPrintWhatTheReadmeSays runs the README's console blocks, each in a home of
-// its own, line by line, each in a shell of its own as the page is read, and compares all that is
-// printed.
-func TestReadmeSessionsPrintWhatTheReadmeSays(t *testing.T) {
-	for _, p := range people(t) {
-		t.Run(p.name, func(t *testing.T) {
-			need(t, p)
-			for _, session := range readmeSessions(t) {
-				p.replay(t, session)
+// TestPagesPrintWhatTheySay runs the console blocks of the README and of the book, each in a home
+// of its own, line by line, each in a shell of its own as the page is read, and compares all that
+// is printed.
+func TestPagesPrintWhatTheySay(t *testing.T) {
+	pages, err := filepath.Glob("../../tutorial/book/*.md")
+	if err != nil || len(pages) < 8 {
+		t.Fatalf("pages of the book: %v, %v", pages, err)
+	}
+	for _, page := range append(pages, "../../README.md") {
+		for _, session := range sessions(t, page) {
+			for _, p := range people(t) {
+				t.Run(filepath.Base(page)+"/"+p.name, func(t *testing.T) {
+					need(t, p)
+					p.replay(t, session)
+				})
 			}
-		})
+		}
 	}
 }
 
@@ -51,7 +57,7 @@ func (p person) replay(t *testing.T, session []exchange) {
 			"PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"))
 		out, err := cmd.CombinedOutput()
 		if got, want := same(string(out)), same(s.output); got != want || err != nil {
-			t.Fatalf("$ %s\nprints (%v)\n%s\nthe README says\n%s", s.command, err, out, s.output)
+			t.Fatalf("$ %s\nprints (%v)\n%s\nthe page says\n%s", s.command, err, out, s.output)
 		}
 	}
 }
@@ -61,10 +67,10 @@ func same(s string) string { return changing.ReplaceAllString(s, " * ") }
 
 type exchange struct{ command, output string }
 
-// readmeSessions reads the console blocks: each "$ COMMAND" and what follows it.
-func readmeSessions(t *testing.T) (sessions [][]exchange) {
+// sessions reads the console blocks of a page: each "$ COMMAND" and what follows it.
+func sessions(t *testing.T, page string) (all [][]exchange) {
 	t.Helper()
-	b, err := os.ReadFile("../../README.md")
+	b, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,13 +84,10 @@ func readmeSessions(t *testing.T) (sessions [][]exchange) {
 				session[len(session)-1].output += line
 			}
 		}
-		if len(session) < 8 {
-			t.Fatalf("a session of the README has %d commands", len(session))
+		if len(session) < 4 {
+			t.Fatalf("a session of %s has %d commands", page, len(session))
 		}
-		sessions = append(sessions, session)
+		all = append(all, session)
 	}
-	if len(sessions) < 2 {
-		t.Fatalf("the README has %d console blocks", len(sessions))
-	}
-	return sessions
+	return all
 }
