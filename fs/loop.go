@@ -2,8 +2,8 @@
 // and their answers back, fuse(4). What a request means is not known here; go-fuse
 // takes all but READ apart.
 //
-// Who reads is a matter of what waking up costs (package comment, "What a request
-// costs"). One worker at a time holds the token, which is the right to read. It answers
+// Who reads is a matter of what waking up costs (appendix B of the book,
+// "What a request costs"). One worker at a time holds the token, which is the right to read. It answers
 // what takes no time itself and goes on reading: a client that waits for each answer
 // always finds the same warm thread. Before what may take time, and when requests come
 // faster than it answers them, it gives the token to another worker.

@@ -240,7 +240,7 @@ func (f *FS) String() string { return "tiffin" }
 // Freeze waits for the changes under way and holds others back until Thaw: the
 // upper directory stays as it is in between. What the kernel has not written
 // back yet is not in it: call syncfs(2) on a descriptor inside the mount first.
-// That only starts the writing (see the package comment, "Dirty pages"); Freeze
+// That only starts the writing (appendix B of the book, "Dirty pages"); Freeze
 // waits for the requests to have come and gone, up to a second.
 func (f *FS) Freeze() {
 	for quiet, end := 0, time.Now().Add(time.Second); quiet < 10 && time.Now().Before(end); quiet++ {

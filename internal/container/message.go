@@ -18,7 +18,7 @@ import (
 )
 
 // message is one line of the control protocol, in either direction. Which
-// fields mean something depends on Op; package comment, "The control protocol".
+// fields mean something depends on Op; appendix A of the book, "The control protocol".
 type message struct {
 	Op     string `json:"op"`
 	Files  int    `json:"files,omitempty"` // descriptors that travel with it, SCM_RIGHTS

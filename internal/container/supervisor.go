@@ -289,7 +289,7 @@ func (s *supervisor) running(pid int) error {
 }
 
 // notePeriod is how long what init has found out stays in memory only. To replace
-// state.json can take some milliseconds (see the package comment), for which a
+// state.json can take some milliseconds (appendix B of the book), for which a
 // short command, and the removal of its container, would have to wait.
 const notePeriod = 100 * time.Millisecond
 
