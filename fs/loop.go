@@ -1,10 +1,10 @@
-// It moves requests from /dev/fuse to the methods of FS
+// The loop moves requests from /dev/fuse to the methods of FS
 // and their answers back, fuse(4). What a request means is not known here; go-fuse
 // takes all but READ apart.
 //
 // Who reads is a matter of what waking up costs (appendix B of the book,
-// "What a request costs"). One worker at a time holds the token, which is the right to read. It answers
-// what takes no time itself and goes on reading: a client that waits for each answer
+// "What a request costs"). One worker at a time holds the token, which is the right to read. It
+// answers what takes no time itself and goes on reading: a client that waits for each answer
 // always finds the same warm thread. Before what may take time, and when requests come
 // faster than it answers them, it gives the token to another worker.
 

@@ -43,7 +43,7 @@ type stack struct {
 var then = tartest.Mtime(1_234_567_890, 987_654_321)
 
 // capNetRaw is a version 2 security.capability for cap_net_raw=ep, the one
-// that ping(8) has; <linux/capability.h>, struct vfs_cap_data.
+// that ping has; <linux/capability.h>, struct vfs_cap_data.
 const capNetRaw = "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
 
 var root = tartest.Dir("./", then)

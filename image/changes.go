@@ -57,7 +57,7 @@ func applyChange(c *ocispec.ImageConfig, line string, cmdSet *bool) error {
 	case "ENTRYPOINT":
 		c.Entrypoint = command(args)
 		if !*cmdSet {
-			c.Cmd = nil // it was made for the old entry point; dockerfile(5), "ENTRYPOINT"
+			c.Cmd = nil // it was made for the old entry point; the Dockerfile reference, "ENTRYPOINT"
 		}
 	case "ENV":
 		return eachPair(c, args, func(k, v string) { c.Env = setEnv(c.Env, k, v) })

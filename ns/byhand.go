@@ -141,7 +141,7 @@ func byHandSys(s *Spec) string {
 }
 
 // remount sets flags of a bind mount and of what is below it: mount(8) before 2.39 has no
-// recursion for that, and writes a space as \040, as proc_pid_mountinfo(5) does.
+// recursion for that, and writes a space as \040, as /proc/pid/mountinfo does, proc(5).
 func remount(at, options string) string {
 	return "mount -o remount,bind," + options + " " + at + "\n" +
 		"awk -v at=" + at + ` 'index($5, at "/") == 1 { print $5 }' /proc/self/mountinfo |` + "\n" +

@@ -224,7 +224,7 @@ func runCaps(b *builder) error {
 }
 
 // rearm sets the parent-death signal again: a change of credentials clears it,
-// PR_SET_PDEATHSIG(2const). If the supervisor died in between, its socket is closed.
+// prctl(2), PR_SET_PDEATHSIG. If the supervisor died in between, its socket is closed.
 func (b *builder) rearm() error {
 	err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0)
 	if err := b.call(err, "prctl(PR_SET_PDEATHSIG, SIGKILL)"); err != nil {

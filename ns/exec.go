@@ -53,7 +53,7 @@ func ExecMain() {
 	runtime.LockOSThread()
 	_ = setComm("tiffin: exec")
 	// The child shares this process's memory until it executes the command, while it is already
-	// visible in the container. PR_SET_DUMPABLE(2const): nobody there may trace it or open its
+	// visible in the container. prctl(2), PR_SET_DUMPABLE: nobody there may trace it or open its
 	// descriptors (runc's CVE-2016-9962).
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 	var spec execSpec

@@ -35,7 +35,7 @@ func runPropagation(b *builder) error {
 	return b.call(err, `mount(NULL, "/", NULL, MS_REC|MS_PRIVATE, NULL)`)
 }
 
-// rootPropagation shows the optional fields of the root's line: proc_pid_mountinfo(5), (7).
+// rootPropagation shows the optional fields of the root's line: field 7 of mountinfo, proc(5).
 func rootPropagation(b *builder) string {
 	for line := range strings.Lines(b.readOwn("mountinfo")) {
 		f := strings.Fields(line)

@@ -145,7 +145,7 @@ func differing(pid int) (flags uintptr, err error) {
 	for _, f := range namespaceFiles {
 		theirs, err := os.Readlink("/proc/" + strconv.Itoa(pid) + "/ns/" + f.name)
 		if err != nil {
-			return 0, errs.Hint(fmt.Errorf("look at the namespaces of process %d: %w", pid, err), "a process of another user, or one that has gained privileges, does not show them; see proc_pid_ns(5)")
+			return 0, errs.Hint(fmt.Errorf("look at the namespaces of process %d: %w", pid, err), "a process of another user, or one that has gained privileges, does not show them; see proc(5), /proc/pid/ns")
 		}
 		mine, err := os.Readlink("/proc/self/ns/" + f.name)
 		if err != nil {

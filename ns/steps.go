@@ -241,7 +241,7 @@ func (s *Step) wrap(err error) error {
 }
 
 // mountLines returns the lines of /proc/self/mountinfo whose mount point is target
-// in the container, shortened to what proc_pid_mountinfo(5) calls fields 5, 6, 9 and 10.
+// in the container, shortened to fields 5, 6, 9 and 10 of /proc/pid/mountinfo, proc(5).
 func mountLines(target string) func(*builder) string {
 	return func(b *builder) string {
 		text := b.readOwn("mountinfo")

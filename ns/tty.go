@@ -17,7 +17,7 @@ func runTerminal(b *builder) error {
 		return err
 	}
 	defer unix.Close(master)
-	// TIOCGPTPEER(2const): the other side by descriptor. Its name could lead anywhere: the
+	// ioctl_tty(2), TIOCGPTPEER: the other side by descriptor. Its name could lead anywhere: the
 	// command of an earlier exec may have mounted over it.
 	peer, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(master), unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC)
 	if errno != 0 {

@@ -22,7 +22,7 @@ import (
 )
 
 // selfExe is this program. The kernel follows the link to the very file that
-// runs, even if its name now belongs to another one: proc_pid_exe(5).
+// runs, even if its name now belongs to another one: proc(5), /proc/pid/exe.
 const selfExe = "/proc/self/exe"
 
 // lastCap is the highest capability of Linux 5.9 and later, capabilities(7).
@@ -391,7 +391,7 @@ func readlink(path string) string {
 	return s
 }
 
-// setComm sets the name ps(1) shows for this thread, PR_SET_NAME(2const).
+// setComm sets the name ps(1) shows for this thread, prctl(2), PR_SET_NAME.
 func setComm(name string) error {
 	p, err := unix.BytePtrFromString(name)
 	if err != nil {

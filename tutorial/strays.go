@@ -86,7 +86,7 @@ func (r *Runner) removeRunning(variable, value string) {
 }
 
 // marked are the processes that carry a variable, without this one:
-// proc_pid_environ(5). Those of others cannot be read, and are not ours.
+// proc(5), /proc/pid/environ. Those of others cannot be read, and are not ours.
 func marked(variable, value string) (pids []int) {
 	want := []byte("\x00" + variable + "=" + value + "\x00")
 	dirs, _ := filepath.Glob("/proc/[0-9]*")
@@ -103,7 +103,7 @@ func marked(variable, value string) (pids []int) {
 }
 
 // parent is the number of a process's parent, 0 if there is none:
-// proc_pid_status(5).
+// proc(5), /proc/pid/status.
 func parent(pid int) int {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

@@ -41,8 +41,8 @@ var unavoidable = []struct{ section, line, why string }{
 	{"status", `^Seccomp_filters: `, "no common tool loads a filter"},
 }
 
-// statusFields are the lines of proc_pid_status(5) that a runner decides about. The others count
-// and measure.
+// statusFields are the lines of /proc/pid/status, proc(5), that a runner decides
+// about. The others count and measure.
 var statusFields = []string{"Umask", "Pid", "PPid", "Uid", "Gid", "Groups", "NStgid", "NSpid", "NSpgid", "NSsid", "SigIgn",
 	"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "Seccomp_filters"}
 
@@ -60,8 +60,7 @@ func observed(t *testing.T, out string) map[string][]string {
 			section = name
 			continue
 		case section == "mounts":
-			// proc_pid_mountinfo(5): without the numbers (1) to (3), and (4), the root of the
-			// mount.
+			// mountinfo, proc(5): without the numbers (1) to (3), and (4), the root of the mount.
 			line = strings.Join(f[4:], " ")
 		case section == "status":
 			if !slices.Contains(statusFields, strings.TrimSuffix(f[0], ":")) {

@@ -141,7 +141,7 @@ func (k *killer) round(victim int) bool {
 	}
 }
 
-// parent returns the parent of a process, proc_pid_stat(5), field 4.
+// parent returns the parent of a process: /proc/pid/stat, field 4, proc(5).
 func parent(pid int) int {
 	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	_, rest, _ := strings.Cut(string(b), ") ")
@@ -152,7 +152,7 @@ func parent(pid int) int {
 	return 0
 }
 
-// children lists the descendants of a process, proc_pid_task(5), children.
+// children lists the descendants of a process: /proc/pid/task/tid/children, proc(5).
 func children(pid int) (all []int) {
 	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 	for _, f := range files {

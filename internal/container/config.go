@@ -74,7 +74,7 @@ type State struct {
 	Status Status `json:"status"`
 	// Pid is the container's PID 1 and Supervisor the process above it, both as
 	// the host numbers them. A number alone may belong to another process by
-	// now, so each comes with its start time, field 22 of proc_pid_stat(5).
+	// now, so each comes with its start time, field 22 of /proc/pid/stat, proc(5).
 	Pid             int       `json:"pid,omitempty"`
 	PidStart        uint64    `json:"pidStart,omitempty"` // clock ticks since boot
 	Supervisor      int       `json:"supervisor,omitempty"`

@@ -360,7 +360,7 @@ func (s *supervisor) sync() error {
 }
 
 // Sync is the main function of the helper: it writes out the root file system
-// of process args[0], which proc_pid_root(5) opens without entering any
+// of process args[0], which /proc/pid/root, proc(5), opens without entering any
 // namespace.
 func Sync(args []string) int {
 	if len(args) != 1 {

@@ -21,7 +21,7 @@ import (
 
 // Contract of this file: files go into a container and come out of it, as a tarball through a pipe. A helper of the
 // supervisor's does it, in the container's user namespace and from outside of its mount namespace, through
-// proc_pid_root(5): the supervisor must not touch the file system that it serves, and nothing of the image, not even a
+// /proc/pid/root, proc(5): the supervisor must not touch the file system that it serves, and nothing of the image, not even a
 // library, is loaded (docker's CVE-2019-14271). Of a container that does not run a supervisor serves the files alone.
 
 // copyRequest is one thing that the helper does.

@@ -61,7 +61,7 @@ func startTime(pid int) uint64 {
 	if err != nil {
 		return 0
 	}
-	// proc_pid_stat(5): field 2 is the name in parentheses and may contain
+	// proc(5), /proc/pid/stat: field 2 is the name in parentheses and may contain
 	// anything, so count from the last one; field 22 is starttime.
 	_, rest, _ := strings.Cut(string(b[strings.LastIndexByte(string(b), ')'):]), " ")
 	f := strings.Fields(rest)

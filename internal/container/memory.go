@@ -42,7 +42,7 @@ func (s *supervisor) settle() {
 // sixteen pages at a time. madvise(2), MADV_DONTNEED: a page that was never
 // written to is read from its file again. One that was would be lost, such as
 // the relocated tables of a dynamic executable, which are read-only by now, so
-// mappings with any ("Anonymous" in proc_pid_smaps(5)) are left alone.
+// mappings with any ("Anonymous" in /proc/pid/smaps, proc(5)) are left alone.
 func dropFilePages() {
 	text, err := os.ReadFile("/proc/self/smaps")
 	if err != nil {

@@ -43,7 +43,7 @@ func (s *supervisor) pause() (resume func()) {
 	}
 }
 
-// process is a line of proc_pid_stat(5), as far as it matters here.
+// process is the line of /proc/pid/stat, proc(5), as far as it matters here.
 type process struct {
 	pid   int  // in the supervisor's pid namespace
 	state byte // field 3
@@ -61,7 +61,7 @@ func allStopped(ps []process) bool {
 }
 
 // descendants lists the processes of the supervisor's pid namespace but itself. The /proc that is mounted is the
-// host's: proc_pid_status(5), "NSpid", has a process's number in each namespace from that one down.
+// host's: "NSpid" in /proc/pid/status, proc(5), has a process's number in each namespace from that one down.
 func (s *supervisor) descendants() []process {
 	me, parent, status := strconv.Itoa(s.hostPid()), map[string]string{}, map[string]map[string]string{}
 	files, _ := filepath.Glob("/proc/[0-9]*/status")
@@ -97,7 +97,7 @@ func (s *supervisor) hostPid() int {
 	return s.state.Supervisor
 }
 
-// readStatus reads a file in the form of proc_pid_status(5).
+// readStatus reads a file in the form of /proc/pid/status, proc(5).
 func readStatus(file string) map[string]string {
 	text, _ := os.ReadFile(file)
 	f := map[string]string{}

@@ -112,7 +112,7 @@ func (term *terminal) expect(want string) {
 		return
 	}
 	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", term.cmd.Process.Pid))
-	term.t.Logf("the shell's proc_pid_stat(5): %s", stat)
+	term.t.Logf("the shell's /proc/pid/stat: %s", stat)
 	term.t.Fatalf("no %q after %q in\n%q", want, term.text.String()[:term.seen], term.text.String()[term.seen:])
 }
 
@@ -378,7 +378,7 @@ func (term *terminal) hangUp() {
 }
 
 // processorTime is what the shell has used: fields 14 and 15 of
-// /proc/PID/stat, in ticks of 10 ms, proc_pid_stat(5).
+// /proc/PID/stat, in ticks of 10 ms, proc(5).
 func (term *terminal) processorTime() string {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", term.cmd.Process.Pid))
 	if f := strings.Fields(string(b)); err == nil && len(f) > 14 {

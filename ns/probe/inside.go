@@ -129,7 +129,7 @@ func fuseDevice() (int, Result) {
 	case errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
 		r.Why, r.Fix = "the kernel has no FUSE", "modprobe fuse"
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
-		r.Why, r.Fix = "/dev/fuse may not be opened by everybody", "chmod 666 /dev/fuse   # and see udev(7) for the next boot"
+		r.Why, r.Fix = "/dev/fuse may not be opened by everybody", "chmod 666 /dev/fuse   # a rule of udev keeps it over the next boot"
 	default:
 		r.Why = err.Error()
 	}

@@ -100,7 +100,7 @@ func apparmorRestricts(get setting) bool {
 	return get("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1"
 }
 
-// confined tells whether a seccomp filter is loaded: proc_pid_status(5), "Seccomp".
+// confined tells whether a seccomp filter is loaded: proc(5), /proc/pid/status, "Seccomp".
 func confined(get setting) bool {
 	for line := range strings.Lines(get("/proc/self/status")) {
 		if v, ok := strings.CutPrefix(line, "Seccomp:"); ok {

@@ -1,7 +1,7 @@
 pid=$(tiffin inspect --format '{{.State.Pid}}' "$ROOM" 2>/dev/null) || pid=0
 table=$(cat "/proc/$pid/mountinfo" 2>/dev/null) || table=
 
-# at PATH: the lines of the mounts on PATH; proc_pid_mountinfo(5): field 5.
+# at PATH: the lines of the mounts on PATH; proc(5), /proc/pid/mountinfo: field 5.
 at() { printf '%s\n' "$table" | grep -E "^([^ ]+ ){4}$1 " || true; }
 # tags PATH: the optional fields of the topmost mount there, or "not mounted".
 tags() {

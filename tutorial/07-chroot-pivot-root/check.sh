@@ -30,7 +30,7 @@ p=$(answer pivoted)
 case $p in *[!0-9]*) p= ;; esac
 ns=$(readlink "/proc/${p:-0}/ns/mnt" 2>/dev/null) || ns=
 own=$(readlink /proc/self/ns/mnt)
-# proc_pid_mountinfo(5): field 3 is the device, 4 the directory in it, 5 where it is mounted.
+# proc(5), /proc/pid/mountinfo: field 3 is the device, 4 the directory in it, 5 where it is mounted.
 table=$(cut -d ' ' -f 3-5 "/proc/${p:-0}/mountinfo" 2>/dev/null) || table=
 root=$(printf '%s\n' "$table" | grep ' /$' | tail -n 1 | cut -d ' ' -f 2)
 here=$(ls -di jail/. 2>/dev/null | sed 's/^ *//; s/ .*//')

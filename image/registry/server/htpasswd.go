@@ -118,7 +118,7 @@ func (p *Passwords) user(r *http.Request) (string, error) {
 	case <-r.Context().Done():
 		return "", errPassword
 	}
-	// bcrypt(3): the comparison takes the same time whatever is wrong.
+	// bcrypt: the comparison takes the same time whatever is wrong.
 	if bcrypt.CompareHashAndPassword(hash, []byte(password)) != nil || !exists {
 		return "", errPassword
 	}

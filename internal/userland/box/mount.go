@@ -102,7 +102,7 @@ func (c *Call) mountCalls(source, target, kind string, bits uintptr, data string
 	}
 }
 
-// A mountLine is one line of /proc/self/mountinfo (proc_pid_mountinfo(5)).
+// A mountLine is one line of /proc/self/mountinfo, proc(5).
 type mountLine struct{ id, parent, dev, root, target, options, optional, kind, source, super string }
 
 func mounts() ([]mountLine, error) {
