@@ -151,7 +151,7 @@ func (a *accepting) image(ctx context.Context) error {
 		img.layers = append(img.layers, l)
 	}
 	a.taken = append(a.taken, m.Config.Digest)
-	_, err = a.st.finishLoad([]*loading{img})
+	_, err = a.s.finishLoad(a.st, []*loading{img})
 	return err
 }
 
@@ -206,7 +206,7 @@ func (a *accepting) layer(ctx context.Context, l oci.Layer) error {
 		if !a.s.derivedOK(l.DiffID) {
 			return a.inflate(ctx, l, blob)
 		}
-		return a.st.pin(l)
+		return a.s.pin(a.st, l)
 	}
 	if err := linkOrCopy(blob, a.st.blobPath(l.Digest)); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("layer %s: %w", l.Digest, errMoved)
@@ -243,7 +243,7 @@ func (a *accepting) inflate(ctx context.Context, l oci.Layer, blob string) error
 	if err := linkOrCopy(blob, a.st.blobPath(l.Digest)); err != nil {
 		return fmt.Errorf("store layer %s: %w", l.Digest, err)
 	}
-	if _, err := a.st.layer(ctx, f, oci.Layer{DiffID: l.DiffID, Digest: l.Digest}, false, nil); err != nil {
+	if _, err := ingestLayer(ctx, a.st, f, oci.Layer{DiffID: l.DiffID, Digest: l.Digest}, ingestOptions{}); err != nil {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	return nil
@@ -316,7 +316,7 @@ func (a *accepting) index(d digest.Digest, mediaType string) error {
 	if _, err := a.st.putBlob(a.bytes); err != nil {
 		return err
 	}
-	return a.st.publish(func(ix *refIndex) error {
+	return a.s.publish(a.st, func(ix *refIndex) error {
 		ix.Manifests = slices.DeleteFunc(ix.Manifests, func(m ocispec.Descriptor) bool {
 			r, named := descriptorName(m)
 			mine := !named || r.Name() == a.ref.Name() && r.Tag == ""

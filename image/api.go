@@ -11,6 +11,31 @@ import (
 	"tiffin/image/oci"
 )
 
+// Store is a directory of images. It is safe for use by several goroutines and
+// several processes at once.
+type Store struct {
+	*cache
+	// Uses reports the images (by ID) that containers need. nil: none.
+	Uses func() (map[digest.Digest]bool, error)
+	// Builtin materialises images on first use. nil: there are none.
+	Builtin BuiltinFunc
+}
+
+// Open opens the store at root, makes it if it is missing, and removes what
+// commands that were killed have left. A store that this user may not write to
+// is opened for reading.
+func Open(root string) (*Store, error) {
+	d, err := openDisk(root)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{cache: newCache(d)}
+	if d.sweep() {
+		s.collectOrphans()
+	}
+	return s, nil
+}
+
 // Image is an image of a store, as its manifest and config say.
 type Image struct {
 	ID       digest.Digest      // of the config: what `tiffin images` calls IMAGE ID
@@ -84,6 +109,4 @@ var (
 	ErrNotFound = errors.New("no such image")
 	// ErrInUse is wrapped by errors that say a container needs the image.
 	ErrInUse = errors.New("image is in use")
-	// ErrReadOnly is wrapped by errors that say the store cannot be changed.
-	ErrReadOnly = errors.New("the store is read-only")
 )

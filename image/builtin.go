@@ -21,6 +21,10 @@ import (
 // pulled as tiffin/base has no such annotation, is used as it is and is never
 // replaced. After `rmi` of it the built-in one is back.
 
+// annotationBuiltin marks the built-in base image in index.json with the identity of the binary
+// that it was made from, see selfKey.
+const annotationBuiltin = "tiffin.builtin"
+
 // builtinImage is a built-in image that has to be made.
 type builtinImage struct {
 	ref    reference.Reference
@@ -42,7 +46,7 @@ func (s *Store) builtinFor(ref string, d *ocispec.Descriptor) (b builtinImage, o
 	if b.key, err = selfKey(); err != nil || d != nil && d.Annotations[annotationBuiltin] == b.key {
 		return b, false
 	}
-	if s.readOnly {
+	if s.ReadOnly() {
 		return b, false // an old one is better than none
 	}
 	b.layer, b.config, ok = s.Builtin(b.ref.Familiar())
@@ -69,7 +73,7 @@ func (s *Store) materialise(b builtinImage) (*Image, error) {
 		return fail(err)
 	}
 	defer st.close()
-	l, err := st.layer(context.Background(), b.layer, oci.Layer{}, true, nil)
+	l, err := ingestLayer(context.Background(), st, b.layer, oci.Layer{}, ingestOptions{KeepBlob: true})
 	if err != nil {
 		return fail(err)
 	}
@@ -86,7 +90,7 @@ func (s *Store) materialise(b builtinImage) (*Image, error) {
 		return fail(err)
 	}
 	var old *ocispec.Descriptor
-	img, err := st.finishImage(configJSON, []oci.Layer{l}, func(ix *refIndex, m ocispec.Descriptor) error {
+	img, err := s.finishImage(st, configJSON, []oci.Layer{l}, func(ix *refIndex, m ocispec.Descriptor) error {
 		if d := ix.find(b.ref); d != nil {
 			if d.Annotations[annotationBuiltin] == "" {
 				return nil // someone has just taken the name

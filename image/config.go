@@ -2,13 +2,11 @@ package image
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"runtime"
+	"time"
 
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -22,6 +20,21 @@ func newConfig() ocispec.Image {
 		Platform: ocispec.Platform{OS: "linux", Architecture: runtime.GOARCH},
 		RootFS:   ocispec.RootFS{Type: "layers"},
 	}
+}
+
+// sourceDate is the time that stands for "now" in what the store writes:
+// SOURCE_DATE_EPOCH if it is set (https://reproducible-builds.org/specs/source-date-epoch/).
+func sourceDate(asked time.Time) time.Time {
+	if !asked.IsZero() {
+		return asked.UTC()
+	}
+	var sec int64
+	if v := os.Getenv("SOURCE_DATE_EPOCH"); v != "" {
+		if _, err := fmt.Sscanf(v, "%d", &sec); err == nil {
+			return time.Unix(sec, 0).UTC()
+		}
+	}
+	return time.Now().UTC()
 }
 
 // staleKeys are fields of docker's configs that describe one build step, not
@@ -102,7 +115,7 @@ func fields(v any) (map[string]json.RawMessage, error) {
 
 // finishImage stages config, manifest and merged index of an image whose layers
 // are staged, publishes all of it and lets name put it into the index.
-func (st *staging) finishImage(configJSON []byte, layers []oci.Layer, name func(*refIndex, ocispec.Descriptor) error) (*Image, error) {
+func (s *Store) finishImage(st *staging, configJSON []byte, layers []oci.Layer, name func(*refIndex, ocispec.Descriptor) error) (*Image, error) {
 	if _, err := st.putBlob(configJSON); err != nil {
 		return nil, fmt.Errorf("store the image config: %w", err)
 	}
@@ -118,57 +131,19 @@ func (st *staging) finishImage(configJSON []byte, layers []oci.Layer, name func(
 	for _, l := range layers {
 		diffIDs = append(diffIDs, l.DiffID)
 	}
-	if err := st.union(diffIDs); err != nil {
+	if err := s.merge(st, diffIDs); err != nil {
 		return nil, err
 	}
 	var img *Image
-	err = st.publish(func(ix *refIndex) error {
+	err = s.publish(st, func(ix *refIndex) error {
 		if err := name(ix, d); err != nil {
 			return err
 		}
-		img, err = st.s.image(ix, d)
+		img, err = s.image(ix, d)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return img, nil
-}
-
-// pin links the files of a layer that is in the store into the staging
-// directory: nobody can take them away before publish. On a file system without
-// hard links there is nothing to hold them by, and publish may find them gone;
-// nor is there for files of further stores.
-func (st *staging) pin(l oci.Layer) error {
-	if blob := st.s.findBlob(l.Digest); blob != st.s.blobPath(l.Digest) {
-		return nil
-	}
-	pairs := [][2]string{{st.s.blobPath(l.Digest), st.blobPath(l.Digest)}}
-	// The mark first: without it flat.tar is taken for written.
-	for _, name := range []string{unsyncedName, flatName, indexName} {
-		staged, err := st.layerFile(l.DiffID, name)
-		if err != nil {
-			return err
-		}
-		pairs = append(pairs, [2]string{filepath.Join(st.s.layerDir(l.DiffID), name), staged})
-	}
-	for i, p := range pairs {
-		err := os.Link(p[0], p[1])
-		if i == 0 && errors.Is(err, fs.ErrNotExist) {
-			return oci.Damaged(l.Digest, "is missing")
-		}
-	}
-	return nil
-}
-
-// pinned reports whether pin got hold of all files of a layer: another command
-// may have removed some between a look at them and pin.
-func (st *staging) pinned(l oci.Layer) bool {
-	dir := st.path("layers", l.DiffID.Encoded())
-	for _, name := range []string{st.blobPath(l.Digest), filepath.Join(dir, flatName), filepath.Join(dir, indexName)} {
-		if _, err := os.Stat(name); err != nil {
-			return false
-		}
-	}
-	return true
 }

@@ -149,7 +149,7 @@ func hashLayer(src source, l *loadingLayer) (oci.Layer, error) {
 	if _, err := io.CopyBuffer(h, struct{ io.Reader }{r}, make([]byte, chunkSize)); err != nil {
 		return oci.Layer{}, fmt.Errorf("layer %s: %w", l.file, err)
 	}
-	got := oci.Layer{DiffID: l.want.DiffID, Digest: sum(h), Size: size, MediaType: mediaType(kind)}
+	got := oci.Layer{DiffID: l.want.DiffID, Digest: digest.NewDigest(digest.SHA256, h), Size: size, MediaType: mediaType(kind)}
 	if kind == plain && got.Digest != got.DiffID {
 		return got, fmt.Errorf("layer %s is %w: its content has digest %s instead of %s", l.file, oci.ErrDamaged, got.Digest, got.DiffID)
 	}
@@ -221,11 +221,11 @@ func writeLayout(ctx context.Context, dir, name string, src *Pushable, p Progres
 	}
 	d := src.Manifest
 	ix.Manifests = slices.DeleteFunc(ix.Manifests, func(o ocispec.Descriptor) bool {
-		old := o.Annotations[annotationRef]
+		old := o.Annotations[ocispec.AnnotationRefName]
 		return name != "" && old == name || old == "" && o.Digest == d.Digest
 	})
 	if name != "" {
-		d.Annotations = map[string]string{annotationRef: name}
+		d.Annotations = map[string]string{ocispec.AnnotationRefName: name}
 	}
 	ix.Manifests = append(ix.Manifests, d)
 	if b, err = json.Marshal(ix); err != nil {

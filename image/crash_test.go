@@ -70,7 +70,7 @@ func TestAKilledLoadLeavesAStoreThatWorks(t *testing.T) {
 	before := listing(t, s)
 	name := wide(t)
 	start := time.Now()
-	if out, err := child("load", s.root, name).CombinedOutput(); err != nil {
+	if out, err := child("load", s.Root(), name).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	whole := time.Since(start)
@@ -83,7 +83,7 @@ func TestAKilledLoadLeavesAStoreThatWorks(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(3, 4))
 	killed := 0
 	for range 25 {
-		cmd := child("load", s.root, name)
+		cmd := child("load", s.Root(), name)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -92,7 +92,7 @@ func TestAKilledLoadLeavesAStoreThatWorks(t *testing.T) {
 		if cmd.Wait() != nil {
 			killed++
 		}
-		again, err := Open(s.root) // the next command
+		again, err := Open(s.Root()) // the next command
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -158,7 +158,7 @@ func TestManyProcessesMayChangeTheStoreAtOnce(t *testing.T) {
 	names := []string{inFile(t, archive(t, one.layout(t))), inFile(t, archive(t, two.docker(t)))}
 	var cmds []*exec.Cmd
 	for seed := range 4 {
-		cmd := child("shuffle", append([]string{s.root, strconv.Itoa(seed)}, names...)...)
+		cmd := child("shuffle", append([]string{s.Root(), strconv.Itoa(seed)}, names...)...)
 		cmd.Stderr = os.Stderr
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
@@ -191,7 +191,7 @@ func fullDisk(dir string, archives []string) error {
 		return fmt.Errorf("an image that fits: %w", err)
 	}
 	list := func() string {
-		out, _ := exec.Command("find", s.root, "-printf", "%p %s\n").Output()
+		out, _ := exec.Command("find", s.Root(), "-printf", "%p %s\n").Output()
 		return string(out)
 	}
 	before := list()
@@ -257,7 +257,7 @@ func TestLeftoversOfADeadCommandGoAndThoseOfALivingOneStay(t *testing.T) {
 	if err := os.MkdirAll(s.path("tmp", "add-dead", "blobs"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(s.root); err != nil {
+	if _, err := Open(s.Root()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(s.path("tmp", "add-dead")); !os.IsNotExist(err) {

@@ -1,7 +1,6 @@
 package image
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -10,8 +9,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 
 	digest "github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"tiffin/image/layer"
 	"tiffin/image/oci"
@@ -31,23 +32,6 @@ import (
 // memory: as long as that kernel runs, the file is what was written. Under
 // another kernel its digest is checked once, before its first use.
 
-func (s *Store) flatPath(diffID digest.Digest) string {
-	return filepath.Join(s.layerDir(diffID), flatName)
-}
-
-func (s *Store) indexPath(diffID digest.Digest) string {
-	return filepath.Join(s.layerDir(diffID), indexName)
-}
-
-// bootID names the running kernel. random(4), "/proc interfaces".
-func bootID() string {
-	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return "" // matches nothing: the digest is checked
-	}
-	return string(bytes.TrimSpace(b))
-}
-
 // chainID is the digest of a stack of layers. OCI image-spec v1.1 config.md,
 // "Layer ChainID".
 func chainID(diffIDs []digest.Digest) digest.Digest {
@@ -61,13 +45,32 @@ func chainID(diffIDs []digest.Digest) digest.Digest {
 	return id
 }
 
+// cache is a store with what has been derived from its blobs, and the additional stores that blobs
+// and derived files are looked for in when they are not here.
+type cache struct {
+	*disk
+	// Warn is told of an additional store that cannot be used. May be nil.
+	Warn func(error)
+
+	// additional opens the additional stores when something is not found here: a file server
+	// that does not answer must not hold up `tiffin ps`.
+	additional func() []*disk
+	warned     sync.Map // *disk: that files in it cannot be read
+}
+
+func newCache(s *disk) *cache {
+	c := &cache{disk: s}
+	c.additional = sync.OnceValue(c.openAdditional)
+	return c
+}
+
 // Mountable makes sure that the derived files of an image are there, and says
 // where. It looks at headers and sizes only, some 10 µs for each layer; a
 // damaged table inside an index is found by layer.OpenIndex, and the caller
 // then uses Repair. Errors wrap ErrDamaged if a blob that is needed for
 // rebuilding is not what it was, and ErrNotFound if another process removed the
 // image meanwhile.
-func (s *Store) Mountable(img *Image) (*Mountable, error) {
+func (s *cache) Mountable(img *Image) (*Mountable, error) {
 	m, complete := s.mountable(img)
 	if _, err := layer.PeekFlatSize(m.UnionPath); err != nil || !complete {
 		return s.Repair(context.Background(), img)
@@ -77,7 +80,7 @@ func (s *Store) Mountable(img *Image) (*Mountable, error) {
 
 // mountable says where the derived files are or belong, and whether those of
 // all layers are there.
-func (s *Store) mountable(img *Image) (m *Mountable, complete bool) {
+func (s *cache) mountable(img *Image) (m *Mountable, complete bool) {
 	m, complete = &Mountable{UnionPath: s.findUnion(chainID(img.Config.RootFS.DiffIDs))}, true
 	for _, l := range img.Layers {
 		flat, index, ok := s.findDerived(l.DiffID)
@@ -89,7 +92,7 @@ func (s *Store) mountable(img *Image) (m *Mountable, complete bool) {
 }
 
 // derivedOK is the quick check of one layer's files.
-func (s *Store) derivedOK(diffID digest.Digest) bool {
+func (s *cache) derivedOK(diffID digest.Digest) bool {
 	size, err := layer.PeekFlatSize(s.indexPath(diffID))
 	if err != nil {
 		return false
@@ -98,11 +101,11 @@ func (s *Store) derivedOK(diffID digest.Digest) bool {
 	if err != nil || st.Size() != size {
 		return false
 	}
-	return s.written(diffID)
+	return written(s.disk, diffID)
 }
 
 // written reports whether what is read from flat.tar is what was written.
-func (s *Store) written(diffID digest.Digest) bool {
+func written(s *disk, diffID digest.Digest) bool {
 	boot, err := os.ReadFile(filepath.Join(s.layerDir(diffID), unsyncedName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return true
@@ -112,7 +115,7 @@ func (s *Store) written(diffID digest.Digest) bool {
 
 // Repair checks all derived files of an image thoroughly, but for the bytes of
 // a flat.tar that has the right size, and rebuilds what is missing or damaged.
-func (s *Store) Repair(ctx context.Context, img *Image) (*Mountable, error) {
+func (s *cache) Repair(ctx context.Context, img *Image) (*Mountable, error) {
 	st, err := s.stage()
 	if err != nil {
 		return nil, fmt.Errorf("prepare image %s: %w", reference.Short(img.ID), err)
@@ -122,11 +125,11 @@ func (s *Store) Repair(ctx context.Context, img *Image) (*Mountable, error) {
 		if s.intact(l.DiffID) {
 			continue
 		}
-		if err := st.rebuildLayer(ctx, l); err != nil {
+		if err := s.rebuild(ctx, st, l); err != nil {
 			return nil, fmt.Errorf("prepare image %s: %w", reference.Short(img.ID), err)
 		}
 	}
-	if err := st.union(img.Config.RootFS.DiffIDs); err != nil {
+	if err := s.merge(st, img.Config.RootFS.DiffIDs); err != nil {
 		return nil, fmt.Errorf("prepare image %s: %w", reference.Short(img.ID), err)
 	}
 	if err := st.publish(nil); err != nil {
@@ -141,7 +144,7 @@ func (s *Store) Repair(ctx context.Context, img *Image) (*Mountable, error) {
 
 // intact is findDerived with the index's checksum. It also settles the files
 // that a kernel no longer running had not promised to have written.
-func (s *Store) intact(diffID digest.Digest) bool {
+func (s *cache) intact(diffID digest.Digest) bool {
 	_, index, ok := s.findDerived(diffID)
 	x, err := layer.OpenIndex(index)
 	if err != nil {
@@ -153,14 +156,14 @@ func (s *Store) intact(diffID digest.Digest) bool {
 
 // settle hashes a flat.tar that is marked as perhaps not written, makes it
 // durable and takes the mark away. It reports false if the content is wrong.
-func (s *Store) settle(diffID digest.Digest) bool {
+func (s *cache) settle(diffID digest.Digest) bool {
 	f, err := os.Open(s.flatPath(diffID))
 	if err != nil {
 		return false
 	}
 	defer f.Close()
 	h := sha256.New()
-	if _, err := io.CopyBuffer(h, struct{ io.Reader }{f}, make([]byte, chunkSize)); err != nil || sum(h) != diffID {
+	if _, err := io.CopyBuffer(h, struct{ io.Reader }{f}, make([]byte, chunkSize)); err != nil || digest.NewDigest(digest.SHA256, h) != diffID {
 		return false
 	}
 	if f.Sync() != nil {
@@ -170,27 +173,27 @@ func (s *Store) settle(diffID digest.Digest) bool {
 	return true
 }
 
-// rebuildLayer makes a layer's derived files again: the index from flat.tar if
+// rebuild makes a layer's derived files again: the index from flat.tar if
 // that still has its digest, else both from the blob.
-func (st *staging) rebuildLayer(ctx context.Context, l oci.Layer) error {
+func (s *cache) rebuild(ctx context.Context, st *staging, l oci.Layer) error {
 	want := oci.Layer{DiffID: l.DiffID}
-	if f, err := os.Open(st.s.flatPath(l.DiffID)); err == nil {
-		_, err = st.layer(ctx, f, want, false, nil)
+	if f, err := os.Open(s.flatPath(l.DiffID)); err == nil {
+		_, err = ingestLayer(ctx, st, f, want, ingestOptions{})
 		f.Close()
 		if err == nil {
 			return nil
 		}
 	}
-	if st.borrow(ctx, l.DiffID) {
+	if s.borrow(ctx, st, l.DiffID) {
 		return nil
 	}
-	f, err := os.Open(st.s.findBlob(l.Digest))
+	f, err := os.Open(s.findBlob(l.Digest))
 	if err != nil {
 		return oci.Damaged(l.Digest, "is missing")
 	}
 	defer f.Close()
 	want.Digest = l.Digest
-	if _, err := st.layer(ctx, f, want, false, nil); err != nil {
+	if _, err := ingestLayer(ctx, st, f, want, ingestOptions{}); err != nil {
 		// Say which it is: a blob that is not what it was, or no space for it.
 		if got, herr := hashFile(f); herr == nil && got != l.Digest {
 			return oci.Damaged(l.Digest, fmt.Sprintf("its content has digest %s", got))
@@ -200,42 +203,33 @@ func (st *staging) rebuildLayer(ctx context.Context, l oci.Layer) error {
 	return nil
 }
 
-// hashFile is the digest of a file's content, from its start.
-func hashFile(f *os.File) (digest.Digest, error) {
-	h := sha256.New()
-	if _, err := io.CopyBuffer(h, io.NewSectionReader(f, 0, 1<<62), make([]byte, chunkSize)); err != nil {
-		return "", err
-	}
-	return sum(h), nil
-}
-
 // openIndex opens the index of a layer, staged or in the store.
-func (st *staging) openIndex(diffID digest.Digest) (*layer.Index, error) {
+func (s *cache) openIndex(st *staging, diffID digest.Digest) (*layer.Index, error) {
 	x, err := layer.OpenIndex(st.path("layers", diffID.Encoded(), indexName))
 	if errors.Is(err, fs.ErrNotExist) {
-		_, index, _ := st.s.findDerived(diffID)
+		_, index, _ := s.findDerived(diffID)
 		return layer.OpenIndex(index)
 	}
 	return x, err
 }
 
 // openUnion opens the merged index of a chain, staged or in the store.
-func (st *staging) openUnion(chain digest.Digest) (*layer.Index, error) {
+func (s *cache) openUnion(st *staging, chain digest.Digest) (*layer.Index, error) {
 	x, err := layer.OpenIndex(st.path("unions", chain.Encoded()))
 	if errors.Is(err, fs.ErrNotExist) {
-		return layer.OpenIndex(st.s.findUnion(chain))
+		return layer.OpenIndex(s.findUnion(chain))
 	}
 	return x, err
 }
 
-// union stages the merged index of a stack of layers, unless there is a good
+// merge stages the merged index of a stack of layers, unless there is a good
 // one already. It starts from the highest stack below that has one: after a
 // commit there is one layer to merge.
-func (st *staging) union(diffIDs []digest.Digest) error {
+func (s *cache) merge(st *staging, diffIDs []digest.Digest) error {
 	var merged *layer.Tree
 	n := len(diffIDs)
 	for ; n > 0; n-- {
-		x, err := st.openUnion(chainID(diffIDs[:n]))
+		x, err := s.openUnion(st, chainID(diffIDs[:n]))
 		if err != nil {
 			continue
 		}
@@ -247,7 +241,7 @@ func (st *staging) union(diffIDs []digest.Digest) error {
 		break
 	}
 	for i := n; i < len(diffIDs); i++ {
-		x, err := st.openIndex(diffIDs[i])
+		x, err := s.openIndex(st, diffIDs[i])
 		if err != nil {
 			return fmt.Errorf("merge the layers: %w", err)
 		}
@@ -260,4 +254,80 @@ func (st *staging) union(diffIDs []digest.Digest) error {
 		merged = &layer.Tree{Root: layer.NewDir(0o755)}
 	}
 	return writeFile(st.path("unions", chainID(diffIDs).Encoded()), merged.Encode(), false)
+}
+
+// reuse stages a layer that the store has already, if its blob still has its
+// digest: damage is repaired by pulling again. The derived files may be missing.
+func (s *cache) reuse(ctx context.Context, st *staging, l oci.Layer) (bool, error) {
+	blob, err := os.Open(s.blobPath(l.Digest))
+	if err != nil {
+		return false, nil
+	}
+	defer blob.Close()
+	if d, err := hashFile(blob); err != nil || d != l.Digest {
+		return false, nil
+	}
+	if s.derivedOK(l.DiffID) {
+		return s.pin(st, l) == nil && st.pinned(l), nil
+	}
+	if err := linkOrCopy(s.blobPath(l.Digest), st.blobPath(l.Digest)); err != nil {
+		return false, nil
+	}
+	return true, s.rebuild(ctx, st, l)
+}
+
+// pin is that of the staging directory. Files of additional stores cannot be held on to.
+func (s *cache) pin(st *staging, l oci.Layer) error {
+	if blob := s.findBlob(l.Digest); blob != s.blobPath(l.Digest) {
+		return nil
+	}
+	return st.pin(l)
+}
+
+// readBlob reads a manifest or config.
+func (s *cache) readBlob(d digest.Digest) ([]byte, error) {
+	return oci.ReadBlob(d, func(d digest.Digest) (io.ReadCloser, error) {
+		f, err := os.Open(s.findBlob(d))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, oci.Damaged(d, "is missing")
+		}
+		return f, err
+	})
+}
+
+// manifest reads the manifest that d leads to: through an index, the one for
+// this machine, or else the first, so that an image for other machines can be
+// listed and handed on.
+func (s *cache) manifest(d ocispec.Descriptor) (*oci.Document, error) {
+	return oci.Follow(d, oci.ThisMachine().Prefer, func(d ocispec.Descriptor) ([]byte, error) { return s.readBlob(d.Digest) })
+}
+
+func (s *cache) openBlob(d ocispec.Descriptor) (io.ReadCloser, error) {
+	f, err := os.Open(s.findBlob(d.Digest))
+	if err != nil {
+		return nil, oci.Damaged(d.Digest, "is missing")
+	}
+	if st, err := f.Stat(); err != nil || st.Size() != d.Size {
+		f.Close()
+		return nil, oci.Damaged(d.Digest, fmt.Sprintf("it does not have the %d bytes that its manifest says", d.Size))
+	}
+	return f, nil
+}
+
+func openStack(m *Mountable) (*union.Stack, error) {
+	st := new(union.Stack)
+	for _, path := range m.IndexPaths {
+		x, err := layer.OpenIndex(path)
+		if err != nil {
+			st.Close()
+			return nil, err
+		}
+		st.Layers = append(st.Layers, x)
+	}
+	var err error
+	if st.Merged, err = layer.OpenIndex(m.UnionPath); err != nil {
+		st.Close()
+		return nil, err
+	}
+	return st, nil
 }

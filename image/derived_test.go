@@ -155,7 +155,7 @@ func TestAnImageThatIsReadyCostsNoRebuild(t *testing.T) {
 	s, _, _ := loadFixture(t, gz, "x")
 	before := listing(t, s)
 	for range 3 {
-		again, err := Open(s.root)
+		again, err := Open(s.Root())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -170,7 +170,7 @@ func TestAnImageThatIsReadyCostsNoRebuild(t *testing.T) {
 
 func TestAStoreThatMayNotBeWrittenCanBeRead(t *testing.T) {
 	s, _, _ := loadFixture(t, gz, "x")
-	ro := &Store{root: s.root, readOnly: true}
+	ro := &Store{cache: newCache(openReadOnly(s.Root()))}
 	if _, err := ro.Mountable(resolve(t, ro, "x")); err != nil {
 		t.Error(err)
 	}
@@ -191,7 +191,7 @@ func TestAStoreThatMayNotBeWrittenCanBeRead(t *testing.T) {
 func BenchmarkOpenResolveMountable(b *testing.B) {
 	s, _, _ := loadFixture(b, gz, "x")
 	for b.Loop() {
-		again, err := Open(s.root)
+		again, err := Open(s.Root())
 		if err != nil {
 			b.Fatal(err)
 		}

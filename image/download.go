@@ -170,7 +170,7 @@ func (d *download) pause() bool {
 
 // layer stages one layer, and reports whether it had to be fetched.
 func (pl *pulling) layer(ctx context.Context, d ocispec.Descriptor, l *loadingLayer) (fetched bool, err error) {
-	if ok, err := pl.st.reuse(ctx, l.want); ok || err != nil {
+	if ok, err := pl.s.reuse(ctx, pl.st, l.want); ok || err != nil {
 		l.got = l.want
 		return false, err
 	}
@@ -208,9 +208,7 @@ func (pl *pulling) layer(ctx context.Context, d ocispec.Descriptor, l *loadingLa
 func (pl *pulling) ingest(ctx context.Context, dl *download, want oci.Layer) (oci.Layer, error) {
 	add, done := start(pl.progress, reference.Short(want.Digest), want.Size)
 	defer done()
-	in := pl.st.newIngest(want, true, add)
-	in.part = dl.part
-	return in.run(ctx, dl)
+	return ingestLayer(ctx, pl.st, dl, want, ingestOptions{KeepBlob: true, Partial: dl.part, Progress: add})
 }
 
 // end lets go of the partial files. Those whose blobs have been published, or

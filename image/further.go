@@ -12,8 +12,6 @@ import (
 	"slices"
 
 	digest "github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"golang.org/x/sys/unix"
 
 	"tiffin/image/layer"
 	"tiffin/image/oci"
@@ -27,31 +25,29 @@ import (
 // index, flat.tar, is looked for here first and then there, one file at a time: of
 // a layer whose index is missing there, only the index is made here.
 
-// others are the further stores. They are opened when something is not found
-// here: a file server that does not answer must not hold up `tiffin ps`.
-func (s *Store) others() []*Store {
-	if s.further == nil {
-		return nil
-	}
-	return s.further()
-}
-
-func (s *Store) warn(err error) {
+func (s *cache) warn(err error) {
 	if s.Warn != nil {
 		s.Warn(err)
 	}
 }
 
-// openFurther opens the stores of TIFFIN_IMAGE_PATH. One that cannot be read is
+// warnOnce warns of a store the first time only.
+func (s *cache) warnOnce(o *disk, err error) {
+	if _, again := s.warned.LoadOrStore(o, true); !again {
+		s.warn(err)
+	}
+}
+
+// openAdditional opens the stores of TIFFIN_IMAGE_PATH. One that cannot be read is
 // warned of and left out.
-func (s *Store) openFurther() (all []*Store) {
-	own, _ := os.Stat(s.root)
+func (s *cache) openAdditional() (all []*disk) {
+	own, _ := os.Stat(s.Root())
 	for _, root := range filepath.SplitList(os.Getenv("TIFFIN_IMAGE_PATH")) {
 		if root == "" {
 			continue
 		}
 		root, err := filepath.Abs(root)
-		o := &Store{root: root, readOnly: true}
+		o := openReadOnly(root)
 		if err == nil {
 			_, err = o.readIndex()
 		}
@@ -75,39 +71,36 @@ func allowReading(root string) string {
 	return "its owner can allow it with chmod -R go+rX " + root
 }
 
-// readable reports whether this user can read a file.
-func readable(path string) bool { return unix.Access(path, unix.R_OK) == nil }
-
 // find is path, which is that of a file in this store, or the same file in a
 // further store if it is not here.
-func (s *Store) find(path string) string {
+func (s *cache) find(path string) string {
 	if readable(path) {
 		return path
 	}
-	name, err := filepath.Rel(s.root, path)
+	name, err := filepath.Rel(s.Root(), path)
 	if err != nil {
 		return path
 	}
-	for _, o := range s.others() {
+	for _, o := range s.additional() {
 		there := o.path(name)
 		if readable(there) {
 			return there
 		}
 		if _, err := os.Lstat(there); err == nil {
-			o.unreadable.Do(func() { s.warn(fmt.Errorf("%s may not be read; %s", there, allowReading(o.root))) })
+			s.warnOnce(o, fmt.Errorf("%s may not be read; %s", there, allowReading(o.Root())))
 		}
 	}
 	return path
 }
 
-func (s *Store) findBlob(d digest.Digest) string { return s.find(s.blobPath(d)) }
+func (s *cache) findBlob(d digest.Digest) string { return s.find(s.blobPath(d)) }
 
-func (s *Store) findUnion(chain digest.Digest) string {
+func (s *cache) findUnion(chain digest.Digest) string {
 	path := s.unionPath(chain)
 	if _, err := layer.PeekFlatSize(path); err == nil {
 		return path
 	}
-	for _, o := range s.others() {
+	for _, o := range s.additional() {
 		if _, err := layer.PeekFlatSize(o.unionPath(chain)); err == nil {
 			return o.unionPath(chain)
 		}
@@ -117,13 +110,13 @@ func (s *Store) findUnion(chain digest.Digest) string {
 
 // findDerived is where the two files of a layer are, by the quick check, and
 // whether both have been found. One of them may be here and the other there.
-func (s *Store) findDerived(diffID digest.Digest) (flat, index string, ok bool) {
+func (s *cache) findDerived(diffID digest.Digest) (flat, index string, ok bool) {
 	flat, index = s.flatPath(diffID), s.indexPath(diffID)
 	if s.derivedOK(diffID) {
 		return flat, index, true
 	}
 	size, err := layer.PeekFlatSize(index)
-	for _, o := range s.others() {
+	for _, o := range s.additional() {
 		if err == nil {
 			break
 		}
@@ -134,9 +127,9 @@ func (s *Store) findDerived(diffID digest.Digest) (flat, index string, ok bool) 
 	if err != nil {
 		return flat, index, false
 	}
-	for _, o := range s.others() {
+	for _, o := range s.additional() {
 		st, err := os.Stat(o.flatPath(diffID))
-		if err == nil && st.Size() == size && readable(o.flatPath(diffID)) && (o.written(diffID) || s.hasChecked(o, diffID, st)) {
+		if err == nil && st.Size() == size && readable(o.flatPath(diffID)) && (written(o, diffID) || s.hasChecked(o, diffID, st)) {
 			return o.flatPath(diffID), index, true
 		}
 	}
@@ -154,18 +147,18 @@ func identity(path string, st os.FileInfo) string {
 	return fmt.Sprintf("%s\n%d\n%d\n", path, st.Size(), st.ModTime().UnixNano())
 }
 
-func (s *Store) hasChecked(o *Store, diffID digest.Digest, st os.FileInfo) bool {
+func (s *cache) hasChecked(o *disk, diffID digest.Digest, st os.FileInfo) bool {
 	b, err := os.ReadFile(filepath.Join(s.layerDir(diffID), checkedName))
 	return err == nil && string(b) == identity(o.flatPath(diffID), st)
 }
 
 // borrow uses the flat.tar of a further store, if it has the right content: its
 // index is made here, and a note that it has been looked at.
-func (st *staging) borrow(ctx context.Context, diffID digest.Digest) bool {
-	return slices.ContainsFunc(st.s.others(), func(o *Store) bool { return st.borrowFrom(ctx, o, diffID) == nil })
+func (s *cache) borrow(ctx context.Context, st *staging, diffID digest.Digest) bool {
+	return slices.ContainsFunc(s.additional(), func(o *disk) bool { return borrowFrom(ctx, st, o, diffID) == nil })
 }
 
-func (st *staging) borrowFrom(ctx context.Context, o *Store, diffID digest.Digest) error {
+func borrowFrom(ctx context.Context, st *staging, o *disk, diffID digest.Digest) error {
 	f, err := os.Open(o.flatPath(diffID))
 	if err != nil {
 		return err
@@ -187,7 +180,7 @@ func (st *staging) borrowFrom(ctx context.Context, o *Store, diffID digest.Diges
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if sum(h) != diffID {
+	if digest.NewDigest(digest.SHA256, h) != diffID {
 		return oci.ErrDamaged
 	}
 	for name, b := range map[string][]byte{indexName: tree.Encode(), checkedName: []byte(identity(f.Name(), info))} {
@@ -197,113 +190,6 @@ func (st *staging) borrowFrom(ctx context.Context, o *Store, diffID digest.Diges
 		}
 		if err := writeFile(file, b, false); err != nil {
 			return err
-		}
-	}
-	return nil
-}
-
-// resolveFurther is Resolve in the further stores.
-func (s *Store) resolveFurther(ref string) (*Image, error) {
-	_, ix, d := s.lookupFurther(ref)
-	if d == nil {
-		return nil, nil
-	}
-	return s.image(ix, *d)
-}
-
-// lookupFurther is lookup in the further stores; d is nil if none has it.
-func (s *Store) lookupFurther(ref string) (in *Store, ix *refIndex, d *ocispec.Descriptor) {
-	for _, o := range s.others() {
-		ix, err := o.readIndex()
-		if err != nil {
-			s.warn(err)
-			continue
-		}
-		ix.from = o.root
-		if d, err := s.lookup(ix, ref); err == nil {
-			return o, ix, d
-		}
-	}
-	return nil, nil, nil
-}
-
-// listFurther lists the images with a name in further stores, without the names
-// that stand for an image here or in an earlier one.
-func (s *Store) listFurther(own *refIndex) (imgs []*Image) {
-	taken := map[string]bool{}
-	for _, d := range own.Manifests {
-		if r, ok := descriptorName(d); ok {
-			taken[r.Familiar()] = true
-		}
-	}
-	for _, o := range s.others() {
-		ix, err := o.readIndex()
-		if err != nil {
-			s.warn(err)
-			continue
-		}
-		ix.from = o.root
-		theirs, err := s.list(ix)
-		if err != nil {
-			s.warn(fmt.Errorf("%s: %w", o.root, err))
-		}
-		for _, img := range theirs {
-			img.Names = slices.DeleteFunc(img.Names, func(n string) bool { return taken[n] })
-			if len(img.Names) > 0 {
-				imgs = append(imgs, img)
-			}
-		}
-		for _, img := range theirs {
-			for _, n := range img.Names {
-				taken[n] = true
-			}
-		}
-	}
-	return imgs
-}
-
-// adopt stages the small blobs of an image in a further store that gets a name
-// here: what the own index names can be told apart without that store.
-func (st *staging) adopt(d ocispec.Descriptor) error {
-	m, err := st.s.manifest(d)
-	if err != nil {
-		return err
-	}
-	for _, d := range []digest.Digest{d.Digest, m.Digest, m.Config.Digest} {
-		b, err := st.s.readBlob(d)
-		if err != nil {
-			return err
-		}
-		if _, err := st.putBlob(b); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// needed adds the derived files of images in further stores that containers
-// need. What else was made here for such images goes, and is made again when it
-// is missed.
-func (n *needs) needed(s *Store) error {
-	if s.Uses == nil || len(s.others()) == 0 {
-		return nil
-	}
-	used, err := s.Uses()
-	if err != nil {
-		return fmt.Errorf("find out which images containers need: %w", err)
-	}
-	for id := range used {
-		if _, _, d := s.lookupFurther(id.String()); d != nil {
-			theirs := newNeeds()
-			if err := theirs.add(s, *d); err != nil && !errors.Is(err, oci.ErrDamaged) {
-				return err
-			}
-			for l := range theirs.layers {
-				n.layers[l] = true
-			}
-			for u := range theirs.unions {
-				n.unions[u] = true
-			}
 		}
 	}
 	return nil

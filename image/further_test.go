@@ -44,13 +44,13 @@ func further(t *testing.T, damage func(theirs *Store, img *Image)) (own, theirs 
 	if damage != nil {
 		damage(theirs, img)
 	}
-	before := stamps(t, theirs.root)
+	before := stamps(t, theirs.Root())
 	t.Cleanup(func() {
-		if after := stamps(t, theirs.root); !slices.Equal(before, after) {
+		if after := stamps(t, theirs.Root()); !slices.Equal(before, after) {
 			t.Errorf("the further store has changed:\n%q\n%q", before, after)
 		}
 	})
-	t.Setenv("TIFFIN_IMAGE_PATH", filepath.Join(t.TempDir(), "not there")+":"+theirs.root)
+	t.Setenv("TIFFIN_IMAGE_PATH", filepath.Join(t.TempDir(), "not there")+":"+theirs.Root())
 	own, warned = newStore(t), new([]string)
 	own.Warn = func(err error) { *warned = append(*warned, err.Error()) }
 	return own, theirs, img, warned
@@ -70,7 +70,7 @@ func TestFurtherStoresAreUsedInPlace(t *testing.T) {
 	own, theirs, want, warned := further(t, nil)
 	for _, ref := range []string{"course/lab:1", want.ID.String(), want.ID.Encoded()[:8]} {
 		img := resolve(t, own, ref)
-		if img.ID != want.ID || img.Store != theirs.root || !slices.Equal(img.Names, want.Names) {
+		if img.ID != want.ID || img.Store != theirs.Root() || !slices.Equal(img.Names, want.Names) {
 			t.Errorf("%s: %+v", ref, img)
 		}
 	}
@@ -80,7 +80,7 @@ func TestFurtherStoresAreUsedInPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range append(append([]string{m.UnionPath}, m.FlatPaths...), m.IndexPaths...) {
-		if !strings.HasPrefix(path, theirs.root+"/") {
+		if !strings.HasPrefix(path, theirs.Root()+"/") {
 			t.Errorf("%s has been made here", path)
 		}
 	}
@@ -94,16 +94,16 @@ func TestFurtherStoresAreUsedInPlace(t *testing.T) {
 		t.Errorf("warnings: %q", *warned)
 	}
 	imgs, err := own.List()
-	if err != nil || len(imgs) != 1 || imgs[0].Store != theirs.root {
+	if err != nil || len(imgs) != 1 || imgs[0].Store != theirs.Root() {
 		t.Errorf("List: %v: %+v", err, imgs)
 	}
-	if _, err := own.Remove("course/lab:1", true); err == nil || !strings.Contains(err.Error(), theirs.root) {
+	if _, err := own.Remove("course/lab:1", true); err == nil || !strings.Contains(err.Error(), theirs.Root()) {
 		t.Errorf("Remove: %v", err)
 	}
 	if h := own.History(img); len(h) == 0 || h[0].Size == 0 {
 		t.Errorf("History: %+v", h)
 	}
-	if x := own.Inspect(img); !strings.HasPrefix(x.Layers[0].Blob, theirs.root) {
+	if x := own.Inspect(img); !strings.HasPrefix(x.Layers[0].Blob, theirs.Root()) {
 		t.Errorf("Inspect: %+v", x.Layers)
 	}
 	// An image of that name here comes first.
@@ -158,7 +158,7 @@ func TestWhatIsMissingInAFurtherStoreIsMadeHere(t *testing.T) {
 			if got := has(t, own, "layers/*/flat.tar"); c.made != "layers/*/flat.tar" && len(got) > 0 {
 				t.Errorf("copied: %q", got)
 			}
-			before := stamps(t, own.root)
+			before := stamps(t, own.Root())
 			m, err := own.Mountable(img)
 			if err != nil {
 				t.Fatal(err)
@@ -166,7 +166,7 @@ func TestWhatIsMissingInAFurtherStoreIsMadeHere(t *testing.T) {
 			for i, l := range img.Layers {
 				wantDigest(t, m.FlatPaths[i], l.DiffID)
 			}
-			if after := stamps(t, own.root); !slices.Equal(before, after) {
+			if after := stamps(t, own.Root()); !slices.Equal(before, after) {
 				t.Errorf("made again:\n%q\n%q", before, after)
 			}
 			// A container keeps what was made for its image; nobody, nothing.
@@ -238,7 +238,7 @@ func TestCommitAndTagOnTopOfAFurtherStore(t *testing.T) {
 	}
 	// Without the other store, the own one knows what it has, and says what is missing.
 	t.Setenv("TIFFIN_IMAGE_PATH", "")
-	alone, err := Open(own.root)
+	alone, err := Open(own.Root())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,7 +269,7 @@ func TestCommitAndTagOnTopOfAFurtherStore(t *testing.T) {
 func TestWhatComesIntoASharedStoreIsReadable(t *testing.T) {
 	for mode, want := range map[os.FileMode][2]os.FileMode{0o700: {0o600, 0o700}, 0o755: {0o644, 0o755}, 0o750: {0o640, 0o750}} {
 		s, _, _ := loadFixture(t, gz, "first")
-		if err := os.Chmod(s.root, mode); err != nil {
+		if err := os.Chmod(s.Root(), mode); err != nil {
 			t.Fatal(err)
 		}
 		f := newFixture(t, gz, []string{"second"}, layerTar(t, "second"))

@@ -261,7 +261,7 @@ func resolve(t testing.TB, s *Store, ref string) *Image {
 func listing(t testing.TB, s *Store) []string {
 	t.Helper()
 	var out []string
-	err := filepath.WalkDir(s.root, func(p string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(s.Root(), func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -269,7 +269,7 @@ func listing(t testing.TB, s *Store) []string {
 		if err != nil {
 			return err
 		}
-		line := strings.TrimPrefix(p, s.root)
+		line := strings.TrimPrefix(p, s.Root())
 		if st.Mode().IsRegular() {
 			line += fmt.Sprintf(" %d", st.Size())
 		}

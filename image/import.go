@@ -30,7 +30,7 @@ func (s *Store) Import(ctx context.Context, r io.Reader, opt ImportOptions) (*Im
 	}
 	defer st.close()
 	add, done := start(opt.Progress, "importing", opt.Total)
-	l, err := st.layer(ctx, r, oci.Layer{}, true, add)
+	l, err := ingestLayer(ctx, st, r, oci.Layer{}, ingestOptions{KeepBlob: true, Progress: add})
 	done()
 	if err != nil {
 		return nil, err
@@ -40,5 +40,5 @@ func (s *Store) Import(ctx context.Context, r io.Reader, opt ImportOptions) (*Im
 	if err != nil {
 		return nil, fmt.Errorf("describe the image: %w", err)
 	}
-	return st.finishImage(configJSON, []oci.Layer{l}, nameIt(name))
+	return s.finishImage(st, configJSON, []oci.Layer{l}, nameIt(name))
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 
+	digest "github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
@@ -27,9 +28,6 @@ import (
 const (
 	annotationRef        = ocispec.AnnotationRefName
 	annotationContainerd = "io.containerd.image.name"
-	// annotationBuiltin marks the built-in base image with the identity of
-	// the binary that it was made from, see selfKey.
-	annotationBuiltin = "tiffin.builtin"
 )
 
 // refIndex is index.json: which names stand for which manifests.
@@ -40,7 +38,7 @@ type refIndex struct {
 
 // readIndex reads index.json. It takes no lock: the file is replaced by
 // rename(2), so a reader sees the old one or the new one.
-func (s *Store) readIndex() (*refIndex, error) {
+func (s *disk) readIndex() (*refIndex, error) {
 	b, err := oci.ReadFile(s.path("index.json"), oci.MaxJSON)
 	if err != nil {
 		return nil, fmt.Errorf("read the store's index: %w", err)
@@ -53,7 +51,7 @@ func (s *Store) readIndex() (*refIndex, error) {
 }
 
 // writeIndex replaces index.json. The caller holds the store's lock.
-func (s *Store) writeIndex(ix *refIndex) error {
+func (s *disk) writeIndex(ix *refIndex) error {
 	ix.Versioned = specs.Versioned{SchemaVersion: 2}
 	if ix.Manifests == nil {
 		ix.Manifests = []ocispec.Descriptor{}
@@ -82,7 +80,7 @@ func (s *Store) writeIndex(ix *refIndex) error {
 const reserveName = "reserve"
 
 // reserve makes room for the next index, if there is none and the disk has some.
-func (s *Store) reserve(size int) {
+func (s *disk) reserve(size int) {
 	size += 64 << 10 // bytes
 	if st, err := os.Stat(s.path(reserveName)); err == nil && st.Size() >= int64(size) {
 		return
@@ -98,7 +96,7 @@ func (s *Store) reserve(size int) {
 }
 
 // replaceIndex is writeIndex with the bytes of the index.
-func (s *Store) replaceIndex(b []byte) error {
+func (s *disk) replaceIndex(b []byte) error {
 	next := s.path("tmp", "index.json") // one name: under the lock there is one writer
 	if err := writeFile(next, b, true); err != nil {
 		return fmt.Errorf("write the store's index: %w", err)
@@ -129,6 +127,11 @@ func descriptorName(d ocispec.Descriptor) (reference.Reference, bool) {
 	return reference.Reference{}, false
 }
 
+// annotations give a manifest a name, by which this program and others find it.
+func annotations(r reference.Reference) map[string]string {
+	return map[string]string{annotationRef: r.Familiar(), annotationContainerd: r.String()}
+}
+
 // find returns the descriptor with the name, or nil.
 func (ix *refIndex) find(r reference.Reference) *ocispec.Descriptor {
 	for i := range ix.Manifests {
@@ -145,7 +148,7 @@ func (ix *refIndex) set(r reference.Reference, manifest ocispec.Descriptor, extr
 	if old := ix.find(r); old != nil && old.Digest != manifest.Digest {
 		ix.unset(r)
 	}
-	ann := map[string]string{annotationRef: r.Familiar(), annotationContainerd: r.String()}
+	ann := annotations(r)
 	maps.Copy(ann, extra)
 	manifest.Annotations = ann
 	if old := ix.find(r); old != nil {
@@ -188,4 +191,55 @@ func (ix *refIndex) unset(r reference.Reference) {
 // drop removes a manifest with all its names.
 func (ix *refIndex) drop(manifest ocispec.Descriptor) {
 	ix.Manifests = slices.DeleteFunc(ix.Manifests, func(d ocispec.Descriptor) bool { return d.Digest == manifest.Digest })
+}
+
+// lockIndex returns index.json, which nobody else changes until release is called.
+func (s *disk) lockIndex() (ix *refIndex, release func(), err error) {
+	if release, err = s.lock(unix.LOCK_EX); err != nil {
+		return nil, nil, err
+	}
+	if ix, err = s.readIndex(); err != nil {
+		release()
+		return nil, nil, err
+	}
+	return ix, release, nil
+}
+
+// update changes index.json under the store's lock.
+func (s *disk) update(change func(*refIndex) error) error {
+	ix, release, err := s.lockIndex()
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := change(ix); err != nil {
+		return err
+	}
+	return s.writeIndex(ix)
+}
+
+// names are all names of a manifest.
+func (ix *refIndex) names(manifest digest.Digest) (rs []reference.Reference) {
+	for _, d := range ix.Manifests {
+		if r, ok := descriptorName(d); ok && d.Digest == manifest {
+			rs = append(rs, r)
+		}
+	}
+	return rs
+}
+
+// findAny is find, but a digest decides alone: NAME:TAG@DIGEST is the image of
+// that repository with that digest, whatever the tag is today.
+func (ix *refIndex) findAny(r reference.Reference) *ocispec.Descriptor {
+	if d := ix.find(r); d != nil || r.Digest == "" {
+		return d
+	}
+	for i := range ix.Manifests {
+		d := &ix.Manifests[i]
+		// Or the digest is that of the index which a pull followed to it.
+		if n, ok := descriptorName(*d); ok && n.Name() == r.Name() && (d.Digest == r.Digest || n.Digest == r.Digest) {
+			return d
+		}
+	}
+	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
@@ -23,15 +22,6 @@ import (
 	"tiffin/image/oci"
 )
 
-// Names of a layer's derived files.
-const (
-	flatName  = "flat.tar"
-	indexName = "index"
-	// unsyncedName marks a flat.tar that was not yet on the disk when it was
-	// published. See derived.go.
-	unsyncedName = "unsynced"
-)
-
 // ingest is one layer on its way into a staging directory, in one pass:
 //
 //	          ┌─ SHA-256 of the blob ─ write blob
@@ -43,13 +33,11 @@ const (
 // A layer that is not compressed has only the second fan, and its blob and its
 // flat.tar are two names of one file.
 type ingest struct {
-	st       *staging
-	want     oci.Layer // "" and 0 for what is not known beforehand
-	keepBlob bool      // false: only the derived files are wanted
-	part     *partial  // where the blob is to be written, or nil: a file in the staging directory
+	st   *staging
+	want oci.Layer // "" and 0 for what is not known beforehand
+	ingestOptions
 
 	in      atomic.Int64 // compressed bytes so far
-	add     func(int64)
 	blob    *sink
 	flat    *sink
 	blobSum hash.Hash
@@ -57,10 +45,17 @@ type ingest struct {
 	tree    *layer.Tree
 }
 
-// layer ingests the layer that r holds. It fails if r does not have the
+// ingestLayer ingests the layer that r holds. It fails if r does not have the
 // digests in want, those that are not empty; got has all of them.
-func (st *staging) layer(ctx context.Context, r io.Reader, want oci.Layer, keepBlob bool, add func(int64)) (got oci.Layer, err error) {
-	return st.newIngest(want, keepBlob, add).run(ctx, r)
+func ingestLayer(ctx context.Context, st *staging, r io.Reader, want oci.Layer, opt ingestOptions) (got oci.Layer, err error) {
+	return newIngest(st, want, opt).run(ctx, r)
+}
+
+// ingestOptions say what is made of a layer besides its derived files.
+type ingestOptions struct {
+	KeepBlob bool        // false: only the derived files are wanted
+	Partial  *partial    // where the blob is to be written, or nil: a file in the staging directory
+	Progress func(int64) // is told of bytes that have been read. May be nil
 }
 
 func (in *ingest) run(ctx context.Context, r io.Reader) (got oci.Layer, err error) {
@@ -89,31 +84,31 @@ func (in *ingest) run(ctx context.Context, r io.Reader) (got oci.Layer, err erro
 	return in.finish(kind)
 }
 
-func (st *staging) newIngest(want oci.Layer, keepBlob bool, add func(int64)) *ingest {
-	if add == nil {
-		add = func(int64) {}
+func newIngest(st *staging, want oci.Layer, opt ingestOptions) *ingest {
+	if opt.Progress == nil {
+		opt.Progress = func(int64) {}
 	}
-	return &ingest{st: st, want: want, keepBlob: keepBlob, add: add, blobSum: sha256.New(), flatSum: sha256.New()}
+	return &ingest{st: st, want: want, ingestOptions: opt, blobSum: sha256.New(), flatSum: sha256.New()}
 }
 
 // openSinks makes the files: the blob has to be durable, and so has flat.tar
 // when it is the blob.
 func (in *ingest) openSinks(kind compression) (err error) {
-	if in.keepBlob && kind == plain {
+	if in.KeepBlob && kind == plain {
 		in.flat, err = in.blobSink()
 		return err
 	}
-	if in.flat, err = in.st.sink(false); err == nil && in.keepBlob {
+	if in.flat, err = newSink(in.st, false); err == nil && in.KeepBlob {
 		in.blob, err = in.blobSink()
 	}
 	return err
 }
 
 func (in *ingest) blobSink() (*sink, error) {
-	if in.part != nil {
-		return in.part.sink(), nil
+	if in.Partial != nil {
+		return &sink{f: in.Partial.f, durable: true, have: in.Partial.have, stays: true}, nil
 	}
-	return in.st.sink(true)
+	return newSink(in.st, true)
 }
 
 func (in *ingest) discard() {
@@ -143,7 +138,7 @@ func (c *counted) Read(p []byte) (int, error) {
 	}
 	n, err := c.r.Read(p)
 	c.in.in.Add(int64(n))
-	c.in.add(int64(n))
+	c.in.Progress(int64(n))
 	return n, err
 }
 
@@ -190,10 +185,10 @@ func (in *ingest) content(g *errgroup.Group, ctx context.Context) *fan {
 
 // finish compares the digests and puts the files under their names.
 func (in *ingest) finish(kind compression) (got oci.Layer, err error) {
-	got = oci.Layer{DiffID: sum(in.flatSum), Size: in.in.Load(), MediaType: mediaType(kind)}
+	got = oci.Layer{DiffID: digest.NewDigest(digest.SHA256, in.flatSum), Size: in.in.Load(), MediaType: mediaType(kind)}
 	got.Digest = got.DiffID
 	if kind != plain {
-		got.Digest = sum(in.blobSum)
+		got.Digest = digest.NewDigest(digest.SHA256, in.blobSum)
 	}
 	if in.want.Digest != "" && got.Digest != in.want.Digest {
 		return got, fmt.Errorf("layer %s is %w: its content has digest %s", in.want.Digest, oci.ErrDamaged, got.Digest)
@@ -205,7 +200,7 @@ func (in *ingest) finish(kind compression) (got oci.Layer, err error) {
 	if err := in.writeDerived(got.DiffID); err != nil {
 		return got, diskError(fmt.Errorf("store layer %s: %w", got.Digest, err))
 	}
-	if in.keepBlob {
+	if in.KeepBlob {
 		if err := in.storeBlob(got, kind); err != nil {
 			return got, diskError(fmt.Errorf("store layer %s: %w", got.Digest, err))
 		}
@@ -253,31 +248,6 @@ func mediaType(kind compression) string {
 	return ocispec.MediaTypeImageLayer
 }
 
-func sum(h hash.Hash) digest.Digest { return digest.Digest("sha256:" + hex.EncodeToString(h.Sum(nil))) }
-
-// linkOrCopy gives the bytes of a file a second name, on a file system without
-// hard links by copying them.
-func linkOrCopy(from, to string) error {
-	os.Remove(to)
-	if err := os.Link(from, to); err == nil {
-		return nil
-	}
-	src, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer src.Close()
-	dst, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	defer dst.Close()
-	if _, err := io.Copy(dst, src); err != nil { // copy_file_range(2): a reflink where there are any
-		return err
-	}
-	return dst.Sync()
-}
-
 // sink is a file being written in a staging directory, without a name of its
 // own yet.
 type sink struct {
@@ -293,7 +263,7 @@ type sink struct {
 // blob back, so that the fsync at the end finds little left to do.
 const flushEvery = 8 << 20
 
-func (st *staging) sink(durable bool) (*sink, error) {
+func newSink(st *staging, durable bool) (*sink, error) {
 	f, err := os.CreateTemp(st.dir, "part-")
 	if err != nil {
 		return nil, diskError(err)

@@ -42,24 +42,6 @@ func (s *Store) Stack(img *Image) (*union.Stack, error) {
 	return st, nil
 }
 
-func openStack(m *Mountable) (*union.Stack, error) {
-	st := new(union.Stack)
-	for _, path := range m.IndexPaths {
-		x, err := layer.OpenIndex(path)
-		if err != nil {
-			st.Close()
-			return nil, err
-		}
-		st.Layers = append(st.Layers, x)
-	}
-	var err error
-	if st.Merged, err = layer.OpenIndex(m.UnionPath); err != nil {
-		st.Close()
-		return nil, err
-	}
-	return st, nil
-}
-
 // Describe lists the layers of an image by name, the bottom one first, without their Usage.
 func (s *Store) Describe(img *Image) []StackLayer {
 	out := make([]StackLayer, len(img.Layers))

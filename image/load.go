@@ -61,10 +61,10 @@ func (s *Store) Load(ctx context.Context, name string, stdin io.Reader, p Progre
 	if err != nil {
 		return fail(err)
 	}
-	if err := st.loadLayers(ctx, src, imgs, p); err != nil {
+	if err := s.loadLayers(ctx, st, src, imgs, p); err != nil {
 		return fail(err)
 	}
-	loaded, err := st.finishLoad(imgs)
+	loaded, err := s.finishLoad(st, imgs)
 	if err != nil {
 		return fail(err)
 	}
@@ -238,7 +238,7 @@ func describeDocker(src source) ([]*loading, error) {
 const parallelLayers = 3
 
 // loadLayers stages all layers of the images, largest first.
-func (st *staging) loadLayers(ctx context.Context, src source, imgs []*loading, p Progress) error {
+func (s *Store) loadLayers(ctx context.Context, st *staging, src source, imgs []*loading, p Progress) error {
 	var todo []*loadingLayer
 	seen := map[string]*loadingLayer{}
 	for _, img := range imgs {
@@ -264,12 +264,12 @@ func (st *staging) loadLayers(ctx context.Context, src source, imgs []*loading, 
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallelLayers)
 	for _, l := range todo {
-		g.Go(func() error { return st.loadLayer(ctx, src, l, p) })
+		g.Go(func() error { return s.loadLayer(ctx, st, src, l, p) })
 	}
 	return g.Wait()
 }
 
-func (st *staging) loadLayer(ctx context.Context, src source, l *loadingLayer, p Progress) error {
+func (s *Store) loadLayer(ctx context.Context, st *staging, src source, l *loadingLayer, p Progress) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -277,7 +277,7 @@ func (st *staging) loadLayer(ctx context.Context, src source, l *loadingLayer, p
 	if name == "" {
 		name = l.want.DiffID
 	}
-	if got, ok := st.keep(src, l); ok {
+	if got, ok := s.keep(st, src, l); ok {
 		l.got = got
 		return l.checkSize()
 	}
@@ -289,7 +289,7 @@ func (st *staging) loadLayer(ctx context.Context, src source, l *loadingLayer, p
 	add, done := start(p, reference.Short(name), size)
 	defer done()
 	want := l.want
-	if l.got, err = st.layer(ctx, f, want, true, add); err != nil && !strings.Contains(err.Error(), string(name)) {
+	if l.got, err = ingestLayer(ctx, st, f, want, ingestOptions{KeepBlob: true, Progress: add}); err != nil && !strings.Contains(err.Error(), string(name)) {
 		return fmt.Errorf("layer %s: %w", name, err)
 	}
 	if err == nil {
@@ -309,8 +309,8 @@ func (l *loadingLayer) checkSize() error {
 
 // keep uses the layer that the store has already, if its blob still has its
 // digest and its derived files are there: damage is repaired by loading again.
-func (st *staging) keep(src source, l *loadingLayer) (oci.Layer, bool) {
-	if !st.s.derivedOK(l.want.DiffID) {
+func (s *Store) keep(st *staging, src source, l *loadingLayer) (oci.Layer, bool) {
+	if !s.derivedOK(l.want.DiffID) {
 		return oci.Layer{}, false
 	}
 	f, size, err := src.open(l.file)
@@ -330,19 +330,19 @@ func (st *staging) keep(src source, l *loadingLayer) (oci.Layer, bool) {
 	} else if got.Digest == "" {
 		return oci.Layer{}, false // compressed, and the archive does not say its digest
 	}
-	blob, err := os.Open(st.s.blobPath(got.Digest))
+	blob, err := os.Open(s.blobPath(got.Digest))
 	if err != nil {
 		return oci.Layer{}, false
 	}
 	defer blob.Close()
-	if d, err := hashFile(blob); err != nil || d != got.Digest || st.pin(got) != nil || !st.pinned(got) {
+	if d, err := hashFile(blob); err != nil || d != got.Digest || s.pin(st, got) != nil || !st.pinned(got) {
 		return oci.Layer{}, false
 	}
 	return got, true
 }
 
 // finishLoad stages manifests, configs and merged indexes, and publishes.
-func (st *staging) finishLoad(imgs []*loading) ([]Loaded, error) {
+func (s *Store) finishLoad(st *staging, imgs []*loading) ([]Loaded, error) {
 	var loaded []Loaded
 	var manifests []ocispec.Descriptor
 	for _, img := range imgs {
@@ -359,7 +359,7 @@ func (st *staging) finishLoad(imgs []*loading) ([]Loaded, error) {
 		for _, l := range img.layers {
 			diffIDs = append(diffIDs, l.got.DiffID)
 		}
-		if err := st.union(diffIDs); err != nil {
+		if err := s.merge(st, diffIDs); err != nil {
 			return nil, err
 		}
 		for _, r := range img.names {
@@ -369,10 +369,11 @@ func (st *staging) finishLoad(imgs []*loading) ([]Loaded, error) {
 			loaded = append(loaded, Loaded{"", id})
 		}
 	}
-	return loaded, st.publish(func(ix *refIndex) error {
+	var superseded []ocispec.Descriptor
+	err := s.publish(st, func(ix *refIndex) error {
 		for i, img := range imgs {
 			for _, r := range img.names {
-				st.replace(ix, r, manifests[i])
+				superseded = append(superseded, s.replace(ix, r, manifests[i])...)
 			}
 			if len(img.names) == 0 {
 				ix.add(manifests[i])
@@ -380,12 +381,17 @@ func (st *staging) finishLoad(imgs []*loading) ([]Loaded, error) {
 		}
 		return nil
 	})
+	if err != nil {
+		return nil, err
+	}
+	s.discard(superseded)
+	return loaded, nil
 }
 
-// replace is set for a name whose image may be the same one packed
+// replace is Set for a name whose image may be the same one packed
 // differently, with plain layers and then with compressed ones: the same ID is
-// not kept a second time without a name.
-func (st *staging) replace(ix *refIndex, r reference.Reference, manifest ocispec.Descriptor) {
+// not kept a second time without a name. It returns the manifest that is superseded.
+func (s *Store) replace(ix *refIndex, r reference.Reference, manifest ocispec.Descriptor) []ocispec.Descriptor {
 	old := ix.find(r)
 	var before ocispec.Descriptor
 	if old != nil {
@@ -393,14 +399,15 @@ func (st *staging) replace(ix *refIndex, r reference.Reference, manifest ocispec
 	}
 	ix.set(r, manifest, nil)
 	if old == nil || before.Digest == manifest.Digest || len(ix.names(before.Digest)) > 0 {
-		return
+		return nil
 	}
-	was, err1 := st.s.manifest(before)
-	is, err2 := st.s.manifest(manifest)
+	was, err1 := s.manifest(before)
+	is, err2 := s.manifest(manifest)
 	if err1 == nil && err2 == nil && was.Config.Digest == is.Config.Digest {
 		ix.drop(before)
-		st.superseded = append(st.superseded, before)
+		return []ocispec.Descriptor{before}
 	}
+	return nil
 }
 
 // loadManifest stages the manifest that came with the image, or makes one.

@@ -128,12 +128,9 @@ func (p *partial) drop() {
 	p.f.Close()
 }
 
-// sink is where the whole blob is to be written to.
-func (p *partial) sink() *sink { return &sink{f: p.f, durable: true, have: p.have, stays: true} }
-
 // sweepPartials removes the files of interrupted pulls that are older than
 // age, and returns the bytes of disk that come free.
-func (s *Store) sweepPartials(age time.Duration) (bytes int64) {
+func (s *disk) sweepPartials(age time.Duration) (bytes int64) {
 	names, err := os.ReadDir(s.path("partial"))
 	if err != nil {
 		return 0

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"sync"
 
@@ -48,6 +47,7 @@ type PulledLayer struct {
 
 // pulling is one Pull.
 type pulling struct {
+	s        *Store
 	st       *staging
 	from     Remote
 	progress Progress
@@ -81,7 +81,7 @@ func (s *Store) pull(ctx context.Context, from Remote, r reference.Reference, as
 	}
 	defer st.close()
 	s.sweepPartials(partialAge)
-	pl := &pulling{st: st, from: from, progress: p}
+	pl := &pulling{s: s, st: st, from: from, progress: p}
 	published := false
 	defer func() { pl.end(published) }()
 	platform := oci.ThisMachine()
@@ -112,7 +112,7 @@ func (s *Store) pull(ctx context.Context, from Remote, r reference.Reference, as
 		out.Newer = d == nil || d.Digest != m.Digest ||
 			slices.ContainsFunc(out.Layers, func(l PulledLayer) bool { return l.Fetched })
 	}
-	_, err = st.finishLoad([]*loading{img})
+	_, err = s.finishLoad(st, []*loading{img})
 	published = err == nil
 	return out, err
 }
@@ -169,7 +169,7 @@ func (pl *pulling) manifestBytes(ctx context.Context, reference string, want oci
 
 // config fetches an image's config.
 func (pl *pulling) config(ctx context.Context, d ocispec.Descriptor) ([]byte, error) {
-	if b, err := pl.st.s.readBlob(d.Digest); err == nil {
+	if b, err := pl.s.readBlob(d.Digest); err == nil {
 		return b, nil
 	}
 	b, err := oci.ReadBlob(d.Digest, func(digest.Digest) (io.ReadCloser, error) { return newDownload(ctx, pl.from, d, nil), nil })
@@ -213,24 +213,4 @@ func (pl *pulling) layers(ctx context.Context, img *loading, m *ocispec.Manifest
 		})
 	}
 	return out, g.Wait()
-}
-
-// reuse stages a layer that the store has already, if its blob still has its
-// digest: damage is repaired by pulling again. The derived files may be missing.
-func (st *staging) reuse(ctx context.Context, l oci.Layer) (bool, error) {
-	blob, err := os.Open(st.s.blobPath(l.Digest))
-	if err != nil {
-		return false, nil
-	}
-	defer blob.Close()
-	if d, err := hashFile(blob); err != nil || d != l.Digest {
-		return false, nil
-	}
-	if st.s.derivedOK(l.DiffID) {
-		return st.pin(l) == nil && st.pinned(l), nil
-	}
-	if err := linkOrCopy(st.s.blobPath(l.Digest), st.blobPath(l.Digest)); err != nil {
-		return false, nil
-	}
-	return true, st.rebuildLayer(ctx, l)
 }

@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -17,18 +15,6 @@ import (
 	"tiffin/image/oci"
 	"tiffin/image/reference"
 )
-
-// What is said about an image — a signature, a list of what is in it — is a
-// manifest of its own that names the image as its subject: OCI image-spec v1.1
-// manifest.md, "subject". It is no image and has no name, so index.json does not
-// have it. That it is there is an empty file,
-//
-//	referrers/SUBJECT/MANIFEST
-//
-// both in hexadecimal digits; the manifest and its blobs are blobs like others.
-// They live as long as the subject does, whoever else goes. It "MAY" come before
-// its subject, and then waits for it as long as a blob waits for its manifest.
-const referrersName = "referrers"
 
 // Referrers returns the manifests that have d as their subject, in the order of
 // their digests. OCI distribution-spec v1.1, "Listing Referrers".
@@ -63,48 +49,6 @@ func referrer(m *oci.Document) ocispec.Descriptor {
 	return d
 }
 
-// subject is the digest of what a manifest of the store is about, or "".
-func (s *Store) subject(manifest digest.Digest) digest.Digest {
-	b, err := s.readBlob(manifest)
-	if err != nil {
-		return ""
-	}
-	m, err := oci.ParseDocument(b)
-	if err != nil || m.Subject == nil || !reference.ValidDigest(m.Subject.Digest) {
-		return ""
-	}
-	return m.Subject.Digest
-}
-
-func (s *Store) referrer(subject, manifest digest.Digest) string {
-	return s.path(referrersName, subject.Encoded(), manifest.Encoded())
-}
-
-// refer notes that a manifest of the store is about a subject. It is durable
-// when it returns. The caller has the lock.
-func (s *Store) refer(subject, manifest digest.Digest) error {
-	file := s.referrer(subject, manifest)
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return diskError(err)
-	}
-	if err := writeFile(file, nil, true); err != nil {
-		return err
-	}
-	for dir := filepath.Dir(file); dir != s.root; dir = filepath.Dir(dir) {
-		if err := syncDir(dir); err != nil {
-			return err
-		}
-	}
-	return syncDir(s.root)
-}
-
-// unrefer forgets it. The caller has the lock.
-func (s *Store) unrefer(subject, manifest digest.Digest) {
-	file := s.referrer(subject, manifest)
-	os.Remove(file)
-	os.Remove(filepath.Dir(file)) // if it is empty
-}
-
 // artifact adds a manifest that is no image, but about one.
 func (a *accepting) artifact() error {
 	for _, d := range append(a.m.Layers, a.m.Config) {
@@ -121,70 +65,7 @@ func (a *accepting) artifact() error {
 	}
 	// Before the lock is let go of: what nothing refers to is garbage.
 	a.referred = true
-	return a.st.publish(func(*refIndex) error { return a.s.refer(a.m.Subject.Digest, d) })
-}
-
-// addReferrers adds to n, which has what images need, what is about any of it,
-// and what is about that, and so on; then what still waits for its subject. What is
-// about something that is gone, or has waited for too long, is forgotten, and
-// added to gone unless that stands for everything.
-func (n *needs) addReferrers(s *Store, gone *needs) (err error) {
-	left, rerr := os.ReadDir(s.path(referrersName)) // most stores have none
-	if rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
-		return rerr
-	}
-	keep := func(_, r digest.Digest) {
-		if aerr := n.add(s, ocispec.Descriptor{Digest: r}); aerr != nil && !errors.Is(aerr, oci.ErrDamaged) {
-			err = errors.Join(err, aerr)
-		}
-	}
-	forget := func(subject, r digest.Digest) {
-		if gone.blobs != nil {
-			gone.add(s, ocispec.Descriptor{Digest: r}) // as far as it can be read
-		}
-		s.unrefer(subject, r)
-	}
-	// settle does with what is about a subject, for all to which that applies;
-	// it may apply to more afterwards.
-	settle := func(applies func(fs.DirEntry) bool, do func(subject, r digest.Digest)) {
-		for before := -1; before != len(left); {
-			before = len(left)
-			left = slices.DeleteFunc(left, func(e fs.DirEntry) bool {
-				if !applies(e) {
-					return false
-				}
-				for _, r := range s.referrerNames(e.Name()) {
-					do(digest.NewDigestFromEncoded(digest.SHA256, e.Name()), r)
-				}
-				return true
-			})
-		}
-	}
-	here := func(e fs.DirEntry) bool { return n.blobs[e.Name()] }
-	settle(here, keep)
-	if err != nil {
-		return err // nothing has been forgotten yet
-	}
-	settle(func(e fs.DirEntry) bool { return gone.blobs[e.Name()] }, forget)
-	settle(func(e fs.DirEntry) bool { return here(e) || young(e) }, keep)
-	settle(func(fs.DirEntry) bool { return true }, forget)
-	return err
-}
-
-// young reports whether a directory has changed within the time that a blob waits.
-func young(dir fs.DirEntry) bool {
-	info, err := dir.Info()
-	return err == nil && time.Since(info.ModTime()) < incomingAge
-}
-
-func (s *Store) referrerNames(subject string) (all []digest.Digest) {
-	names, _ := os.ReadDir(s.path(referrersName, subject))
-	for _, n := range names {
-		if d := digest.NewDigestFromEncoded(digest.SHA256, n.Name()); reference.ValidDigest(d) {
-			all = append(all, d)
-		}
-	}
-	return all
+	return a.s.publish(a.st, func(*refIndex) error { return a.s.refer(a.m.Subject.Digest, d) })
 }
 
 // ErrNeeded is wrapped by errors that say that something cannot be deleted by

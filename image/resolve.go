@@ -3,8 +3,6 @@ package image
 import (
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"slices"
 	"sort"
@@ -32,7 +30,7 @@ func (s *Store) Resolve(ref string) (*Image, error) {
 		return s.materialise(b)
 	}
 	if errors.Is(err, ErrNotFound) {
-		if img, ferr := s.resolveFurther(ref); img != nil || ferr != nil {
+		if img, ferr := s.resolveAdditional(ref); img != nil || ferr != nil {
 			return img, ferr
 		}
 	}
@@ -59,22 +57,6 @@ func (s *Store) lookup(ix *refIndex, ref string) (*ocispec.Descriptor, error) {
 		return nil, nameErr
 	}
 	return nil, s.notFound(ix, ref)
-}
-
-// findAny is find, but a digest decides alone: NAME:TAG@DIGEST is the image of
-// that repository with that digest, whatever the tag is today.
-func (ix *refIndex) findAny(r reference.Reference) *ocispec.Descriptor {
-	if d := ix.find(r); d != nil || r.Digest == "" {
-		return d
-	}
-	for i := range ix.Manifests {
-		d := &ix.Manifests[i]
-		// Or the digest is that of the index which a pull followed to it.
-		if n, ok := descriptorName(*d); ok && n.Name() == r.Name() && (d.Digest == r.Digest || n.Digest == r.Digest) {
-			return d
-		}
-	}
-	return nil
 }
 
 // lookupID finds the one image whose ID, or else whose manifest digest, starts
@@ -147,24 +129,6 @@ func editDistance(a, b string) int {
 	return row[len(b)]
 }
 
-// readBlob reads a manifest or config.
-func (s *Store) readBlob(d digest.Digest) ([]byte, error) {
-	return oci.ReadBlob(d, func(d digest.Digest) (io.ReadCloser, error) {
-		f, err := os.Open(s.findBlob(d))
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, oci.Damaged(d, "is missing")
-		}
-		return f, err
-	})
-}
-
-// manifest reads the manifest that d leads to: through an index, the one for
-// this machine, or else the first, so that an image for other machines can be
-// listed and handed on.
-func (s *Store) manifest(d ocispec.Descriptor) (*oci.Document, error) {
-	return oci.Follow(d, oci.ThisMachine().Prefer, func(d ocispec.Descriptor) ([]byte, error) { return s.readBlob(d.Digest) })
-}
-
 // image reads what the descriptor leads to.
 func (s *Store) image(ix *refIndex, d ocispec.Descriptor) (*Image, error) {
 	m, err := s.manifest(d)
@@ -214,7 +178,7 @@ func (s *Store) List() ([]*Image, error) {
 		return nil, err
 	}
 	imgs, err := s.list(ix)
-	imgs = append(imgs, s.listFurther(ix)...)
+	imgs = append(imgs, s.listAdditional(ix)...)
 	slices.SortStableFunc(imgs, func(a, b *Image) int { return b.Created.Compare(a.Created) })
 	return imgs, err
 }

@@ -77,7 +77,7 @@ func (a *saving) image(p *Pushable, name *reference.Reference) {
 	}
 	d := p.Manifest
 	if name != nil {
-		d.Annotations = map[string]string{annotationRef: name.Familiar(), annotationContainerd: name.String()}
+		d.Annotations = annotations(*name)
 	}
 	a.ix.Manifests = append(a.ix.Manifests, d)
 	a.addDocker(&p.parsed.Manifest, name)

@@ -8,10 +8,9 @@ import (
 	"path/filepath"
 
 	digest "github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 
-	"tiffin/internal/errs"
+	"tiffin/image/oci"
 )
 
 // staging is where one command prepares what it will add to the store: a
@@ -23,15 +22,13 @@ import (
 // What the command finds in the store already and relies on, it links into the
 // staging directory as well (keep), so that an rmi in between cannot take it.
 type staging struct {
-	s    *Store
+	s    *disk
 	dir  string
 	held *os.File
-	// superseded are manifests that publish takes out of the index.
-	superseded []ocispec.Descriptor
 }
 
 // stage makes a staging directory.
-func (s *Store) stage() (*staging, error) {
+func (s *disk) stage() (*staging, error) {
 	if s.readOnly {
 		return nil, fmt.Errorf("%s: %w", s.root, ErrReadOnly)
 	}
@@ -84,19 +81,19 @@ func (st *staging) close() {
 	}
 }
 
-// sweep removes the staging directories of commands that are gone. It costs
-// one readdir(2) when there are none.
-func (s *Store) sweep() {
+// sweep removes the staging directories of commands that are gone, and reports
+// whether one of them may have left blobs that no image has. It costs one
+// readdir(2) when there are none.
+func (s *disk) sweep() (orphans bool) {
 	names, err := os.ReadDir(s.path("tmp"))
-	if err != nil || len(names) == 0 {
-		return
+	if err != nil || len(names) == 0 || s.readOnly {
+		return false
 	}
 	tmp, err := lockDir(s.path("tmp"), unix.LOCK_EX|unix.LOCK_NB)
 	if err != nil {
-		return // someone is just making a staging directory: next time
+		return false // someone is just making a staging directory: next time
 	}
 	defer tmp.Close()
-	orphans := false
 	for _, n := range names {
 		dir := filepath.Join(tmp.Name(), n.Name())
 		if !n.IsDir() {
@@ -111,23 +108,13 @@ func (s *Store) sweep() {
 			f.Close()
 		}
 	}
-	if orphans {
-		s.collectOrphans()
-	}
+	return orphans
 }
 
 // publishingName is a file in a staging directory whose command has begun to
 // move files into the store: killed then, it may have left blobs there that
 // no image has.
 const publishingName = "publishing"
-
-// collectOrphans deletes what no image has. Errors are left to prune.
-func (s *Store) collectOrphans() {
-	if ix, release, err := s.lockIndex(); err == nil {
-		defer release()
-		s.collect(ix, nil)
-	}
-}
 
 func (st *staging) path(elem ...string) string {
 	return filepath.Join(append([]string{st.dir}, elem...)...)
@@ -150,31 +137,12 @@ func (st *staging) putBlob(b []byte) (digest.Digest, error) {
 	return d, writeFile(st.blobPath(d), b, true)
 }
 
-// writeFile writes a file in one go; with durable its bytes are on the disk
-// when it returns.
-func writeFile(path string, b []byte, durable bool) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return diskError(err)
-	}
-	if _, err = f.Write(b); err == nil && durable {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		os.Remove(path)
-		return diskError(err)
-	}
-	return nil
-}
-
 // publish moves everything staged into the store, then lets update change the
 // index. The order is what makes it safe against a power cut: blobs are on the
 // disk (their writers have synced them), then their names, then the index that
 // refers to them, then its name. Derived files need no order: they are checked
 // when they are used. It holds the store's lock exclusively, for milliseconds.
+// After an error the index is as it was, and blobs may be in the store that no image has.
 func (st *staging) publish(update func(*refIndex) error) error {
 	ix, release, err := st.s.lockIndex()
 	if err != nil {
@@ -194,15 +162,7 @@ func (st *staging) publish(update func(*refIndex) error) error {
 		}
 	}
 	if err != nil {
-		// What has been moved has no image now. The index on disk is still the
-		// old one.
-		if ix, rerr := st.s.readIndex(); rerr == nil {
-			st.s.collect(ix, nil)
-		}
 		return diskError(fmt.Errorf("add to the store: %w", err))
-	}
-	if len(st.superseded) > 0 {
-		st.s.collectOf(ix, st.superseded)
 	}
 	return nil
 }
@@ -241,7 +201,7 @@ func (st *staging) moveAll() error {
 
 // modes are those of files and directories of the store: others may read them
 // if they may read the store's own directory, which TIFFIN_IMAGE_PATH needs.
-func (s *Store) modes() (file, dir fs.FileMode) {
+func (s *disk) modes() (file, dir fs.FileMode) {
 	st, err := os.Stat(s.root)
 	if err != nil {
 		return 0o600, 0o700
@@ -249,64 +209,36 @@ func (s *Store) modes() (file, dir fs.FileMode) {
 	return 0o600 | st.Mode()&0o044, 0o700 | st.Mode()&0o055
 }
 
-// makeDir makes a directory with that mode, whatever the umask is, unless there
-// is one.
-func makeDir(path string, mode fs.FileMode) error {
-	err := os.Mkdir(path, 0o700)
-	switch {
-	case errors.Is(err, fs.ErrExist):
-		return nil
-	case err == nil && mode != 0o700:
-		err = os.Chmod(path, mode)
-	}
-	return err
-}
-
-// moveFiles renames in an order that puts flat.tar last but for its marker:
-// see unsyncedName.
-func moveFiles(from, to string, mode fs.FileMode) error {
-	names, err := os.ReadDir(from)
-	if err != nil {
-		return err
-	}
-	// Names sort as flat.tar, index, unsynced: the marker has to be there
-	// before the file that it warns of.
-	for i := len(names) - 1; i >= 0; i-- {
-		n := names[i].Name()
-		if mode != 0o600 {
-			if err := os.Chmod(filepath.Join(from, n), mode); err != nil {
-				return err
-			}
-		}
-		if err := os.Rename(filepath.Join(from, n), filepath.Join(to, n)); err != nil {
+// pin links the files of a layer that is in the store into the staging
+// directory: nobody can take them away before publish. On a file system without
+// hard links there is nothing to hold them by, and publish may find them gone.
+func (st *staging) pin(l oci.Layer) error {
+	pairs := [][2]string{{st.s.blobPath(l.Digest), st.blobPath(l.Digest)}}
+	// The mark first: without it flat.tar is taken for written.
+	for _, name := range []string{unsyncedName, flatName, indexName} {
+		staged, err := st.layerFile(l.DiffID, name)
+		if err != nil {
 			return err
 		}
+		pairs = append(pairs, [2]string{filepath.Join(st.s.layerDir(l.DiffID), name), staged})
+	}
+	for i, p := range pairs {
+		err := os.Link(p[0], p[1])
+		if i == 0 && errors.Is(err, fs.ErrNotExist) {
+			return oci.Damaged(l.Digest, "is missing")
+		}
 	}
 	return nil
 }
 
-// syncDir makes the names in a directory durable. fsync(2), NOTES: "Calling
-// fsync() does not necessarily ensure that the entry in the directory
-// containing the file has also reached disk."
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
+// pinned reports whether pin got hold of all files of a layer: another command
+// may have removed some between a look at them and pin.
+func (st *staging) pinned(l oci.Layer) bool {
+	dir := st.path("layers", l.DiffID.Encoded())
+	for _, name := range []string{st.blobPath(l.Digest), filepath.Join(dir, flatName), filepath.Join(dir, indexName)} {
+		if _, err := os.Stat(name); err != nil {
+			return false
+		}
 	}
-	defer f.Close()
-	if err := f.Sync(); err != nil && !errors.Is(err, unix.EINVAL) {
-		return err // EINVAL: a file system that has no such thing
-	}
-	return nil
-}
-
-// noSpace reports whether the disk is full, or this user's share of it.
-func noSpace(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
-
-// diskError adds what to do when the disk is full.
-func diskError(err error) error {
-	if noSpace(err) {
-		return errs.Hint(err, "free some space (tiffin prune -a deletes images that no container uses), or set TIFFIN_ROOT to a larger disk")
-	}
-	return err
+	return true
 }

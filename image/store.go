@@ -1,13 +1,12 @@
 package image
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"sync"
-	"time"
 
 	digest "github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
@@ -15,22 +14,24 @@ import (
 	"tiffin/internal/errs"
 )
 
-// Store is a directory of images. It is safe for use by several goroutines and
-// several processes at once.
-type Store struct {
-	// Uses reports the images (by ID) that containers need. nil: none.
-	Uses func() (map[digest.Digest]bool, error)
-	// Builtin materialises images on first use. nil: there are none.
-	Builtin BuiltinFunc
-	// Warn is told of a further store that cannot be used. May be nil.
-	Warn func(error)
-
+// disk is a directory with an OCI image layout and what is derived from it. It is safe for use by
+// several goroutines and several processes at once.
+type disk struct {
 	root     string
 	readOnly bool
-	further  func() []*Store // see others
-
-	unreadable sync.Once // of a further store: that has been warned of
 }
+
+// Names of a layer's derived files.
+const (
+	flatName  = "flat.tar"
+	indexName = "index"
+	// unsyncedName marks a flat.tar that was not yet on the disk when it was
+	// published. See derived.go.
+	unsyncedName = "unsynced"
+)
+
+// ErrReadOnly is wrapped by errors that say the store cannot be changed.
+var ErrReadOnly = errors.New("the store is read-only")
 
 // layoutMarker is the file that makes a directory an OCI image layout.
 // OCI image-spec v1.1 image-layout.md, "oci-layout file".
@@ -53,30 +54,28 @@ func DefaultRoot() (string, error) {
 	return filepath.Join(home, ".local", "share", "tiffin"), nil
 }
 
-// Open opens the store at root, makes it if it is missing, and removes what
-// commands that were killed have left in tmp/. A store that this user may not
-// write to is opened for reading.
-func Open(root string) (*Store, error) {
+// openDisk opens the store at root, and makes it if it is missing. A store that
+// this user may not write to is opened for reading.
+func openDisk(root string) (*disk, error) {
 	root, err := filepath.Abs(root)
 	if err != nil {
 		return nil, fmt.Errorf("open the store: %w", err)
 	}
-	s := &Store{root: root}
-	s.further = sync.OnceValue(s.openFurther)
+	s := &disk{root: root}
 	if err := unix.Access(filepath.Join(root, "lock"), unix.W_OK); err != nil {
 		if err := s.create(); err != nil {
 			return nil, err
 		}
 	}
-	if !s.readOnly {
-		s.sweep()
-	}
 	return s, nil
 }
 
+// openReadOnly opens a store of somebody else's: nothing in it is ever changed.
+func openReadOnly(root string) *disk { return &disk{root: root, readOnly: true} }
+
 // create makes the directories of a new store, or finds that an existing one
 // is read-only.
-func (s *Store) create() error {
+func (s *disk) create() error {
 	if _, err := os.Stat(s.path("oci-layout")); err == nil && unix.Access(s.root, unix.W_OK) != nil {
 		s.readOnly = true
 		return nil
@@ -99,7 +98,7 @@ func (s *Store) create() error {
 
 // createFile makes a file that appears complete or not at all, and leaves one
 // that exists alone: two commands may make the store at once.
-func (s *Store) createFile(name, content string) error {
+func (s *disk) createFile(name, content string) error {
 	if _, err := os.Stat(s.path(name)); err == nil {
 		return nil
 	}
@@ -128,22 +127,25 @@ func (s *Store) createFile(name, content string) error {
 }
 
 // Root is the store's directory, an absolute path.
-func (s *Store) Root() string { return s.root }
+func (s *disk) Root() string { return s.root }
 
-func (s *Store) path(elem ...string) string {
+// ReadOnly reports whether the store cannot be changed.
+func (s *disk) ReadOnly() bool { return s.readOnly }
+
+func (s *disk) path(elem ...string) string {
 	return filepath.Join(append([]string{s.root}, elem...)...)
 }
 
 // blobPath is where the blob with digest d is. d must have passed validDigest.
-func (s *Store) blobPath(d digest.Digest) string { return s.path("blobs", "sha256", d.Encoded()) }
+func (s *disk) blobPath(d digest.Digest) string { return s.path("blobs", "sha256", d.Encoded()) }
 
-func (s *Store) layerDir(diffID digest.Digest) string { return s.path("layers", diffID.Encoded()) }
+func (s *disk) layerDir(diffID digest.Digest) string { return s.path("layers", diffID.Encoded()) }
 
-func (s *Store) unionPath(chain digest.Digest) string { return s.path("unions", chain.Encoded()) }
+func (s *disk) unionPath(chain digest.Digest) string { return s.path("unions", chain.Encoded()) }
 
 // lock takes the store's lock, flock(2), with how LOCK_SH or LOCK_EX, and
 // waits for it. The kernel drops it when the process ends, however it ends.
-func (s *Store) lock(how int) (release func(), err error) {
+func (s *disk) lock(how int) (release func(), err error) {
 	if s.readOnly {
 		if how == unix.LOCK_SH {
 			return func() {}, nil
@@ -171,19 +173,21 @@ func (s *Store) lock(how int) (release func(), err error) {
 // from then on Uses protects the image. Nothing that changes the store may be
 // called meanwhile, not even Mountable, which may have to rebuild something: it
 // would wait for ever.
-func (s *Store) Hold() (release func(), err error) { return s.lock(unix.LOCK_SH) }
+func (s *disk) Hold() (release func(), err error) { return s.lock(unix.LOCK_SH) }
 
-// sourceDate is the time that stands for "now" in what the store writes:
-// SOURCE_DATE_EPOCH if it is set (https://reproducible-builds.org/specs/source-date-epoch/).
-func sourceDate(asked time.Time) time.Time {
-	if !asked.IsZero() {
-		return asked.UTC()
+func (s *disk) flatPath(diffID digest.Digest) string {
+	return filepath.Join(s.layerDir(diffID), flatName)
+}
+
+func (s *disk) indexPath(diffID digest.Digest) string {
+	return filepath.Join(s.layerDir(diffID), indexName)
+}
+
+// bootID names the running kernel. random(4), "/proc interfaces".
+func bootID() string {
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return "" // matches nothing: the digest is checked
 	}
-	var sec int64
-	if v := os.Getenv("SOURCE_DATE_EPOCH"); v != "" {
-		if _, err := fmt.Sscanf(v, "%d", &sec); err == nil {
-			return time.Unix(sec, 0).UTC()
-		}
-	}
-	return time.Now().UTC()
+	return string(bytes.TrimSpace(b))
 }

@@ -1,0 +1,72 @@
+// Manifests that are about another: signatures, lists of contents.
+//
+// What is said about an image — a signature, a list of what is in it — is a
+// manifest of its own that names the image as its subject: OCI image-spec v1.1
+// manifest.md, "subject". It is no image and has no name, so index.json does not
+// have it. That it is there is an empty file,
+//
+//	referrers/SUBJECT/MANIFEST
+//
+// both in hexadecimal digits; the manifest and its blobs are blobs like others.
+// They live as long as the subject does, whoever else goes. It "MAY" come before
+// its subject, and then waits for it as long as a blob waits for its manifest.
+
+package image
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	digest "github.com/opencontainers/go-digest"
+
+	"tiffin/image/reference"
+)
+
+const referrersName = "referrers"
+
+func (s *disk) referrer(subject, manifest digest.Digest) string {
+	return s.path(referrersName, subject.Encoded(), manifest.Encoded())
+}
+
+// refer notes that a manifest of the store is about a subject. It is durable
+// when it returns. The caller has the lock.
+func (s *disk) refer(subject, manifest digest.Digest) error {
+	file := s.referrer(subject, manifest)
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return diskError(err)
+	}
+	if err := writeFile(file, nil, true); err != nil {
+		return err
+	}
+	for dir := filepath.Dir(file); dir != s.root; dir = filepath.Dir(dir) {
+		if err := syncDir(dir); err != nil {
+			return err
+		}
+	}
+	return syncDir(s.root)
+}
+
+// unrefer forgets it. The caller has the lock.
+func (s *disk) unrefer(subject, manifest digest.Digest) {
+	file := s.referrer(subject, manifest)
+	os.Remove(file)
+	os.Remove(filepath.Dir(file)) // if it is empty
+}
+
+// young reports whether a directory has changed within the time that a blob waits.
+func young(dir fs.DirEntry) bool {
+	info, err := dir.Info()
+	return err == nil && time.Since(info.ModTime()) < incomingAge
+}
+
+func (s *disk) referrerNames(subject string) (all []digest.Digest) {
+	names, _ := os.ReadDir(s.path(referrersName, subject))
+	for _, n := range names {
+		if d := digest.NewDigestFromEncoded(digest.SHA256, n.Name()); reference.ValidDigest(d) {
+			all = append(all, d)
+		}
+	}
+	return all
+}

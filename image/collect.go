@@ -1,0 +1,285 @@
+// Which files of the store no image needs any more, and their deletion.
+
+package image
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	digest "github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"tiffin/image/oci"
+	"tiffin/image/reference"
+	"tiffin/internal/errs"
+)
+
+// needs is what images consist of.
+type needs struct {
+	blobs, layers, unions map[string]bool // by file name: hexadecimal digits
+}
+
+func newNeeds() *needs {
+	return &needs{map[string]bool{}, map[string]bool{}, map[string]bool{}}
+}
+
+// add adds all that the descriptor leads to. It goes on after an error, which
+// says that n may not be complete.
+func (n *needs) add(s *Store, d ocispec.Descriptor) error {
+	if !reference.ValidDigest(d.Digest) {
+		return fmt.Errorf("%q is no sha256 digest", d.Digest)
+	}
+	n.blobs[d.Digest.Encoded()] = true
+	b, err := s.readBlob(d.Digest)
+	if err != nil {
+		return err
+	}
+	m, err := oci.ParseDocument(b)
+	if err != nil {
+		return err
+	}
+	for _, sub := range m.Manifests {
+		if !reference.ValidDigest(sub.Digest) {
+			continue
+		}
+		// An index may have only some of its images here.
+		if readable(s.findBlob(sub.Digest)) {
+			if err := n.add(s, sub); err != nil {
+				return err
+			}
+		}
+	}
+	if m.Config.Digest == "" {
+		return nil
+	}
+	for _, l := range append(m.Layers, m.Config) {
+		if reference.ValidDigest(l.Digest) {
+			n.blobs[l.Digest.Encoded()] = true
+		}
+	}
+	raw, err := s.readBlob(m.Config.Digest)
+	if err != nil {
+		return err
+	}
+	cfg, err := oci.ParseConfig(raw, len(m.Layers))
+	if err != nil {
+		return nil // an artifact that is no image has blobs only
+	}
+	for _, l := range cfg.RootFS.DiffIDs {
+		n.layers[l.Encoded()] = true
+	}
+	n.unions[chainID(cfg.RootFS.DiffIDs).Encoded()] = true
+	return nil
+}
+
+// freed is what collect deleted.
+type freed struct {
+	layers []digest.Digest // diff IDs whose files are gone
+	bytes  int64           // of disk
+}
+
+// collect deletes what no image of the index needs, among the candidates (nil:
+// everything). If it cannot tell what one of the images needs, it deletes
+// nothing. The caller has the lock.
+func (s *Store) collect(ix *refIndex, candidates *needs) (f freed, err error) {
+	live := newNeeds()
+	for _, d := range ix.Manifests {
+		if err := live.add(s, d); err != nil {
+			return f, errs.Hint(fmt.Errorf("nothing was deleted, since it cannot be told what image %s needs: %w", reference.Short(d.Digest), err),
+				"load that image again, or remove it with tiffin rmi")
+		}
+	}
+	if err := live.needed(s); err != nil {
+		return f, err
+	}
+	if candidates == nil {
+		candidates = &needs{}
+	}
+	if err := live.addReferrers(s, candidates); err != nil {
+		return f, fmt.Errorf("nothing was deleted: %w", err)
+	}
+	del := func(dir string, live, among map[string]bool) error {
+		names, err := os.ReadDir(dir)
+		for _, n := range names {
+			if live[n.Name()] || among != nil && !among[n.Name()] {
+				continue
+			}
+			size, rerr := removeTree(filepath.Join(dir, n.Name()))
+			f.bytes += size
+			if rerr != nil {
+				err = errors.Join(err, rerr)
+			} else if n.IsDir() {
+				f.layers = append(f.layers, digest.NewDigestFromEncoded(digest.SHA256, n.Name()))
+			}
+		}
+		return err
+	}
+	err = errors.Join(
+		del(s.path("blobs", "sha256"), live.blobs, candidates.blobs),
+		del(s.path("unions"), live.unions, candidates.unions),
+		del(s.path("layers"), live.layers, candidates.layers))
+	if err != nil {
+		return f, fmt.Errorf("delete what is not needed any more: %w", err)
+	}
+	return f, nil
+}
+
+// addReferrers adds to n, which has what images need, what is about any of it,
+// and what is about that, and so on; then what still waits for its subject. What is
+// about something that is gone, or has waited for too long, is forgotten, and
+// added to gone unless that stands for everything.
+func (n *needs) addReferrers(s *Store, gone *needs) (err error) {
+	left, rerr := os.ReadDir(s.path(referrersName)) // most stores have none
+	if rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
+		return rerr
+	}
+	keep := func(_, r digest.Digest) {
+		if aerr := n.add(s, ocispec.Descriptor{Digest: r}); aerr != nil && !errors.Is(aerr, oci.ErrDamaged) {
+			err = errors.Join(err, aerr)
+		}
+	}
+	forget := func(subject, r digest.Digest) {
+		if gone.blobs != nil {
+			gone.add(s, ocispec.Descriptor{Digest: r}) // as far as it can be read
+		}
+		s.unrefer(subject, r)
+	}
+	// settle does with what is about a subject, for all to which that applies;
+	// it may apply to more afterwards.
+	settle := func(applies func(fs.DirEntry) bool, do func(subject, r digest.Digest)) {
+		for before := -1; before != len(left); {
+			before = len(left)
+			left = slices.DeleteFunc(left, func(e fs.DirEntry) bool {
+				if !applies(e) {
+					return false
+				}
+				for _, r := range s.referrerNames(e.Name()) {
+					do(digest.NewDigestFromEncoded(digest.SHA256, e.Name()), r)
+				}
+				return true
+			})
+		}
+	}
+	here := func(e fs.DirEntry) bool { return n.blobs[e.Name()] }
+	settle(here, keep)
+	if err != nil {
+		return err // nothing has been forgotten yet
+	}
+	settle(func(e fs.DirEntry) bool { return gone.blobs[e.Name()] }, forget)
+	settle(func(e fs.DirEntry) bool { return here(e) || young(e) }, keep)
+	settle(func(fs.DirEntry) bool { return true }, forget)
+	return err
+}
+
+// subject is the digest of what a manifest of the store is about, or "".
+func (s *Store) subject(manifest digest.Digest) digest.Digest {
+	b, err := s.readBlob(manifest)
+	if err != nil {
+		return ""
+	}
+	m, err := oci.ParseDocument(b)
+	if err != nil || m.Subject == nil || !reference.ValidDigest(m.Subject.Digest) {
+		return ""
+	}
+	return m.Subject.Digest
+}
+
+// dropped writes the index, from which gone has been dropped, and deletes what
+// only gone needed. The caller has the lock.
+func (s *Store) dropped(ix *refIndex, gone ocispec.Descriptor) (freed, error) {
+	if err := s.writeIndex(ix); err != nil {
+		return freed{}, err
+	}
+	return s.collectOf(ix, []ocispec.Descriptor{gone})
+}
+
+// collectOf deletes what only the images that are gone from the index needed.
+func (s *Store) collectOf(ix *refIndex, gone []ocispec.Descriptor) (freed, error) {
+	candidates := newNeeds()
+	for _, d := range gone {
+		candidates.add(s, d) // as far as it can be read
+		if subject := s.subject(d.Digest); subject != "" {
+			s.unrefer(subject, d.Digest)
+		}
+	}
+	return s.collect(ix, candidates)
+}
+
+// collectOrphans deletes what no image has. Errors are left to prune.
+func (s *Store) collectOrphans() {
+	if ix, release, err := s.lockIndex(); err == nil {
+		defer release()
+		s.collect(ix, nil)
+	}
+}
+
+// publish publishes what is staged. What the failure of that has left without an image is deleted.
+func (s *Store) publish(st *staging, update func(*refIndex) error) error {
+	err := st.publish(update)
+	if err != nil {
+		s.collectOrphans()
+	}
+	return err
+}
+
+// discard deletes what only images needed that have been dropped from the index. It is
+// housekeeping: what goes wrong, prune meets again.
+func (s *Store) discard(gone []ocispec.Descriptor) {
+	if len(gone) == 0 {
+		return
+	}
+	if ix, release, err := s.lockIndex(); err == nil {
+		defer release()
+		s.collectOf(ix, gone)
+	}
+}
+
+// removeUnnamed deletes an image that has lost its last name, if no container
+// needs it. It is housekeeping: what goes wrong, prune meets again.
+func (s *Store) removeUnnamed(d ocispec.Descriptor) {
+	ix, release, err := s.lockIndex()
+	if err != nil {
+		return
+	}
+	defer release()
+	if len(ix.names(d.Digest)) > 0 {
+		return
+	}
+	if _, used, err := s.used(d); err != nil || used {
+		return
+	}
+	ix.drop(d)
+	s.dropped(ix, unannotated(d))
+}
+
+// needed adds the derived files of images in additional stores that containers
+// need. What else was made here for such images goes, and is made again when it
+// is missed.
+func (n *needs) needed(s *Store) error {
+	if s.Uses == nil || len(s.additional()) == 0 {
+		return nil
+	}
+	used, err := s.Uses()
+	if err != nil {
+		return fmt.Errorf("find out which images containers need: %w", err)
+	}
+	for id := range used {
+		if _, _, d := s.lookupAdditional(id.String()); d != nil {
+			theirs := newNeeds()
+			if err := theirs.add(s, *d); err != nil && !errors.Is(err, oci.ErrDamaged) {
+				return err
+			}
+			for l := range theirs.layers {
+				n.layers[l] = true
+			}
+			for u := range theirs.unions {
+				n.unions[u] = true
+			}
+		}
+	}
+	return nil
+}

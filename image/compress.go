@@ -1,0 +1,53 @@
+// A new layer on its way into a staging directory: compressed, where others are inflated.
+
+package image
+
+import (
+	"compress/gzip"
+	"context"
+	"io"
+
+	"golang.org/x/sync/errgroup"
+
+	"tiffin/image/oci"
+)
+
+// commitLevel is what new layers are compressed with. Level 3 of this gzip does
+// about 200 MB/s on one core; 6 makes a layer 4 % smaller in twice the time.
+const commitLevel = 3
+
+// compressLayer stages the tarball that write produces as a gzip layer.
+func compressLayer(ctx context.Context, st *staging, write func(io.Writer) error) (oci.Layer, error) {
+	in := newIngest(st, oci.Layer{}, ingestOptions{KeepBlob: true})
+	defer in.discard()
+	if err := in.openSinks(gzipped); err != nil {
+		return oci.Layer{}, err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	f := in.content(g, ctx)
+	// The header has no name and no time: the bytes depend on the content alone.
+	z, err := gzip.NewWriterLevel(io.MultiWriter(in.blobSum, in.blob), commitLevel)
+	if err != nil {
+		return oci.Layer{}, err
+	}
+	f.each(func(b []byte) error { _, err := z.Write(b); return err })
+	r, w := io.Pipe()
+	g.Go(func() error {
+		err := write(w)
+		w.CloseWithError(err)
+		return err
+	})
+	g.Go(func() error {
+		err := f.run(r)
+		r.CloseWithError(err) // a writer that nobody reads must not wait
+		return err
+	})
+	if err := g.Wait(); err != nil {
+		return oci.Layer{}, diskError(err)
+	}
+	if err := z.Close(); err != nil {
+		return oci.Layer{}, diskError(err)
+	}
+	in.in.Store(in.blob.size)
+	return in.finish(gzipped)
+}

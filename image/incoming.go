@@ -1,0 +1,90 @@
+// Blobs that were pushed here and wait for a manifest.
+//
+// A registry gets blobs before anybody says what image they are for: first all
+// blobs, each acknowledged by itself, then the manifest (hosted.go). What has
+// been acknowledged must not be lost, but belongs to no image yet, and would be
+// garbage in blobs/. It waits in
+//
+//	incoming/HEX/blob                      HEX is the digest of the blob
+//	             diffid                    only of a layer: its diff ID
+//	             flat.tar  index  unsynced
+//
+// which appears by one rename(2), after all of it but what can be rebuilt has
+// reached the disk. The manifest that names it links it into a staging
+// directory, and from there it goes the way of all blobs.
+
+package image
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	digest "github.com/opencontainers/go-digest"
+
+	"tiffin/image/oci"
+)
+
+const (
+	incomingName   = "incoming"
+	incomingBlob   = "blob"
+	incomingDiffID = "diffid"
+	// incomingAge is how long a blob waits for a manifest that names it.
+	incomingAge = 24 * time.Hour
+)
+
+// keepIncoming moves a staged blob to incoming/, where it has to be durable:
+// its sender is told that it is here.
+func (st *staging) keepIncoming(l oci.Layer) error {
+	dir := st.path(incomingName)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	if l.DiffID != "" {
+		if err := moveFiles(st.path("layers", l.DiffID.Encoded()), dir, 0o600); err != nil {
+			return err
+		}
+		if err := writeFile(filepath.Join(dir, incomingDiffID), []byte(l.DiffID), true); err != nil {
+			return err
+		}
+	}
+	if err := os.Rename(st.blobPath(l.Digest), filepath.Join(dir, incomingBlob)); err != nil {
+		return err
+	}
+	if err := syncDir(dir); err != nil {
+		return err
+	}
+	if err := os.Mkdir(st.s.path(incomingName), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	to := st.s.incoming(l.Digest, "")
+	if err := os.Rename(dir, to); errors.Is(err, fs.ErrExist) { // rename(2): it came twice
+		now := time.Now()
+		if err := os.Chtimes(to, now, now); err != nil {
+			return err
+		}
+	} else if err != nil {
+		return err
+	}
+	return syncDir(st.s.path(incomingName))
+}
+
+// incoming is a file of a blob that waits for its manifest.
+func (s *disk) incoming(d digest.Digest, name string) string {
+	return s.path(incomingName, d.Encoded(), name)
+}
+
+// sweepIncoming deletes what no manifest has come for, and returns the bytes of
+// disk that came free.
+func (s *disk) sweepIncoming() (bytes int64) {
+	names, _ := os.ReadDir(s.path(incomingName)) // most stores have none
+	for _, n := range names {
+		if info, err := n.Info(); err == nil && time.Since(info.ModTime()) > incomingAge {
+			size, _ := removeTree(s.path(incomingName, n.Name()))
+			bytes += size
+		}
+	}
+	return bytes
+}
