@@ -49,14 +49,6 @@ type Image struct {
 	Store    string      // directory of the further store that names it; "" for this one
 }
 
-// Mountable is what it takes to serve an image as a file system. All files are
-// derived from the blobs; the paths are absolute.
-type Mountable struct {
-	UnionPath  string   // merged index of all layers, for layer.OpenIndex
-	FlatPaths  []string // uncompressed tarballs; [0] is the bottom layer
-	IndexPaths []string // index of each single layer
-}
-
 // Loaded is one image that Load added to the store.
 type Loaded struct {
 	Ref string // familiar form; "" if the archive has no name for it

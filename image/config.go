@@ -8,7 +8,6 @@ import (
 	"runtime"
 	"time"
 
-	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"tiffin/image/oci"
@@ -127,11 +126,7 @@ func (s *Store) finishImage(st *staging, configJSON []byte, layers []oci.Layer, 
 	if d.Digest, err = st.putBlob(manifest); err != nil {
 		return nil, fmt.Errorf("store the image manifest: %w", err)
 	}
-	var diffIDs []digest.Digest
-	for _, l := range layers {
-		diffIDs = append(diffIDs, l.DiffID)
-	}
-	if err := s.merge(st, diffIDs); err != nil {
+	if err := s.merge(st, layers); err != nil {
 		return nil, err
 	}
 	var img *Image

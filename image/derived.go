@@ -16,7 +16,6 @@ import (
 
 	"tiffin/image/layer"
 	"tiffin/image/oci"
-	"tiffin/image/reference"
 	"tiffin/image/union"
 )
 
@@ -64,31 +63,49 @@ func newCache(s *disk) *cache {
 	return c
 }
 
-// Mountable makes sure that the derived files of an image are there, and says
+// Mountable is what it takes to serve an image as a file system. All files are
+// derived from the blobs; the paths are absolute.
+type Mountable struct {
+	UnionPath  string   // merged index of all layers, for layer.OpenIndex
+	FlatPaths  []string // uncompressed tarballs; [0] is the bottom layer
+	IndexPaths []string // index of each single layer
+}
+
+// ErrGone says that another process has removed a file just after it was made.
+var ErrGone = errors.New("a file of its layers has just been removed")
+
+// prepare makes sure that the derived files of a stack of layers are there, and says
 // where. It looks at headers and sizes only, some 10 µs for each layer; a
 // damaged table inside an index is found by layer.OpenIndex, and the caller
-// then uses Repair. Errors wrap ErrDamaged if a blob that is needed for
-// rebuilding is not what it was, and ErrNotFound if another process removed the
+// then uses rebuildAll. Errors wrap oci.ErrDamaged if a blob that is needed for
+// rebuilding is not what it was, and ErrGone if another process removed the
 // image meanwhile.
-func (s *cache) Mountable(img *Image) (*Mountable, error) {
-	m, complete := s.mountable(img)
+func (s *cache) prepare(layers []oci.Layer) (*Mountable, error) {
+	m, complete := s.mountable(layers)
 	if _, err := layer.PeekFlatSize(m.UnionPath); err != nil || !complete {
-		return s.Repair(context.Background(), img)
+		return s.rebuildAll(context.Background(), layers)
 	}
 	return m, nil
 }
 
 // mountable says where the derived files are or belong, and whether those of
 // all layers are there.
-func (s *cache) mountable(img *Image) (m *Mountable, complete bool) {
-	m, complete = &Mountable{UnionPath: s.findUnion(chainID(img.Config.RootFS.DiffIDs))}, true
-	for _, l := range img.Layers {
+func (s *cache) mountable(layers []oci.Layer) (m *Mountable, complete bool) {
+	m, complete = &Mountable{UnionPath: s.findUnion(chainID(diffIDs(layers)))}, true
+	for _, l := range layers {
 		flat, index, ok := s.findDerived(l.DiffID)
 		m.FlatPaths = append(m.FlatPaths, flat)
 		m.IndexPaths = append(m.IndexPaths, index)
 		complete = complete && ok
 	}
 	return m, complete
+}
+
+func diffIDs(layers []oci.Layer) (ids []digest.Digest) {
+	for _, l := range layers {
+		ids = append(ids, l.DiffID)
+	}
+	return ids
 }
 
 // derivedOK is the quick check of one layer's files.
@@ -113,36 +130,36 @@ func written(s *disk, diffID digest.Digest) bool {
 	return err == nil && len(boot) > 0 && string(boot) == bootID()
 }
 
-// Repair checks all derived files of an image thoroughly, but for the bytes of
+// rebuildAll checks all derived files of a stack of layers thoroughly, but for the bytes of
 // a flat.tar that has the right size, and rebuilds what is missing or damaged.
-func (s *cache) Repair(ctx context.Context, img *Image) (*Mountable, error) {
+func (s *cache) rebuildAll(ctx context.Context, layers []oci.Layer) (*Mountable, error) {
 	st, err := s.stage()
 	if err != nil {
-		return nil, fmt.Errorf("prepare image %s: %w", reference.Short(img.ID), err)
+		return nil, err
 	}
 	defer st.close()
-	for _, l := range img.Layers {
+	for _, l := range layers {
 		if s.intact(l.DiffID) {
 			continue
 		}
 		if err := s.rebuild(ctx, st, l); err != nil {
-			return nil, fmt.Errorf("prepare image %s: %w", reference.Short(img.ID), err)
+			return nil, err
 		}
 	}
-	if err := s.merge(st, img.Config.RootFS.DiffIDs); err != nil {
-		return nil, fmt.Errorf("prepare image %s: %w", reference.Short(img.ID), err)
+	if err := s.merge(st, layers); err != nil {
+		return nil, err
 	}
 	if err := st.publish(nil); err != nil {
-		return nil, fmt.Errorf("prepare image %s: %w", reference.Short(img.ID), err)
+		return nil, err
 	}
-	m, complete := s.mountable(img)
+	m, complete := s.mountable(layers)
 	if !complete {
-		return nil, fmt.Errorf("prepare image %s: %w any more: a file of its layers has just been removed", reference.Short(img.ID), ErrNotFound)
+		return nil, ErrGone
 	}
 	return m, nil
 }
 
-// intact is findDerived with the index's checksum. It also settles the files
+// intact is findDerived with the index's checksum. It also verifies the files
 // that a kernel no longer running had not promised to have written.
 func (s *cache) intact(diffID digest.Digest) bool {
 	_, index, ok := s.findDerived(diffID)
@@ -151,12 +168,12 @@ func (s *cache) intact(diffID digest.Digest) bool {
 		return false
 	}
 	x.Close()
-	return ok || s.settle(diffID)
+	return ok || s.verify(diffID)
 }
 
-// settle hashes a flat.tar that is marked as perhaps not written, makes it
+// verify hashes a flat.tar that is marked as perhaps not written, makes it
 // durable and takes the mark away. It reports false if the content is wrong.
-func (s *cache) settle(diffID digest.Digest) bool {
+func (s *cache) verify(diffID digest.Digest) bool {
 	f, err := os.Open(s.flatPath(diffID))
 	if err != nil {
 		return false
@@ -225,35 +242,36 @@ func (s *cache) openUnion(st *staging, chain digest.Digest) (*layer.Index, error
 // merge stages the merged index of a stack of layers, unless there is a good
 // one already. It starts from the highest stack below that has one: after a
 // commit there is one layer to merge.
-func (s *cache) merge(st *staging, diffIDs []digest.Digest) error {
+func (s *cache) merge(st *staging, layers []oci.Layer) error {
+	ids := diffIDs(layers)
 	var merged *layer.Tree
-	n := len(diffIDs)
+	n := len(ids)
 	for ; n > 0; n-- {
-		x, err := s.openUnion(st, chainID(diffIDs[:n]))
+		x, err := s.openUnion(st, chainID(ids[:n]))
 		if err != nil {
 			continue
 		}
 		defer x.Close()
-		if n == len(diffIDs) {
+		if n == len(ids) {
 			return nil
 		}
 		merged = x.Tree()
 		break
 	}
-	for i := n; i < len(diffIDs); i++ {
-		x, err := s.openIndex(st, diffIDs[i])
+	for i := n; i < len(ids); i++ {
+		x, err := s.openIndex(st, ids[i])
 		if err != nil {
 			return fmt.Errorf("merge the layers: %w", err)
 		}
 		defer x.Close() // the trees have strings in it until they are encoded
 		if merged, err = union.Merge(merged, x.Tree(), uint16(i)); err != nil {
-			return fmt.Errorf("merge layer %s: %w", diffIDs[i], err)
+			return fmt.Errorf("merge layer %s: %w", ids[i], err)
 		}
 	}
 	if merged == nil { // no layers at all
 		merged = &layer.Tree{Root: layer.NewDir(0o755)}
 	}
-	return writeFile(st.path("unions", chainID(diffIDs).Encoded()), merged.Encode(), false)
+	return writeFile(st.path("unions", chainID(ids).Encoded()), merged.Encode(), false)
 }
 
 // reuse stages a layer that the store has already, if its blob still has its

@@ -24,6 +24,31 @@ type StackLayer struct {
 	union.Usage
 }
 
+// Mountable makes sure that the derived files of an image are there, and says
+// where. Damage that is only seen when they are opened is mended by Repair.
+// Errors wrap oci.ErrDamaged if a blob that is needed for rebuilding is not what it
+// was, and ErrNotFound if another process removed the image meanwhile.
+func (s *Store) Mountable(img *Image) (*Mountable, error) {
+	m, err := s.prepare(img.Layers)
+	return m, preparing(img, err)
+}
+
+// Repair checks the derived files of an image thoroughly, and rebuilds what is missing or damaged.
+func (s *Store) Repair(ctx context.Context, img *Image) (*Mountable, error) {
+	m, err := s.rebuildAll(ctx, img.Layers)
+	return m, preparing(img, err)
+}
+
+func preparing(img *Image, err error) error {
+	if errors.Is(err, ErrGone) {
+		err = fmt.Errorf("%w any more: %w", ErrNotFound, err)
+	}
+	if err != nil {
+		err = fmt.Errorf("prepare image %s: %w", reference.Short(img.ID), err)
+	}
+	return err
+}
+
 // Stack opens the indexes of an image: of each layer, and of what they merge to. The caller closes it.
 func (s *Store) Stack(img *Image) (*union.Stack, error) {
 	m, err := s.Mountable(img)

@@ -355,11 +355,11 @@ func (s *Store) finishLoad(st *staging, imgs []*loading) ([]Loaded, error) {
 			return nil, err
 		}
 		manifests = append(manifests, d)
-		var diffIDs []digest.Digest
+		var layers []oci.Layer
 		for _, l := range img.layers {
-			diffIDs = append(diffIDs, l.got.DiffID)
+			layers = append(layers, l.got)
 		}
-		if err := s.merge(st, diffIDs); err != nil {
+		if err := s.merge(st, layers); err != nil {
 			return nil, err
 		}
 		for _, r := range img.names {
