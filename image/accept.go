@@ -13,8 +13,10 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 
+	"tiffin/image/ingest"
 	"tiffin/image/oci"
 	"tiffin/image/reference"
+	"tiffin/image/store"
 )
 
 // ErrNoBlob is wrapped by errors that say that a manifest names a blob that has
@@ -24,7 +26,7 @@ var ErrNoBlob = errors.New("no such blob")
 // accepting is one PutManifest.
 type accepting struct {
 	s        *Store
-	st       *staging
+	st       *store.Staging
 	ref      reference.Reference
 	bytes    []byte
 	m        *oci.Document
@@ -52,10 +54,10 @@ func (s *Store) PutManifest(ctx context.Context, r reference.Reference, mediaTyp
 		got.Subject = a.m.Subject.Digest
 	}
 	var err error
-	if a.st, err = s.stage(); err != nil {
+	if a.st, err = s.Stage(); err != nil {
 		return got, err
 	}
-	defer a.st.close()
+	defer a.st.Close()
 	if a.m.Manifests != nil {
 		err = a.index(got.Digest, mediaType)
 	} else {
@@ -65,26 +67,26 @@ func (s *Store) PutManifest(ctx context.Context, r reference.Reference, mediaTyp
 		err = a.refer(got)
 	}
 	if err != nil {
-		return got, diskError(err)
+		return got, store.DiskError(err)
 	}
 	for _, d := range a.taken {
 		// Gone at once, and deleted with the staging directory.
-		os.Rename(s.incoming(d, ""), a.st.path(d.Encoded()))
+		os.Rename(s.Incoming(d, ""), a.st.Path(d.Encoded()))
 	}
 	return got, nil
 }
 
 // refer notes what a manifest that is in the store is about.
 func (a *accepting) refer(got Accepted) error {
-	release, err := a.s.lock(unix.LOCK_EX)
+	release, err := a.s.Lock(unix.LOCK_EX)
 	if err != nil {
 		return err
 	}
 	defer release()
-	if a.referred || !readable(a.s.blobPath(got.Digest)) {
+	if a.referred || !store.Readable(a.s.BlobPath(got.Digest)) {
 		return nil // or somebody has deleted it since
 	}
-	return a.s.refer(got.Subject, got.Digest)
+	return a.s.AddReferrer(got.Subject, got.Digest)
 }
 
 // check reads the manifest, and refuses what is none.
@@ -174,14 +176,14 @@ var errMoved = errors.New("it is being moved")
 // layer stages a layer that has come or that another image has. That the blob
 // inflates to what the config says is known in both cases, or is found out.
 func (a *accepting) layer(ctx context.Context, l oci.Layer) error {
-	blob, diffIDs := a.s.incoming(l.Digest, incomingBlob), []digest.Digest(nil)
-	if b, err := os.ReadFile(a.s.incoming(l.Digest, incomingDiffID)); err == nil {
+	blob, diffIDs := a.s.Incoming(l.Digest, store.IncomingBlob), []digest.Digest(nil)
+	if b, err := os.ReadFile(a.s.Incoming(l.Digest, store.IncomingDiffID)); err == nil {
 		diffIDs = []digest.Digest{digest.Digest(b)}
 	}
 	st, err := os.Stat(blob)
 	fresh := err == nil
 	if !fresh {
-		blob, diffIDs = a.s.findBlob(l.Digest), a.known(l.Digest)
+		blob, diffIDs = a.s.FindBlob(l.Digest), a.known(l.Digest)
 		if st, err = os.Stat(blob); err != nil {
 			return fmt.Errorf("%w: layer %s", ErrNoBlob, l.Digest)
 		}
@@ -203,23 +205,23 @@ func (a *accepting) layer(ctx context.Context, l oci.Layer) error {
 		return a.inflate(ctx, l, blob)
 	}
 	if !fresh {
-		if !a.s.derivedOK(l.DiffID) {
+		if !a.s.IsDerived(l.DiffID) {
 			return a.inflate(ctx, l, blob)
 		}
-		return a.s.pin(a.st, l)
+		return a.s.Pin(a.st, l)
 	}
-	if err := linkOrCopy(blob, a.st.blobPath(l.Digest)); errors.Is(err, fs.ErrNotExist) {
+	if err := store.LinkOrCopy(blob, a.st.BlobPath(l.Digest)); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("layer %s: %w", l.Digest, errMoved)
 	} else if err != nil {
 		return fmt.Errorf("store layer %s: %w", l.Digest, err)
 	}
 	a.taken = append(a.taken, l.Digest)
-	for _, name := range []string{unsyncedName, indexName, flatName} {
-		to, err := a.st.layerFile(l.DiffID, name)
+	for _, name := range []string{store.UnsyncedName, store.IndexName, store.FlatName} {
+		to, err := a.st.LayerFile(l.DiffID, name)
 		if err != nil {
 			return err
 		}
-		if err := linkOrCopy(a.s.incoming(l.Digest, name), to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := store.LinkOrCopy(a.s.Incoming(l.Digest, name), to); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("store layer %s: %w", l.Digest, err)
 		}
 	}
@@ -240,10 +242,10 @@ func (a *accepting) inflate(ctx context.Context, l oci.Layer, blob string) error
 		return fmt.Errorf("%w: layer %s", ErrNoBlob, l.Digest)
 	}
 	defer f.Close()
-	if err := linkOrCopy(blob, a.st.blobPath(l.Digest)); err != nil {
+	if err := store.LinkOrCopy(blob, a.st.BlobPath(l.Digest)); err != nil {
 		return fmt.Errorf("store layer %s: %w", l.Digest, err)
 	}
-	if _, err := ingestLayer(ctx, a.st, f, oci.Layer{DiffID: l.DiffID, Digest: l.Digest}, ingestOptions{}); err != nil {
+	if _, err := ingest.Layer(ctx, a.st, f, oci.Layer{DiffID: l.DiffID, Digest: l.Digest}, ingest.Options{}); err != nil {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	return nil
@@ -271,11 +273,11 @@ func (a *accepting) attachment() error {
 			return err
 		}
 	}
-	d, err := a.st.putBlob(a.bytes)
+	d, err := a.st.PutBlob(a.bytes)
 	if err != nil {
 		return err
 	}
-	return a.st.keepIncoming(oci.Layer{Digest: d})
+	return a.st.KeepIncoming(oci.Layer{Digest: d})
 }
 
 // present checks that a blob is here, in the size that its descriptor says.
@@ -313,16 +315,16 @@ func (a *accepting) index(d digest.Digest, mediaType string) error {
 			return err
 		}
 	}
-	if _, err := a.st.putBlob(a.bytes); err != nil {
+	if _, err := a.st.PutBlob(a.bytes); err != nil {
 		return err
 	}
-	return a.s.publish(a.st, func(ix *refIndex) error {
+	return a.s.publish(a.st, func(ix *store.Index) error {
 		ix.Manifests = slices.DeleteFunc(ix.Manifests, func(m ocispec.Descriptor) bool {
-			r, named := descriptorName(m)
+			r, named := store.NameOf(m)
 			mine := !named || r.Name() == a.ref.Name() && r.Tag == ""
 			return mine && slices.ContainsFunc(a.m.Manifests, func(sub ocispec.Descriptor) bool { return sub.Digest == m.Digest })
 		})
-		ix.set(a.ref, top, nil)
+		ix.Set(a.ref, top, nil)
 		return nil
 	})
 }
@@ -350,7 +352,7 @@ func (a *accepting) leadsToImage(top ocispec.Descriptor) error {
 // take stages a manifest that an index names, and if it waits in incoming/ what
 // it names itself. What is in the store already is only held on to.
 func (a *accepting) take(d digest.Digest, manifest []byte) error {
-	if _, err := os.Stat(a.s.incoming(d, incomingBlob)); err == nil && manifest != nil {
+	if _, err := os.Stat(a.s.Incoming(d, store.IncomingBlob)); err == nil && manifest != nil {
 		m, err := oci.ParseDocument(manifest)
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrRefused, err)
@@ -364,11 +366,11 @@ func (a *accepting) take(d digest.Digest, manifest []byte) error {
 			}
 		}
 	}
-	if linkOrCopy(a.s.incoming(d, incomingBlob), a.st.blobPath(d)) == nil {
+	if store.LinkOrCopy(a.s.Incoming(d, store.IncomingBlob), a.st.BlobPath(d)) == nil {
 		a.taken = append(a.taken, d)
 		return nil
 	}
-	if err := linkOrCopy(a.s.findBlob(d), a.st.blobPath(d)); err != nil {
+	if err := store.LinkOrCopy(a.s.FindBlob(d), a.st.BlobPath(d)); err != nil {
 		return fmt.Errorf("%w: %s", ErrNoBlob, d)
 	}
 	return nil

@@ -8,6 +8,8 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"tiffin/image/store"
 )
 
 // resolveAdditional is Resolve in the additional stores.
@@ -20,14 +22,14 @@ func (s *Store) resolveAdditional(ref string) (*Image, error) {
 }
 
 // lookupAdditional is lookup in the additional stores; d is nil if none has it.
-func (s *Store) lookupAdditional(ref string) (in *disk, ix *refIndex, d *ocispec.Descriptor) {
-	for _, o := range s.additional() {
-		ix, err := o.readIndex()
+func (s *Store) lookupAdditional(ref string) (in *store.Store, ix *store.Index, d *ocispec.Descriptor) {
+	for _, o := range s.Additional() {
+		ix, err := o.ReadIndex()
 		if err != nil {
-			s.warn(err)
+			s.Report(err)
 			continue
 		}
-		ix.from = o.Root()
+		ix.From = o.Root()
 		if d, err := s.lookup(ix, ref); err == nil {
 			return o, ix, d
 		}
@@ -37,23 +39,23 @@ func (s *Store) lookupAdditional(ref string) (in *disk, ix *refIndex, d *ocispec
 
 // listAdditional lists the images with a name in additional stores, without the names
 // that stand for an image here or in an earlier one.
-func (s *Store) listAdditional(own *refIndex) (imgs []*Image) {
+func (s *Store) listAdditional(own *store.Index) (imgs []*Image) {
 	taken := map[string]bool{}
 	for _, d := range own.Manifests {
-		if r, ok := descriptorName(d); ok {
+		if r, ok := store.NameOf(d); ok {
 			taken[r.Familiar()] = true
 		}
 	}
-	for _, o := range s.additional() {
-		ix, err := o.readIndex()
+	for _, o := range s.Additional() {
+		ix, err := o.ReadIndex()
 		if err != nil {
-			s.warn(err)
+			s.Report(err)
 			continue
 		}
-		ix.from = o.Root()
+		ix.From = o.Root()
 		theirs, err := s.list(ix)
 		if err != nil {
-			s.warn(fmt.Errorf("%s: %w", o.Root(), err))
+			s.Report(fmt.Errorf("%s: %w", o.Root(), err))
 		}
 		for _, img := range theirs {
 			img.Names = slices.DeleteFunc(img.Names, func(n string) bool { return taken[n] })
@@ -72,17 +74,17 @@ func (s *Store) listAdditional(own *refIndex) (imgs []*Image) {
 
 // adopt stages the small blobs of an image in an additional store that gets a name
 // here: what the own index names can be told apart without that store.
-func (s *Store) adopt(st *staging, d ocispec.Descriptor) error {
-	m, err := s.manifest(d)
+func (s *Store) adopt(st *store.Staging, d ocispec.Descriptor) error {
+	m, err := s.Manifest(d)
 	if err != nil {
 		return err
 	}
 	for _, d := range []digest.Digest{d.Digest, m.Digest, m.Config.Digest} {
-		b, err := s.readBlob(d)
+		b, err := s.ReadBlob(d)
 		if err != nil {
 			return err
 		}
-		if _, err := st.putBlob(b); err != nil {
+		if _, err := st.PutBlob(b); err != nil {
 			return err
 		}
 	}

@@ -8,13 +8,15 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"tiffin/image/cache"
 	"tiffin/image/oci"
+	"tiffin/image/store"
 )
 
 // Store is a directory of images. It is safe for use by several goroutines and
 // several processes at once.
 type Store struct {
-	*cache
+	*cache.Cache
 	// Uses reports the images (by ID) that containers need. nil: none.
 	Uses func() (map[digest.Digest]bool, error)
 	// Builtin materialises images on first use. nil: there are none.
@@ -25,12 +27,12 @@ type Store struct {
 // commands that were killed have left. A store that this user may not write to
 // is opened for reading.
 func Open(root string) (*Store, error) {
-	d, err := openDisk(root)
+	d, err := store.Open(root)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{cache: newCache(d)}
-	if d.sweep() {
+	s := &Store{Cache: cache.New(d)}
+	if d.Sweep() {
 		s.collectOrphans()
 	}
 	return s, nil

@@ -13,7 +13,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tiffin/image/ingest"
 	"tiffin/image/oci"
+	"tiffin/image/store"
 	"tiffin/internal/errs"
 )
 
@@ -166,7 +168,7 @@ func (t *tarSource) Close() error { return t.f.Close() }
 // openSource opens what Load was given: a directory, an archive, or (as a
 // reader) a stream, which is spooled into the staging directory unless it is a
 // file after all. An archive may be compressed as a whole.
-func (st *staging) openSource(ctx context.Context, name string, stdin io.Reader, p Progress) (source, error) {
+func openSource(ctx context.Context, st *store.Staging, name string, stdin io.Reader, p Progress) (source, error) {
 	f, isFile := stdin.(*os.File)
 	if stdin == nil {
 		info, err := os.Stat(name)
@@ -184,19 +186,19 @@ func (st *staging) openSource(ctx context.Context, name string, stdin io.Reader,
 	}
 	if isFile {
 		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
-			return st.openArchive(ctx, f, p)
+			return openArchive(ctx, st, f, p)
 		}
 	}
-	spooled, err := st.spool(ctx, stdin, p, "reading the archive", 0)
+	spooled, err := spool(ctx, st, stdin, p, "reading the archive", 0)
 	if err != nil {
 		return nil, err
 	}
-	return st.openArchive(ctx, spooled, p)
+	return openArchive(ctx, st, spooled, p)
 }
 
 // openArchive opens the archive in a regular file, which it owns from then on.
-func (st *staging) openArchive(ctx context.Context, f *os.File, p Progress) (source, error) {
-	src, err := st.uncompressed(ctx, f, p)
+func openArchive(ctx context.Context, st *store.Staging, f *os.File, p Progress) (source, error) {
+	src, err := uncompressed(ctx, st, f, p)
 	if err != nil {
 		f.Close()
 		return nil, err
@@ -210,8 +212,8 @@ func (st *staging) openArchive(ctx context.Context, f *os.File, p Progress) (sou
 }
 
 // uncompressed is f, or a temporary file with what f holds compressed.
-func (st *staging) uncompressed(ctx context.Context, f *os.File, p Progress) (*os.File, error) {
-	var start [sniffLen]byte
+func uncompressed(ctx context.Context, st *store.Staging, f *os.File, p Progress) (*os.File, error) {
+	var start [ingest.SniffLen]byte
 	n, err := f.ReadAt(start[:], 0)
 	if err != nil && err != io.EOF {
 		return nil, err
@@ -219,8 +221,8 @@ func (st *staging) uncompressed(ctx context.Context, f *os.File, p Progress) (*o
 	if n == 0 {
 		return nil, errors.New("the archive is empty")
 	}
-	kind, err := sniff(start[:n])
-	if err != nil || kind == plain {
+	kind, err := ingest.Sniff(start[:n])
+	if err != nil || kind == ingest.Plain {
 		return f, err
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
@@ -230,19 +232,19 @@ func (st *staging) uncompressed(ctx context.Context, f *os.File, p Progress) (*o
 	if err != nil {
 		return nil, err
 	}
-	maximum, err := bombLimit()
+	maximum, err := ingest.BombLimit()
 	if err != nil {
 		return nil, err
 	}
-	z, done, err := decompress(f, kind)
+	z, done, err := ingest.Decompress(f, kind)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
 	// Counting the whole file as read makes this guard milder for its start
 	// and no milder in the end.
-	guard := &bombGuard{r: z, in: info.Size, maximum: maximum}
-	spooled, err := st.spool(ctx, guard, p, "unpacking the archive", 0)
+	guard := &ingest.BombGuard{R: z, In: info.Size, Maximum: maximum}
+	spooled, err := spool(ctx, st, guard, p, "unpacking the archive", 0)
 	if err == nil {
 		f.Close()
 	}
@@ -250,20 +252,20 @@ func (st *staging) uncompressed(ctx context.Context, f *os.File, p Progress) (*o
 }
 
 // spool writes a stream to a temporary file, which needs no name.
-func (st *staging) spool(ctx context.Context, r io.Reader, p Progress, what string, total int64) (*os.File, error) {
-	f, err := os.CreateTemp(st.dir, "spool-")
+func spool(ctx context.Context, st *store.Staging, r io.Reader, p Progress, what string, total int64) (*os.File, error) {
+	f, err := os.CreateTemp(st.Dir, "spool-")
 	if err != nil {
-		return nil, diskError(err)
+		return nil, store.DiskError(err)
 	}
 	os.Remove(f.Name())
 	add, done := start(p, what, total)
 	defer done()
-	buf := make([]byte, chunkSize)
+	buf := make([]byte, ingest.ChunkSize)
 	for {
-		n, rerr := fill(r, buf)
+		n, rerr := ingest.Fill(r, buf)
 		if _, err := f.Write(buf[:n]); err != nil {
 			f.Close()
-			return nil, diskError(fmt.Errorf("%s: %w", what, err))
+			return nil, store.DiskError(fmt.Errorf("%s: %w", what, err))
 		}
 		add(int64(n))
 		if rerr == io.EOF {

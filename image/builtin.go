@@ -8,8 +8,10 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 
+	"tiffin/image/ingest"
 	"tiffin/image/oci"
 	"tiffin/image/reference"
+	"tiffin/image/store"
 )
 
 // The built-in image is made from the running binary when it is first asked
@@ -68,12 +70,12 @@ func (s *Store) materialise(b builtinImage) (*Image, error) {
 	fail := func(err error) (*Image, error) {
 		return nil, fmt.Errorf("make the built-in image %s: %w", b.ref.Familiar(), err)
 	}
-	st, err := s.stage()
+	st, err := s.Stage()
 	if err != nil {
 		return fail(err)
 	}
-	defer st.close()
-	l, err := ingestLayer(context.Background(), st, b.layer, oci.Layer{}, ingestOptions{KeepBlob: true})
+	defer st.Close()
+	l, err := ingest.Layer(context.Background(), st, b.layer, oci.Layer{}, ingest.Options{KeepBlob: true})
 	if err != nil {
 		return fail(err)
 	}
@@ -90,8 +92,8 @@ func (s *Store) materialise(b builtinImage) (*Image, error) {
 		return fail(err)
 	}
 	var old *ocispec.Descriptor
-	img, err := s.finishImage(st, configJSON, []oci.Layer{l}, func(ix *refIndex, m ocispec.Descriptor) error {
-		if d := ix.find(b.ref); d != nil {
+	img, err := s.finishImage(st, configJSON, []oci.Layer{l}, func(ix *store.Index, m ocispec.Descriptor) error {
+		if d := ix.Find(b.ref); d != nil {
 			if d.Annotations[annotationBuiltin] == "" {
 				return nil // someone has just taken the name
 			}
@@ -100,7 +102,7 @@ func (s *Store) materialise(b builtinImage) (*Image, error) {
 				old = &c
 			}
 		}
-		ix.set(b.ref, m, map[string]string{annotationBuiltin: b.key})
+		ix.Set(b.ref, m, map[string]string{annotationBuiltin: b.key})
 		return nil
 	})
 	if err != nil {

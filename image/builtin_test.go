@@ -9,6 +9,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"tiffin/image/reference"
+	"tiffin/image/store"
 )
 
 // withBuiltin gives a store a built-in image with that layer, and counts how
@@ -28,9 +29,9 @@ func withBuiltin(s *Store, layer []byte) *int {
 // another makes it look as if another binary had made the built-in image.
 func another(t *testing.T, s *Store) {
 	t.Helper()
-	err := s.update(func(ix *refIndex) error {
+	err := s.Update(func(ix *store.Index) error {
 		r, _ := reference.Parse("tiffin/base")
-		ix.find(r).Annotations[annotationBuiltin] = "another"
+		ix.Find(r).Annotations[annotationBuiltin] = "another"
 		return nil
 	})
 	if err != nil {

@@ -13,8 +13,10 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"tiffin/image/cache"
 	"tiffin/image/oci"
 	"tiffin/image/reference"
+	"tiffin/image/store"
 	"tiffin/internal/errs"
 )
 
@@ -34,7 +36,7 @@ func (n *needs) add(s *Store, d ocispec.Descriptor) error {
 		return fmt.Errorf("%q is no sha256 digest", d.Digest)
 	}
 	n.blobs[d.Digest.Encoded()] = true
-	b, err := s.readBlob(d.Digest)
+	b, err := s.ReadBlob(d.Digest)
 	if err != nil {
 		return err
 	}
@@ -47,7 +49,7 @@ func (n *needs) add(s *Store, d ocispec.Descriptor) error {
 			continue
 		}
 		// An index may have only some of its images here.
-		if readable(s.findBlob(sub.Digest)) {
+		if store.Readable(s.FindBlob(sub.Digest)) {
 			if err := n.add(s, sub); err != nil {
 				return err
 			}
@@ -61,7 +63,7 @@ func (n *needs) add(s *Store, d ocispec.Descriptor) error {
 			n.blobs[l.Digest.Encoded()] = true
 		}
 	}
-	raw, err := s.readBlob(m.Config.Digest)
+	raw, err := s.ReadBlob(m.Config.Digest)
 	if err != nil {
 		return err
 	}
@@ -72,7 +74,7 @@ func (n *needs) add(s *Store, d ocispec.Descriptor) error {
 	for _, l := range cfg.RootFS.DiffIDs {
 		n.layers[l.Encoded()] = true
 	}
-	n.unions[chainID(cfg.RootFS.DiffIDs).Encoded()] = true
+	n.unions[cache.ChainID(cfg.RootFS.DiffIDs).Encoded()] = true
 	return nil
 }
 
@@ -85,7 +87,7 @@ type freed struct {
 // collect deletes what no image of the index needs, among the candidates (nil:
 // everything). If it cannot tell what one of the images needs, it deletes
 // nothing. The caller has the lock.
-func (s *Store) collect(ix *refIndex, candidates *needs) (f freed, err error) {
+func (s *Store) collect(ix *store.Index, candidates *needs) (f freed, err error) {
 	live := newNeeds()
 	for _, d := range ix.Manifests {
 		if err := live.add(s, d); err != nil {
@@ -108,7 +110,7 @@ func (s *Store) collect(ix *refIndex, candidates *needs) (f freed, err error) {
 			if live[n.Name()] || among != nil && !among[n.Name()] {
 				continue
 			}
-			size, rerr := removeTree(filepath.Join(dir, n.Name()))
+			size, rerr := store.RemoveTree(filepath.Join(dir, n.Name()))
 			f.bytes += size
 			if rerr != nil {
 				err = errors.Join(err, rerr)
@@ -119,9 +121,9 @@ func (s *Store) collect(ix *refIndex, candidates *needs) (f freed, err error) {
 		return err
 	}
 	err = errors.Join(
-		del(s.path("blobs", "sha256"), live.blobs, candidates.blobs),
-		del(s.path("unions"), live.unions, candidates.unions),
-		del(s.path("layers"), live.layers, candidates.layers))
+		del(s.Path("blobs", "sha256"), live.blobs, candidates.blobs),
+		del(s.Path("unions"), live.unions, candidates.unions),
+		del(s.Path("layers"), live.layers, candidates.layers))
 	if err != nil {
 		return f, fmt.Errorf("delete what is not needed any more: %w", err)
 	}
@@ -133,7 +135,7 @@ func (s *Store) collect(ix *refIndex, candidates *needs) (f freed, err error) {
 // about something that is gone, or has waited for too long, is forgotten, and
 // added to gone unless that stands for everything.
 func (n *needs) addReferrers(s *Store, gone *needs) (err error) {
-	left, rerr := os.ReadDir(s.path(referrersName)) // most stores have none
+	left, rerr := os.ReadDir(s.Path(store.ReferrersName)) // most stores have none
 	if rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
 		return rerr
 	}
@@ -146,7 +148,7 @@ func (n *needs) addReferrers(s *Store, gone *needs) (err error) {
 		if gone.blobs != nil {
 			gone.add(s, ocispec.Descriptor{Digest: r}) // as far as it can be read
 		}
-		s.unrefer(subject, r)
+		s.RemoveReferrer(subject, r)
 	}
 	// settle does with what is about a subject, for all to which that applies;
 	// it may apply to more afterwards.
@@ -157,7 +159,7 @@ func (n *needs) addReferrers(s *Store, gone *needs) (err error) {
 				if !applies(e) {
 					return false
 				}
-				for _, r := range s.referrerNames(e.Name()) {
+				for _, r := range s.ReferrersOf(e.Name()) {
 					do(digest.NewDigestFromEncoded(digest.SHA256, e.Name()), r)
 				}
 				return true
@@ -170,14 +172,14 @@ func (n *needs) addReferrers(s *Store, gone *needs) (err error) {
 		return err // nothing has been forgotten yet
 	}
 	settle(func(e fs.DirEntry) bool { return gone.blobs[e.Name()] }, forget)
-	settle(func(e fs.DirEntry) bool { return here(e) || young(e) }, keep)
+	settle(func(e fs.DirEntry) bool { return here(e) || store.Young(e) }, keep)
 	settle(func(fs.DirEntry) bool { return true }, forget)
 	return err
 }
 
 // subject is the digest of what a manifest of the store is about, or "".
 func (s *Store) subject(manifest digest.Digest) digest.Digest {
-	b, err := s.readBlob(manifest)
+	b, err := s.ReadBlob(manifest)
 	if err != nil {
 		return ""
 	}
@@ -190,20 +192,20 @@ func (s *Store) subject(manifest digest.Digest) digest.Digest {
 
 // dropped writes the index, from which gone has been dropped, and deletes what
 // only gone needed. The caller has the lock.
-func (s *Store) dropped(ix *refIndex, gone ocispec.Descriptor) (freed, error) {
-	if err := s.writeIndex(ix); err != nil {
+func (s *Store) dropped(ix *store.Index, gone ocispec.Descriptor) (freed, error) {
+	if err := s.WriteIndex(ix); err != nil {
 		return freed{}, err
 	}
 	return s.collectOf(ix, []ocispec.Descriptor{gone})
 }
 
 // collectOf deletes what only the images that are gone from the index needed.
-func (s *Store) collectOf(ix *refIndex, gone []ocispec.Descriptor) (freed, error) {
+func (s *Store) collectOf(ix *store.Index, gone []ocispec.Descriptor) (freed, error) {
 	candidates := newNeeds()
 	for _, d := range gone {
 		candidates.add(s, d) // as far as it can be read
 		if subject := s.subject(d.Digest); subject != "" {
-			s.unrefer(subject, d.Digest)
+			s.RemoveReferrer(subject, d.Digest)
 		}
 	}
 	return s.collect(ix, candidates)
@@ -211,15 +213,15 @@ func (s *Store) collectOf(ix *refIndex, gone []ocispec.Descriptor) (freed, error
 
 // collectOrphans deletes what no image has. Errors are left to prune.
 func (s *Store) collectOrphans() {
-	if ix, release, err := s.lockIndex(); err == nil {
+	if ix, release, err := s.LockIndex(); err == nil {
 		defer release()
 		s.collect(ix, nil)
 	}
 }
 
 // publish publishes what is staged. What the failure of that has left without an image is deleted.
-func (s *Store) publish(st *staging, update func(*refIndex) error) error {
-	err := st.publish(update)
+func (s *Store) publish(st *store.Staging, update func(*store.Index) error) error {
+	err := st.Publish(update)
 	if err != nil {
 		s.collectOrphans()
 	}
@@ -232,7 +234,7 @@ func (s *Store) discard(gone []ocispec.Descriptor) {
 	if len(gone) == 0 {
 		return
 	}
-	if ix, release, err := s.lockIndex(); err == nil {
+	if ix, release, err := s.LockIndex(); err == nil {
 		defer release()
 		s.collectOf(ix, gone)
 	}
@@ -241,18 +243,18 @@ func (s *Store) discard(gone []ocispec.Descriptor) {
 // removeUnnamed deletes an image that has lost its last name, if no container
 // needs it. It is housekeeping: what goes wrong, prune meets again.
 func (s *Store) removeUnnamed(d ocispec.Descriptor) {
-	ix, release, err := s.lockIndex()
+	ix, release, err := s.LockIndex()
 	if err != nil {
 		return
 	}
 	defer release()
-	if len(ix.names(d.Digest)) > 0 {
+	if len(ix.Names(d.Digest)) > 0 {
 		return
 	}
 	if _, used, err := s.used(d); err != nil || used {
 		return
 	}
-	ix.drop(d)
+	ix.Drop(d)
 	s.dropped(ix, unannotated(d))
 }
 
@@ -260,7 +262,7 @@ func (s *Store) removeUnnamed(d ocispec.Descriptor) {
 // need. What else was made here for such images goes, and is made again when it
 // is missed.
 func (n *needs) needed(s *Store) error {
-	if s.Uses == nil || len(s.additional()) == 0 {
+	if s.Uses == nil || len(s.Additional()) == 0 {
 		return nil
 	}
 	used, err := s.Uses()

@@ -8,8 +8,10 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"tiffin/image/ingest"
 	"tiffin/image/oci"
 	"tiffin/image/reference"
+	"tiffin/image/store"
 )
 
 // CommitLayer puts one more layer on base (nil: on nothing) and makes an image
@@ -35,21 +37,21 @@ func (s *Store) CommitLayer(ctx context.Context, base *Image, write func(io.Writ
 	if opt.Edit != nil {
 		opt.Edit(&cfg.Config)
 	}
-	st, err := s.stage()
+	st, err := s.Stage()
 	if err != nil {
 		return nil, err
 	}
-	defer st.close()
+	defer st.Close()
 	var layers []oci.Layer
 	if base != nil {
 		for _, l := range base.Layers {
-			if err := s.pin(st, l); err != nil {
+			if err := s.Pin(st, l); err != nil {
 				return nil, fmt.Errorf("commit on image %s: %w", reference.Short(base.ID), err)
 			}
 		}
 		layers = append(layers, base.Layers...)
 	}
-	l, err := compressLayer(ctx, st, write)
+	l, err := ingest.Compress(ctx, st, write)
 	if err != nil {
 		return nil, fmt.Errorf("write the new layer: %w", err)
 	}
@@ -67,7 +69,7 @@ func (s *Store) baseConfig(base *Image) (cfg ocispec.Image, raw []byte, err erro
 	if base == nil {
 		return newConfig(), nil, nil
 	}
-	if raw, err = s.readBlob(base.ID); err != nil {
+	if raw, err = s.ReadBlob(base.ID); err != nil {
 		return cfg, nil, err
 	}
 	return cfg, raw, oci.Unmarshal(raw, &cfg)
@@ -83,12 +85,12 @@ func describe(cfg *ocispec.Image, l oci.Layer, created time.Time, author, by, co
 
 // nameIt is the usual last step of finishImage: the image gets the name, or
 // none.
-func nameIt(r *reference.Reference) func(*refIndex, ocispec.Descriptor) error {
-	return func(ix *refIndex, m ocispec.Descriptor) error {
+func nameIt(r *reference.Reference) func(*store.Index, ocispec.Descriptor) error {
+	return func(ix *store.Index, m ocispec.Descriptor) error {
 		if r == nil {
-			ix.add(m)
+			ix.Add(m)
 		} else {
-			ix.set(*r, m, nil)
+			ix.Set(*r, m, nil)
 		}
 		return nil
 	}

@@ -90,7 +90,7 @@ func TestCommitKeepsConfigFieldsItDoesNotKnow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := s.readBlob(img.ID)
+	b, err := s.ReadBlob(img.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,7 +225,7 @@ func TestADamagedBlobIsNotSaved(t *testing.T) {
 	for _, change := range []func([]byte) []byte{flip, half} {
 		s, _, img := loadFixture(t, gz, "x")
 		bad := img.Layers[0].Digest
-		spoil(t, s.blobPath(bad), change)
+		spoil(t, s.BlobPath(bad), change)
 		err := s.Save(context.Background(), io.Discard, []string{"x"}, nil)
 		if !errors.Is(err, oci.ErrDamaged) || !strings.Contains(err.Error(), bad.String()) {
 			t.Errorf("%v", err)

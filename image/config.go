@@ -11,6 +11,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"tiffin/image/oci"
+	"tiffin/image/store"
 )
 
 // newConfig is the config of an image without layers, for this machine.
@@ -114,8 +115,8 @@ func fields(v any) (map[string]json.RawMessage, error) {
 
 // finishImage stages config, manifest and merged index of an image whose layers
 // are staged, publishes all of it and lets name put it into the index.
-func (s *Store) finishImage(st *staging, configJSON []byte, layers []oci.Layer, name func(*refIndex, ocispec.Descriptor) error) (*Image, error) {
-	if _, err := st.putBlob(configJSON); err != nil {
+func (s *Store) finishImage(st *store.Staging, configJSON []byte, layers []oci.Layer, name func(*store.Index, ocispec.Descriptor) error) (*Image, error) {
+	if _, err := st.PutBlob(configJSON); err != nil {
 		return nil, fmt.Errorf("store the image config: %w", err)
 	}
 	manifest, err := oci.NewManifest(configJSON, layers)
@@ -123,14 +124,14 @@ func (s *Store) finishImage(st *staging, configJSON []byte, layers []oci.Layer, 
 		return nil, err
 	}
 	d := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Size: int64(len(manifest))}
-	if d.Digest, err = st.putBlob(manifest); err != nil {
+	if d.Digest, err = st.PutBlob(manifest); err != nil {
 		return nil, fmt.Errorf("store the image manifest: %w", err)
 	}
-	if err := s.merge(st, layers); err != nil {
+	if err := s.Merge(st, layers); err != nil {
 		return nil, err
 	}
 	var img *Image
-	err = s.publish(st, func(ix *refIndex) error {
+	err = s.publish(st, func(ix *store.Index) error {
 		if err := name(ix, d); err != nil {
 			return err
 		}

@@ -17,8 +17,10 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"tiffin/image/ingest"
 	"tiffin/image/oci"
 	"tiffin/image/reference"
+	"tiffin/image/store"
 	"tiffin/internal/errs"
 )
 
@@ -52,24 +54,24 @@ func PushableFrom(ctx context.Context, from Remote, r reference.Reference, asked
 // PushableIn is the image of that name in an archive or OCI layout. Without a
 // name it has to be the only one.
 func (s *Store) PushableIn(ctx context.Context, file, name string, p Progress) (*Pushable, error) {
-	st, err := s.stage() // an archive compressed as a whole is unpacked there
+	st, err := s.Stage() // an archive compressed as a whole is unpacked there
 	if err != nil {
 		return nil, err
 	}
-	pushable, src, err := st.pushableIn(ctx, file, name, p)
+	pushable, src, err := pushableIn(ctx, st, file, name, p)
 	if err != nil {
 		if src != nil {
 			src.Close()
 		}
-		st.close()
+		st.Close()
 		return nil, fmt.Errorf("copy %s: %w", file, unpath(err))
 	}
-	pushable.close = func() { src.Close(); st.close() }
+	pushable.close = func() { src.Close(); st.Close() }
 	return pushable, nil
 }
 
-func (st *staging) pushableIn(ctx context.Context, file, name string, p Progress) (*Pushable, source, error) {
-	src, err := st.openSource(ctx, file, nil, p)
+func pushableIn(ctx context.Context, st *store.Staging, file, name string, p Progress) (*Pushable, source, error) {
+	src, err := openSource(ctx, st, file, nil, p)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -135,22 +137,22 @@ func hashLayer(src source, l *loadingLayer) (oci.Layer, error) {
 		return oci.Layer{}, fmt.Errorf("layer %s: %w", l.file, err)
 	}
 	defer r.Close()
-	var start [sniffLen]byte
-	n, err := fill(r, start[:])
+	var start [ingest.SniffLen]byte
+	n, err := ingest.Fill(r, start[:])
 	if err != nil && err != io.EOF {
 		return oci.Layer{}, fmt.Errorf("layer %s: %w", l.file, err)
 	}
-	kind, err := sniff(start[:n])
+	kind, err := ingest.Sniff(start[:n])
 	if err != nil {
 		return oci.Layer{}, fmt.Errorf("layer %s: %w", l.file, err)
 	}
 	h := sha256.New()
 	h.Write(start[:n])
-	if _, err := io.CopyBuffer(h, struct{ io.Reader }{r}, make([]byte, chunkSize)); err != nil {
+	if _, err := io.CopyBuffer(h, struct{ io.Reader }{r}, make([]byte, ingest.ChunkSize)); err != nil {
 		return oci.Layer{}, fmt.Errorf("layer %s: %w", l.file, err)
 	}
-	got := oci.Layer{DiffID: l.want.DiffID, Digest: digest.NewDigest(digest.SHA256, h), Size: size, MediaType: mediaType(kind)}
-	if kind == plain && got.Digest != got.DiffID {
+	got := oci.Layer{DiffID: l.want.DiffID, Digest: digest.NewDigest(digest.SHA256, h), Size: size, MediaType: ingest.MediaType(kind)}
+	if kind == ingest.Plain && got.Digest != got.DiffID {
 		return got, fmt.Errorf("layer %s is %w: its content has digest %s instead of %s", l.file, oci.ErrDamaged, got.Digest, got.DiffID)
 	}
 	return got, nil
@@ -194,7 +196,7 @@ func WriteArchive(ctx context.Context, w io.Writer, src *Pushable, name *referen
 // image-layout.md. The order is that of the store: blobs, then index.json.
 func WriteLayout(ctx context.Context, dir, name string, src *Pushable, p Progress) error {
 	if err := writeLayout(ctx, dir, name, src, p); err != nil {
-		return diskError(fmt.Errorf("write the layout %s: %w", dir, err))
+		return store.DiskError(fmt.Errorf("write the layout %s: %w", dir, err))
 	}
 	return nil
 }
@@ -234,7 +236,7 @@ func writeLayout(ctx context.Context, dir, name string, src *Pushable, p Progres
 	for _, f := range []struct {
 		name string
 		b    []byte
-	}{{filepath.Join("blobs", "sha256", d.Digest.Encoded()), src.Bytes}, {"oci-layout", []byte(layoutMarker)}, {"index.json", b}} {
+	}{{filepath.Join("blobs", "sha256", d.Digest.Encoded()), src.Bytes}, {"oci-layout", []byte(store.LayoutMarker)}, {"index.json", b}} {
 		if err := replaceFile(filepath.Join(dir, f.name), func(w io.Writer) error { _, err := w.Write(f.b); return err }); err != nil {
 			return err
 		}
@@ -245,7 +247,7 @@ func writeLayout(ctx context.Context, dir, name string, src *Pushable, p Progres
 // layoutBlob writes one blob, unless it is there.
 func layoutBlob(ctx context.Context, path string, d ocispec.Descriptor, src *Pushable, p Progress) error {
 	if f, err := os.Open(path); err == nil {
-		got, err := hashFile(f)
+		got, err := store.HashFile(f)
 		f.Close()
 		if err == nil && got == d.Digest {
 			return nil
@@ -259,9 +261,9 @@ func layoutBlob(ctx context.Context, path string, d ocispec.Descriptor, src *Pus
 	add, done := start(p, reference.Short(d.Digest), d.Size)
 	defer done()
 	return replaceFile(path, func(w io.Writer) error {
-		buf := make([]byte, chunkSize)
+		buf := make([]byte, ingest.ChunkSize)
 		for {
-			n, rerr := fill(r, buf)
+			n, rerr := ingest.Fill(r, buf)
 			if _, err := w.Write(buf[:n]); err != nil {
 				return err
 			}

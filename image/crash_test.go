@@ -250,22 +250,22 @@ func TestAFullDiskIsOneClearErrorAndLosesNothing(t *testing.T) {
 
 func TestLeftoversOfADeadCommandGoAndThoseOfALivingOneStay(t *testing.T) {
 	s := newStore(t)
-	st, err := s.stage()
+	st, err := s.Stage()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.MkdirAll(s.path("tmp", "add-dead", "blobs"), 0o700); err != nil {
+	if err := os.MkdirAll(s.Path("tmp", "add-dead", "blobs"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Open(s.Root()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(s.path("tmp", "add-dead")); !os.IsNotExist(err) {
+	if _, err := os.Stat(s.Path("tmp", "add-dead")); !os.IsNotExist(err) {
 		t.Errorf("the dead command's directory is still there: %v", err)
 	}
-	if _, err := os.Stat(st.path("blobs")); err != nil {
+	if _, err := os.Stat(st.Path("blobs")); err != nil {
 		t.Errorf("the living command's directory is gone: %v", err)
 	}
-	st.close()
+	st.Close()
 	sound(t, s)
 }

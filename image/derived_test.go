@@ -9,8 +9,10 @@ import (
 	"strings"
 	"testing"
 
+	"tiffin/image/cache"
 	"tiffin/image/layer"
 	"tiffin/image/oci"
+	"tiffin/image/store"
 )
 
 // spoil changes a file of the store.
@@ -44,7 +46,7 @@ func TestMissingAndDamagedDerivedFilesAreRebuilt(t *testing.T) {
 			t.Fatal(err)
 		}
 		for what, damage := range map[string]func(){
-			"no layers and unions": func() { os.RemoveAll(s.path("layers")); os.RemoveAll(s.path("unions")) },
+			"no layers and unions": func() { os.RemoveAll(s.Path("layers")); os.RemoveAll(s.Path("unions")) },
 			"no flat.tar":          func() { os.Remove(m.FlatPaths[0]) },
 			"short flat.tar":       func() { spoil(t, m.FlatPaths[1], half) },
 			"empty flat.tar":       func() { spoil(t, m.FlatPaths[1], none) },
@@ -61,15 +63,15 @@ func TestMissingAndDamagedDerivedFilesAreRebuilt(t *testing.T) {
 				spoil(t, m.FlatPaths[0], flip)
 			},
 			"a boot later": func() {
-				os.WriteFile(filepath.Join(s.layerDir(img.Layers[0].DiffID), unsyncedName), []byte("another"), 0o600)
+				os.WriteFile(filepath.Join(s.LayerDir(img.Layers[0].DiffID), store.UnsyncedName), []byte("another"), 0o600)
 			},
 			"a boot later, and it was not written": func() {
-				os.WriteFile(filepath.Join(s.layerDir(img.Layers[0].DiffID), unsyncedName), []byte("another"), 0o600)
+				os.WriteFile(filepath.Join(s.LayerDir(img.Layers[0].DiffID), store.UnsyncedName), []byte("another"), 0o600)
 				spoil(t, m.FlatPaths[0], flip)
 			},
 		} {
 			damage()
-			if os.MkdirAll(s.path("layers"), 0o700) != nil || os.MkdirAll(s.path("unions"), 0o700) != nil {
+			if os.MkdirAll(s.Path("layers"), 0o700) != nil || os.MkdirAll(s.Path("unions"), 0o700) != nil {
 				t.Fatal("cannot restore the directories")
 			}
 			if got := paths(t, s, img); !slices.Equal(got, want) {
@@ -112,11 +114,11 @@ func TestADamagedBlobIsNamedAndRefusedAndReplacedByLoadingAgain(t *testing.T) {
 	for _, change := range []func([]byte) []byte{flip, half, none} {
 		s, f, img := loadFixture(t, gz, "x")
 		bad := img.Layers[1].Digest
-		spoil(t, s.blobPath(bad), change)
+		spoil(t, s.BlobPath(bad), change)
 		if _, err := s.Mountable(img); err != nil {
 			t.Errorf("the derived files are good, but %v", err)
 		}
-		os.RemoveAll(s.layerDir(img.Layers[1].DiffID))
+		os.RemoveAll(s.LayerDir(img.Layers[1].DiffID))
 		before := listing(t, s)
 		_, err := s.Mountable(img)
 		if !errors.Is(err, oci.ErrDamaged) || !strings.Contains(err.Error(), bad.String()) {
@@ -133,7 +135,7 @@ func TestADamagedBlobIsNamedAndRefusedAndReplacedByLoadingAgain(t *testing.T) {
 func TestADamagedManifestOrConfigIsNamed(t *testing.T) {
 	s, f, img := loadFixture(t, gz, "x")
 	for _, d := range []string{img.ID.String(), img.Manifest.Digest.String()} {
-		p := s.path("blobs", "sha256", strings.TrimPrefix(d, "sha256:"))
+		p := s.Path("blobs", "sha256", strings.TrimPrefix(d, "sha256:"))
 		spoil(t, p, flip)
 		_, err := s.Resolve("x")
 		if !errors.Is(err, oci.ErrDamaged) || !strings.Contains(err.Error(), d) {
@@ -145,7 +147,7 @@ func TestADamagedManifestOrConfigIsNamed(t *testing.T) {
 		load(t, s, inFile(t, archive(t, f.layout(t))))
 		sound(t, s)
 	}
-	spoil(t, s.path("index.json"), half)
+	spoil(t, s.Path("index.json"), half)
 	if _, err := s.Resolve("x"); err == nil || !strings.Contains(err.Error(), "index.json") {
 		t.Errorf("a damaged index: %v", err)
 	}
@@ -170,7 +172,7 @@ func TestAnImageThatIsReadyCostsNoRebuild(t *testing.T) {
 
 func TestAStoreThatMayNotBeWrittenCanBeRead(t *testing.T) {
 	s, _, _ := loadFixture(t, gz, "x")
-	ro := &Store{cache: newCache(openReadOnly(s.Root()))}
+	ro := &Store{Cache: cache.New(store.OpenReadOnly(s.Root()))}
 	if _, err := ro.Mountable(resolve(t, ro, "x")); err != nil {
 		t.Error(err)
 	}
@@ -182,7 +184,7 @@ func TestAStoreThatMayNotBeWrittenCanBeRead(t *testing.T) {
 			return err
 		}(),
 	} {
-		if !errors.Is(err, ErrReadOnly) {
+		if !errors.Is(err, store.ErrReadOnly) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}

@@ -10,8 +10,10 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"tiffin/image/ingest"
 	"tiffin/image/oci"
 	"tiffin/image/reference"
+	"tiffin/image/store"
 )
 
 // Position is how far a blob has come already.
@@ -49,7 +51,7 @@ type download struct {
 	ctx  context.Context
 	from Remote
 	want ocispec.Descriptor
-	part *partial // may be nil
+	part *store.Partial // may be nil
 
 	pos   Position
 	body  io.ReadCloser // nil: not connected
@@ -58,10 +60,10 @@ type download struct {
 	err   error         // why it failed
 }
 
-func newDownload(ctx context.Context, from Remote, d ocispec.Descriptor, p *partial) *download {
+func newDownload(ctx context.Context, from Remote, d ocispec.Descriptor, p *store.Partial) *download {
 	dl := &download{ctx: ctx, from: from, want: d, part: p}
 	if p != nil {
-		dl.pos.ETag = p.etag
+		dl.pos.ETag = p.ETag
 	}
 	return dl
 }
@@ -77,8 +79,8 @@ func (d *download) Read(b []byte) (n int, err error) {
 	switch {
 	case d.err != nil:
 		return 0, d.err
-	case d.part != nil && d.pos.Offset < d.part.have:
-		n, err = d.part.f.ReadAt(b[:min(int64(len(b)), d.part.have-d.pos.Offset)], d.pos.Offset)
+	case d.part != nil && d.pos.Offset < d.part.Have:
+		n, err = d.part.File.ReadAt(b[:min(int64(len(b)), d.part.Have-d.pos.Offset)], d.pos.Offset)
 		d.pos.Offset += int64(n)
 	default:
 		n, err = d.receive(b)
@@ -149,7 +151,7 @@ func (d *download) connect() error {
 	if d.body = body; d.pos.Offset == 0 {
 		d.pos.ETag = etag
 		if d.part != nil {
-			d.part.version(etag)
+			d.part.Version(etag)
 		}
 	}
 	return nil
@@ -170,11 +172,11 @@ func (d *download) pause() bool {
 
 // layer stages one layer, and reports whether it had to be fetched.
 func (pl *pulling) layer(ctx context.Context, d ocispec.Descriptor, l *loadingLayer) (fetched bool, err error) {
-	if ok, err := pl.s.reuse(ctx, pl.st, l.want); ok || err != nil {
+	if ok, err := pl.s.Reuse(ctx, pl.st, l.want); ok || err != nil {
 		l.got = l.want
 		return false, err
 	}
-	part, err := pl.st.openPartial(d)
+	part, err := pl.st.OpenPartial(d)
 	if err != nil {
 		return true, fmt.Errorf("layer %s: %w", d.Digest, err)
 	}
@@ -182,7 +184,7 @@ func (pl *pulling) layer(ctx context.Context, d ocispec.Descriptor, l *loadingLa
 	pl.parts = append(pl.parts, part)
 	pl.mu.Unlock()
 	for try := 1; ; try++ {
-		resumed := part.have > 0
+		resumed := part.Have > 0
 		dl := newDownload(ctx, pl.from, d, part)
 		l.got, err = pl.ingest(ctx, dl, l.want)
 		dl.Close()
@@ -190,7 +192,7 @@ func (pl *pulling) layer(ctx context.Context, d ocispec.Descriptor, l *loadingLa
 		if err == nil || ctx.Err() != nil || dl.err != nil && !over && !wrong {
 			break // what has come is kept for the next pull
 		}
-		if rerr := part.restart(); rerr != nil {
+		if rerr := part.Restart(); rerr != nil {
 			return true, rerr
 		}
 		// What an earlier command has left may be what is wrong.
@@ -208,17 +210,17 @@ func (pl *pulling) layer(ctx context.Context, d ocispec.Descriptor, l *loadingLa
 func (pl *pulling) ingest(ctx context.Context, dl *download, want oci.Layer) (oci.Layer, error) {
 	add, done := start(pl.progress, reference.Short(want.Digest), want.Size)
 	defer done()
-	return ingestLayer(ctx, pl.st, dl, want, ingestOptions{KeepBlob: true, Partial: dl.part, Progress: add})
+	return ingest.Layer(ctx, pl.st, dl, want, ingest.Options{KeepBlob: true, Partial: dl.part, Progress: add})
 }
 
 // end lets go of the partial files. Those whose blobs have been published, or
 // of which nothing has come, are removed.
 func (pl *pulling) end(published bool) {
 	for _, p := range pl.parts {
-		if st, err := p.f.Stat(); published || err == nil && st.Size() == 0 {
-			p.drop()
+		if st, err := p.File.Stat(); published || err == nil && st.Size() == 0 {
+			p.Drop()
 		} else {
-			p.f.Close()
+			p.File.Close()
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 
+	"tiffin/image/cache"
 	"tiffin/internal/test/tartest"
 )
 
@@ -59,7 +60,7 @@ func further(t *testing.T, damage func(theirs *Store, img *Image)) (own, theirs 
 // has lists the files of a kind that a store has of its own.
 func has(t testing.TB, s *Store, pattern string) (names []string) {
 	t.Helper()
-	names, err := filepath.Glob(s.path(pattern))
+	names, err := filepath.Glob(s.Path(pattern))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,9 +275,9 @@ func TestWhatComesIntoASharedStoreIsReadable(t *testing.T) {
 		}
 		f := newFixture(t, gz, []string{"second"}, layerTar(t, "second"))
 		load(t, s, inFile(t, archive(t, f.layout(t))))
-		layer := s.layerDir(resolve(t, s, "second").Layers[0].DiffID)
-		files := append(has(t, s, "blobs/sha256/"+digest.FromBytes(f.config).Encoded()), s.path("index.json"), layer, layer+"/flat.tar", layer+"/index")
-		for _, path := range append(files, s.unionPath(chainID(resolve(t, s, "second").Config.RootFS.DiffIDs))) {
+		layer := s.LayerDir(resolve(t, s, "second").Layers[0].DiffID)
+		files := append(has(t, s, "blobs/sha256/"+digest.FromBytes(f.config).Encoded()), s.Path("index.json"), layer, layer+"/flat.tar", layer+"/index")
+		for _, path := range append(files, s.UnionPath(cache.ChainID(resolve(t, s, "second").Config.RootFS.DiffIDs))) {
 			w := want[0]
 			if path == layer {
 				w = want[1]

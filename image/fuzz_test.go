@@ -9,6 +9,7 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 
+	"tiffin/image/ingest"
 	"tiffin/image/oci"
 	"tiffin/image/reference"
 	"tiffin/internal/test/tartest"
@@ -39,18 +40,18 @@ func FuzzSniff(f *testing.F) {
 	}
 	f.Add([]byte("\x50\x2a\x4d\x18\x00\x00\x00\x00"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		kind, err := sniff(b)
+		kind, err := ingest.Sniff(b)
 		if err != nil {
 			return
 		}
-		r, done, err := decompress(bytes.NewReader(b), kind)
+		r, done, err := ingest.Decompress(bytes.NewReader(b), kind)
 		if err != nil {
 			return
 		}
 		defer done()
-		g := &bombGuard{r: r, in: func() int64 { return int64(len(b)) }, maximum: 1 << 20}
+		g := &ingest.BombGuard{R: r, In: func() int64 { return int64(len(b)) }, Maximum: 1 << 20}
 		n, err := io.Copy(io.Discard, g)
-		if err == nil && n > max(1<<20, int64(len(b))*bombRatio) {
+		if err == nil && n > max(1<<20, int64(len(b))*ingest.BombRatio) {
 			t.Errorf("%d bytes became %d", len(b), n)
 		}
 	})

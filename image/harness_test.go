@@ -23,6 +23,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"tiffin/image/layer"
+	"tiffin/image/store"
 	"tiffin/internal/test/tartest"
 )
 
@@ -139,7 +140,7 @@ type file struct {
 func blobFile(b []byte) file { return file{blobName(digest.FromBytes(b)), b} }
 
 func (f *fixture) layout(t testing.TB) []file {
-	files := []file{{"oci-layout", []byte(layoutMarker)}}
+	files := []file{{"oci-layout", []byte(store.LayoutMarker)}}
 	m := f.manifest(t)
 	for _, b := range append([][]byte{f.config, m}, f.blobs...) {
 		files = append(files, blobFile(b))
@@ -287,7 +288,7 @@ func listing(t testing.TB, s *Store) []string {
 // that no image needs.
 func sound(t testing.TB, s *Store) {
 	t.Helper()
-	ix, err := s.readIndex()
+	ix, err := s.ReadIndex()
 	if err != nil {
 		t.Fatalf("index: %v", err)
 	}
@@ -313,12 +314,12 @@ func sound(t testing.TB, s *Store) {
 		}
 		x.Close()
 		for _, l := range img.Layers {
-			wantDigest(t, s.flatPath(l.DiffID), l.DiffID)
-			wantDigest(t, s.blobPath(l.Digest), l.Digest)
+			wantDigest(t, s.FlatPath(l.DiffID), l.DiffID)
+			wantDigest(t, s.BlobPath(l.Digest), l.Digest)
 		}
 	}
 	for dir, known := range map[string]map[string]bool{"blobs/sha256": live.blobs, "layers": live.layers, "unions": live.unions, "tmp": {}} {
-		names, err := os.ReadDir(s.path(dir))
+		names, err := os.ReadDir(s.Path(dir))
 		if err != nil {
 			t.Error(err)
 		}
@@ -338,7 +339,7 @@ func wantDigest(t testing.TB, path string, want digest.Digest) {
 		return
 	}
 	defer f.Close()
-	if got, err := hashFile(f); err != nil || got != want {
+	if got, err := store.HashFile(f); err != nil || got != want {
 		t.Errorf("%s has digest %s (%v)", path, got, err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"tiffin/image/oci"
 	"tiffin/image/reference"
+	"tiffin/image/store"
 )
 
 // The store as a registry shows it: package image/registry/server speaks the
@@ -28,13 +29,13 @@ import (
 
 // Catalog lists the repositories, sorted.
 func (s *Store) Catalog() ([]string, error) {
-	ix, err := s.readIndex()
+	ix, err := s.ReadIndex()
 	if err != nil {
 		return nil, err
 	}
 	names := []string{}
 	for _, d := range ix.Manifests {
-		if r, ok := descriptorName(d); ok {
+		if r, ok := store.NameOf(d); ok {
 			if _, err := reference.ParseRepository(r.FamiliarName()); err == nil {
 				names = append(names, r.FamiliarName())
 			}
@@ -47,13 +48,13 @@ func (s *Store) Catalog() ([]string, error) {
 // Tags lists the tags of a repository, sorted. An error that wraps ErrNotFound
 // says that there is no such repository.
 func (s *Store) Tags(repository reference.Reference) ([]string, error) {
-	ix, err := s.readIndex()
+	ix, err := s.ReadIndex()
 	if err != nil {
 		return nil, err
 	}
 	tags, found := []string{}, false
 	for _, d := range ix.Manifests {
-		if r, ok := descriptorName(d); ok && r.Name() == repository.Name() {
+		if r, ok := store.NameOf(d); ok && r.Name() == repository.Name() {
 			if found = true; r.Tag != "" && r.Digest == "" {
 				tags = append(tags, r.Tag)
 			}
@@ -71,11 +72,11 @@ func (s *Store) Tags(repository reference.Reference) ([]string, error) {
 func (s *Store) HostedManifest(r reference.Reference) (ocispec.Descriptor, []byte, error) {
 	d := r.Digest
 	if d == "" {
-		ix, err := s.readIndex()
+		ix, err := s.ReadIndex()
 		if err != nil {
 			return ocispec.Descriptor{}, nil, err
 		}
-		found := ix.find(r)
+		found := ix.Find(r)
 		if b, ok := s.builtinFor(r.Familiar(), found); ok {
 			img, err := s.materialise(b)
 			if err != nil {

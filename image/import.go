@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 
+	"tiffin/image/ingest"
 	"tiffin/image/oci"
 	"tiffin/image/reference"
 )
@@ -24,13 +25,13 @@ func (s *Store) Import(ctx context.Context, r io.Reader, opt ImportOptions) (*Im
 	if err := ApplyChanges(&cfg.Config, opt.Changes); err != nil {
 		return nil, err
 	}
-	st, err := s.stage()
+	st, err := s.Stage()
 	if err != nil {
 		return nil, err
 	}
-	defer st.close()
+	defer st.Close()
 	add, done := start(opt.Progress, "importing", opt.Total)
-	l, err := ingestLayer(ctx, st, r, oci.Layer{}, ingestOptions{KeepBlob: true, Progress: add})
+	l, err := ingest.Layer(ctx, st, r, oci.Layer{}, ingest.Options{KeepBlob: true, Progress: add})
 	done()
 	if err != nil {
 		return nil, err

@@ -97,10 +97,10 @@ func (s *Store) Inspect(img *Image) *Inspection {
 			x.RepoDigests = append(x.RepoDigests, d)
 		}
 	}
-	m, _ := s.mountable(img.Layers)
+	m, _ := s.Paths(img.Layers)
 	x.GraphDriver = InspectDriver{"tiffin", map[string]string{"Union": m.UnionPath, "LowerLayers": strings.Join(m.FlatPaths, ":")}}
 	for i, l := range img.Layers {
-		x.Layers = append(x.Layers, InspectLayer{l.DiffID, l.Digest, l.MediaType, l.Size, s.findBlob(l.Digest), m.FlatPaths[i]})
+		x.Layers = append(x.Layers, InspectLayer{l.DiffID, l.Digest, l.MediaType, l.Size, s.FindBlob(l.Digest), m.FlatPaths[i]})
 	}
 	return x
 }

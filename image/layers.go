@@ -7,6 +7,7 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 
+	"tiffin/image/cache"
 	"tiffin/image/layer"
 	"tiffin/image/reference"
 	"tiffin/image/union"
@@ -28,19 +29,19 @@ type StackLayer struct {
 // where. Damage that is only seen when they are opened is mended by Repair.
 // Errors wrap oci.ErrDamaged if a blob that is needed for rebuilding is not what it
 // was, and ErrNotFound if another process removed the image meanwhile.
-func (s *Store) Mountable(img *Image) (*Mountable, error) {
-	m, err := s.prepare(img.Layers)
+func (s *Store) Mountable(img *Image) (*cache.Mountable, error) {
+	m, err := s.Prepare(img.Layers)
 	return m, preparing(img, err)
 }
 
 // Repair checks the derived files of an image thoroughly, and rebuilds what is missing or damaged.
-func (s *Store) Repair(ctx context.Context, img *Image) (*Mountable, error) {
-	m, err := s.rebuildAll(ctx, img.Layers)
+func (s *Store) Repair(ctx context.Context, img *Image) (*cache.Mountable, error) {
+	m, err := s.RebuildAll(ctx, img.Layers)
 	return m, preparing(img, err)
 }
 
 func preparing(img *Image, err error) error {
-	if errors.Is(err, ErrGone) {
+	if errors.Is(err, cache.ErrGone) {
 		err = fmt.Errorf("%w any more: %w", ErrNotFound, err)
 	}
 	if err != nil {
@@ -55,10 +56,10 @@ func (s *Store) Stack(img *Image) (*union.Stack, error) {
 	if err != nil {
 		return nil, err
 	}
-	st, err := openStack(m)
+	st, err := cache.OpenStack(m)
 	if errors.Is(err, layer.ErrCorrupt) {
 		if m, err = s.Repair(context.Background(), img); err == nil {
-			st, err = openStack(m)
+			st, err = cache.OpenStack(m)
 		}
 	}
 	if err != nil {

@@ -15,8 +15,10 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
+	"tiffin/image/ingest"
 	"tiffin/image/oci"
 	"tiffin/image/reference"
+	"tiffin/image/store"
 	"tiffin/internal/errs"
 )
 
@@ -47,12 +49,12 @@ func (s *Store) Load(ctx context.Context, name string, stdin io.Reader, p Progre
 		}
 		return nil, fmt.Errorf("load %s: %w", name, unpath(err))
 	}
-	st, err := s.stage()
+	st, err := s.Stage()
 	if err != nil {
 		return fail(err)
 	}
-	defer st.close()
-	src, err := st.openSource(ctx, name, stdin, p)
+	defer st.Close()
+	src, err := openSource(ctx, st, name, stdin, p)
 	if err != nil {
 		return fail(err)
 	}
@@ -121,7 +123,7 @@ func describeLayout(src source) ([]*loading, error) {
 			byDigest[d.Digest] = img
 			imgs = append(imgs, img)
 		}
-		r, ok := descriptorName(d)
+		r, ok := store.NameOf(d)
 		if r.Digest != "" && r.Digest != d.Digest {
 			ok = false // that of an index, or of something else: nothing here proves it
 		}
@@ -238,7 +240,7 @@ func describeDocker(src source) ([]*loading, error) {
 const parallelLayers = 3
 
 // loadLayers stages all layers of the images, largest first.
-func (s *Store) loadLayers(ctx context.Context, st *staging, src source, imgs []*loading, p Progress) error {
+func (s *Store) loadLayers(ctx context.Context, st *store.Staging, src source, imgs []*loading, p Progress) error {
 	var todo []*loadingLayer
 	seen := map[string]*loadingLayer{}
 	for _, img := range imgs {
@@ -269,7 +271,7 @@ func (s *Store) loadLayers(ctx context.Context, st *staging, src source, imgs []
 	return g.Wait()
 }
 
-func (s *Store) loadLayer(ctx context.Context, st *staging, src source, l *loadingLayer, p Progress) error {
+func (s *Store) loadLayer(ctx context.Context, st *store.Staging, src source, l *loadingLayer, p Progress) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -289,7 +291,7 @@ func (s *Store) loadLayer(ctx context.Context, st *staging, src source, l *loadi
 	add, done := start(p, reference.Short(name), size)
 	defer done()
 	want := l.want
-	if l.got, err = ingestLayer(ctx, st, f, want, ingestOptions{KeepBlob: true, Progress: add}); err != nil && !strings.Contains(err.Error(), string(name)) {
+	if l.got, err = ingest.Layer(ctx, st, f, want, ingest.Options{KeepBlob: true, Progress: add}); err != nil && !strings.Contains(err.Error(), string(name)) {
 		return fmt.Errorf("layer %s: %w", name, err)
 	}
 	if err == nil {
@@ -309,8 +311,8 @@ func (l *loadingLayer) checkSize() error {
 
 // keep uses the layer that the store has already, if its blob still has its
 // digest and its derived files are there: damage is repaired by loading again.
-func (s *Store) keep(st *staging, src source, l *loadingLayer) (oci.Layer, bool) {
-	if !s.derivedOK(l.want.DiffID) {
+func (s *Store) keep(st *store.Staging, src source, l *loadingLayer) (oci.Layer, bool) {
+	if !s.IsDerived(l.want.DiffID) {
 		return oci.Layer{}, false
 	}
 	f, size, err := src.open(l.file)
@@ -318,39 +320,39 @@ func (s *Store) keep(st *staging, src source, l *loadingLayer) (oci.Layer, bool)
 		return oci.Layer{}, false
 	}
 	defer f.Close()
-	var start [sniffLen]byte
-	n, _ := fill(f, start[:])
-	kind, err := sniff(start[:n])
+	var start [ingest.SniffLen]byte
+	n, _ := ingest.Fill(f, start[:])
+	kind, err := ingest.Sniff(start[:n])
 	if err != nil {
 		return oci.Layer{}, false
 	}
-	got := oci.Layer{DiffID: l.want.DiffID, Digest: l.want.Digest, Size: size, MediaType: mediaType(kind)}
-	if got.Digest == "" && kind == plain {
+	got := oci.Layer{DiffID: l.want.DiffID, Digest: l.want.Digest, Size: size, MediaType: ingest.MediaType(kind)}
+	if got.Digest == "" && kind == ingest.Plain {
 		got.Digest = got.DiffID
 	} else if got.Digest == "" {
 		return oci.Layer{}, false // compressed, and the archive does not say its digest
 	}
-	blob, err := os.Open(s.blobPath(got.Digest))
+	blob, err := os.Open(s.BlobPath(got.Digest))
 	if err != nil {
 		return oci.Layer{}, false
 	}
 	defer blob.Close()
-	if d, err := hashFile(blob); err != nil || d != got.Digest || s.pin(st, got) != nil || !st.pinned(got) {
+	if d, err := store.HashFile(blob); err != nil || d != got.Digest || s.Pin(st, got) != nil || !st.Pinned(got) {
 		return oci.Layer{}, false
 	}
 	return got, true
 }
 
 // finishLoad stages manifests, configs and merged indexes, and publishes.
-func (s *Store) finishLoad(st *staging, imgs []*loading) ([]Loaded, error) {
+func (s *Store) finishLoad(st *store.Staging, imgs []*loading) ([]Loaded, error) {
 	var loaded []Loaded
 	var manifests []ocispec.Descriptor
 	for _, img := range imgs {
-		id, err := st.putBlob(img.config)
+		id, err := st.PutBlob(img.config)
 		if err != nil {
 			return nil, fmt.Errorf("store the image config: %w", err)
 		}
-		d, err := st.loadManifest(img)
+		d, err := loadManifest(st, img)
 		if err != nil {
 			return nil, err
 		}
@@ -359,7 +361,7 @@ func (s *Store) finishLoad(st *staging, imgs []*loading) ([]Loaded, error) {
 		for _, l := range img.layers {
 			layers = append(layers, l.got)
 		}
-		if err := s.merge(st, layers); err != nil {
+		if err := s.Merge(st, layers); err != nil {
 			return nil, err
 		}
 		for _, r := range img.names {
@@ -370,13 +372,13 @@ func (s *Store) finishLoad(st *staging, imgs []*loading) ([]Loaded, error) {
 		}
 	}
 	var superseded []ocispec.Descriptor
-	err := s.publish(st, func(ix *refIndex) error {
+	err := s.publish(st, func(ix *store.Index) error {
 		for i, img := range imgs {
 			for _, r := range img.names {
 				superseded = append(superseded, s.replace(ix, r, manifests[i])...)
 			}
 			if len(img.names) == 0 {
-				ix.add(manifests[i])
+				ix.Add(manifests[i])
 			}
 		}
 		return nil
@@ -391,27 +393,27 @@ func (s *Store) finishLoad(st *staging, imgs []*loading) ([]Loaded, error) {
 // replace is Set for a name whose image may be the same one packed
 // differently, with plain layers and then with compressed ones: the same ID is
 // not kept a second time without a name. It returns the manifest that is superseded.
-func (s *Store) replace(ix *refIndex, r reference.Reference, manifest ocispec.Descriptor) []ocispec.Descriptor {
-	old := ix.find(r)
+func (s *Store) replace(ix *store.Index, r reference.Reference, manifest ocispec.Descriptor) []ocispec.Descriptor {
+	old := ix.Find(r)
 	var before ocispec.Descriptor
 	if old != nil {
 		before = unannotated(*old)
 	}
-	ix.set(r, manifest, nil)
-	if old == nil || before.Digest == manifest.Digest || len(ix.names(before.Digest)) > 0 {
+	ix.Set(r, manifest, nil)
+	if old == nil || before.Digest == manifest.Digest || len(ix.Names(before.Digest)) > 0 {
 		return nil
 	}
-	was, err1 := s.manifest(before)
-	is, err2 := s.manifest(manifest)
+	was, err1 := s.Manifest(before)
+	is, err2 := s.Manifest(manifest)
 	if err1 == nil && err2 == nil && was.Config.Digest == is.Config.Digest {
-		ix.drop(before)
+		ix.Drop(before)
 		return []ocispec.Descriptor{before}
 	}
 	return nil
 }
 
 // loadManifest stages the manifest that came with the image, or makes one.
-func (st *staging) loadManifest(img *loading) (d ocispec.Descriptor, err error) {
+func loadManifest(st *store.Staging, img *loading) (d ocispec.Descriptor, err error) {
 	b := img.manifest
 	if b == nil {
 		if b, err = img.makeManifest(); err != nil {
@@ -422,7 +424,7 @@ func (st *staging) loadManifest(img *loading) (d ocispec.Descriptor, err error) 
 	if err != nil {
 		return d, err
 	}
-	if _, err := st.putBlob(b); err != nil {
+	if _, err := st.PutBlob(b); err != nil {
 		return d, fmt.Errorf("store the image manifest: %w", err)
 	}
 	return m.Descriptor(), nil

@@ -20,6 +20,7 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"tiffin/image/store"
 	"tiffin/internal/errs"
 	"tiffin/internal/test/tartest"
 )
@@ -148,7 +149,7 @@ func TestSizesThatTheManifestHasWrongAreRefused(t *testing.T) {
 			change(&m)
 			wrong := mustJSON(t, m)
 			ix := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, Manifests: []ocispec.Descriptor{f.descriptor(wrong)}}
-			files := []file{{"oci-layout", []byte(layoutMarker)}, blobFile(f.config), blobFile(wrong), blobFile(f.blobs[0]), {"index.json", mustJSON(t, ix)}}
+			files := []file{{"oci-layout", []byte(store.LayoutMarker)}, blobFile(f.config), blobFile(wrong), blobFile(f.blobs[0]), {"index.json", mustJSON(t, ix)}}
 			if msg := refuse(t, s, what, archive(t, files)); !strings.Contains(msg, what+" sha256:") || !strings.Contains(msg, "the manifest is wrong") {
 				t.Errorf("%s, in the store already %v: %s", what, present, msg)
 			}

@@ -15,6 +15,7 @@ import (
 
 	"tiffin/image/oci"
 	"tiffin/image/reference"
+	"tiffin/image/store"
 	"tiffin/internal/errs"
 )
 
@@ -48,13 +49,13 @@ type PulledLayer struct {
 // pulling is one Pull.
 type pulling struct {
 	s        *Store
-	st       *staging
+	st       *store.Staging
 	from     Remote
 	progress Progress
 	top      digest.Digest // of what the name stood for: a manifest or an index
 
 	mu    sync.Mutex
-	parts []*partial // of the layers that are fetched
+	parts []*store.Partial // of the layers that are fetched
 }
 
 // Pull brings the image called r here and gives it that name. Layers stream
@@ -75,12 +76,12 @@ func (s *Store) Pull(ctx context.Context, from Remote, r reference.Reference, as
 
 func (s *Store) pull(ctx context.Context, from Remote, r reference.Reference, asked *oci.Platform, p Progress) (*Pulled, error) {
 	r = r.Stored()
-	st, err := s.stage()
+	st, err := s.Stage()
 	if err != nil {
 		return nil, err
 	}
-	defer st.close()
-	s.sweepPartials(partialAge)
+	defer st.Close()
+	s.SweepPartials(store.PartialAge)
 	pl := &pulling{s: s, st: st, from: from, progress: p}
 	published := false
 	defer func() { pl.end(published) }()
@@ -107,8 +108,8 @@ func (s *Store) pull(ctx context.Context, from Remote, r reference.Reference, as
 	if out.Layers, err = pl.layers(ctx, img, &m.Manifest, cfg.RootFS.DiffIDs); err != nil {
 		return nil, err
 	}
-	if ix, err := s.readIndex(); err == nil {
-		d := ix.find(r)
+	if ix, err := s.ReadIndex(); err == nil {
+		d := ix.Find(r)
 		out.Newer = d == nil || d.Digest != m.Digest ||
 			slices.ContainsFunc(out.Layers, func(l PulledLayer) bool { return l.Fetched })
 	}
@@ -169,7 +170,7 @@ func (pl *pulling) manifestBytes(ctx context.Context, reference string, want oci
 
 // config fetches an image's config.
 func (pl *pulling) config(ctx context.Context, d ocispec.Descriptor) ([]byte, error) {
-	if b, err := pl.s.readBlob(d.Digest); err == nil {
+	if b, err := pl.s.ReadBlob(d.Digest); err == nil {
 		return b, nil
 	}
 	b, err := oci.ReadBlob(d.Digest, func(digest.Digest) (io.ReadCloser, error) { return newDownload(ctx, pl.from, d, nil), nil })

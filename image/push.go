@@ -11,6 +11,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"tiffin/image/oci"
+	"tiffin/image/store"
 )
 
 // Pushable is an image that goes somewhere else: the bytes that came from a
@@ -64,11 +65,11 @@ func (s *Store) Pushable(img *Image) (*Pushable, error) {
 }
 
 func (s *Store) pushable(img *Image) (*Pushable, error) {
-	m, err := s.manifest(img.Manifest)
+	m, err := s.Manifest(img.Manifest)
 	if err != nil {
 		return nil, err
 	}
-	return newPushable(m.Bytes, s.openBlob)
+	return newPushable(m.Bytes, s.OpenSized)
 }
 
 // Open opens a blob. Its reader fails at the end, before the last byte is
@@ -112,17 +113,17 @@ func (v *verifying) Read(p []byte) (int, error) {
 // Repositories are those of a registry that an image here with this layer has
 // a name in: the registry may have the layer in one of them.
 func (s *Store) Repositories(domain string, layer digest.Digest) []string {
-	ix, err := s.readIndex()
+	ix, err := s.ReadIndex()
 	if err != nil {
 		return nil
 	}
 	var paths []string
 	for _, d := range ix.Manifests {
-		r, ok := descriptorName(d)
+		r, ok := store.NameOf(d)
 		if !ok || r.Domain != domain || slices.Contains(paths, r.Path) {
 			continue
 		}
-		m, err := s.manifest(d)
+		m, err := s.Manifest(d)
 		if err == nil && slices.ContainsFunc(m.Layers, func(l ocispec.Descriptor) bool { return l.Digest == layer }) {
 			paths = append(paths, r.Path)
 		}

@@ -14,18 +14,19 @@ import (
 
 	"tiffin/image/oci"
 	"tiffin/image/reference"
+	"tiffin/image/store"
 )
 
 // Referrers returns the manifests that have d as their subject, in the order of
 // their digests. OCI distribution-spec v1.1, "Listing Referrers".
 func (s *Store) Referrers(d digest.Digest) ([]ocispec.Descriptor, error) {
-	names, err := os.ReadDir(s.path(referrersName, d.Encoded()))
+	names, err := os.ReadDir(s.Path(store.ReferrersName, d.Encoded()))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("referrers of %s: %w", d, err)
 	}
 	all := []ocispec.Descriptor{}
 	for _, n := range names {
-		b, err := s.readBlob(digest.NewDigestFromEncoded(digest.SHA256, n.Name()))
+		b, err := s.ReadBlob(digest.NewDigestFromEncoded(digest.SHA256, n.Name()))
 		if err != nil {
 			continue // it is just being deleted, or damaged: there is no other copy
 		}
@@ -59,13 +60,13 @@ func (a *accepting) artifact() error {
 			return err
 		}
 	}
-	d, err := a.st.putBlob(a.bytes)
+	d, err := a.st.PutBlob(a.bytes)
 	if err != nil {
 		return err
 	}
 	// Before the lock is let go of: what nothing refers to is garbage.
 	a.referred = true
-	return a.s.publish(a.st, func(*refIndex) error { return a.s.refer(a.m.Subject.Digest, d) })
+	return a.s.publish(a.st, func(*store.Index) error { return a.s.AddReferrer(a.m.Subject.Digest, d) })
 }
 
 // ErrNeeded is wrapped by errors that say that something cannot be deleted by
@@ -90,7 +91,7 @@ func (s *Store) DeleteManifest(r reference.Reference) error {
 var errWaits = errors.New("it waits for its index")
 
 func (s *Store) deleteManifest(r reference.Reference) error {
-	ix, release, err := s.lockIndex()
+	ix, release, err := s.LockIndex()
 	if err != nil {
 		return err
 	}
@@ -98,7 +99,7 @@ func (s *Store) deleteManifest(r reference.Reference) error {
 	var names []reference.Reference
 	var gone *ocispec.Descriptor
 	for _, d := range ix.Manifests {
-		n, named := descriptorName(d)
+		n, named := store.NameOf(d)
 		mine := n == r || r.Digest != "" && d.Digest == r.Digest && (!named || n.Name() == r.Name())
 		if !mine {
 			continue
@@ -112,34 +113,34 @@ func (s *Store) deleteManifest(r reference.Reference) error {
 		return s.deleteReferrer(ix, r)
 	}
 	for _, n := range names {
-		ix.unset(n)
+		ix.Unset(n)
 	}
 	if _, used, err := s.used(*gone); err != nil {
 		return err
-	} else if used || len(ix.names(gone.Digest)) > 0 {
-		return s.writeIndex(ix)
+	} else if used || len(ix.Names(gone.Digest)) > 0 {
+		return s.WriteIndex(ix)
 	}
-	ix.drop(*gone)
+	ix.Drop(*gone)
 	_, err = s.dropped(ix, *gone)
 	return err
 }
 
 // deleteReferrer deletes a manifest that is about another.
-func (s *Store) deleteReferrer(ix *refIndex, r reference.Reference) error {
+func (s *Store) deleteReferrer(ix *store.Index, r reference.Reference) error {
 	if r.Digest == "" {
 		return fmt.Errorf("%w: %s", ErrNotFound, r.Familiar())
 	}
-	if subject := s.subject(r.Digest); subject != "" && readable(s.referrer(subject, r.Digest)) {
+	if subject := s.subject(r.Digest); subject != "" && store.Readable(s.ReferrerPath(subject, r.Digest)) {
 		_, err := s.collectOf(ix, []ocispec.Descriptor{{Digest: r.Digest}})
 		return err
 	}
-	if names := ix.names(r.Digest); len(names) > 0 {
+	if names := ix.Names(r.Digest); len(names) > 0 {
 		return fmt.Errorf("%s: %w: in this repository it has no tag, but it is %s", r.Digest, ErrNeeded, strings.Join(familiar(names), ", "))
 	}
 	if _, _, err := s.HostedManifest(r); err != nil {
 		return err
 	}
-	if readable(s.incoming(r.Digest, incomingBlob)) && !readable(s.findBlob(r.Digest)) {
+	if store.Readable(s.Incoming(r.Digest, store.IncomingBlob)) && !store.Readable(s.FindBlob(r.Digest)) {
 		return errWaits
 	}
 	return fmt.Errorf("%s: %w", r.Digest, ErrNeeded)
@@ -153,12 +154,12 @@ func (s *Store) DeleteBlob(d digest.Digest) error {
 		return err
 	}
 	f.Close()
-	st, err := s.stage()
+	st, err := s.Stage()
 	if err != nil {
 		return err
 	}
-	defer st.close() // and with it what is moved there
-	if err := os.Rename(s.incoming(d, ""), st.path(d.Encoded())); errors.Is(err, fs.ErrNotExist) {
+	defer st.Close() // and with it what is moved there
+	if err := os.Rename(s.Incoming(d, ""), st.Path(d.Encoded())); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: %w", d, ErrNeeded)
 	} else if err != nil {
 		return fmt.Errorf("delete blob %s: %w", d, err)

@@ -10,6 +10,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"tiffin/image/reference"
+	"tiffin/image/store"
 	"tiffin/internal/errs"
 )
 
@@ -22,12 +23,12 @@ func (s *Store) Tag(src, dst string) error {
 	if _, err := s.Resolve(src); err != nil { // makes a built-in one
 		return err
 	}
-	err = s.update(func(ix *refIndex) error {
+	err = s.Update(func(ix *store.Index) error {
 		d, err := s.lookup(ix, src)
 		if err != nil {
 			return err
 		}
-		ix.set(r, unannotated(*d), nil)
+		ix.Set(r, unannotated(*d), nil)
 		return nil
 	})
 	if errors.Is(err, ErrNotFound) {
@@ -40,16 +41,16 @@ func (s *Store) Tag(src, dst string) error {
 
 // tagAdditional gives an image of an additional store a name here.
 func (s *Store) tagAdditional(d ocispec.Descriptor, r reference.Reference) error {
-	st, err := s.stage()
+	st, err := s.Stage()
 	if err != nil {
 		return err
 	}
-	defer st.close()
+	defer st.Close()
 	if err := s.adopt(st, d); err != nil {
 		return err
 	}
-	return s.publish(st, func(ix *refIndex) error {
-		ix.set(r, unannotated(d), nil)
+	return s.publish(st, func(ix *store.Index) error {
+		ix.Set(r, unannotated(d), nil)
 		return nil
 	})
 }
@@ -64,7 +65,7 @@ func unannotated(d ocispec.Descriptor) ocispec.Descriptor {
 // there is at most one. An image that a container needs is refused (ErrInUse);
 // with force it only loses its names.
 func (s *Store) Remove(ref string, force bool) (done []Removed, err error) {
-	ix, release, err := s.lockIndex()
+	ix, release, err := s.LockIndex()
 	if err != nil {
 		return nil, err
 	}
@@ -79,11 +80,11 @@ func (s *Store) Remove(ref string, force bool) (done []Removed, err error) {
 		}
 		return nil, err
 	}
-	names := ix.names(d.Digest)
-	if r, err := reference.Parse(ref); err == nil && ix.findAny(r) == d && len(names) > 1 {
-		name, _ := descriptorName(*d)
-		ix.unset(name)
-		if err := s.writeIndex(ix); err != nil {
+	names := ix.Names(d.Digest)
+	if r, err := reference.Parse(ref); err == nil && ix.FindAny(r) == d && len(names) > 1 {
+		name, _ := store.NameOf(*d)
+		ix.Unset(name)
+		if err := s.WriteIndex(ix); err != nil {
 			return nil, err
 		}
 		return []Removed{{Untagged: name.Familiar()}}, nil
@@ -103,11 +104,11 @@ func (s *Store) Remove(ref string, force bool) (done []Removed, err error) {
 	for _, n := range names {
 		done = append(done, Removed{Untagged: n.Familiar()})
 	}
-	ix.drop(gone)
+	ix.Drop(gone)
 	if used {
-		ix.add(gone)
+		ix.Add(gone)
 	}
-	if err := s.writeIndex(ix); err != nil {
+	if err := s.WriteIndex(ix); err != nil {
 		return nil, err
 	}
 	if used {
@@ -133,7 +134,7 @@ func familiar(rs []reference.Reference) (names []string) {
 // used reports whether a container needs the image, and the image's ID. An
 // image too damaged to have an ID is used by nobody: it could not run.
 func (s *Store) used(d ocispec.Descriptor) (id digest.Digest, used bool, err error) {
-	m, err := s.manifest(d)
+	m, err := s.Manifest(d)
 	if err != nil {
 		return "", false, nil
 	}
@@ -158,7 +159,7 @@ type Pruned struct {
 // not nil, spares those for which it returns true.
 func (s *Store) Prune(all bool, keep func(*Image) bool) (Pruned, error) {
 	var p Pruned
-	ix, release, err := s.lockIndex()
+	ix, release, err := s.LockIndex()
 	if err != nil {
 		return p, err
 	}
@@ -170,7 +171,7 @@ func (s *Store) Prune(all bool, keep func(*Image) bool) (Pruned, error) {
 			continue
 		}
 		seen = append(seen, d.Digest)
-		names := ix.names(d.Digest)
+		names := ix.Names(d.Digest)
 		id, used, err := s.used(d)
 		if err != nil {
 			return p, err
@@ -185,10 +186,10 @@ func (s *Store) Prune(all bool, keep func(*Image) bool) (Pruned, error) {
 			p.Removed = append(p.Removed, Removed{Untagged: n.Familiar()})
 		}
 		p.Removed = append(p.Removed, Removed{Deleted: id})
-		ix.drop(d)
+		ix.Drop(d)
 		gone = append(gone, unannotated(d))
 	}
-	if err := s.writeIndex(ix); err != nil {
+	if err := s.WriteIndex(ix); err != nil {
 		return Pruned{}, err
 	}
 	theirs, err := s.collectOf(ix, gone) // what is about an image goes with it
@@ -199,6 +200,6 @@ func (s *Store) Prune(all bool, keep func(*Image) bool) (Pruned, error) {
 	for _, l := range append(theirs.layers, rest.layers...) {
 		p.Removed = append(p.Removed, Removed{Deleted: l})
 	}
-	p.Reclaimed = theirs.bytes + rest.bytes + s.sweepPartials(0) + s.sweepIncoming()
+	p.Reclaimed = theirs.bytes + rest.bytes + s.SweepPartials(0) + s.SweepIncoming()
 	return p, err
 }

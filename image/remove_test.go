@@ -10,6 +10,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 
 	"tiffin/image/oci"
+	"tiffin/image/store"
 	"tiffin/internal/errs"
 )
 
@@ -61,7 +62,7 @@ func TestRemoveDeletesOnlyWhatNothingElseNeeds(t *testing.T) {
 // rewritten, and what is kept in reserve for that.
 func stripIndex(list []string) []string {
 	return slices.DeleteFunc(slices.Clone(list), func(l string) bool {
-		return strings.HasPrefix(l, "/index.json") || strings.HasPrefix(l, "/"+reserveName)
+		return strings.HasPrefix(l, "/index.json") || strings.HasPrefix(l, "/"+store.ReserveName)
 	})
 }
 
@@ -113,7 +114,7 @@ func TestPruneDeletesNamelessImagesAndGarbage(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, p := range []string{"blobs/sha256/" + strings.Repeat("0", 64), "unions/" + strings.Repeat("1", 64)} {
-		if err := os.WriteFile(s.path(p), make([]byte, 10000), 0o600); err != nil {
+		if err := os.WriteFile(s.Path(p), make([]byte, 10000), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -136,13 +137,13 @@ func TestPruneDeletesNamelessImagesAndGarbage(t *testing.T) {
 
 func TestNothingIsDeletedWhileAnImageCannotBeRead(t *testing.T) {
 	s, _, one, two := twoImages(t)
-	spoil(t, s.blobPath(two.ID), flip)
+	spoil(t, s.BlobPath(two.ID), flip)
 	_, err := s.Remove("one", false)
 	if !errors.Is(err, oci.ErrDamaged) || !strings.Contains(err.Error(), "nothing was deleted") {
 		t.Errorf("remove: %v", err)
 	}
 	for _, l := range one.Layers {
-		if _, err := os.Stat(s.blobPath(l.Digest)); err != nil {
+		if _, err := os.Stat(s.BlobPath(l.Digest)); err != nil {
 			t.Error(err)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"tiffin/image/oci"
 	"tiffin/image/reference"
+	"tiffin/image/store"
 	"tiffin/internal/errs"
 )
 
@@ -21,7 +22,7 @@ import (
 // that begins the same. A built-in image is made when it is first asked for.
 // Errors wrap ErrNotFound or ErrDamaged.
 func (s *Store) Resolve(ref string) (*Image, error) {
-	ix, err := s.readIndex()
+	ix, err := s.ReadIndex()
 	if err != nil {
 		return nil, err
 	}
@@ -41,10 +42,10 @@ func (s *Store) Resolve(ref string) (*Image, error) {
 }
 
 // lookup finds the descriptor that ref means.
-func (s *Store) lookup(ix *refIndex, ref string) (*ocispec.Descriptor, error) {
+func (s *Store) lookup(ix *store.Index, ref string) (*ocispec.Descriptor, error) {
 	r, nameErr := reference.Parse(ref)
 	if nameErr == nil {
-		if d := ix.findAny(r); d != nil {
+		if d := ix.FindAny(r); d != nil {
 			return d, nil
 		}
 	}
@@ -61,11 +62,11 @@ func (s *Store) lookup(ix *refIndex, ref string) (*ocispec.Descriptor, error) {
 
 // lookupID finds the one image whose ID, or else whose manifest digest, starts
 // with the hexadecimal digits.
-func (s *Store) lookupID(ix *refIndex, hex string) (*ocispec.Descriptor, error) {
+func (s *Store) lookupID(ix *store.Index, hex string) (*ocispec.Descriptor, error) {
 	found := map[digest.Digest]*ocispec.Descriptor{}
 	for i := range ix.Manifests {
 		d := &ix.Manifests[i]
-		m, err := s.manifest(*d)
+		m, err := s.Manifest(*d)
 		if err != nil {
 			continue // a damaged image has no ID to be found by
 		}
@@ -83,11 +84,11 @@ func (s *Store) lookupID(ix *refIndex, hex string) (*ocispec.Descriptor, error) 
 }
 
 // notFound says that there is no such image, and what was perhaps meant.
-func (s *Store) notFound(ix *refIndex, ref string) error {
+func (s *Store) notFound(ix *store.Index, ref string) error {
 	err := fmt.Errorf("%w: %s", ErrNotFound, ref)
 	best, dist := "", 3
 	for _, d := range ix.Manifests {
-		r, ok := descriptorName(d)
+		r, ok := store.NameOf(d)
 		if !ok {
 			continue
 		}
@@ -130,12 +131,12 @@ func editDistance(a, b string) int {
 }
 
 // image reads what the descriptor leads to.
-func (s *Store) image(ix *refIndex, d ocispec.Descriptor) (*Image, error) {
-	m, err := s.manifest(d)
+func (s *Store) image(ix *store.Index, d ocispec.Descriptor) (*Image, error) {
+	m, err := s.Manifest(d)
 	if err != nil {
 		return nil, err
 	}
-	b, err := s.readBlob(m.Config.Digest)
+	b, err := s.ReadBlob(m.Config.Digest)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +144,7 @@ func (s *Store) image(ix *refIndex, d ocispec.Descriptor) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	img := &Image{ID: m.Config.Digest, Manifest: m.Descriptor(), Config: c, Store: ix.from}
+	img := &Image{ID: m.Config.Digest, Manifest: m.Descriptor(), Config: c, Store: ix.From}
 	if c.Created != nil {
 		img.Created = *c.Created
 	}
@@ -153,7 +154,7 @@ func (s *Store) image(ix *refIndex, d ocispec.Descriptor) (*Image, error) {
 		img.Size += s.layerSize(ly)
 	}
 	for _, other := range ix.Manifests {
-		if r, ok := descriptorName(other); ok && other.Digest == d.Digest {
+		if r, ok := store.NameOf(other); ok && other.Digest == d.Digest {
 			img.Names = append(img.Names, r.Familiar())
 			img.Builtin = img.Builtin || other.Annotations[annotationBuiltin] != ""
 		}
@@ -164,7 +165,7 @@ func (s *Store) image(ix *refIndex, d ocispec.Descriptor) (*Image, error) {
 
 // layerSize is the size of a layer uncompressed, if that is known.
 func (s *Store) layerSize(l oci.Layer) int64 {
-	if st, err := os.Stat(s.find(s.flatPath(l.DiffID))); err == nil {
+	if st, err := os.Stat(s.Find(s.FlatPath(l.DiffID))); err == nil {
 		return st.Size()
 	}
 	return l.Size
@@ -173,7 +174,7 @@ func (s *Store) layerSize(l oci.Layer) int64 {
 // List returns all images, newest first, those of further stores too. Damaged
 // ones are left out and named in the error, which may come together with a list.
 func (s *Store) List() ([]*Image, error) {
-	ix, err := s.readIndex()
+	ix, err := s.ReadIndex()
 	if err != nil {
 		return nil, err
 	}
@@ -184,7 +185,7 @@ func (s *Store) List() ([]*Image, error) {
 }
 
 // list returns the images of an index.
-func (s *Store) list(ix *refIndex) ([]*Image, error) {
+func (s *Store) list(ix *store.Index) ([]*Image, error) {
 	var imgs []*Image
 	var damaged []error
 	seen := map[digest.Digest]bool{}

@@ -15,7 +15,9 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"tiffin/image/ingest"
 	"tiffin/image/reference"
+	"tiffin/image/store"
 )
 
 // dockerEntry is one image in manifest.json of a docker-archive.
@@ -77,7 +79,7 @@ func (a *saving) image(p *Pushable, name *reference.Reference) {
 	}
 	d := p.Manifest
 	if name != nil {
-		d.Annotations = annotations(*name)
+		d.Annotations = store.Annotations(*name)
 	}
 	a.ix.Manifests = append(a.ix.Manifests, d)
 	a.addDocker(&p.parsed.Manifest, name)
@@ -126,7 +128,7 @@ func (a *saving) write(ctx context.Context, w io.Writer, p Progress) error {
 	for _, f := range []struct {
 		name string
 		v    any
-	}{{"index.json", a.ix}, {"manifest.json", a.docker}, {"oci-layout", json.RawMessage(layoutMarker)}} {
+	}{{"index.json", a.ix}, {"manifest.json", a.docker}, {"oci-layout", json.RawMessage(store.LayoutMarker)}} {
 		b, err := json.Marshal(f.v)
 		if err == nil {
 			err = writeEntry(tw, f.name, b)
@@ -162,17 +164,17 @@ func (b savedBlob) write(ctx context.Context, tw *tar.Writer, add func(int64)) e
 	defer r.Close()
 	h := &tar.Header{Typeflag: tar.TypeReg, Name: path.Join("blobs/sha256", b.d.Digest.Encoded()), Mode: 0o644, Size: b.d.Size, ModTime: epoch}
 	if err := tw.WriteHeader(h); err != nil {
-		return diskError(fmt.Errorf("write the archive: %w", err))
+		return store.DiskError(fmt.Errorf("write the archive: %w", err))
 	}
-	buf := make([]byte, chunkSize)
+	buf := make([]byte, ingest.ChunkSize)
 	for {
-		n, rerr := fill(r, buf)
+		n, rerr := ingest.Fill(r, buf)
 		if rerr != nil && rerr != io.EOF {
 			return rerr
 		}
 		add(int64(n))
 		if _, err := tw.Write(buf[:n]); err != nil {
-			return diskError(fmt.Errorf("write the archive: %w", err))
+			return store.DiskError(fmt.Errorf("write the archive: %w", err))
 		}
 		if rerr == io.EOF {
 			return nil

@@ -12,9 +12,11 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 
+	"tiffin/image/ingest"
 	"tiffin/image/layer"
 	"tiffin/image/oci"
 	"tiffin/image/reference"
+	"tiffin/image/store"
 )
 
 // ErrRefused is wrapped by errors that say that what a client sent is wrong.
@@ -25,7 +27,7 @@ var ErrRefused = errors.New("refused")
 // such as a config or a list of contents, are kept as they are and can have 16 MiB. Not for use by
 // several goroutines at once.
 type Upload struct {
-	st   *staging
+	st   *store.Staging
 	w    *io.PipeWriter
 	size int64         // bytes so far
 	done chan struct{} // closed after the next two have been set
@@ -35,15 +37,15 @@ type Upload struct {
 
 // NewUpload begins to receive a blob. Close must be called in the end.
 func (s *Store) NewUpload() (*Upload, error) {
-	s.sweepIncoming()
-	st, err := s.stage()
+	s.SweepIncoming()
+	st, err := s.Stage()
 	if err != nil {
 		return nil, err
 	}
 	r, w := io.Pipe()
 	u := &Upload{st: st, w: w, done: make(chan struct{})}
 	go func() {
-		u.got, u.err = st.receive(r)
+		u.got, u.err = receive(st, r)
 		r.CloseWithError(u.err) // whoever writes learns it with the next bytes
 		close(u.done)
 	}()
@@ -71,8 +73,8 @@ func (u *Upload) Finish(want digest.Digest) error {
 	if u.got.Digest != want {
 		return fmt.Errorf("%w: the %d bytes that came have digest %s instead of %s", ErrRefused, u.size, u.got.Digest, want)
 	}
-	if err := u.st.keepIncoming(u.got); err != nil {
-		return diskError(fmt.Errorf("store blob %s: %w", want, err))
+	if err := u.st.KeepIncoming(u.got); err != nil {
+		return store.DiskError(fmt.Errorf("store blob %s: %w", want, err))
 	}
 	return nil
 }
@@ -81,18 +83,18 @@ func (u *Upload) Finish(want digest.Digest) error {
 func (u *Upload) Close() {
 	u.w.CloseWithError(errors.New("the upload was given up"))
 	<-u.done
-	u.st.close()
+	u.st.Close()
 }
 
 // receive stages a blob, with the derived files if it is a layer.
-func (st *staging) receive(r io.Reader) (oci.Layer, error) {
+func receive(st *store.Staging, r io.Reader) (oci.Layer, error) {
 	b, start, err := peekUpload(r)
 	if err != nil {
 		return oci.Layer{}, err
 	}
 	if startsLayer(start) {
-		got, err := ingestLayer(context.Background(), st, b, oci.Layer{}, ingestOptions{KeepBlob: true})
-		if err != nil && !noSpace(err) {
+		got, err := ingest.Layer(context.Background(), st, b, oci.Layer{}, ingest.Options{KeepBlob: true})
+		if err != nil && !store.NoSpace(err) {
 			err = fmt.Errorf("%w: it is no layer: %w", ErrRefused, err)
 		}
 		return got, err
@@ -101,7 +103,7 @@ func (st *staging) receive(r io.Reader) (oci.Layer, error) {
 	if err != nil {
 		return oci.Layer{}, fmt.Errorf("%w: it is no layer, and as another blob too large: %w", ErrRefused, err)
 	}
-	d, err := st.putBlob(whole)
+	d, err := st.PutBlob(whole)
 	return oci.Layer{Digest: d, Size: int64(len(whole))}, err
 }
 
@@ -117,7 +119,7 @@ const (
 func peekUpload(r io.Reader) (*bufio.Reader, []byte, error) {
 	b := bufio.NewReaderSize(r, uploadStart)
 	start, err := b.Peek(uploadStart)
-	if kind, _ := sniff(start); kind != plain && err == nil {
+	if kind, _ := ingest.Sniff(start); kind != ingest.Plain && err == nil {
 		b = bufio.NewReaderSize(b, uploadStartCompressed)
 		start, err = b.Peek(uploadStartCompressed)
 	}
@@ -130,11 +132,11 @@ func peekUpload(r io.Reader) (*bufio.Reader, []byte, error) {
 // startsLayer reports whether the start of a blob is that of a layer: a tarball,
 // as it is or compressed. A list of contents may be compressed and none.
 func startsLayer(start []byte) bool {
-	kind, err := sniff(start)
+	kind, err := ingest.Sniff(start)
 	if err != nil {
 		return false // another compression, which layers cannot have here
 	}
-	content, closeDecoder, err := decompress(bytes.NewReader(start), kind)
+	content, closeDecoder, err := ingest.Decompress(bytes.NewReader(start), kind)
 	if err != nil {
 		return false
 	}
@@ -145,7 +147,7 @@ func startsLayer(start []byte) bool {
 	case err == io.EOF: // a layer without a byte is read as an empty one
 		return true
 	case err != nil && err != io.ErrUnexpectedEOF:
-		return kind != plain // damaged: the error of reading it says how
+		return kind != ingest.Plain // damaged: the error of reading it says how
 	}
 	return layer.StartsTarball(block[:n])
 }
@@ -157,9 +159,9 @@ func (s *Store) OpenBlob(d digest.Digest) (*os.File, error) {
 		return nil, fmt.Errorf("%q is no sha256 digest: %w", d, fs.ErrNotExist)
 	}
 	// What is missing in the first may just have been moved to the second.
-	f, err := os.Open(s.incoming(d, incomingBlob))
+	f, err := os.Open(s.Incoming(d, store.IncomingBlob))
 	if errors.Is(err, fs.ErrNotExist) {
-		f, err = os.Open(s.findBlob(d))
+		f, err = os.Open(s.FindBlob(d))
 	}
 	return f, err
 }

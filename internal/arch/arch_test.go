@@ -24,6 +24,9 @@ var floors = [][]string{
 	{"internal/errs", "internal/treecopy", "ns/seccomp", "image/layer", "image/inflate", "internal/userland/sig"},
 	{"image/reference", "image/registry/token", "image/union", "ns", "internal/userland/box"},
 	{"image/oci"},
+	{"image/store"},
+	{"image/ingest"},
+	{"image/cache"},
 	{"image", "fs", "ns/probe", "internal/userland/sh"},
 	{"image/registry", "image/registry/server", "internal/userland", "internal/container", "tutorial", "tutorial/book"},
 	{"internal/cli"},
@@ -124,7 +127,7 @@ var heavy = map[string][]string{
 	"oras.land/oras-go":             {"image/registry"},
 	"net/http":                      {"image/registry", "image/registry/server", "internal/userland/box", "internal/cli"},
 	"mvdan.cc/sh":                   {"internal/userland/box", "internal/userland/sh"},
-	"github.com/klauspost/compress": {"image", "internal/userland/box"},
+	"github.com/klauspost/compress": {"image/ingest", "internal/userland/box"},
 }
 
 // TestHeavyLibrariesHaveTheirPlace: a library is linked where it is used, and nowhere else.

@@ -8,7 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"tiffin/image"
+	"tiffin/image/store"
 	"tiffin/internal/container"
 )
 
@@ -38,7 +38,7 @@ func onContainers(c *cli.Context, do func(*container.Container) error) error {
 // containers returns the containers of the user's store, without opening its
 // images.
 func containers() (*container.Set, error) {
-	root, err := image.DefaultRoot()
+	root, err := store.DefaultRoot()
 	if err != nil {
 		return nil, err
 	}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"tiffin/image"
+	"tiffin/image/cache"
 	"tiffin/internal/container"
 )
 
@@ -36,7 +36,7 @@ func createCommand() *cli.Command {
 
 // createContainer makes the container that the flags describe, to run in the
 // foreground or not. The caller has its lock.
-func createContainer(c *cli.Context, foreground bool) (*container.Container, *os.File, *image.Mountable, error) {
+func createContainer(c *cli.Context, foreground bool) (*container.Container, *os.File, *cache.Mountable, error) {
 	store, err := openStore(c)
 	if err != nil {
 		return nil, nil, nil, err

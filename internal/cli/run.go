@@ -11,7 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
-	"tiffin/image"
+	"tiffin/image/cache"
 	"tiffin/internal/container"
 	"tiffin/internal/errs"
 	"tiffin/ns"
@@ -72,7 +72,7 @@ func runCommand() *cli.Command {
 	}
 }
 
-func runDetached(l *container.Launch, ctr *container.Container, lock *os.File, m *image.Mountable, explain func(*ns.Spec, ns.Report, *container.Pause) error) error {
+func runDetached(l *container.Launch, ctr *container.Container, lock *os.File, m *cache.Mountable, explain func(*ns.Spec, ns.Report, *container.Pause) error) error {
 	s, err := start(l, ctr, lock, m, true, nil, container.StartOptions{Explain: explain})
 	if err != nil {
 		return err
@@ -102,7 +102,7 @@ func newLaunch(single bool, t *terminal) *container.Launch {
 // start starts a container whose lock is held, and gives the lock away. A
 // terminal t means in the foreground. If it fails, a container that is fresh
 // is deleted if it has --rm, and kept as created if not. In o, start sets what concerns t.
-func start(l *container.Launch, ctr *container.Container, lock *os.File, m *image.Mountable, fresh bool, t *terminal, o container.StartOptions) (*container.Session, error) {
+func start(l *container.Launch, ctr *container.Container, lock *os.File, m *cache.Mountable, fresh bool, t *terminal, o container.StartOptions) (*container.Session, error) {
 	defer lock.Close()
 	if t != nil {
 		o.Stdout, o.Stderr = os.Stdout, os.Stderr

@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"tiffin/image"
+	"tiffin/image/cache"
 	"tiffin/internal/container"
 	"tiffin/internal/errs"
 )
@@ -53,7 +54,7 @@ func startCommand() *cli.Command {
 }
 
 // prepareStart locks a container that exists and finds its image.
-func prepareStart(store *image.Store, ctr *container.Container) (*os.File, *image.Mountable, error) {
+func prepareStart(store *image.Store, ctr *container.Container) (*os.File, *cache.Mountable, error) {
 	img, err := store.Resolve(ctr.ImageID.String())
 	if err != nil {
 		return nil, nil, fmt.Errorf("start container %s: %w", ctr.Name, err)

@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"tiffin/image"
+	"tiffin/image/store"
 	"tiffin/internal/container"
 	base "tiffin/internal/userland"
 )
@@ -18,7 +19,7 @@ import (
 // openStore opens the user's store of images and tells it what it cannot know
 // by itself: which images containers need, and how the built-in one is made.
 func openStore(*cli.Context) (*image.Store, error) {
-	root, err := image.DefaultRoot()
+	root, err := store.DefaultRoot()
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tiffin/image"
+	"tiffin/image/cache"
 	"tiffin/internal/errs"
 	"tiffin/ns"
 	"tiffin/ns/probe"
@@ -89,7 +89,7 @@ func (l *Launch) Cancel() {
 //
 // If Start fails, the container has not run and nothing is left of the
 // attempt but its directory.
-func (c *Container) Start(l *Launch, lock *os.File, m *image.Mountable, o StartOptions) (*Session, error) {
+func (c *Container) Start(l *Launch, lock *os.File, m *cache.Mountable, o StartOptions) (*Session, error) {
 	<-l.done
 	if l.err != nil {
 		return nil, errs.Code(probe.Explain(l.err), 125)

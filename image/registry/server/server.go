@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"tiffin/image"
+	"tiffin/image/store"
 	"tiffin/internal/errs"
 )
 
@@ -206,7 +207,7 @@ func asFault(err error) *fault {
 		return &fault{http.StatusInsufficientStorage, "DENIED", err}
 	case errors.Is(err, image.ErrNoBlob):
 		return &fault{http.StatusBadRequest, "MANIFEST_BLOB_UNKNOWN", err}
-	case errors.Is(err, image.ErrReadOnly):
+	case errors.Is(err, store.ErrReadOnly):
 		return &fault{http.StatusForbidden, "DENIED", err}
 	}
 	return &fault{http.StatusInternalServerError, "UNKNOWN", err}

@@ -1,6 +1,6 @@
 // A new layer on its way into a staging directory: compressed, where others are inflated.
 
-package image
+package ingest
 
 import (
 	"compress/gzip"
@@ -10,15 +10,16 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"tiffin/image/oci"
+	"tiffin/image/store"
 )
 
 // commitLevel is what new layers are compressed with. Level 3 of this gzip does
 // about 200 MB/s on one core; 6 makes a layer 4 % smaller in twice the time.
 const commitLevel = 3
 
-// compressLayer stages the tarball that write produces as a gzip layer.
-func compressLayer(ctx context.Context, st *staging, write func(io.Writer) error) (oci.Layer, error) {
-	in := newIngest(st, oci.Layer{}, ingestOptions{KeepBlob: true})
+// Compress stages the tarball that write produces as a gzip layer.
+func Compress(ctx context.Context, st *store.Staging, write func(io.Writer) error) (oci.Layer, error) {
+	in := newIngest(st, oci.Layer{}, Options{KeepBlob: true})
 	defer in.discard()
 	if err := in.openSinks(gzipped); err != nil {
 		return oci.Layer{}, err
@@ -43,10 +44,10 @@ func compressLayer(ctx context.Context, st *staging, write func(io.Writer) error
 		return err
 	})
 	if err := g.Wait(); err != nil {
-		return oci.Layer{}, diskError(err)
+		return oci.Layer{}, store.DiskError(err)
 	}
 	if err := z.Close(); err != nil {
-		return oci.Layer{}, diskError(err)
+		return oci.Layer{}, store.DiskError(err)
 	}
 	in.in.Store(in.blob.size)
 	return in.finish(gzipped)

@@ -1,4 +1,6 @@
-package image
+// Partial files: what has come of a blob that is on its way here from a registry.
+
+package store
 
 import (
 	"errors"
@@ -14,7 +16,7 @@ import (
 	"tiffin/image/oci"
 )
 
-// partial is the blob of a layer on its way here from a registry. It outlives
+// Partial is the blob of a layer on its way here from a registry. It outlives
 // the command that fetches it, however that ends, so that the next one goes on
 // where it stopped:
 //
@@ -25,23 +27,23 @@ import (
 // store: what it holds is hashed from its first byte again by the command that
 // goes on with it. Staged are further links to the same file, once it is whole
 // and has its digest; the name here goes when those are published.
-type partial struct {
-	f    *os.File // opened for appending
-	have int64    // bytes that were here when this try began
-	etag string
+type Partial struct {
+	File *os.File // opened for appending
+	Have int64    // bytes that were here when this try began
+	ETag string
 }
 
-// partialAge is how long what an interrupted pull has fetched is kept. Prune
+// PartialAge is how long what an interrupted pull has fetched is kept. Prune
 // removes it earlier.
-const partialAge = 7 * 24 * time.Hour
+const PartialAge = 7 * 24 * time.Hour
 
 const etagSuffix = ".etag"
 
-// openPartial opens the partial file of a blob. If another command is just
+// OpenPartial opens the partial file of a blob. If another command is just
 // fetching the same one, or there is no place for it, it is one in the staging
 // directory, which goes with the command.
-func (st *staging) openPartial(d ocispec.Descriptor) (*partial, error) {
-	path := st.s.path("partial", d.Digest.Encoded())
+func (st *Staging) OpenPartial(d ocispec.Descriptor) (*Partial, error) {
+	path := st.s.Path("partial", d.Digest.Encoded())
 	for range 10 { // or its name always changes in between
 		f, err := lockPartial(path)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -50,23 +52,23 @@ func (st *staging) openPartial(d ocispec.Descriptor) (*partial, error) {
 		if err != nil {
 			break
 		}
-		p := &partial{f: f}
+		p := &Partial{File: f}
 		if st, err := f.Stat(); err == nil {
-			p.have = st.Size()
+			p.Have = st.Size()
 		}
 		if b, err := oci.ReadFile(path+etagSuffix, maxETag); err == nil {
-			p.etag = string(b)
+			p.ETag = string(b)
 		}
-		if p.have > d.Size {
-			return p, p.restart()
+		if p.Have > d.Size {
+			return p, p.Restart()
 		}
 		return p, nil
 	}
-	f, err := os.OpenFile(st.path("partial-"+d.Digest.Encoded()), os.O_RDWR|os.O_APPEND|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := os.OpenFile(st.Path("partial-"+d.Digest.Encoded()), os.O_RDWR|os.O_APPEND|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return nil, diskError(err)
+		return nil, DiskError(err)
 	}
-	return &partial{f: f}, nil
+	return &Partial{File: f}, nil
 }
 
 // maxETag is the longest one that is kept, in bytes.
@@ -103,35 +105,35 @@ func lockPartial(path string) (*os.File, error) {
 	return f, nil
 }
 
-// version notes which version of the blob the bytes from the first on are of.
-func (p *partial) version(etag string) {
-	if p.etag = etag; etag == "" || len(etag) > maxETag {
-		os.Remove(p.f.Name() + etagSuffix)
+// Version notes which version of the blob the bytes from the first on are of.
+func (p *Partial) Version(etag string) {
+	if p.ETag = etag; etag == "" || len(etag) > maxETag {
+		os.Remove(p.File.Name() + etagSuffix)
 		return
 	}
 	// Without it the next pull asks for the rest of whatever version there is.
-	_ = writeFile(p.f.Name()+etagSuffix, []byte(etag), false)
+	_ = WriteFile(p.File.Name()+etagSuffix, []byte(etag), false)
 }
 
-// restart forgets what has been fetched.
-func (p *partial) restart() error {
-	p.have = 0
-	p.version("")
-	return p.f.Truncate(0)
+// Restart forgets what has been fetched.
+func (p *Partial) Restart() error {
+	p.Have = 0
+	p.Version("")
+	return p.File.Truncate(0)
 }
 
-// drop removes the file: its content is wrong, or in the store.
-func (p *partial) drop() {
-	os.Remove(p.f.Name() + etagSuffix)
-	os.Remove(p.f.Name())
-	os.Remove(filepath.Dir(p.f.Name())) // if it is empty
-	p.f.Close()
+// Drop removes the file: its content is wrong, or in the store.
+func (p *Partial) Drop() {
+	os.Remove(p.File.Name() + etagSuffix)
+	os.Remove(p.File.Name())
+	os.Remove(filepath.Dir(p.File.Name())) // if it is empty
+	p.File.Close()
 }
 
-// sweepPartials removes the files of interrupted pulls that are older than
+// SweepPartials removes the files of interrupted pulls that are older than
 // age, and returns the bytes of disk that come free.
-func (s *disk) sweepPartials(age time.Duration) (bytes int64) {
-	names, err := os.ReadDir(s.path("partial"))
+func (s *Store) SweepPartials(age time.Duration) (bytes int64) {
+	names, err := os.ReadDir(s.Path("partial"))
 	if err != nil {
 		return 0
 	}
@@ -140,13 +142,13 @@ func (s *disk) sweepPartials(age time.Duration) (bytes int64) {
 		if err != nil || time.Since(st.ModTime()) < age || strings.HasSuffix(n.Name(), etagSuffix) {
 			continue
 		}
-		f, err := lockPartial(s.path("partial", n.Name()))
+		f, err := lockPartial(s.Path("partial", n.Name()))
 		if err != nil {
 			continue // it is being fetched
 		}
-		size, _ := removeTree(f.Name())
+		size, _ := RemoveTree(f.Name())
 		bytes += size
-		(&partial{f: f}).drop()
+		(&Partial{File: f}).Drop()
 	}
 	return bytes
 }

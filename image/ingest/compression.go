@@ -1,4 +1,6 @@
-package image
+// What a layer is compressed with, told by its first bytes, and how far it may grow.
+
+package ingest
 
 import (
 	"bytes"
@@ -19,7 +21,7 @@ import (
 type compression int
 
 const (
-	plain compression = iota
+	Plain compression = iota
 	gzipped
 	zstandard
 )
@@ -38,11 +40,11 @@ var magics = []struct {
 	{"PK\x03\x04", 0, "zip"},
 }
 
-// sniffLen is how many bytes sniff wants to see.
-const sniffLen = 6
+// SniffLen is how many bytes sniff wants to see.
+const SniffLen = 6
 
-// sniff tells what the stream that starts with these bytes is compressed with.
-func sniff(start []byte) (compression, error) {
+// Sniff tells what the stream that starts with these bytes is compressed with.
+func Sniff(start []byte) (compression, error) {
 	for _, m := range magics {
 		if !bytes.HasPrefix(start, []byte(m.magic)) {
 			continue
@@ -56,16 +58,16 @@ func sniff(start []byte) (compression, error) {
 	if len(start) >= 4 && start[0]&0xf0 == 0x50 && start[1] == 0x2a && start[2] == 0x4d && start[3] == 0x18 {
 		return zstandard, nil
 	}
-	return plain, nil
+	return Plain, nil
 }
 
 // maxWindow is the most memory that a zstd stream may ask for, in bytes: that
 // of `zstd --long`. RFC 8878, 3.1.1.1.2 recommends at least 8 MiB.
 const maxWindow = 128 << 20
 
-// decompress returns the content of r, which starts with a stream of that kind.
+// Decompress returns the content of r, which starts with a stream of that kind.
 // A gzip stream may have several members. close frees the decoder.
-func decompress(r io.Reader, kind compression) (content io.Reader, close func(), err error) {
+func Decompress(r io.Reader, kind compression) (content io.Reader, close func(), err error) {
 	switch kind {
 	case gzipped:
 		return &named{"gzip", inflate.NewReader(r)}, func() {}, nil
@@ -101,11 +103,11 @@ func (n *named) Read(p []byte) (int, error) {
 // and real layers stay below 20:1; zstd can do 30,000:1.
 const (
 	bombSize  = 1 << 30
-	bombRatio = 1000
+	BombRatio = 1000
 )
 
-// bombLimit is bombSize, or $TIFFIN_INFLATE_LIMIT, a size such as 20GiB.
-func bombLimit() (int64, error) {
+// BombLimit is bombSize, or $TIFFIN_INFLATE_LIMIT, a size such as 20GiB.
+func BombLimit() (int64, error) {
 	v := os.Getenv("TIFFIN_INFLATE_LIMIT")
 	if v == "" {
 		return bombSize, nil
@@ -117,21 +119,21 @@ func bombLimit() (int64, error) {
 	return n, nil
 }
 
-// bombGuard stops a stream that grows beyond the limits. in is the number of
+// BombGuard stops a stream that grows beyond the limits. in is the number of
 // compressed bytes that out was made of.
-type bombGuard struct {
-	r       io.Reader
-	in      func() int64
+type BombGuard struct {
+	R       io.Reader
+	In      func() int64
 	out     int64
-	maximum int64
+	Maximum int64
 }
 
-func (g *bombGuard) Read(p []byte) (int, error) {
-	n, err := g.r.Read(p)
-	if g.out += int64(n); g.out > g.maximum && g.out > bombRatio*g.in() {
+func (g *BombGuard) Read(p []byte) (int, error) {
+	n, err := g.R.Read(p)
+	if g.out += int64(n); g.out > g.Maximum && g.out > BombRatio*g.In() {
 		return 0, errs.Hint(
 			fmt.Errorf("%s of data have grown to %s: this looks like a decompression bomb",
-				units.BytesSize(float64(g.in())), units.BytesSize(float64(g.out))),
+				units.BytesSize(float64(g.In())), units.BytesSize(float64(g.out))),
 			"if it is none, allow that much with TIFFIN_INFLATE_LIMIT=20GiB")
 	}
 	return n, err

@@ -1,4 +1,6 @@
-package image
+// Additional image stores: the places to look for what is not in the own store.
+
+package cache
 
 import (
 	"context"
@@ -13,8 +15,10 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 
+	"tiffin/image/ingest"
 	"tiffin/image/layer"
 	"tiffin/image/oci"
+	"tiffin/image/store"
 )
 
 // Further stores are other people's, an instructor's on a file server say, whose
@@ -25,37 +29,37 @@ import (
 // index, flat.tar, is looked for here first and then there, one file at a time: of
 // a layer whose index is missing there, only the index is made here.
 
-func (s *cache) warn(err error) {
+func (s *Cache) Report(err error) {
 	if s.Warn != nil {
 		s.Warn(err)
 	}
 }
 
 // warnOnce warns of a store the first time only.
-func (s *cache) warnOnce(o *disk, err error) {
+func (s *Cache) warnOnce(o *store.Store, err error) {
 	if _, again := s.warned.LoadOrStore(o, true); !again {
-		s.warn(err)
+		s.Report(err)
 	}
 }
 
 // openAdditional opens the stores of TIFFIN_IMAGE_PATH. One that cannot be read is
 // warned of and left out.
-func (s *cache) openAdditional() (all []*disk) {
+func (s *Cache) openAdditional() (all []*store.Store) {
 	own, _ := os.Stat(s.Root())
 	for _, root := range filepath.SplitList(os.Getenv("TIFFIN_IMAGE_PATH")) {
 		if root == "" {
 			continue
 		}
 		root, err := filepath.Abs(root)
-		o := openReadOnly(root)
+		o := store.OpenReadOnly(root)
 		if err == nil {
-			_, err = o.readIndex()
+			_, err = o.ReadIndex()
 		}
 		if errors.Is(err, fs.ErrPermission) {
 			err = fmt.Errorf("%w; %s", err, allowReading(root))
 		}
 		if err != nil {
-			s.warn(fmt.Errorf("images of TIFFIN_IMAGE_PATH=%s cannot be used: %w", root, err))
+			s.Report(fmt.Errorf("images of TIFFIN_IMAGE_PATH=%s cannot be used: %w", root, err))
 			continue
 		}
 		if there, err := os.Stat(root); err == nil && os.SameFile(own, there) {
@@ -71,19 +75,19 @@ func allowReading(root string) string {
 	return "its owner can allow it with chmod -R go+rX " + root
 }
 
-// find is path, which is that of a file in this store, or the same file in a
+// Find is path, which is that of a file in this store, or the same file in a
 // further store if it is not here.
-func (s *cache) find(path string) string {
-	if readable(path) {
+func (s *Cache) Find(path string) string {
+	if store.Readable(path) {
 		return path
 	}
 	name, err := filepath.Rel(s.Root(), path)
 	if err != nil {
 		return path
 	}
-	for _, o := range s.additional() {
-		there := o.path(name)
-		if readable(there) {
+	for _, o := range s.Additional() {
+		there := o.Path(name)
+		if store.Readable(there) {
 			return there
 		}
 		if _, err := os.Lstat(there); err == nil {
@@ -93,16 +97,16 @@ func (s *cache) find(path string) string {
 	return path
 }
 
-func (s *cache) findBlob(d digest.Digest) string { return s.find(s.blobPath(d)) }
+func (s *Cache) FindBlob(d digest.Digest) string { return s.Find(s.BlobPath(d)) }
 
-func (s *cache) findUnion(chain digest.Digest) string {
-	path := s.unionPath(chain)
+func (s *Cache) findUnion(chain digest.Digest) string {
+	path := s.UnionPath(chain)
 	if _, err := layer.PeekFlatSize(path); err == nil {
 		return path
 	}
-	for _, o := range s.additional() {
-		if _, err := layer.PeekFlatSize(o.unionPath(chain)); err == nil {
-			return o.unionPath(chain)
+	for _, o := range s.Additional() {
+		if _, err := layer.PeekFlatSize(o.UnionPath(chain)); err == nil {
+			return o.UnionPath(chain)
 		}
 	}
 	return path
@@ -110,27 +114,27 @@ func (s *cache) findUnion(chain digest.Digest) string {
 
 // findDerived is where the two files of a layer are, by the quick check, and
 // whether both have been found. One of them may be here and the other there.
-func (s *cache) findDerived(diffID digest.Digest) (flat, index string, ok bool) {
-	flat, index = s.flatPath(diffID), s.indexPath(diffID)
-	if s.derivedOK(diffID) {
+func (s *Cache) findDerived(diffID digest.Digest) (flat, index string, ok bool) {
+	flat, index = s.FlatPath(diffID), s.IndexPath(diffID)
+	if s.IsDerived(diffID) {
 		return flat, index, true
 	}
 	size, err := layer.PeekFlatSize(index)
-	for _, o := range s.additional() {
+	for _, o := range s.Additional() {
 		if err == nil {
 			break
 		}
-		if size, err = layer.PeekFlatSize(o.indexPath(diffID)); err == nil {
-			index = o.indexPath(diffID)
+		if size, err = layer.PeekFlatSize(o.IndexPath(diffID)); err == nil {
+			index = o.IndexPath(diffID)
 		}
 	}
 	if err != nil {
 		return flat, index, false
 	}
-	for _, o := range s.additional() {
-		st, err := os.Stat(o.flatPath(diffID))
-		if err == nil && st.Size() == size && readable(o.flatPath(diffID)) && (written(o, diffID) || s.hasChecked(o, diffID, st)) {
-			return o.flatPath(diffID), index, true
+	for _, o := range s.Additional() {
+		st, err := os.Stat(o.FlatPath(diffID))
+		if err == nil && st.Size() == size && store.Readable(o.FlatPath(diffID)) && (written(o, diffID) || s.hasChecked(o, diffID, st)) {
+			return o.FlatPath(diffID), index, true
 		}
 	}
 	return flat, index, false
@@ -147,19 +151,19 @@ func identity(path string, st os.FileInfo) string {
 	return fmt.Sprintf("%s\n%d\n%d\n", path, st.Size(), st.ModTime().UnixNano())
 }
 
-func (s *cache) hasChecked(o *disk, diffID digest.Digest, st os.FileInfo) bool {
-	b, err := os.ReadFile(filepath.Join(s.layerDir(diffID), checkedName))
-	return err == nil && string(b) == identity(o.flatPath(diffID), st)
+func (s *Cache) hasChecked(o *store.Store, diffID digest.Digest, st os.FileInfo) bool {
+	b, err := os.ReadFile(filepath.Join(s.LayerDir(diffID), checkedName))
+	return err == nil && string(b) == identity(o.FlatPath(diffID), st)
 }
 
 // borrow uses the flat.tar of a further store, if it has the right content: its
 // index is made here, and a note that it has been looked at.
-func (s *cache) borrow(ctx context.Context, st *staging, diffID digest.Digest) bool {
-	return slices.ContainsFunc(s.additional(), func(o *disk) bool { return borrowFrom(ctx, st, o, diffID) == nil })
+func (s *Cache) borrow(ctx context.Context, st *store.Staging, diffID digest.Digest) bool {
+	return slices.ContainsFunc(s.Additional(), func(o *store.Store) bool { return borrowFrom(ctx, st, o, diffID) == nil })
 }
 
-func borrowFrom(ctx context.Context, st *staging, o *disk, diffID digest.Digest) error {
-	f, err := os.Open(o.flatPath(diffID))
+func borrowFrom(ctx context.Context, st *store.Staging, o *store.Store, diffID digest.Digest) error {
+	f, err := os.Open(o.FlatPath(diffID))
 	if err != nil {
 		return err
 	}
@@ -174,7 +178,7 @@ func borrowFrom(ctx context.Context, st *staging, o *disk, diffID digest.Digest)
 	if err != nil {
 		return err
 	}
-	if _, err := io.CopyBuffer(io.Discard, struct{ io.Reader }{r}, make([]byte, chunkSize)); err != nil {
+	if _, err := io.CopyBuffer(io.Discard, struct{ io.Reader }{r}, make([]byte, ingest.ChunkSize)); err != nil {
 		return err
 	}
 	if ctx.Err() != nil {
@@ -183,12 +187,12 @@ func borrowFrom(ctx context.Context, st *staging, o *disk, diffID digest.Digest)
 	if digest.NewDigest(digest.SHA256, h) != diffID {
 		return oci.ErrDamaged
 	}
-	for name, b := range map[string][]byte{indexName: tree.Encode(), checkedName: []byte(identity(f.Name(), info))} {
-		file, err := st.layerFile(diffID, name)
+	for name, b := range map[string][]byte{store.IndexName: tree.Encode(), checkedName: []byte(identity(f.Name(), info))} {
+		file, err := st.LayerFile(diffID, name)
 		if err != nil {
 			return err
 		}
-		if err := writeFile(file, b, false); err != nil {
+		if err := store.WriteFile(file, b, false); err != nil {
 			return err
 		}
 	}

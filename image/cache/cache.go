@@ -1,4 +1,9 @@
-package image
+// Package cache makes sure that what is derived from the blobs of an image is there: each layer's
+// flat.tar and index, and the merged index of them all. It looks for them, and for the blobs, in the
+// own store first and then in the additional image stores of TIFFIN_IMAGE_PATH.
+//
+// All derived files can be deleted at any time: the next use makes them again.
+package cache
 
 import (
 	"context"
@@ -14,8 +19,10 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"tiffin/image/ingest"
 	"tiffin/image/layer"
 	"tiffin/image/oci"
+	"tiffin/image/store"
 	"tiffin/image/union"
 )
 
@@ -31,9 +38,9 @@ import (
 // memory: as long as that kernel runs, the file is what was written. Under
 // another kernel its digest is checked once, before its first use.
 
-// chainID is the digest of a stack of layers. OCI image-spec v1.1 config.md,
+// ChainID is the digest of a stack of layers. OCI image-spec v1.1 config.md,
 // "Layer ChainID".
-func chainID(diffIDs []digest.Digest) digest.Digest {
+func ChainID(diffIDs []digest.Digest) digest.Digest {
 	if len(diffIDs) == 0 {
 		return digest.FromString("")
 	}
@@ -44,22 +51,22 @@ func chainID(diffIDs []digest.Digest) digest.Digest {
 	return id
 }
 
-// cache is a store with what has been derived from its blobs, and the additional stores that blobs
+// Cache is a store with what has been derived from its blobs, and the additional stores that blobs
 // and derived files are looked for in when they are not here.
-type cache struct {
-	*disk
+type Cache struct {
+	*store.Store
 	// Warn is told of an additional store that cannot be used. May be nil.
 	Warn func(error)
 
 	// additional opens the additional stores when something is not found here: a file server
 	// that does not answer must not hold up `tiffin ps`.
-	additional func() []*disk
+	Additional func() []*store.Store
 	warned     sync.Map // *disk: that files in it cannot be read
 }
 
-func newCache(s *disk) *cache {
-	c := &cache{disk: s}
-	c.additional = sync.OnceValue(c.openAdditional)
+func New(s *store.Store) *Cache {
+	c := &Cache{Store: s}
+	c.Additional = sync.OnceValue(c.openAdditional)
 	return c
 }
 
@@ -74,24 +81,24 @@ type Mountable struct {
 // ErrGone says that another process has removed a file just after it was made.
 var ErrGone = errors.New("a file of its layers has just been removed")
 
-// prepare makes sure that the derived files of a stack of layers are there, and says
+// Prepare makes sure that the derived files of a stack of layers are there, and says
 // where. It looks at headers and sizes only, some 10 µs for each layer; a
 // damaged table inside an index is found by layer.OpenIndex, and the caller
 // then uses rebuildAll. Errors wrap oci.ErrDamaged if a blob that is needed for
 // rebuilding is not what it was, and ErrGone if another process removed the
 // image meanwhile.
-func (s *cache) prepare(layers []oci.Layer) (*Mountable, error) {
-	m, complete := s.mountable(layers)
+func (s *Cache) Prepare(layers []oci.Layer) (*Mountable, error) {
+	m, complete := s.Paths(layers)
 	if _, err := layer.PeekFlatSize(m.UnionPath); err != nil || !complete {
-		return s.rebuildAll(context.Background(), layers)
+		return s.RebuildAll(context.Background(), layers)
 	}
 	return m, nil
 }
 
-// mountable says where the derived files are or belong, and whether those of
+// Paths says where the derived files are or belong, and whether those of
 // all layers are there.
-func (s *cache) mountable(layers []oci.Layer) (m *Mountable, complete bool) {
-	m, complete = &Mountable{UnionPath: s.findUnion(chainID(diffIDs(layers)))}, true
+func (s *Cache) Paths(layers []oci.Layer) (m *Mountable, complete bool) {
+	m, complete = &Mountable{UnionPath: s.findUnion(ChainID(diffIDs(layers)))}, true
 	for _, l := range layers {
 		flat, index, ok := s.findDerived(l.DiffID)
 		m.FlatPaths = append(m.FlatPaths, flat)
@@ -108,36 +115,36 @@ func diffIDs(layers []oci.Layer) (ids []digest.Digest) {
 	return ids
 }
 
-// derivedOK is the quick check of one layer's files.
-func (s *cache) derivedOK(diffID digest.Digest) bool {
-	size, err := layer.PeekFlatSize(s.indexPath(diffID))
+// IsDerived is the quick check of one layer's files.
+func (s *Cache) IsDerived(diffID digest.Digest) bool {
+	size, err := layer.PeekFlatSize(s.IndexPath(diffID))
 	if err != nil {
 		return false
 	}
-	st, err := os.Stat(s.flatPath(diffID))
+	st, err := os.Stat(s.FlatPath(diffID))
 	if err != nil || st.Size() != size {
 		return false
 	}
-	return written(s.disk, diffID)
+	return written(s.Store, diffID)
 }
 
 // written reports whether what is read from flat.tar is what was written.
-func written(s *disk, diffID digest.Digest) bool {
-	boot, err := os.ReadFile(filepath.Join(s.layerDir(diffID), unsyncedName))
+func written(s *store.Store, diffID digest.Digest) bool {
+	boot, err := os.ReadFile(filepath.Join(s.LayerDir(diffID), store.UnsyncedName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return true
 	}
-	return err == nil && len(boot) > 0 && string(boot) == bootID()
+	return err == nil && len(boot) > 0 && string(boot) == store.BootID()
 }
 
-// rebuildAll checks all derived files of a stack of layers thoroughly, but for the bytes of
+// RebuildAll checks all derived files of a stack of layers thoroughly, but for the bytes of
 // a flat.tar that has the right size, and rebuilds what is missing or damaged.
-func (s *cache) rebuildAll(ctx context.Context, layers []oci.Layer) (*Mountable, error) {
-	st, err := s.stage()
+func (s *Cache) RebuildAll(ctx context.Context, layers []oci.Layer) (*Mountable, error) {
+	st, err := s.Stage()
 	if err != nil {
 		return nil, err
 	}
-	defer st.close()
+	defer st.Close()
 	for _, l := range layers {
 		if s.intact(l.DiffID) {
 			continue
@@ -146,13 +153,13 @@ func (s *cache) rebuildAll(ctx context.Context, layers []oci.Layer) (*Mountable,
 			return nil, err
 		}
 	}
-	if err := s.merge(st, layers); err != nil {
+	if err := s.Merge(st, layers); err != nil {
 		return nil, err
 	}
-	if err := st.publish(nil); err != nil {
+	if err := st.Publish(nil); err != nil {
 		return nil, err
 	}
-	m, complete := s.mountable(layers)
+	m, complete := s.Paths(layers)
 	if !complete {
 		return nil, ErrGone
 	}
@@ -161,7 +168,7 @@ func (s *cache) rebuildAll(ctx context.Context, layers []oci.Layer) (*Mountable,
 
 // intact is findDerived with the index's checksum. It also verifies the files
 // that a kernel no longer running had not promised to have written.
-func (s *cache) intact(diffID digest.Digest) bool {
+func (s *Cache) intact(diffID digest.Digest) bool {
 	_, index, ok := s.findDerived(diffID)
 	x, err := layer.OpenIndex(index)
 	if err != nil {
@@ -173,29 +180,29 @@ func (s *cache) intact(diffID digest.Digest) bool {
 
 // verify hashes a flat.tar that is marked as perhaps not written, makes it
 // durable and takes the mark away. It reports false if the content is wrong.
-func (s *cache) verify(diffID digest.Digest) bool {
-	f, err := os.Open(s.flatPath(diffID))
+func (s *Cache) verify(diffID digest.Digest) bool {
+	f, err := os.Open(s.FlatPath(diffID))
 	if err != nil {
 		return false
 	}
 	defer f.Close()
 	h := sha256.New()
-	if _, err := io.CopyBuffer(h, struct{ io.Reader }{f}, make([]byte, chunkSize)); err != nil || digest.NewDigest(digest.SHA256, h) != diffID {
+	if _, err := io.CopyBuffer(h, struct{ io.Reader }{f}, make([]byte, ingest.ChunkSize)); err != nil || digest.NewDigest(digest.SHA256, h) != diffID {
 		return false
 	}
 	if f.Sync() != nil {
 		return false
 	}
-	os.Remove(filepath.Join(s.layerDir(diffID), unsyncedName))
+	os.Remove(filepath.Join(s.LayerDir(diffID), store.UnsyncedName))
 	return true
 }
 
 // rebuild makes a layer's derived files again: the index from flat.tar if
 // that still has its digest, else both from the blob.
-func (s *cache) rebuild(ctx context.Context, st *staging, l oci.Layer) error {
+func (s *Cache) rebuild(ctx context.Context, st *store.Staging, l oci.Layer) error {
 	want := oci.Layer{DiffID: l.DiffID}
-	if f, err := os.Open(s.flatPath(l.DiffID)); err == nil {
-		_, err = ingestLayer(ctx, st, f, want, ingestOptions{})
+	if f, err := os.Open(s.FlatPath(l.DiffID)); err == nil {
+		_, err = ingest.Layer(ctx, st, f, want, ingest.Options{})
 		f.Close()
 		if err == nil {
 			return nil
@@ -204,15 +211,15 @@ func (s *cache) rebuild(ctx context.Context, st *staging, l oci.Layer) error {
 	if s.borrow(ctx, st, l.DiffID) {
 		return nil
 	}
-	f, err := os.Open(s.findBlob(l.Digest))
+	f, err := os.Open(s.FindBlob(l.Digest))
 	if err != nil {
 		return oci.Damaged(l.Digest, "is missing")
 	}
 	defer f.Close()
 	want.Digest = l.Digest
-	if _, err := ingestLayer(ctx, st, f, want, ingestOptions{}); err != nil {
+	if _, err := ingest.Layer(ctx, st, f, want, ingest.Options{}); err != nil {
 		// Say which it is: a blob that is not what it was, or no space for it.
-		if got, herr := hashFile(f); herr == nil && got != l.Digest {
+		if got, herr := store.HashFile(f); herr == nil && got != l.Digest {
 			return oci.Damaged(l.Digest, fmt.Sprintf("its content has digest %s", got))
 		}
 		return fmt.Errorf("layer %s: %w", l.Digest, err)
@@ -221,8 +228,8 @@ func (s *cache) rebuild(ctx context.Context, st *staging, l oci.Layer) error {
 }
 
 // openIndex opens the index of a layer, staged or in the store.
-func (s *cache) openIndex(st *staging, diffID digest.Digest) (*layer.Index, error) {
-	x, err := layer.OpenIndex(st.path("layers", diffID.Encoded(), indexName))
+func (s *Cache) openIndex(st *store.Staging, diffID digest.Digest) (*layer.Index, error) {
+	x, err := layer.OpenIndex(st.Path("layers", diffID.Encoded(), store.IndexName))
 	if errors.Is(err, fs.ErrNotExist) {
 		_, index, _ := s.findDerived(diffID)
 		return layer.OpenIndex(index)
@@ -231,23 +238,23 @@ func (s *cache) openIndex(st *staging, diffID digest.Digest) (*layer.Index, erro
 }
 
 // openUnion opens the merged index of a chain, staged or in the store.
-func (s *cache) openUnion(st *staging, chain digest.Digest) (*layer.Index, error) {
-	x, err := layer.OpenIndex(st.path("unions", chain.Encoded()))
+func (s *Cache) openUnion(st *store.Staging, chain digest.Digest) (*layer.Index, error) {
+	x, err := layer.OpenIndex(st.Path("unions", chain.Encoded()))
 	if errors.Is(err, fs.ErrNotExist) {
 		return layer.OpenIndex(s.findUnion(chain))
 	}
 	return x, err
 }
 
-// merge stages the merged index of a stack of layers, unless there is a good
+// Merge stages the merged index of a stack of layers, unless there is a good
 // one already. It starts from the highest stack below that has one: after a
 // commit there is one layer to merge.
-func (s *cache) merge(st *staging, layers []oci.Layer) error {
+func (s *Cache) Merge(st *store.Staging, layers []oci.Layer) error {
 	ids := diffIDs(layers)
 	var merged *layer.Tree
 	n := len(ids)
 	for ; n > 0; n-- {
-		x, err := s.openUnion(st, chainID(ids[:n]))
+		x, err := s.openUnion(st, ChainID(ids[:n]))
 		if err != nil {
 			continue
 		}
@@ -271,41 +278,41 @@ func (s *cache) merge(st *staging, layers []oci.Layer) error {
 	if merged == nil { // no layers at all
 		merged = &layer.Tree{Root: layer.NewDir(0o755)}
 	}
-	return writeFile(st.path("unions", chainID(ids).Encoded()), merged.Encode(), false)
+	return store.WriteFile(st.Path("unions", ChainID(ids).Encoded()), merged.Encode(), false)
 }
 
-// reuse stages a layer that the store has already, if its blob still has its
+// Reuse stages a layer that the store has already, if its blob still has its
 // digest: damage is repaired by pulling again. The derived files may be missing.
-func (s *cache) reuse(ctx context.Context, st *staging, l oci.Layer) (bool, error) {
-	blob, err := os.Open(s.blobPath(l.Digest))
+func (s *Cache) Reuse(ctx context.Context, st *store.Staging, l oci.Layer) (bool, error) {
+	blob, err := os.Open(s.BlobPath(l.Digest))
 	if err != nil {
 		return false, nil
 	}
 	defer blob.Close()
-	if d, err := hashFile(blob); err != nil || d != l.Digest {
+	if d, err := store.HashFile(blob); err != nil || d != l.Digest {
 		return false, nil
 	}
-	if s.derivedOK(l.DiffID) {
-		return s.pin(st, l) == nil && st.pinned(l), nil
+	if s.IsDerived(l.DiffID) {
+		return s.Pin(st, l) == nil && st.Pinned(l), nil
 	}
-	if err := linkOrCopy(s.blobPath(l.Digest), st.blobPath(l.Digest)); err != nil {
+	if err := store.LinkOrCopy(s.BlobPath(l.Digest), st.BlobPath(l.Digest)); err != nil {
 		return false, nil
 	}
 	return true, s.rebuild(ctx, st, l)
 }
 
-// pin is that of the staging directory. Files of additional stores cannot be held on to.
-func (s *cache) pin(st *staging, l oci.Layer) error {
-	if blob := s.findBlob(l.Digest); blob != s.blobPath(l.Digest) {
+// Pin is that of the staging directory. Files of additional stores cannot be held on to.
+func (s *Cache) Pin(st *store.Staging, l oci.Layer) error {
+	if blob := s.FindBlob(l.Digest); blob != s.BlobPath(l.Digest) {
 		return nil
 	}
-	return st.pin(l)
+	return st.Pin(l)
 }
 
-// readBlob reads a manifest or config.
-func (s *cache) readBlob(d digest.Digest) ([]byte, error) {
+// ReadBlob reads a manifest or config.
+func (s *Cache) ReadBlob(d digest.Digest) ([]byte, error) {
 	return oci.ReadBlob(d, func(d digest.Digest) (io.ReadCloser, error) {
-		f, err := os.Open(s.findBlob(d))
+		f, err := os.Open(s.FindBlob(d))
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, oci.Damaged(d, "is missing")
 		}
@@ -313,15 +320,15 @@ func (s *cache) readBlob(d digest.Digest) ([]byte, error) {
 	})
 }
 
-// manifest reads the manifest that d leads to: through an index, the one for
+// Manifest reads the manifest that d leads to: through an index, the one for
 // this machine, or else the first, so that an image for other machines can be
 // listed and handed on.
-func (s *cache) manifest(d ocispec.Descriptor) (*oci.Document, error) {
-	return oci.Follow(d, oci.ThisMachine().Prefer, func(d ocispec.Descriptor) ([]byte, error) { return s.readBlob(d.Digest) })
+func (s *Cache) Manifest(d ocispec.Descriptor) (*oci.Document, error) {
+	return oci.Follow(d, oci.ThisMachine().Prefer, func(d ocispec.Descriptor) ([]byte, error) { return s.ReadBlob(d.Digest) })
 }
 
-func (s *cache) openBlob(d ocispec.Descriptor) (io.ReadCloser, error) {
-	f, err := os.Open(s.findBlob(d.Digest))
+func (s *Cache) OpenSized(d ocispec.Descriptor) (io.ReadCloser, error) {
+	f, err := os.Open(s.FindBlob(d.Digest))
 	if err != nil {
 		return nil, oci.Damaged(d.Digest, "is missing")
 	}
@@ -332,7 +339,7 @@ func (s *cache) openBlob(d ocispec.Descriptor) (io.ReadCloser, error) {
 	return f, nil
 }
 
-func openStack(m *Mountable) (*union.Stack, error) {
+func OpenStack(m *Mountable) (*union.Stack, error) {
 	st := new(union.Stack)
 	for _, path := range m.IndexPaths {
 		x, err := layer.OpenIndex(path)

@@ -11,7 +11,7 @@
 // They live as long as the subject does, whoever else goes. It "MAY" come before
 // its subject, and then waits for it as long as a blob waits for its manifest.
 
-package image
+package store
 
 import (
 	"io/fs"
@@ -24,20 +24,20 @@ import (
 	"tiffin/image/reference"
 )
 
-const referrersName = "referrers"
+const ReferrersName = "referrers"
 
-func (s *disk) referrer(subject, manifest digest.Digest) string {
-	return s.path(referrersName, subject.Encoded(), manifest.Encoded())
+func (s *Store) ReferrerPath(subject, manifest digest.Digest) string {
+	return s.Path(ReferrersName, subject.Encoded(), manifest.Encoded())
 }
 
-// refer notes that a manifest of the store is about a subject. It is durable
+// AddReferrer notes that a manifest of the store is about a subject. It is durable
 // when it returns. The caller has the lock.
-func (s *disk) refer(subject, manifest digest.Digest) error {
-	file := s.referrer(subject, manifest)
+func (s *Store) AddReferrer(subject, manifest digest.Digest) error {
+	file := s.ReferrerPath(subject, manifest)
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return diskError(err)
+		return DiskError(err)
 	}
-	if err := writeFile(file, nil, true); err != nil {
+	if err := WriteFile(file, nil, true); err != nil {
 		return err
 	}
 	for dir := filepath.Dir(file); dir != s.root; dir = filepath.Dir(dir) {
@@ -48,21 +48,21 @@ func (s *disk) refer(subject, manifest digest.Digest) error {
 	return syncDir(s.root)
 }
 
-// unrefer forgets it. The caller has the lock.
-func (s *disk) unrefer(subject, manifest digest.Digest) {
-	file := s.referrer(subject, manifest)
+// RemoveReferrer forgets it. The caller has the lock.
+func (s *Store) RemoveReferrer(subject, manifest digest.Digest) {
+	file := s.ReferrerPath(subject, manifest)
 	os.Remove(file)
 	os.Remove(filepath.Dir(file)) // if it is empty
 }
 
-// young reports whether a directory has changed within the time that a blob waits.
-func young(dir fs.DirEntry) bool {
+// Young reports whether a directory has changed within the time that a blob waits.
+func Young(dir fs.DirEntry) bool {
 	info, err := dir.Info()
 	return err == nil && time.Since(info.ModTime()) < incomingAge
 }
 
-func (s *disk) referrerNames(subject string) (all []digest.Digest) {
-	names, _ := os.ReadDir(s.path(referrersName, subject))
+func (s *Store) ReferrersOf(subject string) (all []digest.Digest) {
+	names, _ := os.ReadDir(s.Path(ReferrersName, subject))
 	for _, n := range names {
 		if d := digest.NewDigestFromEncoded(digest.SHA256, n.Name()); reference.ValidDigest(d) {
 			all = append(all, d)

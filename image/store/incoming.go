@@ -13,7 +13,7 @@
 // reached the disk. The manifest that names it links it into a staging
 // directory, and from there it goes the way of all blobs.
 
-package image
+package store
 
 import (
 	"errors"
@@ -29,37 +29,37 @@ import (
 
 const (
 	incomingName   = "incoming"
-	incomingBlob   = "blob"
-	incomingDiffID = "diffid"
+	IncomingBlob   = "blob"
+	IncomingDiffID = "diffid"
 	// incomingAge is how long a blob waits for a manifest that names it.
 	incomingAge = 24 * time.Hour
 )
 
-// keepIncoming moves a staged blob to incoming/, where it has to be durable:
+// KeepIncoming moves a staged blob to incoming/, where it has to be durable:
 // its sender is told that it is here.
-func (st *staging) keepIncoming(l oci.Layer) error {
-	dir := st.path(incomingName)
+func (st *Staging) KeepIncoming(l oci.Layer) error {
+	dir := st.Path(incomingName)
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
 	if l.DiffID != "" {
-		if err := moveFiles(st.path("layers", l.DiffID.Encoded()), dir, 0o600); err != nil {
+		if err := moveFiles(st.Path("layers", l.DiffID.Encoded()), dir, 0o600); err != nil {
 			return err
 		}
-		if err := writeFile(filepath.Join(dir, incomingDiffID), []byte(l.DiffID), true); err != nil {
+		if err := WriteFile(filepath.Join(dir, IncomingDiffID), []byte(l.DiffID), true); err != nil {
 			return err
 		}
 	}
-	if err := os.Rename(st.blobPath(l.Digest), filepath.Join(dir, incomingBlob)); err != nil {
+	if err := os.Rename(st.BlobPath(l.Digest), filepath.Join(dir, IncomingBlob)); err != nil {
 		return err
 	}
 	if err := syncDir(dir); err != nil {
 		return err
 	}
-	if err := os.Mkdir(st.s.path(incomingName), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := os.Mkdir(st.s.Path(incomingName), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	to := st.s.incoming(l.Digest, "")
+	to := st.s.Incoming(l.Digest, "")
 	if err := os.Rename(dir, to); errors.Is(err, fs.ErrExist) { // rename(2): it came twice
 		now := time.Now()
 		if err := os.Chtimes(to, now, now); err != nil {
@@ -68,21 +68,21 @@ func (st *staging) keepIncoming(l oci.Layer) error {
 	} else if err != nil {
 		return err
 	}
-	return syncDir(st.s.path(incomingName))
+	return syncDir(st.s.Path(incomingName))
 }
 
-// incoming is a file of a blob that waits for its manifest.
-func (s *disk) incoming(d digest.Digest, name string) string {
-	return s.path(incomingName, d.Encoded(), name)
+// Incoming is a file of a blob that waits for its manifest.
+func (s *Store) Incoming(d digest.Digest, name string) string {
+	return s.Path(incomingName, d.Encoded(), name)
 }
 
-// sweepIncoming deletes what no manifest has come for, and returns the bytes of
+// SweepIncoming deletes what no manifest has come for, and returns the bytes of
 // disk that came free.
-func (s *disk) sweepIncoming() (bytes int64) {
-	names, _ := os.ReadDir(s.path(incomingName)) // most stores have none
+func (s *Store) SweepIncoming() (bytes int64) {
+	names, _ := os.ReadDir(s.Path(incomingName)) // most stores have none
 	for _, n := range names {
 		if info, err := n.Info(); err == nil && time.Since(info.ModTime()) > incomingAge {
-			size, _ := removeTree(s.path(incomingName, n.Name()))
+			size, _ := RemoveTree(s.Path(incomingName, n.Name()))
 			bytes += size
 		}
 	}

@@ -1,4 +1,6 @@
-package image
+// index.json: which names stand for which manifests, and how it is replaced.
+
+package store
 
 import (
 	"encoding/json"
@@ -30,28 +32,28 @@ const (
 	annotationContainerd = "io.containerd.image.name"
 )
 
-// refIndex is index.json: which names stand for which manifests.
-type refIndex struct {
+// Index is index.json: which names stand for which manifests.
+type Index struct {
 	ocispec.Index
-	from string // directory of the further store that it is from; "" for the own one
+	From string // directory of the further store that it is from; "" for the own one
 }
 
-// readIndex reads index.json. It takes no lock: the file is replaced by
+// ReadIndex reads index.json. It takes no lock: the file is replaced by
 // rename(2), so a reader sees the old one or the new one.
-func (s *disk) readIndex() (*refIndex, error) {
-	b, err := oci.ReadFile(s.path("index.json"), oci.MaxJSON)
+func (s *Store) ReadIndex() (*Index, error) {
+	b, err := oci.ReadFile(s.Path("index.json"), oci.MaxJSON)
 	if err != nil {
 		return nil, fmt.Errorf("read the store's index: %w", err)
 	}
-	ix := &refIndex{}
+	ix := &Index{}
 	if err := json.Unmarshal(b, &ix.Index); err != nil {
-		return nil, fmt.Errorf("%s is not an OCI image index: %w", s.path("index.json"), err)
+		return nil, fmt.Errorf("%s is not an OCI image index: %w", s.Path("index.json"), err)
 	}
 	return ix, nil
 }
 
-// writeIndex replaces index.json. The caller holds the store's lock.
-func (s *disk) writeIndex(ix *refIndex) error {
+// WriteIndex replaces index.json. The caller holds the store's lock.
+func (s *Store) WriteIndex(ix *Index) error {
 	ix.Versioned = specs.Versioned{SchemaVersion: 2}
 	if ix.Manifests == nil {
 		ix.Manifests = []ocispec.Descriptor{}
@@ -60,13 +62,13 @@ func (s *disk) writeIndex(ix *refIndex) error {
 	if err != nil {
 		return fmt.Errorf("write the store's index: %w", err)
 	}
-	tmp, err := lockDir(s.path("tmp"), unix.LOCK_SH) // keeps sweep out
+	tmp, err := lockDir(s.Path("tmp"), unix.LOCK_SH) // keeps sweep out
 	if err != nil {
 		return fmt.Errorf("write the store's index: %w", err)
 	}
 	defer tmp.Close()
 	err = s.replaceIndex(b)
-	if noSpace(err) && os.Remove(s.path(reserveName)) == nil {
+	if NoSpace(err) && os.Remove(s.Path(ReserveName)) == nil {
 		err = s.replaceIndex(b)
 	}
 	if err == nil {
@@ -75,30 +77,30 @@ func (s *disk) writeIndex(ix *refIndex) error {
 	return err
 }
 
-// reserveName is a file that is deleted when the disk is full: to delete an image, an index must be
+// ReserveName is a file that is deleted when the disk is full: to delete an image, an index must be
 // written first.
-const reserveName = "reserve"
+const ReserveName = "reserve"
 
 // reserve makes room for the next index, if there is none and the disk has some.
-func (s *disk) reserve(size int) {
+func (s *Store) reserve(size int) {
 	size += 64 << 10 // bytes
-	if st, err := os.Stat(s.path(reserveName)); err == nil && st.Size() >= int64(size) {
+	if st, err := os.Stat(s.Path(ReserveName)); err == nil && st.Size() >= int64(size) {
 		return
 	}
-	f, err := os.OpenFile(s.path(reserveName), os.O_CREATE|os.O_WRONLY, 0o600)
+	f, err := os.OpenFile(s.Path(ReserveName), os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return
 	}
 	defer f.Close()
 	if err := unix.Fallocate(int(f.Fd()), 0, 0, 2*int64(size)); err != nil {
-		os.Remove(s.path(reserveName)) // half of it is not enough
+		os.Remove(s.Path(ReserveName)) // half of it is not enough
 	}
 }
 
 // replaceIndex is writeIndex with the bytes of the index.
-func (s *disk) replaceIndex(b []byte) error {
-	next := s.path("tmp", "index.json") // one name: under the lock there is one writer
-	if err := writeFile(next, b, true); err != nil {
+func (s *Store) replaceIndex(b []byte) error {
+	next := s.Path("tmp", "index.json") // one name: under the lock there is one writer
+	if err := WriteFile(next, b, true); err != nil {
 		return fmt.Errorf("write the store's index: %w", err)
 	}
 	if file, _ := s.modes(); file != 0o600 {
@@ -106,7 +108,7 @@ func (s *disk) replaceIndex(b []byte) error {
 			return fmt.Errorf("write the store's index: %w", err)
 		}
 	}
-	if err := os.Rename(next, s.path("index.json")); err != nil {
+	if err := os.Rename(next, s.Path("index.json")); err != nil {
 		return fmt.Errorf("write the store's index: %w", err)
 	}
 	if err := syncDir(s.root); err != nil {
@@ -115,8 +117,8 @@ func (s *disk) replaceIndex(b []byte) error {
 	return nil
 }
 
-// descriptorName is the name that a descriptor gives its manifest, if any.
-func descriptorName(d ocispec.Descriptor) (reference.Reference, bool) {
+// NameOf is the name that a descriptor gives its manifest, if any.
+func NameOf(d ocispec.Descriptor) (reference.Reference, bool) {
 	for _, key := range []string{annotationContainerd, annotationRef} {
 		if v := d.Annotations[key]; v != "" {
 			if r, err := reference.Parse(v); err == nil {
@@ -127,44 +129,44 @@ func descriptorName(d ocispec.Descriptor) (reference.Reference, bool) {
 	return reference.Reference{}, false
 }
 
-// annotations give a manifest a name, by which this program and others find it.
-func annotations(r reference.Reference) map[string]string {
+// Annotations give a manifest a name, by which this program and others find it.
+func Annotations(r reference.Reference) map[string]string {
 	return map[string]string{annotationRef: r.Familiar(), annotationContainerd: r.String()}
 }
 
-// find returns the descriptor with the name, or nil.
-func (ix *refIndex) find(r reference.Reference) *ocispec.Descriptor {
+// Find returns the descriptor with the name, or nil.
+func (ix *Index) Find(r reference.Reference) *ocispec.Descriptor {
 	for i := range ix.Manifests {
-		if n, ok := descriptorName(ix.Manifests[i]); ok && n == r {
+		if n, ok := NameOf(ix.Manifests[i]); ok && n == r {
 			return &ix.Manifests[i]
 		}
 	}
 	return nil
 }
 
-// set makes name stand for the manifest, and no other. An image that loses
+// Set makes name stand for the manifest, and no other. An image that loses
 // its last name stays, without one, until it is removed or pruned.
-func (ix *refIndex) set(r reference.Reference, manifest ocispec.Descriptor, extra map[string]string) {
-	if old := ix.find(r); old != nil && old.Digest != manifest.Digest {
-		ix.unset(r)
+func (ix *Index) Set(r reference.Reference, manifest ocispec.Descriptor, extra map[string]string) {
+	if old := ix.Find(r); old != nil && old.Digest != manifest.Digest {
+		ix.Unset(r)
 	}
-	ann := annotations(r)
+	ann := Annotations(r)
 	maps.Copy(ann, extra)
 	manifest.Annotations = ann
-	if old := ix.find(r); old != nil {
+	if old := ix.Find(r); old != nil {
 		*old = manifest
 		return
 	}
 	// A descriptor without a name is for an image without any.
 	ix.Manifests = slices.DeleteFunc(ix.Manifests, func(d ocispec.Descriptor) bool {
-		_, named := descriptorName(d)
+		_, named := NameOf(d)
 		return d.Digest == manifest.Digest && !named
 	})
 	ix.Manifests = append(ix.Manifests, manifest)
 }
 
-// add records a manifest without giving it a name.
-func (ix *refIndex) add(manifest ocispec.Descriptor) {
+// Add records a manifest without giving it a name.
+func (ix *Index) Add(manifest ocispec.Descriptor) {
 	for _, d := range ix.Manifests {
 		if d.Digest == manifest.Digest {
 			return
@@ -174,40 +176,40 @@ func (ix *refIndex) add(manifest ocispec.Descriptor) {
 	ix.Manifests = append(ix.Manifests, manifest)
 }
 
-// unset takes a name off its manifest, which stays in the index.
-func (ix *refIndex) unset(r reference.Reference) {
-	d := ix.find(r)
+// Unset takes a name off its manifest, which stays in the index.
+func (ix *Index) Unset(r reference.Reference) {
+	d := ix.Find(r)
 	if d == nil {
 		return
 	}
 	manifest := *d
 	ix.Manifests = slices.DeleteFunc(ix.Manifests, func(d ocispec.Descriptor) bool {
-		n, ok := descriptorName(d)
+		n, ok := NameOf(d)
 		return ok && n == r
 	})
-	ix.add(manifest)
+	ix.Add(manifest)
 }
 
-// drop removes a manifest with all its names.
-func (ix *refIndex) drop(manifest ocispec.Descriptor) {
+// Drop removes a manifest with all its names.
+func (ix *Index) Drop(manifest ocispec.Descriptor) {
 	ix.Manifests = slices.DeleteFunc(ix.Manifests, func(d ocispec.Descriptor) bool { return d.Digest == manifest.Digest })
 }
 
-// lockIndex returns index.json, which nobody else changes until release is called.
-func (s *disk) lockIndex() (ix *refIndex, release func(), err error) {
-	if release, err = s.lock(unix.LOCK_EX); err != nil {
+// LockIndex returns index.json, which nobody else changes until release is called.
+func (s *Store) LockIndex() (ix *Index, release func(), err error) {
+	if release, err = s.Lock(unix.LOCK_EX); err != nil {
 		return nil, nil, err
 	}
-	if ix, err = s.readIndex(); err != nil {
+	if ix, err = s.ReadIndex(); err != nil {
 		release()
 		return nil, nil, err
 	}
 	return ix, release, nil
 }
 
-// update changes index.json under the store's lock.
-func (s *disk) update(change func(*refIndex) error) error {
-	ix, release, err := s.lockIndex()
+// Update changes index.json under the store's lock.
+func (s *Store) Update(change func(*Index) error) error {
+	ix, release, err := s.LockIndex()
 	if err != nil {
 		return err
 	}
@@ -215,29 +217,29 @@ func (s *disk) update(change func(*refIndex) error) error {
 	if err := change(ix); err != nil {
 		return err
 	}
-	return s.writeIndex(ix)
+	return s.WriteIndex(ix)
 }
 
-// names are all names of a manifest.
-func (ix *refIndex) names(manifest digest.Digest) (rs []reference.Reference) {
+// Names are all names of a manifest.
+func (ix *Index) Names(manifest digest.Digest) (rs []reference.Reference) {
 	for _, d := range ix.Manifests {
-		if r, ok := descriptorName(d); ok && d.Digest == manifest {
+		if r, ok := NameOf(d); ok && d.Digest == manifest {
 			rs = append(rs, r)
 		}
 	}
 	return rs
 }
 
-// findAny is find, but a digest decides alone: NAME:TAG@DIGEST is the image of
+// FindAny is find, but a digest decides alone: NAME:TAG@DIGEST is the image of
 // that repository with that digest, whatever the tag is today.
-func (ix *refIndex) findAny(r reference.Reference) *ocispec.Descriptor {
-	if d := ix.find(r); d != nil || r.Digest == "" {
+func (ix *Index) FindAny(r reference.Reference) *ocispec.Descriptor {
+	if d := ix.Find(r); d != nil || r.Digest == "" {
 		return d
 	}
 	for i := range ix.Manifests {
 		d := &ix.Manifests[i]
 		// Or the digest is that of the index which a pull followed to it.
-		if n, ok := descriptorName(*d); ok && n.Name() == r.Name() && (d.Digest == r.Digest || n.Digest == r.Digest) {
+		if n, ok := NameOf(*d); ok && n.Name() == r.Name() && (d.Digest == r.Digest || n.Digest == r.Digest) {
 			return d
 		}
 	}

@@ -1,4 +1,10 @@
-package image
+// Package store keeps a directory of blobs: an OCI image layout (OCI image-spec v1.1
+// image-layout.md) with its index.json, its locks, and the staging directories in which commands
+// prepare what they add. What a blob says is not known here.
+//
+// Content is on the disk before its name, its name before the index that refers to it, and the
+// index before success is reported. A command that fails or is killed has changed nothing.
+package store
 
 import (
 	"bytes"
@@ -14,28 +20,28 @@ import (
 	"tiffin/internal/errs"
 )
 
-// disk is a directory with an OCI image layout and what is derived from it. It is safe for use by
+// Store is a directory with an OCI image layout and what is derived from it. It is safe for use by
 // several goroutines and several processes at once.
-type disk struct {
+type Store struct {
 	root     string
 	readOnly bool
 }
 
 // Names of a layer's derived files.
 const (
-	flatName  = "flat.tar"
-	indexName = "index"
-	// unsyncedName marks a flat.tar that was not yet on the disk when it was
+	FlatName  = "flat.tar"
+	IndexName = "index"
+	// UnsyncedName marks a flat.tar that was not yet on the disk when it was
 	// published. See derived.go.
-	unsyncedName = "unsynced"
+	UnsyncedName = "unsynced"
 )
 
 // ErrReadOnly is wrapped by errors that say the store cannot be changed.
 var ErrReadOnly = errors.New("the store is read-only")
 
-// layoutMarker is the file that makes a directory an OCI image layout.
+// LayoutMarker is the file that makes a directory an OCI image layout.
 // OCI image-spec v1.1 image-layout.md, "oci-layout file".
-const layoutMarker = `{"imageLayoutVersion":"1.0.0"}`
+const LayoutMarker = `{"imageLayoutVersion":"1.0.0"}`
 
 // DefaultRoot is where the store of this user is: $TIFFIN_ROOT, or
 // $XDG_DATA_HOME/tiffin, or ~/.local/share/tiffin.
@@ -54,14 +60,14 @@ func DefaultRoot() (string, error) {
 	return filepath.Join(home, ".local", "share", "tiffin"), nil
 }
 
-// openDisk opens the store at root, and makes it if it is missing. A store that
+// Open opens the store at root, and makes it if it is missing. A store that
 // this user may not write to is opened for reading.
-func openDisk(root string) (*disk, error) {
+func Open(root string) (*Store, error) {
 	root, err := filepath.Abs(root)
 	if err != nil {
 		return nil, fmt.Errorf("open the store: %w", err)
 	}
-	s := &disk{root: root}
+	s := &Store{root: root}
 	if err := unix.Access(filepath.Join(root, "lock"), unix.W_OK); err != nil {
 		if err := s.create(); err != nil {
 			return nil, err
@@ -70,24 +76,24 @@ func openDisk(root string) (*disk, error) {
 	return s, nil
 }
 
-// openReadOnly opens a store of somebody else's: nothing in it is ever changed.
-func openReadOnly(root string) *disk { return &disk{root: root, readOnly: true} }
+// OpenReadOnly opens a store of somebody else's: nothing in it is ever changed.
+func OpenReadOnly(root string) *Store { return &Store{root: root, readOnly: true} }
 
 // create makes the directories of a new store, or finds that an existing one
 // is read-only.
-func (s *disk) create() error {
-	if _, err := os.Stat(s.path("oci-layout")); err == nil && unix.Access(s.root, unix.W_OK) != nil {
+func (s *Store) create() error {
+	if _, err := os.Stat(s.Path("oci-layout")); err == nil && unix.Access(s.root, unix.W_OK) != nil {
 		s.readOnly = true
 		return nil
 	}
 	for _, dir := range []string{"", "blobs", "blobs/sha256", "layers", "unions", "containers", "tmp"} {
 		// 0700: what is in a container is the business of its owner.
-		if err := os.MkdirAll(s.path(dir), 0o700); err != nil {
+		if err := os.MkdirAll(s.Path(dir), 0o700); err != nil {
 			return errs.Hint(fmt.Errorf("make the store: %w", err), "set TIFFIN_ROOT to a directory that you can write to")
 		}
 	}
 	for _, f := range []struct{ name, content string }{
-		{"oci-layout", layoutMarker}, {"index.json", `{"schemaVersion":2,"manifests":[]}`}, {"lock", ""},
+		{"oci-layout", LayoutMarker}, {"index.json", `{"schemaVersion":2,"manifests":[]}`}, {"lock", ""},
 	} {
 		if err := s.createFile(f.name, f.content); err != nil {
 			return fmt.Errorf("make the store: %w", err)
@@ -98,11 +104,11 @@ func (s *disk) create() error {
 
 // createFile makes a file that appears complete or not at all, and leaves one
 // that exists alone: two commands may make the store at once.
-func (s *disk) createFile(name, content string) error {
-	if _, err := os.Stat(s.path(name)); err == nil {
+func (s *Store) createFile(name, content string) error {
+	if _, err := os.Stat(s.Path(name)); err == nil {
 		return nil
 	}
-	tmp, err := lockDir(s.path("tmp"), unix.LOCK_SH) // keeps sweep out
+	tmp, err := lockDir(s.Path("tmp"), unix.LOCK_SH) // keeps sweep out
 	if err != nil {
 		return err
 	}
@@ -119,40 +125,40 @@ func (s *disk) createFile(name, content string) error {
 	if err := f.Sync(); err != nil {
 		return err
 	}
-	if err := os.Link(f.Name(), s.path(name)); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := os.Link(f.Name(), s.Path(name)); err != nil && !errors.Is(err, fs.ErrExist) {
 		// A file system without hard links: rename replaces equal content.
-		return os.Rename(f.Name(), s.path(name))
+		return os.Rename(f.Name(), s.Path(name))
 	}
 	return nil
 }
 
 // Root is the store's directory, an absolute path.
-func (s *disk) Root() string { return s.root }
+func (s *Store) Root() string { return s.root }
 
 // ReadOnly reports whether the store cannot be changed.
-func (s *disk) ReadOnly() bool { return s.readOnly }
+func (s *Store) ReadOnly() bool { return s.readOnly }
 
-func (s *disk) path(elem ...string) string {
+func (s *Store) Path(elem ...string) string {
 	return filepath.Join(append([]string{s.root}, elem...)...)
 }
 
-// blobPath is where the blob with digest d is. d must have passed validDigest.
-func (s *disk) blobPath(d digest.Digest) string { return s.path("blobs", "sha256", d.Encoded()) }
+// BlobPath is where the blob with digest d is. d must have passed validDigest.
+func (s *Store) BlobPath(d digest.Digest) string { return s.Path("blobs", "sha256", d.Encoded()) }
 
-func (s *disk) layerDir(diffID digest.Digest) string { return s.path("layers", diffID.Encoded()) }
+func (s *Store) LayerDir(diffID digest.Digest) string { return s.Path("layers", diffID.Encoded()) }
 
-func (s *disk) unionPath(chain digest.Digest) string { return s.path("unions", chain.Encoded()) }
+func (s *Store) UnionPath(chain digest.Digest) string { return s.Path("unions", chain.Encoded()) }
 
-// lock takes the store's lock, flock(2), with how LOCK_SH or LOCK_EX, and
+// Lock takes the store's lock, flock(2), with how LOCK_SH or LOCK_EX, and
 // waits for it. The kernel drops it when the process ends, however it ends.
-func (s *disk) lock(how int) (release func(), err error) {
+func (s *Store) Lock(how int) (release func(), err error) {
 	if s.readOnly {
 		if how == unix.LOCK_SH {
 			return func() {}, nil
 		}
 		return nil, fmt.Errorf("%s: %w", s.root, ErrReadOnly)
 	}
-	f, err := os.OpenFile(s.path("lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(s.Path("lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock the store: %w", err)
 	}
@@ -173,18 +179,18 @@ func (s *disk) lock(how int) (release func(), err error) {
 // from then on Uses protects the image. Nothing that changes the store may be
 // called meanwhile, not even Mountable, which may have to rebuild something: it
 // would wait for ever.
-func (s *disk) Hold() (release func(), err error) { return s.lock(unix.LOCK_SH) }
+func (s *Store) Hold() (release func(), err error) { return s.Lock(unix.LOCK_SH) }
 
-func (s *disk) flatPath(diffID digest.Digest) string {
-	return filepath.Join(s.layerDir(diffID), flatName)
+func (s *Store) FlatPath(diffID digest.Digest) string {
+	return filepath.Join(s.LayerDir(diffID), FlatName)
 }
 
-func (s *disk) indexPath(diffID digest.Digest) string {
-	return filepath.Join(s.layerDir(diffID), indexName)
+func (s *Store) IndexPath(diffID digest.Digest) string {
+	return filepath.Join(s.LayerDir(diffID), IndexName)
 }
 
-// bootID names the running kernel. random(4), "/proc interfaces".
-func bootID() string {
+// BootID names the running kernel. random(4), "/proc interfaces".
+func BootID() string {
 	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return "" // matches nothing: the digest is checked

@@ -1,4 +1,6 @@
-package image
+// A stream that is read once and consumed by several.
+
+package ingest
 
 import (
 	"context"
@@ -24,7 +26,7 @@ type fan struct {
 }
 
 const (
-	chunkSize = 512 << 10 // bytes
+	ChunkSize = 512 << 10 // bytes
 	queueLen  = 4         // chunks
 )
 
@@ -35,7 +37,7 @@ type chunk struct {
 	refs atomic.Int32
 }
 
-var chunks = sync.Pool{New: func() any { return &chunk{buf: make([]byte, chunkSize)} }}
+var chunks = sync.Pool{New: func() any { return &chunk{buf: make([]byte, ChunkSize)} }}
 
 func (c *chunk) release() {
 	if c.refs.Add(-1) == 0 {
@@ -105,7 +107,7 @@ func (f *fan) next(in chan *chunk) (*chunk, error) {
 func (f *fan) run(r io.Reader) error {
 	for {
 		c := chunks.Get().(*chunk)
-		n, err := fill(r, c.buf)
+		n, err := Fill(r, c.buf)
 		c.n = n
 		if n > 0 {
 			c.refs.Store(int32(len(f.outs)))
@@ -131,9 +133,9 @@ func (f *fan) run(r io.Reader) error {
 	}
 }
 
-// fill is io.ReadFull, but for the error at the end, which stays io.EOF: a
+// Fill is io.ReadFull, but for the error at the end, which stays io.EOF: a
 // decompressor says io.ErrUnexpectedEOF when its input was cut off.
-func fill(r io.Reader, b []byte) (n int, err error) {
+func Fill(r io.Reader, b []byte) (n int, err error) {
 	for n < len(b) && err == nil {
 		var k int
 		k, err = r.Read(b[n:])

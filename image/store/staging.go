@@ -1,4 +1,6 @@
-package image
+// Staging directories: where a command prepares what it adds, and how that is published.
+
+package store
 
 import (
 	"errors"
@@ -13,7 +15,7 @@ import (
 	"tiffin/image/oci"
 )
 
-// staging is where one command prepares what it will add to the store: a
+// Staging is where one command prepares what it will add to the store: a
 // directory tmp/XXXX with the same layout as the store itself. Nothing outside
 // it changes before publish, so a command that fails or is killed has changed
 // nothing. The command holds a flock(2) on the directory; one whose lock is
@@ -21,36 +23,36 @@ import (
 //
 // What the command finds in the store already and relies on, it links into the
 // staging directory as well (keep), so that an rmi in between cannot take it.
-type staging struct {
-	s    *disk
-	dir  string
+type Staging struct {
+	s    *Store
+	Dir  string
 	held *os.File
 }
 
-// stage makes a staging directory.
-func (s *disk) stage() (*staging, error) {
+// Stage makes a staging directory.
+func (s *Store) Stage() (*Staging, error) {
 	if s.readOnly {
 		return nil, fmt.Errorf("%s: %w", s.root, ErrReadOnly)
 	}
 	// Between mkdir and flock the new directory looks abandoned: the lock of
 	// tmp/ itself keeps sweep out.
-	tmp, err := lockDir(s.path("tmp"), unix.LOCK_SH)
+	tmp, err := lockDir(s.Path("tmp"), unix.LOCK_SH)
 	if err != nil {
 		return nil, fmt.Errorf("prepare the store: %w", err)
 	}
 	defer tmp.Close()
-	st := &staging{s: s}
-	if st.dir, err = os.MkdirTemp(tmp.Name(), "add-"); err != nil {
-		return nil, diskError(fmt.Errorf("prepare the store: %w", err))
+	st := &Staging{s: s}
+	if st.Dir, err = os.MkdirTemp(tmp.Name(), "add-"); err != nil {
+		return nil, DiskError(fmt.Errorf("prepare the store: %w", err))
 	}
-	if st.held, err = lockDir(st.dir, unix.LOCK_EX); err == nil {
+	if st.held, err = lockDir(st.Dir, unix.LOCK_EX); err == nil {
 		for _, d := range []string{"blobs", "layers", "unions"} {
-			err = errors.Join(err, os.Mkdir(st.path(d), 0o700))
+			err = errors.Join(err, os.Mkdir(st.Path(d), 0o700))
 		}
 	}
 	if err != nil {
-		st.close()
-		return nil, diskError(fmt.Errorf("prepare the store: %w", err))
+		st.Close()
+		return nil, DiskError(fmt.Errorf("prepare the store: %w", err))
 	}
 	return st, nil
 }
@@ -73,23 +75,23 @@ func lockDir(dir string, how int) (*os.File, error) {
 	}
 }
 
-// close removes what has not been published.
-func (st *staging) close() {
-	os.RemoveAll(st.dir)
+// Close removes what has not been published.
+func (st *Staging) Close() {
+	os.RemoveAll(st.Dir)
 	if st.held != nil {
 		st.held.Close()
 	}
 }
 
-// sweep removes the staging directories of commands that are gone, and reports
+// Sweep removes the staging directories of commands that are gone, and reports
 // whether one of them may have left blobs that no image has. It costs one
 // readdir(2) when there are none.
-func (s *disk) sweep() (orphans bool) {
-	names, err := os.ReadDir(s.path("tmp"))
+func (s *Store) Sweep() (orphans bool) {
+	names, err := os.ReadDir(s.Path("tmp"))
 	if err != nil || len(names) == 0 || s.readOnly {
 		return false
 	}
-	tmp, err := lockDir(s.path("tmp"), unix.LOCK_EX|unix.LOCK_NB)
+	tmp, err := lockDir(s.Path("tmp"), unix.LOCK_EX|unix.LOCK_NB)
 	if err != nil {
 		return false // someone is just making a staging directory: next time
 	}
@@ -116,40 +118,40 @@ func (s *disk) sweep() (orphans bool) {
 // no image has.
 const publishingName = "publishing"
 
-func (st *staging) path(elem ...string) string {
-	return filepath.Join(append([]string{st.dir}, elem...)...)
+func (st *Staging) Path(elem ...string) string {
+	return filepath.Join(append([]string{st.Dir}, elem...)...)
 }
 
-func (st *staging) blobPath(d digest.Digest) string { return st.path("blobs", d.Encoded()) }
+func (st *Staging) BlobPath(d digest.Digest) string { return st.Path("blobs", d.Encoded()) }
 
-// layerFile names a derived file of a layer, and makes its directory.
-func (st *staging) layerFile(diffID digest.Digest, name string) (string, error) {
-	dir := st.path("layers", diffID.Encoded())
+// LayerFile names a derived file of a layer, and makes its directory.
+func (st *Staging) LayerFile(diffID digest.Digest, name string) (string, error) {
+	dir := st.Path("layers", diffID.Encoded())
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return "", diskError(err)
+		return "", DiskError(err)
 	}
 	return filepath.Join(dir, name), nil
 }
 
-// putBlob stages a small blob and returns its digest.
-func (st *staging) putBlob(b []byte) (digest.Digest, error) {
+// PutBlob stages a small blob and returns its digest.
+func (st *Staging) PutBlob(b []byte) (digest.Digest, error) {
 	d := digest.FromBytes(b)
-	return d, writeFile(st.blobPath(d), b, true)
+	return d, WriteFile(st.BlobPath(d), b, true)
 }
 
-// publish moves everything staged into the store, then lets update change the
+// Publish moves everything staged into the store, then lets update change the
 // index. The order is what makes it safe against a power cut: blobs are on the
 // disk (their writers have synced them), then their names, then the index that
 // refers to them, then its name. Derived files need no order: they are checked
 // when they are used. It holds the store's lock exclusively, for milliseconds.
 // After an error the index is as it was, and blobs may be in the store that no image has.
-func (st *staging) publish(update func(*refIndex) error) error {
-	ix, release, err := st.s.lockIndex()
+func (st *Staging) Publish(update func(*Index) error) error {
+	ix, release, err := st.s.LockIndex()
 	if err != nil {
 		return err
 	}
 	defer release()
-	if err := writeFile(st.path(publishingName), nil, false); err != nil {
+	if err := WriteFile(st.Path(publishingName), nil, false); err != nil {
 		return fmt.Errorf("add to the store: %w", err)
 	}
 	err = st.moveAll()
@@ -158,11 +160,11 @@ func (st *staging) publish(update func(*refIndex) error) error {
 	}
 	if err == nil {
 		if err = update(ix); err == nil {
-			err = st.s.writeIndex(ix)
+			err = st.s.WriteIndex(ix)
 		}
 	}
 	if err != nil {
-		return diskError(fmt.Errorf("add to the store: %w", err))
+		return DiskError(fmt.Errorf("add to the store: %w", err))
 	}
 	return nil
 }
@@ -170,38 +172,38 @@ func (st *staging) publish(update func(*refIndex) error) error {
 // moveAll renames the staged files over those of the store: where both exist
 // they have the same content, unless the store's was damaged. Somebody may have
 // removed the directories of derived files whole, which is allowed.
-func (st *staging) moveAll() error {
+func (st *Staging) moveAll() error {
 	file, dir := st.s.modes()
 	for _, d := range []string{"layers", "unions"} {
-		if err := makeDir(st.s.path(d), dir); err != nil {
+		if err := makeDir(st.s.Path(d), dir); err != nil {
 			return err
 		}
 	}
-	if err := moveFiles(st.path("blobs"), st.s.path("blobs", "sha256"), file); err != nil {
+	if err := moveFiles(st.Path("blobs"), st.s.Path("blobs", "sha256"), file); err != nil {
 		return err
 	}
-	if err := syncDir(st.s.path("blobs", "sha256")); err != nil {
+	if err := syncDir(st.s.Path("blobs", "sha256")); err != nil {
 		return err
 	}
-	layers, err := os.ReadDir(st.path("layers"))
+	layers, err := os.ReadDir(st.Path("layers"))
 	if err != nil {
 		return err
 	}
 	for _, l := range layers {
-		dst := st.s.path("layers", l.Name())
+		dst := st.s.Path("layers", l.Name())
 		if err := makeDir(dst, dir); err != nil {
 			return err
 		}
-		if err := moveFiles(st.path("layers", l.Name()), dst, file); err != nil {
+		if err := moveFiles(st.Path("layers", l.Name()), dst, file); err != nil {
 			return err
 		}
 	}
-	return moveFiles(st.path("unions"), st.s.path("unions"), file)
+	return moveFiles(st.Path("unions"), st.s.Path("unions"), file)
 }
 
 // modes are those of files and directories of the store: others may read them
 // if they may read the store's own directory, which TIFFIN_IMAGE_PATH needs.
-func (s *disk) modes() (file, dir fs.FileMode) {
+func (s *Store) modes() (file, dir fs.FileMode) {
 	st, err := os.Stat(s.root)
 	if err != nil {
 		return 0o600, 0o700
@@ -209,18 +211,18 @@ func (s *disk) modes() (file, dir fs.FileMode) {
 	return 0o600 | st.Mode()&0o044, 0o700 | st.Mode()&0o055
 }
 
-// pin links the files of a layer that is in the store into the staging
+// Pin links the files of a layer that is in the store into the staging
 // directory: nobody can take them away before publish. On a file system without
 // hard links there is nothing to hold them by, and publish may find them gone.
-func (st *staging) pin(l oci.Layer) error {
-	pairs := [][2]string{{st.s.blobPath(l.Digest), st.blobPath(l.Digest)}}
+func (st *Staging) Pin(l oci.Layer) error {
+	pairs := [][2]string{{st.s.BlobPath(l.Digest), st.BlobPath(l.Digest)}}
 	// The mark first: without it flat.tar is taken for written.
-	for _, name := range []string{unsyncedName, flatName, indexName} {
-		staged, err := st.layerFile(l.DiffID, name)
+	for _, name := range []string{UnsyncedName, FlatName, IndexName} {
+		staged, err := st.LayerFile(l.DiffID, name)
 		if err != nil {
 			return err
 		}
-		pairs = append(pairs, [2]string{filepath.Join(st.s.layerDir(l.DiffID), name), staged})
+		pairs = append(pairs, [2]string{filepath.Join(st.s.LayerDir(l.DiffID), name), staged})
 	}
 	for i, p := range pairs {
 		err := os.Link(p[0], p[1])
@@ -231,11 +233,11 @@ func (st *staging) pin(l oci.Layer) error {
 	return nil
 }
 
-// pinned reports whether pin got hold of all files of a layer: another command
+// Pinned reports whether pin got hold of all files of a layer: another command
 // may have removed some between a look at them and pin.
-func (st *staging) pinned(l oci.Layer) bool {
-	dir := st.path("layers", l.DiffID.Encoded())
-	for _, name := range []string{st.blobPath(l.Digest), filepath.Join(dir, flatName), filepath.Join(dir, indexName)} {
+func (st *Staging) Pinned(l oci.Layer) bool {
+	dir := st.Path("layers", l.DiffID.Encoded())
+	for _, name := range []string{st.BlobPath(l.Digest), filepath.Join(dir, FlatName), filepath.Join(dir, IndexName)} {
 		if _, err := os.Stat(name); err != nil {
 			return false
 		}

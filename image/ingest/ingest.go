@@ -1,4 +1,10 @@
-package image
+// Package ingest takes a layer in, in one pass: the blob that arrives is hashed, inflated, hashed
+// again, parsed and written, by goroutines that share the pieces of the stream. What comes out is
+// flat.tar and its index in a staging directory, and the blob if it is wanted.
+//
+// Layers are hostile input: what a compressed stream may grow to and the memory that it may ask
+// for are bounded, and digests that were promised are compared before anything has its name.
+package ingest
 
 import (
 	"bytes"
@@ -20,9 +26,10 @@ import (
 
 	"tiffin/image/layer"
 	"tiffin/image/oci"
+	"tiffin/image/store"
 )
 
-// ingest is one layer on its way into a staging directory, in one pass:
+// pass is one layer on its way into a staging directory, in one pass:
 //
 //	          ┌─ SHA-256 of the blob ─ write blob
 //	r ─ fan ──┤
@@ -32,10 +39,10 @@ import (
 //
 // A layer that is not compressed has only the second fan, and its blob and its
 // flat.tar are two names of one file.
-type ingest struct {
-	st   *staging
+type pass struct {
+	st   *store.Staging
 	want oci.Layer // "" and 0 for what is not known beforehand
-	ingestOptions
+	Options
 
 	in      atomic.Int64 // compressed bytes so far
 	blob    *sink
@@ -45,27 +52,27 @@ type ingest struct {
 	tree    *layer.Tree
 }
 
-// ingestLayer ingests the layer that r holds. It fails if r does not have the
+// Layer ingests the layer that r holds. It fails if r does not have the
 // digests in want, those that are not empty; got has all of them.
-func ingestLayer(ctx context.Context, st *staging, r io.Reader, want oci.Layer, opt ingestOptions) (got oci.Layer, err error) {
+func Layer(ctx context.Context, st *store.Staging, r io.Reader, want oci.Layer, opt Options) (got oci.Layer, err error) {
 	return newIngest(st, want, opt).run(ctx, r)
 }
 
-// ingestOptions say what is made of a layer besides its derived files.
-type ingestOptions struct {
-	KeepBlob bool        // false: only the derived files are wanted
-	Partial  *partial    // where the blob is to be written, or nil: a file in the staging directory
-	Progress func(int64) // is told of bytes that have been read. May be nil
+// Options say what is made of a layer besides its derived files.
+type Options struct {
+	KeepBlob bool           // false: only the derived files are wanted
+	Partial  *store.Partial // where the blob is to be written, or nil: a file in the staging directory
+	Progress func(int64)    // is told of bytes that have been read. May be nil
 }
 
-func (in *ingest) run(ctx context.Context, r io.Reader) (got oci.Layer, err error) {
+func (in *pass) run(ctx context.Context, r io.Reader) (got oci.Layer, err error) {
 	defer in.discard()
-	var start [sniffLen]byte
-	n, err := fill(r, start[:])
+	var start [SniffLen]byte
+	n, err := Fill(r, start[:])
 	if err != nil && err != io.EOF {
 		return got, err
 	}
-	kind, err := sniff(start[:n])
+	kind, err := Sniff(start[:n])
 	if err != nil {
 		return got, err
 	}
@@ -73,28 +80,28 @@ func (in *ingest) run(ctx context.Context, r io.Reader) (got oci.Layer, err erro
 		return got, err
 	}
 	r = io.MultiReader(bytes.NewReader(start[:n]), r)
-	if kind == plain {
+	if kind == Plain {
 		err = in.readPlain(ctx, r)
 	} else {
 		err = in.readCompressed(ctx, r, kind)
 	}
 	if err != nil {
-		return got, diskError(err)
+		return got, store.DiskError(err)
 	}
 	return in.finish(kind)
 }
 
-func newIngest(st *staging, want oci.Layer, opt ingestOptions) *ingest {
+func newIngest(st *store.Staging, want oci.Layer, opt Options) *pass {
 	if opt.Progress == nil {
 		opt.Progress = func(int64) {}
 	}
-	return &ingest{st: st, want: want, ingestOptions: opt, blobSum: sha256.New(), flatSum: sha256.New()}
+	return &pass{st: st, want: want, Options: opt, blobSum: sha256.New(), flatSum: sha256.New()}
 }
 
 // openSinks makes the files: the blob has to be durable, and so has flat.tar
 // when it is the blob.
-func (in *ingest) openSinks(kind compression) (err error) {
-	if in.KeepBlob && kind == plain {
+func (in *pass) openSinks(kind compression) (err error) {
+	if in.KeepBlob && kind == Plain {
 		in.flat, err = in.blobSink()
 		return err
 	}
@@ -104,20 +111,20 @@ func (in *ingest) openSinks(kind compression) (err error) {
 	return err
 }
 
-func (in *ingest) blobSink() (*sink, error) {
+func (in *pass) blobSink() (*sink, error) {
 	if in.Partial != nil {
-		return &sink{f: in.Partial.f, durable: true, have: in.Partial.have, stays: true}, nil
+		return &sink{f: in.Partial.File, durable: true, have: in.Partial.Have, stays: true}, nil
 	}
 	return newSink(in.st, true)
 }
 
-func (in *ingest) discard() {
+func (in *pass) discard() {
 	in.blob.discard()
 	in.flat.discard()
 }
 
 // blobWrite takes compressed bytes.
-func (in *ingest) blobWrite(b []byte) error {
+func (in *pass) blobWrite(b []byte) error {
 	in.blobSum.Write(b)
 	if in.blob == nil {
 		return nil
@@ -129,7 +136,7 @@ func (in *ingest) blobWrite(b []byte) error {
 type counted struct {
 	r   io.Reader
 	ctx context.Context
-	in  *ingest
+	in  *pass
 }
 
 func (c *counted) Read(p []byte) (int, error) {
@@ -142,15 +149,15 @@ func (c *counted) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (in *ingest) readPlain(ctx context.Context, r io.Reader) error {
+func (in *pass) readPlain(ctx context.Context, r io.Reader) error {
 	g, ctx := errgroup.WithContext(ctx)
 	f := in.content(g, ctx)
 	g.Go(func() error { return f.run(&counted{r, ctx, in}) })
 	return g.Wait()
 }
 
-func (in *ingest) readCompressed(ctx context.Context, r io.Reader, kind compression) error {
-	maximum, err := bombLimit()
+func (in *pass) readCompressed(ctx context.Context, r io.Reader, kind compression) error {
+	maximum, err := BombLimit()
 	if err != nil {
 		return err
 	}
@@ -158,19 +165,19 @@ func (in *ingest) readCompressed(ctx context.Context, r io.Reader, kind compress
 	outer, inner := newFan(g, ctx), in.content(g, ctx)
 	outer.each(in.blobWrite)
 	outer.reader(func(r io.Reader) error {
-		z, done, err := decompress(r, kind)
+		z, done, err := Decompress(r, kind)
 		if err != nil {
 			return err
 		}
 		defer done()
-		return inner.run(&bombGuard{r: z, in: in.in.Load, maximum: maximum})
+		return inner.run(&BombGuard{R: z, In: in.in.Load, Maximum: maximum})
 	})
 	g.Go(func() error { return outer.run(&counted{r, ctx, in}) })
 	return g.Wait()
 }
 
 // content is the fan for the uncompressed bytes.
-func (in *ingest) content(g *errgroup.Group, ctx context.Context) *fan {
+func (in *pass) content(g *errgroup.Group, ctx context.Context) *fan {
 	f := newFan(g, ctx)
 	f.each(func(b []byte) error { in.flatSum.Write(b); return nil })
 	f.each(in.flat.write)
@@ -184,10 +191,10 @@ func (in *ingest) content(g *errgroup.Group, ctx context.Context) *fan {
 }
 
 // finish compares the digests and puts the files under their names.
-func (in *ingest) finish(kind compression) (got oci.Layer, err error) {
-	got = oci.Layer{DiffID: digest.NewDigest(digest.SHA256, in.flatSum), Size: in.in.Load(), MediaType: mediaType(kind)}
+func (in *pass) finish(kind compression) (got oci.Layer, err error) {
+	got = oci.Layer{DiffID: digest.NewDigest(digest.SHA256, in.flatSum), Size: in.in.Load(), MediaType: MediaType(kind)}
 	got.Digest = got.DiffID
-	if kind != plain {
+	if kind != Plain {
 		got.Digest = digest.NewDigest(digest.SHA256, in.blobSum)
 	}
 	if in.want.Digest != "" && got.Digest != in.want.Digest {
@@ -198,47 +205,47 @@ func (in *ingest) finish(kind compression) (got oci.Layer, err error) {
 			got.Digest, got.DiffID, in.want.DiffID)
 	}
 	if err := in.writeDerived(got.DiffID); err != nil {
-		return got, diskError(fmt.Errorf("store layer %s: %w", got.Digest, err))
+		return got, store.DiskError(fmt.Errorf("store layer %s: %w", got.Digest, err))
 	}
 	if in.KeepBlob {
 		if err := in.storeBlob(got, kind); err != nil {
-			return got, diskError(fmt.Errorf("store layer %s: %w", got.Digest, err))
+			return got, store.DiskError(fmt.Errorf("store layer %s: %w", got.Digest, err))
 		}
 	}
 	return got, nil
 }
 
-func (in *ingest) writeDerived(diffID digest.Digest) error {
-	dir, err := in.st.layerFile(diffID, "")
+func (in *pass) writeDerived(diffID digest.Digest) error {
+	dir, err := in.st.LayerFile(diffID, "")
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{indexName, unsyncedName} {
+	for _, name := range []string{store.IndexName, store.UnsyncedName} {
 		os.Remove(filepath.Join(dir, name)) // pin may have made it a name of the store's own file
 	}
-	if err := writeFile(filepath.Join(dir, indexName), in.tree.Encode(), false); err != nil {
+	if err := store.WriteFile(filepath.Join(dir, store.IndexName), in.tree.Encode(), false); err != nil {
 		return err
 	}
 	if !in.flat.durable {
-		if err := writeFile(filepath.Join(dir, unsyncedName), []byte(bootID()), false); err != nil {
+		if err := store.WriteFile(filepath.Join(dir, store.UnsyncedName), []byte(store.BootID()), false); err != nil {
 			return err
 		}
 	}
-	return in.flat.moveTo(filepath.Join(dir, flatName))
+	return in.flat.moveTo(filepath.Join(dir, store.FlatName))
 }
 
-func (in *ingest) storeBlob(got oci.Layer, kind compression) error {
-	if kind != plain {
-		return in.blob.moveTo(in.st.blobPath(got.Digest))
+func (in *pass) storeBlob(got oci.Layer, kind compression) error {
+	if kind != Plain {
+		return in.blob.moveTo(in.st.BlobPath(got.Digest))
 	}
-	flat, err := in.st.layerFile(got.DiffID, flatName)
+	flat, err := in.st.LayerFile(got.DiffID, store.FlatName)
 	if err != nil {
 		return err
 	}
-	return linkOrCopy(flat, in.st.blobPath(got.Digest))
+	return store.LinkOrCopy(flat, in.st.BlobPath(got.Digest))
 }
 
-func mediaType(kind compression) string {
+func MediaType(kind compression) string {
 	switch kind {
 	case gzipped:
 		return ocispec.MediaTypeImageLayerGzip
@@ -263,10 +270,10 @@ type sink struct {
 // blob back, so that the fsync at the end finds little left to do.
 const flushEvery = 8 << 20
 
-func newSink(st *staging, durable bool) (*sink, error) {
-	f, err := os.CreateTemp(st.dir, "part-")
+func newSink(st *store.Staging, durable bool) (*sink, error) {
+	f, err := os.CreateTemp(st.Dir, "part-")
 	if err != nil {
-		return nil, diskError(err)
+		return nil, store.DiskError(err)
 	}
 	return &sink{f: f, durable: durable}, nil
 }
@@ -299,7 +306,7 @@ func (k *sink) moveTo(path string) error {
 		}
 	}
 	if k.stays {
-		return linkOrCopy(k.f.Name(), path)
+		return store.LinkOrCopy(k.f.Name(), path)
 	}
 	if err := k.f.Close(); err != nil {
 		return err

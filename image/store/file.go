@@ -1,6 +1,6 @@
 // Files of a store: written so that they survive a power cut, linked, hashed and removed.
 
-package image
+package store
 
 import (
 	"errors"
@@ -15,12 +15,12 @@ import (
 	"tiffin/internal/errs"
 )
 
-// writeFile writes a file in one go; with durable its bytes are on the disk
+// WriteFile writes a file in one go; with durable its bytes are on the disk
 // when it returns.
-func writeFile(path string, b []byte, durable bool) error {
+func WriteFile(path string, b []byte, durable bool) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return diskError(err)
+		return DiskError(err)
 	}
 	if _, err = f.Write(b); err == nil && durable {
 		err = f.Sync()
@@ -30,7 +30,7 @@ func writeFile(path string, b []byte, durable bool) error {
 	}
 	if err != nil {
 		os.Remove(path)
-		return diskError(err)
+		return DiskError(err)
 	}
 	return nil
 }
@@ -86,20 +86,20 @@ func syncDir(dir string) error {
 	return nil
 }
 
-// noSpace reports whether the disk is full, or this user's share of it.
-func noSpace(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
+// NoSpace reports whether the disk is full, or this user's share of it.
+func NoSpace(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
 
-// diskError adds what to do when the disk is full.
-func diskError(err error) error {
-	if noSpace(err) {
+// DiskError adds what to do when the disk is full.
+func DiskError(err error) error {
+	if NoSpace(err) {
 		return errs.Hint(err, "free some space (tiffin prune -a deletes images that no container uses), or set TIFFIN_ROOT to a larger disk")
 	}
 	return err
 }
 
-// linkOrCopy gives the bytes of a file a second name, on a file system without
+// LinkOrCopy gives the bytes of a file a second name, on a file system without
 // hard links by copying them.
-func linkOrCopy(from, to string) error {
+func LinkOrCopy(from, to string) error {
 	os.Remove(to)
 	if err := os.Link(from, to); err == nil {
 		return nil
@@ -120,14 +120,14 @@ func linkOrCopy(from, to string) error {
 	return dst.Sync()
 }
 
-// hashFile is the digest of a file's content, from its start.
-func hashFile(f *os.File) (digest.Digest, error) {
+// HashFile is the digest of a file's content, from its start.
+func HashFile(f *os.File) (digest.Digest, error) {
 	return digest.SHA256.FromReader(io.NewSectionReader(f, 0, 1<<62))
 }
 
-// removeTree removes a file or a directory of files and returns the bytes of
+// RemoveTree removes a file or a directory of files and returns the bytes of
 // disk that come free: none for a file that has another name still.
-func removeTree(path string) (bytes int64, err error) {
+func RemoveTree(path string) (bytes int64, err error) {
 	names := []string{path}
 	if sub, err := os.ReadDir(path); err == nil {
 		for _, n := range sub {
@@ -146,5 +146,5 @@ func removeTree(path string) (bytes int64, err error) {
 	return bytes, err
 }
 
-// readable reports whether this user can read a file.
-func readable(path string) bool { return unix.Access(path, unix.R_OK) == nil }
+// Readable reports whether this user can read a file.
+func Readable(path string) bool { return unix.Access(path, unix.R_OK) == nil }
