@@ -38,7 +38,8 @@ type accepting struct {
 // Accepted is a manifest that has been pushed here.
 type Accepted struct {
 	Digest  digest.Digest
-	Subject digest.Digest // of the manifest that it is about, or ""
+	Subject digest.Digest   // of the manifest that it is about, or ""
+	Taken   []digest.Digest // blobs that have waited for it
 }
 
 // PutManifest makes an image of what has been uploaded before, and gives it the
@@ -69,6 +70,7 @@ func (s *Store) PutManifest(ctx context.Context, r reference.Reference, mediaTyp
 	if err != nil {
 		return got, store.DiskError(err)
 	}
+	got.Taken = a.taken
 	for _, d := range a.taken {
 		// Gone at once, and deleted with the staging directory.
 		os.Rename(s.Incoming(d, ""), a.st.Path(d.Encoded()))

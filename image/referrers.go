@@ -73,13 +73,22 @@ func (a *accepting) artifact() error {
 // itself.
 var ErrNeeded = errors.New("an image here needs it")
 
+// ErrForeign is wrapped by errors that say that something belongs to somebody else.
+var ErrForeign = errors.New("it is not of a repository of yours")
+
 // DeleteManifest takes what r stands for out of its repository. A tag goes alone;
 // of a digest all tags of the repository. What has no name any more then is
 // deleted, with what nothing else needs, unless a container was made from it.
-// Errors wrap ErrNotFound or ErrNeeded.
-func (s *Store) DeleteManifest(r reference.Reference) error {
-	err := s.deleteManifest(r)
+//
+// Some things have a digest and no repository: may tells whether those may be deleted
+// that belong to what has the name, or for the zero Reference to nothing that has one.
+// Errors wrap ErrNotFound, ErrNeeded or ErrForeign.
+func (s *Store) DeleteManifest(r reference.Reference, may func(reference.Reference) bool) error {
+	err := s.deleteManifest(r, may)
 	if errors.Is(err, errWaits) {
+		if !may(reference.Reference{}) {
+			return fmt.Errorf("%s: %w", r.Digest, ErrForeign)
+		}
 		if err = s.DeleteBlob(r.Digest); errors.Is(err, fs.ErrNotExist) {
 			err = fmt.Errorf("%w: %s", ErrNotFound, r.Familiar())
 		}
@@ -90,7 +99,7 @@ func (s *Store) DeleteManifest(r reference.Reference) error {
 // errWaits says that a manifest has no name and no subject, and waits for an index that names it.
 var errWaits = errors.New("it waits for its index")
 
-func (s *Store) deleteManifest(r reference.Reference) error {
+func (s *Store) deleteManifest(r reference.Reference, may func(reference.Reference) bool) error {
 	ix, release, err := s.LockIndex()
 	if err != nil {
 		return err
@@ -106,11 +115,13 @@ func (s *Store) deleteManifest(r reference.Reference) error {
 		}
 		if d = unannotated(d); named {
 			names = append(names, n)
+		} else if !may(reference.Reference{}) {
+			return fmt.Errorf("%s: %w", r.Digest, ErrForeign)
 		}
 		gone = &d
 	}
 	if gone == nil {
-		return s.deleteReferrer(ix, r)
+		return s.deleteReferrer(ix, r, may)
 	}
 	for _, n := range names {
 		ix.Unset(n)
@@ -125,12 +136,17 @@ func (s *Store) deleteManifest(r reference.Reference) error {
 	return err
 }
 
-// deleteReferrer deletes a manifest that is about another.
-func (s *Store) deleteReferrer(ix *store.Index, r reference.Reference) error {
+// deleteReferrer deletes a manifest that is about another, and belongs to whom that does.
+func (s *Store) deleteReferrer(ix *store.Index, r reference.Reference, may func(reference.Reference) bool) error {
 	if r.Digest == "" {
 		return fmt.Errorf("%w: %s", ErrNotFound, r.Familiar())
 	}
 	if subject := s.subject(r.Digest); subject != "" && store.Readable(s.ReferrerPath(subject, r.Digest)) {
+		for _, owner := range s.owners(ix, subject) {
+			if !may(owner) {
+				return fmt.Errorf("%s: %w", r.Digest, ErrForeign)
+			}
+		}
 		_, err := s.collectOf(ix, []ocispec.Descriptor{{Digest: r.Digest}})
 		return err
 	}
@@ -144,6 +160,17 @@ func (s *Store) deleteReferrer(ix *store.Index, r reference.Reference) error {
 		return errWaits
 	}
 	return fmt.Errorf("%s: %w", r.Digest, ErrNeeded)
+}
+
+// owners are the names of a subject, or of what it is about itself; the zero Reference if it has none.
+func (s *Store) owners(ix *store.Index, subject digest.Digest) []reference.Reference {
+	for seen := map[digest.Digest]bool{}; subject != "" && !seen[subject]; subject = s.subject(subject) {
+		if names := ix.Names(subject); len(names) > 0 {
+			return names
+		}
+		seen[subject] = true
+	}
+	return []reference.Reference{{}}
 }
 
 // DeleteBlob deletes a blob that waits for a manifest. Errors wrap

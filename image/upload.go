@@ -30,6 +30,7 @@ type Upload struct {
 	st   *store.Staging
 	w    *io.PipeWriter
 	size int64         // bytes so far
+	disk int64         // bytes of disk in the end; 0 before
 	done chan struct{} // closed after the next two have been set
 	got  oci.Layer     // DiffID is "" if it is no layer
 	err  error
@@ -50,6 +51,14 @@ func (s *Store) NewUpload() (*Upload, error) {
 		close(u.done)
 	}()
 	return u, nil
+}
+
+// Disk is how many bytes of the disk it fills, with what it inflates to, as far as it has come.
+func (u *Upload) Disk() int64 {
+	if u.disk == 0 {
+		return u.st.Disk()
+	}
+	return u.disk
 }
 
 // Size is the number of bytes that have been taken.
@@ -73,6 +82,7 @@ func (u *Upload) Finish(want digest.Digest) error {
 	if u.got.Digest != want {
 		return fmt.Errorf("%w: the %d bytes that came have digest %s instead of %s", ErrRefused, u.size, u.got.Digest, want)
 	}
+	u.disk = u.st.Disk()
 	if err := u.st.KeepIncoming(u.got); err != nil {
 		return store.DiskError(fmt.Errorf("store blob %s: %w", want, err))
 	}

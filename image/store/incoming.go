@@ -31,9 +31,10 @@ const (
 	incomingName   = "incoming"
 	IncomingBlob   = "blob"
 	IncomingDiffID = "diffid"
-	// incomingAge is how long a blob waits for a manifest that names it.
-	incomingAge = 24 * time.Hour
 )
+
+// IncomingAge is how long a blob waits for a manifest that names it.
+const IncomingAge = 24 * time.Hour
 
 // KeepIncoming moves a staged blob to incoming/, where it has to be durable:
 // its sender is told that it is here.
@@ -81,7 +82,7 @@ func (s *Store) Incoming(d digest.Digest, name string) string {
 func (s *Store) SweepIncoming() (bytes int64) {
 	names, _ := os.ReadDir(s.Path(incomingName)) // most stores have none
 	for _, n := range names {
-		if info, err := n.Info(); err == nil && time.Since(info.ModTime()) > incomingAge {
+		if info, err := n.Info(); err == nil && time.Since(info.ModTime()) > IncomingAge {
 			size, _ := RemoveTree(s.Path(incomingName, n.Name()))
 			bytes += size
 		}

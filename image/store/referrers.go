@@ -58,7 +58,7 @@ func (s *Store) RemoveReferrer(subject, manifest digest.Digest) {
 // Young reports whether a directory has changed within the time that a blob waits.
 func Young(dir fs.DirEntry) bool {
 	info, err := dir.Info()
-	return err == nil && time.Since(info.ModTime()) < incomingAge
+	return err == nil && time.Since(info.ModTime()) < IncomingAge
 }
 
 func (s *Store) ReferrersOf(subject string) (all []digest.Digest) {

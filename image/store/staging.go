@@ -122,6 +122,21 @@ func (st *Staging) Path(elem ...string) string {
 	return filepath.Join(append([]string{st.Dir}, elem...)...)
 }
 
+// Disk is how many bytes of the disk the directory fills.
+func (st *Staging) Disk() (bytes int64) {
+	counted := map[uint64]bool{}
+	// What is moved meanwhile is not counted; the next time it is.
+	_ = filepath.WalkDir(st.Dir, func(path string, _ fs.DirEntry, err error) error {
+		var stat unix.Stat_t
+		if err == nil && unix.Lstat(path, &stat) == nil && !counted[stat.Ino] {
+			counted[stat.Ino] = true
+			bytes += stat.Blocks * 512 // inode(7): the unit of st_blocks
+		}
+		return nil
+	})
+	return bytes
+}
+
 func (st *Staging) BlobPath(d digest.Digest) string { return st.Path("blobs", d.Encoded()) }
 
 // LayerFile names a derived file of a layer, and makes its directory.

@@ -27,7 +27,8 @@ func serveCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage: "[FLAGS]",
 		Description: "The image that is NAME here is HOST:PORT/NAME for docker, podman, skopeo and tiffin elsewhere; what is pushed\n" +
-			"as HOST:PORT/NAME is NAME here, and can be run at once. With --htpasswd, who has a password may pull and push; without,\n" +
+			"as HOST:PORT/NAME is NAME here, and can be run at once. With --htpasswd, who has a password may pull, and push below NAME/;\n" +
+			"--rights FILE says where else, or nowhere. Without passwords,\n" +
 			"everybody who reaches the address may pull, everybody with an account on this machine that is, and only you push:\n" +
 			"tiffin finds the password by itself, and the first lines say how others get it.\n" +
 			"Who may push may delete (skopeo delete), and attach signatures and the like to an image (oras attach).\n" +
@@ -39,6 +40,8 @@ func serveCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "host", Usage: "another `NAME` of this machine, by which clients call it"},
 			&cli.BoolFlag{Name: "read-only", Usage: "nobody can push or delete"},
 			&cli.StringFlag{Name: "htpasswd", Usage: "let in whom `FILE` names: htpasswd -B makes it"},
+			&cli.StringFlag{Name: "rights", Usage: "where users may push, from `FILE`: a line USER PLACE…, a place is NAME, NAME/* or *; without it, USER/*"},
+			&cli.StringFlag{Name: "max-unnamed", Value: "16GiB", Usage: "disk that the uploads of one user may fill before a manifest names them: a `SIZE` such as 500MB"},
 			&cli.StringFlag{Name: "tls-cert", Usage: "certificates for TLS, PEM, from `FILE`"},
 			&cli.StringFlag{Name: "tls-key", Usage: "their key, PEM, from `FILE`"},
 			&cli.BoolFlag{Name: "insecure-public", Usage: "listen where other machines reach it even without passwords and TLS, and let everybody push and delete"},
@@ -67,6 +70,17 @@ func runServe(c *cli.Context) error {
 		if s.Auth, err = server.ReadPasswords(file); err != nil {
 			return err
 		}
+	}
+	if file := c.String("rights"); file != "" {
+		if s.Auth == nil {
+			return usagef("--rights is about the users of --htpasswd")
+		}
+		if s.Rights, err = server.ReadRights(file, s.Auth); err != nil {
+			return err
+		}
+	}
+	if s.Unnamed, err = units.RAMInBytes(c.String("max-unnamed")); err != nil || s.Unnamed <= 0 {
+		return usagef("--max-unnamed %q is no size such as 500MB", c.String("max-unnamed"))
 	}
 	cert, err := server.Certificate(c.String("tls-cert"), c.String("tls-key"))
 	if err != nil {

@@ -135,15 +135,25 @@ func TestPodman(t *testing.T) {
 	}
 }
 
-// htpasswd writes a file with one user.
-func htpasswd(t testing.TB, user, password string) string {
+// htpasswd writes a file with one user, and more that have the same password.
+func htpasswd(t testing.TB, user, password string, more ...string) string {
 	t.Helper()
 	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
 	if err != nil {
 		t.Fatal(err)
 	}
-	name := filepath.Join(t.TempDir(), "htpasswd")
-	if err := os.WriteFile(name, []byte("# who may\n\n"+user+":"+string(hash)+"\n"), 0o600); err != nil {
+	text := "# who may\n\n"
+	for _, user := range append([]string{user}, more...) {
+		text += user + ":" + string(hash) + "\n"
+	}
+	return written(t, text)
+}
+
+// written is a file with a text.
+func written(t testing.TB, text string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return name
@@ -177,8 +187,8 @@ func TestPasswords(t *testing.T) {
 	}
 	h.do(t, "POST", "/v2/x/blobs/uploads/", nil).want(t, 401)
 	skopeo := must.Tool(t, "skopeo")
-	output(t, skopeo, "copy", "--insecure-policy", "--dest-tls-verify=false", "--dest-creds", "anna:open sesame", layout(t, f), "docker://"+h.host+"/x:v1")
-	if _, err := h.store.Resolve("x:v1"); err != nil {
+	output(t, skopeo, "copy", "--insecure-policy", "--dest-tls-verify=false", "--dest-creds", "anna:open sesame", layout(t, f), "docker://"+h.host+"/anna/x:v1")
+	if _, err := h.store.Resolve("anna/x:v1"); err != nil {
 		t.Error(err)
 	}
 }

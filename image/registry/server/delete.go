@@ -9,6 +9,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 
 	"tiffin/image"
+	"tiffin/image/reference"
 )
 
 // deleteManifest takes a tag away, or a manifest with all its tags of this
@@ -19,8 +20,10 @@ func (s *Server) deleteManifest(x *exchange) error {
 	if err != nil {
 		return &fault{http.StatusNotFound, "MANIFEST_UNKNOWN", err}
 	}
-	err = s.Store.DeleteManifest(r)
+	err = s.Store.DeleteManifest(r, func(r reference.Reference) bool { return s.mayWrite(x, r) })
 	switch {
+	case errors.Is(err, image.ErrForeign):
+		return &fault{http.StatusForbidden, "DENIED", err}
 	case errors.Is(err, image.ErrNotFound):
 		return refuse(http.StatusNotFound, "MANIFEST_UNKNOWN", "there is no "+r.Familiar())
 	case errors.Is(err, image.ErrNeeded):
@@ -35,6 +38,9 @@ func (s *Server) deleteManifest(x *exchange) error {
 // deleteBlob deletes a blob that no manifest has named yet. OCI
 // distribution-spec v1.1, "Deleting Blobs".
 func (s *Server) deleteBlob(x *exchange) error {
+	if !s.mayWrite(x, reference.Reference{}) { // whose manifest it waits for nobody knows
+		return refuse(http.StatusForbidden, "DENIED", x.log.User+" may not delete blobs by themselves")
+	}
 	err := s.Store.DeleteBlob(digest.Digest(x.arg))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -137,14 +137,14 @@ func TestSkopeoDeletes(t *testing.T) {
 	}
 	h, f := start(t, &Server{Auth: p}), newFixture(t, "a", thisArch())
 	for _, tag := range []string{"one", "two"} {
-		output(t, skopeo, "copy", "--insecure-policy", "--dest-tls-verify=false", "--dest-creds", "anna:open sesame", layout(t, f), "docker://"+h.host+"/x:"+tag)
+		output(t, skopeo, "copy", "--insecure-policy", "--dest-tls-verify=false", "--dest-creds", "anna:open sesame", layout(t, f), "docker://"+h.host+"/anna/x:"+tag)
 	}
-	h.do(t, "DELETE", "/v2/x/manifests/one", nil).want(t, 401)
-	if _, err := h.store.Resolve("x:one"); err != nil {
+	h.do(t, "DELETE", "/v2/anna/x/manifests/one", nil).want(t, 401)
+	if _, err := h.store.Resolve("anna/x:one"); err != nil {
 		t.Fatal(err)
 	}
 	// It asks for the digest that the tag stands for, and deletes that.
-	output(t, skopeo, "delete", "--creds", "anna:open sesame", "--tls-verify=false", "docker://"+h.host+"/x:one")
+	output(t, skopeo, "delete", "--creds", "anna:open sesame", "--tls-verify=false", "docker://"+h.host+"/anna/x:one")
 	empty(t, h.store)
 }
 

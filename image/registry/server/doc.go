@@ -24,7 +24,7 @@
 // next command removes. Manifests keep their bytes, docker's too, and so do
 // indexes of several platforms.
 //
-// Who may push may delete: a tag goes alone, a digest takes all tags of its
+// Who may push somewhere may delete there: a tag goes alone, a digest takes all tags of its
 // repository, and what has no name any more goes as with tiffin rmi. Layers that
 // other images need stay, and so does an image that a container was made from. A
 // blob goes with its images; deleted by itself is only one that waits for a manifest.
@@ -44,8 +44,9 @@
 //
 // # Who may ask
 //
-// With passwords in an htpasswd file (htpasswd.go), who has one may read and push,
-// and nobody else may anything. Without, everybody who reaches the address may
+// With passwords in an htpasswd file (htpasswd.go), who has one may read, and push and
+// delete below their name: anna in anna/…, and nobody else there. A file of rights
+// (rights.go) makes readers, tutors and teachers. Without passwords, everybody who reaches the address may
 // read, and who runs the server may push: what is pushed replaces what its
 // owner runs next, and 127.0.0.1 is not private, everybody with an account on this
 // machine reaches it. Who runs the server is known by a token (package token),
@@ -67,8 +68,9 @@
 //
 //	manifest                        4 MiB
 //	blob that is no layer           16 MiB
-//	uploads begun and not ended     256, each for 1 h after its last byte
-//	uploads that send at once       16; the others wait
+//	uploads begun and not ended     512, 32 of one user, each for 1 h after its last byte
+//	uploads that are worked on      16 at once, none of them while it waits for bytes
+//	disk of one user's uploads      16 GiB until a manifest names them (limits.go)
 //	silence while one sends         60 s
 //	blobs without a manifest        24 h
 //	passwords checked at once       as many as there are processors

@@ -38,6 +38,9 @@ func (s *Server) Warnings(addr string, hasTLS bool) (all []string) {
 	if s.Auth != nil && public && !hasTLS {
 		all = append(all, "without TLS, passwords can be read by others on the network: --tls-cert and --tls-key prevent it")
 	}
+	for _, user := range s.idle() {
+		all = append(all, fmt.Sprintf("%q may push nowhere: no repository can be called %s/…, and --rights says nothing about this user", user, user))
+	}
 	return all
 }
 

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	digest "github.com/opencontainers/go-digest"
+
 	"tiffin/image"
 	"tiffin/image/store"
 	"tiffin/internal/errs"
@@ -27,6 +29,11 @@ type Server struct {
 	Token string
 	// Open lets everybody push. May only be set without Auth.
 	Open bool
+	// Rights say where the users of Auth may write; see MayWrite.
+	Rights Rights
+	// Unnamed is the disk, in bytes, that one user's uploads may fill before a manifest names them.
+	// 0: 16 GiB.
+	Unnamed int64
 	// Names are those that the server is called by besides localhost and addresses, in lower case.
 	Names []string
 	// Log is told of every request when it has been answered. May be nil.
@@ -36,9 +43,10 @@ type Server struct {
 	Warn func(string)
 
 	once    sync.Once
-	sending chan struct{} // one for each upload that sends
+	working chan struct{} // one for each upload whose bytes are worked on
 	mu      sync.Mutex
 	uploads map[string]*upload // by ID
+	waiting map[digest.Digest]waiting
 	active  atomic.Int64
 }
 
@@ -58,15 +66,13 @@ type Request struct {
 
 const (
 	maxManifest = 4 << 20 // bytes; OCI distribution-spec v1.1, "Pushing Manifests": at least that
-	maxUploads  = 256
-	maxSending  = 16
 	uploadAge   = time.Hour
 	stall       = time.Minute
 )
 
 func (s *Server) init() {
 	s.once.Do(func() {
-		s.sending, s.uploads = make(chan struct{}, maxSending), map[string]*upload{}
+		s.working, s.uploads, s.waiting = make(chan struct{}, maxWorking), map[string]*upload{}, map[digest.Digest]waiting{}
 	})
 }
 

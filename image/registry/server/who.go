@@ -95,15 +95,17 @@ func (s *Server) checkWrite(x *exchange) error {
 		return err
 	}
 	switch {
-	case x.kind == kindNone:
-		return nil // nothing is there
+	case x.kind == kindNone, x.kind == kindBase, x.kind == kindCatalog:
+		return nil // nothing there can be changed
 	case s.ReadOnly && x.r.Method == http.MethodDelete && (x.kind == kindManifest || x.kind == kindBlob):
 		// "Deleting Manifests": "If manifest deletion is disabled … 400 … or 405".
 		return refuse(http.StatusMethodNotAllowed, "UNSUPPORTED", "this registry is read-only")
 	case s.ReadOnly:
 		return refuse(http.StatusForbidden, "DENIED", "this registry is read-only")
-	case s.Auth != nil || s.Open || x.log.User == token.User:
+	case s.mayWrite(x, x.repo):
 		return nil
+	case s.Auth != nil:
+		return refuse(http.StatusForbidden, "DENIED", x.log.User+" may not push or delete in "+x.name)
 	case s.Token == "" || x.r.Method == http.MethodDelete:
 		return &fault{http.StatusForbidden, "DENIED", errNotOwner}
 	}

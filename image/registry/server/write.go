@@ -19,28 +19,27 @@ import (
 
 // upload is a blob that is being pushed, in one request or in several.
 type upload struct {
-	id, name, user string
-	busy           chan struct{} // holds one while a request works on it
-	up             *image.Upload
-	expire         *time.Timer
-	once           sync.Once
-	gone           atomic.Bool
+	id, name string
+	account  string        // whose it is: see exchange.account
+	busy     chan struct{} // holds one while a request works on it
+	up       *image.Upload
+	disk     atomic.Int64 // bytes of disk that it fills
+	used     atomic.Int64 // when a request ended, in nanoseconds since 1970
+	expire   *time.Timer
+	once     sync.Once
+	gone     atomic.Bool
 }
 
 // newUpload begins one and holds it.
 func (s *Server) newUpload(x *exchange) (*upload, error) {
-	s.mu.Lock()
-	full := len(s.uploads) >= maxUploads
-	s.mu.Unlock()
-	if full {
-		x.Header().Set("Retry-After", "30") // seconds
-		return nil, refuse(http.StatusTooManyRequests, "TOOMANYREQUESTS", "too many uploads have been begun and not ended")
+	if err := s.room(x); err != nil {
+		return nil, err
 	}
 	up, err := s.Store.NewUpload()
 	if err != nil {
 		return nil, err
 	}
-	u := &upload{id: rand.Text(), name: x.repo.Name(), user: x.log.User, up: up, busy: make(chan struct{}, 1)}
+	u := &upload{id: rand.Text(), name: x.repo.Name(), account: x.account(), up: up, busy: make(chan struct{}, 1)}
 	u.busy <- struct{}{}
 	u.expire = time.AfterFunc(uploadAge, func() { s.expire(u) })
 	s.mu.Lock()
@@ -78,7 +77,7 @@ func (s *Server) find(x *exchange) (*upload, error) {
 	s.mu.Lock()
 	u := s.uploads[id]
 	s.mu.Unlock()
-	if u == nil || u.name != x.repo.Name() || u.user != x.log.User {
+	if u == nil || u.name != x.repo.Name() || u.account != x.account() {
 		return nil, unknown
 	}
 	select {
@@ -94,6 +93,7 @@ func (s *Server) find(x *exchange) (*upload, error) {
 }
 
 func (u *upload) release() {
+	u.used.Store(time.Now().UnixNano())
 	if !u.gone.Load() {
 		u.expire.Reset(uploadAge)
 	}
@@ -207,6 +207,7 @@ func (s *Server) finish(x *exchange, u *upload) error {
 	if err := u.up.Finish(d); err != nil {
 		return uploadFault(err, "DIGEST_INVALID")
 	}
+	s.waits(u, d)
 	return x.created("blobs", d)
 }
 
@@ -245,20 +246,14 @@ func (s *Server) receive(x *exchange, u *upload) error {
 	if _, at, ok := strings.Cut(x.arg, "-"); ok && at != fmt.Sprint(u.up.Size()) {
 		return x.wrongPlace(u, at)
 	}
-	select {
-	case s.sending <- struct{}{}:
-		defer func() { <-s.sending }()
-	case <-x.r.Context().Done():
-		return context.Cause(x.r.Context())
-	}
-	buf := make([]byte, 128<<10)
+	buf := make([]byte, uploadBuffer)
 	for {
 		n, rerr := x.body.Read(buf)
 		if end >= 0 && u.up.Size()+int64(n) > end || end > u.up.Size()+int64(n) && rerr == io.EOF {
 			s.drop(u) // which of the two is wrong nobody knows
 			return refuse(http.StatusBadRequest, "SIZE_INVALID", fmt.Sprintf("the chunk has another length than its Content-Range, which ends before byte %d", end))
 		}
-		if _, err := u.up.Write(buf[:n]); err != nil {
+		if err := s.take(u, buf[:n]); err != nil {
 			s.drop(u)
 			return uploadFault(err, "BLOB_UPLOAD_INVALID")
 		}
@@ -295,6 +290,7 @@ func (s *Server) putManifest(x *exchange) error {
 	got, err := s.Store.PutManifest(context.WithoutCancel(x.r.Context()), r, strings.TrimSpace(mediaType), b)
 	switch {
 	case err == nil:
+		s.named(got.Taken)
 		if got.Subject != "" {
 			// "Pushing Manifests with Subject": so the client need not keep a
 			// list of its own.
