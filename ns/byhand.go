@@ -15,6 +15,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"unicode"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,7 +27,16 @@ func quote(s string) string {
 	}) < 0 {
 		return s
 	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	if strings.IndexFunc(s, func(r rune) bool { return r != '\n' && r != '\t' && !unicode.IsGraphic(r) }) < 0 {
+		return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	}
+	// Control characters would act on the terminal that shows the script: printf(1) makes them.
+	// A dot keeps line ends at the end from being taken away by the command substitution.
+	var b strings.Builder
+	for _, c := range []byte(s) {
+		fmt.Fprintf(&b, `\%03o`, c)
+	}
+	return `"$(x=$(printf '` + b.String() + `.'); printf %s "${x%.}")"`
 }
 
 // inRootPath is a path below $ROOT, for a shell.

@@ -7,9 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
-	"unicode"
 
 	"github.com/urfave/cli/v2"
 
@@ -107,14 +105,14 @@ var table = [...]group{
 // returns the exit status.
 func Main(args []string) int {
 	if len(args) == 0 {
-		printHelp(os.Stdout)
+		printHelp(stdout)
 		return 0
 	}
 	name, rest := args[0], args[1:]
 	switch name {
 	case "help", "--help", "-h":
 		if len(rest) == 0 || name != "help" {
-			printHelp(os.Stdout)
+			printHelp(stdout)
 			return 0
 		}
 		name, rest = rest[0], []string{"--help"}
@@ -158,6 +156,9 @@ func (c *command) run(args []string) int {
 	if err == nil {
 		err = parseAndRun(cmd, args)
 	}
+	if err == nil {
+		err = stdout.lost()
+	}
 	var usage *usageError
 	if errors.As(err, &usage) && errs.HintOf(err) == "" {
 		err = errs.Hint(err, fmt.Sprintf("`tiffin %s --help` shows how it is used", c.name))
@@ -170,14 +171,14 @@ func (c *command) run(args []string) int {
 func parseAndRun(cmd *cli.Command, args []string) error {
 	cli.HelpFlag = nil // it would print a help text of its own
 	app := &cli.App{
-		Name: "tiffin", HideHelp: true, HideVersion: true, Writer: os.Stdout, ErrWriter: io.Discard,
+		Name: "tiffin", HideHelp: true, HideVersion: true, Writer: stdout, ErrWriter: io.Discard,
 		ExitErrHandler:            func(*cli.Context, error) {},
 		Flags:                     cmd.Flags,
 		DisableSliceFlagSeparator: true, // a comma is part of a value
 		OnUsageError:              func(_ *cli.Context, err error, _ bool) error { return usagef("%v", err) },
 		Action: func(c *cli.Context) error {
 			if c.Bool("help") {
-				printCommandHelp(os.Stdout, cmd)
+				printCommandHelp(stdout, cmd)
 				return nil
 			}
 			return cmd.Action(c)
@@ -201,7 +202,7 @@ func report(err error, fallback int) int {
 	if errors.As(err, &status) {
 		return int(status)
 	}
-	printError(os.Stderr, err)
+	printError(stderr, err)
 	return errs.CodeOf(err, fallback)
 }
 
@@ -220,23 +221,13 @@ func printError(w io.Writer, err error) {
 	}
 }
 
-// printable is text from outside for a terminal: one line, no escape sequences. console_codes(4).
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return unicode.ReplacementChar
-	}, s)
-}
-
 // eachArg calls f for every argument, prints the errors as they come, and
 // fails if there was one: `rm a b c` removes a and c if b cannot be.
 func eachArg(c *cli.Context, f func(arg string) error) error {
 	failed := error(nil)
 	for _, arg := range c.Args().Slice() {
 		if err := f(arg); err != nil {
-			printError(os.Stderr, err)
+			printError(stderr, err)
 			failed = exitStatus(exitFailure)
 		}
 	}

@@ -41,7 +41,7 @@ func commitCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			fmt.Println(img.ID)
+			fmt.Fprintln(stdout, img.ID)
 			return nil
 		},
 	}

@@ -30,7 +30,7 @@ func onContainers(c *cli.Context, do func(*container.Container) error) error {
 		if err := do(ctr); err != nil {
 			return err
 		}
-		fmt.Println(ref)
+		fmt.Fprintln(stdout, ref)
 		return nil
 	})
 }

@@ -119,7 +119,7 @@ func runCopy(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println(img.Manifest.Digest)
+	fmt.Fprintln(stdout, img.Manifest.Digest)
 	return nil
 }
 

@@ -54,7 +54,7 @@ func cpCommand() *cli.Command {
 			n, err := cp(src, dst, c.Bool("follow-link"), c.Bool("archive"))
 			stop()
 			if err == nil && !c.Bool("quiet") && isTerminal(os.Stderr) && dst.path != "-" {
-				fmt.Fprintf(os.Stderr, "Copied %s to %s\n", units.HumanSize(float64(n)), c.Args().Get(1))
+				fmt.Fprintf(stderr, "Copied %s to %s\n", units.HumanSize(float64(n)), c.Args().Get(1))
 			}
 			return err
 		},

@@ -28,7 +28,7 @@ func createCommand() *cli.Command {
 			if err := ctr.Commission(nil); err != nil {
 				return err
 			}
-			fmt.Println(ctr.ID)
+			fmt.Fprintln(stdout, ctr.ID)
 			return nil
 		},
 	}

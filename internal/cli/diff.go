@@ -5,7 +5,6 @@ package cli
 import (
 	"bufio"
 	"fmt"
-	"os"
 
 	"github.com/urfave/cli/v2"
 
@@ -32,9 +31,9 @@ func diffCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			w := bufio.NewWriter(os.Stdout)
+			w := bufio.NewWriter(stdout)
 			for _, ch := range changes {
-				fmt.Fprintf(w, "%c %s\n", ch.Kind, ch.Path)
+				fmt.Fprintf(w, "%c %s\n", ch.Kind, printable(ch.Path))
 			}
 			return w.Flush()
 		},

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -30,14 +29,14 @@ func doctorCommand() *cli.Command {
 			results := probe.All()
 			switch f := c.String("format"); f {
 			case "json":
-				enc := json.NewEncoder(os.Stdout)
+				enc := json.NewEncoder(stdout)
 				enc.SetEscapeHTML(false)
 				enc.SetIndent("", "    ")
 				if err := enc.Encode(results); err != nil {
 					return err
 				}
 			case "":
-				printResults(os.Stdout, results)
+				printResults(stdout, results)
 			default:
 				return usagef("--format is json, not %q", f)
 			}

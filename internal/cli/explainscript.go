@@ -80,6 +80,6 @@ func printScript(c *cli.Context) error {
 	if cfg.Driver == container.DriverOverlay {
 		script.Spec.Root.Overlay = new(ns.OverlayMount)
 	}
-	_, err = fmt.Print(script)
+	_, err = fmt.Fprint(stdout, script)
 	return err
 }

@@ -276,7 +276,7 @@ func setWithout(cfg *container.Config, c *cli.Context, _ ocispec.ImageConfig) er
 	}
 	cfg.Without = without
 	if slices.Contains(names, "mount") {
-		fmt.Fprintln(os.Stderr, "without mount, the command sees your own files, not the image, and may change them as you may")
+		fmt.Fprintln(stderr, "without mount, the command sees your own files, not the image, and may change them as you may")
 	}
 	return nil
 }

@@ -4,7 +4,6 @@ package cli
 
 import (
 	"fmt"
-	"os"
 	"strconv"
 	"time"
 
@@ -54,7 +53,7 @@ func runHistory(c *cli.Context) error {
 	}
 	if c.Bool("quiet") {
 		for _, r := range rows {
-			fmt.Println(r.ID)
+			fmt.Fprintln(stdout, r.ID)
 		}
 		return nil
 	}
@@ -62,7 +61,7 @@ func runHistory(c *cli.Context) error {
 	if !c.Bool("human") {
 		columns = "table {{.ID}}\t{{.CreatedAt}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}"
 	}
-	return printRows(os.Stdout, c.String("format"), columns, &historyHeader, rows)
+	return printRows(stdout, c.String("format"), columns, &historyHeader, rows)
 }
 
 // maxCreatedBy is how much of a command docker shows.

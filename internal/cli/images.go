@@ -5,7 +5,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -79,7 +78,7 @@ func printImages(c *cli.Context, rows []*imageRow) error {
 		var last []string // an image with two names is one ID
 		for _, r := range rows {
 			if !slices.Contains(last, r.ID) {
-				fmt.Println(r.ID)
+				fmt.Fprintln(stdout, r.ID)
 				last = append(last, r.ID)
 			}
 		}
@@ -92,7 +91,7 @@ func printImages(c *cli.Context, rows []*imageRow) error {
 	if slices.ContainsFunc(rows, func(r *imageRow) bool { return r.Store != "" }) {
 		columns += "\t{{.Store}}" // of TIFFIN_IMAGE_PATH
 	}
-	return printRows(os.Stdout, c.String("format"), columns, &imageHeader, rows)
+	return printRows(stdout, c.String("format"), columns, &imageHeader, rows)
 }
 
 const none = "<none>"

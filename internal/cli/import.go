@@ -71,6 +71,6 @@ func runImport(c *cli.Context) error {
 	if err != nil {
 		return fmt.Errorf("import %s: %w", from, err)
 	}
-	fmt.Println(img.ID)
+	fmt.Fprintln(stdout, img.ID)
 	return nil
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/urfave/cli/v2"
 
@@ -61,7 +60,7 @@ func runInspect(c *cli.Context) error {
 		return print(v)
 	})
 	if format == "" || format == "json" {
-		enc := json.NewEncoder(os.Stdout)
+		enc := json.NewEncoder(stdout)
 		enc.SetEscapeHTML(false)
 		if format == "" {
 			enc.SetIndent("", "    ")
@@ -109,6 +108,6 @@ func executeEither(execute func(io.Writer, any) error, v any) error {
 			return fmt.Errorf("--format: %w", err)
 		}
 	}
-	_, err = os.Stdout.Write(out.Bytes())
+	_, err = stdout.Write(out.Bytes())
 	return err
 }

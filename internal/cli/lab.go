@@ -53,7 +53,7 @@ func labCommand() *cli.Command {
 			if c.Args().Len() == 0 {
 				cmd := labCommand()
 				cmd.Name = "lab"
-				printCommandHelp(os.Stdout, cmd)
+				printCommandHelp(stdout, cmd)
 				return nil
 			}
 			for i := range labTable {

@@ -43,7 +43,7 @@ func labCheckCommand() *cli.Command {
 				return err
 			}
 			if format == "" {
-				printCheck(os.Stdout, l, res)
+				printCheck(stdout, l, res)
 			} else {
 				out, err := res.Format(format)
 				if err != nil {

@@ -5,7 +5,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"text/tabwriter"
 
@@ -50,7 +49,7 @@ func printLabs(format string, labs []*tutorial.Lab, p *tutorial.Progress) error 
 		rows = append(rows, &labRow{l.Number(), l.Name[3:], l.Title, string(e.State), e.Points, e.Of, l.Minutes})
 	}
 	if format != "" && format != "table" {
-		return printRows(os.Stdout, format, "", nil, rows)
+		return printRows(stdout, format, "", nil, rows)
 	}
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 1, 2, ' ', 0)
@@ -67,7 +66,7 @@ func printLabs(format string, labs []*tutorial.Lab, p *tutorial.Progress) error 
 		if r := []rune(line); len(r) > columns+1 {
 			line = string(r[:columns-1]) + "…\n"
 		}
-		fmt.Print(line)
+		fmt.Fprint(stdout, line)
 	}
 	return nil
 }

@@ -4,7 +4,6 @@ package cli
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"unicode/utf8"
 
@@ -31,9 +30,9 @@ func labShowCommand() *cli.Command {
 				return err
 			}
 			title := fmt.Sprintf("Lab %s: %s", l.Number(), l.Title)
-			fmt.Printf("%s\n%s\n\n", title, strings.Repeat("=", utf8.RuneCountInString(title)))
-			printWrapped(os.Stdout, "  ", l.Concept)
-			fmt.Printf("\n%s\n", strings.Trim(text, "\n"))
+			fmt.Fprintf(stdout, "%s\n%s\n\n", title, strings.Repeat("=", utf8.RuneCountInString(title)))
+			printWrapped(stdout, "  ", l.Concept)
+			fmt.Fprintf(stdout, "\n%s\n", strings.Trim(text, "\n"))
 			return nil
 		},
 	}
@@ -58,7 +57,7 @@ func labHintCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			fmt.Printf("hint %d of %d for lab %s:\n\n%s\n", n, of, l.Number(), text)
+			fmt.Fprintf(stdout, "hint %d of %d for lab %s:\n\n%s\n", n, of, l.Number(), text)
 			return nil
 		},
 	}

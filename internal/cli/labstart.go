@@ -45,7 +45,7 @@ func (k *course) start(c *cli.Context, l *tutorial.Lab) error {
 		if err := k.Use(l); err != nil {
 			return err
 		}
-		fmt.Printf("lab %s goes on: %s\n", l.Number(), l.Title)
+		fmt.Fprintf(stdout, "lab %s goes on: %s\n", l.Number(), l.Title)
 	} else {
 		res, err := k.Start(ctx, l)
 		if err != nil {
@@ -54,9 +54,9 @@ func (k *course) start(c *cli.Context, l *tutorial.Lab) error {
 		if res != nil {
 			return unsupportedHere(l, res)
 		}
-		fmt.Printf("lab %s: %s (about %d minutes)\n", l.Number(), l.Title, l.Minutes)
+		fmt.Fprintf(stdout, "lab %s: %s (about %d minutes)\n", l.Number(), l.Title, l.Minutes)
 	}
-	fmt.Print("\n" + nextSteps(k.Work(l), c.String("dir")))
+	fmt.Fprint(stdout, "\n"+nextSteps(k.Work(l), c.String("dir")))
 	return nil
 }
 
@@ -79,8 +79,8 @@ func nextSteps(work, labs string) string {
 
 // unsupportedHere tells that a lab cannot be done on this machine.
 func unsupportedHere(l *tutorial.Lab, res *tutorial.Result) error {
-	printWrapped(os.Stdout, "", fmt.Sprintf("lab %s is unsupported here: %s.", l.Number(), strings.TrimRight(res.Why, ".")))
-	printWrapped(os.Stdout, "", "That is no fault of yours. `tiffin lab show "+l.Number()+"` prints its text all the same; `tiffin doctor` tells what an administrator can change.")
+	printWrapped(stdout, "", fmt.Sprintf("lab %s is unsupported here: %s.", l.Number(), strings.TrimRight(res.Why, ".")))
+	printWrapped(stdout, "", "That is no fault of yours. `tiffin lab show "+l.Number()+"` prints its text all the same; `tiffin doctor` tells what an administrator can change.")
 	return exitStatus(exitUnsupported)
 }
 
@@ -108,7 +108,7 @@ func labResetCommand() *cli.Command {
 			if res != nil {
 				return unsupportedHere(l, res)
 			}
-			fmt.Printf("lab %s is as it was at the start\n", l.Number())
+			fmt.Fprintf(stdout, "lab %s is as it was at the start\n", l.Number())
 			return nil
 		},
 	}
@@ -128,7 +128,7 @@ func labNextCommand() *cli.Command {
 			}
 			open, err := k.Next(k.labs)
 			if err == nil && len(open) == 0 {
-				fmt.Printf("all %d labs are passed\n", len(k.labs))
+				fmt.Fprintf(stdout, "all %d labs are passed\n", len(k.labs))
 			}
 			for _, l := range open {
 				// What this machine cannot do is no reason to stop.

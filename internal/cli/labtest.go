@@ -46,7 +46,7 @@ func labTestCommand() *cli.Command {
 					if err != nil {
 						return err
 					}
-					printTrial(os.Stdout, t, seed)
+					printTrial(stdout, t, seed)
 					switch {
 					case len(t.Problems) > 0:
 						status = exitNotYet
@@ -122,7 +122,7 @@ func labNewCommand() *cli.Command {
 			if err := tutorial.New(dir); err != nil {
 				return err
 			}
-			fmt.Printf("%s is a lab that works. Change it, and then:\n\n  tiffin lab test %s\n  tiffin lab start --dir %s %s\n", dir, dir, filepath.Dir(dir), filepath.Base(dir)[:2])
+			fmt.Fprintf(stdout, "%s is a lab that works. Change it, and then:\n\n  tiffin lab test %s\n  tiffin lab start --dir %s %s\n", dir, dir, filepath.Dir(dir), filepath.Base(dir)[:2])
 			return nil
 		},
 	}

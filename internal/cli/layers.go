@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -58,7 +57,7 @@ func runLayers(c *cli.Context) error {
 		return printTree(c.Args().First(), img, layers)
 	}
 	if c.String("format") == "json" {
-		enc := json.NewEncoder(os.Stdout)
+		enc := json.NewEncoder(stdout)
 		enc.SetEscapeHTML(false)
 		for i := len(layers) - 1; i >= 0; i-- {
 			if err := enc.Encode(&layers[i]); err != nil {
@@ -72,7 +71,7 @@ func runLayers(c *cli.Context) error {
 		rows = append(rows, newLayerRow(&layers[i], c.Bool("no-trunc")))
 	}
 	columns := "table {{.Number}}\t{{.ID}}\t{{.Size}}\t{{.Hidden}}\t{{.CreatedBy}}"
-	return printRows(os.Stdout, c.String("format"), columns, &layerHeader, rows)
+	return printRows(stdout, c.String("format"), columns, &layerHeader, rows)
 }
 
 func newLayerRow(l *image.StackLayer, whole bool) *layerRow {
@@ -94,7 +93,7 @@ func oneLine(command string, whole bool) string {
 
 // printTree draws the stack, the top first as in `why`.
 func printTree(name string, img *image.Image, layers []image.StackLayer) error {
-	w := bufio.NewWriter(os.Stdout)
+	w := bufio.NewWriter(stdout)
 	fmt.Fprintf(w, "%s  %s\n", name, img.ID)
 	var hidden, total int64
 	for i := len(layers) - 1; i >= 0; i-- {

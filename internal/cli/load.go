@@ -54,9 +54,9 @@ func runLoad(c *cli.Context) error {
 	}
 	for _, l := range loaded {
 		if l.Ref != "" {
-			fmt.Printf("Loaded image: %s\n", l.Ref)
+			fmt.Fprintf(stdout, "Loaded image: %s\n", l.Ref)
 		} else {
-			fmt.Printf("Loaded image ID: %s\n", l.ID)
+			fmt.Fprintf(stdout, "Loaded image ID: %s\n", l.ID)
 		}
 	}
 	return nil

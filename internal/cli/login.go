@@ -62,9 +62,9 @@ func runLogin(c *cli.Context) error {
 		return err
 	}
 	if file != "" {
-		fmt.Fprintf(os.Stderr, "The password is kept unencrypted in %s; a credential helper would do better.\n", file)
+		fmt.Fprintf(stderr, "The password is kept unencrypted in %s; a credential helper would do better.\n", file)
 	}
-	fmt.Println("Login Succeeded")
+	fmt.Fprintln(stdout, "Login Succeeded")
 	return nil
 }
 
@@ -82,7 +82,7 @@ func userName(c *cli.Context, before string) (string, error) {
 	if before != "" {
 		prompt = fmt.Sprintf("Username (%s): ", before)
 	}
-	fmt.Fprint(os.Stderr, prompt)
+	fmt.Fprint(stderr, prompt)
 	line, err := bufio.NewReader(os.Stdin).ReadString('\n')
 	if line = strings.TrimSpace(line); line == "" {
 		line = before
@@ -101,7 +101,7 @@ func readPassword(c *cli.Context) (string, error) {
 	case c.IsSet("password") && c.Bool("password-stdin"):
 		return "", usagef("--password and --password-stdin do not go together")
 	case c.IsSet("password"):
-		fmt.Fprintln(os.Stderr, "tiffin: warning: a password among the arguments is seen by everybody on this machine; use --password-stdin")
+		fmt.Fprintln(stderr, "tiffin: warning: a password among the arguments is seen by everybody on this machine; use --password-stdin")
 		return c.String("password"), nil
 	case c.Bool("password-stdin"):
 		b, err := io.ReadAll(io.LimitReader(os.Stdin, maxPassword))
@@ -134,12 +134,12 @@ func promptPassword() (string, error) {
 	go func() {
 		sig := (<-sigs).(unix.Signal)
 		_ = term.Restore(fd, before)
-		fmt.Fprintln(os.Stderr)
+		fmt.Fprintln(stderr)
 		os.Exit(128 + int(sig))
 	}()
-	fmt.Fprint(os.Stderr, "Password: ")
+	fmt.Fprint(stderr, "Password: ")
 	b, err := term.ReadPassword(fd)
-	fmt.Fprintln(os.Stderr)
+	fmt.Fprintln(stderr)
 	if err != nil {
 		return "", fmt.Errorf("read the password: %w", err)
 	}

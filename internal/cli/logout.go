@@ -24,11 +24,11 @@ func logoutCommand() *cli.Command {
 			}
 			err = registry.Logout(c.Context, domain)
 			if errors.Is(err, registry.ErrNotLoggedIn) {
-				fmt.Printf("Not logged in to %s\n", domain)
+				fmt.Fprintf(stdout, "Not logged in to %s\n", domain)
 				return nil
 			}
 			if err == nil {
-				fmt.Printf("Removing login credentials for %s\n", domain)
+				fmt.Fprintf(stdout, "Removing login credentials for %s\n", domain)
 			}
 			return err
 		},

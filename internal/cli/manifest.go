@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"os"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/urfave/cli/v2"
@@ -100,6 +99,6 @@ func printIndented(b []byte) error {
 		return fmt.Errorf("this is no JSON: %w", err)
 	}
 	fmt.Fprintln(&out)
-	_, err := out.WriteTo(os.Stdout)
+	_, err := out.WriteTo(stdout)
 	return err
 }

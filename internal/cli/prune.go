@@ -52,20 +52,20 @@ func runPrune(c *cli.Context) error {
 	}
 	done, err := store.Prune(c.Bool("all"), keep)
 	if len(done.Removed) > 0 {
-		fmt.Println("Deleted images:")
-		printRemoved(os.Stdout, done.Removed)
-		fmt.Println()
+		fmt.Fprintln(stdout, "Deleted images:")
+		printRemoved(stdout, done.Removed)
+		fmt.Fprintln(stdout)
 	}
 	if err != nil {
 		return err
 	}
-	fmt.Printf("Total reclaimed space: %s\n", size(done.Reclaimed))
+	fmt.Fprintf(stdout, "Total reclaimed space: %s\n", size(done.Reclaimed))
 	return nil
 }
 
 // confirm asks a question; no answer is no.
 func confirm(question string) bool {
-	fmt.Fprint(os.Stderr, question)
+	fmt.Fprint(stderr, question)
 	answer, _ := bufio.NewReader(os.Stdin).ReadString('\n')
 	answer = strings.ToLower(strings.TrimSpace(answer))
 	return answer == "y" || answer == "yes"

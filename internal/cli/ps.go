@@ -88,7 +88,7 @@ func runPs(c *cli.Context) error {
 			rows = append(rows, newPsRow(ctr, state, !c.Bool("no-trunc"), time.Now()))
 		}
 	}
-	return errors.Join(printPs(os.Stdout, c, rows), damaged)
+	return errors.Join(printPs(stdout, c, rows), damaged)
 }
 
 func newPsRow(ctr *container.Container, s container.State, short bool, now time.Time) *psRow {

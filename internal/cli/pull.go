@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -51,7 +50,7 @@ func runPull(c *cli.Context) error {
 	if c.Bool("all-tags") {
 		return pullAll(c, store, client, name)
 	}
-	return pull(c, store, client, name, os.Stdout, c.Bool("quiet"))
+	return pull(c, store, client, name, stdout, c.Bool("quiet"))
 }
 
 // pull fetches the image of that name, and says so on w.
@@ -108,15 +107,15 @@ func pullAll(c *cli.Context, store *image.Store, client *registry.Client, name s
 	}
 	var failed error
 	for _, ref.Tag = range tags {
-		if err := pullRef(c, store, client, ref, os.Stdout, c.Bool("quiet")); err != nil {
-			printError(os.Stderr, err)
+		if err := pullRef(c, store, client, ref, stdout, c.Bool("quiet")); err != nil {
+			printError(stderr, err)
 			failed = exitStatus(exitFailure)
 		}
 		if ctx.Err() != nil {
 			break
 		}
 	}
-	fmt.Println(ref.Name())
+	fmt.Fprintln(stdout, ref.Name())
 	return failed
 }
 
@@ -183,14 +182,14 @@ func imageToRun(c *cli.Context, store *image.Store) (*image.Image, error) {
 		return img, err // an ID
 	}
 	if missing {
-		fmt.Fprintf(os.Stderr, "Unable to find image '%s' locally\n", name)
+		fmt.Fprintf(stderr, "Unable to find image '%s' locally\n", name)
 	}
 	if client == nil {
 		if client, err = registryClient(c); err != nil {
 			return nil, err
 		}
 	}
-	if perr := pull(c, store, client, name, os.Stderr, false); perr != nil {
+	if perr := pull(c, store, client, name, stderr, false); perr != nil {
 		if missing {
 			hint := errs.HintOf(perr)
 			if hint == "" {
@@ -230,6 +229,6 @@ func registryClient(c *cli.Context) (*registry.Client, error) {
 	return &registry.Client{
 		Insecure:   !c.Bool("tls-verify"),
 		Registries: rules,
-		Warn:       func(s string) { fmt.Fprintf(os.Stderr, "tiffin: warning: %s\n", s) },
+		Warn:       func(s string) { fmt.Fprintf(stderr, "tiffin: warning: %s\n", s) },
 	}, nil
 }

@@ -4,7 +4,6 @@ package cli
 
 import (
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -45,9 +44,9 @@ func runPush(c *cli.Context) error {
 	quiet := c.Bool("quiet")
 	if !quiet {
 		if ref.Digest == "" && !strings.HasSuffix(arg, ":"+ref.Tag) {
-			fmt.Printf("Using default tag: %s\n", ref.Tag)
+			fmt.Fprintf(stdout, "Using default tag: %s\n", ref.Tag)
 		}
-		fmt.Printf("The push refers to repository [%s]\n", ref.Name())
+		fmt.Fprintf(stdout, "The push refers to repository [%s]\n", ref.Name())
 	}
 	ctx, end := interruptible(c)
 	defer end()
@@ -58,7 +57,7 @@ func runPush(c *cli.Context) error {
 		return err
 	}
 	if quiet {
-		fmt.Fprintln(os.Stdout, ref)
+		fmt.Fprintln(stdout, ref)
 		return nil
 	}
 	for _, l := range pushed.Layers {
@@ -68,8 +67,8 @@ func runPush(c *cli.Context) error {
 		} else if l.Sent {
 			state = "Pushed"
 		}
-		fmt.Printf("%s: %s\n", id(l.Digest.String(), false), state)
+		fmt.Fprintf(stdout, "%s: %s\n", id(l.Digest.String(), false), state)
 	}
-	fmt.Printf("%s: digest: %s size: %d\n", ref.Tag, pushed.Digest, pushed.Size)
+	fmt.Fprintf(stdout, "%s: digest: %s size: %d\n", ref.Tag, pushed.Digest, pushed.Size)
 	return nil
 }

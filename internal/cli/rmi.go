@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/urfave/cli/v2"
 
@@ -32,10 +31,10 @@ func rmiCommand() *cli.Command {
 			return eachArg(c, func(arg string) error {
 				done, err := store.Remove(arg, c.Bool("force"))
 				if c.Bool("force") && errors.Is(err, image.ErrNotFound) {
-					printError(os.Stderr, err)
+					printError(stderr, err)
 					return nil // as rm -f
 				}
-				printRemoved(os.Stdout, done)
+				printRemoved(stdout, done)
 				return err
 			})
 		},

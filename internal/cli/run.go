@@ -77,7 +77,7 @@ func runDetached(l *container.Launch, ctr *container.Container, lock *os.File, m
 	if err != nil {
 		return err
 	}
-	fmt.Println(ctr.ID)
+	fmt.Fprintln(stdout, ctr.ID)
 	err = s.Detach()
 	sweep()
 	return err

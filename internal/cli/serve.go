@@ -103,7 +103,7 @@ func runServe(c *cli.Context) error {
 	}
 	printAddress(l, cert != nil, c.Bool("quiet"), store.Root())
 	if own != nil && !c.Bool("quiet") {
-		fmt.Printf("Only you can push: tiffin by itself, podman and skopeo after\n  podman login --tls-verify=false -u %s --password-stdin %s <\"%s\"\n", token.User, own.Addr, own.File())
+		fmt.Fprintf(stdout, "Only you can push: tiffin by itself, podman and skopeo after\n  podman login --tls-verify=false -u %s --password-stdin %s <\"%s\"\n", token.User, own.Addr, own.File())
 	}
 	return serveUntilSignal(s, l, cert)
 }
@@ -134,7 +134,7 @@ func namesOf(c *cli.Context) (names []string) {
 	return names
 }
 
-func warn(s string) { fmt.Fprintf(os.Stderr, "tiffin: warning: %s\n", s) }
+func warn(s string) { fmt.Fprintf(stderr, "tiffin: warning: %s\n", s) }
 
 // listen opens the address or socket that the flags name.
 func listen(c *cli.Context, s *server.Server, hasTLS bool) (net.Listener, error) {
@@ -169,10 +169,10 @@ func printAddress(l net.Listener, hasTLS, quiet bool, root string) {
 		addr = "http://" + addr
 	}
 	if quiet {
-		fmt.Println(addr)
+		fmt.Fprintln(stdout, addr)
 		return
 	}
-	fmt.Printf("Serving the images of %s at %s\n", root, addr)
+	fmt.Fprintf(stdout, "Serving the images of %s at %s\n", root, addr)
 }
 
 // serveUntilSignal answers requests until SIGINT or SIGTERM, and then those
@@ -197,7 +197,7 @@ func serveUntilSignal(s *server.Server, l net.Listener, cert *tls.Config) error 
 	case <-sigs:
 	}
 	if n := s.Active(); n > 0 {
-		fmt.Fprintf(os.Stderr, "tiffin: answering %d more requests; interrupt again to end now\n", n)
+		fmt.Fprintf(stderr, "tiffin: answering %d more requests; interrupt again to end now\n", n)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
@@ -230,5 +230,5 @@ func logRequest(r server.Request) {
 	if r.Err != nil && r.Status != http.StatusNotFound && r.Status != http.StatusUnauthorized {
 		line += ": " + printable(r.Err.Error())
 	}
-	fmt.Fprintln(os.Stderr, line)
+	fmt.Fprintln(stderr, line)
 }

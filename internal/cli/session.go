@@ -64,9 +64,9 @@ func (t *terminal) raw() {
 // OPOST a line's end does not return the cursor.
 func (t *terminal) errors() io.Writer {
 	if t != nil && t.tty && t.input && isTerminal(os.Stderr) {
-		return lineEnds{os.Stderr}
+		return &plainText{to: lineEnds{os.Stderr}}
 	}
-	return os.Stderr
+	return stderr
 }
 
 type lineEnds struct{ w io.Writer }

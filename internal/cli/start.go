@@ -46,7 +46,7 @@ func startCommand() *cli.Command {
 				if err := startDetached(c, store, ctr); err != nil {
 					return err
 				}
-				fmt.Println(ref)
+				fmt.Fprintln(stdout, ref)
 				return nil
 			})
 		},

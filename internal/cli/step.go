@@ -46,7 +46,7 @@ func newStepper(c *cli.Context, t *terminal) (func(*ns.Spec, ns.Report, *contain
 	if t != nil {
 		t.late = true
 	}
-	s := &stepper{explainer: &explainer{w: os.Stderr, steps: ns.Steps()}, t: t}
+	s := &stepper{explainer: &explainer{w: stderr, steps: ns.Steps()}, t: t}
 	return s.at, nil
 }
 
@@ -58,15 +58,15 @@ func (s *stepper) at(spec *ns.Spec, r ns.Report, p *container.Pause) error {
 		signal.Notify(s.signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 	}
 	for !s.running {
-		fmt.Fprintf(os.Stderr, "[%d/%d %s] Enter: go on, s: shell, c: no more stops, q: give up > ", r.N, len(s.steps), r.Step)
+		fmt.Fprintf(stderr, "[%d/%d %s] Enter: go on, s: shell, c: no more stops, q: give up > ", r.N, len(s.steps), r.Step)
 		switch s.ask() {
 		case "":
-			fmt.Fprintln(os.Stderr)
+			fmt.Fprintln(stderr)
 			s.last(r)
 			return nil
 		case "s":
 			if err := s.shell(spec, r, p); err != nil {
-				printError(os.Stderr, err)
+				printError(stderr, err)
 			}
 		case "c":
 			s.running = true
@@ -106,7 +106,7 @@ func (s *stepper) ask() string {
 	case answer := <-line:
 		return answer
 	case <-s.signals:
-		fmt.Fprintln(os.Stderr)
+		fmt.Fprintln(stderr)
 		return "end"
 	}
 }
@@ -120,7 +120,7 @@ func (s *stepper) shell(spec *ns.Spec, r ns.Report, p *container.Pause) error {
 	}
 	defer master.Close()
 	defer slave.Close()
-	fmt.Fprintln(os.Stderr, "`exit`, or Ctrl-D, comes back here.")
+	fmt.Fprintln(stderr, "`exit`, or Ctrl-D, comes back here.")
 	saved, err := term.MakeRaw(0)
 	if err != nil {
 		return err

@@ -44,7 +44,7 @@ func traceCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			p := newTracePrinter(os.Stdout, c.Bool("json"))
+			p := newTracePrinter(stdout, c.Bool("json"))
 			ctx, stop := signal.NotifyContext(c.Context, unix.SIGINT, unix.SIGTERM)
 			defer stop()
 			err = ctr.Trace(ctx, p.tracing(filter))
@@ -119,5 +119,5 @@ func traceFilter(ops []string, path string) (container.TraceFilter, error) {
 
 // newTracePrinter prints a trace on w, for people or as JSON.
 func newTracePrinter(w io.Writer, json bool) *tracePrinter {
-	return &tracePrinter{out: bufio.NewWriter(w), json: json, sum: traceSummary{ops: map[string]int64{}}}
+	return &tracePrinter{out: bufio.NewWriter(&plainText{to: w}), json: json, sum: traceSummary{ops: map[string]int64{}}}
 }

@@ -207,16 +207,7 @@ func (p *tracePrinter) line(e *container.TraceEvent) {
 		p.start = e.Time
 	}
 	fmt.Fprintf(p.out, "%10.6f %5d  %-15s %s  %s: %s\n",
-		e.Time.Sub(p.start).Seconds(), e.PID, e.Op, traceColumns(e.Layers), visible(e.Path), traceVerdict(e))
-}
-
-// visible is a path with what would confuse a terminal written as in Go.
-func visible(path string) string {
-	q := fmt.Sprintf("%q", path)
-	if q[1:len(q)-1] == path {
-		return path
-	}
-	return q
+		e.Time.Sub(p.start).Seconds(), e.PID, e.Op, traceColumns(e.Layers), printable(e.Path), traceVerdict(e))
 }
 
 // finish prints the summary; nothing follows.

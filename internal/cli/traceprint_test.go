@@ -81,7 +81,7 @@ func TestTracePrintsLinesAndASummary(t *testing.T) {
   0.000000     1  LOOKUP          .#  /f: layer 0
   0.001000    23  WRITE           #-  /f: upper, 2 bytes, copied up 7 bytes (3.5×)
          … 5 requests came too fast to be shown
-  1.000000     0  LOOKUP          .#  "/\x1b[2J": layer 0
+  1.000000     0  LOOKUP          .#  /\u001b[2J: layer 0
 
 3 requests
        2  LOOKUP

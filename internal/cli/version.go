@@ -20,7 +20,7 @@ func versionCommand() *cli.Command {
 			if info, ok := debug.ReadBuildInfo(); v == "" && ok {
 				v = info.Main.Version
 			}
-			fmt.Printf("tiffin %s %s %s/%s\n", v, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			fmt.Fprintf(stdout, "tiffin %s %s %s/%s\n", v, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return nil
 		},
 	}

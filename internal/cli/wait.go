@@ -24,7 +24,7 @@ func waitCommand() *cli.Command {
 				if err != nil {
 					return err
 				}
-				fmt.Println(code)
+				fmt.Fprintln(stdout, code)
 				return nil
 			})
 		},

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path"
 	"strings"
 
@@ -58,7 +57,7 @@ func runWhy(c *cli.Context) error {
 	defer st.Close()
 	answers := explainPath(st, layers, path.Clean("/"+c.Args().Get(1)))
 	if format == "json" {
-		enc := json.NewEncoder(os.Stdout)
+		enc := json.NewEncoder(stdout)
 		enc.SetEscapeHTML(false)
 		for _, a := range answers {
 			if err := enc.Encode(a); err != nil {
@@ -220,7 +219,7 @@ func layerSymbol(name string) string {
 // printWhy prints a block for each layer; ">" marks the one that decides. note is a last line, or
 // "".
 func printWhy(answers []whyAnswer, note string) error {
-	w := bufio.NewWriter(os.Stdout)
+	w := bufio.NewWriter(stdout)
 	var hidden int64
 	sentences := verdictWords()
 	for _, a := range answers {
@@ -230,11 +229,11 @@ func printWhy(answers []whyAnswer, note string) error {
 		}
 		words := sentences[a.Verdict]
 		if a.At != "" {
-			words += ": " + a.At
+			words += ": " + printable(a.At)
 		}
 		fmt.Fprintf(w, "%s %2s  %s\n", mark, layerSymbol(a.Layer), words)
 		if a.Entry != "" {
-			fmt.Fprintf(w, "      %s", a.Entry)
+			fmt.Fprintf(w, "      %s", printable(a.Entry))
 			if a.Files > 0 {
 				fmt.Fprintf(w, ", %s", size(a.Bytes))
 			}
@@ -244,7 +243,7 @@ func printWhy(answers []whyAnswer, note string) error {
 			fmt.Fprintln(w)
 		}
 		if a.CreatedBy != "" {
-			fmt.Fprintf(w, "      made by: %s\n", oneLine(a.CreatedBy, false))
+			fmt.Fprintf(w, "      made by: %s\n", printable(oneLine(a.CreatedBy, false)))
 		}
 		hidden += a.HiddenBytes
 	}
