@@ -12,12 +12,12 @@ func ExampleSteps() {
 	for _, step := range ns.Steps() {
 		if slices.Contains(step.Calls, "pivot_root(2)") {
 			fmt.Println(step.Name, "in", step.Where)
-			fmt.Println(step.Why)
+			fmt.Println(step.Calls)
 			fmt.Println(step.Man)
 		}
 	}
 	// Output:
 	// pivot in init
-	// the new root becomes /, and the old one is unmounted: there is no way back, unlike after chroot(2)
+	// [fchdir(2) pivot_root(2) umount2(2) chdir(2)]
 	// pivot_root(2), NOTES, pivot_root(".", ".")
 }
