@@ -1,5 +1,6 @@
-// Tests that keep the book true: what its pages name exists, calls what it is said to call, and its
-// drawings say the same to a browser and to a terminal.
+// Tests that keep the book whole: its pages have their parts, links lead somewhere, and drawings
+// say the same to a browser and to a terminal. That call paths are true is tested in internal/arch,
+// and sessions are run in internal/cli.
 
 package book
 

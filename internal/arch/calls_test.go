@@ -1,12 +1,13 @@
 // The test of the call paths: blocks marked "calls" in the book and in the README.
 
-package book
+package arch
 
 import (
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -135,37 +136,60 @@ func (src source) check(t *testing.T, page, block string) {
 	}
 }
 
-func TestCallPathsAreThoseOfTheSource(t *testing.T) {
-	src := readSource(t)
-	for _, p := range Pages() {
-		for _, m := range callsBlock.FindAllStringSubmatch(p.text, -1) {
-			src.check(t, p.Name, m[1])
+// pages are the README, its neighbours, and the book, by path.
+func pages(t *testing.T) map[string]string {
+	found := map[string]string{}
+	for _, pattern := range []string{"../../*.md", "../../tutorial/book/*.md"} {
+		names, err := filepath.Glob(pattern)
+		if err != nil || len(names) == 0 {
+			t.Fatalf("no pages %s: %v", pattern, err)
 		}
+		for _, name := range names {
+			b, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found[strings.TrimPrefix(name, "../../")] = string(b)
+		}
+	}
+	return found
+}
+
+func TestCallPathsAreThoseOfTheSource(t *testing.T) {
+	src, blocks := readSource(t), 0
+	for page, text := range pages(t) {
+		for _, m := range callsBlock.FindAllStringSubmatch(text, -1) {
+			blocks++
+			src.check(t, page, m[1])
+		}
+	}
+	if blocks < 8 {
+		t.Errorf("there are %d call paths; each of eight chapters has one", blocks)
 	}
 }
 
-// TestFunctionsThatTheREADMEandTheBookNameExist: `pkg.Function` and `pkg.Type.Method` in
-// backquotes, where the first word is a package of ours.
-func TestFunctionsThatTheREADMEandTheBookNameExist(t *testing.T) {
+// TestFunctionsThatPagesNameExist: `pkg.Function`, `pkg.Type` and `pkg.Type.Method` in backquotes,
+// where the first word is a package of ours, and paths of files.
+func TestFunctionsThatPagesNameExist(t *testing.T) {
 	src := readSource(t)
 	pkgs := map[string]bool{}
 	for name := range src {
 		pkg, _, _ := strings.Cut(name, ".")
 		pkgs[pkg] = true
 	}
-	pages := map[string]string{}
-	for _, name := range []string{"README.md", "CONTRIBUTING.md", "SECURITY.md"} {
-		pages[name] = read(t, "../../"+name)
-	}
-	for _, p := range Pages() {
-		pages[p.Name] = callsBlock.ReplaceAllString(p.text, "")
-	}
 	named := regexp.MustCompile("`([a-z]+)\\.([A-Za-z]\\w*(?:\\.[A-Za-z]\\w*)?)`")
-	for page, text := range pages {
+	files := regexp.MustCompile("`((?:fs|image|internal|ns|tutorial|scripts)/[\\w./-]*)`")
+	for page, text := range pages(t) {
+		text = callsBlock.ReplaceAllString(text, "")
 		for _, m := range named.FindAllStringSubmatch(text, -1) {
 			name := m[1] + "." + m[2]
 			if pkgs[m[1]] && src[name] == nil && !fileName.MatchString(name) {
 				t.Errorf("%s names %s, which does not exist", page, name)
+			}
+		}
+		for _, m := range files.FindAllStringSubmatch(text, -1) {
+			if _, err := os.Stat("../../" + m[1]); err != nil && !strings.Contains(m[1], "NN-") && !strings.Contains(m[1], "NAME") {
+				t.Errorf("%s names the file %s, which does not exist", page, m[1])
 			}
 		}
 	}
