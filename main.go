@@ -10,26 +10,21 @@
 // apart by how it was called, in this order:
 //
 //	/bin/ls, /bin/sh …   a command of the built-in image, by its own name
-//	tiffin __init        the process that builds a container and becomes its command
-//	tiffin __exec        … that joins a running container
-//	tiffin __supervisor  … that serves a container's file system and looks after it
+//	tiffin __supervisor  the process that looks after a container, and the others of the runtime:
+//	tiffin __init …      package runner
 //	tiffin __probe       … that tries what this machine allows
-//	tiffin __sync        … that has a container's file system write what it holds in memory
-//	tiffin __copy        … that copies files into a container, or out of it
-//	tiffin __inside      … that reads or removes files which belong to a container's user ids
 //	tiffin run …         what the user types
 //
-// Every `tiffin run` starts it three times, so nothing here or in an imported
-// package may do work before it is known what is asked for.
+// As scripts/setup builds it, tiffin carries the runtime as a smaller program of its own (package
+// programs), and these processes start quicker.
 package main
 
 import (
 	"os"
 
 	"tiffin/internal/cli"
-	"tiffin/internal/container"
+	"tiffin/internal/runner"
 	"tiffin/internal/userland"
-	"tiffin/ns"
 	"tiffin/ns/probe"
 )
 
@@ -37,23 +32,9 @@ func main() {
 	if status, ok := base.Main(os.Args); ok {
 		os.Exit(status)
 	}
-	if len(os.Args) > 1 {
-		switch os.Args[1] {
-		case ns.InitCommand:
-			ns.InitMain()
-		case ns.ExecCommand:
-			ns.ExecMain()
-		case container.SupervisorCommand:
-			container.Supervise()
-		case probe.Command:
-			probe.Main()
-		case container.SyncCommand:
-			os.Exit(container.Sync(os.Args[2:]))
-		case container.CopyCommand:
-			os.Exit(container.Copy(os.Args[2:]))
-		case container.InsideCommand:
-			os.Exit(container.Inside())
-		}
+	runner.Main(os.Args)
+	if len(os.Args) > 1 && os.Args[1] == probe.Command {
+		probe.Main()
 	}
 	os.Exit(cli.Main(os.Args[1:]))
 }

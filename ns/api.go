@@ -22,7 +22,8 @@ const HandshakeFD = 3
 // UserNS says how to start the supervisor: a process in a new user namespace,
 // where it has every capability, and in a private copy of the mount namespace.
 type UserNS struct {
-	Args     []string    // argv; Args[0] is for ps(1), the program is always this binary
+	Program  *os.File    // what is executed; nil = this binary
+	Args     []string    // argv; Args[0] is for ps(1)
 	Env      []string    // nil = this process's
 	Dir      string      // working directory; "" = this process's
 	Stdio    [3]*os.File // nil = /dev/null

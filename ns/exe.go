@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readOnlySelf returns a descriptor through which this program can be executed but
-// never written.
+// readOnly returns a descriptor through which a program can be executed but never written. link
+// leads to its file: /proc/self/exe or /proc/self/fd/N, proc(5).
 //
 // Until init has become the command, and while a command of `tiffin exec` comes up, processes in
 // the container can open /proc/PID/exe, which is this program, and later open that descriptor
@@ -26,23 +26,24 @@ import (
 // its container. That is luck, not a wall: Linux 6.11 gave up the rule for a while, and the
 // program may have been replaced meanwhile.
 //
-// A sealed memfd, as runc had it, would be a copy of some 20 MB; it stands in where the file's name
-// does not lead to it any more, because the program was replaced or deleted.
-func readOnlySelf() (*os.File, error) {
+// A sealed memfd, as runc had it, would be a copy of some MB; it stands in where the file's name
+// does not lead to it any more, because the program was replaced or deleted. A program that is in
+// one already is good as it is.
+func readOnly(link string) (*os.File, error) {
 	// The name, because /proc/self/exe itself leads to the mount namespace that the program was
 	// executed in, and that may be another one: the supervisor is executed by a link of its
 	// parent's namespace. open_tree refuses mounts of other namespaces.
-	path, err := os.Readlink(selfExe)
+	path, err := os.Readlink(link)
 	if err != nil {
 		return nil, fmt.Errorf("find the program: %w", err)
 	}
 	fd, err := readOnlyClone(path)
-	if err == nil && !isRunning(fd) {
+	if err == nil && !sameFile(fd, link) {
 		unix.Close(fd)
 		err = unix.ESTALE
 	}
 	if err != nil {
-		fd, err = copySelf()
+		fd, err = sealed(link)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("protect the program from the container: %w", err)
@@ -65,16 +66,16 @@ func outOfTheWay(exe *os.File, files []*os.File) (*os.File, error) {
 	floor += uintptr(len(files)) + 1 // the pipe
 	fd, err := unix.FcntlInt(exe.Fd(), unix.F_DUPFD_CLOEXEC, int(floor))
 	if err != nil {
-		return nil, fmt.Errorf("protect the program from the container: %w", err)
+		return nil, fmt.Errorf("move a descriptor: fcntl: %w", err)
 	}
 	return os.NewFile(uintptr(fd), "tiffin"), nil
 }
 
-// isRunning tells whether a descriptor is of the file this program was started from.
-func isRunning(fd int) bool {
-	var named, running unix.Stat_t
-	return unix.Fstat(fd, &named) == nil && unix.Stat(selfExe, &running) == nil &&
-		named.Dev == running.Dev && named.Ino == running.Ino
+// sameFile tells whether a descriptor is of the file that a link leads to.
+func sameFile(fd int, link string) bool {
+	var named, linked unix.Stat_t
+	return unix.Fstat(fd, &named) == nil && unix.Stat(link, &linked) == nil &&
+		named.Dev == linked.Dev && named.Ino == linked.Ino
 }
 
 // readOnlyClone makes the read-only mount of a file.
@@ -91,13 +92,18 @@ func readOnlyClone(path string) (int, error) {
 	return fd, nil
 }
 
-// copySelf makes a copy in memory that nobody can write: memfd_create(2), "File sealing".
-func copySelf() (int, error) {
-	src, err := os.Open(selfExe)
+// sealed returns a file in memory that nobody can write, memfd_create(2), "File sealing": the
+// program itself, or a copy.
+func sealed(link string) (int, error) {
+	const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
+	src, err := os.Open(link)
 	if err != nil {
 		return -1, err
 	}
 	defer src.Close()
+	if has, err := unix.FcntlInt(src.Fd(), unix.F_GET_SEALS, 0); err == nil && has&seals == seals {
+		return unix.FcntlInt(src.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	}
 	fd, err := unix.MemfdCreate("tiffin", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_EXEC)
 	if err == unix.EINVAL { // before Linux 6.3
 		fd, err = unix.MemfdCreate("tiffin", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
@@ -112,7 +118,6 @@ func copySelf() (int, error) {
 		f.Close()
 	}
 	if err == nil {
-		const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
 		_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals)
 	}
 	if err != nil {

@@ -5,6 +5,7 @@ package ns
 
 import (
 	"errors"
+	"os"
 	"runtime"
 	"syscall"
 	"time"
@@ -20,6 +21,7 @@ type execSpec struct {
 	Without []string
 	Explain bool
 	Until   int // > 0: do no more steps than this one, and be a shell: Shell
+	Shell   int // then: descriptor of the shell
 }
 
 // Run starts the command in the container and returns when it has been executed, or failed to, as
@@ -32,7 +34,7 @@ func (e *Exec) Run() (*Child, error) {
 		Process: e.Process, IDs: e.IDs, Flags: e.Container.flags,
 		Without: e.Without, Explain: e.Report != nil,
 	}
-	c, socket, err := launch(ExecCommand, &spec, e.Stdio, e.Container.pidfd, &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL})
+	c, socket, err := launch(ExecCommand, &spec, e.Stdio, []*os.File{e.Container.pidfd}, &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL})
 	if err != nil {
 		return nil, err
 	}
@@ -62,15 +64,9 @@ func ExecMain() {
 	if err == nil {
 		b.spec.IDs, b.spec.Without, b.spec.Explain = spec.IDs, spec.Without, spec.Explain
 		b.proc, b.joinFlags, b.until = &spec.Process, spec.Flags, spec.Until
-		self := -1
-		if b.until > 0 {
-			self, err = unix.Open(selfExe, unix.O_PATH|unix.O_CLOEXEC, 0)
-		}
-		if err == nil {
-			err = b.runSteps()
-		}
+		err = b.runSteps()
 		if err == nil && b.until > 0 {
-			err = b.runShell(self)
+			err = b.runShell(spec.Shell)
 		}
 	}
 	b.fail(err)

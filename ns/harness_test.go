@@ -407,7 +407,7 @@ func supervise(j *job) *outcome {
 		}()
 	}
 	if j.Victim != "" {
-		protect = func() (*os.File, error) {
+		protect = func(string) (*os.File, error) {
 			if j.Unsafe {
 				return os.Open(j.Victim)
 			}

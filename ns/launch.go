@@ -35,11 +35,12 @@ func (s *Spec) cloneFlags() uintptr {
 func (s *Start) Run() (*Child, error) {
 	spec := *s.Spec
 	spec.Explain = s.Report != nil
-	extra := s.Fuse
-	if spec.Root.FUSE == nil {
-		extra = nil
-	} else if extra == nil {
-		return nil, errors.New("start init: no /dev/fuse descriptor given")
+	var extra []*os.File
+	if spec.Root.FUSE != nil {
+		if s.Fuse == nil {
+			return nil, errors.New("start init: no /dev/fuse descriptor given")
+		}
+		extra = []*os.File{s.Fuse}
 	}
 	flags := spec.cloneFlags()
 	before := time.Now()
@@ -61,12 +62,12 @@ func (s *Start) Run() (*Child, error) {
 	return c, nil
 }
 
-// protect is what is executed: a variable, so that a test can show what happens without.
-var protect = readOnlySelf
+// protect makes what is executed: a variable, so that a test can show what happens without.
+var protect = readOnly
 
 // launch starts this program as command, with spec on a descriptor and a control socket, of which
 // it returns the other side.
-func launch(command string, spec any, stdio [3]*os.File, extra *os.File, sys *syscall.SysProcAttr) (*Child, int, error) {
+func launch(command string, spec any, stdio [3]*os.File, extra []*os.File, sys *syscall.SysProcAttr) (*Child, int, error) {
 	doc, err := json.Marshal(spec)
 	if err != nil {
 		return nil, -1, err
@@ -83,17 +84,14 @@ func launch(command string, spec any, stdio [3]*os.File, extra *os.File, sys *sy
 	}
 	theirs := os.NewFile(uintptr(pair[1]), "control")
 	defer theirs.Close()
-	exe, err := protect()
+	exe, err := protect(selfExe)
 	if err == nil {
 		defer exe.Close()
 		var all [3]*os.File
 		var null *os.File
 		if null, all, err = openStdio(stdio); err == nil {
 			defer null.Close()
-			files := append(all[:], specFile, theirs)
-			if extra != nil {
-				files = append(files, extra)
-			}
+			files := append(append(all[:], specFile, theirs), extra...)
 			var c *Child
 			if c, err = startChild(exe, command, files, sys); err == nil {
 				return c, pair[0], nil

@@ -9,16 +9,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Shell runs tiffin's own shell in what there is of a container while its start waits at a step:
+// Shell runs a shell in what there is of a container while its start waits at a step:
 // in the namespaces that have been made, with the mounts that are there, and with the user,
 // capabilities and filter that the command will have, as far as the steps have come. It is the
 // helper of `tiffin exec` that stops early.
 type Shell struct {
-	Init *Child // nil after the first step: the supervisor's namespaces are all there is
-	Spec *Spec
-	Done int      // number of the last step that was done
-	TTY  *os.File // for standard input, output and error; it becomes the controlling terminal
-	Env  []string
+	Program *os.File // is executed as "sh"
+	Init    *Child   // nil after the first step: the supervisor's namespaces are all there is
+	Spec    *Spec
+	Done    int      // number of the last step that was done
+	TTY     *os.File // for standard input, output and error; it becomes the controlling terminal
+	Env     []string
 }
 
 // Run returns when the shell has ended.
@@ -26,12 +27,20 @@ func (s *Shell) Run() error {
 	p := s.Spec.Process
 	p.Args, p.Env, p.Terminal = []string{"sh"}, s.Env, true
 	spec := execSpec{Process: p, IDs: s.Spec.IDs, Without: s.Spec.Without, Until: s.Done}
-	var pidfd *os.File
-	if s.Init != nil {
-		pidfd, spec.Flags = s.Init.pidfd, s.Init.flags
+	// Opened before the container's tree, which may have none, comes into view; and not to be
+	// written from there.
+	exe, err := protect(pathOf(s.Program))
+	if err != nil {
+		return err
 	}
+	defer exe.Close()
+	var extra []*os.File
+	if s.Init != nil {
+		extra, spec.Flags = []*os.File{s.Init.pidfd}, s.Init.flags
+	}
+	spec.Shell = extraFD + len(extra)
 	stdio := [3]*os.File{s.TTY, s.TTY, s.TTY}
-	c, socket, err := launch(ExecCommand, &spec, stdio, pidfd, &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL})
+	c, socket, err := launch(ExecCommand, &spec, stdio, append(extra, exe), &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL})
 	if err != nil {
 		return err
 	}
@@ -56,10 +65,8 @@ func (b *builder) reached(i int, s *Step) bool {
 	return i < b.until && s.Name != "terminal" && s.Name != "exec"
 }
 
-// runShell is the last step then. The shell is this program, opened before the container's tree,
-// which may have none, came into view. The descriptor leads to the read-only clone that this
-// process was executed from.
-func (b *builder) runShell(self int) error {
+// runShell is the last step then: the shell is at descriptor shell.
+func (b *builder) runShell(shell int) error {
 	resetSignals()
 	if err := b.send(message{Kind: msgReady}, -1); err != nil {
 		return err
@@ -67,5 +74,5 @@ func (b *builder) runShell(self int) error {
 	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return &callError{"close_range(3, ~0U, CLOSE_RANGE_CLOEXEC)", err}
 	}
-	return b.lookAfter(procFD(self), b.proc.Env)
+	return b.lookAfter(procFD(shell), b.proc.Env)
 }

@@ -37,7 +37,7 @@ func allCaps() []uintptr {
 	return caps
 }
 
-// Start runs this binary in a new user namespace and a private copy of the
+// Start runs the program in a new user namespace and a private copy of the
 // mount namespace, and writes the id maps while it comes up.
 //
 // The child executes before its maps are written. An execve(2) by a user id that
@@ -74,7 +74,16 @@ func (u *UserNS) Start() (*UserProc, error) {
 			Setsid:      u.Setsid,
 		},
 	}
-	proc, err := os.StartProcess(selfExe, u.Args, attr)
+	program := selfExe
+	if u.Program != nil {
+		exe, err := outOfTheWay(u.Program, attr.Files)
+		if err != nil {
+			return nil, fmt.Errorf("start the supervisor: %w", err)
+		}
+		defer exe.Close()
+		program = pathOf(exe)
+	}
+	proc, err := os.StartProcess(program, u.Args, attr)
 	if err != nil {
 		return nil, userNSError(err)
 	}

@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	built "tiffin/internal/test/binary"
 	"tiffin/internal/test/must"
 	"tiffin/ns/probe"
 )
@@ -31,11 +31,8 @@ func run(m *testing.M) int {
 		panic(err)
 	}
 	defer os.RemoveAll(dir)
-	binary = filepath.Join(dir, "tiffin")
-	build := exec.Command("go", "build", "-o", binary, "tiffin")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build tiffin: %v\n%s", err, out)
+	if binary, err = built.Build(dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	// So that what is left behind is seen, and that a blank in a path does no harm.

@@ -3,6 +3,7 @@
 package arch
 
 import (
+	"debug/elf"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -22,15 +23,15 @@ import (
 // A package that is not named stands nowhere, and the test says so.
 var floors = [][]string{
 	{"internal/errs", "internal/treecopy", "ns/seccomp", "image/layer", "image/inflate", "internal/userland/sig"},
-	{"image/reference", "image/registry/token", "image/union", "ns", "internal/userland/box"},
+	{"image/reference", "image/registry/token", "image/union", "ns", "internal/programs", "internal/userland/box"},
 	{"image/oci"},
 	{"image/store"},
 	{"image/ingest"},
 	{"image/cache"},
 	{"image", "fs", "ns/probe", "internal/userland/sh"},
 	{"image/registry", "image/registry/server", "internal/userland", "internal/container", "tutorial", "tutorial/book"},
-	{"internal/cli"},
-	{""}, // main.go
+	{"internal/runner", "internal/cli"},
+	{"", "internal/programs/runtime"}, // main.go, and that of the embedded program
 }
 
 // strangers are programs and test helpers, which nothing in the house imports.
@@ -143,12 +144,48 @@ func TestHeavyLibrariesHaveTheirPlace(t *testing.T) {
 	}
 }
 
-// TestCgoIsNotNeeded: the binary is static, so it can be /bin/sh of an image.
-func TestCgoIsNotNeeded(t *testing.T) {
-	cmd := exec.Command("go", "list", "-deps", "tiffin")
-	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.Output(); err != nil || strings.Contains(string(out), "runtime/cgo") {
-		t.Errorf("tiffin needs cgo: %v", err)
+// runtimeLacks is what the runtime must not link, directly or not: each start executes it twice.
+var runtimeLacks = []string{"github.com/urfave/cli", "github.com/vbauerster/mpb", "oras.land/oras-go", "net/http", "crypto/tls",
+	"text/template", "mvdan.cc/sh", "tiffin/image/registry", "tiffin/internal/cli", "tiffin/tutorial"}
+
+// TestRuntimeIsSmall: what starts with each container has no library that only the user's commands
+// need.
+func TestRuntimeIsSmall(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "tiffin/internal/programs/runtime").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pkg := range strings.FieldsSeq(string(out)) {
+		for _, library := range runtimeLacks {
+			if within(pkg, library) {
+				t.Errorf("the runtime links %s", pkg)
+			}
+		}
+	}
+}
+
+// TestProgramsAreStatic: what tiffin is made of starts where there is no C library, and without a
+// dynamic loader, which elf(5) calls PT_INTERP. A package that is cgo alone would not build this
+// way.
+func TestProgramsAreStatic(t *testing.T) {
+	dir := t.TempDir()
+	for _, pkg := range []string{"tiffin", "tiffin/internal/programs/runtime"} {
+		file := filepath.Join(dir, path.Base(pkg))
+		build := exec.Command("go", "build", "-o", file, pkg)
+		build.Env = append(build.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("build %s without cgo: %v\n%s", pkg, err, out)
+		}
+		f, err := elf.Open(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range f.Progs {
+			if p.Type == elf.PT_INTERP {
+				t.Errorf("%s asks for a dynamic loader", pkg)
+			}
+		}
+		f.Close()
 	}
 }
 
@@ -157,6 +194,7 @@ func TestCgoIsNotNeeded(t *testing.T) {
 // return what they have to say, and an error.
 var speaks = map[string]string{
 	"internal/cli":                 "what the user types",
+	"internal/runner.Main":         "the processes of a container, where they are no functions that end by themselves",
 	"internal/userland/box":        "the commands of the built-in image: standard output is theirs",
 	"internal/userland/sh":         "the shell, likewise",
 	"internal/bench":               "a program of its own, for scripts/bench-fs",
@@ -198,7 +236,7 @@ func TestOnlyCommandsPrintAndExit(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if rel == "main.go" || !strings.HasSuffix(rel, ".go") || strings.HasSuffix(rel, "_test.go") {
+		if filepath.Base(rel) == "main.go" && !strings.HasPrefix(rel, "internal/bench") || !strings.HasSuffix(rel, ".go") || strings.HasSuffix(rel, "_test.go") {
 			continue
 		}
 		f, err := parser.ParseFile(files, filepath.Join(top, rel), nil, 0)

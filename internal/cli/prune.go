@@ -4,6 +4,7 @@ package cli
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -11,12 +12,14 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"tiffin/image"
+	"tiffin/internal/programs"
 )
 
 func pruneCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage: "[-a] [-f]",
-		Description: "Deletes the images that have no name and that no container needs, and files in the store that belong to no image.\n" +
+		Description: "Deletes the images that have no name and that no container needs, and files in the store that belong to no image,\n" +
+			"and the programs of other versions of tiffin.\n" +
 			"Programs other than tiffin must not be writing to the store at the time.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "every image that no container needs"},
@@ -51,6 +54,8 @@ func runPrune(c *cli.Context) error {
 		return nil
 	}
 	done, err := store.Prune(c.Bool("all"), keep)
+	freed, e := programs.Clean(store.Root())
+	err, done.Reclaimed = errors.Join(err, e), done.Reclaimed+freed
 	if len(done.Removed) > 0 {
 		fmt.Fprintln(stdout, "Deleted images:")
 		printRemoved(stdout, done.Removed)

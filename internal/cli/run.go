@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"tiffin/image/cache"
+	"tiffin/image/store"
 	"tiffin/internal/container"
 	"tiffin/internal/errs"
 	"tiffin/ns"
@@ -51,7 +52,11 @@ func runCommand() *cli.Command {
 				return err
 			}
 			// The supervisor comes up while the container is made.
-			l := newLaunch(c.String("userns") == "single", t)
+			root, err := store.DefaultRoot()
+			if err != nil {
+				return err
+			}
+			l := newLaunch(root, c.String("userns") == "single", t)
 			ctr, lock, m, err := createContainer(c, !detach)
 			if err != nil {
 				l.Cancel()
@@ -92,11 +97,11 @@ func sweep() {
 
 // newLaunch starts a supervisor. One that outlives this command has no place
 // to print to.
-func newLaunch(single bool, t *terminal) *container.Launch {
+func newLaunch(root string, single bool, t *terminal) *container.Launch {
 	if t == nil {
-		return container.NewLaunch(single, nil)
+		return container.NewLaunch(root, single, nil)
 	}
-	return container.NewLaunch(single, os.Stderr)
+	return container.NewLaunch(root, single, os.Stderr)
 }
 
 // start starts a container whose lock is held, and gives the lock away. A

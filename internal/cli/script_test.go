@@ -15,6 +15,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	built "tiffin/internal/test/binary"
 	"tiffin/internal/test/must"
 )
 
@@ -49,11 +50,8 @@ func (w wrapper) Run() int {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		panic(err)
 	}
-	binary = filepath.Join(dir, "tiffin")
-	build := exec.Command("go", "build", "-o", binary, "tiffin")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build tiffin: %v\n%s", err, out)
+	if binary, err = built.Build(dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return w.m.Run()

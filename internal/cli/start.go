@@ -84,7 +84,7 @@ func startDetached(c *cli.Context, store *image.Store, ctr *container.Container)
 	if err != nil {
 		return err
 	}
-	s, err := start(newLaunch(ctr.SingleID, nil), ctr, lock, m, false, nil, container.StartOptions{Explain: explain})
+	s, err := start(newLaunch(store.Root(), ctr.SingleID, nil), ctr, lock, m, false, nil, container.StartOptions{Explain: explain})
 	if err != nil {
 		return err
 	}
@@ -109,6 +109,6 @@ func startAttached(c *cli.Context, store *image.Store, set *container.Set) error
 		return err
 	}
 	return t.follow(func() (*container.Session, error) {
-		return start(newLaunch(ctr.SingleID, t), ctr, lock, m, false, t, container.StartOptions{Explain: explain})
+		return start(newLaunch(store.Root(), ctr.SingleID, t), ctr, lock, m, false, t, container.StartOptions{Explain: explain})
 	})
 }

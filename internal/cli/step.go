@@ -114,6 +114,11 @@ func (s *stepper) ask() string {
 // shell shows a shell that the supervisor runs. It has a pseudo terminal of its own, because this
 // one cannot be the controlling terminal of two sessions: credentials(7), "Sessions".
 func (s *stepper) shell(spec *ns.Spec, r ns.Report, p *container.Pause) error {
+	program, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return err
+	}
+	defer program.Close()
 	master, slave, err := openPTY()
 	if err != nil {
 		return err
@@ -139,7 +144,7 @@ func (s *stepper) shell(spec *ns.Spec, r ns.Report, p *container.Pause) error {
 	}
 	defer over.Close()
 	go func() {
-		ended <- p.Shell(slave, env)
+		ended <- p.Shell(program, slave, env)
 		wake.Close()
 	}()
 	relay(master, over)

@@ -1,27 +1,78 @@
-// tiffin version: which tiffin this is, and what it was built from.
+// tiffin version: which tiffin this is, what it was built from, and the programs it carries.
 
 package cli
 
 import (
+	"encoding/json"
 	"fmt"
 	"runtime"
 	"runtime/debug"
 
 	"github.com/urfave/cli/v2"
+
+	"tiffin/internal/programs"
 )
 
 // Version is set by the linker: -ldflags "-X tiffin/internal/cli.Version=1.2".
 var Version = ""
 
+// versionInfo is what `version --format json` prints.
+type versionInfo struct {
+	Version  string // of the release, or what Go makes of the commit
+	Commit   string // "" if it was not built in a repository; with "+changes" if there were some
+	Go       string
+	Platform string // OS/ARCH
+	Programs []programs.Program
+}
+
 func versionCommand() *cli.Command {
 	return &cli.Command{
-		Action: func(*cli.Context) error {
-			v := Version
-			if info, ok := debug.ReadBuildInfo(); v == "" && ok {
-				v = info.Main.Version
+		ArgsUsage:   "[--format json]",
+		Description: "The programs are those that start with a container (runtime). A tiffin that a bare `go build` made has none.",
+		Flags:       []cli.Flag{&cli.StringFlag{Name: "format", Usage: "`json`, or nothing"}},
+		Action: func(c *cli.Context) error {
+			if err := wantArgs(c, 0, 0, "no arguments"); err != nil {
+				return err
 			}
-			fmt.Fprintf(stdout, "tiffin %s %s %s/%s\n", v, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			v := thisVersion()
+			switch f := c.String("format"); f {
+			case "json":
+				return json.NewEncoder(stdout).Encode(v)
+			case "":
+			default:
+				return usagef("--format is json, not %q", f)
+			}
+			fmt.Fprintf(stdout, "tiffin %s %s %s\n", v.Version, v.Go, v.Platform)
+			if v.Commit != "" {
+				fmt.Fprintf(stdout, "commit %s\n", v.Commit)
+			}
+			for _, p := range v.Programs {
+				fmt.Fprintf(stdout, "%-8s %s  %d bytes\n", p.Name, p.Digest, p.Size)
+			}
+			if len(v.Programs) == 0 {
+				fmt.Fprintln(stdout, "no programs are embedded: scripts/setup does that")
+			}
 			return nil
 		},
 	}
+}
+
+func thisVersion() versionInfo {
+	v := versionInfo{Version: Version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Programs: programs.Embedded()}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return v
+	}
+	if v.Version == "" {
+		v.Version = info.Main.Version
+	}
+	settings := map[string]string{}
+	for _, s := range info.Settings {
+		settings[s.Key] = s.Value
+	}
+	v.Commit = settings["vcs.revision"]
+	if settings["vcs.modified"] == "true" {
+		v.Commit += "+changes"
+	}
+	return v
 }

@@ -11,6 +11,7 @@ import (
 
 	"tiffin/image/cache"
 	"tiffin/internal/errs"
+	"tiffin/internal/programs"
 	"tiffin/ns"
 	"tiffin/ns/probe"
 )
@@ -51,9 +52,9 @@ type Launch struct {
 	done chan struct{} // closed when the others are valid
 }
 
-// NewLaunch begins to start a supervisor. singleID maps no subordinate ids.
-// What it prints, which is nothing but the trace of a panic, goes to stderr.
-func NewLaunch(singleID bool, stderr *os.File) *Launch {
+// NewLaunch begins to start a supervisor, for a container of the store at root. singleID maps no
+// subordinate ids. What it prints, which is nothing but the trace of a panic, goes to stderr.
+func NewLaunch(root string, singleID bool, stderr *os.File) *Launch {
 	l := &Launch{done: make(chan struct{})}
 	go func() {
 		defer close(l.done)
@@ -62,8 +63,14 @@ func NewLaunch(singleID bool, stderr *os.File) *Launch {
 			return
 		}
 		defer theirs.Close()
+		var program *os.File
+		if program, l.err = programs.Open(root, programs.Runtime); l.err != nil {
+			return
+		}
+		defer program.Close()
 		u := ns.UserNS{
-			Args: []string{"tiffin", SupervisorCommand}, Dir: "/", Setsid: true, SingleID: singleID,
+			Program: program,
+			Args:    []string{"tiffin", SupervisorCommand}, Dir: "/", Setsid: true, SingleID: singleID,
 			Stdio: [3]*os.File{nil, nil, stderr}, Files: []*os.File{theirs},
 		}
 		if l.proc, l.err = u.Start(); l.err != nil {

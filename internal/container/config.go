@@ -99,6 +99,9 @@ type Container struct {
 // Dir is the container's directory, an absolute path.
 func (c *Container) Dir() string { return c.dir }
 
+// root is the root directory of the store that has the container: ROOT/containers/ID.
+func (c *Container) root() string { return filepath.Dir(filepath.Dir(c.dir)) }
+
 func (c *Container) path(name string) string { return filepath.Join(c.dir, name) }
 
 // Short is the ID that people see: its first 12 digits.

@@ -157,7 +157,7 @@ func (c *Container) OpenTree(store *image.Store) (*Tree, error) {
 		return nil, err
 	}
 	defer lock.Close()
-	l := NewLaunch(c.SingleID, nil)
+	l := NewLaunch(c.root(), c.SingleID, nil)
 	<-l.done
 	if l.err != nil {
 		return nil, errs.Code(probe.Explain(l.err), 125)

@@ -8,6 +8,7 @@ import (
 
 	"tiffin/image/layer"
 	"tiffin/internal/errs"
+	"tiffin/internal/programs"
 	"tiffin/ns"
 	"tiffin/ns/probe"
 )
@@ -30,7 +31,7 @@ type insideRequest struct {
 
 // inside asks a helper for one operation. Its output goes to w.
 func (c *Container) inside(op string, req *insideRequest, w io.Writer) error {
-	sock, proc, err := startHelper(c.SingleID)
+	sock, proc, err := c.startHelper()
 	if err != nil {
 		return errs.Code(probe.Explain(err), 125)
 	}
@@ -54,13 +55,20 @@ func (c *Container) inside(op string, req *insideRequest, w io.Writer) error {
 }
 
 // startHelper starts the helper, and returns the connection to it.
-func startHelper(singleID bool) (*conn, *ns.UserProc, error) {
+func (c *Container) startHelper() (*conn, *ns.UserProc, error) {
+	program, err := programs.Open(c.root(), programs.Runtime)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer program.Close()
 	mine, theirs, err := socketPair()
 	if err != nil {
 		return nil, nil, err
 	}
 	defer theirs.Close()
-	u := ns.UserNS{Args: []string{"tiffin", InsideCommand}, Dir: "/", SingleID: singleID, Files: []*os.File{theirs}}
+	u := ns.UserNS{
+		Program: program, Args: []string{"tiffin", InsideCommand}, Dir: "/", SingleID: c.SingleID, Files: []*os.File{theirs},
+	}
 	proc, err := u.Start()
 	if err != nil {
 		mine.Close()

@@ -60,7 +60,7 @@ const (
 	opTrace  = "trace"
 	opCopy   = "copy"  // with 1 file for a tarball, to or from the container
 	opNext   = "next"  // the report was read: go on with the next step
-	opShell  = "shell" // before that: 1 file, the terminal for a shell; the answer comes when it has ended
+	opShell  = "shell" // before that: 2 files, the terminal for a shell and its program; the answer comes when it has ended
 	opQuit   = "quit"  // instead: do not go on
 	// To the helper in a container's user namespace; 1 file: where its output goes.
 	opDiff  = "diff"  // the changes, as JSON

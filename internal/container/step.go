@@ -18,8 +18,8 @@ type Pause struct {
 
 // Shell runs a shell in what there is of the container, and returns when it has ended. tty is its terminal, and env
 // are variables for it.
-func (p *Pause) Shell(tty *os.File, env []string) error {
-	_, err := p.conn.call(&message{Op: opShell, Shell: &shellRequest{Done: p.done, Env: env}, files: []*os.File{tty}})
+func (p *Pause) Shell(program, tty *os.File, env []string) error {
+	_, err := p.conn.call(&message{Op: opShell, Shell: &shellRequest{Done: p.done, Env: env}, files: []*os.File{tty, program}})
 	return err
 }
 
@@ -74,9 +74,10 @@ func (s *supervisor) tell(c *conn, spec *ns.Spec, m *message) error {
 
 // shell runs a shell for the client between two steps.
 func (s *supervisor) shell(spec *ns.Spec, m *message) error {
-	if m.Shell == nil || len(m.files) != 1 {
-		return fmt.Errorf("control connection: %q without a terminal", m.Op)
+	if m.Shell == nil || len(m.files) != 2 {
+		return fmt.Errorf("control connection: %q without a terminal and a shell", m.Op)
 	}
 	defer m.files[0].Close()
-	return (&ns.Shell{Init: s.init, Spec: spec, Done: m.Shell.Done, Env: m.Shell.Env, TTY: m.files[0]}).Run()
+	defer m.files[1].Close()
+	return (&ns.Shell{Program: m.files[1], Init: s.init, Spec: spec, Done: m.Shell.Done, Env: m.Shell.Env, TTY: m.files[0]}).Run()
 }

@@ -1,0 +1,27 @@
+// The programs that scripts/setup has built into this directory. The digests come along, so that no
+// start has to hash anything.
+
+//go:build embedded
+
+package programs
+
+import (
+	_ "embed"
+	"strings"
+)
+
+var (
+	//go:embed built/runtime
+	runtimeProgram string
+	//go:embed built/runtime.sha256
+	runtimeDigest string
+)
+
+// Embedded lists the programs that are built in.
+func Embedded() []Program {
+	return []Program{embedded(Runtime, runtimeProgram, runtimeDigest)}
+}
+
+func embedded(name, data, digest string) Program {
+	return Program{Name: name, Digest: strings.TrimSpace(digest), Size: int64(len(data)), data: data}
+}
