@@ -167,3 +167,22 @@ func TestNeedsAreProbed(t *testing.T) {
 		t.Errorf("%q, %q", n, why)
 	}
 }
+
+// TestTheREADMEListsTheLabs: its table has each lab's number, title, concept and minutes.
+func TestTheREADMEListsTheLabs(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	labs, err := Builtin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range labs {
+		number := strings.TrimLeft(l.Name[:2], "0")
+		row := fmt.Sprintf("| %s | %s | %s | %d |", number, l.Title, strings.TrimSuffix(l.Concept, "."), l.Minutes)
+		if !strings.Contains(strings.ToLower(string(readme)), strings.ToLower(row)) {
+			t.Errorf("the README has no row %s", row)
+		}
+	}
+}
