@@ -3,6 +3,9 @@
 package cli
 
 import (
+	"errors"
+	"fmt"
+
 	"github.com/urfave/cli/v2"
 
 	"tiffin/internal/container"
@@ -24,7 +27,22 @@ func rmCommand() *cli.Command {
 			if c.Bool("force") && c.Args().Len() == 0 {
 				return nil // rm -f $(ps -aq) of nothing
 			}
-			return onContainers(c, func(ctr *container.Container) error { return ctr.Remove(c.Bool("force")) })
+			if !c.Bool("force") {
+				return onContainers(c, func(ctr *container.Container) error { return ctr.Remove(false) })
+			}
+			return eachArg(c, func(ref string) error {
+				ctr, err := set.Find(ref)
+				if errors.Is(err, container.ErrNotFound) {
+					return nil // as with docker: what is to be gone is gone
+				}
+				if err == nil {
+					err = ctr.Remove(true)
+				}
+				if err == nil {
+					fmt.Fprintln(stdout, ref)
+				}
+				return err
+			})
 		},
 	}
 }

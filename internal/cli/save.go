@@ -4,6 +4,7 @@
 package cli
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -65,7 +66,9 @@ func writeFile(what, out string, write func(io.Writer) error) error {
 // writeFileAtomically writes a file beside its place and moves it there when
 // it is complete. The errors that are not write's begin with what.
 func writeFileAtomically(what, out string, write func(io.Writer) error) error {
-	f, err := os.CreateTemp(filepath.Dir(out), "."+filepath.Base(out)+".tmp-")
+	// Not os.CreateTemp, whose files are 0600 whatever umask(2) says.
+	name := filepath.Join(filepath.Dir(out), "."+filepath.Base(out)+".tmp-"+rand.Text())
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
@@ -79,9 +82,6 @@ func writeFileAtomically(what, out string, write func(io.Writer) error) error {
 	}
 	if err != nil {
 		return err
-	}
-	if err := os.Chmod(f.Name(), 0o644); err != nil {
-		return fmt.Errorf("%s: %w", what, err)
 	}
 	if err := os.Rename(f.Name(), out); err != nil {
 		return fmt.Errorf("%s: %w", what, err)

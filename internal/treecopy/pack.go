@@ -4,6 +4,7 @@ package treecopy
 
 import (
 	"archive/tar"
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -19,7 +20,7 @@ import (
 // are copied as links. Sockets are left out: a tarball cannot hold them. Errors: those of w and
 // of reading, with the file's name.
 func (t *Tree) Pack(w io.Writer, p, as string, follow bool) error {
-	k := &packer{tw: tar.NewWriter(w), first: map[[2]uint64]string{}}
+	k := &packer{tw: tar.NewWriter(w), top: as, first: map[[2]uint64]string{}}
 	err := k.add(func(flags int) (int, error) { return t.open(p, flags, follow) }, as)
 	if err != nil {
 		return err
@@ -29,6 +30,7 @@ func (t *Tree) Pack(w io.Writer, p, as string, follow bool) error {
 
 type packer struct {
 	tw    *tar.Writer
+	top   string               // name of what was asked for
 	first map[[2]uint64]string // by device and inode number: a file's first name
 }
 
@@ -50,6 +52,10 @@ func (k *packer) add(open func(flags int) (int, error), as string) error {
 		return k.opened(open, as)
 	case unix.S_IFSOCK:
 		return nil
+	case unix.S_IFCHR, unix.S_IFBLK:
+		if as != k.top && mounted(fd) {
+			return nil
+		}
 	}
 	h := header(&st, as)
 	if h.Typeflag == tar.TypeSymlink {
@@ -104,7 +110,18 @@ func pseudo(fd int) bool {
 	return false
 }
 
+// mounted tells whether a file is mounted where it is, as the device nodes in /dev of a container
+// that runs are: they are this machine's and no part of its files. statx(2), STATX_ATTR_MOUNT_ROOT.
+func mounted(fd int) bool {
+	var st unix.Statx_t
+	err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, 0, &st)
+	return err == nil && st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
+}
+
 const mqueueMagic = 0x19800202 // MQUEUE_MAGIC in ipc/mqueue.c of the kernel; statfs(2)
+
+// maxMadeUp is how many bytes are read of a file that says that it is empty.
+const maxMadeUp = 16 << 20
 
 // regular packs a file, or a link to the first of its names.
 func (k *packer) regular(f *os.File, st *unix.Stat_t, h *tar.Header) error {
@@ -116,10 +133,21 @@ func (k *packer) regular(f *os.File, st *unix.Stat_t, h *tar.Header) error {
 		}
 		k.first[id] = h.Name
 	}
+	var data io.Reader = f
+	if h.Size == 0 { // files that the kernel makes up say so, whatever is in them: proc(5)
+		b, err := io.ReadAll(io.LimitReader(f, maxMadeUp+1))
+		if err == nil && len(b) > maxMadeUp {
+			err = fmt.Errorf("it says that it is empty, and holds more than %d bytes", maxMadeUp)
+		}
+		if err != nil {
+			return fmt.Errorf("copy %s: %w", h.Name, err)
+		}
+		h.Size, data = int64(len(b)), bytes.NewReader(b)
+	}
 	if err := k.tw.WriteHeader(h); err != nil {
 		return err
 	}
-	n, err := io.Copy(k.tw, io.LimitReader(f, h.Size))
+	n, err := io.Copy(k.tw, io.LimitReader(data, h.Size))
 	if err == nil && n < h.Size {
 		err = fmt.Errorf("it was %d bytes long and is %d now: %w", h.Size, n, io.ErrUnexpectedEOF)
 	}

@@ -128,6 +128,35 @@ func TestPathsOfAContainerStayInside(t *testing.T) {
 	untouched()
 }
 
+// TestALinkThatTheTarballBringsIsNotFollowed: only a link that was at the destination before is.
+func TestALinkThatTheTarballBringsIsNotFollowed(t *testing.T) {
+	in, untouched := room(t)
+	b := tartest.Of(t, tartest.Symlink("x", "../secret"), tartest.File("x", "x"))
+	if _, err := Host().Unpack(bytes.NewReader(b), in, "top", false); err != nil {
+		t.Error(err)
+	}
+	if _, err := Host().Unpack(bytes.NewReader(tartest.Of(t, tartest.Symlink(".", "../secret"), tartest.File(".", "x"))), in, "again", false); err != nil {
+		t.Error(err)
+	}
+	untouched()
+	// And one that was there is, within the tree: its absolute target begins at the root of that.
+	if err := errors.Join(os.WriteFile(filepath.Join(in, "secret"), []byte("old"), 0o600), os.Symlink("/secret", filepath.Join(in, "link"))); err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.Open(in, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if _, err := Rooted(fd).Unpack(bytes.NewReader(tartest.Of(t, tartest.File(".", "new"))), "/", "link", false); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(filepath.Join(in, "secret")); string(b) != "new" || err != nil {
+		t.Errorf("the file that the link leads to has %q, %v", b, err)
+	}
+	untouched()
+}
+
 // TestHostGetsNoPrivilegedFiles: a file of a container that was root's and set-user-ID would be
 // the user's here.
 func TestHostGetsNoPrivilegedFiles(t *testing.T) {
