@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -273,4 +274,62 @@ func TestDomain(t *testing.T) {
 			t.Errorf("%q is %q", in, got)
 		}
 	}
+}
+
+// TestTheMostSpecificPasswordCounts: containers-auth.json(5), "FORMAT". Each file is read many times,
+// since Go reads maps in an order of chance.
+func TestTheMostSpecificPasswordCounts(t *testing.T) {
+	const entry = `%q:{"auth":%q}`
+	right, wrong := base64.StdEncoding.EncodeToString([]byte("anna:right")), base64.StdEncoding.EncodeToString([]byte("otto:wrong"))
+	for _, c := range []struct {
+		keys, user string // keys with ! have the right password
+	}{
+		{"h.example/other h.example/team! h.example/third", "anna"},
+		{"h.example h.example/team!", "anna"}, {"h.example/team h.example/team/app!", "anna"}, {"h.example!", "anna"},
+		{"h.example/other h.example/tea h.example/team/app2 other.example", ""}, {"https://h.example/v1/! h.example/other", "anna"}, {"https://h.example h.example!", "anna"},
+	} {
+		var auths []string
+		for _, key := range strings.Fields(c.keys) {
+			secret := wrong
+			if strings.HasSuffix(key, "!") {
+				secret = right
+			}
+			auths = append(auths, fmt.Sprintf(entry, strings.TrimSuffix(key, "!"), secret))
+		}
+		withConfig(t, `{"auths":{`+strings.Join(auths, ",")+`}}`)
+		for range 10 {
+			if got, err := stored(t.Context(), ref(t, "h.example/team/app:v1")); err != nil || got.Username != c.user {
+				t.Errorf("%s: %q, %v; want %q", c.keys, got.Username, err, c.user)
+			}
+		}
+	}
+	withConfig(t, `{"auths":{"https://index.docker.io/v1/":{"auth":"`+right+`"}}}`)
+	if got, err := stored(t.Context(), ref(t, "debian")); err != nil || got.Username != "anna" {
+		t.Errorf("Docker Hub: %+v, %v", got, err)
+	}
+}
+
+// TestPodmansPasswordsAreFound in the order of containers-auth.json(5), after tiffin's and docker's own.
+func TestPodmansPasswordsAreFound(t *testing.T) {
+	srv := serve(t, newFixture(t))
+	srv.fault = wantBasic
+	withConfig(t, "")
+	config, run := t.TempDir(), t.TempDir()
+	t.Setenv("XDG_CONFIG_HOME", config)
+	t.Setenv("XDG_RUNTIME_DIR", run)
+	for _, dir := range []string{config, run} {
+		file := filepath.Join(dir, "containers", "auth.json")
+		if err := os.Mkdir(filepath.Dir(file), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		writeTestFile(t, file, []byte(loggedIn(srv.host())))
+		if _, _, err := pull(t, srv.host()); err != nil {
+			t.Error(err)
+		}
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, _, err := pull(t, srv.host())
+	wantError(t, err, "wants a password")
 }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
-	"strings"
 	"sync"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -22,52 +20,62 @@ type place struct {
 	insecure bool
 }
 
-// rule is the one with the longest prefix of the name, or nil.
-func (g *Registries) rule(r reference.Reference) (best *registryRule) {
+// rule is the one with the longest prefix of the name, or nil; rest is what the prefix does not cover.
+func (g *Registries) rule(r reference.Reference) (best *registryRule, rest string) {
 	if g == nil {
-		return nil
+		return nil, ""
 	}
 	for i := range g.registries {
 		p := &g.registries[i]
-		if under(r, p.prefix) && (best == nil || len(p.prefix) > len(best.prefix)) {
-			best = p
+		if left, ok := p.match(r.Name()); ok && (best == nil || len(p.Prefix) > len(best.Prefix)) {
+			best, rest = p, left
 		}
 	}
-	return best
-}
-
-// under reports whether a name begins with a prefix, at the end of a component.
-func under(r reference.Reference, prefix string) bool {
-	rest, ok := strings.CutPrefix(r.Name(), prefix)
-	return ok && (rest == "" || rest[0] == '/')
+	return best, rest
 }
 
 // places are those where an image is looked for, in this order: mirrors, then
 // where it belongs.
 func (g *Registries) places(r reference.Reference) ([]place, error) {
-	rule := g.rule(r)
+	rule, rest := g.rule(r)
 	if rule == nil {
 		return []place{{r, false}}, nil
 	}
-	if rule.blocked {
-		return nil, fmt.Errorf("%s is blocked by %s:%d", rule.prefix, g.file, rule.line)
+	switch {
+	case rule.err != nil:
+		return nil, fmt.Errorf("%s: %w", rule.file, rule.err)
+	case rule.Blocked:
+		return nil, fmt.Errorf("%s is blocked by %s", rule.Prefix, rule.file)
 	}
 	var all []place
-	for _, m := range append(slices.Clone(rule.mirrors), mirrorRule{rule.line, rule.location, rule.insecure}) {
-		at, err := reference.Parse(m.location + strings.TrimPrefix(r.Name(), rule.prefix))
+	add := func(location string, insecure bool) error {
+		at, err := reference.Parse(location + rest)
 		if err != nil {
-			return nil, fmt.Errorf("%s:%d: %w", g.file, m.line, err)
+			return fmt.Errorf("%s: %s: %w", rule.file, rule.Prefix, err)
 		}
 		at.Tag, at.Digest = r.Tag, r.Digest
-		all = append(all, place{at, m.insecure})
+		all = append(all, place{at, insecure})
+		return nil
 	}
-	return all, nil
+	for _, m := range rule.Mirrors {
+		if !m.serves(r, rule.ByDigest) {
+			continue
+		}
+		if err := add(m.Location, m.Insecure); err != nil {
+			return nil, err
+		}
+	}
+	if rule.Location == "" { // of a wildcard: the name stays as it is
+		return append(all, place{r, rule.Insecure}), nil
+	}
+	err := add(rule.Location, rule.Insecure)
+	return all, err
 }
 
 // insecure reports whether a registry may do without TLS.
 func (g *Registries) insecure(r reference.Reference) bool {
-	rule := g.rule(r)
-	return rule != nil && rule.insecure
+	rule, _ := g.rule(r)
+	return rule != nil && rule.Insecure
 }
 
 // mirrored is an image that several registries may have. What one of them does

@@ -3,19 +3,20 @@ package registry
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+
+	"github.com/BurntSushi/toml"
 
 	"tiffin/image/reference"
 	"tiffin/internal/errs"
 )
 
-// Registries is what a person has laid down about registries, in
-// $XDG_CONFIG_HOME/tiffin/registries.conf. The file has the names and the
-// meaning of containers-registries.conf(5), and as much of TOML as that needs:
+// Registries is what has been laid down about registries, in the words of
+// containers-registries.conf(5):
 //
 //	# names without a registry are looked for here instead of on Docker Hub
 //	unqualified-search-registries = ["registry.example.org:5000"]
@@ -29,229 +30,211 @@ import (
 //	[[registry.mirror]]                        # of the registry above; asked first, in this order
 //	location = "mirror.example.org:5000/hub"
 //	insecure = true
+//	pull-from-mirror = "all"                   # or digest-only, tag-only
 //
 //	[aliases]                                  # names for `tiffin run` and `tiffin pull`
 //	lab = "registry.example.org/course/lab"
 //
-// Of several registries the one with the longest prefix counts. A value is one
-// string, true, false, or a list of strings, on one line.
+// Of several registries the one with the longest prefix counts; *.example.org is all hosts below
+// example.org. What is wrong with one registry is an error for its names and a warning for others.
 type Registries struct {
-	file       string
-	search     string // registry of names that have none, or ""
+	search     []string // registries of names that have none
 	registries []registryRule
 	aliases    map[string]string
+	tell       func(string) // of what is wrong with what was not asked for; may be nil
+}
+
+// document is such a file. What is known and not used here is named, so that it is not unknown.
+type document struct {
+	Search     []string          `toml:"unqualified-search-registries"`
+	Registries []registryRule    `toml:"registry"`
+	Aliases    map[string]string `toml:"aliases"`
+	ShortNames any               `toml:"short-name-mode"`
+	Helpers    any               `toml:"credential-helpers"`
 }
 
 type registryRule struct {
-	line             int
-	prefix, location string
-	insecure         bool
-	blocked          bool
-	mirrors          []mirrorRule
+	Prefix, Location  string
+	Insecure, Blocked bool
+	ByDigest          bool         `toml:"mirror-by-digest-only"`
+	Mirrors           []mirrorRule `toml:"mirror"`
+
+	file string
+	err  error // why it cannot be followed
 }
 
 type mirrorRule struct {
-	line     int
-	location string
-	insecure bool
+	Location string
+	Insecure bool
+	From     string `toml:"pull-from-mirror"`
 }
 
-// maxRegistries is the longest file that is read, in bytes.
-const maxRegistries = 1 << 20
+// systemDir is where a machine has such files for all its users.
+var systemDir = "/etc/containers"
 
-// LoadRegistries reads the file, which need not be there.
-func LoadRegistries() (*Registries, error) {
-	file := filepath.Join(configHome(), "tiffin", "registries.conf")
-	f, err := os.Open(file)
+// LoadRegistries reads the files, none of which need be there: first podman's, of the machine and of
+// the user, then tiffin's own, $XDG_CONFIG_HOME/tiffin/registries.conf. What comes later replaces
+// what has the same prefix, alias or key. warn is told what is wrong, and no error for most names.
+func LoadRegistries(warn func(string)) (*Registries, error) {
+	g := &Registries{aliases: map[string]string{}}
+	for _, file := range podmanFiles() {
+		if err := g.read(file); err != nil {
+			warn(err.Error() + "; going on without it")
+		}
+	}
+	g.tell = warn // podman knows more keys, and says itself what is wrong with them
+	err := g.read(filepath.Join(configHome(), "tiffin", "registries.conf"))
+	return g, errs.Hint(err, "containers-registries.conf(5) describes the file")
+}
+
+// podmanFiles are those that podman reads, in its order: containers-registries.conf(5), DESCRIPTION
+// and FILES.
+func podmanFiles() []string {
+	user := filepath.Join(configHome(), "containers")
+	main := filepath.Join(user, "registries.conf")
+	if _, err := os.Stat(main); err != nil {
+		main = filepath.Join(systemDir, "registries.conf")
+	}
+	if named := os.Getenv("CONTAINERS_REGISTRIES_CONF"); named != "" {
+		main = named
+	}
+	files := []string{main}
+	for _, dir := range []string{systemDir, user} {
+		more, _ := filepath.Glob(filepath.Join(dir, "registries.conf.d", "*.conf")) // sorted
+		files = append(files, more...)
+	}
+	return files
+}
+
+func (g *Registries) read(file string) error {
+	b, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return &Registries{}, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read what is laid down about registries: %w", err)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxRegistries))
-	if err != nil {
-		return nil, fmt.Errorf("read what is laid down about registries: %w", err)
-	}
-	g, err := parseRegistries(file, string(b))
-	if err != nil {
-		return nil, errs.Hint(err, "containers-registries.conf(5) describes the file; tiffin reads [[registry]], [[registry.mirror]], [aliases] and unqualified-search-registries of it")
-	}
-	return g, nil
-}
-
-// parseRegistries reads the file's text. Errors begin with FILE:LINE.
-func parseRegistries(file, text string) (*Registries, error) {
-	g := &Registries{file: file, aliases: map[string]string{}}
-	p := parser{g: g}
-	n := 0
-	for line := range strings.Lines(text) {
-		n++
-		p.line = n
-		if err := p.parseLine(strings.TrimSpace(line)); err != nil {
-			return nil, fmt.Errorf("%s:%d: %w", file, n, err)
-		}
-	}
-	for i := range g.registries {
-		if line, err := g.registries[i].check(); err != nil {
-			return nil, fmt.Errorf("%s:%d: %w", file, line, err)
-		}
-	}
-	return g, nil
-}
-
-// parser knows in which section of the file it is.
-type parser struct {
-	g    *Registries
-	line int
-	set  func(key string, v value) error // a key of the section; nil: at the top
-	seen map[string]bool
-}
-
-// value is what stands behind a key.
-type value struct {
-	isBool, isList bool
-	b              bool
-	s              string
-	list           []string
-}
-
-func (p *parser) parseLine(s string) error {
-	switch {
-	case s == "" || s[0] == '#':
 		return nil
-	case s[0] == '[':
-		section, rest, ok := cutSection(s)
-		if rest = strings.TrimSpace(rest); !ok || rest != "" && rest[0] != '#' {
-			return fmt.Errorf("%q is no section", s)
+	} else if err != nil {
+		return fmt.Errorf("read what is laid down about registries: %w", err)
+	}
+	return g.add(file, string(b))
+}
+
+// add takes in a file's text. An error says where in the file it is.
+func (g *Registries) add(file, text string) error {
+	var d document
+	meta, err := toml.Decode(text, &d)
+	if err != nil {
+		line := " "
+		if at, ok := errors.AsType[toml.ParseError](err); ok {
+			line, err = fmt.Sprintf("%d: ", at.Position.Line), errors.New(at.Message)
 		}
-		p.seen = nil
-		return p.enter(section)
+		return fmt.Errorf("%s:%s%w", file, line, err)
 	}
-	key, rest, err := parseKey(s)
-	if err != nil {
-		return err
+	for _, key := range meta.Undecoded() {
+		g.warn(fmt.Sprintf("%s: %s is not known here", file, key))
 	}
-	v, rest, err := parseValue(rest)
-	if err != nil {
-		return fmt.Errorf("%s: %w", key, err)
-	}
-	if rest = strings.TrimSpace(rest); rest != "" && rest[0] != '#' {
-		return fmt.Errorf("%s: %q is too much on this line", key, rest)
-	}
-	if p.seen[key] {
-		return fmt.Errorf("%s is there twice", key)
-	}
-	if p.seen == nil {
-		p.seen = map[string]bool{}
-	}
-	p.seen[key] = true
-	if p.set == nil {
-		return p.g.setTop(key, v)
-	}
-	return p.set(key, v)
-}
-
-// cutSection takes [[X]] or [X] from the beginning of a line.
-func cutSection(s string) (section, rest string, ok bool) {
-	end := strings.IndexByte(s, ']')
-	if end >= 0 && strings.HasPrefix(s, "[[") && strings.HasPrefix(s[end:], "]]") {
-		end++
-	}
-	return s[:end+1], s[end+1:], end >= 0
-}
-
-func (p *parser) enter(section string) error {
-	g := p.g
-	switch section {
-	case "[[registry]]":
-		g.registries = append(g.registries, registryRule{line: p.line})
-		r := &g.registries[len(g.registries)-1]
-		p.set = r.set
-	case "[[registry.mirror]]":
-		if len(g.registries) == 0 {
-			return errors.New("a mirror needs a [[registry]] above it")
+	for _, where := range d.Search {
+		if err := checkLocation(where); err != nil {
+			return fmt.Errorf("%s: unqualified-search-registries: %w", file, err)
 		}
-		r := &g.registries[len(g.registries)-1]
-		r.mirrors = append(r.mirrors, mirrorRule{line: p.line})
-		p.set = r.mirrors[len(r.mirrors)-1].set
-	case "[aliases]":
-		p.set = g.setAlias
-	default:
-		return fmt.Errorf("there is no section %s; there are [[registry]], [[registry.mirror]] and [aliases]", section)
+	}
+	if meta.IsDefined("unqualified-search-registries") {
+		g.search = d.Search
+	}
+	for _, r := range d.Registries {
+		r.file = file
+		if r.err = r.complete(); r.Prefix == "" {
+			g.warn(fmt.Sprintf("%s: %v", file, r.err))
+			continue
+		}
+		g.registries = slices.DeleteFunc(g.registries, func(old registryRule) bool { return old.Prefix == r.Prefix })
+		g.registries = append(g.registries, r)
+	}
+	for short, name := range d.Aliases {
+		if err := checkAlias(short, name); err != nil {
+			g.warn(fmt.Sprintf("%s: %v", file, err))
+			continue
+		}
+		g.aliases[short] = name
 	}
 	return nil
 }
 
-func (g *Registries) setTop(key string, v value) error {
-	if key != "unqualified-search-registries" {
-		return fmt.Errorf("there is no key %q here; there is unqualified-search-registries", key)
+func (g *Registries) warn(s string) {
+	if g.tell != nil {
+		g.tell(s)
 	}
-	// With several, whoever may put images into the first decides what a name means.
-	if !v.isList || len(v.list) != 1 {
-		return fmt.Errorf("%s is a list of one registry, such as [\"docker.io\"]", key)
-	}
-	g.search = v.list[0]
-	return checkLocation(g.search)
 }
 
-func (r *registryRule) set(key string, v value) error {
-	switch key {
-	case "prefix":
-		return v.location(&r.prefix)
-	case "location":
-		return v.location(&r.location)
-	case "insecure":
-		return v.bool(&r.insecure)
-	case "blocked":
-		return v.bool(&r.blocked)
+// complete fills in what a registry leaves out, and checks the rest.
+func (r *registryRule) complete() error {
+	host, wild := strings.CutPrefix(r.Prefix, "*.")
+	switch {
+	case r.Prefix == "" && r.Location == "":
+		return errors.New("a registry has neither prefix nor location")
+	case r.Prefix == "":
+		r.Prefix = r.Location
+	case r.Location == "" && !wild:
+		r.Location = r.Prefix
 	}
-	return fmt.Errorf("there is no key %q in [[registry]]; there are prefix, location, insecure and blocked", key)
+	if !wild {
+		host = r.Prefix
+	}
+	places := []string{host}
+	if r.Location != "" {
+		places = append(places, r.Location)
+	}
+	for _, m := range r.Mirrors {
+		if m.Location == "" {
+			return fmt.Errorf("a mirror of %s has no location", r.Prefix)
+		}
+		if !slices.Contains([]string{"", "all", "digest-only", "tag-only"}, m.From) {
+			return fmt.Errorf("a mirror of %s: pull-from-mirror is all, digest-only or tag-only, and not %q", r.Prefix, m.From)
+		}
+		places = append(places, m.Location)
+	}
+	for _, place := range places {
+		if err := checkLocation(place); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-func (m *mirrorRule) set(key string, v value) error {
-	switch key {
-	case "location":
-		return v.location(&m.location)
-	case "insecure":
-		return v.bool(&m.insecure)
+// match tells whether a registry is about a name, and what of the name its prefix does not cover.
+func (r *registryRule) match(name string) (rest string, ok bool) {
+	prefix := r.Prefix
+	if suffix, wild := strings.CutPrefix(prefix, "*"); wild {
+		host, _, _ := strings.Cut(name, "/")
+		end := strings.Index(host, suffix)
+		if end <= 0 {
+			return "", false
+		}
+		prefix = host[:end] + suffix
 	}
-	return fmt.Errorf("there is no key %q in [[registry.mirror]]; there are location and insecure", key)
+	rest, ok = strings.CutPrefix(name, prefix)
+	return rest, ok && (rest == "" || rest[0] == '/')
 }
 
-func (g *Registries) setAlias(key string, v value) error {
-	if v.isBool || v.isList {
-		return fmt.Errorf("%s is to be a string", key)
+// serves tells whether a mirror is for a name: containers-registries.conf(5), pull-from-mirror and
+// mirror-by-digest-only.
+func (m *mirrorRule) serves(name reference.Reference, byDigest bool) bool {
+	if name.Digest != "" {
+		return m.From != "tag-only"
 	}
-	r, err := reference.Parse(v.s)
+	return m.From != "digest-only" && !byDigest
+}
+
+// checkAlias wants a name without a registry, and one with.
+func checkAlias(short, name string) error {
+	r, err := reference.Parse(name)
 	if err != nil {
-		return fmt.Errorf("%s: %w", key, err)
+		return fmt.Errorf("%s: %w", short, err)
 	}
-	if !hasRegistry(v.s) || r.Name() != v.s {
-		return fmt.Errorf("%s: %q is to be REGISTRY/NAME, without a tag", key, v.s)
+	if !hasRegistry(name) || r.Name() != name {
+		return fmt.Errorf("%s: %q is to be REGISTRY/NAME, without a tag", short, name)
 	}
-	if k, err := reference.Parse(key); err != nil || hasRegistry(key) || k.FamiliarName() != key {
-		return fmt.Errorf("%q is no name that could stand for another: it is to be without registry and tag", key)
+	if k, err := reference.Parse(short); err != nil || hasRegistry(short) || k.FamiliarName() != short {
+		return fmt.Errorf("%q is no name that could stand for another: it is to be without registry and tag", short)
 	}
-	g.aliases[key] = v.s
 	return nil
-}
-
-func (v value) bool(to *bool) error {
-	if !v.isBool {
-		return errors.New("this is to be true or false")
-	}
-	*to = v.b
-	return nil
-}
-
-func (v value) location(to *string) error {
-	if v.isBool || v.isList {
-		return errors.New("this is to be a string")
-	}
-	*to = v.s
-	return checkLocation(v.s)
 }
 
 // checkLocation wants HOST[:PORT][/PATH].
@@ -264,25 +247,6 @@ func checkLocation(s string) error {
 		return fmt.Errorf("%q is not HOST[:PORT][/PATH]", s)
 	}
 	return nil
-}
-
-// check completes a registry, and returns the line of what is wrong.
-func (r *registryRule) check() (line int, err error) {
-	if r.prefix == "" {
-		r.prefix = r.location
-	}
-	if r.prefix == "" {
-		return r.line, errors.New("this registry has neither prefix nor location")
-	}
-	if r.location == "" {
-		r.location = r.prefix
-	}
-	for _, m := range r.mirrors {
-		if m.location == "" {
-			return m.line, errors.New("this mirror has no location")
-		}
-	}
-	return 0, nil
 }
 
 // hasRegistry reports whether a name says its registry, as package image reads it.
@@ -303,8 +267,13 @@ func (g *Registries) Expand(name string) string {
 	if to, ok := g.aliases[name[:end]]; ok {
 		return to + name[end:]
 	}
-	if g.search != "" {
-		return g.search + "/" + name
+	switch len(g.search) {
+	case 0:
+	case 1:
+		return g.search[0] + "/" + name
+	default:
+		// With several, whoever may put images into the first decides what a name means.
+		g.warn("a name without a registry is Docker Hub's, since unqualified-search-registries has more than one")
 	}
 	return name
 }

@@ -38,11 +38,19 @@ insecure = true
   "web/server" = "quay.io/web/server"
 `
 
+// parsed is what a file says that begins with text.
+func parsed(text string) (*Registries, []string, error) {
+	var warned []string
+	g := &Registries{aliases: map[string]string{}, tell: func(s string) { warned = append(warned, s) }}
+	err := g.add("conf", text)
+	return g, warned, err
+}
+
 func mustParse(t *testing.T, text string) *Registries {
 	t.Helper()
-	g, err := parseRegistries("conf", text)
-	if err != nil {
-		t.Fatal(err)
+	g, warned, err := parsed(text)
+	if err != nil || len(warned) > 0 {
+		t.Fatal(err, warned)
 	}
 	return g
 }
@@ -58,17 +66,10 @@ func TestRegistriesConf(t *testing.T) {
 		"localhost:5001/debian@sha256:" + strings.Repeat("a", 64): "localhost:5001/debian@sha256:" + strings.Repeat("a", 64),
 	} {
 		places, err := g.places(ref(t, name))
-		var got []string
-		for _, p := range places {
-			s := p.ref.Name() + strings.TrimPrefix(p.ref.String(), p.ref.Name())
-			if p.insecure {
-				s += "!"
-			}
-			got = append(got, s)
-		}
+		got := texts(places)
 		if err != nil {
 			got = []string{"blocked"}
-			wantError(t, err, "docker.io is blocked by conf:14")
+			wantError(t, err, "docker.io is blocked by conf")
 		}
 		if strings.Join(got, " ") != want {
 			t.Errorf("%s is looked for at %q, not %q", name, got, want)
@@ -92,34 +93,121 @@ func TestRegistriesConf(t *testing.T) {
 	}
 }
 
+// texts are places as they are written, with a ! where TLS is not needed.
+func texts(places []place) (all []string) {
+	for _, p := range places {
+		s := p.ref.String()
+		if p.insecure {
+			s += "!"
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
 func TestRegistriesConfNamesTheLine(t *testing.T) {
 	for text, says := range map[string]string{
-		"x":                                  `conf:1: this is neither KEY = VALUE`,
-		"[[registry]]\nlocation = docker.io": `conf:2: location: "docker.io" is not true, false, or a string`,
-		"[[registry]]\nlocation = \"https://x.example\"":     `conf:2: "https://x.example" is to be without https://`,
-		"[[registry]]\nlocation = \"a b\"":                   `conf:2: "a b" is not HOST`,
-		"\n[[registry]]\ninsecure = true":                    `conf:2: this registry has neither prefix nor location`,
-		"[[registry]]\nprefix='x.y'\n[[registry.mirror]]\n":  `conf:3: this mirror has no location`,
-		"[[registry.mirror]]":                                `conf:1: a mirror needs a [[registry]]`,
-		"[[registry]]\ninsecure = \"yes\"":                   `conf:2: this is to be true or false`,
-		"[[registry]]\nmirrors = true":                       `conf:2: there is no key "mirrors" in [[registry]]`,
-		"[registry]":                                         `conf:1: there is no section [registry]`,
-		"[[registry":                                         `conf:1: "[[registry" is no section`,
-		"unqualified-search-registries = [\"a.b\", \"c.d\"]": `conf:1: unqualified-search-registries is a list of one`,
-		"unqualified-search-registries = [\"a.b\"":           `on one line`,
-		"[aliases]\nlab = \"lab2\"":                          `conf:2: lab: "lab2" is to be REGISTRY/NAME`,
-		"[aliases]\nlab = \"a.b/lab:1\"":                     `without a tag`,
-		"[aliases]\n\"x.y/lab\" = \"a.b/lab\"":               `conf:2: "x.y/lab" is no name that could stand`,
-		"[[registry]]\nprefix = \"a.b":                       `conf:2: prefix: the closing " is missing`,
-		"[[registry]]\nprefix = 'a.b":                        `conf:2: prefix: the closing ' is missing`,
-		"[[registry]]\nprefix = 'a.b' 'c'":                   `conf:2: prefix: "'c'" is too much`,
-		"[[registry]]\nprefix = 'a.b'\nprefix = 'a.b'":       `conf:3: prefix is there twice`,
-		"[[registry]]\nprefix =":                             `conf:2: prefix: the value is missing`,
+		"x":                                  `conf:1: `,
+		"[[registry]]\nlocation = docker.io": `conf:2: `,
+		"[[registry]]\ninsecure = \"yes\"":   `conf: `,
+		"[registry]":                         `conf: `,
+		"[[registry":                         `conf:1: `,
+		"\n\nunqualified-search-registries = [\"a.b\"": `conf:3: `,
+		"unqualified-search-registries = [\"a b\"]":    `conf: unqualified-search-registries: "a b" is not HOST`,
+		"[[registry]]\nprefix = \"a.b":                 `conf:2: `,
+		"[[registry]]\nprefix = 'a.b'\nprefix = 'a.b'": `conf:3: `,
+		"[[registry]]\nprefix =":                       `conf:2: `,
 	} {
-		_, err := parseRegistries("conf", text)
-		if err == nil || !strings.Contains(err.Error(), says) {
-			t.Errorf("%q: the error %v does not say %s", text, err, says)
+		_, _, err := parsed(text)
+		if err == nil || !strings.HasPrefix(err.Error(), says) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%q: the error %v does not begin %s", text, err, says)
 		}
+	}
+}
+
+// TestWhatIsWrongElsewhereIsAWarning: what does not concern a name does not stop it, and what does
+// says why.
+func TestWhatIsWrongElsewhereIsAWarning(t *testing.T) {
+	for text, c := range map[string]struct{ warns, fails string }{
+		"[[registry]]\nlocation = \"https://x.example\"\nprefix='a.b'":                   {"", `"https://x.example" is to be without https://`},
+		"[[registry]]\nprefix='a.b'\nlocation = \"a b\"":                                 {"", `"a b" is not HOST`},
+		"[[registry]]\nprefix='a.b'\n[[registry.mirror]]\n":                              {"", "a mirror of a.b has no location"},
+		"[[registry]]\nprefix='a.b'\nmirror=[{location='x.y',pull-from-mirror='never'}]": {"", `not "never"`},
+		"\n[[registry]]\ninsecure = true":                                                {"neither prefix nor location", ""},
+		"[[registry]]\nprefix='a.b'\nmirrors = true":                                     {"registry.mirrors is not known", ""},
+		"[aliases]\nlab = \"lab2\"":                                                      {`lab: "lab2" is to be REGISTRY/NAME`, ""},
+		"[aliases]\nlab = \"a.b/lab:1\"":                                                 {"without a tag", ""},
+		"[aliases]\n\"x.y/lab\" = \"a.b/lab\"":                                           {`"x.y/lab" is no name that could stand`, ""},
+		"colour = 'blue'":                                                                {"colour is not known", ""},
+	} {
+		g, warned, err := parsed(text)
+		if err != nil {
+			t.Errorf("%q: %v", text, err)
+			continue
+		}
+		if all := strings.Join(warned, "; "); !strings.Contains(all, c.warns) || (c.warns == "") != (all == "") {
+			t.Errorf("%q warns of %q, want %q", text, all, c.warns)
+		}
+		if got, err := g.places(ref(t, "c.d/x:1")); err != nil || strings.Join(texts(got), " ") != "c.d/x:1" {
+			t.Errorf("%q: another name is looked for at %q, %v", text, texts(got), err)
+		}
+		if _, err := g.places(ref(t, "a.b/x:1")); (err != nil) != (c.fails != "") || err != nil && !strings.Contains(err.Error(), c.fails) {
+			t.Errorf("%q: its own name: %v, want %q", text, err, c.fails)
+		}
+	}
+}
+
+// TestRegistriesConfOfADistribution: lists over several lines, wildcards, and when a mirror counts.
+func TestRegistriesConfOfADistribution(t *testing.T) {
+	g := mustParse(t, `
+unqualified-search-registries = [
+  "registry.fedoraproject.org",   # one
+  "docker.io",
+]
+short-name-mode = "enforcing"
+credential-helpers = ["containers-auth.json"]
+[[registry]]
+prefix = "*.example.com"
+location = "proxy.example.org/cache"
+[[registry]]
+prefix = "*.kept.example"
+insecure = true
+[[registry]]
+prefix = "special.example.com"
+[[registry]]
+location = "docker.io"
+mirror = [{location = "d.example.org", pull-from-mirror = "digest-only"}, {location = "t.example.org", pull-from-mirror = "tag-only"},
+  {location = "a.example.org", pull-from-mirror = "all"}]
+[[registry]]
+location = "quay.io"
+mirror-by-digest-only = true
+[[registry.mirror]]
+location = "q.example.org"
+`)
+	digest := "@sha256:" + strings.Repeat("a", 64)
+	for name, want := range map[string]string{
+		"a.example.com/x:1":       "proxy.example.org/cache/x:1",
+		"a.b.example.com/x/y:1":   "proxy.example.org/cache/x/y:1",
+		"example.com/x:1":         "example.com/x:1",
+		"aexample.com/x:1":        "aexample.com/x:1",
+		"a.example.community/x:1": "a.example.community/x:1",
+		"x.org/a.example.com:1":   "x.org/a.example.com:1",
+		"special.example.com/x:1": "special.example.com/x:1",
+		"a.kept.example/x:1":      "a.kept.example/x:1!",
+		"docker.io/x/y:1":         "t.example.org/x/y:1 a.example.org/x/y:1 docker.io/x/y:1",
+		"docker.io/x/y" + digest:  "d.example.org/x/y" + digest + " a.example.org/x/y" + digest + " docker.io/x/y" + digest,
+		"quay.io/x:1":             "quay.io/x:1",
+		"quay.io/x" + digest:      "q.example.org/x" + digest + " quay.io/x" + digest,
+	} {
+		places, err := g.places(ref(t, name))
+		if got := strings.Join(texts(places), " "); err != nil || got != want {
+			t.Errorf("%s is looked for at %q, not %q: %v", name, got, want, err)
+		}
+	}
+	var warned []string
+	g.tell = func(s string) { warned = append(warned, s) }
+	if got := g.Expand("debian"); got != "debian" || len(warned) != 1 {
+		t.Errorf("debian is %s, warnings %q", got, warned)
 	}
 }
 
@@ -128,22 +216,25 @@ func FuzzRegistries(f *testing.F) {
 	f.Add("[[registry]]\nprefix=\"docker.io\"\n[[registry.mirror]]\nlocation='a.b:1/c'")
 	f.Add("a = [\"\\x41\", 'b']")
 	f.Fuzz(func(t *testing.T, text string) {
-		g, err := parseRegistries("conf", text)
+		g, _, err := parsed(text)
 		if err != nil {
 			if !strings.HasPrefix(err.Error(), "conf:") {
-				t.Errorf("%q does not name the line", err)
+				t.Errorf("%q does not name the file", err)
 			}
 			return
 		}
 		// What is accepted leads to names that are names.
 		for _, r := range g.registries {
-			name, err := reference.Parse(r.prefix + "/x")
+			name, err := reference.Parse(strings.Replace(r.Prefix, "*", "a", 1) + "/x")
+			if r.err != nil {
+				continue
+			}
 			if err != nil {
-				t.Fatalf("prefix %q: %v", r.prefix, err)
+				t.Fatalf("prefix %q: %v", r.Prefix, err)
 			}
 			places, err := g.places(name)
 			if err != nil && !strings.Contains(err.Error(), "blocked") {
-				t.Error(err)
+				continue // another registry's, with a longer prefix
 			}
 			for _, p := range places {
 				if _, err := reference.Parse(p.ref.String()); err != nil {
@@ -279,20 +370,59 @@ func TestMirrorHasItsOwnPassword(t *testing.T) {
 }
 
 func TestRegistriesConfIsRead(t *testing.T) {
-	home := t.TempDir()
+	home, old := t.TempDir(), systemDir
+	systemDir = t.TempDir()
+	t.Cleanup(func() { systemDir = old })
 	t.Setenv("XDG_CONFIG_HOME", home)
-	if g, err := LoadRegistries(); err != nil || g.Expand("lab") != "lab" {
+	var warned []string
+	load := func() (*Registries, error) { return LoadRegistries(func(s string) { warned = append(warned, s) }) }
+	if g, err := load(); err != nil || g.Expand("lab") != "lab" {
 		t.Errorf("without a file: %v", err)
 	}
-	if err := os.Mkdir(filepath.Join(home, "tiffin"), 0o755); err != nil {
-		t.Fatal(err)
+	write := func(dir, file, text string) string {
+		t.Helper()
+		path := filepath.Join(dir, file)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		writeTestFile(t, path, []byte(text))
+		return path
 	}
-	file := filepath.Join(home, "tiffin", "registries.conf")
-	writeTestFile(t, file, []byte("[aliases]\nlab = 'a.b/lab'\n"))
-	if g, err := LoadRegistries(); err != nil || g.Expand("lab") != "a.b/lab" {
-		t.Errorf("%v", err)
+	expands := func(want string) {
+		t.Helper()
+		g, err := load()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := g.Expand("lab"); got != want {
+			t.Errorf("lab is %s, not %s", got, want)
+		}
+		clear(g.aliases)
 	}
-	writeTestFile(t, file, []byte("\nnonsense\n"))
-	_, err := LoadRegistries()
-	wantError(t, err, file+":2: ")
+	// Each of these replaces what is before it.
+	write(systemDir, "registries.conf", "unknown = 1\n[aliases]\nlab = 'system.example/lab'\n")
+	expands("system.example/lab")
+	write(systemDir, "registries.conf.d/00-short.conf", "[aliases]\nlab = 'short.example/lab'\n")
+	expands("short.example/lab")
+	write(home, "containers/registries.conf.d/10-more.conf", "[aliases]\nlab = 'more.example/lab'\n")
+	expands("more.example/lab")
+	own := write(home, "tiffin/registries.conf", "[aliases]\nlab = 'a.b/lab'\n")
+	expands("a.b/lab")
+	if len(warned) > 0 {
+		t.Errorf("warnings: %q", warned)
+	}
+	// The user's replaces the machine's.
+	os.Remove(own)
+	os.RemoveAll(filepath.Join(home, "containers/registries.conf.d"))
+	os.RemoveAll(filepath.Join(systemDir, "registries.conf.d"))
+	write(home, "containers/registries.conf", "")
+	expands("lab")
+	// podman's may be broken, one's own not.
+	broken := write(home, "containers/registries.conf", "nonsense\n")
+	if expands("lab"); len(warned) != 1 || !strings.Contains(warned[0], broken+":1: ") {
+		t.Errorf("warnings: %q", warned)
+	}
+	write(home, "tiffin/registries.conf", "\nnonsense\n")
+	_, err := load()
+	wantError(t, err, own+":2: ")
 }

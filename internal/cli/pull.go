@@ -222,13 +222,14 @@ func tlsFlag() cli.Flag {
 
 // registryClient talks to registries as the flags and registries.conf say.
 func registryClient(c *cli.Context) (*registry.Client, error) {
-	rules, err := registry.LoadRegistries()
+	warned := func(s string) { warn(printable(s)) }
+	rules, err := registry.LoadRegistries(warned)
 	if err != nil {
 		return nil, err
 	}
 	return &registry.Client{
 		Insecure:   !c.Bool("tls-verify"),
 		Registries: rules,
-		Warn:       func(s string) { fmt.Fprintf(stderr, "tiffin: warning: %s\n", s) },
+		Warn:       warned,
 	}, nil
 }

@@ -93,6 +93,17 @@ func TestNobodyDeletesWhatIsAnothers(t *testing.T) {
 		h.do(t, "DELETE", "/v2/"+path, nil, as("otto")...).want(t, 403, "DENIED")
 		h.do(t, "DELETE", "/v2/"+path, nil, as("guest")...).want(t, 403, "DENIED")
 	}
+	// A manifest that waits for its index, such as what a builder attests.
+	attests := &fixture{blobs: signature.blobs, m: signature.m}
+	attests.m.Subject, attests.m.ArtifactType = nil, ""
+	attests.m.Config.MediaType = "application/vnd.example.attestation"
+	attests.seal(t)
+	waiting := digest.FromBytes(attests.manifest).String()
+	if got := h.pushAs(t, as("anna"), "anna/lab", waiting, attests); slices.Max(got) != 201 {
+		t.Fatal(got)
+	}
+	h.do(t, "DELETE", "/v2/otto/own/manifests/"+waiting, nil, as("otto")...).want(t, 403, "DENIED")
+	h.do(t, "DELETE", "/v2/otto/own/manifests/"+waiting, nil, as("teacher")...).want(t, 202)
 	if got := h.do(t, "DELETE", "/v2/otto/own/manifests/"+subject.Digest.String(), nil, as("otto")...); got.StatusCode/100 == 2 {
 		t.Errorf("an image of another repository: %s", got.Status)
 	}
