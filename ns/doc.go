@@ -9,7 +9,7 @@
 //	     └─ exec helper      the supervisor's                     ExecMain
 //	         └─ command      joins those of the container
 //
-// Four programs, one binary: each is started by executing this program again under an internal
+// All but the client are one program, the runtime (internal/programs), executed under an internal
 // name, with what it must know as JSON on an inherited descriptor (Spec, in a memfd). Errors
 // travel back over a socket, as JSON too, and the process that the user started prints them. A Go
 // program cannot fork and go on, because other threads would be missing in the child; executing
