@@ -1,3 +1,5 @@
+// The layer of the image as a tarball, the same bytes for the same binary.
+
 package base
 
 import (

@@ -1,3 +1,5 @@
+// A check that the binary needs no libraries: the image has none.
+
 package base
 
 import (

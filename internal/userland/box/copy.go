@@ -1,3 +1,5 @@
+// Commands that copy and move files, cp and mv, by POSIX and with what scripts use of GNU's.
+
 package box
 
 import (

@@ -1,3 +1,5 @@
+// date, and the dates that date -d and touch -d understand.
+
 package box
 
 import (

@@ -1,3 +1,5 @@
+// Commands that show, compare or digest bytes: sums, base64, cmp, od, hexdump, dd.
+
 package box
 
 import (

@@ -1,3 +1,6 @@
+// The shell has echo, printf, test, true and false built in; these are the
+// programs of the same names, for env, xargs, find -exec and the like.
+
 package box
 
 import (
@@ -10,9 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 	"mvdan.cc/sh/v3/expand"
 )
-
-// The shell has echo, printf, test, true and false built in; these are the
-// programs of the same names, for env, xargs, find -exec and the like.
 
 func trueCmd(*Call)    {}
 func falseCmd(c *Call) { c.exit = 1 }
@@ -52,9 +52,9 @@ func test(c *Call) {
 	c.exit = Test(append([]string{c.Name}, c.args...), "", isTerminal, func(m string) { c.warn("%s", m) })
 }
 
-// Test does what test(1) and [(1) do, and returns the exit status. It is the shell's builtin, too: paths are
-// relative to dir, "" for the process's, tty tells whether a descriptor is a terminal, and complain
-// gets a message without the command's name.
+// Test does what test(1) and [(1) do, and returns the exit status. It is the shell's builtin,
+// too: paths are relative to dir, "" for the process's, tty tells whether a descriptor is a
+// terminal, and complain gets a message without the command's name.
 func Test(args []string, dir string, tty func(fd int) bool, complain func(string)) (status int) {
 	name, args := args[0], args[1:]
 	if name == "[" {

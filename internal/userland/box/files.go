@@ -1,3 +1,6 @@
+// Commands that make and remove files: rm, mkdir, rmdir, ln, touch, mktemp, truncate, mknod and
+// their like.
+
 package box
 
 import (

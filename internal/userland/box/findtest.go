@@ -1,3 +1,5 @@
+// The tests of find, one function each.
+
 package box
 
 import (

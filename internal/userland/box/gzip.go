@@ -1,3 +1,5 @@
+// gzip, gunzip and zcat.
+
 package box
 
 import (

@@ -1,3 +1,5 @@
+// Commands that work line by line: uniq, cut, tr, seq, tac.
+
 package box
 
 import (

@@ -1,3 +1,5 @@
+// ls, and what is shown of a file.
+
 package box
 
 import (

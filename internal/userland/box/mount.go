@@ -1,3 +1,5 @@
+// mount and umount: mount(2), mount(8).
+
 package box
 
 import (

@@ -1,3 +1,7 @@
+// The kernel's tables of interfaces, addresses and routes come over netlink
+// (rtnetlink(7)): a dump request is answered by messages, each a fixed header
+// and attributes.
+
 package box
 
 import (
@@ -11,10 +15,6 @@ import (
 
 	"golang.org/x/sys/unix"
 )
-
-// The kernel's tables of interfaces, addresses and routes come over netlink
-// (rtnetlink(7)): a dump request is answered by messages, each a fixed header
-// and attributes.
 
 // A nlMessage is one answer: the fixed part's bytes and the attributes by type.
 type nlMessage struct {

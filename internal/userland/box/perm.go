@@ -1,3 +1,5 @@
+// chmod, chown and chgrp, with symbolic modes as POSIX has them.
+
 package box
 
 import (

@@ -1,3 +1,5 @@
+// printf, for the command and for the shell's builtin.
+
 package box
 
 import (
@@ -14,8 +16,9 @@ func printf(c *Call) {
 	c.exit = Printf(c.out, func(m string) { c.warn("%s", m) }, c.args)
 }
 
-// Printf does what printf(1) does with its operands, a format and what it needs, and returns the exit status. It is
-// the shell's builtin, too. complain gets messages without the command's name. POSIX, printf.
+// Printf does what printf(1) does with its operands, a format and what it needs, and returns the
+// exit status. It is the shell's builtin, too. complain gets messages without the command's name.
+// POSIX, printf.
 func Printf(out io.Writer, complain func(string), args []string) (status int) {
 	if len(args) > 0 && args[0] == "--" {
 		args = args[1:]
@@ -62,8 +65,8 @@ func (p *printer) format(f string) {
 	}
 }
 
-// escape prints what the backslash at the beginning of s stands for, and returns the length of that in s. The argument of
-// %b has \0ooo where a format has \ooo, and \c.
+// escape prints what the backslash at the beginning of s stands for, and returns the length of
+// that in s. The argument of %b has \0ooo where a format has \ooo, and \c.
 func (p *printer) escape(s string, inB bool) int {
 	if len(s) < 2 {
 		p.out.WriteByte('\\')
@@ -119,7 +122,8 @@ type spec struct {
 	verb             byte
 }
 
-// directive prints one argument by the conversion at the beginning of f, and returns the length of that.
+// directive prints one argument by the conversion at the beginning of f, and returns the length
+// of that.
 func (p *printer) directive(f string) (n int) {
 	c := spec{width: -1, precision: -1}
 	n = 1
@@ -191,7 +195,8 @@ const maxPad = 1 << 20
 
 func (c spec) has(flag string) bool { return strings.Contains(c.flags, flag) }
 
-// pad prints text in a field: sign and the like first, then zeros if asked for, or blanks around both.
+// pad prints text in a field: sign and the like first, then zeros if asked for, or blanks around
+// both.
 func (p *printer) pad(c spec, sign, text string, zeros bool) {
 	fill := max(c.width-len(sign)-len(text), 0)
 	switch {
@@ -217,7 +222,8 @@ func (c spec) sign(negative bool) string {
 	return ""
 }
 
-// digits prints an integer. C17, 7.21.6.1: precision is the least number of digits, and with one there is no padding with zeros.
+// digits prints an integer. C17, 7.21.6.1: precision is the least number of digits, and with one
+// there is no padding with zeros.
 func (p *printer) digits(c spec, negative bool, digits string) {
 	sign, zero := "", digits == "0"
 	if c.verb == 'd' || c.verb == 'i' {
@@ -279,8 +285,8 @@ func (p *printer) escaped(a string) string {
 	return q.out.String()
 }
 
-// integer is the next argument as one: decimal, 0octal, 0xhexadecimal, or 'c for a character. If it is not signed, it is
-// the bits of an unsigned one.
+// integer is the next argument as one: decimal, 0octal, 0xhexadecimal, or 'c for a character. If
+// it is not signed, it is the bits of an unsigned one.
 func (p *printer) integer(signed bool) int64 {
 	return number(p, func(s string) (int64, error) {
 		digits := strings.ToLower(strings.TrimLeft(s, "+-"))

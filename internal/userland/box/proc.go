@@ -1,3 +1,5 @@
+// Commands about processes, from /proc: ps and pgrep; how a process is read from proc(5).
+
 package box
 
 import (

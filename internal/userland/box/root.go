@@ -1,3 +1,5 @@
+// chroot, and why it locks nobody in by itself.
+
 package box
 
 import (

@@ -1,3 +1,5 @@
+// Commands that run another command, or wait: env, nohup, setsid, sleep, timeout, xargs, flock.
+
 package box
 
 import (

@@ -1,3 +1,5 @@
+// sed runs a script that sedparse.go has read.
+
 package box
 
 import (

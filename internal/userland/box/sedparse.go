@@ -1,3 +1,5 @@
+// The script of sed: its addresses, its commands, and errors with the position in it.
+
 package box
 
 import (

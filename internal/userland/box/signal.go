@@ -1,3 +1,5 @@
+// Signals by number and name, and kill, which the shell has as a builtin too.
+
 package box
 
 import (

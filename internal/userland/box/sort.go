@@ -1,3 +1,5 @@
+// sort, with its keys.
+
 package box
 
 import (

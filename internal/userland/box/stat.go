@@ -1,3 +1,5 @@
+// stat, and commands about a path: readlink, basename, dirname, pwd.
+
 package box
 
 import (

@@ -1,3 +1,5 @@
+// Commands about the system: hostname, uname, nproc, uptime, free, df, du.
+
 package box
 
 import (

@@ -1,3 +1,5 @@
+// The table of all commands, from which help, the image and the dispatch are made.
+
 package box
 
 // Commands is the table of all commands but the shell, in groups. It is made

@@ -1,3 +1,6 @@
+// tar makes, lists and unpacks archives. Names cannot lead out of the directory that is unpacked
+// into.
+
 package box
 
 import (

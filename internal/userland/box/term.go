@@ -1,3 +1,5 @@
+// Commands about the terminal: tty, clear, stty, less, watch.
+
 package box
 
 import (

@@ -1,3 +1,5 @@
+// Commands that pass text on: cat, head, tail, tee, wc.
+
 package box
 
 import (

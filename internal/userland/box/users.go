@@ -1,3 +1,5 @@
+// Commands about users, from passwd(5) and group(5): id, whoami, groups, getent.
+
 package box
 
 import (

@@ -1,3 +1,5 @@
+// getfattr and setfattr: xattr(7).
+
 package box
 
 import (

@@ -1,3 +1,5 @@
+// Commands in the background: each is a process of its own with the shell's state.
+
 package sh
 
 import (

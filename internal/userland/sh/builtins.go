@@ -1,3 +1,6 @@
+// The builtins that the interpreter lacks, or that behave otherwise in a shell: POSIX, "Special
+// Built-In Utilities".
+
 package sh
 
 import (
@@ -74,8 +77,8 @@ func (s *shell) call(ctx context.Context, args []string) ([]string, error) {
 	return args, nil
 }
 
-// isFunction tells whether name is a function's. A subshell may run beside this one, in a goroutine: it sees those
-// that there were when the statement began, and not its own.
+// isFunction tells whether name is a function's. A subshell may run beside this one, in a
+// goroutine: it sees those that there were when the statement began, and not its own.
 func (s *shell) isFunction(hc interp.HandlerContext, name string) bool {
 	if s.isMain(hc) {
 		return s.r.Funcs[name] != nil

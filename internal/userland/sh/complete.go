@@ -1,3 +1,5 @@
+// Completion with the Tab key: commands, files, variables.
+
 package sh
 
 import (

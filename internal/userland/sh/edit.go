@@ -1,3 +1,5 @@
+// Line editing with the keys of readline(3)'s emacs mode, and the history.
+
 package sh
 
 import (

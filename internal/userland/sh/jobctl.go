@@ -1,3 +1,5 @@
+// The builtins of job control: wait, jobs, fg, bg, kill.
+
 package sh
 
 import (

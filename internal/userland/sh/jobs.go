@@ -1,3 +1,5 @@
+// The table of children: who they are, in which job, and how they ended.
+
 package sh
 
 import (

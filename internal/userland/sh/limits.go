@@ -1,3 +1,5 @@
+// umask and ulimit: what files are made without, and how much a process may use.
+
 package sh
 
 import (
@@ -75,8 +77,9 @@ var limits = [...]struct {
 	{'v', unix.RLIMIT_AS, 1024, "address space (KiB)"},
 }
 
-// lowerOpenFiles undoes what Go's runtime did at the start: it raises the soft limit of open files to the hard one,
-// and puts the old one back on each fork and exec. An execve(2) of nothing fails, but not before that.
+// lowerOpenFiles undoes what Go's runtime did at the start: it raises the soft limit of open
+// files to the hard one, and puts the old one back on each fork and exec. An execve(2) of nothing
+// fails, but not before that.
 var lowerOpenFiles = sync.OnceFunc(func() { _ = syscall.Exec("", nil, nil) })
 
 // builtinUlimit is "ulimit [-HSa] [-LETTER] [LIMIT]". The limits are this

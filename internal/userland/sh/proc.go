@@ -1,3 +1,5 @@
+// How the shell starts a program: pipes, process groups, exec, subshells.
+
 package sh
 
 import (

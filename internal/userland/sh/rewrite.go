@@ -1,3 +1,5 @@
+// What is changed in a script's syntax tree before the interpreter runs it.
+
 package sh
 
 import (

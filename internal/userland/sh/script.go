@@ -1,3 +1,5 @@
+// A script is run statement by statement, as it is parsed.
+
 package sh
 
 import (

@@ -1,3 +1,5 @@
+// time and times: processor time of the shell and its children.
+
 package sh
 
 import (

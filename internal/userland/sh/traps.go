@@ -1,3 +1,5 @@
+// trap: what is done when a signal comes or the shell ends.
+
 package sh
 
 import (

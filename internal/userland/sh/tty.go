@@ -1,3 +1,5 @@
+// The interactive shell: its terminal, its prompts, the signals that it survives.
+
 package sh
 
 import (
