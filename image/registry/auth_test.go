@@ -333,3 +333,57 @@ func TestPodmansPasswordsAreFound(t *testing.T) {
 	_, _, err := pull(t, srv.host())
 	wantError(t, err, "wants a password")
 }
+
+// TestTheChallengeThatCanBeAnsweredIsFound among others, in one field or several: RFC 9110, 11.6.1.
+func TestTheChallengeThatCanBeAnsweredIsFound(t *testing.T) {
+	srv := serve(t, newFixture(t))
+	bearer := fmt.Sprintf(`Bearer realm="%s/token",service="s, t",scope="repository:team/app:pull"`, srv.URL)
+	for _, fields := range [][]string{
+		{"Negotiate", bearer}, {bearer, "Negotiate"}, {"Negotiate, " + bearer}, {"NTLM, " + bearer + `, Digest realm="x, y", nonce="a\"b"`},
+		{`Basic realm="x"`, bearer}, {strings.NewReplacer("Bearer", "BEARER", "realm", "Realm", "service", "SERVICE").Replace(bearer)},
+		{`Negotiate dG9rZW4=`, strings.ReplaceAll(bearer, ",", " ,\t")},
+	} {
+		srv.fault = func(w http.ResponseWriter, r *http.Request) bool {
+			switch {
+			case r.URL.Path == "/token":
+				if got := r.URL.Query().Get("service"); strings.Join(strings.Fields(got), "") != "s,t" {
+					t.Errorf("%q: service is %q", fields, got)
+				}
+				json.NewEncoder(w).Encode(map[string]string{"token": "t0ken"})
+			case r.Header.Get("Authorization") == "Bearer t0ken":
+				return false
+			default:
+				w.Header()["Www-Authenticate"] = fields
+				w.WriteHeader(http.StatusUnauthorized)
+			}
+			return true
+		}
+		if _, _, err := pull(t, srv.host()); err != nil {
+			t.Errorf("%q: %v", fields, err)
+		}
+	}
+	withConfig(t, loggedIn(srv.host()))
+	srv.fault = func(w http.ResponseWriter, r *http.Request) bool {
+		w.Header().Add("WWW-Authenticate", "Negotiate")
+		if u, _, ok := r.BasicAuth(); ok && u == "anna" {
+			return false
+		}
+		w.Header().Add("WWW-Authenticate", `Basic realm="x"`)
+		w.WriteHeader(http.StatusUnauthorized)
+		return true
+	}
+	if _, _, err := pull(t, srv.host()); err != nil {
+		t.Errorf("Negotiate and Basic: %v", err)
+	}
+}
+
+func FuzzChallenges(f *testing.F) {
+	f.Add(`Negotiate, Bearer realm="a, b",service=c, Basic realm="d"`)
+	f.Fuzz(func(t *testing.T, field string) {
+		for _, one := range splitChallenges(field) {
+			if len(one) == 0 || strings.ContainsAny(one[0], ", ") {
+				t.Errorf("%q: %q", field, one)
+			}
+		}
+	})
+}

@@ -1,15 +1,19 @@
 package registry
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
-// certsDirs are where the certificates of authorities for single registries
-// are: HOST[:PORT]/NAME.crt in a directory of the user, or of podman's or
-// docker's that the administrator has filled. containers-certs.d(5).
+// certsDirs are where the certificates for single registries are: of authorities in
+// HOST[:PORT]/NAME.crt, and what the client shows itself in NAME.cert with the key in NAME.key, in a
+// directory of the user, or of podman's or docker's that the administrator has filled.
+// containers-certs.d(5).
 func certsDirs() []string {
 	return []string{filepath.Join(configHome(), "containers", "certs.d"), "/etc/containers/certs.d", "/etc/docker/certs.d"}
 }
@@ -50,4 +54,34 @@ func (c *Client) authorities(domain string) *x509.CertPool {
 		}
 	}
 	return roots
+}
+
+// clientCertificates are what this client shows to a registry that asks for it.
+func (c *Client) clientCertificates(domain string) (all []tls.Certificate) {
+	for _, dir := range certsDirs() {
+		files, _ := filepath.Glob(filepath.Join(dir, domain, "*.cert"))
+		for _, f := range files {
+			pair, err := tls.LoadX509KeyPair(f, strings.TrimSuffix(f, ".cert")+".key")
+			if err != nil {
+				c.warn(fmt.Sprintf("client certificate %s: %v", f, err))
+				continue
+			}
+			all = append(all, pair)
+		}
+	}
+	return all
+}
+
+// byHost sends what is for one host by a transport of its own, so that no other is shown its
+// client certificates, such as one that a redirect leads to.
+type byHost struct {
+	host            string
+	own, everywhere http.RoundTripper
+}
+
+func (b byHost) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL.Host == b.host {
+		return b.own.RoundTrip(req)
+	}
+	return b.everywhere.RoundTrip(req)
 }

@@ -88,13 +88,15 @@ func (c *Client) client(ctx context.Context, r reference.Reference, insecure boo
 	if mine {
 		dialOwn(t, domain, own.Addr)
 	}
-	if insecure || c.Insecure || local(domain) {
-		t.TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
+	lax := insecure || c.Insecure || local(domain)
+	t.TLSClientConfig = &tls.Config{InsecureSkipVerify: lax, RootCAs: c.authorities(domain)}
+	elsewhere := t.Clone()
+	t.TLSClientConfig.Certificates = c.clientCertificates(domain)
+	if lax {
 		plain = !answersTLS(ctx, t, domain)
-	} else if roots := c.authorities(domain); roots != nil {
-		t.TLSClientConfig = &tls.Config{RootCAs: roots}
 	}
-	again := &retry.Transport{Base: t, Policy: func() retry.Policy { return retries{c.Warn, c.firstPause()} }}
+	registry := challenges{byHost{orasregistry.Reference{Registry: domain}.Host(), t, elsewhere}}
+	again := &retry.Transport{Base: registry, Policy: func() retry.Policy { return retries{c.Warn, c.firstPause()} }}
 	client = &auth.Client{Client: &http.Client{Transport: again}, Cache: auth.NewCache(), Credential: c.credential(r, own), ClientID: "tiffin"}
 	client.SetUserAgent("tiffin")
 	return client, plain

@@ -47,7 +47,7 @@ func authority(t *testing.T) (ca, cert, key []byte) {
 	root := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
-	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), DNSNames: []string{secureName}, NotBefore: root.NotBefore, NotAfter: root.NotAfter}
+	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), DNSNames: []string{secureName, "files.test"}, NotBefore: root.NotBefore, NotAfter: root.NotAfter}
 	var ders [3][]byte
 	var errs [3]error
 	ders[0], errs[0] = x509.CreateCertificate(rand.Reader, root, root, &priv.PublicKey, priv)
@@ -226,5 +226,55 @@ func TestPasswordsStayWithTheirScheme(t *testing.T) {
 	}
 	if strings.Join(seen, "") == "" {
 		t.Error("a client that takes no care is not noticed")
+	}
+}
+
+// TestClientCertificate: containers-certs.d(5), "Directory Structure"; it is shown to that registry and
+// to no host that it redirects to.
+func TestClientCertificate(t *testing.T) {
+	srv := serveTLS(t, newFixture(t))
+	srv.TLS.ClientAuth = tls.RequestClientCert // a server that is started with this config asks for one
+	shown, elsewhere := 0, 0
+	srv.fault = func(w http.ResponseWriter, r *http.Request) bool {
+		if len(r.TLS.PeerCertificates) == 0 {
+			if strings.HasPrefix(r.Host, secureName) {
+				w.WriteHeader(http.StatusForbidden)
+				return true
+			}
+			elsewhere++
+			return false
+		}
+		if !strings.HasPrefix(r.Host, secureName) {
+			t.Errorf("%s was shown the certificate", r.Host)
+		}
+		if shown++; strings.Contains(r.URL.Path, "/blobs/") {
+			http.Redirect(w, r, "https://files.test"+portOf(srv.host)+r.URL.Path, http.StatusTemporaryRedirect)
+			return true
+		}
+		return false
+	}
+	trust(t, srv.host, srv.ca)
+	dir := filepath.Join(certsDirs()[0], srv.host)
+	pull := func() ([]string, error) {
+		var w warnings
+		c := w.client()
+		c.dial = toLoopback
+		_, err := c.Pull(context.Background(), newStore(t), ref(t, srv.host+"/team/app:v1"), nil, nil)
+		return w.all, err
+	}
+	if _, err := pull(); err == nil {
+		t.Error("pulled without a certificate")
+	}
+	_, cert, key := authority(t)
+	writeTestFile(t, filepath.Join(dir, "client.cert"), cert)
+	if warned, err := pull(); err == nil || len(warned) == 0 || !strings.Contains(warned[0], "client certificate") {
+		t.Errorf("without its key: %v, warnings %q", err, warned)
+	}
+	writeTestFile(t, filepath.Join(dir, "client.key"), key)
+	if _, err := pull(); err != nil {
+		t.Error(err)
+	}
+	if shown == 0 || elsewhere == 0 {
+		t.Errorf("the certificate was shown %d times, and the other host asked %d times", shown, elsewhere)
 	}
 }

@@ -1,0 +1,71 @@
+// A registry may name several ways to be let in, in one header field or in many, and only some of
+// them are known here: RFC 9110, 11.6.1.
+
+package registry
+
+import (
+	"net/http"
+	"strings"
+)
+
+// challenges has oras-go, which looks at the first field alone and knows parameters in lower case,
+// see the one challenge that it can answer: a token if that is among them, else a password.
+type challenges struct{ http.RoundTripper }
+
+func (c challenges) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := c.RoundTripper.RoundTrip(req)
+	if err != nil || resp.StatusCode != http.StatusUnauthorized {
+		return resp, err
+	}
+	all := splitChallenges(strings.Join(resp.Header.Values("WWW-Authenticate"), ", "))
+	for _, scheme := range []string{"bearer", "basic"} {
+		for _, one := range all {
+			if one[0] == scheme {
+				resp.Header.Set("WWW-Authenticate", one[0]+" "+strings.Join(one[1:], ","))
+				return resp, nil
+			}
+		}
+	}
+	return resp, nil
+}
+
+// splitChallenges takes a field apart: of each challenge the scheme, then its parameters, with
+// names in lower case. A comma stands between both, challenges and parameters; what begins with
+// two words begins a challenge, or is one word without "=".
+func splitChallenges(field string) (all [][]string) {
+	for _, part := range splitOutsideQuotes(field) {
+		name, value, isParameter := strings.Cut(part, "=")
+		scheme, first, two := strings.Cut(strings.TrimSpace(name), " ")
+		switch {
+		case part == "":
+			continue
+		case !isParameter || two:
+			all = append(all, []string{strings.ToLower(scheme)})
+			name = first
+		case len(all) == 0:
+			continue // a parameter of nothing
+		}
+		if isParameter {
+			last := len(all) - 1
+			all[last] = append(all[last], strings.ToLower(strings.TrimSpace(name))+"="+strings.TrimSpace(value))
+		}
+	}
+	return all
+}
+
+// splitOutsideQuotes parts a field at its commas, but for those in a quoted string: RFC 9110, 5.6.4.
+func splitOutsideQuotes(field string) (parts []string) {
+	quoted, start := false, 0
+	for i := 0; i < len(field); i++ {
+		switch c := field[i]; {
+		case c == '\\' && quoted:
+			i++
+		case c == '"':
+			quoted = !quoted
+		case c == ',' && !quoted:
+			parts = append(parts, strings.TrimSpace(field[start:i]))
+			start = i + 1
+		}
+	}
+	return append(parts, strings.TrimSpace(field[start:]))
+}
