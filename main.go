@@ -11,7 +11,7 @@
 //
 //	/bin/ls, /bin/sh …   a command of the built-in image, by its own name
 //	tiffin __supervisor  the process that looks after a container, and the others of the runtime:
-//	tiffin __init …      package runner
+//	tiffin __init …      package supervisor
 //	tiffin __probe       … that tries what this machine allows
 //	tiffin run …         what the user types
 //
@@ -23,7 +23,7 @@ import (
 	"os"
 
 	"tiffin/internal/cli"
-	"tiffin/internal/runner"
+	"tiffin/internal/container/supervisor"
 	"tiffin/internal/userland"
 	"tiffin/ns/probe"
 )
@@ -32,7 +32,9 @@ func main() {
 	if status, ok := base.Main(os.Args); ok {
 		os.Exit(status)
 	}
-	runner.Main(os.Args)
+	if status, ok := supervisor.Main(os.Args); ok {
+		os.Exit(status)
+	}
 	if len(os.Args) > 1 && os.Args[1] == probe.Command {
 		probe.Main()
 	}

@@ -28,9 +28,10 @@ var floors = [][]string{
 	{"image/store"},
 	{"image/ingest"},
 	{"image/cache"},
-	{"image", "fs", "ns/probe", "internal/userland/sh"},
-	{"image/registry", "image/registry/server", "internal/userland", "internal/container", "tutorial", "tutorial/book"},
-	{"internal/runner", "internal/cli"},
+	{"image", "fs", "ns/probe", "internal/userland/sh", "internal/container/disk"},
+	{"image/registry", "image/registry/server", "internal/userland", "tutorial", "tutorial/book", "internal/container/control"},
+	{"internal/container/supervisor", "internal/container/client"},
+	{"internal/cli"},
 	{"", "internal/programs/runtime"}, // main.go, and that of the embedded program
 }
 
@@ -144,22 +145,29 @@ func TestHeavyLibrariesHaveTheirPlace(t *testing.T) {
 	}
 }
 
-// runtimeLacks is what the runtime must not link, directly or not: each start executes it twice.
-var runtimeLacks = []string{"github.com/urfave/cli", "github.com/vbauerster/mpb", "oras.land/oras-go", "net/http", "crypto/tls",
-	"text/template", "mvdan.cc/sh", "tiffin/image/registry", "tiffin/internal/cli", "tiffin/tutorial"}
-
-// TestRuntimeIsSmall: what starts with each container has no library that only the user's commands
-// need.
-func TestRuntimeIsSmall(t *testing.T) {
-	out, err := exec.Command("go", "list", "-deps", "tiffin/internal/programs/runtime").Output()
+// TestTheRuntimeIsSmall: the programs beside a container link no store of images, no registry and
+// no command line, nor a library for them.
+func TestTheRuntimeIsSmall(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "-f", "{{.ImportPath}} {{.Standard}}", "tiffin/internal/programs/runtime").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for pkg := range strings.FieldsSeq(string(out)) {
-		for _, library := range runtimeLacks {
-			if within(pkg, library) {
-				t.Errorf("the runtime links %s", pkg)
+	libraries := []string{"golang.org/x/sys", "github.com/hanwen/go-fuse"}
+	house := []string{"fs", "ns", "image/layer", "image/union", "internal"}
+	heavy := []string{"net/http", "crypto/tls", "regexp", "text/template"}
+	for line := range strings.Lines(string(out)) {
+		pkg, standard, _ := strings.Cut(strings.TrimSpace(line), " ")
+		own, ours := strings.CutPrefix(pkg, "tiffin/")
+		in := func(dirs []string) bool {
+			return slices.ContainsFunc(dirs, func(dir string) bool { return within(own, dir) })
+		}
+		switch {
+		case standard == "true":
+			if in(heavy) {
+				t.Errorf("the programs beside a container link %s", pkg)
 			}
+		case ours && !in(house), !ours && !in(libraries):
+			t.Errorf("the programs beside a container link %s", pkg)
 		}
 	}
 }
@@ -193,18 +201,14 @@ func TestProgramsAreStatic(t *testing.T) {
 // besides main.go: whole packages, and functions PACKAGE.[TYPE.]NAME. All others
 // return what they have to say, and an error.
 var speaks = map[string]string{
-	"internal/cli":                 "what the user types",
-	"internal/runner.Main":         "the processes of a container, where they are no functions that end by themselves",
-	"internal/userland/box":        "the commands of the built-in image: standard output is theirs",
-	"internal/userland/sh":         "the shell, likewise",
-	"internal/bench":               "a program of its own, for scripts/bench-fs",
-	"internal/test/fstest":         "the main functions of a test binary run again",
-	"ns.builder.fail":              "the end of the process that could not become the command",
-	"ns.builder.lookAfter":         "the end of --init and of the helper of exec: the status of the command",
-	"ns/probe.Main":                "main function of tiffin __probe",
-	"internal/container.Supervise": "main function of tiffin __supervisor",
-	"internal/container.Copy":      "main function of a helper of the supervisor's",
-	"internal/container.Sync":      "likewise",
+	"internal/cli":          "what the user types",
+	"internal/userland/box": "the commands of the built-in image: standard output is theirs",
+	"internal/userland/sh":  "the shell, likewise",
+	"internal/bench":        "a program of its own, for scripts/bench-fs",
+	"internal/test/fstest":  "the main functions of a test binary run again",
+	"ns.builder.fail":       "the end of the process that could not become the command",
+	"ns.builder.lookAfter":  "the end of --init and of the helper of exec: the status of the command",
+	"ns/probe.Main":         "main function of tiffin __probe",
 }
 
 // speech is what prints or exits, in the standard library.

@@ -5,9 +5,9 @@ package cli
 import (
 	"os"
 
-	"github.com/urfave/cli/v2"
+	"tiffin/internal/container/client"
 
-	"tiffin/internal/container"
+	"github.com/urfave/cli/v2"
 )
 
 func attachCommand() *cli.Command {
@@ -29,8 +29,8 @@ func attachCommand() *cli.Command {
 			if err := t.check(); err != nil {
 				return err
 			}
-			return t.follow(func() (*container.Session, error) {
-				s, err := ctr.Attach(os.Stdout, os.Stderr)
+			return t.follow(func() (*client.Session, error) {
+				s, err := client.Attach(ctr, os.Stdout, os.Stderr)
 				if err == nil {
 					t.resize(s)
 				}

@@ -8,7 +8,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"tiffin/image"
-	"tiffin/internal/container"
+	"tiffin/internal/container/client"
+	"tiffin/internal/container/disk"
 )
 
 func commitCommand() *cli.Command {
@@ -31,11 +32,11 @@ func commitCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			ctr, err := container.In(store.Root()).Find(c.Args().First())
+			ctr, err := disk.In(store.Root()).Find(c.Args().First())
 			if err != nil {
 				return err
 			}
-			img, err := ctr.Commit(c.Context, store, image.CommitOptions{
+			img, err := client.Commit(c.Context, ctr, store, image.CommitOptions{
 				Ref: c.Args().Get(1), Author: c.String("author"), Message: c.String("message"), Changes: c.StringSlice("change"),
 			})
 			if err != nil {

@@ -9,12 +9,12 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"tiffin/image/store"
-	"tiffin/internal/container"
+	"tiffin/internal/container/disk"
 )
 
 // onContainers is the action of a command that does one thing to each
 // container named, and prints the name when it is done.
-func onContainers(c *cli.Context, do func(*container.Container) error) error {
+func onContainers(c *cli.Context, do func(*disk.Container) error) error {
 	if err := wantArgs(c, 1, -1, "one or more containers"); err != nil {
 		return err
 	}
@@ -37,15 +37,15 @@ func onContainers(c *cli.Context, do func(*container.Container) error) error {
 
 // containers returns the containers of the user's store, without opening its
 // images.
-func containers() (*container.Set, error) {
+func containers() (*disk.Set, error) {
 	root, err := store.DefaultRoot()
 	if err != nil {
 		return nil, err
 	}
-	return container.In(root), nil
+	return disk.In(root), nil
 }
 
-func findContainer(ref string) (*container.Container, error) {
+func findContainer(ref string) (*disk.Container, error) {
 	set, err := containers()
 	if err != nil {
 		return nil, err

@@ -15,7 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"tiffin/image"
-	"tiffin/internal/container"
+	"tiffin/internal/container/client"
 	"tiffin/internal/errs"
 	"tiffin/internal/treecopy"
 )
@@ -116,7 +116,7 @@ func newCpEnd(c *cli.Context, arg string) (*cpEnd, error) {
 	if err != nil {
 		return nil, errs.Hint(err, fmt.Sprintf("for a file here write ./%s", arg))
 	}
-	t, err := ctr.OpenTree(store)
+	t, err := client.OpenTree(ctr, store)
 	if err != nil {
 		return nil, err
 	}
@@ -179,4 +179,4 @@ func cpToTarball(src *cpEnd, follow bool) error {
 	return src.Pack(os.Stdout, src.path, as, follow)
 }
 
-var _ cpTree = (*container.Tree)(nil)
+var _ cpTree = (*client.Tree)(nil)

@@ -9,7 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"tiffin/image/cache"
-	"tiffin/internal/container"
+	"tiffin/internal/container/disk"
 )
 
 func createCommand() *cli.Command {
@@ -36,7 +36,7 @@ func createCommand() *cli.Command {
 
 // createContainer makes the container that the flags describe, to run in the
 // foreground or not. The caller has its lock.
-func createContainer(c *cli.Context, foreground bool) (*container.Container, *os.File, *cache.Mountable, error) {
+func createContainer(c *cli.Context, foreground bool) (*disk.Container, *os.File, *cache.Mountable, error) {
 	store, err := openStore(c)
 	if err != nil {
 		return nil, nil, nil, err
@@ -67,6 +67,6 @@ func createContainer(c *cli.Context, foreground bool) (*container.Container, *os
 	if _, err := os.Stat(m.UnionPath); err != nil {
 		return nil, nil, nil, fmt.Errorf("image %s was removed just now", cfg.Image)
 	}
-	ctr, lock, err := container.In(store.Root()).Create(cfg)
+	ctr, lock, err := disk.In(store.Root()).Create(cfg)
 	return ctr, lock, m, err
 }

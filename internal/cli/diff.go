@@ -6,9 +6,10 @@ import (
 	"bufio"
 	"fmt"
 
-	"github.com/urfave/cli/v2"
+	"tiffin/internal/container/client"
+	"tiffin/internal/container/disk"
 
-	"tiffin/internal/container"
+	"github.com/urfave/cli/v2"
 )
 
 func diffCommand() *cli.Command {
@@ -23,11 +24,11 @@ func diffCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			ctr, err := container.In(store.Root()).Find(c.Args().First())
+			ctr, err := disk.In(store.Root()).Find(c.Args().First())
 			if err != nil {
 				return err
 			}
-			changes, err := ctr.Changes(store)
+			changes, err := client.Changes(ctr, store)
 			if err != nil {
 				return err
 			}

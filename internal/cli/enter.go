@@ -8,7 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"tiffin/internal/container"
+	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
 	"tiffin/ns"
 )
@@ -52,7 +52,7 @@ func runEnter(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		if s.Status != container.Running {
+		if s.Status != disk.Running {
 			return errs.Hint(fmt.Errorf("container %s is not running", ctr.Name), fmt.Sprintf("`tiffin start %s` runs its command again", ctr.Name))
 		}
 		if e.PID, args = s.Pid, args[1:]; len(args) == 0 {

@@ -3,12 +3,15 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
 	"github.com/urfave/cli/v2"
 
-	"tiffin/internal/container"
+	"tiffin/internal/container/client"
+	"tiffin/internal/container/control"
+	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
 )
 
@@ -45,7 +48,7 @@ func runExec(c *cli.Context) error {
 	if err != nil {
 		return errs.Code(err, exitFailure)
 	}
-	o := container.ExecOptions{
+	o := control.Exec{
 		Args: c.Args().Tail(), Dir: c.String("workdir"), User: c.String("user"),
 		TTY: t.tty, Stdin: t.input, Detach: detach,
 	}
@@ -53,22 +56,22 @@ func runExec(c *cli.Context) error {
 		return err
 	}
 	o.Rows, o.Cols = t.size()
-	o.Explain = newExplainer(c, t.errors()).execTeller()
+	explain := newExplainer(c, t.errors()).execTeller()
 	if detach {
-		s, err := ctr.Exec(o, nil, nil)
+		s, err := client.Exec(ctr, o, explain, nil, nil)
 		if err != nil {
 			return execError(ctr, err)
 		}
 		return s.Detach()
 	}
-	return t.follow(func() (*container.Session, error) {
-		s, err := ctr.Exec(o, os.Stdout, os.Stderr)
+	return t.follow(func() (*client.Session, error) {
+		s, err := client.Exec(ctr, o, explain, os.Stdout, os.Stderr)
 		return s, execError(ctr, err)
 	})
 }
 
-func execError(ctr *container.Container, err error) error {
-	if container.IsNotRunning(err) {
+func execError(ctr *disk.Container, err error) error {
+	if errors.Is(err, client.ErrNotRunning) {
 		return errs.Code(errs.Hint(err, fmt.Sprintf("`tiffin start %s` runs its command again", ctr.Name)), exitFailure)
 	}
 	return err

@@ -15,7 +15,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"tiffin/internal/container"
+	"tiffin/internal/container/client"
 	"tiffin/ns"
 )
 
@@ -87,11 +87,11 @@ func newExplainer(c *cli.Context, w io.Writer) *explainer {
 }
 
 // teller is what a start calls with each step; nil if nothing is to be explained.
-func (e *explainer) teller() func(*ns.Spec, ns.Report, *container.Pause) error {
+func (e *explainer) teller() func(*ns.Spec, ns.Report, *client.Pause) error {
 	if e == nil {
 		return nil
 	}
-	return func(spec *ns.Spec, r ns.Report, _ *container.Pause) error {
+	return func(spec *ns.Spec, r ns.Report, _ *client.Pause) error {
 		e.step(spec, r)
 		return nil
 	}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"tiffin/internal/container"
+	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
 	"tiffin/ns"
 )
@@ -77,7 +77,7 @@ func printScript(c *cli.Context) error {
 		Title: "tiffin run " + strings.Join(append([]string{cfg.Image}, cfg.Args()...), " "),
 	}
 	script.Spec.Root.FUSE = new(ns.FUSEMount)
-	if cfg.Driver == container.DriverOverlay {
+	if cfg.Driver == disk.DriverOverlay {
 		script.Spec.Root.Overlay = new(ns.OverlayMount)
 	}
 	_, err = fmt.Fprint(stdout, script)

@@ -15,7 +15,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"tiffin/image"
-	"tiffin/internal/container"
+	"tiffin/internal/container/client"
+	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
 	"tiffin/ns"
 )
@@ -44,7 +45,7 @@ func createFlags() []cli.Flag {
 		&cli.StringFlag{Name: "stop-signal", Usage: "`SIGNAL` that stop sends first"},
 		&cli.IntFlag{Name: "stop-timeout", Usage: "`SECONDS` that stop waits before it kills"},
 		&cli.StringFlag{Name: "log-driver", Value: "json-file", Usage: "`json-file`, or none: keep no log, as with --rm in the foreground"},
-		&cli.StringFlag{Name: "driver", Value: container.DriverFUSE, Usage: "who merges the layers with what is written: `fuse` (tiffin), or overlay (the kernel over tiffin's layers)"},
+		&cli.StringFlag{Name: "driver", Value: disk.DriverFUSE, Usage: "who merges the layers with what is written: `fuse` (tiffin), or overlay (the kernel over tiffin's layers)"},
 		&cli.StringFlag{Name: "userns", Usage: "`single`: only one user id, yours, even if there are subordinate ones"},
 		&cli.StringSliceFlag{Name: "without", Usage: "leave `STEP,…` of the start out, to see what it is for: pid, net, user-map, mount, seccomp, caps, …"},
 		&cli.StringFlag{Name: "pull", Value: pullMissing, Usage: "fetch the image from its registry: `always`, missing (if it is not here) or never"},
@@ -53,10 +54,10 @@ func createFlags() []cli.Flag {
 }
 
 // newConfig merges an image's config and the flags into a container's.
-func newConfig(c *cli.Context, img *image.Image) (container.Config, error) {
+func newConfig(c *cli.Context, img *image.Image) (disk.Config, error) {
 	ic := img.Config.Config
-	cfg := container.Config{
-		Name: c.String("name"), Image: c.Args().First(), ImageID: img.ID,
+	cfg := disk.Config{
+		Name: c.String("name"), Image: c.Args().First(), ImageID: string(img.ID),
 		Dir: ic.WorkingDir, User: ic.User, StopSignal: ic.StopSignal,
 		TTY: c.Bool("tty"), Stdin: c.Bool("interactive"), Hostname: c.String("hostname"), Network: c.String("network"),
 		ReadOnly: c.Bool("read-only"), Init: c.Bool("init"), AutoRemove: c.Bool("rm"),
@@ -74,7 +75,7 @@ func newConfig(c *cli.Context, img *image.Image) (container.Config, error) {
 	}
 	if c.IsSet("stop-signal") {
 		cfg.StopSignal = c.String("stop-signal")
-		if _, err := container.ParseSignal(cfg.StopSignal); err != nil {
+		if _, err := client.ParseSignal(cfg.StopSignal); err != nil {
 			return cfg, err
 		}
 	}
@@ -82,7 +83,7 @@ func newConfig(c *cli.Context, img *image.Image) (container.Config, error) {
 		n := c.Int("stop-timeout")
 		cfg.StopTimeout = &n
 	}
-	for _, set := range []func(*container.Config, *cli.Context, ocispec.ImageConfig) error{setEnv, setVolumes, setWorld, setRights, setWithout, setLabels} {
+	for _, set := range []func(*disk.Config, *cli.Context, ocispec.ImageConfig) error{setEnv, setVolumes, setWorld, setRights, setWithout, setLabels} {
 		if err := set(&cfg, c, ic); err != nil {
 			return cfg, err
 		}
@@ -91,7 +92,7 @@ func newConfig(c *cli.Context, img *image.Image) (container.Config, error) {
 }
 
 // setCommand finds out what to run: docker-run(1), ENTRYPOINT and COMMAND.
-func setCommand(cfg *container.Config, c *cli.Context, ic ocispec.ImageConfig) error {
+func setCommand(cfg *disk.Config, c *cli.Context, ic ocispec.ImageConfig) error {
 	cfg.Entrypoint, cfg.Cmd = ic.Entrypoint, ic.Cmd
 	if c.IsSet("entrypoint") {
 		// The image's arguments are for the image's entrypoint.
@@ -109,9 +110,9 @@ func setCommand(cfg *container.Config, c *cli.Context, ic ocispec.ImageConfig) e
 	return nil
 }
 
-func setEnv(cfg *container.Config, c *cli.Context, ic ocispec.ImageConfig) error {
+func setEnv(cfg *disk.Config, c *cli.Context, ic ocispec.ImageConfig) error {
 	env, err := environment(c.StringSlice("env"), c.StringSlice("env-file"))
-	cfg.Env = container.MergeEnv(ic.Env, env)
+	cfg.Env = disk.MergeEnv(ic.Env, env)
 	return err
 }
 
@@ -164,7 +165,7 @@ func addVariable(env []string, v string) ([]string, error) {
 	return append(env, v), nil
 }
 
-func setVolumes(cfg *container.Config, c *cli.Context, _ ocispec.ImageConfig) error {
+func setVolumes(cfg *disk.Config, c *cli.Context, _ ocispec.ImageConfig) error {
 	for _, s := range c.StringSlice("volume") {
 		v, err := parseVolume(s)
 		if err != nil {
@@ -184,13 +185,13 @@ func setVolumes(cfg *container.Config, c *cli.Context, _ ocispec.ImageConfig) er
 		if !filepath.IsAbs(target) || filepath.Clean(target) == "/" {
 			return fmt.Errorf("--tmpfs %s: %q is not an absolute path below /", s, target)
 		}
-		cfg.Volumes = append(cfg.Volumes, container.Volume{Target: filepath.Clean(target), Options: options})
+		cfg.Volumes = append(cfg.Volumes, disk.Volume{Target: filepath.Clean(target), Options: options})
 	}
 	return nil
 }
 
 // parseVolume reads SRC:DST[:OPTIONS].
-func parseVolume(s string) (v container.Volume, err error) {
+func parseVolume(s string) (v disk.Volume, err error) {
 	part := strings.Split(s, ":")
 	if len(part) < 2 || len(part) > 3 || part[0] == "" {
 		return v, errs.Hint(fmt.Errorf("volume %q is not SRC:DST or SRC:DST:ro", s), "for an empty directory that is gone afterwards use --tmpfs DST")
@@ -230,7 +231,7 @@ func volumeSource(path string) (string, error) {
 }
 
 // setWorld checks what is about the machine the container sees.
-func setWorld(cfg *container.Config, c *cli.Context, _ ocispec.ImageConfig) error {
+func setWorld(cfg *disk.Config, c *cli.Context, _ ocispec.ImageConfig) error {
 	switch cfg.Network {
 	case "none":
 	case "host":
@@ -251,7 +252,7 @@ func setWorld(cfg *container.Config, c *cli.Context, _ ocispec.ImageConfig) erro
 		return fmt.Errorf("log driver %q is not there; use json-file or none", d)
 	}
 	var err error
-	if cfg.Driver, err = container.ParseDriver(c.String("driver")); err != nil {
+	if cfg.Driver, err = disk.ParseDriver(c.String("driver")); err != nil {
 		return err
 	}
 	switch u := c.String("userns"); u {
@@ -265,7 +266,7 @@ func setWorld(cfg *container.Config, c *cli.Context, _ ocispec.ImageConfig) erro
 }
 
 // setWithout reads --without, whose names a comma separates.
-func setWithout(cfg *container.Config, c *cli.Context, _ ocispec.ImageConfig) error {
+func setWithout(cfg *disk.Config, c *cli.Context, _ ocispec.ImageConfig) error {
 	var names []string
 	for _, s := range c.StringSlice("without") {
 		names = append(names, strings.Split(s, ",")...)
@@ -281,7 +282,7 @@ func setWithout(cfg *container.Config, c *cli.Context, _ ocispec.ImageConfig) er
 	return nil
 }
 
-func setLabels(cfg *container.Config, c *cli.Context, ic ocispec.ImageConfig) error {
+func setLabels(cfg *disk.Config, c *cli.Context, ic ocispec.ImageConfig) error {
 	cfg.Labels = map[string]string{}
 	for k, v := range ic.Labels {
 		cfg.Labels[k] = v

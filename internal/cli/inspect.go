@@ -13,7 +13,8 @@ import (
 
 	"tiffin/image"
 	"tiffin/image/oci"
-	"tiffin/internal/container"
+	"tiffin/internal/container/client"
+	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
 )
 
@@ -81,11 +82,11 @@ func inspect(store *image.Store, arg, kind string) (any, error) {
 			return nil, err
 		}
 	}
-	ctr, err := container.In(store.Root()).Find(arg)
+	ctr, err := disk.In(store.Root()).Find(arg)
 	if err == nil {
-		return ctr.Inspect()
+		return client.Inspect(ctr)
 	}
-	if kind == "" && errors.Is(err, container.ErrNotFound) {
+	if kind == "" && errors.Is(err, disk.ErrNotFound) {
 		return nil, errs.Hint(fmt.Errorf("no such image or container: %s", arg), "tiffin images and tiffin ps -a list what is there")
 	}
 	return nil, err

@@ -5,7 +5,8 @@ package cli
 import (
 	"github.com/urfave/cli/v2"
 
-	"tiffin/internal/container"
+	"tiffin/internal/container/client"
+	"tiffin/internal/container/disk"
 )
 
 func killCommand() *cli.Command {
@@ -15,11 +16,11 @@ func killCommand() *cli.Command {
 			&cli.StringFlag{Name: "signal", Aliases: []string{"s"}, Value: "KILL", Usage: "`SIGNAL` to send, a name or a number"},
 		},
 		Action: func(c *cli.Context) error {
-			sig, err := container.ParseSignal(c.String("signal"))
+			sig, err := client.ParseSignal(c.String("signal"))
 			if err != nil {
 				return err
 			}
-			return onContainers(c, func(ctr *container.Container) error { return ctr.Kill(sig) })
+			return onContainers(c, func(ctr *disk.Container) error { return client.Kill(ctr, sig) })
 		},
 	}
 }

@@ -10,9 +10,9 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/urfave/cli/v2"
+	"tiffin/internal/container/disk"
 
-	"tiffin/internal/container"
+	"github.com/urfave/cli/v2"
 )
 
 func logsCommand() *cli.Command {
@@ -38,7 +38,7 @@ func runLogs(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	o := container.LogOptions{Follow: c.Bool("follow"), Tail: -1}
+	o := disk.LogOptions{Follow: c.Bool("follow"), Tail: -1}
 	if t := c.String("tail"); t != "all" {
 		if o.Tail, err = strconv.Atoi(t); err != nil {
 			return usagef("--tail %q is neither a number nor all", t)
@@ -67,7 +67,7 @@ type logPrinter struct {
 	inLine       [2]bool // the last entry of the stream did not end its line
 }
 
-func (p *logPrinter) print(e container.Entry) error {
+func (p *logPrinter) print(e disk.Entry) error {
 	i := 0
 	if e.Stream == "stderr" {
 		i = 1

@@ -16,7 +16,8 @@ import (
 	"github.com/docker/go-units"
 	"github.com/urfave/cli/v2"
 
-	"tiffin/internal/container"
+	"tiffin/internal/container/client"
+	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
 )
 
@@ -60,7 +61,7 @@ func runPs(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	set.Sweep()
+	client.Sweep(set)
 	all, damaged := set.All()
 	filters, err := parsePsFilters(c.StringSlice("filter"))
 	if err != nil {
@@ -84,14 +85,14 @@ func runPs(c *cli.Context) error {
 		if last >= 0 && len(rows) == last {
 			break
 		}
-		if (everything || state.Status == container.Running) && filters.match(ctr, state) {
+		if (everything || state.Status == disk.Running) && filters.match(ctr, state) {
 			rows = append(rows, newPsRow(ctr, state, !c.Bool("no-trunc"), time.Now()))
 		}
 	}
 	return errors.Join(printPs(stdout, c, rows), damaged)
 }
 
-func newPsRow(ctr *container.Container, s container.State, short bool, now time.Time) *psRow {
+func newPsRow(ctr *disk.Container, s disk.State, short bool, now time.Time) *psRow {
 	r := &psRow{
 		ID: ctr.ID, Names: ctr.Name, Image: ctr.Image, Command: strconv.Quote(strings.Join(ctr.Args(), " ")),
 		CreatedAt:  localTime(ctr.Created),
@@ -120,11 +121,11 @@ func newPsRow(ctr *container.Container, s container.State, short bool, now time.
 }
 
 // psStatus is "Up 3 minutes", "Exited (0) 2 hours ago", "Created".
-func psStatus(s container.State, now time.Time) string {
+func psStatus(s disk.State, now time.Time) string {
 	switch s.Status {
-	case container.Running:
+	case disk.Running:
 		return "Up " + units.HumanDuration(now.Sub(s.Started))
-	case container.Exited:
+	case disk.Exited:
 		return fmt.Sprintf("Exited (%d) %s ago", s.ExitCode, units.HumanDuration(now.Sub(s.Finished)))
 	}
 	return "Created"
@@ -171,7 +172,7 @@ func parsePsFilters(args []string) (f psFilters, err error) {
 	return f, nil
 }
 
-func (f psFilters) match(c *container.Container, s container.State) bool {
+func (f psFilters) match(c *disk.Container, s disk.State) bool {
 	for key, values := range f.by {
 		any, all := false, true
 		for _, v := range values {
@@ -185,7 +186,7 @@ func (f psFilters) match(c *container.Container, s container.State) bool {
 	return true
 }
 
-func matchPs(c *container.Container, s container.State, key, v string) bool {
+func matchPs(c *disk.Container, s disk.State, key, v string) bool {
 	switch key {
 	case "id":
 		return strings.HasPrefix(c.ID, v)
@@ -194,7 +195,7 @@ func matchPs(c *container.Container, s container.State, key, v string) bool {
 	case "status":
 		return string(s.Status) == v
 	case "exited":
-		return s.Status == container.Exited && strconv.Itoa(s.ExitCode) == v
+		return s.Status == disk.Exited && strconv.Itoa(s.ExitCode) == v
 	case "ancestor":
 		return c.Image == v || c.Image == v+":latest" || c.Image+":latest" == v || path.Base(c.Image) == v ||
 			strings.HasPrefix(strings.TrimPrefix(string(c.ImageID), "sha256:"), strings.TrimPrefix(v, "sha256:"))

@@ -7,7 +7,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"tiffin/internal/container"
+	"tiffin/internal/container/client"
+	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
 )
 
@@ -24,11 +25,11 @@ func restartCommand() *cli.Command {
 				return err
 			}
 			seconds := stopTime(c)
-			return onContainers(c, func(ctr *container.Container) error {
+			return onContainers(c, func(ctr *disk.Container) error {
 				if ctr.AutoRemove {
 					return errs.Hint(fmt.Errorf("container %s has --rm: it would be deleted, not restarted", ctr.Name), "`tiffin stop` it, and run another")
 				}
-				if err := ctr.Stop(seconds); err != nil {
+				if err := client.Stop(ctr, seconds); err != nil {
 					return err
 				}
 				return startDetached(c, store, ctr)

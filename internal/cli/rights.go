@@ -13,7 +13,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/urfave/cli/v2"
 
-	"tiffin/internal/container"
+	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
 	"tiffin/ns"
 )
@@ -30,7 +30,7 @@ func rightsFlags() []cli.Flag {
 }
 
 // setRights reads them.
-func setRights(cfg *container.Config, c *cli.Context, _ ocispec.ImageConfig) error {
+func setRights(cfg *disk.Config, c *cli.Context, _ ocispec.ImageConfig) error {
 	for _, o := range []struct {
 		flag string
 		to   *[]string
@@ -65,7 +65,7 @@ func setRights(cfg *container.Config, c *cli.Context, _ ocispec.ImageConfig) err
 }
 
 // setSecurityOption reads NAME=VALUE, or NAME:VALUE as older programs write it.
-func setSecurityOption(cfg *container.Config, s string) error {
+func setSecurityOption(cfg *disk.Config, s string) error {
 	name, value, _ := strings.Cut(strings.Replace(s, ":", "=", 1), "=")
 	switch {
 	case name == "no-new-privileges" && (value == "" || value == "true"): // as it is anyway
@@ -107,8 +107,8 @@ func parseUlimit(s string) (l ns.Rlimit, err error) {
 }
 
 // parseMount reads the long form of -v and --tmpfs: docker-run(1), --mount.
-func parseMount(s string) (v container.Volume, err error) {
-	fail := func(format string, args ...any) (container.Volume, error) {
+func parseMount(s string) (v disk.Volume, err error) {
+	fail := func(format string, args ...any) (disk.Volume, error) {
 		return v, errs.Hint(fmt.Errorf("--mount %s: "+format, append([]any{s}, args...)...),
 			"type=bind,source=DIR,target=DIR[,readonly] or type=tmpfs,target=DIR[,tmpfs-size=64m][,tmpfs-mode=1777]")
 	}

@@ -8,7 +8,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"tiffin/internal/container"
+	"tiffin/internal/container/client"
+	"tiffin/internal/container/disk"
 )
 
 func rmCommand() *cli.Command {
@@ -23,20 +24,20 @@ func rmCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			set.Sweep()
+			client.Sweep(set)
 			if c.Bool("force") && c.Args().Len() == 0 {
 				return nil // rm -f $(ps -aq) of nothing
 			}
 			if !c.Bool("force") {
-				return onContainers(c, func(ctr *container.Container) error { return ctr.Remove(false) })
+				return onContainers(c, func(ctr *disk.Container) error { return client.Remove(ctr, false) })
 			}
 			return eachArg(c, func(ref string) error {
 				ctr, err := set.Find(ref)
-				if errors.Is(err, container.ErrNotFound) {
+				if errors.Is(err, disk.ErrNotFound) {
 					return nil // as with docker: what is to be gone is gone
 				}
 				if err == nil {
-					err = ctr.Remove(true)
+					err = client.Remove(ctr, true)
 				}
 				if err == nil {
 					fmt.Fprintln(stdout, ref)

@@ -13,7 +13,8 @@ import (
 
 	"tiffin/image/cache"
 	"tiffin/image/store"
-	"tiffin/internal/container"
+	"tiffin/internal/container/client"
+	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
 	"tiffin/ns"
 )
@@ -65,8 +66,8 @@ func runCommand() *cli.Command {
 			if detach {
 				return runDetached(l, ctr, lock, m, explain)
 			}
-			err = t.follow(func() (*container.Session, error) {
-				s, err := start(l, ctr, lock, m, true, t, container.StartOptions{Trace: trace, Explain: explain})
+			err = t.follow(func() (*client.Session, error) {
+				s, err := start(l, ctr, lock, m, true, t, client.StartOptions{Trace: trace, Explain: explain})
 				if err == nil {
 					go sweep() // while the command runs anyway
 				}
@@ -77,8 +78,8 @@ func runCommand() *cli.Command {
 	}
 }
 
-func runDetached(l *container.Launch, ctr *container.Container, lock *os.File, m *cache.Mountable, explain func(*ns.Spec, ns.Report, *container.Pause) error) error {
-	s, err := start(l, ctr, lock, m, true, nil, container.StartOptions{Explain: explain})
+func runDetached(l *client.Launch, ctr *disk.Container, lock *os.File, m *cache.Mountable, explain func(*ns.Spec, ns.Report, *client.Pause) error) error {
+	s, err := start(l, ctr, lock, m, true, nil, client.StartOptions{Explain: explain})
 	if err != nil {
 		return err
 	}
@@ -91,34 +92,34 @@ func runDetached(l *container.Launch, ctr *container.Container, lock *os.File, m
 // sweep deletes what killed commands have left.
 func sweep() {
 	if set, err := containers(); err == nil {
-		set.Sweep()
+		client.Sweep(set)
 	}
 }
 
 // newLaunch starts a supervisor. One that outlives this command has no place
 // to print to.
-func newLaunch(root string, single bool, t *terminal) *container.Launch {
+func newLaunch(root string, single bool, t *terminal) *client.Launch {
 	if t == nil {
-		return container.NewLaunch(root, single, nil)
+		return client.NewLaunch(root, single, nil)
 	}
-	return container.NewLaunch(root, single, os.Stderr)
+	return client.NewLaunch(root, single, os.Stderr)
 }
 
 // start starts a container whose lock is held, and gives the lock away. A
 // terminal t means in the foreground. If it fails, a container that is fresh
 // is deleted if it has --rm, and kept as created if not. In o, start sets what concerns t.
-func start(l *container.Launch, ctr *container.Container, lock *os.File, m *cache.Mountable, fresh bool, t *terminal, o container.StartOptions) (*container.Session, error) {
+func start(l *client.Launch, ctr *disk.Container, lock *os.File, m *cache.Mountable, fresh bool, t *terminal, o client.StartOptions) (*client.Session, error) {
 	defer lock.Close()
 	if t != nil {
 		o.Stdout, o.Stderr = os.Stdout, os.Stderr
 		o.Rows, o.Cols = t.size()
 	}
-	s, err := ctr.Start(l, lock, m, o)
+	s, err := client.Start(ctr, l, lock, m, o)
 	if err == nil {
 		return s, nil
 	}
 	if fresh && ctr.AutoRemove {
-		err = joinQuietly(err, ctr.Discard())
+		err = joinQuietly(err, client.Discard(ctr))
 	} else {
 		err = joinQuietly(err, ctr.Commission(err))
 	}

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
-	"tiffin/internal/container"
+	"tiffin/internal/container/client"
 	"tiffin/internal/errs"
 )
 
@@ -97,7 +97,7 @@ var proxied = []os.Signal{
 
 // follow starts a command in the foreground and stays with it until it ends.
 // The error it returns carries the command's exit status.
-func (t *terminal) follow(start func() (*container.Session, error)) error {
+func (t *terminal) follow(start func() (*client.Session, error)) error {
 	signals := make(chan os.Signal, 64)
 	signal.Notify(signals, proxied...)
 	defer t.restore()
@@ -150,7 +150,7 @@ func (t *terminal) guard(f func()) {
 // passSignals hands signals on. With a terminal only the window's size is of
 // interest: keys like Ctrl-C are characters then, and a signal that
 // nevertheless comes is meant for this process, which goes, and the container with it.
-func (t *terminal) passSignals(s *container.Session, signals <-chan os.Signal) error {
+func (t *terminal) passSignals(s *client.Session, signals <-chan os.Signal) error {
 	interrupts := 0
 	for sig := range signals {
 		n := sig.(syscall.Signal)
@@ -174,7 +174,7 @@ func (t *terminal) passSignals(s *container.Session, signals <-chan os.Signal) e
 	return nil
 }
 
-func (t *terminal) resize(s *container.Session) {
+func (t *terminal) resize(s *client.Session) {
 	if !t.tty || s.Stdin == nil {
 		return
 	}
@@ -185,7 +185,7 @@ func (t *terminal) resize(s *container.Session) {
 
 // passInput writes what is typed, or comes through a pipe, to the command. It
 // returns true if the user typed the keys to leave.
-func (t *terminal) passInput(s *container.Session) (leave bool) {
+func (t *terminal) passInput(s *client.Session) (leave bool) {
 	if !t.tty {
 		_, _ = io.CopyBuffer(struct{ io.Writer }{s.Stdin}, struct{ io.Reader }{os.Stdin}, make([]byte, 64<<10))
 		s.Stdin.Close()

@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -10,7 +11,8 @@ import (
 
 	"tiffin/image"
 	"tiffin/image/cache"
-	"tiffin/internal/container"
+	"tiffin/internal/container/client"
+	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
 )
 
@@ -31,7 +33,7 @@ func startCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			set := container.In(store.Root())
+			set := disk.In(store.Root())
 			if c.Bool("attach") || c.Bool("interactive") {
 				if c.Args().Len() > 1 {
 					return usagef("only one container can be attached to")
@@ -54,8 +56,8 @@ func startCommand() *cli.Command {
 }
 
 // prepareStart locks a container that exists and finds its image.
-func prepareStart(store *image.Store, ctr *container.Container) (*os.File, *cache.Mountable, error) {
-	img, err := store.Resolve(ctr.ImageID.String())
+func prepareStart(store *image.Store, ctr *disk.Container) (*os.File, *cache.Mountable, error) {
+	img, err := store.Resolve(ctr.ImageID)
 	if err != nil {
 		return nil, nil, fmt.Errorf("start container %s: %w", ctr.Name, err)
 	}
@@ -64,16 +66,16 @@ func prepareStart(store *image.Store, ctr *container.Container) (*os.File, *cach
 		return nil, nil, fmt.Errorf("start container %s: %w", ctr.Name, err)
 	}
 	lock, err := ctr.Lock()
-	if container.IsLocked(err) {
-		if s, e := ctr.State(); e == nil && s.Status == container.Running {
+	if errors.Is(err, disk.ErrLocked) {
+		if s, e := ctr.State(); e == nil && s.Status == disk.Running {
 			err = errs.Hint(fmt.Errorf("container %s is running already", ctr.Name), "`tiffin exec` runs a further command in it, `tiffin attach` shows its output")
 		}
 	}
 	return lock, m, err
 }
 
-func startDetached(c *cli.Context, store *image.Store, ctr *container.Container) error {
-	if s, err := ctr.State(); err == nil && s.Status == container.Running {
+func startDetached(c *cli.Context, store *image.Store, ctr *disk.Container) error {
+	if s, err := ctr.State(); err == nil && s.Status == disk.Running {
 		return nil // as it was asked for
 	}
 	explain, err := newStepper(c, nil)
@@ -84,14 +86,14 @@ func startDetached(c *cli.Context, store *image.Store, ctr *container.Container)
 	if err != nil {
 		return err
 	}
-	s, err := start(newLaunch(store.Root(), ctr.SingleID, nil), ctr, lock, m, false, nil, container.StartOptions{Explain: explain})
+	s, err := start(newLaunch(store.Root(), ctr.SingleID, nil), ctr, lock, m, false, nil, client.StartOptions{Explain: explain})
 	if err != nil {
 		return err
 	}
 	return s.Detach()
 }
 
-func startAttached(c *cli.Context, store *image.Store, set *container.Set) error {
+func startAttached(c *cli.Context, store *image.Store, set *disk.Set) error {
 	ctr, err := set.Find(c.Args().First())
 	if err != nil {
 		return err
@@ -108,7 +110,7 @@ func startAttached(c *cli.Context, store *image.Store, set *container.Set) error
 	if err != nil {
 		return err
 	}
-	return t.follow(func() (*container.Session, error) {
-		return start(newLaunch(store.Root(), ctr.SingleID, t), ctr, lock, m, false, t, container.StartOptions{Explain: explain})
+	return t.follow(func() (*client.Session, error) {
+		return start(newLaunch(store.Root(), ctr.SingleID, t), ctr, lock, m, false, t, client.StartOptions{Explain: explain})
 	})
 }

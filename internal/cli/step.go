@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
-	"tiffin/internal/container"
+	"tiffin/internal/container/client"
 	"tiffin/internal/errs"
 	"tiffin/ns"
 )
@@ -30,9 +30,9 @@ type stepper struct {
 	signals chan os.Signal
 }
 
-// newStepper returns what --step and --explain ask for, as container.StartOptions has it: nil for
+// newStepper returns what --step and --explain ask for, as client.StartOptions has it: nil for
 // neither.
-func newStepper(c *cli.Context, t *terminal) (func(*ns.Spec, ns.Report, *container.Pause) error, error) {
+func newStepper(c *cli.Context, t *terminal) (func(*ns.Spec, ns.Report, *client.Pause) error, error) {
 	if !c.Bool("step") {
 		return newExplainer(c, t.errors()).teller(), nil
 	}
@@ -51,7 +51,7 @@ func newStepper(c *cli.Context, t *terminal) (func(*ns.Spec, ns.Report, *contain
 }
 
 // at tells of a step and waits.
-func (s *stepper) at(spec *ns.Spec, r ns.Report, p *container.Pause) error {
+func (s *stepper) at(spec *ns.Spec, r ns.Report, p *client.Pause) error {
 	s.step(spec, r)
 	if s.signals == nil {
 		s.signals = make(chan os.Signal, 1)
@@ -113,7 +113,7 @@ func (s *stepper) ask() string {
 
 // shell shows a shell that the supervisor runs. It has a pseudo terminal of its own, because this
 // one cannot be the controlling terminal of two sessions: credentials(7), "Sessions".
-func (s *stepper) shell(spec *ns.Spec, r ns.Report, p *container.Pause) error {
+func (s *stepper) shell(spec *ns.Spec, r ns.Report, p *client.Pause) error {
 	program, err := os.Open("/proc/self/exe")
 	if err != nil {
 		return err

@@ -5,7 +5,8 @@ package cli
 import (
 	"github.com/urfave/cli/v2"
 
-	"tiffin/internal/container"
+	"tiffin/internal/container/client"
+	"tiffin/internal/container/disk"
 )
 
 func timeFlag() cli.Flag {
@@ -31,11 +32,11 @@ func stopCommand() *cli.Command {
 		},
 		Action: func(c *cli.Context) error {
 			seconds := stopTime(c)
-			return onContainers(c, func(ctr *container.Container) error {
+			return onContainers(c, func(ctr *disk.Container) error {
 				if c.IsSet("signal") {
 					ctr.StopSignal = c.String("signal")
 				}
-				return ctr.Stop(seconds)
+				return client.Stop(ctr, seconds)
 			})
 		},
 	}

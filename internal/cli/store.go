@@ -12,7 +12,8 @@ import (
 
 	"tiffin/image"
 	"tiffin/image/store"
-	"tiffin/internal/container"
+	"tiffin/internal/container/client"
+	"tiffin/internal/container/disk"
 	base "tiffin/internal/userland"
 )
 
@@ -27,7 +28,7 @@ func openStore(*cli.Context) (*image.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Uses = container.In(s.Root()).Uses
+	s.Uses = client.Uses(disk.In(s.Root()))
 	s.Builtin = builtin
 	s.Warn = func(err error) { warn(err.Error()) }
 	return s, nil

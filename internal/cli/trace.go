@@ -16,7 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tiffin/fs"
-	"tiffin/internal/container"
+	"tiffin/internal/container/client"
+	"tiffin/internal/container/control"
 	"tiffin/internal/errs"
 )
 
@@ -47,7 +48,7 @@ func traceCommand() *cli.Command {
 			p := newTracePrinter(stdout, c.Bool("json"))
 			ctx, stop := signal.NotifyContext(c.Context, unix.SIGINT, unix.SIGTERM)
 			defer stop()
-			err = ctr.Trace(ctx, p.tracing(filter))
+			err = client.Trace(ctx, ctr, p.tracing(filter))
 			return joinQuietly(execError(ctr, err), p.finish())
 		},
 	}
@@ -64,7 +65,7 @@ func traceFlags() []cli.Flag {
 }
 
 // runTrace is what run's flags ask for: nil if that is no trace. close ends it.
-func runTrace(c *cli.Context) (t *container.Tracing, done func() error, err error) {
+func runTrace(c *cli.Context) (t *client.Tracing, done func() error, err error) {
 	where, ok := optionalValue(c, "trace")
 	if !ok {
 		for _, f := range []string{"trace-op", "trace-path", "trace-json"} {
@@ -101,8 +102,8 @@ func runTrace(c *cli.Context) (t *container.Tracing, done func() error, err erro
 }
 
 // traceFilter checks what to trace.
-func traceFilter(ops []string, path string) (container.TraceFilter, error) {
-	f := container.TraceFilter{Path: path}
+func traceFilter(ops []string, path string) (control.TraceFilter, error) {
+	f := control.TraceFilter{Path: path}
 	known := fs.Operations()
 	for _, op := range ops {
 		op = strings.ToUpper(op)

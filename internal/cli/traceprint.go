@@ -13,7 +13,8 @@ import (
 	"sync"
 	"time"
 
-	"tiffin/internal/container"
+	"tiffin/internal/container/client"
+	"tiffin/internal/container/control"
 )
 
 const traceLegend = "Columns, the upper directory (u) first, then the layers from the top; layer 0 is the bottom:\n" +
@@ -27,7 +28,7 @@ var traceSymbols = map[string]byte{
 }
 
 // traceColumns is one character for each layer.
-func traceColumns(as []container.TraceAnswer) string {
+func traceColumns(as []control.TraceAnswer) string {
 	b := make([]byte, len(as))
 	for i, a := range as {
 		b[i] = '?'
@@ -48,7 +49,7 @@ func traceHeads(layers int) string {
 }
 
 // traceVerdict says what became of a request.
-func traceVerdict(e *container.TraceEvent) string {
+func traceVerdict(e *control.TraceEvent) string {
 	var s string
 	switch {
 	case e.Error != "":
@@ -73,7 +74,7 @@ func traceVerdict(e *container.TraceEvent) string {
 }
 
 // traceReason is the layer because of which a name is not there, if one hides it.
-func traceReason(e *container.TraceEvent) string {
+func traceReason(e *control.TraceEvent) string {
 	for _, a := range e.Layers {
 		at := ""
 		if a.At != "" && a.At != e.Path {
@@ -108,7 +109,7 @@ type traceSummary struct {
 	dropped             uint64
 }
 
-func (s *traceSummary) add(e *container.TraceEvent) {
+func (s *traceSummary) add(e *control.TraceEvent) {
 	if e.Dropped > 0 {
 		s.dropped += e.Dropped
 		return
@@ -161,11 +162,11 @@ type tracePrinter struct {
 	over  bool
 }
 
-func (p *tracePrinter) tracing(filter container.TraceFilter) container.Tracing {
-	return container.Tracing{Filter: filter, Begin: p.begin, Event: p.event}
+func (p *tracePrinter) tracing(filter control.TraceFilter) client.Tracing {
+	return client.Tracing{Filter: filter, Begin: p.begin, Event: p.event}
 }
 
-func (p *tracePrinter) begin(i container.TraceInfo) {
+func (p *tracePrinter) begin(i control.TraceInfo) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.begun = true
@@ -182,7 +183,7 @@ func (p *tracePrinter) begin(i container.TraceInfo) {
 	p.err = p.out.Flush()
 }
 
-func (p *tracePrinter) event(e *container.TraceEvent) {
+func (p *tracePrinter) event(e *control.TraceEvent) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.over || p.err != nil {
@@ -202,7 +203,7 @@ func (p *tracePrinter) event(e *container.TraceEvent) {
 	}
 }
 
-func (p *tracePrinter) line(e *container.TraceEvent) {
+func (p *tracePrinter) line(e *control.TraceEvent) {
 	if p.start.IsZero() {
 		p.start = e.Time
 	}

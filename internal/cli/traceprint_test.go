@@ -6,35 +6,35 @@ import (
 	"time"
 
 	"tiffin/image/union"
-	"tiffin/internal/container"
+	"tiffin/internal/container/control"
 )
 
 func TestTraceVerdicts(t *testing.T) {
-	answers := func(words ...string) (as []container.TraceAnswer) {
+	answers := func(words ...string) (as []control.TraceAnswer) {
 		for i, w := range words {
-			as = append(as, container.TraceAnswer{Layer: []string{"upper", "layer 1", "layer 0"}[i], Answer: w})
+			as = append(as, control.TraceAnswer{Layer: []string{"upper", "layer 1", "layer 0"}[i], Answer: w})
 		}
 		return as
 	}
-	at := func(as []container.TraceAnswer, i int, path string) []container.TraceAnswer {
+	at := func(as []control.TraceAnswer, i int, path string) []control.TraceAnswer {
 		as[i].At = path
 		return as
 	}
 	for _, e := range []struct {
-		event         container.TraceEvent
+		event         control.TraceEvent
 		columns, want string
 	}{
-		{container.TraceEvent{Op: "LOOKUP", Path: "/a", By: "layer 0", Layers: answers("miss", "miss", "hit")}, "..#", "layer 0"},
-		{container.TraceEvent{Op: "LOOKUP", Path: "/d", By: "layer 1", Layers: answers("miss", "hit", "merged")}, ".##", "layer 1"},
-		{container.TraceEvent{Op: "LOOKUP", Path: "/a", Layers: answers("miss", "miss", "miss")}, "...", "no such name"},
-		{container.TraceEvent{Op: "LOOKUP", Path: "/a", Layers: at(answers("miss", "whiteout", "not asked"), 1, "/a")}, ".x-", "no such name: whiteout in layer 1"},
-		{container.TraceEvent{Op: "LOOKUP", Path: "/o/a", Layers: at(answers("miss", "opaque", "not asked"), 1, "/o")}, ".o-", "no such name: opaque in layer 1 at /o"},
-		{container.TraceEvent{Op: "LOOKUP", Path: "/f/a", Layers: at(answers("miss", "not a directory", "not asked"), 1, "/f")}, ".!-", "no such name: no directory in layer 1 at /f"},
-		{container.TraceEvent{Op: "LOOKUP", Path: "/a", Layers: answers("whiteout", "not asked", "not asked")}, "x--", "no such name: whiteout in upper"},
-		{container.TraceEvent{Op: "READ", By: "layer 0", Bytes: 4096, Layers: answers("not asked", "not asked", "hit")}, "--#", "layer 0, 4096 bytes"},
-		{container.TraceEvent{Op: "WRITE", By: "upper", Bytes: 10, Copied: 25, Layers: answers("hit", "not asked", "not asked")}, "#--", "upper, 10 bytes, copied up 25 bytes (2.5×)"},
-		{container.TraceEvent{Op: "SETATTR", By: "upper", Copied: 25, Layers: answers("hit", "not asked", "not asked")}, "#--", "upper, copied up 25 bytes"},
-		{container.TraceEvent{Op: "MKDIR", Error: "EPERM", Note: "reserved", Layers: answers("not asked", "not asked", "not asked")}, "---", "EPERM: reserved"},
+		{control.TraceEvent{Op: "LOOKUP", Path: "/a", By: "layer 0", Layers: answers("miss", "miss", "hit")}, "..#", "layer 0"},
+		{control.TraceEvent{Op: "LOOKUP", Path: "/d", By: "layer 1", Layers: answers("miss", "hit", "merged")}, ".##", "layer 1"},
+		{control.TraceEvent{Op: "LOOKUP", Path: "/a", Layers: answers("miss", "miss", "miss")}, "...", "no such name"},
+		{control.TraceEvent{Op: "LOOKUP", Path: "/a", Layers: at(answers("miss", "whiteout", "not asked"), 1, "/a")}, ".x-", "no such name: whiteout in layer 1"},
+		{control.TraceEvent{Op: "LOOKUP", Path: "/o/a", Layers: at(answers("miss", "opaque", "not asked"), 1, "/o")}, ".o-", "no such name: opaque in layer 1 at /o"},
+		{control.TraceEvent{Op: "LOOKUP", Path: "/f/a", Layers: at(answers("miss", "not a directory", "not asked"), 1, "/f")}, ".!-", "no such name: no directory in layer 1 at /f"},
+		{control.TraceEvent{Op: "LOOKUP", Path: "/a", Layers: answers("whiteout", "not asked", "not asked")}, "x--", "no such name: whiteout in upper"},
+		{control.TraceEvent{Op: "READ", By: "layer 0", Bytes: 4096, Layers: answers("not asked", "not asked", "hit")}, "--#", "layer 0, 4096 bytes"},
+		{control.TraceEvent{Op: "WRITE", By: "upper", Bytes: 10, Copied: 25, Layers: answers("hit", "not asked", "not asked")}, "#--", "upper, 10 bytes, copied up 25 bytes (2.5×)"},
+		{control.TraceEvent{Op: "SETATTR", By: "upper", Copied: 25, Layers: answers("hit", "not asked", "not asked")}, "#--", "upper, copied up 25 bytes"},
+		{control.TraceEvent{Op: "MKDIR", Error: "EPERM", Note: "reserved", Layers: answers("not asked", "not asked", "not asked")}, "---", "EPERM: reserved"},
 	} {
 		if got := traceColumns(e.event.Layers); got != e.columns {
 			t.Errorf("%+v: columns %q, want %q", e.event, got, e.columns)
@@ -64,18 +64,18 @@ func TestTraceHeads(t *testing.T) {
 func TestTracePrintsLinesAndASummary(t *testing.T) {
 	var b strings.Builder
 	p := newTracePrinter(&b, false)
-	p.begin(container.TraceInfo{Layers: 1, Uncached: true})
+	p.begin(control.TraceInfo{Layers: 1, Uncached: true})
 	start := time.Unix(1, 0)
-	both := []container.TraceAnswer{{Layer: "upper", Answer: "miss"}, {Layer: "layer 0", Answer: "hit"}}
-	upper := []container.TraceAnswer{{Layer: "upper", Answer: "hit"}, {Layer: "layer 0", Answer: "not asked"}}
-	p.event(&container.TraceEvent{Time: start, PID: 1, Op: "LOOKUP", Path: "/f", By: "layer 0", Layers: both})
-	p.event(&container.TraceEvent{Time: start.Add(time.Millisecond), PID: 23, Op: "WRITE", Path: "/f", By: "upper", Bytes: 2, Copied: 7, Layers: upper})
-	p.event(&container.TraceEvent{Dropped: 5})
-	p.event(&container.TraceEvent{Time: start.Add(time.Second), Op: "LOOKUP", Path: "/\x1b[2J", By: "layer 0", Layers: both})
+	both := []control.TraceAnswer{{Layer: "upper", Answer: "miss"}, {Layer: "layer 0", Answer: "hit"}}
+	upper := []control.TraceAnswer{{Layer: "upper", Answer: "hit"}, {Layer: "layer 0", Answer: "not asked"}}
+	p.event(&control.TraceEvent{Time: start, PID: 1, Op: "LOOKUP", Path: "/f", By: "layer 0", Layers: both})
+	p.event(&control.TraceEvent{Time: start.Add(time.Millisecond), PID: 23, Op: "WRITE", Path: "/f", By: "upper", Bytes: 2, Copied: 7, Layers: upper})
+	p.event(&control.TraceEvent{Dropped: 5})
+	p.event(&control.TraceEvent{Time: start.Add(time.Second), Op: "LOOKUP", Path: "/\x1b[2J", By: "layer 0", Layers: both})
 	if err := p.finish(); err != nil {
 		t.Fatal(err)
 	}
-	p.event(&container.TraceEvent{Op: "LATE"})
+	p.event(&control.TraceEvent{Op: "LATE"})
 	const want = `The kernel asks about every name, attribute and write; what it has read of a file it keeps.
    SECONDS   PID  OPERATION       u0  PATH: VERDICT
   0.000000     1  LOOKUP          .#  /f: layer 0

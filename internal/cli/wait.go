@@ -5,6 +5,8 @@ package cli
 import (
 	"fmt"
 
+	"tiffin/internal/container/client"
+
 	"github.com/urfave/cli/v2"
 )
 
@@ -20,7 +22,7 @@ func waitCommand() *cli.Command {
 				if err != nil {
 					return err
 				}
-				code, err := ctr.Wait()
+				code, err := client.Wait(ctr)
 				if err != nil {
 					return err
 				}

@@ -17,7 +17,8 @@ import (
 	"tiffin/image/layer"
 	"tiffin/image/oci"
 	"tiffin/image/union"
-	"tiffin/internal/container"
+	"tiffin/internal/container/client"
+	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
 )
 
@@ -87,14 +88,14 @@ func openStack(store *image.Store, name, kind string) (*union.Stack, []image.Sta
 			return nil, nil, err
 		}
 	}
-	ctr, err := container.In(store.Root()).Find(name)
+	ctr, err := disk.In(store.Root()).Find(name)
 	if err != nil {
-		if kind == "" && errors.Is(err, container.ErrNotFound) {
+		if kind == "" && errors.Is(err, disk.ErrNotFound) {
 			err = errs.Hint(fmt.Errorf("no such image or container: %s", name), "tiffin images and tiffin ps -a list what is there")
 		}
 		return nil, nil, err
 	}
-	st, img, err := ctr.Stack(store)
+	st, img, err := client.Stack(ctr, store)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -5,7 +5,7 @@
 // registry client, the flags and the progress bars, and the ones that start with each container
 // should pay for none of that. So scripts/setup builds these by themselves and embeds them:
 //
-//	runtime    supervisor, init and the helpers of a container: package runner, and nothing more
+//	runtime    supervisor, init and the helpers of a container: package supervisor
 //
 // A bare `go build .` embeds none. The program that runs then stands in for the runtime, whose
 // functions it has as well.

@@ -12,11 +12,13 @@ package main
 import (
 	"os"
 
-	"tiffin/internal/runner"
+	"tiffin/internal/container/supervisor"
 )
 
 func main() {
-	runner.Main(os.Args)
+	if status, ok := supervisor.Main(os.Args); ok {
+		os.Exit(status)
+	}
 	os.Stderr.WriteString("tiffin: this is the program behind tiffin's containers: run `tiffin` instead\n")
 	os.Exit(125)
 }

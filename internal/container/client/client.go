@@ -1,0 +1,360 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tiffin/image/cache"
+	"tiffin/internal/container/control"
+	"tiffin/internal/container/disk"
+	"tiffin/internal/errs"
+	"tiffin/internal/programs"
+	"tiffin/ns"
+	"tiffin/ns/probe"
+)
+
+// StartOptions says how a container is started.
+type StartOptions struct {
+	// Stdout and Stderr are where the command's output goes. With both nil
+	// the container is detached: it outlives the caller.
+	Stdout, Stderr *os.File
+	Rows, Cols     uint16 // size of the caller's terminal, for a container with one
+	// Trace makes the kernel ask the file system about everything (fs.Config,
+	// Uncached), and is called with each request. It needs Stdout.
+	Trace *Tracing
+	// Explain is told of each step of the runner when it has been done or skipped, in their order, with
+	// what is built in the end. The runner waits until it returns, and gives up if that is an error. nil:
+	// nothing is explained.
+	Explain func(*ns.Spec, ns.Report, *Pause) error
+}
+
+// Session is a client's connection to a command that runs: the first of a
+// container, or one of Exec.
+type Session struct {
+	// Stdin is the other end of the command's standard input, for the caller to
+	// write to and to close; with a terminal, its master side, which the caller
+	// must not read. nil if the input is /dev/null.
+	Stdin *os.File
+	conn  *control.Conn
+	trace *reading // nil without one
+}
+
+// Launch is a supervisor that does not know its container yet. Starting a
+// process and giving it a user namespace takes some milliseconds, which the
+// client uses to find the image and to make the container.
+type Launch struct {
+	conn *control.Conn
+	proc *ns.UserProc
+	err  error
+	done chan struct{} // closed when the others are valid
+}
+
+// NewLaunch begins to start a supervisor, for a container of the store at root. singleID maps no
+// subordinate ids. What it prints, which is nothing but the trace of a panic, goes to stderr.
+func NewLaunch(root string, singleID bool, stderr *os.File) *Launch {
+	l := &Launch{done: make(chan struct{})}
+	go func() {
+		defer close(l.done)
+		var theirs *os.File
+		if l.conn, theirs, l.err = control.Pair(); l.err != nil {
+			return
+		}
+		defer theirs.Close()
+		var program *os.File
+		if program, l.err = programs.Open(root, programs.Runtime); l.err != nil {
+			return
+		}
+		defer program.Close()
+		u := ns.UserNS{
+			Args: []string{"tiffin", control.SupervisorCommand}, Dir: "/", Setsid: true, SingleID: singleID,
+			Stdio: [3]*os.File{nil, nil, stderr}, Files: []*os.File{theirs},
+		}
+		if l.proc, l.err = u.Start(); l.err != nil {
+			l.conn.Close()
+		}
+	}()
+	return l
+}
+
+// Cancel sends the supervisor away, if it has not been given a container.
+func (l *Launch) Cancel() {
+	<-l.done
+	if l.err == nil {
+		l.conn.Close()
+		_, _ = l.proc.Process.Wait()
+	}
+}
+
+// Start runs the container, whose lock the caller holds, on the image m. The
+// lock passes to the supervisor; the caller closes its own copy when Start
+// has returned. Errors carry an exit status: 127 if the command was not
+// found, 126 if it could not be executed, 125 for the rest.
+//
+// If Start fails, the container has not run and nothing is left of the
+// attempt but its directory.
+func Start(c *disk.Container, l *Launch, lock *os.File, m *cache.Mountable, o StartOptions) (s *Session, err error) {
+	err = mended(c, m, func(m *cache.Mountable) (err error) {
+		if l == nil {
+			l = NewLaunch(c.Root(), c.SingleID, nil)
+		}
+		s, err = l.start(c, lock, m, o)
+		l = nil // that one has ended if it was asked in vain
+		return err
+	})
+	if err != nil {
+		return nil, errs.Code(err, errs.CodeOf(err, 125))
+	}
+	return s, nil
+}
+
+// start gives the supervisor its container.
+func (l *Launch) start(c *disk.Container, lock *os.File, m *cache.Mountable, o StartOptions) (*Session, error) {
+	<-l.done
+	if l.err != nil {
+		return nil, probe.Explain(l.err)
+	}
+	req := &control.Message{Op: control.OpStart, Files: []*os.File{lock}, Start: &control.Start{
+		Dir: c.Dir(), Union: m.UnionPath, Flats: m.FlatPaths, Indexes: m.IndexPaths, Rows: o.Rows, Cols: o.Cols, Foreground: o.Stdout != nil,
+		Notes: l.proc.Notes, Explain: o.Explain != nil,
+	}}
+	if o.Stdout != nil {
+		req.Files = append(req.Files, o.Stdout, o.Stderr)
+	}
+	var trace *reading
+	if o.Trace != nil {
+		r, theirs, err := o.Trace.begin()
+		if err != nil {
+			return nil, err
+		}
+		defer theirs.Close()
+		req.Start.Trace, req.Files, trace = &o.Trace.Filter, append(req.Files, theirs), r
+	}
+	s, err := l.begin(req, o.Explain)
+	if err != nil {
+		// Its end ends whatever it had started: nothing uses the directory then.
+		_, _ = l.proc.Process.Wait()
+		return nil, probe.Explain(err)
+	}
+	s.trace = trace
+	return s, nil
+}
+
+// begin asks for the start, and hands on what the supervisor reports meanwhile.
+func (l *Launch) begin(req *control.Message, explain func(*ns.Spec, ns.Report, *Pause) error) (*Session, error) {
+	ans, err := l.conn.Call(req)
+	if explain != nil {
+		own := l.proc.Report()
+		ans, err = story(l.conn, ans, err, &own, explain)
+	}
+	return session(l.conn, ans, err)
+}
+
+// story hands on a plan, with the report of what the client did itself if it did something, and the reports that
+// follow. It returns the first answer that is neither.
+func story(conn *control.Conn, ans *control.Message, err error, own *ns.Report, explain func(*ns.Spec, ns.Report, *Pause) error) (*control.Message, error) {
+	var plan *ns.Spec
+	for err == nil {
+		report := own
+		if ans.Op == control.AnsPlan && ans.Plan != nil {
+			plan = ans.Plan
+		} else if ans.Op == control.AnsReport && ans.Report != nil && plan != nil {
+			report = ans.Report
+		} else {
+			break
+		}
+		if report != nil {
+			if err = explain(plan, *report, &Pause{conn, report.N}); err != nil {
+				_ = conn.Send(&control.Message{Op: control.OpQuit})
+				break
+			}
+		}
+		ans, err = conn.Call(&control.Message{Op: control.OpNext})
+	}
+	return ans, err
+}
+
+// begin sends a request that makes the connection a session. It closes the
+// connection if that fails.
+func begin(conn *control.Conn, m *control.Message) (*Session, error) {
+	ans, err := conn.Call(m)
+	return session(conn, ans, err)
+}
+
+// session makes a Session of the answer to its request.
+func session(conn *control.Conn, ans *control.Message, err error) (*Session, error) {
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	s := &Session{conn: conn}
+	if len(ans.Files) == 1 {
+		s.Stdin = ans.Files[0]
+	}
+	return s, nil
+}
+
+// Wait waits for the end of the command and returns its exit status. All its
+// output has been written by then, and its trace passed on.
+func (s *Session) Wait() (int, error) {
+	m, err := s.conn.Answer()
+	s.conn.Close()
+	if s.trace != nil {
+		<-s.trace.done
+	}
+	if errors.Is(err, control.ErrGone) {
+		// The kernel has killed the command along with it.
+		return 0, errs.Code(err, 128+int(unix.SIGKILL))
+	}
+	if err != nil {
+		return 0, err
+	}
+	return m.Exit, nil
+}
+
+// Signal sends a signal to the command.
+func (s *Session) Signal(sig syscall.Signal) error {
+	return s.conn.Send(&control.Message{Op: control.OpSignal, Signal: int(sig)})
+}
+
+// Detach leaves the command alone; Wait returns an error then.
+func (s *Session) Detach() error {
+	err := s.conn.Send(&control.Message{Op: control.OpDetach})
+	if errors.Is(err, unix.EPIPE) {
+		err = nil // the command has ended already, and the supervisor has hung up
+	}
+	s.conn.Close()
+	if s.trace != nil {
+		s.trace.conn.Close()
+	}
+	return err
+}
+
+// Attach connects to the first command of a running container; its output
+// from now on also goes to stdout and stderr.
+func Attach(c *disk.Container, stdout, stderr *os.File) (*Session, error) {
+	conn, err := dial(c)
+	if err != nil {
+		return nil, err
+	}
+	return begin(conn, &control.Message{Op: control.OpAttach, Files: []*os.File{stdout, stderr}})
+}
+
+// Exec starts a further command in a running container. Errors carry an exit
+// status as those of Start. With nil for stdout and stderr its output is lost.
+// explain is told of each step of the helper, as StartOptions.Explain is of init's; nil: nothing is
+// explained.
+func Exec(c *disk.Container, o control.Exec, explain func(*ns.Spec, ns.Report), stdout, stderr *os.File) (*Session, error) {
+	conn, err := dial(c)
+	if err != nil {
+		return nil, err
+	}
+	o.Explain = explain != nil
+	m := &control.Message{Op: control.OpExec, Exec: &o}
+	if stdout != nil {
+		m.Files = []*os.File{stdout, stderr}
+	}
+	ans, err := conn.Call(m)
+	if explain != nil {
+		ans, err = story(conn, ans, err, nil, func(plan *ns.Spec, r ns.Report, _ *Pause) error {
+			explain(plan, r)
+			return nil
+		})
+	}
+	return session(conn, ans, err)
+}
+
+// request asks the supervisor of a running container for one thing.
+func request(c *disk.Container, m *control.Message) (*control.Message, error) {
+	conn, err := dial(c)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	return conn.Call(m)
+}
+
+// Kill sends a signal to the container's first process.
+func Kill(c *disk.Container, sig syscall.Signal) error {
+	_, err := request(c, &control.Message{Op: control.OpSignal, Signal: int(sig)})
+	if errors.Is(err, control.ErrGone) {
+		return fmt.Errorf("container %s: %w", c.Name, ErrNotRunning)
+	}
+	if err == nil && sig == unix.SIGKILL {
+		// Nothing can come in between, so wait for what is sure to happen.
+		_ = requestWithin(c, 10*time.Second, &control.Message{Op: control.OpWait})
+	}
+	return err
+}
+
+// Stop ends a running container: with its stop signal and, if it still runs
+// after a number of seconds (negative: never; the container's own or 10
+// if nil), with SIGKILL. A container that does not run is stopped already.
+func Stop(c *disk.Container, seconds *int) error {
+	sig := syscall.SIGTERM
+	if c.StopSignal != "" {
+		var err error
+		if sig, err = ParseSignal(c.StopSignal); err != nil {
+			return err
+		}
+	}
+	wait := 10
+	for _, s := range []*int{c.StopTimeout, seconds} {
+		if s != nil {
+			wait = *s
+		}
+	}
+	_, err := request(c, &control.Message{Op: control.OpStop, Signal: int(sig), Seconds: wait})
+	if errors.Is(err, ErrNotRunning) || errors.Is(err, control.ErrGone) {
+		return nil
+	}
+	return err
+}
+
+// Wait waits until the container does not run and returns its exit status.
+func Wait(c *disk.Container) (int, error) {
+	m, err := request(c, &control.Message{Op: control.OpWait})
+	if err == nil {
+		return m.Exit, nil
+	}
+	if !errors.Is(err, ErrNotRunning) && !errors.Is(err, control.ErrGone) {
+		return 0, err
+	}
+	// A supervisor that is killed closes its files one by one: its lock may be held for a
+	// moment after its connections are gone, and until then its container seems to run.
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+		s, err := c.State()
+		if err != nil || s.Status != disk.Running {
+			return s.ExitCode, err
+		}
+		if time.Now().After(end) {
+			return 0, fmt.Errorf("container %s: %w, but its lock is held", c.Name, control.ErrGone)
+		}
+	}
+}
+
+// requestWithin is request for answers that carry nothing, with a limit.
+func requestWithin(c *disk.Container, limit time.Duration, m *control.Message) error {
+	conn, err := dial(c)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(limit))
+	_, err = conn.Call(m)
+	return err
+}
+
+// Counts returns how many requests the container's file system has answered,
+// by their names.
+func Counts(c *disk.Container) (map[string]uint64, error) {
+	m, err := request(c, &control.Message{Op: control.OpCounts})
+	if err != nil {
+		return nil, err
+	}
+	return m.Counts, nil
+}

@@ -1,0 +1,118 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"tiffin/image"
+	"tiffin/image/cache"
+	"tiffin/image/layer"
+	"tiffin/internal/container/control"
+	"tiffin/internal/container/disk"
+)
+
+// hold keeps the container's upper directory as it is until release is called:
+// of a container that runs, its supervisor has all data written and holds
+// changes back; one that does not is locked, so that nobody starts it.
+func hold(c *disk.Container) (release func(), err error) {
+	conn, err := dial(c)
+	if err == nil {
+		if _, err = conn.Call(&control.Message{Op: control.OpFreeze}); err == nil {
+			return func() { conn.Close() }, nil
+		}
+		conn.Close()
+	}
+	if !errors.Is(err, ErrNotRunning) && !errors.Is(err, control.ErrGone) {
+		return nil, err
+	}
+	lock, err := c.Lock()
+	if err != nil {
+		return nil, err
+	}
+	return func() { lock.Close() }, nil
+}
+
+// changed calls f with the container's upper directory and what is below it,
+// while nothing changes there.
+func changed(c *disk.Container, store *image.Store, f func(*image.Image, delta) error) error {
+	img, m, err := mountable(c, store)
+	if err != nil {
+		return err
+	}
+	var (
+		upper    *disk.Upper
+		opened   *layer.Upper
+		closeAll func()
+	)
+	err = mended(c, m, func(m *cache.Mountable) (err error) {
+		upper = &disk.Upper{Dir: c.Path("upper"), Union: m.UnionPath, Flats: m.FlatPaths}
+		opened, closeAll, err = upper.Open(nil)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	defer closeAll()
+	release, err := hold(c)
+	if err != nil {
+		return err
+	}
+	defer release()
+	state, _ := c.ReadState() // now its supervisor has written down all it has made
+	upper.Made = state.Made
+	if c.Overlay() {
+		return f(img, kernelDelta{c, upper})
+	}
+	opened.Skip = upper.Skip()
+	return f(img, ownDelta{opened})
+}
+
+// Changes lists what differs between the container and its image.
+func Changes(c *disk.Container, store *image.Store) (list []layer.Change, err error) {
+	err = changed(c, store, func(_ *image.Image, d delta) error {
+		list, err = d.Changes()
+		return err
+	})
+	return list, err
+}
+
+// Commit makes an image of the container: its image's layers and one more with
+// the changes. It looks at the upper directory only, however large the image.
+// The config is the image's with what the container was created with.
+func Commit(ctx context.Context, c *disk.Container, store *image.Store, opt image.CommitOptions) (img *image.Image, err error) {
+	if opt.CreatedBy == "" {
+		opt.CreatedBy = strings.Join(c.Args(), " ")
+	}
+	// A mistake in them is found before anything is written.
+	if err := image.ApplyChanges(new(ocispec.ImageConfig), opt.Changes); err != nil {
+		return nil, err
+	}
+	changes := opt.Changes
+	opt.Changes, opt.Edit = nil, func(cfg *ocispec.ImageConfig) {
+		describe(c, cfg)
+		_ = image.ApplyChanges(cfg, changes) // they win over what the container says
+	}
+	err = changed(c, store, func(base *image.Image, d delta) error {
+		img, err = store.CommitLayer(ctx, base, d.WriteDiff, opt)
+		return err
+	})
+	return img, err
+}
+
+// describe writes into cfg what the container was created with.
+func describe(c *disk.Container, cfg *ocispec.ImageConfig) {
+	cfg.Env, cfg.Entrypoint, cfg.Cmd = c.Env, c.Entrypoint, c.Cmd
+	cfg.WorkingDir, cfg.User = c.Config.Dir, c.User
+	if c.StopSignal != "" {
+		cfg.StopSignal = c.StopSignal
+	}
+	for k, v := range c.Labels {
+		if cfg.Labels == nil {
+			cfg.Labels = map[string]string{}
+		}
+		cfg.Labels[k] = v
+	}
+}

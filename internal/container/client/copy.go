@@ -1,0 +1,156 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"tiffin/image"
+	"tiffin/image/cache"
+	"tiffin/internal/container/control"
+	"tiffin/internal/container/disk"
+	"tiffin/internal/errs"
+	"tiffin/internal/treecopy"
+	"tiffin/ns"
+	"tiffin/ns/probe"
+)
+
+// Tree is a container's files: methods of treecopy.Tree, done in the container. Close it.
+type Tree struct {
+	c    *disk.Container
+	conn *control.Conn // of a container that does not run: to the supervisor that lends its files
+	proc *ns.UserProc
+}
+
+// OpenTree gives access to the container's files, also if it does not run; nobody can start it then until Close.
+// What is mounted in it, volumes among them, is only there while it runs.
+func OpenTree(c *disk.Container, store *image.Store) (*Tree, error) {
+	if s, err := c.State(); err != nil || s.Status == disk.Running {
+		return &Tree{c: c}, err
+	}
+	_, m, err := mountable(c, store)
+	if err != nil {
+		return nil, err
+	}
+	lock, err := c.Lock()
+	if errors.Is(err, disk.ErrLocked) {
+		if s, e := c.State(); e == nil && s.Status == disk.Running { // by now
+			return &Tree{c: c}, nil
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Close()
+	var t *Tree
+	err = mended(c, m, func(m *cache.Mountable) (err error) {
+		t, err = lend(c, lock, m)
+		return err
+	})
+	return t, err
+}
+
+// lend starts a supervisor that serves the files of a container, whose lock the caller holds, and
+// runs nothing in it.
+func lend(c *disk.Container, lock *os.File, m *cache.Mountable) (*Tree, error) {
+	l := NewLaunch(c.Root(), c.SingleID, nil)
+	<-l.done
+	if l.err != nil {
+		return nil, errs.Code(probe.Explain(l.err), 125)
+	}
+	t := &Tree{c, l.conn, l.proc}
+	_, err := l.conn.Call(&control.Message{Op: control.OpStart, Files: []*os.File{lock}, Start: &control.Start{
+		Dir: c.Dir(), Union: m.UnionPath, Flats: m.FlatPaths, Indexes: m.IndexPaths, Idle: true,
+	}})
+	if err != nil {
+		t.Close()
+		return nil, err
+	}
+	return t, nil
+}
+
+// Close ends the access. What has been copied is in the container's directory when it returns.
+func (t *Tree) Close() {
+	if t.conn != nil {
+		t.conn.Close()
+		_, _ = t.proc.Process.Wait()
+	}
+}
+
+// ask has one request done. tarball, if not nil, is closed here once the helper has it.
+func (t *Tree) ask(req *control.Copy, tarball *os.File) (*control.Copied, error) {
+	m := &control.Message{Op: control.OpCopy, Copy: req}
+	if tarball != nil {
+		m.Files = []*os.File{tarball}
+		defer tarball.Close()
+	}
+	c := t.conn
+	if c == nil {
+		var err error
+		if c, err = dial(t.c); err != nil {
+			return nil, err
+		}
+		defer c.Close()
+	}
+	if err := c.Send(m); err != nil {
+		return nil, fmt.Errorf("ask the supervisor: %w", err)
+	}
+	if tarball != nil {
+		tarball.Close() // or the other end would never see that the helper has closed its copy
+	}
+	ans, err := c.Answer()
+	if err != nil {
+		return nil, err
+	}
+	if ans.Copied == nil {
+		return nil, errors.New("control connection: no result of a copy")
+	}
+	return ans.Copied, nil
+}
+
+// Stat is treecopy.Tree.Stat.
+func (t *Tree) Stat(path string, follow bool) (treecopy.Info, error) {
+	res, err := t.ask(&control.Copy{Op: control.CopyStat, Path: path, Follow: follow}, nil)
+	if err != nil {
+		return treecopy.Info{}, err
+	}
+	return res.Info, nil
+}
+
+// Pack is treecopy.Tree.Pack.
+func (t *Tree) Pack(w io.Writer, path, as string, follow bool) error {
+	r, theirs, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	copied := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(w, r)
+		r.Close() // if w does not take it, the helper shall not wait
+		copied <- err
+	}()
+	_, err = t.ask(&control.Copy{Op: control.CopyPack, Path: path, Name: as, Follow: follow}, theirs)
+	if e := <-copied; e != nil {
+		return e
+	}
+	return err
+}
+
+// Unpack is treecopy.Tree.Unpack.
+func (t *Tree) Unpack(r io.Reader, dir, top string, owners bool) (int64, error) {
+	theirs, w, err := os.Pipe()
+	if err != nil {
+		return 0, err
+	}
+	go func() {
+		_, _ = io.Copy(w, r) // an r that fails leaves a tarball without an end, which Unpack refuses
+		w.Close()
+	}()
+	res, err := t.ask(&control.Copy{Op: control.CopyUnpack, Path: dir, Name: top, Owners: owners}, theirs)
+	if err != nil {
+		return 0, err
+	}
+	return res.Bytes, nil
+}

@@ -1,0 +1,34 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"tiffin/internal/container/control"
+	"tiffin/internal/container/disk"
+)
+
+// ErrNotRunning is wrapped by errors that say that a container does not run.
+var ErrNotRunning = errors.New("container is not running")
+
+// dial connects to the container's supervisor.
+func dial(c *disk.Container) (*control.Conn, error) {
+	dir, err := os.Open(c.Dir())
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s", disk.ErrNotFound, c.Name)
+	}
+	defer dir.Close()
+	// A running container whose lock is free has lost its supervisor; one
+	// whose lock is held and that does not listen yet is just starting.
+	for end := time.Now().Add(2 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+		conn, err := control.Dial(dir)
+		if err == nil {
+			return conn, nil
+		}
+		if !c.Locked() || time.Now().After(end) {
+			return nil, fmt.Errorf("container %s: %w", c.Name, ErrNotRunning)
+		}
+	}
+}

@@ -1,0 +1,125 @@
+package client
+
+import (
+	"strings"
+	"time"
+
+	"tiffin/internal/container/disk"
+	"tiffin/ns"
+)
+
+// Inspection is what `tiffin inspect` prints of a container. Its fields have
+// docker's names, so that templates written for docker work; those that tiffin
+// has nothing to say about are left out.
+type Inspection struct {
+	ID          string `json:"Id"`
+	Created     time.Time
+	Path        string
+	Args        []string
+	State       InspectState
+	Image       string
+	LogPath     string
+	Name        string
+	Platform    string
+	HostConfig  InspectHost
+	GraphDriver InspectDriver
+	Mounts      []InspectMount
+	Config      InspectConfig
+	Notes       []ns.Note `json:",omitempty"`
+}
+
+type InspectState struct {
+	Status                disk.Status
+	Running               bool
+	Pid                   int
+	SupervisorPid         int
+	ExitCode              int
+	Error                 string
+	StartedAt, FinishedAt time.Time
+}
+
+type InspectHost struct {
+	Binds          []string
+	NetworkMode    string
+	AutoRemove     bool
+	ReadonlyRootfs bool
+	Init           bool
+	CapAdd         []string          `json:",omitempty"`
+	CapDrop        []string          `json:",omitempty"`
+	SecurityOpt    []string          `json:",omitempty"`
+	ShmSize        int64             `json:",omitempty"` // bytes
+	Ulimits        []ns.Rlimit       `json:",omitempty"`
+	Tmpfs          map[string]string `json:",omitempty"`
+}
+
+type InspectDriver struct {
+	Name string
+	Data map[string]string
+}
+
+type InspectMount struct {
+	Type, Source, Destination, Mode string
+	RW                              bool
+}
+
+type InspectConfig struct {
+	Hostname, User       string
+	Tty, OpenStdin       bool
+	Env, Cmd, Entrypoint []string
+	Image, WorkingDir    string
+	Labels               map[string]string
+	StopSignal           string `json:",omitempty"`
+	StopTimeout          *int   `json:",omitempty"`
+}
+
+// Inspect tells everything about the container.
+func Inspect(c *disk.Container) (*Inspection, error) {
+	s, err := c.State()
+	if err != nil {
+		return nil, err
+	}
+	supervisor := s.Supervisor
+	if s.Status != disk.Running {
+		supervisor = 0
+	}
+	x := &Inspection{
+		ID: c.ID, Created: c.Created, Image: c.ImageID, Name: "/" + c.Name, Platform: "linux",
+		LogPath: c.Path("log"), Notes: s.Notes, Args: []string{}, Mounts: []InspectMount{},
+		State: InspectState{Status: s.Status, Running: s.Status == disk.Running, Pid: s.Pid, SupervisorPid: supervisor,
+			ExitCode: s.ExitCode, Error: s.Error, StartedAt: s.Started, FinishedAt: s.Finished},
+		HostConfig: InspectHost{Binds: []string{}, NetworkMode: c.Network, AutoRemove: c.AutoRemove, ReadonlyRootfs: c.ReadOnly, Init: c.Init,
+			CapAdd: c.CapAdd, CapDrop: c.CapDrop, SecurityOpt: c.SecurityOptions(), ShmSize: c.ShmSize, Ulimits: c.Rlimits},
+		GraphDriver: InspectDriver{"tiffin", map[string]string{"UpperDir": c.Path("upper"), "WorkDir": c.Path("work")}},
+		Config: InspectConfig{Hostname: c.Hostname, User: c.User, Tty: c.TTY, OpenStdin: c.Stdin, Env: c.Env, Cmd: c.Cmd,
+			Entrypoint: c.Entrypoint, Image: c.Image, WorkingDir: c.Config.Dir, Labels: c.Labels, StopSignal: c.StopSignal, StopTimeout: c.StopTimeout},
+	}
+	if c.Overlay() {
+		x.GraphDriver.Name = disk.DriverOverlay
+	}
+	if args := c.Args(); len(args) > 0 {
+		x.Path, x.Args = args[0], args[1:]
+	}
+	for _, v := range c.Volumes {
+		x.addVolume(v)
+	}
+	return x, nil
+}
+
+func (x *Inspection) addVolume(v disk.Volume) {
+	m := InspectMount{Type: "bind", Source: v.Source, Destination: v.Target, RW: !v.ReadOnly, Mode: v.Options}
+	if v.Source == "" {
+		m.Type = "tmpfs"
+		if x.HostConfig.Tmpfs == nil {
+			x.HostConfig.Tmpfs = map[string]string{}
+		}
+		x.HostConfig.Tmpfs[v.Target] = v.Options
+	} else {
+		bind := []string{v.Source, v.Target}
+		if v.ReadOnly {
+			m.Mode = "ro"
+			bind = append(bind, "ro")
+		}
+		x.HostConfig.Binds = append(x.HostConfig.Binds, strings.Join(bind, ":"))
+	}
+	x.Mounts = append(x.Mounts, m)
+}

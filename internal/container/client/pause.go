@@ -1,0 +1,20 @@
+package client
+
+import (
+	"os"
+
+	"tiffin/internal/container/control"
+)
+
+// Pause is a start that waits after a step, for as long as StartOptions.Explain does not return.
+type Pause struct {
+	conn *control.Conn
+	done int // number of the step
+}
+
+// Shell runs a shell in what there is of the container, and returns when it has ended. tty is its terminal, and env
+// are variables for it.
+func (p *Pause) Shell(program, tty *os.File, env []string) error {
+	_, err := p.conn.Call(&control.Message{Op: control.OpShell, Shell: &control.Shell{Done: p.done, Env: env}, Files: []*os.File{tty, program}})
+	return err
+}

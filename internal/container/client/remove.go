@@ -1,0 +1,64 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tiffin/internal/container/control"
+	"tiffin/internal/container/disk"
+	"tiffin/internal/errs"
+)
+
+// Remove deletes a container that does not run. With force, one that runs is
+// killed first.
+func Remove(c *disk.Container, force bool) error {
+	lock, err := c.Lock()
+	if errors.Is(err, disk.ErrLocked) && force {
+		if err := kill(c); err != nil {
+			return err
+		}
+		lock, err = c.LockWithin(10 * time.Second)
+	}
+	if errors.Is(err, disk.ErrLocked) {
+		if s, e := c.ReadState(); e == nil && s.Status != disk.Running {
+			return err
+		}
+		return errs.Hint(fmt.Errorf("container %s is running", c.Name), "stop it first, or use `tiffin rm -f`")
+	}
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	return c.Erase(erase)
+}
+
+// Discard deletes a container whose lock the caller holds.
+func Discard(c *disk.Container) error { return c.Erase(erase) }
+
+// Sweep deletes what killed commands have left, see disk.Set.
+func Sweep(s *disk.Set) { s.Sweep(erase) }
+
+// erase is a disk.Eraser: a helper with the container's user ids removes the directory.
+func erase(c *disk.Container) error {
+	return inside(c, control.OpErase, &disk.Upper{Dir: c.Dir()}, io.Discard)
+}
+
+// kill ends a running container at once: politely by its supervisor, or, if
+// that does not answer, by ending the supervisor, below which the kernel
+// lets nothing live.
+func kill(c *disk.Container) error {
+	err := requestWithin(c, 5*time.Second, &control.Message{Op: control.OpStop, Signal: int(unix.SIGKILL)})
+	if err == nil || errors.Is(err, ErrNotRunning) || errors.Is(err, control.ErrGone) {
+		return nil
+	}
+	s, err := c.ReadState()
+	if err != nil {
+		return err
+	}
+	disk.KillStale(s.Supervisor, s.SupervisorStart)
+	return nil
+}

@@ -1,0 +1,58 @@
+package client
+
+import (
+	digest "github.com/opencontainers/go-digest"
+
+	"context"
+	"errors"
+	"fmt"
+
+	"tiffin/image"
+	"tiffin/image/cache"
+	"tiffin/image/layer"
+	"tiffin/internal/container/disk"
+)
+
+// mountable finds the container's image, and what a file system needs of it.
+func mountable(c *disk.Container, store *image.Store) (*image.Image, *cache.Mountable, error) {
+	img, err := store.Resolve(c.ImageID)
+	if err != nil {
+		return nil, nil, fmt.Errorf("find the image of container %s: %w", c.Name, err)
+	}
+	m, err := store.Mountable(img)
+	return img, m, err
+}
+
+// Uses tells a store which images the containers need: the hook of image.Store.
+func Uses(s *disk.Set) func() (map[digest.Digest]bool, error) {
+	return func() (map[digest.Digest]bool, error) {
+		ids, err := s.Uses()
+		uses := make(map[digest.Digest]bool, len(ids))
+		for id := range ids {
+			uses[digest.Digest(id)] = true
+		}
+		return uses, err
+	}
+}
+
+// mended calls f with the container's image. If f finds that its merged index is damaged, the index
+// is built anew from the image's blobs and f is called once more. That is why layers need not be read
+// before every start: a damaged blob is named and refused then.
+func mended(c *disk.Container, m *cache.Mountable, f func(*cache.Mountable) error) error {
+	err := f(m)
+	if !errors.Is(err, layer.ErrCorrupt) {
+		return err
+	}
+	store, err := image.Open(c.Root())
+	if err != nil {
+		return err
+	}
+	img, err := store.Resolve(c.ImageID)
+	if err != nil {
+		return fmt.Errorf("rebuild the index of container %s: %w", c.Name, err)
+	}
+	if m, err = store.Repair(context.Background(), img); err != nil {
+		return err
+	}
+	return f(m)
+}

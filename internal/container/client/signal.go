@@ -1,0 +1,39 @@
+package client
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"tiffin/internal/errs"
+)
+
+// ParseSignal reads a signal as people write it: "TERM", "SIGTERM", "15",
+// "RTMIN+3".
+func ParseSignal(s string) (syscall.Signal, error) {
+	if n, err := strconv.Atoi(s); err == nil && n > 0 && n <= 64 {
+		return syscall.Signal(n), nil
+	}
+	name := strings.TrimPrefix(strings.ToUpper(s), "SIG")
+	if sig := unix.SignalNum("SIG" + name); sig != 0 {
+		return sig, nil
+	}
+	// signal(7), "Real-time signals": glibc keeps 32 and 33 for itself.
+	for prefix, base := range map[string]int{"RTMIN": 34, "RTMAX": 64} {
+		rest, ok := strings.CutPrefix(name, prefix)
+		if !ok {
+			continue
+		}
+		n, err := strconv.Atoi("0" + strings.TrimLeft(rest, "+-"))
+		if strings.HasPrefix(rest, "-") {
+			n = -n
+		}
+		if err == nil && base+n >= 34 && base+n <= 64 {
+			return syscall.Signal(base + n), nil
+		}
+	}
+	return 0, errs.Hint(fmt.Errorf("no such signal: %s", s), "use a name like TERM or a number from 1 to 64; see signal(7)")
+}

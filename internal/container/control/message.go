@@ -1,0 +1,146 @@
+package control
+
+import (
+	"os"
+
+	"tiffin/internal/container/disk"
+	"tiffin/internal/treecopy"
+	"tiffin/ns"
+)
+
+// Message is one line of the protocol, in either direction. Which fields mean
+// something depends on Op; see the package comment.
+type Message struct {
+	Op string `json:"op"`
+	// NumFiles is how many descriptors travel with the line, SCM_RIGHTS in unix(7). Send sets it.
+	NumFiles int `json:"files,omitempty"`
+	Signal   int `json:"signal,omitempty"`
+	// Seconds is how long "stop" waits before it kills; negative: for ever.
+	Seconds int `json:"seconds,omitempty"`
+
+	Start *Start       `json:"start,omitempty"`
+	Exec  *Exec        `json:"exec,omitempty"`
+	Trace *TraceFilter `json:"trace,omitempty"`
+	Shell *Shell       `json:"shell,omitempty"`
+	Copy  *Copy        `json:"copy,omitempty"`
+	Upper *disk.Upper  `json:"upper,omitempty"`
+	PID   int          `json:"pid,omitempty"` // of the process whose root a helper works in
+
+	Error *ns.WireError `json:"error,omitempty"`
+	// Corrupt says of an Error that an index of the image is damaged: whoever has the image can
+	// make it anew, and ask again.
+	Corrupt bool              `json:"corrupt,omitempty"`
+	Exit    int               `json:"exit,omitempty"`
+	Counts  map[string]uint64 `json:"counts,omitempty"`
+	Info    *TraceInfo        `json:"info,omitempty"`
+	Event   *TraceEvent       `json:"event,omitempty"`
+	Copied  *Copied           `json:"copied,omitempty"`
+	Plan    *ns.Spec          `json:"plan,omitempty"`
+	Report  *ns.Report        `json:"report,omitempty"`
+
+	Files []*os.File `json:"-"`
+}
+
+// Close closes the files that came with the message.
+func (m *Message) Close() {
+	for _, f := range m.Files {
+		f.Close()
+	}
+}
+
+// Operations: what a client asks.
+const (
+	OpStart  = "start"  // only on the socket that the supervisor inherits; 1 file: the lock, or 3: and as attach; with a trace one more, last
+	OpAttach = "attach" // 2 files: where standard output and error go
+	OpExec   = "exec"   // 2 files, as attach
+	OpSignal = "signal" // to the command that this connection started or attached to
+	OpDetach = "detach" // leave; the command goes on
+	OpStop   = "stop"
+	OpWait   = "wait"
+	OpFreeze = "freeze" // until the connection ends
+	OpCounts = "counts"
+	OpTrace  = "trace"
+	OpCopy   = "copy"  // with 1 file for a tarball, to or from the container
+	OpNext   = "next"  // the report was read: go on with the next step
+	OpShell  = "shell" // before that: 2 files, the terminal for a shell and its program; the answer comes when it has ended
+	OpQuit   = "quit"  // instead: do not go on
+	// To a helper, besides OpCopy. OpDiff and OpPack: 1 file, where the output goes.
+	OpSync  = "sync"  // have the kernel write out what it keeps of the container's files
+	OpDiff  = "diff"  // the changes, as JSON
+	OpPack  = "pack"  // the changes, as a layer
+	OpErase = "erase" // the directory of Upper, and all that is in it
+)
+
+// Answers.
+const (
+	AnsOK    = "ok"    // perhaps with 1 file: where standard input goes
+	AnsExit  = "exit"  // the command has ended; nothing follows
+	AnsError = "error" // nothing follows
+	AnsEvent = "event" // of a trace; more follow
+	// Before "ok", of a start that is to be explained:
+	AnsPlan   = "plan"   // what is going to be built
+	AnsReport = "report" // a step was done, or skipped; the next one waits for OpNext
+)
+
+// Start is what the client tells the supervisor to begin with.
+type Start struct {
+	Dir        string   `json:"dir"`               // of the container
+	Union      string   `json:"union"`             // merged index of the image
+	Flats      []string `json:"flats"`             // its layers, the bottom one first
+	Indexes    []string `json:"indexes,omitempty"` // of the layers, likewise: for a trace
+	Foreground bool     `json:"foreground,omitempty"`
+	Rows       uint16   `json:"rows,omitempty"` // of the client's terminal
+	Cols       uint16   `json:"cols,omitempty"`
+	// Notes are what the client could not do for the user namespace.
+	Notes []ns.Note `json:"notes,omitempty"`
+	// Trace asks for a trace from the first request on, and that the kernel ask
+	// about everything.
+	Trace *TraceFilter `json:"trace,omitempty"`
+	// Explain asks for a plan and for reports before the answer.
+	Explain bool `json:"explain,omitempty"`
+	// Idle asks for the container's files alone: no command runs, and nothing is recorded. The connection then takes
+	// requests of OpCopy, until it ends.
+	Idle bool `json:"idle,omitempty"`
+}
+
+// Exec describes a further command in a running container.
+type Exec struct {
+	Args    []string `json:"args"`
+	Env     []string `json:"env,omitempty"`
+	Dir     string   `json:"dir,omitempty"`  // "" = the container's
+	User    string   `json:"user,omitempty"` // "" = the container's
+	TTY     bool     `json:"tty,omitempty"`
+	Stdin   bool     `json:"stdin,omitempty"`
+	Detach  bool     `json:"detach,omitempty"`
+	Rows    uint16   `json:"rows,omitempty"`
+	Cols    uint16   `json:"cols,omitempty"`
+	Explain bool     `json:"explain,omitempty"` // asks for a plan and for reports, as in Start
+}
+
+// Shell is what the client tells the supervisor of a shell between two steps.
+type Shell struct {
+	Done int      `json:"done"` // number of the step after which it is
+	Env  []string `json:"env"`
+}
+
+// Copy asks for one of the methods of treecopy.Tree.
+type Copy struct {
+	Op     string `json:"op"` // CopyStat …
+	Path   string `json:"path"`
+	Name   string `json:"name,omitempty"`
+	Follow bool   `json:"follow,omitempty"`
+	Owners bool   `json:"owners,omitempty"`
+}
+
+// The methods. Pack writes a tarball to the file that comes along, Unpack reads it from there.
+const (
+	CopyStat   = "stat"
+	CopyPack   = "pack"
+	CopyUnpack = "unpack"
+)
+
+// Copied is what came of a Copy.
+type Copied struct {
+	Info  treecopy.Info `json:"info"`
+	Bytes int64         `json:"bytes,omitempty"`
+}

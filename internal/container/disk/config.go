@@ -1,0 +1,179 @@
+package disk
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"tiffin/ns"
+)
+
+// Config is config.json: what the container is. Nothing but its name ever changes. The image's
+// config and the flags of `run` are already merged in it.
+type Config struct {
+	ID      string    `json:"id"`
+	Name    string    `json:"name"`
+	Created time.Time `json:"created"`
+	Image   string    `json:"image"`   // as the user named it
+	ImageID string    `json:"imageID"` // digest of its config
+
+	Entrypoint []string `json:"entrypoint,omitempty"` // the command is Entrypoint, then Cmd
+	Cmd        []string `json:"cmd,omitempty"`
+	Env        []string `json:"env,omitempty"`
+	Dir        string   `json:"dir,omitempty"`  // working directory, "" = "/"
+	User       string   `json:"user,omitempty"` // user[:group], "" = root
+	TTY        bool     `json:"tty,omitempty"`
+	Stdin      bool     `json:"stdin,omitempty"` // keep standard input open
+
+	Hostname    string            `json:"hostname"`
+	Network     string            `json:"network"` // "none" or "host"
+	ReadOnly    bool              `json:"readOnly,omitempty"`
+	Init        bool              `json:"init,omitempty"`
+	AutoRemove  bool              `json:"autoRemove,omitempty"`
+	NoLog       bool              `json:"noLog,omitempty"`
+	SingleID    bool              `json:"singleID,omitempty"` // map no subordinate ids
+	Volumes     []Volume          `json:"volumes,omitempty"`
+	StopSignal  string            `json:"stopSignal,omitempty"`  // "" = SIGTERM
+	StopTimeout *int              `json:"stopTimeout,omitempty"` // seconds, nil = 10
+	Labels      map[string]string `json:"labels,omitempty"`
+	Driver      string            `json:"driver,omitempty"` // "" = DriverFUSE
+	Rights
+	Without []string `json:"without,omitempty"` // steps of the runner to leave out, see ns.ParseWithout
+}
+
+// Volume is a host directory or file, or a tmpfs, that the container has at Target.
+type Volume struct {
+	Source   string `json:"source,omitempty"` // absolute path on the host; "" = a tmpfs
+	Target   string `json:"target"`
+	ReadOnly bool   `json:"readOnly,omitempty"`
+	Options  string `json:"options,omitempty"` // of a tmpfs, see mount(8)
+}
+
+// Args is the command's argument vector.
+func (c *Config) Args() []string {
+	return append(append([]string(nil), c.Entrypoint...), c.Cmd...)
+}
+
+// Status is the phase of life a container is in.
+type Status string
+
+const (
+	Created Status = "created" // has never run, or failed to start
+	Running Status = "running"
+	Exited  Status = "exited"
+)
+
+// State is state.json: how the container is. Its last writer is the
+// supervisor; if that was killed, State of Container tells so.
+type State struct {
+	Status Status `json:"status"`
+	// Pid is the container's PID 1 and Supervisor the process above it, both as
+	// the host numbers them. A number alone may belong to another process by
+	// now, so each comes with its start time, field 22 of /proc/pid/stat, proc(5).
+	Pid             int       `json:"pid,omitempty"`
+	PidStart        uint64    `json:"pidStart,omitempty"` // clock ticks since boot
+	Supervisor      int       `json:"supervisor,omitempty"`
+	SupervisorStart uint64    `json:"supervisorStart,omitempty"`
+	Started         time.Time `json:"started,omitzero"`
+	Finished        time.Time `json:"finished,omitzero"`
+	ExitCode        int       `json:"exitCode"`
+	Error           string    `json:"error,omitempty"` // why it could not start or be kept
+
+	Notes []ns.Note `json:"notes,omitempty"` // what this machine could not do for it
+	// Made are paths that had to be made in the image's tree to mount something
+	// on; as long as they are empty they are no change of the user's.
+	Made []string `json:"made,omitempty"`
+}
+
+// Container is a directory that holds a container.
+type Container struct {
+	Config
+	dir string
+}
+
+// Dir is the container's directory, an absolute path.
+func (c *Container) Dir() string { return c.dir }
+
+// Root is the root directory of the store that has the container: ROOT/containers/ID.
+func (c *Container) Root() string { return filepath.Dir(filepath.Dir(c.dir)) }
+
+// Path is that of a file in the container's directory.
+func (c *Container) Path(name string) string { return filepath.Join(c.dir, name) }
+
+// Short is the ID that people see: its first 12 digits.
+func (c *Container) Short() string { return c.ID[:12] }
+
+// State reads how the container is. A container that says it is running
+// while nobody holds its lock has lost its supervisor, and everything below
+// that with it: it is shown as ended by SIGKILL.
+func (c *Container) State() (State, error) {
+	s, err := c.ReadState()
+	if err != nil || s.Status != Running || c.Locked() {
+		return s, err
+	}
+	// It may have ended between the two looks.
+	if s, err = c.ReadState(); err != nil || s.Status != Running {
+		return s, err
+	}
+	s.Status, s.ExitCode, s.Pid, s.Supervisor = Exited, 128+9, 0, 0
+	s.Error = "its supervisor was killed"
+	if fi, err := os.Stat(c.Path("state.json")); err == nil {
+		s.Finished = fi.ModTime() // no later moment is known
+	}
+	return s, nil
+}
+
+func (c *Container) ReadState() (State, error) {
+	var s State
+	b, err := os.ReadFile(c.Path("state.json"))
+	if err != nil {
+		return s, fmt.Errorf("read the state of container %s: %w", c.Name, err)
+	}
+	if err := json.Unmarshal(b, &s); err != nil {
+		return s, fmt.Errorf("read the state of container %s: %w", c.Name, err)
+	}
+	return s, nil
+}
+
+// WriteState replaces state.json as a whole. It is not synced to disk: after a
+// power cut nothing runs, whatever a file says.
+func (c *Container) WriteState(s State) error {
+	if err := replaceJSON(c.Path("state.json"), s); err != nil {
+		return fmt.Errorf("record the state of container %s: %w", c.Name, err)
+	}
+	return nil
+}
+
+func replaceJSON(path string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(path+".new", append(b, '\n'), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
+
+// Open reads the container in dir. It returns an error wrapping os.ErrNotExist
+// if there is none, or one that is not complete yet.
+func Open(dir string) (*Container, error) {
+	b, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	if err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, err
+		}
+		return nil, fmt.Errorf("open container: %w", err)
+	}
+	c := &Container{dir: dir}
+	if err := json.Unmarshal(b, &c.Config); err != nil {
+		return nil, fmt.Errorf("open container %s: config.json: %w", filepath.Base(dir), err)
+	}
+	if c.ID != filepath.Base(dir) {
+		return nil, fmt.Errorf("open container %s: its config.json is that of %q", filepath.Base(dir), c.ID)
+	}
+	return c, nil
+}

@@ -1,0 +1,44 @@
+// Package disk is containers as they are on disk: configuration, state, name, lock and log of each,
+// and the set of them that a store has. Nothing here talks to a process.
+//
+// # On disk
+//
+//	containers/
+//	  lucky_lentil -> 4f1c…    a name: symlink(2) fails if it is taken
+//	  4f1c…/                   64 hexadecimal digits, the ID
+//	    config.json            what it is; written once, but for its name [Config]
+//	    state.json             how it is; replaced as a whole             [State]
+//	    lock                   locked as long as somebody looks after it
+//	    control                socket of the supervisor, see package control
+//	    upper/  work/          what it changed, as ordinary files; see package image/layer
+//	    root/                  where init mounts the root; empty for everybody else
+//	    log  log.1             what it printed
+//
+// With [DriverOverlay] the kernel's overlayfs writes upper/ and work/, in its own form and with the
+// owners that the container sees. Only in a user namespace with the container's ids can all of it be
+// read and removed, so commit, diff and rm start a helper that enters one; it reads the directory and
+// writes a layer, the same bytes as tiffin's own file system gives for the same changes. overlayfs
+// leaves a directory without permissions in work/, which the supervisor removes at the end, so that
+// rm -rf of the store does not stumble over it.
+//
+// # States
+//
+//	          Create              start                 the command ends
+//	(nothing) ──────► incomplete ───────► running ─────────────────► exited
+//	                      │   └─ Commission ─► created ─ start ─┐      │
+//	                      │                     ▲     running ◄─┴─ start ┘
+//	                      ▼                     └─ start of a fresh one failed
+//	                  (nothing)
+//
+// A directory without state.json is incomplete: being made, if its lock is held,
+// else the leavings of a killed command, which [Set.Sweep] deletes. One that
+// says "running" while its lock is free has lost its supervisor: [Container.State]
+// shows it as exited with 137, and if it had --rm, Sweep deletes it.
+//
+// # Locks
+//
+// The lock of a container is an open file description lock (fcntl(2)). The
+// client takes it, and passes the open file to the supervisor; it is free when
+// the last of them is gone, however it went. flock(2) on the directory of
+// containers guards taking over a stale name; nothing is locked inside of it.
+package disk

@@ -1,0 +1,100 @@
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The lock of a container says that somebody lives who looks after it: first
+// the client that makes or starts it, then its supervisor, which inherits the
+// open file. It is an open file description lock, fcntl(2), "Open file
+// description locks (non-POSIX)": like flock(2) it belongs to the open file,
+// passes with it from process to process and is dropped by the kernel when the
+// last holder is gone, however it went; unlike flock it can be asked about
+// without being taken, so that `ps` never disturbs a `start`.
+
+var ErrLocked = errors.New("it is in use by another tiffin command")
+
+func wholeFile(kind int16) *unix.Flock_t {
+	return &unix.Flock_t{Type: kind, Whence: io.SeekStart}
+}
+
+// acquire takes the lock at path and returns the open file that is the lock,
+// or ErrLocked. flags are further ones for open(2), such as O_CREATE.
+func acquire(path string, flags int) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|flags, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	err = unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, wholeFile(unix.F_WRLCK))
+	if err == nil {
+		return f, nil
+	}
+	f.Close()
+	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
+		return nil, ErrLocked
+	}
+	return nil, fmt.Errorf("lock %s: %w", path, err)
+}
+
+// locked reports whether some process holds the lock at path.
+func locked(path string) bool {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	l := wholeFile(unix.F_WRLCK)
+	return unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, l) == nil && l.Type != unix.F_UNLCK
+}
+
+// Lock takes the container's lock. It fails if the container runs, or if
+// another command is busy with it for more than some seconds.
+func (c *Container) Lock() (*os.File, error) {
+	// A supervisor that has just recorded the end needs a moment to go.
+	lock, err := c.LockNow()
+	for end := time.Now().Add(5 * time.Second); errors.Is(err, ErrLocked) && time.Now().Before(end); {
+		if s, e := c.ReadState(); e != nil || s.Status == Running {
+			break
+		}
+		time.Sleep(2 * time.Millisecond)
+		lock, err = c.LockNow()
+	}
+	return lock, err
+}
+
+func (c *Container) LockNow() (*os.File, error) {
+	lock, err := acquire(c.Path("lock"), 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%w: %s", ErrNotFound, c.Name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lock container %s: %w", c.Name, err)
+	}
+	// It may have been removed between the open and the lock.
+	if _, err := os.Stat(c.Path("state.json")); err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("%w: %s", ErrNotFound, c.Name)
+	}
+	return lock, nil
+}
+
+// LockWithin waits up to d for the lock of a container whose supervisor was
+// told to go or was killed. Nothing tells when a lock is dropped, so it looks
+// again and again.
+func (c *Container) LockWithin(d time.Duration) (*os.File, error) {
+	for end := time.Now().Add(d); ; time.Sleep(2 * time.Millisecond) {
+		lock, err := c.LockNow()
+		if !errors.Is(err, ErrLocked) || time.Now().After(end) {
+			return lock, err
+		}
+	}
+}
+
+// Locked tells whether somebody looks after the container: makes it, starts it, or is its supervisor.
+func (c *Container) Locked() bool { return locked(c.Path("lock")) }

@@ -1,0 +1,91 @@
+package disk
+
+import (
+	"os"
+	"slices"
+	"strings"
+
+	"tiffin/ns"
+)
+
+// Paths of /proc and /sys that a container does not see, or may only read:
+// the defaults of docker (moby, daemon/pkg/oci/defaults.go).
+var (
+	maskedPaths = []string{"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+		"/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware"}
+	readonlyPaths = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
+)
+
+// defaultPath is PATH where neither image nor user sets one, as docker has it.
+const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// Plan is what ns has to build for such a container, but for its root.
+func (c *Config) Plan(ids ns.IDMap) *ns.Spec {
+	spec := &ns.Spec{
+		IDs:      ids,
+		Hostname: c.Hostname, Network: c.Network, ReadOnly: c.ReadOnly, Init: c.Init,
+		Files:  c.files(),
+		Masked: maskedPaths, Readonly: readonlyPaths,
+		Process: c.Process(), ShmSize: c.ShmSize,
+		Without: c.Without,
+	}
+	for _, v := range c.Volumes {
+		spec.Mounts = append(spec.Mounts, ns.Mount{Source: v.Source, Target: v.Target, ReadOnly: v.ReadOnly, Options: v.Options})
+	}
+	return spec
+}
+
+func (c *Config) Process() ns.Process {
+	return ns.Process{
+		Args: c.Args(), Env: c.Environment(c.TTY), Cwd: c.Dir, User: c.User,
+		Terminal: c.TTY,
+		Caps:     c.caps(), NewPrivs: c.NewPrivs, NoSeccomp: c.NoSeccomp, Rlimits: c.Rlimits,
+	}
+}
+
+// environment is Env with what every command finds: PATH, HOSTNAME and, with a
+// terminal, TERM. HOME depends on the user and is added by ns.
+func (c *Config) Environment(tty bool) []string {
+	env := []string{"PATH=" + defaultPath, "HOSTNAME=" + c.Hostname}
+	if tty {
+		env = append(env, "TERM=xterm")
+	}
+	return MergeEnv(env, c.Env)
+}
+
+// MergeEnv returns base with the variables of over set, in the order of their
+// first appearance.
+func MergeEnv(base, over []string) []string {
+	out := slices.Clone(base)
+	for _, kv := range over {
+		name, _, _ := strings.Cut(kv, "=")
+		i := slices.IndexFunc(out, func(s string) bool { return strings.HasPrefix(s, name+"=") })
+		if i >= 0 {
+			out[i] = kv
+		} else {
+			out = append(out, kv)
+		}
+	}
+	return out
+}
+
+// files are the three files that depend on the container, not on its image.
+func (c *Config) files() []ns.File {
+	hosts := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n" +
+		"127.0.1.1\t" + c.Hostname + "\n"
+	resolv := "# this container has no network\n"
+	if c.Network == "host" {
+		// The network is the host's, and so are the names in it.
+		if b, err := os.ReadFile("/etc/hosts"); err == nil {
+			hosts = string(b)
+		}
+		if b, err := os.ReadFile("/etc/resolv.conf"); err == nil {
+			resolv = string(b)
+		}
+	}
+	return []ns.File{
+		{Target: "/etc/hostname", Content: c.Hostname + "\n"},
+		{Target: "/etc/hosts", Content: hosts},
+		{Target: "/etc/resolv.conf", Content: resolv},
+	}
+}

@@ -1,0 +1,140 @@
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Eraser removes a container's directory in which files belong to subordinate ids (subuid(5)), as
+// only the kernel's overlayfs leaves them. It takes a process with those ids, which this package
+// does not know how to start.
+type Eraser func(*Container) error
+
+// Erase deletes the container; the caller holds its lock. The name goes first,
+// then the state: from then on it does not show any more, and if this process
+// is killed half way the next Sweep does the rest. Without an Eraser (nil), what needs one stays and
+// is an error.
+func (c *Container) Erase(e Eraser) error {
+	c.removeName()
+	os.Remove(c.Path("state.json"))
+	return c.removeFiles(e)
+}
+
+// removeName removes the link that leads from the container's name to it.
+func (c *Container) removeName() {
+	link := filepath.Join(filepath.Dir(c.dir), c.Name)
+	if id, err := os.Readlink(link); err == nil && id == c.ID {
+		os.Remove(link)
+	}
+}
+
+// removeFiles removes the container's directory.
+func (c *Container) removeFiles(e Eraser) error {
+	// What every container has, without asking first whether it is a directory.
+	for _, name := range []string{"state.json", "control", "config.json", "lock"} {
+		_ = unix.Unlink(c.Path(name))
+	}
+	for _, name := range []string{"root", "work", "upper", ""} {
+		_ = unix.Rmdir(c.Path(name))
+	}
+	// The rest: plain files and directories of the user's own, see image/layer, no
+	// symbolic link and no directory that cannot be entered.
+	err := os.RemoveAll(c.dir)
+	if errors.Is(err, os.ErrPermission) && e != nil {
+		err = e(c)
+	}
+	if err != nil {
+		return fmt.Errorf("remove container %s: %w", c.Name, err)
+	}
+	return nil
+}
+
+// Vanish is Erase in two parts: the container is gone when it returns, its files
+// when rest has. Nobody has to wait for the second part; if it is cut short,
+// the store deletes what is left as it does any temporary.
+func (c *Container) Vanish() (rest func()) {
+	if now, err := Open(c.dir); err == nil {
+		c.Name = now.Name // it may have been renamed while it ran
+	}
+	c.removeName()
+	aside := *c
+	aside.dir = filepath.Join(filepath.Dir(filepath.Dir(c.dir)), "tmp", c.ID)
+	// Files of subordinate ids are nothing that the store could delete as a temporary.
+	if c.Overlay() || os.Rename(c.dir, aside.dir) != nil {
+		_ = c.Erase(nil) // what cannot be removed now, the next Sweep meets again
+		return func() {}
+	}
+	return func() { _ = aside.removeFiles(nil) }
+}
+
+// Sweep deletes what killed commands have left: directories of containers that
+// never came to be, and containers that ran with --rm and lost their
+// supervisor.
+func (s *Set) Sweep(e Eraser) {
+	ids, _ := s.IDs()
+	for _, id := range ids {
+		dir := filepath.Join(s.dir, id)
+		if _, err := os.Stat(filepath.Join(dir, "state.json")); err == nil {
+			s.sweepDead(id, e)
+			continue
+		}
+		lock, err := acquire(filepath.Join(dir, "lock"), 0)
+		if errors.Is(err, os.ErrNotExist) {
+			// Perhaps made a moment ago, and not locked yet.
+			if fi, err := os.Stat(dir); err == nil && time.Since(fi.ModTime()) > time.Minute {
+				os.RemoveAll(dir)
+			}
+			continue
+		}
+		if err != nil {
+			continue
+		}
+		c := &Container{dir: dir}
+		if full, err := Open(dir); err == nil {
+			c = full
+		}
+		c.ID = id
+		if c.Name == "" {
+			c.Name = id
+		}
+		c.Erase(e)
+		lock.Close()
+	}
+	s.sweepNames()
+}
+
+// sweepDead deletes container id if it is a dead one with --rm.
+func (s *Set) sweepDead(id string, e Eraser) {
+	c, err := s.get(id)
+	if err != nil || !c.AutoRemove {
+		return
+	}
+	lock, err := c.LockNow()
+	if err != nil {
+		return
+	}
+	defer lock.Close()
+	// With the lock held State cannot judge: the file says what was last.
+	if st, err := c.ReadState(); err == nil && st.Status != Created {
+		c.Erase(e)
+	}
+}
+
+// sweepNames deletes links that lead nowhere.
+func (s *Set) sweepNames() {
+	ents, _ := os.ReadDir(s.dir)
+	for _, e := range ents {
+		if e.Type()&os.ModeSymlink == 0 {
+			continue
+		}
+		path := filepath.Join(s.dir, e.Name())
+		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+			os.Remove(path)
+		}
+	}
+}

@@ -1,0 +1,69 @@
+package disk
+
+import (
+	"slices"
+	"strings"
+
+	"tiffin/ns"
+)
+
+// Rights are what the command may do, as far as the user has a say in it. Zero values stand for what is usual.
+type Rights struct {
+	CapAdd    []string    `json:"capAdd,omitempty"` // names, or "ALL"
+	CapDrop   []string    `json:"capDrop,omitempty"`
+	NewPrivs  bool        `json:"newPrivs,omitempty"`  // setuid programs and file capabilities work
+	NoSeccomp bool        `json:"noSeccomp,omitempty"` // no system call filter
+	Rlimits   []ns.Rlimit `json:"rlimits,omitempty"`
+	ShmSize   int64       `json:"shmSize,omitempty"` // bytes of /dev/shm
+}
+
+const allCaps = "ALL"
+
+// caps are the capabilities of root in the container, nil for the default ones: docker-run(1), --cap-add and
+// --cap-drop. What is both added and dropped is dropped, but for ALL, which the other's names are exceptions from.
+func (r *Rights) caps() []string {
+	if len(r.CapAdd)+len(r.CapDrop) == 0 {
+		return nil
+	}
+	add, drop := capSet(r.CapAdd), capSet(r.CapDrop)
+	keep := []string{} // not nil, which would be the default
+	for _, name := range ns.AllCaps() {
+		usual := slices.Contains(ns.DefaultCaps(), name)
+		switch {
+		case add[allCaps]:
+			usual = !drop[name]
+		case drop[allCaps]:
+			usual = add[name]
+		default:
+			usual = (usual || add[name]) && !drop[name]
+		}
+		if usual {
+			keep = append(keep, name)
+		}
+	}
+	return keep
+}
+
+// capSet has names in the form of ns.AllCaps.
+func capSet(names []string) map[string]bool {
+	set := map[string]bool{}
+	for _, n := range names {
+		n = strings.ToUpper(n)
+		if n != allCaps && !strings.HasPrefix(n, "CAP_") {
+			n = "CAP_" + n
+		}
+		set[n] = true
+	}
+	return set
+}
+
+// SecurityOptions are the Rights in the words of --security-opt.
+func (r *Rights) SecurityOptions() (opts []string) {
+	if r.NewPrivs {
+		opts = append(opts, "no-new-privileges=false")
+	}
+	if r.NoSeccomp {
+		opts = append(opts, "seccomp=unconfined")
+	}
+	return opts
+}

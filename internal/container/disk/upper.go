@@ -1,0 +1,53 @@
+package disk
+
+import (
+	"io"
+	"os"
+
+	"tiffin/image/layer"
+)
+
+// Upper is what a container has changed, with what is needed to make sense of it.
+type Upper struct {
+	Dir   string   `json:"dir"`             // the container's upper directory
+	Union string   `json:"union,omitempty"` // merged index of the image
+	Flats []string `json:"flats,omitempty"` // its layers, the bottom one first
+	Made  []string `json:"made,omitempty"`  // paths that were made for mounts: State.Made
+}
+
+// Open opens all of it. kernel is nil if tiffin's own file system has written the directory. The
+// caller calls closeAll when it is done.
+func (u *Upper) Open(kernel *layer.KernelUpper) (opened *layer.Upper, closeAll func(), err error) {
+	index, err := layer.OpenIndex(u.Union)
+	if err != nil {
+		return nil, nil, err
+	}
+	files := []io.Closer{index}
+	closeAll = func() {
+		for _, f := range files {
+			f.Close()
+		}
+	}
+	opened = &layer.Upper{Dir: u.Dir, Lower: index, Skip: u.Skip(), Kernel: kernel}
+	for _, path := range u.Flats {
+		f, err := os.Open(path)
+		if err != nil {
+			closeAll()
+			return nil, nil, err
+		}
+		files, opened.Flats = append(files, f), append(opened.Flats, f)
+	}
+	return opened, closeAll, nil
+}
+
+// Skip is Made as layer.Upper wants it.
+func (u *Upper) Skip() func(path string) bool {
+	if len(u.Made) == 0 {
+		return nil
+	}
+	set := make(map[string]bool, len(u.Made))
+	for _, p := range u.Made {
+		set[p] = true
+	}
+	return func(path string) bool { return set[path] }
+}

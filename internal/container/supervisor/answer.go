@@ -1,0 +1,303 @@
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tiffin/internal/container/control"
+	"tiffin/internal/container/disk"
+	"tiffin/ns"
+)
+
+// listen opens the control socket and answers it until the supervisor ends.
+func (s *supervisor) listen() error {
+	l, err := control.Listen(s.c.Dir())
+	if err != nil {
+		return err
+	}
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				time.Sleep(10 * time.Millisecond) // out of descriptors, perhaps
+				continue
+			}
+			go s.answer(c)
+		}
+	}()
+	return nil
+}
+
+// answer serves one control connection.
+func (s *supervisor) answer(c *control.Conn) {
+	defer c.Close()
+	m, err := c.Receive()
+	if err != nil || !s.sessions.enter() {
+		return // the client will see that nobody is here any more
+	}
+	defer s.sessions.leave()
+	<-s.started
+	if s.failed != nil {
+		c.Fail(s.failed)
+		return
+	}
+	switch m.Op {
+	case control.OpAttach:
+		s.attach(c, m)
+	case control.OpExec:
+		s.exec(c, m)
+	case control.OpWait:
+		<-s.ended
+		c.Send(&control.Message{Op: control.AnsExit, Exit: s.exit})
+	case control.OpSignal:
+		c.Reply(s.child.Signal(syscall.Signal(m.Signal)))
+	case control.OpStop:
+		s.stop(c, m)
+	case control.OpFreeze:
+		s.freeze(c)
+	case control.OpCounts:
+		c.Send(&control.Message{Op: control.AnsOK, Counts: s.fs.Counts()})
+	case control.OpTrace:
+		s.trace(c, m)
+	case control.OpCopy:
+		s.copy(c, m)
+	default:
+		c.Fail(fmt.Errorf("control connection: unknown operation %q", m.Op))
+	}
+}
+
+// sessions counts the connections that are owed an answer, so that the
+// supervisor does not end before it has given them.
+type sessions struct {
+	mu    sync.Mutex
+	n     int
+	over  bool          // no further ones
+	empty chan struct{} // closed when over and n is 0
+}
+
+// enter counts a connection, unless it is too late for one.
+func (s *sessions) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.over {
+		s.n++
+	}
+	return !s.over
+}
+
+func (s *sessions) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.n--; s.n == 0 && s.over {
+		close(s.empty)
+	}
+}
+
+// finish lets no more connections in and waits for the end of the others.
+func (s *sessions) finish() {
+	s.mu.Lock()
+	s.over, s.empty = true, make(chan struct{})
+	if s.n == 0 {
+		close(s.empty)
+	}
+	s.mu.Unlock()
+	<-s.empty
+}
+
+// command is a command that a client talks to: the container's first process,
+// or one of exec.
+type command struct {
+	child *ns.Child
+	io    *stdio
+	out   []*os.File      // where the client wants its output
+	ended <-chan struct{} // closed when exit is valid and all output was passed on
+	exit  func() int
+	kill  bool // the command does not outlive its client
+}
+
+// main is the first process as the client sees it that has passed out.
+func (s *supervisor) main(out []*os.File, owner bool) *command {
+	return &command{child: s.child, io: s.io, out: out, ended: s.ended, exit: func() int { return s.exit }, kill: owner}
+}
+
+// attach lets another client see what the container's first process prints.
+func (s *supervisor) attach(c *control.Conn, m *control.Message) {
+	if len(m.Files) == 2 {
+		s.io.attach(m.Files[0], m.Files[1], false)
+	}
+	s.converse(c, s.main(m.Files, false))
+}
+
+// converse tells the client that its command runs, passes its signals on, and
+// tells it the exit status. If the client goes without a word, a command that
+// belongs to it is killed.
+func (s *supervisor) converse(c *control.Conn, cmd *command) {
+	ok := &control.Message{Op: control.AnsOK}
+	if cmd.io.stdin != nil {
+		ok.Files = []*os.File{cmd.io.stdin}
+	}
+	gone := make(chan bool, 1)
+	if err := c.Send(ok); err != nil {
+		gone <- true
+	} else {
+		// The client's copy is the only one now: when it closes it, the command
+		// sees the end of its input. A terminal's other side stays open.
+		if cmd.kill && cmd.child.Console == nil && cmd.io.stdin != nil {
+			cmd.io.stdin.Close()
+		}
+		go func() { gone <- !s.listenTo(c, cmd) }()
+	}
+	select {
+	case <-cmd.ended:
+		c.Send(&control.Message{Op: control.AnsExit, Exit: cmd.exit()})
+	case lost := <-gone:
+		if len(cmd.out) == 2 {
+			cmd.io.detach(cmd.out[0], cmd.out[1])
+		}
+		if lost && cmd.kill {
+			cmd.io.abandon()
+			_ = cmd.child.Signal(unix.SIGKILL)
+			<-cmd.ended
+		}
+	}
+	for _, f := range cmd.out {
+		f.Close()
+	}
+}
+
+// listenTo does what the client of a running command asks. It returns when
+// the client leaves: true if it said so.
+func (s *supervisor) listenTo(c *control.Conn, cmd *command) bool {
+	for {
+		m, err := c.Receive()
+		if err != nil {
+			return false
+		}
+		switch m.Op {
+		case control.OpSignal:
+			_ = cmd.child.Signal(syscall.Signal(m.Signal))
+		case control.OpDetach:
+			return true
+		}
+	}
+}
+
+// exec starts a command beside the container's first process. Its output goes
+// to the client alone, not into the log.
+func (s *supervisor) exec(c *control.Conn, m *control.Message) {
+	cmd, err := s.startExec(c, m)
+	if err != nil {
+		c.Fail(err)
+		return
+	}
+	s.converse(c, cmd)
+}
+
+func (s *supervisor) startExec(c *control.Conn, m *control.Message) (*command, error) {
+	o := m.Exec
+	if o == nil {
+		return nil, errors.New("control connection: exec of nothing")
+	}
+	p := s.c.Process()
+	p.Args, p.Terminal, p.Rows, p.Cols = o.Args, o.TTY, o.Rows, o.Cols
+	p.Env = disk.MergeEnv(s.c.Environment(o.TTY), o.Env)
+	if o.Dir != "" {
+		p.Cwd = o.Dir
+	}
+	if o.User != "" {
+		p.User = o.User
+	}
+	io := newTerminal(nil)
+	if !o.TTY {
+		var err error
+		if io, err = newStdio(o.Stdin, nil); err != nil {
+			return nil, err
+		}
+	}
+	if len(m.Files) == 2 {
+		io.attach(m.Files[0], m.Files[1], !o.Detach)
+	}
+	e := &ns.Exec{Container: s.child, IDs: s.ids, Process: p, Stdio: io.child, Without: s.c.Without}
+	if o.Explain {
+		e.Report = s.explainExec(c, p)
+	}
+	s.paused.RLock()
+	child, err := e.Run()
+	s.paused.RUnlock()
+	if err != nil {
+		io.close()
+		return nil, err
+	}
+	io.started(child.Console)
+	ended := make(chan struct{})
+	cmd := &command{child: child, io: io, out: m.Files, ended: ended, kill: !o.Detach}
+	var status int
+	cmd.exit = func() int { return status }
+	go func() {
+		defer close(ended)
+		status, _ = child.Wait()
+		// Children that it left behind may hold its output open for ever.
+		io.drain(execGrace)
+		child.Close()
+	}()
+	return cmd, nil
+}
+
+// explainExec returns what tells a client of the steps of an exec helper.
+func (s *supervisor) explainExec(c *control.Conn, p ns.Process) func(ns.Report) {
+	plan := s.c.Plan(s.ids)
+	plan.Process = p
+	tell := func(m *control.Message) {
+		if c.Send(m) == nil {
+			_, _ = c.Receive() // "next"; or the client is gone, which converse will find out
+		}
+	}
+	tell(&control.Message{Op: control.AnsPlan, Plan: plan})
+	return func(r ns.Report) { tell(&control.Message{Op: control.AnsReport, Report: &r}) }
+}
+
+// execGrace is how long the output of a command of exec is waited for when the
+// command itself has ended.
+const execGrace = 500 * time.Millisecond
+
+// stop ends the container as `tiffin stop` does: its stop signal, some
+// seconds, SIGKILL.
+func (s *supervisor) stop(c *control.Conn, m *control.Message) {
+	_ = s.child.Signal(syscall.Signal(m.Signal))
+	var timeout <-chan time.Time
+	if m.Seconds >= 0 {
+		timeout = time.After(time.Duration(m.Seconds) * time.Second)
+	}
+	select {
+	case <-s.ended:
+	case <-timeout:
+		_ = s.child.Signal(unix.SIGKILL)
+		<-s.ended
+	}
+	c.Send(&control.Message{Op: control.AnsExit, Exit: s.exit})
+}
+
+// freeze brings all that the container has written into its upper directory,
+// and lets nothing change there until the connection ends.
+func (s *supervisor) freeze(c *control.Conn) {
+	if s.c.Overlay() { // what it has in memory is what everybody reads
+		defer s.pause()()
+	} else {
+		if err := s.sync(); err != nil {
+			c.Fail(err)
+			return
+		}
+		s.fs.Freeze()
+		defer s.fs.Thaw()
+	}
+	s.writeNotes() // the client will want to know which paths were made for mounts
+	if c.Send(&control.Message{Op: control.AnsOK}) == nil {
+		_, _ = c.Receive()
+	}
+}

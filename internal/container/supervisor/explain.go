@@ -1,0 +1,63 @@
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"tiffin/internal/container/control"
+	"tiffin/ns"
+)
+
+var errGivenUp = errors.New("the start was given up")
+
+// explain returns what tells the client of the steps of init, nil if it does not want to know.
+// The client prints before it answers, and only then the next step is done: what the command
+// prints comes after its explanation. If the client of a container in the background goes, init does not wait for it.
+func (s *supervisor) explain(c *control.Conn, spec *ns.Spec) (func(ns.Report), error) {
+	if !s.req.Explain {
+		return nil, nil
+	}
+	if err := s.tell(c, spec, &control.Message{Op: control.AnsPlan, Plan: spec}); err != nil {
+		return nil, err
+	}
+	return func(r ns.Report) {
+		if s.tell(c, spec, &control.Message{Op: control.AnsReport, Report: &r}) != nil {
+			_ = s.init.Signal(unix.SIGKILL) // Run then says that it is gone
+		}
+	}, nil
+}
+
+// tell tells the client something, and does what it asks for until it wants the start to go on. The error
+// is that it does not want it to.
+func (s *supervisor) tell(c *control.Conn, spec *ns.Spec, m *control.Message) error {
+	err := c.Send(m)
+	for err == nil {
+		var ans *control.Message
+		if ans, err = c.Receive(); err != nil {
+			break
+		}
+		switch ans.Op {
+		case control.OpNext:
+			return nil
+		case control.OpQuit:
+			return errGivenUp
+		case control.OpShell:
+			c.Reply(s.shell(spec, ans))
+		}
+	}
+	if s.req.Foreground {
+		return errGivenUp // nobody is there for whom the command would run
+	}
+	return nil
+}
+
+// shell runs a shell for the client between two steps.
+func (s *supervisor) shell(spec *ns.Spec, m *control.Message) error {
+	if m.Shell == nil || len(m.Files) != 2 {
+		return fmt.Errorf("control connection: %q without a terminal and a shell", m.Op)
+	}
+	defer m.Close()
+	return (&ns.Shell{Program: m.Files[1], Init: s.init, Spec: spec, Done: m.Shell.Done, Env: m.Shell.Env, TTY: m.Files[0]}).Run()
+}

@@ -1,0 +1,192 @@
+package supervisor
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tiffin/image/layer"
+	"tiffin/internal/container/control"
+	"tiffin/internal/container/disk"
+	"tiffin/internal/errs"
+	"tiffin/internal/treecopy"
+	"tiffin/ns"
+)
+
+// help is the main function of a helper. It returns the exit status.
+func help(inside bool) int {
+	var ids ns.IDMap
+	if inside {
+		var err error
+		if ids, err = ns.WaitForMaps(); err != nil {
+			return 125 // nobody is there to be told
+		}
+	}
+	c, err := control.NewConn(os.NewFile(control.FD, "control"))
+	if err != nil {
+		return 125
+	}
+	m, err := c.Receive()
+	if err != nil {
+		return 125
+	}
+	ans := &control.Message{Op: control.AnsOK}
+	err = do(m, ids, ans)
+	m.Close() // whoever reads its output has all of it before the answer
+	if err != nil {
+		c.Fail(err)
+		return 1
+	}
+	_ = c.Send(ans)
+	return 0
+}
+
+// do does what m asks for, and puts into ans what there is to say.
+func do(m *control.Message, ids ns.IDMap, ans *control.Message) error {
+	switch {
+	case m.Op == control.OpSync:
+		return syncRoot(m.PID)
+	case m.Op == control.OpCopy && m.Copy != nil:
+		ans.Copied = new(control.Copied)
+		return copyFiles(m, ans.Copied)
+	case m.Op == control.OpErase && m.Upper != nil:
+		return os.RemoveAll(m.Upper.Dir)
+	case m.Upper != nil && len(m.Files) == 1:
+		return readUpper(m.Op, m.Upper, ids, m.Files[0])
+	}
+	return fmt.Errorf("control connection: %q is nothing that a helper does", m.Op)
+}
+
+// syncRoot writes out the root file system of a process: syncfs(2). /proc/pid/root, proc(5), opens it
+// without entering any namespace.
+func syncRoot(pid int) error {
+	f, err := os.Open("/proc/" + strconv.Itoa(pid) + "/root")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return os.NewSyscallError("syncfs", unix.Syncfs(int(f.Fd())))
+}
+
+// copyFiles copies files from below the root of a process, or to there. From outside of its mount
+// namespace: nothing of the image, not even a library, is loaded (docker's CVE-2019-14271).
+func copyFiles(m *control.Message, res *control.Copied) error {
+	root, err := unix.Open("/proc/"+strconv.Itoa(m.PID)+"/root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open the root of process %d, which has perhaps ended: %w", m.PID, err)
+	}
+	t, r := treecopy.Rooted(root), m.Copy
+	if r.Op != control.CopyStat && len(m.Files) != 1 {
+		return fmt.Errorf("control connection: %q without a tarball", r.Op)
+	}
+	switch r.Op {
+	case control.CopyStat:
+		res.Info, err = t.Stat(r.Path, r.Follow)
+	case control.CopyPack:
+		err = t.Pack(m.Files[0], r.Path, r.Name, r.Follow)
+	case control.CopyUnpack:
+		res.Bytes, err = t.Unpack(m.Files[0], r.Path, r.Name, r.Owners)
+	default:
+		err = fmt.Errorf("control connection: unknown operation %q", r.Op)
+	}
+	return err
+}
+
+// readUpper writes to w what the kernel's overlayfs has left in an upper directory.
+func readUpper(op string, d *disk.Upper, ids ns.IDMap, w io.Writer) error {
+	u, closeAll, err := d.Open(&layer.KernelUpper{MapUID: ids.MapUID, MapGID: ids.MapGID})
+	if err != nil {
+		return err
+	}
+	defer closeAll()
+	switch op {
+	case control.OpDiff:
+		list, err := layer.Changes(u)
+		if err != nil {
+			return err
+		}
+		return json.NewEncoder(w).Encode(list)
+	case control.OpPack:
+		return layer.WriteDiff(w, u)
+	}
+	return fmt.Errorf("control connection: unknown operation %q", op)
+}
+
+// ask starts a helper, has it do one thing, and returns its answer.
+func ask(m *control.Message) (*control.Message, error) {
+	c, theirs, err := control.Pair()
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	cmd := exec.Command("/proc/self/exe", control.HelperCommand)
+	cmd.Args[0] = "tiffin"
+	cmd.ExtraFiles = make([]*os.File, control.FD-2)
+	cmd.ExtraFiles[control.FD-3] = theirs // ExtraFiles[i] is descriptor 3+i
+	err = cmd.Start()
+	theirs.Close()
+	if err != nil {
+		return nil, fmt.Errorf("start a helper: %w", err)
+	}
+	ans, err := c.Call(m)
+	if ended := cmd.Wait(); errors.Is(err, control.ErrGone) {
+		err = fmt.Errorf("a helper has gone away: %w", ended)
+	}
+	return ans, err
+}
+
+// sync has a helper write out what the kernel keeps of the container's files in memory.
+func (s *supervisor) sync() error {
+	s.mu.Lock()
+	pid := s.state.Pid
+	s.mu.Unlock()
+	if _, err := ask(&control.Message{Op: control.OpSync, PID: pid}); err != nil {
+		select {
+		case <-s.ended: // nothing is left to be written
+			return nil
+		case <-time.After(100 * time.Millisecond):
+		}
+		return errs.Hint(fmt.Errorf("write out what the container has in memory: %w", err), "see syncfs(2)")
+	}
+	return nil
+}
+
+// copy has a helper do what the client asks for, and answers with what it says.
+func (s *supervisor) copy(c *control.Conn, m *control.Message) {
+	defer m.Close()
+	pid, err := s.child.HostPid()
+	if err != nil {
+		c.Fail(err)
+		return
+	}
+	s.paused.RLock() // whoever reads the changes waits for this one
+	defer s.paused.RUnlock()
+	ans, err := ask(&control.Message{Op: control.OpCopy, PID: pid, Copy: m.Copy, Files: m.Files})
+	if err != nil {
+		c.Fail(err)
+		return
+	}
+	_ = c.Send(ans)
+}
+
+// lend serves the files of a container that does not run, for as long as the client wants to copy.
+func (s *supervisor) lend(c *control.Conn) {
+	if c.Send(&control.Message{Op: control.AnsOK}) == nil {
+		for m, err := c.Receive(); err == nil && m.Op == control.OpCopy; m, err = c.Receive() {
+			s.copy(c, m)
+		}
+	}
+	_ = s.child.Signal(unix.SIGKILL)
+	_, _ = s.child.Wait()
+	<-s.served // all is in the upper directory
+	if s.c.Overlay() {
+		s.clearWork()
+	}
+}

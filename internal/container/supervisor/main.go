@@ -1,0 +1,62 @@
+// Package supervisor is what runs beside a container, and answers for it.
+//
+//	tiffin run          the client: your terminal, your signals, your exit status
+//	 └─ supervisor      process 1 of a pid namespace of its own, in a new user namespace
+//	     ├─ init → command    process 1 of the container
+//	     ├─ exec helper → command of `tiffin exec`
+//	     └─ helper            syncs, or copies files: what the supervisor must not do itself
+//
+// There is no daemon: each container has one supervisor, which serves its file
+// system ([tiffin/fs]), keeps its log, answers its control socket, records how
+// it ended, and goes.
+//
+// Nothing is left when one of them is killed:
+//
+//   - The supervisor is process 1 of a pid namespace, and the kernel kills all of
+//     a namespace with its process 1 (pid_namespaces(7)): init, helpers, and what
+//     has changed its credentials, which makes it forget a parent-death signal.
+//   - The client holds a connection to the supervisor. If it is closed without a
+//     word, a container that runs in the foreground is killed by the supervisor.
+//   - Mounts are in the container's own mount namespace and go with its last process.
+//   - On disk, a lock tells the living from the dead; see package disk.
+//
+// The supervisor's /proc is the host's, where it has another number than in its
+// own namespace: what it records are the numbers that the host sees.
+//
+// Inside a supervisor, mu guards state; it is taken by nobody who holds another
+// lock of this package.
+//
+// The supervisor never touches the file system that it serves: it would wait for itself. It knows
+// no store of images, no registry and no command line: the runtime, a program of its own that
+// tiffin carries (package programs), is linked without them. tiffin itself has these processes as
+// well, for when that one is not built in.
+package supervisor
+
+import (
+	"tiffin/internal/container/control"
+	"tiffin/ns"
+)
+
+// Main runs the program that args (the whole argument vector) name, if it is one of those that make
+// up a running container, and returns its exit status. ok is false if it is none of them. Nothing
+// before it may cost time: every `tiffin run` comes here twice.
+func Main(args []string) (status int, ok bool) {
+	if len(args) < 2 {
+		return 0, false
+	}
+	switch args[1] {
+	case ns.InitCommand:
+		ns.InitMain() // becomes the container's command
+	case ns.ExecCommand:
+		ns.ExecMain()
+	case control.SupervisorCommand:
+		return supervise(), true
+	case control.HelperCommand:
+		return help(false), true
+	case control.InsideCommand:
+		return help(true), true
+	default:
+		return 0, false
+	}
+	return 0, true
+}

@@ -1,0 +1,43 @@
+package supervisor
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tiffin/image/layer"
+	"tiffin/internal/errs"
+	"tiffin/ns"
+)
+
+// prepareUpper gives a new upper directory what the image's root directory has: the root of an overlay mount is shown
+// as the root of its upper directory is. It is called in the user namespace, and marks what it has done.
+func prepareUpper(dir string, x *layer.Index, ids ns.IDMap) error {
+	fail := func(err error) error {
+		return errs.Hint(fmt.Errorf("prepare the upper directory %s: %w", dir, err), "its file system must take extended attributes user.*; see xattr(7)")
+	}
+	if _, err := unix.Getxattr(dir, layer.XattrOrigin, nil); err == nil {
+		return nil // by an earlier run, since when root in the container may have changed it
+	}
+	root := x.Inode(0)
+	if err := os.Chown(dir, int(ids.MapUID(root.UID)), int(ids.MapGID(root.GID))); err != nil {
+		return fail(err)
+	}
+	if err := unix.Chmod(dir, root.Mode&0o7777); err != nil {
+		return fail(err)
+	}
+	when := time.Unix(root.Mtime, int64(root.Nsec))
+	if err := os.Chtimes(dir, when, when); err != nil {
+		return fail(err)
+	}
+	if err := unix.Setxattr(dir, layer.XattrOrigin, []byte("0"), 0); err != nil {
+		return fail(err)
+	}
+	return nil
+}
+
+// clearWork removes what overlayfs has left in the work directory: a directory that only root in the user namespace
+// may enter, so that `rm -rf` of the store would stumble over it.
+func (s *supervisor) clearWork() { _ = os.RemoveAll(s.c.Path("work/work")) }

@@ -1,0 +1,264 @@
+package supervisor
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"tiffin/internal/container/disk"
+
+	"golang.org/x/sys/unix"
+)
+
+// stdio is the supervisor's side of a command's standard files: what the
+// command writes goes to the log and to everybody who is attached.
+//
+// The container never holds a descriptor of the user's: a terminal would let
+// it push characters into the user's shell (TIOCSTI, ioctl_tty(2)), a
+// directory would let it out, and a file could be opened anew through
+// /proc/self/fd with more rights. So a command gets pipes, or a terminal of
+// its own.
+//
+// The clients' descriptors come here instead: the supervisor writes straight
+// to the user's standard output, one copy, no other process to wake up.
+// Standard input goes the other way: the client gets the pipe (or a descriptor
+// of the terminal's master side) and writes to it itself, since reading a
+// user's terminal is the business of a process that job control can stop.
+type stdio struct {
+	child [3]*os.File // the command's ends, until started
+	stdin *os.File    // the other end of its standard input, or nil
+	out   [2]*stream  // standard output and error; [1] is nil with a terminal
+	pumps sync.WaitGroup
+	once  sync.Once
+	lost  chan struct{} // closed by abandon
+}
+
+// newStdio makes the pipes of a command without a terminal. input says that
+// somebody may write to its standard input; otherwise it is /dev/null.
+func newStdio(input bool, log *disk.LogWriter) (*stdio, error) {
+	s := &stdio{lost: make(chan struct{})}
+	if input {
+		r, w, err := os.Pipe()
+		if err != nil {
+			return nil, fmt.Errorf("make a pipe: %w", err)
+		}
+		s.child[0], s.stdin = r, w
+	}
+	for i, name := range []string{"stdout", "stderr"} {
+		r, w, err := os.Pipe()
+		if err != nil {
+			return nil, fmt.Errorf("make a pipe: %w", err)
+		}
+		s.child[1+i], s.out[i] = w, &stream{name: name, src: r, log: log}
+	}
+	return s, nil
+}
+
+// newTerminal is newStdio for a command with a terminal; its master side is
+// known only when the command has been started, see started.
+func newTerminal(log *disk.LogWriter) *stdio {
+	return &stdio{lost: make(chan struct{}), out: [2]*stream{{name: "stdout", log: log}}}
+}
+
+// started closes the command's ends and begins to pass its output on. console
+// is the master side of its terminal, or nil.
+func (s *stdio) started(console *os.File) {
+	s.closeChild()
+	if console != nil {
+		// The descriptor that a client gets is of the same open file, so leave
+		// it blocking; reading costs one thread.
+		s.stdin, s.out[0].src = console, console
+	}
+	for _, o := range s.out {
+		if o == nil {
+			continue
+		}
+		s.pumps.Add(1)
+		go func() {
+			defer s.pumps.Done()
+			o.pump()
+		}()
+	}
+}
+
+func (s *stdio) closeChild() {
+	for i, f := range s.child {
+		if f != nil {
+			f.Close()
+			s.child[i] = nil
+		}
+	}
+}
+
+// close releases what a command that did not start would have used.
+func (s *stdio) close() {
+	s.closeChild()
+	if s.stdin != nil {
+		s.stdin.Close()
+	}
+	for _, o := range s.out {
+		if o != nil && o.src != nil {
+			o.src.Close()
+		}
+	}
+}
+
+// attach lets the streams also go to out and err, which may be nil. With own,
+// the command's output is for them alone: when the reader of one is gone, the
+// command gets the EPIPE that it would get without a container.
+func (s *stdio) attach(out, err *os.File, own bool) {
+	for i, f := range []*os.File{out, err} {
+		if f != nil && s.out[i] != nil {
+			s.out[i].add(sink{f, own})
+		}
+	}
+}
+
+func (s *stdio) detach(out, err *os.File) {
+	for i, f := range []*os.File{out, err} {
+		if f != nil && s.out[i] != nil {
+			s.out[i].remove(f)
+		}
+	}
+}
+
+// abandon says that a client whom the output was for is gone: what it has not
+// taken yet, nobody waits for.
+func (s *stdio) abandon() { s.once.Do(func() { close(s.lost) }) }
+
+// drain waits until all output has been passed on, up to limit if that is not
+// 0: a command of exec may have left children behind that keep it open.
+func (s *stdio) drain(limit time.Duration) {
+	done := make(chan struct{})
+	go func() {
+		s.pumps.Wait()
+		close(done)
+	}()
+	var timeout <-chan time.Time
+	if limit != 0 {
+		timeout = time.After(limit)
+	}
+	select {
+	case <-done:
+	case <-s.lost:
+	case <-timeout:
+	}
+}
+
+type sink struct {
+	f   *os.File
+	own bool
+}
+
+// stream is standard output or error on its way.
+type stream struct {
+	name string
+	src  *os.File
+	log  *disk.LogWriter
+
+	line []byte // the unfinished line that the log waits for; pump's own
+
+	mu    sync.Mutex
+	sinks []sink // replaced, never changed in place
+}
+
+func (o *stream) add(k sink) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.sinks = append(slices.Clone(o.sinks), k)
+}
+
+func (o *stream) remove(f *os.File) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.sinks = slices.DeleteFunc(slices.Clone(o.sinks), func(k sink) bool { return k.f == f })
+}
+
+func (o *stream) current() []sink {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.sinks
+}
+
+// pumpSize is how much is read at once, in bytes: the capacity of a pipe.
+const pumpSize = 64 << 10
+
+// maxLine is how much of an unfinished line waits for its end, in bytes:
+// docker's number.
+const maxLine = 16 << 10
+
+// record logs what the stream brought, by whole lines: many commands write a
+// line in pieces, and one entry of the log is to be one line.
+func (o *stream) record(p []byte, end bool) {
+	if o.log == nil {
+		return
+	}
+	if len(o.line) > 0 {
+		p = append(o.line, p...)
+	}
+	n := bytes.LastIndexByte(p, '\n') + 1
+	if end || len(p)-n > maxLine {
+		n = len(p)
+	}
+	o.log.Write(o.name, p[:n], time.Now())
+	o.line = append(o.line[:0], p[n:]...)
+}
+
+// pump passes everything on until the end of the stream.
+func (o *stream) pump() {
+	defer o.record(nil, true)
+	b := make([]byte, pumpSize)
+	for {
+		n, err := o.src.Read(b)
+		if n > 0 {
+			o.record(b[:n], false)
+			for _, k := range o.current() {
+				if writeAll(k.f, b[:n]) == nil {
+					continue
+				}
+				o.remove(k.f)
+				if k.own {
+					o.src.Close()
+					return
+				}
+			}
+		}
+		// The master of a terminal answers EIO when nobody has the other side
+		// open any more.
+		if err != nil {
+			return
+		}
+	}
+}
+
+// writeAll writes p to a descriptor that belongs to somebody else, who may
+// have made it non-blocking.
+func writeAll(f *os.File, p []byte) error {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) {
+		for len(p) > 0 {
+			n, err := unix.Write(int(fd), p)
+			switch {
+			case err == nil:
+				p = p[n:]
+			case err == unix.EINTR:
+			case err == unix.EAGAIN:
+				_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, -1)
+			default:
+				failed = err
+				return
+			}
+		}
+	})
+	if failed != nil {
+		return failed
+	}
+	return err
+}

@@ -1,0 +1,336 @@
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tiffin/fs"
+	"tiffin/image/layer"
+	"tiffin/internal/container/control"
+	"tiffin/internal/container/disk"
+	"tiffin/internal/errs"
+	"tiffin/ns"
+)
+
+// supervisor looks after one run of a container, from before its first
+// process to after its last.
+type supervisor struct {
+	c    *disk.Container
+	req  *control.Start
+	ids  ns.IDMap
+	lock *os.File // the container's, for as long as this process lives
+	fs   *fs.FS
+	fuse *os.File
+	io   *stdio
+
+	traceTo    *os.File // where the client wants the trace of req.Trace
+	layersOnce sync.Once
+	layersErr  error // why openLayers failed
+
+	init     *ns.Child     // as soon as it is there, for tell
+	child    *ns.Child     // set when started is closed
+	started  chan struct{} // closed: the command runs, or could not be started
+	failed   error         // why not; valid after started
+	served   chan struct{} // closed: the file system is unmounted, all data is in the upper directory
+	ended    chan struct{} // closed: exit is valid, state.json says so
+	exit     int
+	sessions sessions
+	paused   sync.RWMutex // read-locked by whoever starts a process; see pause
+
+	mu        sync.Mutex
+	state     disk.State
+	unwritten bool // state.json does not have all of state yet
+}
+
+// supervise is the supervisor's main function. It returns the exit status.
+func supervise() int {
+	// Until everything is up time matters, not memory; see settle.
+	debug.SetGCPercent(-1)
+	ids, err := ns.WaitForMaps()
+	first, err2 := control.NewConn(os.NewFile(control.FD, "control"))
+	if err = errors.Join(err, err2); err != nil {
+		return 125 // nobody is there to be told
+	}
+	s := &supervisor{
+		ids: ids, started: make(chan struct{}), ended: make(chan struct{}), served: make(chan struct{}),
+	}
+	m, err := first.Receive()
+	if err != nil {
+		return 125 // the client has changed its mind, or is gone
+	}
+	var out []*os.File
+	if m.Op != control.OpStart || m.Start == nil || len(m.Files) == 0 {
+		err = fmt.Errorf("control connection: %q instead of a start", m.Op)
+	} else {
+		s.req, s.lock, out = m.Start, m.Files[0], m.Files[1:]
+		if n := len(out) - 1; s.req.Trace != nil && n >= 0 {
+			out, s.traceTo = out[:n], out[n]
+		}
+		err = s.start(first, out)
+	}
+	s.sessions.enter()
+	s.failed = err
+	close(s.started)
+	if err != nil {
+		first.Fail(err)
+		return 125
+	}
+	if s.req.Idle {
+		s.lend(first)
+		return 0
+	}
+	go func() {
+		defer s.sessions.leave()
+		defer first.Close()
+		s.converse(first, s.main(out, s.req.Foreground))
+	}()
+	s.note()
+	go s.settle()
+	s.finish()
+	s.sessions.finish()
+	return 0
+}
+
+// start prepares everything and starts the container's first process. out is
+// where the client wants its output, and first the connection to it.
+func (s *supervisor) start(first *control.Conn, out []*os.File) error {
+	var err error
+	if s.c, err = disk.Open(s.req.Dir); err != nil {
+		return err
+	}
+	if s.fuse, err = openFuse(); err != nil {
+		return err
+	}
+	// The file system is needed when init mounts it, and init first has to come up.
+	opened := make(chan error, 1)
+	go func() { opened <- s.openFS() }()
+	if err := s.openStdio(out); err != nil {
+		return err
+	}
+	var (
+		early            sync.WaitGroup
+		recordErr, fsErr error
+	)
+	spec := s.spec()
+	report, err := s.explain(first, spec)
+	if err != nil {
+		s.io.close()
+		return err
+	}
+	child, err := (&ns.Start{
+		Spec: spec, Stdio: s.io.child, Fuse: s.fuse, Report: report,
+		// While init prepares its root there is time for paperwork.
+		Forked: func(c *ns.Child) {
+			s.init = c
+			if !s.req.Idle {
+				early.Go(func() { recordErr = s.running(c) })
+			}
+		},
+		Mounted: func() {
+			early.Go(func() {
+				if fsErr = <-opened; fsErr != nil {
+					s.fuse.Close() // init's requests fail, and so does init
+					return
+				}
+				go s.serve()
+			})
+		},
+	}).Run()
+	early.Wait()
+	if slices.Contains(spec.Without, "mount") { // then nobody is going to ask, and init has not waited
+		if fsErr = <-opened; fsErr == nil {
+			close(s.served)
+		}
+	}
+	if mine := errors.Join(fsErr, recordErr); mine != nil {
+		if err == nil {
+			_ = child.Signal(unix.SIGKILL)
+			_, _ = child.Wait()
+		}
+		err = mine
+	}
+	if err != nil {
+		s.io.close()
+		return err
+	}
+	s.child = child
+	s.io.started(child.Console)
+	return nil
+}
+
+// openStdio makes the other sides of the command's standard files.
+func (s *supervisor) openStdio(out []*os.File) (err error) {
+	var log *disk.LogWriter
+	if !s.c.NoLog && !s.req.Idle {
+		log = &disk.LogWriter{Path: s.c.Path("log")}
+	}
+	if s.c.TTY && !s.req.Idle {
+		s.io = newTerminal(log)
+	} else if s.io, err = newStdio(s.c.Stdin, log); err != nil {
+		return err
+	}
+	if len(out) == 2 {
+		s.io.attach(out[0], out[1], s.req.Foreground)
+	}
+	return nil
+}
+
+// openFS opens the image and the container's own directory.
+func (s *supervisor) openFS() error {
+	index, err := layer.OpenIndex(s.req.Union)
+	if err != nil {
+		return fmt.Errorf("open the image of container %s: %w", s.c.Name, err)
+	}
+	flats := make([]*os.File, len(s.req.Flats))
+	for i, path := range s.req.Flats {
+		if flats[i], err = os.Open(path); err != nil {
+			return fmt.Errorf("open a layer of container %s: %w", s.c.Name, err)
+		}
+	}
+	cfg := fs.Config{Index: index, Flats: flats, MapUID: s.ids.MapUID, MapGID: s.ids.MapGID, Uncached: s.req.Trace != nil}
+	if s.c.Overlay() {
+		err = prepareUpper(s.c.Path("upper"), index, s.ids)
+	} else {
+		cfg.Upper, cfg.Work = s.c.Path("upper"), s.c.Path("work")
+	}
+	if err != nil {
+		return err
+	}
+	s.fs, err = fs.New(cfg)
+	if err != nil {
+		return fmt.Errorf("serve the image of container %s: %w", s.c.Name, err)
+	}
+	if s.traceTo != nil {
+		return s.traceStart(s.traceTo)
+	}
+	return nil
+}
+
+// spec tells ns what to build for this container.
+func (s *supervisor) spec() *ns.Spec {
+	source, fstype, flags, data := fs.MountOptions(0, 0, int(s.fuse.Fd()))
+	spec := s.c.Plan(s.ids)
+	spec.Root = ns.Root{Target: s.c.Path("root"), FUSE: &ns.FUSEMount{Source: source, Type: fstype, Flags: flags, Data: data}}
+	if s.c.Overlay() {
+		spec.Root.Overlay = &ns.OverlayMount{Upper: s.c.Path("upper"), Work: s.c.Path("work")}
+	}
+	if s.req.Idle {
+		spec.Idle, spec.Without, spec.Process.Terminal = true, nil, false
+	}
+	spec.Process.Rows, spec.Process.Cols = s.req.Rows, s.req.Cols
+	return spec
+}
+
+// openFuse opens the device here, in the user namespace that init mounts in: the
+// kernel wants the opener of /dev/fuse and the owner of the mount in one
+// namespace (fuse_fill_super in fs/fuse/inode.c).
+func openFuse() (*os.File, error) {
+	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, errs.Hint(fmt.Errorf("open /dev/fuse: %w", err),
+			"the kernel needs FUSE (modprobe fuse), and the device must be writable for you; see fuse(4) and `tiffin doctor`")
+	}
+	return os.NewFile(uintptr(fd), "/dev/fuse"), nil
+}
+
+func (s *supervisor) serve() {
+	defer close(s.served)
+	// An error here is that of a mount that went away at once.
+	_ = s.fs.Serve(int(s.fuse.Fd()))
+}
+
+// running records that the container runs, and begins to listen.
+func (s *supervisor) running(first *ns.Child) error {
+	host, err := first.HostPid()
+	if err != nil {
+		return err
+	}
+	me, err := os.Readlink("/proc/self") // a number of the /proc that is mounted, as host is
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	before, _ := s.c.ReadState() // none if this is its first run
+	s.state = disk.State{Status: disk.Running, Pid: host, PidStart: disk.StartTime(host), Started: time.Now().UTC(), Made: before.Made}
+	fmt.Sscan(me, &s.state.Supervisor)
+	s.state.SupervisorStart = disk.StartTime(s.state.Supervisor)
+	err = s.c.WriteState(s.state)
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return s.listen()
+}
+
+// notePeriod is how long what init has found out stays in memory only. To replace
+// state.json can take some milliseconds (appendix B of the book), for which a
+// short command, and the removal of its container, would have to wait.
+const notePeriod = 100 * time.Millisecond
+
+// note records what init could not do, and which paths it had to make. The
+// client does not wait for it.
+func (s *supervisor) note() {
+	s.mu.Lock()
+	s.state.Notes = append(slices.Clone(s.req.Notes), s.child.Notes...)
+	for _, path := range s.child.Created {
+		if !slices.Contains(s.state.Made, path) {
+			s.state.Made = append(s.state.Made, path)
+		}
+	}
+	s.unwritten = len(s.state.Notes)+len(s.state.Made) > 0
+	s.mu.Unlock()
+	time.AfterFunc(notePeriod, s.writeNotes)
+}
+
+// writeNotes lets other processes see what note has got.
+func (s *supervisor) writeNotes() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.unwritten && s.state.Status == disk.Running {
+		_ = s.c.WriteState(s.state)
+	}
+	s.unwritten = false
+}
+
+// finish waits for the end of the container and records it.
+func (s *supervisor) finish() {
+	status, err := s.child.Wait()
+	if slices.Contains(s.c.Without, "pid") {
+		// No pid namespace of its own ends with the command. kill(2), pid -1: all but this process 1.
+		_ = unix.Kill(-1, unix.SIGKILL)
+	}
+	s.io.drain(0)
+	select {
+	case <-s.served:
+		if s.c.Overlay() {
+			s.clearWork()
+		}
+	case <-time.After(10 * time.Second):
+		// Somebody outside keeps the container's mount namespace alive.
+	}
+	s.mu.Lock()
+	s.exit = status
+	s.state.Status, s.state.ExitCode, s.state.Finished = disk.Exited, status, time.Now().UTC()
+	// The supervisor stays named: until it is gone, rm -f may have to end it.
+	s.state.Pid, s.state.PidStart = 0, 0
+	if err != nil {
+		s.state.Error = err.Error()
+	}
+	remove := func() {}
+	if s.c.AutoRemove {
+		remove = s.c.Vanish()
+	} else {
+		_ = s.c.WriteState(s.state)
+		_ = os.Remove(s.c.Path("control"))
+	}
+	s.mu.Unlock()
+	close(s.ended)
+	remove()
+}
