@@ -165,3 +165,10 @@ func read(t *testing.T, name string) string {
 	}
 	return string(b)
 }
+
+// TestTheREADMEIsShort: it is the first page, and what it does not have room for is a chapter.
+func TestTheREADMEIsShort(t *testing.T) {
+	if n := strings.Count(read(t, "../../README.md"), "\n"); n > 170 {
+		t.Errorf("the README has %d lines, 170 are allowed: move something to the book", n)
+	}
+}
