@@ -241,12 +241,12 @@ func endThread() {
 //go:nosplit
 //go:norace
 func (p *program) alone() {
-	p.block(&p.mask.all, &p.mask.command)
-	// SIGPROF is one of those that Go's threads never block. Sent to the process it is given to
-	// one of the threads that do not block it, signal(7), "Process-directed"; so it is sent until
+	setMask(&p.mask.all, &p.mask.command)
+	// SIGPROF is one of those that Go's threads never block. Sent to the process it is given to one
+	// of the threads that do not block it, signal(7), "Process-directed"; so it is sent until
 	// unshare(2), which takes CLONE_THREAD only from a process with one thread, says that this is
 	// the last.
-	p.action(uintptr(unix.SIGPROF), &p.ours)
+	setAction(uintptr(unix.SIGPROF), &p.ours)
 	pid, _, _ := syscall.RawSyscall6(unix.SYS_GETPID, 0, 0, 0, 0, 0, 0)
 	for range 100_000 {
 		if _, _, errno := syscall.RawSyscall6(unix.SYS_UNSHARE, unix.CLONE_THREAD, 0, 0, 0, 0, 0); errno == 0 {
@@ -257,30 +257,18 @@ func (p *program) alone() {
 	}
 	// To ignore a signal drops one that is pending: sigaction(2), NOTES. No other handler may run
 	// again either; but what the user ignores, as nohup(1) does SIGHUP, stays ignored.
-	p.action(uintptr(unix.SIGPROF), &p.ignore)
-	p.action(uintptr(unix.SIGPROF), &p.byDflt)
+	setAction(uintptr(unix.SIGPROF), &p.ignore)
+	setAction(uintptr(unix.SIGPROF), &p.byDflt)
 	for sig := uintptr(1); sig <= lastSignal; sig++ {
 		syscall.RawSyscall6(unix.SYS_RT_SIGACTION, sig, 0, uintptr(unsafe.Pointer(&p.found)), sigSetSize, 0, 0)
 		if p.found.handler != sigIgn {
-			p.action(sig, &p.byDflt)
+			setAction(sig, &p.byDflt)
 		}
 	}
 	for i := range p.calls {
 		p.do(&p.calls[i])
 	}
 	p.exec()
-}
-
-//go:nosplit
-//go:norace
-func (p *program) block(set, old *uint64) {
-	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(set)), uintptr(unsafe.Pointer(old)), sigSetSize, 0, 0)
-}
-
-//go:nosplit
-//go:norace
-func (p *program) action(sig uintptr, a *sigaction) {
-	syscall.RawSyscall6(unix.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(a)), 0, sigSetSize, 0, 0)
 }
 
 // do makes one system call.
@@ -309,7 +297,7 @@ func (p *program) do(c *call) {
 //go:norace
 func (p *program) wait(pid uintptr) {
 	p.mask.parent = p.mask.command | 1<<(unix.SIGINT-1) | 1<<(unix.SIGTERM-1)
-	p.block(&p.mask.parent, nil)
+	setMask(&p.mask.parent, nil)
 	for {
 		if _, _, errno := syscall.RawSyscall6(unix.SYS_WAIT4, pid, uintptr(unsafe.Pointer(&p.wstatus)), 0, 0, 0, 0); errno != unix.EINTR {
 			break
@@ -326,7 +314,7 @@ func (p *program) wait(pid uintptr) {
 //go:nosplit
 //go:norace
 func (p *program) exec() {
-	p.block(&p.mask.command, nil)
+	setMask(&p.mask.command, nil)
 	failed := unix.ENOENT
 	for _, path := range p.paths {
 		_, _, errno := syscall.RawSyscall6(unix.SYS_EXECVE, path, uintptr(unsafe.Pointer(&p.argv[0])), uintptr(unsafe.Pointer(&p.envp[0])), 0, 0, 0)

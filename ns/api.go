@@ -82,7 +82,7 @@ type Root struct {
 	// container's mount namespace ever sees the mount.
 	Target string
 	Bind   string     // bind this directory (recursively)
-	FUSE   *FUSEMount // or mount the /dev/fuse descriptor Start.Fuse
+	FUSE   *FUSEMount // or mount a /dev/fuse descriptor, which Start.Mounted gets
 	// Overlay makes FUSE read-only and mounts the kernel's overlayfs on top of it; nil = FUSE is
 	// all.
 	Overlay *OverlayMount
@@ -139,12 +139,12 @@ type Rlimit struct {
 type Start struct {
 	Spec   *Spec
 	Stdio  [3]*os.File  // not used with a terminal; nil = /dev/null
-	Fuse   *os.File     // /dev/fuse, opened by the supervisor itself
 	Forked func(*Child) // init is there, and Shell and Signal can be used
-	// Mounted is called when the root is mounted: start serving it, and return at once.
-	Mounted func()
-	// Report is called when a step was done, or skipped; init waits until it returns. nil = do
-	// not explain.
+	// Mounted is called when the root is mounted: start serving /dev/fuse, which is yours, and
+	// return at once. Without FUSE it is not called.
+	Mounted func(fuse *os.File)
+	// Report is called when a step was done, or skipped; init waits until it returns. nil = do not
+	// explain.
 	Report func(Report)
 }
 

@@ -40,7 +40,7 @@ type facts struct {
 }
 
 // execAgain executes itself again and again, each time from a thread that is not the first, with
-// many others to be ended before: see setnsLiving.
+// many others to be ended before: see whileLiving.
 func execAgain() int {
 	_ = os.WriteFile("/tmp/ready", nil, 0o644)
 	for range 200 {
@@ -127,6 +127,10 @@ func applet(args []string) int {
 		return 0
 	case "exec-again":
 		return execAgain()
+	case "lurk":
+		return lurk()
+	case "reach-out":
+		return reachOut()
 	case "wait-for":
 		return waitFor(args[1])
 	case "open-stdout":

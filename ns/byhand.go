@@ -73,8 +73,23 @@ func (s *Spec) userOptions() string {
 	return line
 }
 
+// byHandNamespaces maps one id as unshare(1) does, and more of them from outside: only who is in
+// the namespace above may, and a shell that has begun without ids has lost its capabilities, until
+// it executes the next program as root.
 func byHandNamespaces(s *Spec) string {
-	line, flags := "unshare", s.cloneFlags()
+	line, flags := "unshare --user --map-root-user", s.cloneFlags()
+	before := ""
+	if len(s.IDs.UIDs) > 1 || len(s.IDs.GIDs) > 1 {
+		line = "exec unshare"
+		before = strings.Join([]string{
+			`mkfifo "$WORK/pid" "$WORK/mapped"`,
+			`{ read -r pid < "$WORK/pid"`,
+			`  for m in gid_map uid_map; do awk '{ print $1, $1, $3 }' /proc/self/$m > /proc/$pid/$m; done`,
+			`  : > "$WORK/mapped"; } &`,
+			`unshare --user sh`,
+			`read -r pid rest < /proc/self/stat; echo "$pid" > "$WORK/pid"`,
+			`cat "$WORK/mapped"`, ""}, "\n")
+	}
 	for _, o := range []struct {
 		flag   uintptr
 		option string
@@ -86,7 +101,14 @@ func byHandNamespaces(s *Spec) string {
 			line += o.option
 		}
 	}
-	return line + " sh"
+	return before + line + " sh"
+}
+
+func byHandProc(s *Spec) string {
+	if s.leavesOut("pid") {
+		return `mkdir -p "$ROOT/proc"` + "\n" + `mount --rbind /proc "$ROOT/proc"` + "\n" + remount(`"$ROOT/proc"`, "nosuid,nodev,noexec")
+	}
+	return `mkdir -p "$ROOT/proc"` + "\n" + `mount -t proc -o nosuid,nodev,noexec proc "$ROOT/proc"`
 }
 
 func byHandSources(s *Spec) string {

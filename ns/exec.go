@@ -6,8 +6,8 @@ package ns
 import (
 	"errors"
 	"os"
+	"os/signal"
 	"runtime"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -34,7 +34,8 @@ func (e *Exec) Run() (*Child, error) {
 		Process: e.Process, IDs: e.IDs, Flags: e.Container.flags,
 		Without: e.Without, Explain: e.Report != nil,
 	}
-	c, socket, err := launch(ExecCommand, &spec, e.Stdio, []*os.File{e.Container.pidfd}, &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL})
+	spec.Process.Rlimits = withFiles(spec.Process.Rlimits)
+	c, socket, err := launch(ExecCommand, &spec, e.Stdio, []*os.File{e.Container.pidfd}, e.Container.pidfd, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -49,17 +50,18 @@ func (e *Exec) Run() (*Child, error) {
 // starts the command from there. It never returns.
 //
 // The helper itself stays outside of the pid namespace (setns concerns children only) and is
-// invisible from inside. One program start is enough: namespaces, credentials and the filter are
-// properties of the locked thread, and the child it clones inherits them.
+// invisible from inside. One program start is enough: namespaces, credentials, the filter and the
+// table of descriptors are properties of the locked thread, and the child it clones inherits them:
+// see accompany.
 func ExecMain() {
 	runtime.LockOSThread()
 	_ = setComm("tiffin: exec")
-	// The child shares this process's memory until it executes the command, while it is already
-	// visible in the container. prctl(2), PR_SET_DUMPABLE: nobody there may trace it or open its
-	// descriptors (runc's CVE-2016-9962).
+	// The child that becomes the command is visible in the container before it does.
+	// prctl(2), PR_SET_DUMPABLE: who has not CAP_SYS_PTRACE there is kept from it (runc's
+	// CVE-2016-9962). Who has it finds nothing beyond the container's.
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 	var spec execSpec
-	b := &builder{spec: new(Spec), joining: true, root: -1, control: controlFD, fuse: -1, console: -1}
+	b := &builder{spec: new(Spec), joining: true, root: -1, control: controlFD, console: -1}
 	err := readSpec(&spec)
 	if err == nil {
 		b.spec.IDs, b.spec.Without, b.spec.Explain = spec.IDs, spec.Without, spec.Explain
@@ -72,13 +74,14 @@ func ExecMain() {
 	b.fail(err)
 }
 
-// setnsLiving is setns(2), for a process that lives. One of several threads that executes another
-// program from one that is not its first is without namespaces for a moment: the first thread has
-// ended and the other not yet taken its place (the kernel's fs/exec.c, de_thread). setns then
-// says ESRCH, of which a shell written in Go, busy with `exec sleep`, is an example.
-func setnsLiving(pidfd, flags int) error {
+// whileLiving calls f, which does setns(2), for as long as that says there is no such process and
+// there is one. One of several threads that executes another program from one that is not its first
+// is without namespaces for a moment: the first thread has ended and the other not yet taken its
+// place (the kernel's fs/exec.c, de_thread). setns then says ESRCH, of which a shell written in Go,
+// busy with `exec sleep`, is an example.
+func whileLiving(pidfd int, f func() error) error {
 	for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
-		err := unix.Setns(pidfd, flags)
+		err := f()
 		if !errors.Is(err, unix.ESRCH) || time.Now().After(end) {
 			return err
 		}
@@ -97,8 +100,9 @@ func runJoin(b *builder) error {
 	if err := b.call(unix.Unshare(unix.CLONE_FS), "unshare(CLONE_FS)"); err != nil {
 		return err
 	}
-	flags := b.joinFlags
-	if err := b.call(setnsLiving(extraFD, int(flags)), "setns(%d /* pidfd */, %s)", extraFD, cloneFlagNames(flags)); err != nil {
+	flags := b.joinFlags &^ unix.CLONE_NEWUSER // this process was started in it
+	err := whileLiving(extraFD, func() error { return unix.Setns(extraFD, int(flags)) })
+	if err := b.call(err, "setns(%d /* pidfd */, %s)", extraFD, cloneFlagNames(flags)); err != nil {
 		return err
 	}
 	fd, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -107,4 +111,74 @@ func runJoin(b *builder) error {
 	}
 	b.root = fd
 	return nil
+}
+
+// accompany starts the command in the container, and ends with its exit status. The child is
+// visible there before it executes the command, and with CAP_SYS_PTRACE others may then do with it
+// as they like. So at the clone(2) it is nothing but a process of the container: it has the
+// namespaces, the credentials and the filter of this thread, a copy of this process's memory
+// (spawn), and no descriptor that is not the command's. What talks to the supervisor is another
+// thread, with the table of descriptors that this one leaves. keep is a descriptor to leave open,
+// or -1.
+func (b *builder) accompany(path string, env []string, keep int) error {
+	signals := make(chan os.Signal, 64)
+	signal.Notify(signals)
+	started := make(chan startedCommand)
+	ready := make(chan struct{})
+	go func() {
+		ready <- struct{}{}
+		s := <-started
+		if s.err != nil {
+			b.fail(execError(b.proc.Args[0], s.err))
+		}
+		// It is this process's child, and its number is its own until wait(2).
+		pidfd, err := unix.PidfdOpen(s.pid, 0)
+		if err == nil {
+			// If this helper dies, the supervisor kills the command: a parent outside of the pid
+			// namespace has no parent-death signal to give, as far as Go knows (getppid(2) is 0).
+			err = b.send(message{Kind: msgCommand}, pidfd)
+			_ = unix.Close(pidfd)
+		}
+		if err != nil {
+			_ = unix.Kill(s.pid, unix.SIGKILL)
+		}
+		b.wait(s.pid, signals)
+	}()
+	<-ready
+	// close_range(2), CLOSE_RANGE_UNSHARE: the others keep what this thread closes.
+	err := closeAllBut(keep)
+	if err != nil {
+		started <- startedCommand{err: err}
+	} else {
+		var spaces uintptr
+		if b.spec.leavesOut(withoutUserMap) {
+			spaces = unix.CLONE_NEWUSER
+		}
+		s := spawn{path: path, spaces: spaces, argv: b.proc.Args, env: env, user: -1, session: true, terminal: b.proc.Terminal}
+		pid, _, err := s.start()
+		for fd := range 3 { // here too: see wait
+			_ = unix.Close(fd)
+		}
+		started <- startedCommand{pid, err}
+	}
+	select {} // this thread is not fit for anything else
+}
+
+type startedCommand struct {
+	pid int
+	err error
+}
+
+// closeAllBut gives this thread a table of descriptors of its own, with 0, 1, 2 and keep in it.
+func closeAllBut(keep int) error {
+	const unshare = unix.CLOSE_RANGE_UNSHARE
+	if keep < 3 {
+		return unix.CloseRange(3, ^uint(0), unshare)
+	}
+	unix.CloseOnExec(keep)
+	err := unix.CloseRange(uint(keep)+1, ^uint(0), unshare)
+	if err == nil && keep > 3 {
+		err = unix.CloseRange(3, uint(keep)-1, 0)
+	}
+	return err
 }

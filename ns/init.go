@@ -23,13 +23,13 @@ func InitMain() {
 	// Credentials, the parent-death signal and the exec belong to one thread.
 	runtime.LockOSThread()
 	_ = setComm("tiffin: init")
-	b := &builder{spec: new(Spec), root: -1, control: controlFD, fuse: -1, console: -1}
+	b := &builder{spec: new(Spec), root: -1, control: controlFD, console: -1}
 	err := readSpec(b.spec)
 	if err == nil {
+		err = b.await() // until the ids are mapped
+	}
+	if err == nil {
 		b.proc = &b.spec.Process
-		if b.spec.Root.FUSE != nil {
-			b.fuse = extraFD
-		}
 		if !b.spec.ownTree() {
 			b.root, err = unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		}
@@ -98,13 +98,19 @@ func runExec(b *builder) error {
 	if b.self > 0 {
 		_ = unix.Close(b.self) // of the host's /proc; with --init this process stays
 	}
+	if b.root >= 0 {
+		_ = unix.Close(b.root)
+	}
 	if err := b.send(message{Kind: msgReady, Created: b.created, Notes: b.notes}, -1); err != nil {
 		return err
+	}
+	if b.joining {
+		return b.accompany(path, env, -1)
 	}
 	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return &callError{"close_range(3, ~0U, CLOSE_RANGE_CLOEXEC)", err}
 	}
-	if b.stays() || b.joining {
+	if b.stays() {
 		return b.lookAfter(path, env)
 	}
 	return execError(b.proc.Args[0], syscall.Exec(path, b.proc.Args, env))
@@ -208,27 +214,18 @@ func resetSignals() {
 	_ = unix.PthreadSigmask(unix.SIG_SETMASK, &none, nil)
 }
 
-// lookAfter starts the command as a child and ends with its exit status. It is the whole of
-// --init, and of the helper of `tiffin exec`.
+// lookAfter starts the command as a child and ends with its exit status: --init. The command may
+// see this process, which has no more rights than it.
 func (b *builder) lookAfter(path string, env []string) error {
 	signals := make(chan os.Signal, 64)
 	signal.Notify(signals)
 	sys := &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	pidfd := -1
 	if b.spec.leavesOut(withoutUserMap) {
 		sys.Cloneflags = unix.CLONE_NEWUSER
 	}
-	switch {
-	case b.joining:
-		// Go compares getppid(2) with the parent's number and kills the child if they differ. Here
-		// they do: a parent outside of the child's pid namespace is 0, pid_namespaces(7). The
-		// supervisor gets a pidfd instead, to kill the command when the helper dies.
-		sys.Pdeathsig, sys.PidFD = 0, &pidfd
-		sys.Setsid = true
-		sys.Setctty = b.proc.Terminal
-	case b.proc.Terminal:
+	if b.proc.Terminal {
 		sys.Foreground = true // its own process group, in the foreground of the terminal
-	default:
+	} else {
 		sys.Setpgid = true
 	}
 	// ForkExec clones in the calling thread, whose credentials, namespaces and filter the child
@@ -237,19 +234,18 @@ func (b *builder) lookAfter(path string, env []string) error {
 	if err != nil {
 		return execError(b.proc.Args[0], err)
 	}
-	for fd := range 3 { // the command's; that it closed them must be seen by their readers
+	b.wait(pid, signals)
+	return nil
+}
+
+// wait lets go of what is the command's, tells that it runs, and ends with its exit status.
+func (b *builder) wait(pid int, signals <-chan os.Signal) {
+	for fd := range 3 { // that the command closed them must be seen by their readers
 		_ = unix.Close(fd)
-	}
-	if pidfd >= 0 {
-		if err := b.send(message{Kind: msgCommand}, pidfd); err != nil {
-			_ = unix.Kill(pid, unix.SIGKILL)
-		}
-		_ = unix.Close(pidfd)
 	}
 	_ = unix.Close(b.control) // started: what the supervisor waits for
 	go forward(signals, pid)
 	os.Exit(reap(pid))
-	return nil
 }
 
 // forward passes signals on to the command.

@@ -4,21 +4,24 @@ package ns
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// cloneFlags are the namespaces a container gets besides the supervisor's user namespace.
+// cloneFlags are the namespaces a container gets. The user namespace, below the supervisor's, owns
+// the others: whatever capabilities the command has, they count for nothing that is the
+// supervisor's, and for none of its processes.
 func (s *Spec) cloneFlags() uintptr {
-	flags := uintptr(0)
+	flags := uintptr(unix.CLONE_NEWUSER)
 	for _, n := range namespaceFlags {
 		if !s.leavesOut(n.name) && (n.name != "net" || !s.hostNetwork()) {
 			flags |= n.flag
@@ -35,26 +38,28 @@ func (s *Spec) cloneFlags() uintptr {
 func (s *Start) Run() (*Child, error) {
 	spec := *s.Spec
 	spec.Explain = s.Report != nil
-	var extra []*os.File
-	if spec.Root.FUSE != nil {
-		if s.Fuse == nil {
-			return nil, errors.New("start init: no /dev/fuse descriptor given")
-		}
-		extra = []*os.File{s.Fuse}
-	}
+	spec.Process.Rlimits = withFiles(spec.Process.Rlimits)
 	flags := spec.cloneFlags()
 	before := time.Now()
-	c, socket, err := launch(InitCommand, &spec, s.Stdio, extra, &syscall.SysProcAttr{Cloneflags: flags})
+	c, socket, err := launch(InitCommand, &spec, s.Stdio, nil, nil, flags)
 	if err != nil {
 		return nil, err
 	}
 	defer unix.Close(socket)
 	c.flags = flags
+	maps, err := c.writeMaps(spec.IDs)
+	if err == nil {
+		err = acknowledge(socket) // what init waits for
+	}
+	if err != nil {
+		c.kill()
+		return nil, err
+	}
 	if s.Forked != nil {
 		s.Forked(c)
 	}
 	if s.Report != nil {
-		s.Report(c.namespaceReport(flags, time.Since(before)))
+		s.Report(c.namespaceReport(flags, maps, time.Since(before)))
 	}
 	if err := c.follow(socket, s.Mounted, s.Report); err != nil {
 		return nil, err
@@ -65,9 +70,60 @@ func (s *Start) Run() (*Child, error) {
 // protect makes what is executed: a variable, so that a test can show what happens without.
 var protect = readOnly
 
+// writeMaps gives the container's user namespace the ids that the supervisor's has, each as itself.
+// It returns the calls. Init comes up meanwhile: UserNS.Start, ambient capabilities.
+func (c *Child) writeMaps(ids IDMap) (calls []string, err error) {
+	pid, err := c.HostPid()
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range []struct {
+		name   string
+		ranges []IDRange
+	}{{"gid_map", ids.GIDs}, {"uid_map", ids.UIDs}} {
+		// user_namespaces(7), "Defining user and group ID mappings": with CAP_SETUID in the
+		// namespace above, any id of that.
+		path, text := fmt.Sprintf("/proc/%d/%s", pid, m.name), format(identity(m.ranges))
+		if err := os.WriteFile(path, []byte(text), 0); err != nil {
+			return nil, fmt.Errorf("map the ids of the container: %w", err)
+		}
+		calls = append(calls, fmt.Sprintf("write(%s, %q, %d) = %d", path, text, len(text), len(text)))
+	}
+	return calls, nil
+}
+
+// originalFiles is the limit of open files that this process was started with. Go raises the soft
+// limit for itself, keeps the old one to itself, and puts it back on its way to execve(2): here to
+// one that fails.
+var originalFiles = sync.OnceValue(func() (was unix.Rlimit) {
+	var raised unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &raised) != nil {
+		return unix.Rlimit{}
+	}
+	_ = syscall.Exec("", []string{""}, nil)
+	_ = unix.Getrlimit(unix.RLIMIT_NOFILE, &was)
+	_ = unix.Setrlimit(unix.RLIMIT_NOFILE, &raised)
+	return was
+})
+
+// withFiles adds the original limit of open files to limits that say nothing of it.
+func withFiles(limits []Rlimit) []Rlimit {
+	for _, l := range limits {
+		if strings.EqualFold(l.Name, "nofile") {
+			return limits
+		}
+	}
+	was := originalFiles()
+	if was.Max == 0 {
+		return limits
+	}
+	return append(slices.Clone(limits), Rlimit{Name: "nofile", Soft: was.Cur, Hard: was.Max})
+}
+
 // launch starts this program as command, with spec on a descriptor and a control socket, of which
-// it returns the other side.
-func launch(command string, spec any, stdio [3]*os.File, extra []*os.File, sys *syscall.SysProcAttr) (*Child, int, error) {
+// it returns the other side: in new namespaces, or as a helper in the user namespace of the
+// container's process container, if that is not nil. extra are its further descriptors.
+func launch(command string, spec any, stdio [3]*os.File, extra []*os.File, container *os.File, namespaces uintptr) (*Child, int, error) {
 	doc, err := json.Marshal(spec)
 	if err != nil {
 		return nil, -1, err
@@ -93,25 +149,33 @@ func launch(command string, spec any, stdio [3]*os.File, extra []*os.File, sys *
 			defer null.Close()
 			files := append(append(all[:], specFile, theirs), extra...)
 			var c *Child
-			if c, err = startChild(exe, command, files, sys); err == nil {
+			if namespaces != 0 {
+				c, err = startInit(exe, command, files, namespaces)
+			} else {
+				c, err = startHelper(exe, []string{"tiffin", command}, files, container)
+			}
+			if err == nil {
 				return c, pair[0], nil
 			}
+			err = fmt.Errorf("start %s: %w", strings.TrimPrefix(command, "__"), err)
 		}
 	}
 	unix.Close(pair[0])
 	return nil, -1, err
 }
 
-// startChild starts exe with an empty environment.
-func startChild(exe *os.File, command string, files []*os.File, sys *syscall.SysProcAttr) (*Child, error) {
+// startInit starts exe in new namespaces with an empty environment, before its ids are mapped:
+// UserNS.Start.
+func startInit(exe *os.File, command string, files []*os.File, namespaces uintptr) (*Child, error) {
 	exe, err := outOfTheWay(exe, files)
 	if err != nil {
 		return nil, err
 	}
 	defer exe.Close()
 	var pidfd int
-	sys.PidFD = &pidfd
-	attr := &syscall.ProcAttr{Dir: "/", Env: []string{}, Sys: sys}
+	// With CLONE_NEWUSER, ForkExec does without CLONE_VM.
+	attr := &syscall.ProcAttr{Dir: "/", Env: []string{}, Sys: &syscall.SysProcAttr{
+		Cloneflags: namespaces, AmbientCaps: allCaps(), PidFD: &pidfd}}
 	for _, f := range files {
 		attr.Files = append(attr.Files, f.Fd())
 	}
@@ -120,13 +184,64 @@ func startChild(exe *os.File, command string, files []*os.File, sys *syscall.Sys
 	pid, err := syscall.ForkExec(pathOf(exe), []string{"tiffin", command}, attr)
 	runtime.KeepAlive(files)
 	if err != nil {
-		return nil, fmt.Errorf("start %s: %w", strings.TrimPrefix(command, "__"), err)
+		return nil, userNSError(err)
 	}
 	return &Child{Pid: pid, pidfd: os.NewFile(uintptr(pidfd), "pidfd")}, nil
 }
 
+// startHelper starts exe with an empty environment in the container's user namespace: with the
+// container's ids and capabilities, and otherwise as this process. The container does not see it.
+// Only there may it look at the root: what fuse(4) calls allow_other reaches the user namespace
+// that owns the mount, and those below.
+func startHelper(exe *os.File, argv []string, files []*os.File, container *os.File) (*Child, error) {
+	exe, err := outOfTheWay(exe, files)
+	if err != nil {
+		return nil, err
+	}
+	defer exe.Close()
+	var pid, pidfd int
+	start := func() (err error) {
+		s := spawn{path: pathOf(exe), argv: argv, env: []string{}, user: -1, deathSig: uint64(unix.SIGKILL)}
+		if container != nil {
+			s.user = int(container.Fd())
+		}
+		for _, f := range files {
+			s.files = append(s.files, int(f.Fd()))
+		}
+		pid, pidfd, err = s.start()
+		return err
+	}
+	if container == nil {
+		err = start()
+	} else {
+		err = whileLiving(int(container.Fd()), start)
+	}
+	runtime.KeepAlive(files)
+	if err != nil {
+		return nil, err
+	}
+	return &Child{Pid: pid, pidfd: os.NewFile(uintptr(pidfd), "pidfd")}, nil
+}
+
+// Helper runs this program with the arguments argv, argv[0] being for ps(1), in the container's
+// user namespace, and in nothing else of the container. files become its descriptors 3, 4 …; those
+// below are /dev/null. It must be waited for.
+func (c *Child) Helper(argv []string, files ...*os.File) (*Child, error) {
+	null, stdio, err := openStdio([3]*os.File{})
+	if err != nil {
+		return nil, err
+	}
+	defer null.Close()
+	exe, err := protect(selfExe)
+	if err != nil {
+		return nil, err
+	}
+	defer exe.Close()
+	return startHelper(exe, argv, append(stdio[:], files...), c.pidfd)
+}
+
 // follow reads the child's messages until it has executed the command.
-func (c *Child) follow(socket int, mounted func(), report func(Report)) error {
+func (c *Child) follow(socket int, mounted func(fuse *os.File), report func(Report)) error {
 	ready := false
 	buf := make([]byte, maxMessage+1024)
 	for {
@@ -140,10 +255,14 @@ func (c *Child) follow(socket int, mounted func(), report func(Report)) error {
 		case m == nil:
 			return c.died()
 		}
+		if ready && m.Kind != msgCommand && m.Kind != msgError {
+			m.Kind = "" // with --init the command might find init's socket before that is closed
+		}
 		switch m.Kind {
 		case msgMounted:
-			if mounted != nil {
-				mounted()
+			if mounted != nil && fd >= 0 {
+				mounted(os.NewFile(uintptr(fd), "/dev/fuse"))
+				mounted, fd = nil, -1
 			}
 		case msgConsole:
 			if c.Console == nil && fd >= 0 {
@@ -249,10 +368,10 @@ func (c *Child) Close() error {
 }
 
 // namespaceReport tells of the step "namespaces".
-func (c *Child) namespaceReport(flags uintptr, took time.Duration) Report {
+func (c *Child) namespaceReport(flags uintptr, maps []string, took time.Duration) Report {
 	r := Report{
 		N: stepNumber("namespaces"), Step: "namespaces", Took: took,
-		Calls: []string{fmt.Sprintf("clone(%s|SIGCHLD) = %d", cloneFlagNames(flags), c.Pid)},
+		Calls: append([]string{fmt.Sprintf("clone(%s|SIGCHLD) = %d", cloneFlagNames(flags), c.Pid)}, maps...),
 	}
 	pid, err := c.HostPid()
 	if err != nil {
@@ -260,7 +379,7 @@ func (c *Child) namespaceReport(flags uintptr, took time.Duration) Report {
 		return r
 	}
 	var before, after []string
-	for _, n := range []string{"mnt", "pid", "net", "uts", "ipc", "cgroup"} {
+	for _, n := range []string{"user", "mnt", "pid", "net", "uts", "ipc", "cgroup"} {
 		before = append(before, readlink("/proc/self/ns/"+n))
 		after = append(after, readlink(fmt.Sprintf("/proc/%d/ns/%s", pid, n)))
 	}

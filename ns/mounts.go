@@ -55,23 +55,28 @@ func runRoot(b *builder) error {
 	if r.FUSE == nil {
 		return bindRoot(b)
 	}
-	data := withFD(r.FUSE.Data, b.fuse)
+	// fs/fuse/inode.c, fuse_fill_super: whoever opens /dev/fuse and whoever mounts are in one user
+	// namespace.
+	dev, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err := b.returned(dev, err, `open("/dev/fuse", O_RDWR|O_CLOEXEC)`); err != nil {
+		return errs.Hint(err, "the kernel needs FUSE (modprobe fuse), and the device must be writable for you; see fuse(4) and `tiffin doctor`")
+	}
+	data := withFD(r.FUSE.Data, dev)
 	flags := r.FUSE.Flags | unix.MS_NOSUID | unix.MS_NODEV
 	if r.Overlay != nil {
 		flags |= unix.MS_RDONLY
 	}
-	err := unix.Mount(r.FUSE.Source, r.Target, r.FUSE.Type, flags, data)
+	err = unix.Mount(r.FUSE.Source, r.Target, r.FUSE.Type, flags, data)
 	err = b.call(err, "mount(%q, %q, %q, %s, %q)", r.FUSE.Source, r.Target, r.FUSE.Type, mountFlags(flags), data)
-	if err != nil {
-		return err
+	// From now on requests are answered as soon as the supervisor serves. There is no need to
+	// wait for it: the kernel lets us wait at the first request.
+	if err == nil {
+		err = b.send(message{Kind: msgMounted}, dev)
 	}
 	// Only the server may hold the descriptor from here on: when it dies, the
 	// connection must end, and with it every request that waits. fuse(4)
-	_ = unix.Close(b.fuse)
-	b.fuse = -1
-	// From now on requests are answered as soon as the supervisor serves. There is no need to
-	// wait for it: the kernel lets us wait at the first request.
-	if err := b.send(message{Kind: msgMounted}, -1); err != nil {
+	_ = unix.Close(dev)
+	if err != nil {
 		return err
 	}
 	return b.openRoot()
@@ -102,10 +107,7 @@ func bindRoot(b *builder) error {
 		return err
 	}
 	err = unix.MoveMount(fd, "", unix.AT_FDCWD, r.Target, unix.MOVE_MOUNT_F_EMPTY_PATH)
-	if err := b.call(err, "move_mount(%d, \"\", AT_FDCWD, %q, MOVE_MOUNT_F_EMPTY_PATH)", fd, r.Target); err != nil {
-		return err
-	}
-	return b.send(message{Kind: msgMounted}, -1)
+	return b.call(err, "move_mount(%d, \"\", AT_FDCWD, %q, MOVE_MOUNT_F_EMPTY_PATH)", fd, r.Target)
 }
 
 // withFD sets the number of the /dev/fuse descriptor in a list of mount options.
@@ -195,8 +197,31 @@ func (b *builder) mountSystem(fstype, target string, flags uintptr, data string)
 	return b.call(err, "mount(%q, %q /* %s */, %q, %s, %q)", fstype, procFD(fd), target, fstype, mountFlags(flags), data)
 }
 
+// runProc mounts a /proc of the new pid namespace. One of another's may only be mounted by whoever
+// owns that: pid_namespaces(7), "/proc and PID namespaces". Then the host's is bound.
 func runProc(b *builder) error {
+	if b.spec.leavesOut("pid") {
+		return b.bindHost("/proc", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
+	}
 	return b.mountSystem("proc", "/proc", standard, "")
+}
+
+// bindHost makes a directory of the host's, and what is mounted below it, appear at the same place.
+func (b *builder) bindHost(dir string, attrs uint64) error {
+	at, err := b.mountPoint(dir, wantDir)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(at)
+	tree, err := b.openTree(unix.AT_FDCWD, dir, true)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(tree)
+	if err := b.setAttr(tree, attrs, true); err != nil {
+		return err
+	}
+	return b.attach(tree, at, dir)
 }
 
 // runDev makes /dev: a tmpfs with the host's six devices bound into it.
@@ -284,21 +309,7 @@ func runSys(b *builder) error {
 		}
 		b.note("an own /sys", "the kernel refuses a new sysfs here; the host's is shown, read-only", "")
 	}
-	at, err := b.mountPoint("/sys", wantDir)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(at)
-	tree, err := b.openTree(unix.AT_FDCWD, "/sys", true)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(tree)
-	const attrs = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC
-	if err := b.setAttr(tree, attrs, true); err != nil {
-		return err
-	}
-	return b.attach(tree, at, "/sys")
+	return b.bindHost("/sys", unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
 }
 
 func skipCgroup(b *builder) string {

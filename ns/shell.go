@@ -4,7 +4,6 @@ package ns
 
 import (
 	"os"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,7 +24,7 @@ type Shell struct {
 // Run returns when the shell has ended.
 func (s *Shell) Run() error {
 	p := s.Spec.Process
-	p.Args, p.Env, p.Terminal = []string{"sh"}, s.Env, true
+	p.Args, p.Env, p.Terminal, p.Rlimits = []string{"sh"}, s.Env, true, withFiles(p.Rlimits)
 	spec := execSpec{Process: p, IDs: s.Spec.IDs, Without: s.Spec.Without, Until: s.Done}
 	// Opened before the container's tree, which may have none, comes into view; and not to be
 	// written from there.
@@ -34,13 +33,15 @@ func (s *Shell) Run() error {
 		return err
 	}
 	defer exe.Close()
+	var container *os.File
 	var extra []*os.File
 	if s.Init != nil {
-		extra, spec.Flags = []*os.File{s.Init.pidfd}, s.Init.flags
+		container, spec.Flags = s.Init.pidfd, s.Init.flags
+		extra = []*os.File{container}
 	}
 	spec.Shell = extraFD + len(extra)
 	stdio := [3]*os.File{s.TTY, s.TTY, s.TTY}
-	c, socket, err := launch(ExecCommand, &spec, stdio, append(extra, exe), &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL})
+	c, socket, err := launch(ExecCommand, &spec, stdio, append(extra, exe), container, 0)
 	if err != nil {
 		return err
 	}
@@ -71,8 +72,5 @@ func (b *builder) runShell(shell int) error {
 	if err := b.send(message{Kind: msgReady}, -1); err != nil {
 		return err
 	}
-	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
-		return &callError{"close_range(3, ~0U, CLOSE_RANGE_CLOEXEC)", err}
-	}
-	return b.lookAfter(procFD(shell), b.proc.Env)
+	return b.accompany(procFD(shell), b.proc.Env, shell)
 }

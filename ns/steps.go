@@ -51,7 +51,6 @@ type builder struct {
 	until     int     // exec: number of the last step, 0 = all of them
 	root      int     // O_PATH descriptor of the root, -1 before it is mounted
 	control   int     // socket to the supervisor
-	fuse      int     // /dev/fuse
 	volumes   []int
 	files     []int
 	who       identityOf

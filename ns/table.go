@@ -22,9 +22,9 @@ func Steps() []Step {
 	}, {
 		Name: "namespaces", Where: "supervisor",
 		Needed: "leave out one of them: cgroup, ipc, net, pid or uts",
-		Why:    "the command gets its own view of mounts, processes, network, host name, System V objects and cgroups",
-		Man:    "namespaces(7); clone(2), CLONE_NEWNS and its neighbours",
-		Calls:  []string{"clone(2)", "execve(2)"},
+		Why:    "the command gets its own view of mounts, processes, network, host name, System V objects and cgroups, and a user namespace below the supervisor's that owns them: its capabilities reach no further",
+		Man:    "namespaces(7); clone(2), CLONE_NEWNS and its neighbours; user_namespaces(7), \"Interaction of user namespaces and other types of namespaces\"",
+		Calls:  []string{"clone(2)", "execve(2)", "open(2)", "write(2)"},
 		ByHand: byHandNamespaces,
 	}, {
 		Name: "parent-death", Where: "init",
@@ -78,9 +78,7 @@ func Steps() []Step {
 		Instead: "the image's own /proc, which is empty",
 		Why:     "a /proc that shows the processes of the new pid namespace only",
 		Man:     "proc(5); pid_namespaces(7), \"/proc and PID namespaces\"",
-		Calls:   []string{"openat2(2)", "mount(2)"},
-		ByHand: by(`mkdir -p "$ROOT/proc"`,
-			`mount -t proc -o nosuid,nodev,noexec proc "$ROOT/proc"`),
+		Calls:   []string{"openat2(2)", "mount(2)"}, ByHand: byHandProc,
 		run: runProc, look: mountLines("/proc"),
 		hint: "the kernel refuses a new /proc where the one at hand is partly covered, as inside another container (docker: --security-opt systempaths=unconfined)",
 	}, {

@@ -17,13 +17,13 @@ import (
 const (
 	specFD    = 3 // memfd with the Spec, or execSpec, as JSON
 	controlFD = 4 // SOCK_SEQPACKET socket to the supervisor: messages, one a packet
-	extraFD   = 5 // init: /dev/fuse, if the root is FUSE; exec: pidfd of the container
+	extraFD   = 5 // exec: pidfd of the container
 )
 
 // Kinds of messages from init and exec to the supervisor. When the command has been
 // executed, the socket closes: it is close-on-exec.
 const (
-	msgMounted = "mounted" // the root is mounted: serve it
+	msgMounted = "mounted" // the root is mounted: serve the /dev/fuse that comes along
 	msgConsole = "console" // the master side of the terminal comes along
 	msgReport  = "report"  // a step was done or skipped; the process waits for an answer of one byte
 	msgReady   = "ready"   // execve comes next
@@ -95,20 +95,27 @@ func (b *builder) report(r *Report) error {
 	if err := b.send(message{Kind: msgReport, Report: r}, -1); err != nil {
 		return err
 	}
+	return b.await()
+}
+
+// await waits until the supervisor has done its part: mapped the ids, or shown a report.
+func (b *builder) await() error {
 	var ack [1]byte
 	for {
-		_, err := unix.Read(b.control, ack[:])
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
+		n, err := unix.Read(b.control, ack[:])
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
 			return fmt.Errorf("wait for the supervisor: %w", err)
+		case n == 0:
+			return errors.New("wait for the supervisor: it is gone")
+		default:
+			return nil
 		}
-		return nil
 	}
 }
 
-// acknowledge answers a report.
+// acknowledge lets the other side of await go on.
 func acknowledge(socket int) error {
 	if err := unix.Sendmsg(socket, []byte{1}, nil, nil, unix.MSG_NOSIGNAL); err != nil && err != unix.EPIPE {
 		return fmt.Errorf("answer init: %w", err)

@@ -207,7 +207,7 @@ var speaks = map[string]string{
 	"internal/bench":        "a program of its own, for scripts/bench-fs",
 	"internal/test/fstest":  "the main functions of a test binary run again",
 	"ns.builder.fail":       "the end of the process that could not become the command",
-	"ns.builder.lookAfter":  "the end of --init and of the helper of exec: the status of the command",
+	"ns.builder.wait":       "the end of --init and of the helper of exec: the status of the command",
 	"ns/probe.Main":         "main function of tiffin __probe",
 }
 

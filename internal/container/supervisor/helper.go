@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"strconv"
 	"time"
 
@@ -119,25 +118,24 @@ func readUpper(op string, d *disk.Upper, ids ns.IDMap, w io.Writer) error {
 	return fmt.Errorf("control connection: unknown operation %q", op)
 }
 
-// ask starts a helper, has it do one thing, and returns its answer.
-func ask(m *control.Message) (*control.Message, error) {
+// ask starts a helper in the container's user namespace, has it do one thing, and returns its
+// answer. Outside of that namespace, the supervisor's processes cannot look at the root.
+func (s *supervisor) ask(m *control.Message) (*control.Message, error) {
 	c, theirs, err := control.Pair()
 	if err != nil {
 		return nil, err
 	}
 	defer c.Close()
-	cmd := exec.Command("/proc/self/exe", control.HelperCommand)
-	cmd.Args[0] = "tiffin"
-	cmd.ExtraFiles = make([]*os.File, control.FD-2)
-	cmd.ExtraFiles[control.FD-3] = theirs // ExtraFiles[i] is descriptor 3+i
-	err = cmd.Start()
+	// Twice, because it is descriptor control.FD, and 3 is free.
+	helper, err := s.child.Helper([]string{"tiffin", control.HelperCommand}, theirs, theirs)
 	theirs.Close()
 	if err != nil {
 		return nil, fmt.Errorf("start a helper: %w", err)
 	}
+	defer helper.Close()
 	ans, err := c.Call(m)
-	if ended := cmd.Wait(); errors.Is(err, control.ErrGone) {
-		err = fmt.Errorf("a helper has gone away: %w", ended)
+	if status, e := helper.Wait(); e == nil && errors.Is(err, control.ErrGone) {
+		err = fmt.Errorf("a helper has gone away with exit status %d", status)
 	}
 	return ans, err
 }
@@ -147,7 +145,7 @@ func (s *supervisor) sync() error {
 	s.mu.Lock()
 	pid := s.state.Pid
 	s.mu.Unlock()
-	if _, err := ask(&control.Message{Op: control.OpSync, PID: pid}); err != nil {
+	if _, err := s.ask(&control.Message{Op: control.OpSync, PID: pid}); err != nil {
 		select {
 		case <-s.ended: // nothing is left to be written
 			return nil
@@ -168,7 +166,7 @@ func (s *supervisor) copy(c *control.Conn, m *control.Message) {
 	}
 	s.paused.RLock() // whoever reads the changes waits for this one
 	defer s.paused.RUnlock()
-	ans, err := ask(&control.Message{Op: control.OpCopy, PID: pid, Copy: m.Copy, Files: m.Files})
+	ans, err := s.ask(&control.Message{Op: control.OpCopy, PID: pid, Copy: m.Copy, Files: m.Files})
 	if err != nil {
 		c.Fail(err)
 		return

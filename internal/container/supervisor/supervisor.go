@@ -15,7 +15,6 @@ import (
 	"tiffin/image/layer"
 	"tiffin/internal/container/control"
 	"tiffin/internal/container/disk"
-	"tiffin/internal/errs"
 	"tiffin/ns"
 )
 
@@ -27,7 +26,6 @@ type supervisor struct {
 	ids  ns.IDMap
 	lock *os.File // the container's, for as long as this process lives
 	fs   *fs.FS
-	fuse *os.File
 	io   *stdio
 
 	traceTo    *os.File // where the client wants the trace of req.Trace
@@ -105,9 +103,6 @@ func (s *supervisor) start(first *control.Conn, out []*os.File) error {
 	if s.c, err = disk.Open(s.req.Dir); err != nil {
 		return err
 	}
-	if s.fuse, err = openFuse(); err != nil {
-		return err
-	}
 	// The file system is needed when init mounts it, and init first has to come up.
 	opened := make(chan error, 1)
 	go func() { opened <- s.openFS() }()
@@ -125,7 +120,7 @@ func (s *supervisor) start(first *control.Conn, out []*os.File) error {
 		return err
 	}
 	child, err := (&ns.Start{
-		Spec: spec, Stdio: s.io.child, Fuse: s.fuse, Report: report,
+		Spec: spec, Stdio: s.io.child, Report: report,
 		// While init prepares its root there is time for paperwork.
 		Forked: func(c *ns.Child) {
 			s.init = c
@@ -133,13 +128,13 @@ func (s *supervisor) start(first *control.Conn, out []*os.File) error {
 				early.Go(func() { recordErr = s.running(c) })
 			}
 		},
-		Mounted: func() {
+		Mounted: func(fuse *os.File) {
 			early.Go(func() {
 				if fsErr = <-opened; fsErr != nil {
-					s.fuse.Close() // init's requests fail, and so does init
+					fuse.Close() // init's requests fail, and so does init
 					return
 				}
-				go s.serve()
+				go s.serve(fuse)
 			})
 		},
 	}).Run()
@@ -215,7 +210,7 @@ func (s *supervisor) openFS() error {
 
 // spec tells ns what to build for this container.
 func (s *supervisor) spec() *ns.Spec {
-	source, fstype, flags, data := fs.MountOptions(0, 0, int(s.fuse.Fd()))
+	source, fstype, flags, data := fs.MountOptions(0, 0, 0) // init replaces the descriptor
 	spec := s.c.Plan(s.ids)
 	spec.Root = ns.Root{Target: s.c.Path("root"), FUSE: &ns.FUSEMount{Source: source, Type: fstype, Flags: flags, Data: data}}
 	if s.c.Overlay() {
@@ -228,22 +223,14 @@ func (s *supervisor) spec() *ns.Spec {
 	return spec
 }
 
-// openFuse opens the device here, in the user namespace that init mounts in: the
-// kernel wants the opener of /dev/fuse and the owner of the mount in one
-// namespace (fuse_fill_super in fs/fuse/inode.c).
-func openFuse() (*os.File, error) {
-	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, errs.Hint(fmt.Errorf("open /dev/fuse: %w", err),
-			"the kernel needs FUSE (modprobe fuse), and the device must be writable for you; see fuse(4) and `tiffin doctor`")
-	}
-	return os.NewFile(uintptr(fd), "/dev/fuse"), nil
-}
-
-func (s *supervisor) serve() {
+func (s *supervisor) serve(device *os.File) {
 	defer close(s.served)
-	// An error here is that of a mount that went away at once.
-	_ = s.fs.Serve(int(s.fuse.Fd()))
+	fd, err := unix.FcntlInt(device.Fd(), unix.F_DUPFD_CLOEXEC, 0) // Serve owns it
+	device.Close()
+	if err == nil {
+		// An error here is that of a mount that went away at once.
+		_ = s.fs.Serve(fd)
+	}
 }
 
 // running records that the container runs, and begins to listen.
