@@ -61,16 +61,14 @@ type IDMap struct {
 type Spec struct {
 	Root     Root
 	IDs      IDMap
-	Hostname string   // "" = "tiffin"
-	Network  string   // "none" (also "") or "host"
-	Mounts   []Mount  // volumes and tmpfs, in this order
-	Files    []File   // /etc/hostname, /etc/hosts, /etc/resolv.conf
-	ReadOnly bool     // the root is mounted read-only once everything is in place
-	Masked   []string // paths to cover, nil = docker's list
-	Readonly []string // paths to make read-only, nil = docker's list
-	ShmSize  int64    // bytes of /dev/shm, 0 = 64 MiB
-	Init     bool     // --init: stay as PID 1, reap, forward signals
-	Idle     bool     // no command: make the root, with nothing mounted in it, and stay until killed
+	Hostname string  // "" = "tiffin"
+	Network  string  // "none" (also "") or "host"
+	Mounts   []Mount // volumes and tmpfs, in this order
+	Files    []File  // /etc/hostname, /etc/hosts, /etc/resolv.conf
+	ReadOnly bool    // the root is mounted read-only once everything is in place
+	ShmSize  int64   // bytes of /dev/shm, 0 = 64 MiB
+	Init     bool    // --init: stay as PID 1, reap, forward signals
+	Idle     bool    // no command: make the root, with nothing mounted in it, and stay until killed
 	Process  Process
 	Without  []string // names of steps and namespaces to leave out, see ParseWithout
 	Explain  bool     // set by Start from Report

@@ -205,3 +205,15 @@ func reachOut() int {
 	}
 	return 0
 }
+
+// TestMaskedPathsAreDockers holds the list against moby's, daemon/pkg/oci/defaults.go, which is no
+// package to import.
+func TestMaskedPathsAreDockers(t *testing.T) {
+	masked := []string{"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys",
+		"/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats",
+		"/sys/devices/system/cpu/cpu*/thermal_throttle", "/sys/devices/virtual/powercap", "/sys/firmware"}
+	readonly := []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
+	spec := new(Spec)
+	want(t, "masked", slices.Sorted(slices.Values(spec.masked())), masked)
+	want(t, "read-only", slices.Sorted(slices.Values(spec.readonly())), readonly)
+}

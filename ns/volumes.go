@@ -25,20 +25,8 @@ var defaultMasked = [...]string{
 // defaultReadonly are the paths docker makes read-only.
 var defaultReadonly = [...]string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
 
-// masked returns the container's masked paths: docker's, if Spec.Masked is nil.
-func (s *Spec) masked() []string {
-	if s.Masked == nil {
-		return defaultMasked[:]
-	}
-	return s.Masked
-}
-
-func (s *Spec) readonly() []string {
-	if s.Readonly == nil {
-		return defaultReadonly[:]
-	}
-	return s.Readonly
-}
+func (*Spec) masked() []string   { return defaultMasked[:] }
+func (*Spec) readonly() []string { return defaultReadonly[:] }
 
 func skipSources(b *builder) string {
 	return skipIf(len(b.spec.Mounts)+len(b.spec.Files) == 0, "nothing comes from the host")

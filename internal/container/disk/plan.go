@@ -8,14 +8,6 @@ import (
 	"tiffin/ns"
 )
 
-// Paths of /proc and /sys that a container does not see, or may only read:
-// the defaults of docker (moby, daemon/pkg/oci/defaults.go).
-var (
-	maskedPaths = []string{"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
-		"/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware"}
-	readonlyPaths = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
-)
-
 // defaultPath is PATH where neither image nor user sets one, as docker has it.
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -24,8 +16,7 @@ func (c *Config) Plan(ids ns.IDMap) *ns.Spec {
 	spec := &ns.Spec{
 		IDs:      ids,
 		Hostname: c.Hostname, Network: c.Network, ReadOnly: c.ReadOnly, Init: c.Init,
-		Files:  c.files(),
-		Masked: maskedPaths, Readonly: readonlyPaths,
+		Files:   c.files(),
 		Process: c.Process(), ShmSize: c.ShmSize,
 		Without: c.Without,
 	}
