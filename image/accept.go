@@ -45,7 +45,7 @@ type Accepted struct {
 // PutManifest makes an image of what has been uploaded before, and gives it the
 // name r. The image can be run when it returns, and survives a power cut. Errors
 // wrap ErrRefused or ErrNoBlob if the manifest is what is wrong.
-func (s *Store) PutManifest(ctx context.Context, r reference.Reference, mediaType string, b []byte) (Accepted, error) {
+func PutManifest(ctx context.Context, s *Store, r reference.Reference, mediaType string, b []byte) (Accepted, error) {
 	a := &accepting{s: s, ref: r, bytes: b}
 	if err := a.check(mediaType); err != nil {
 		return Accepted{}, err
@@ -119,7 +119,7 @@ func (a *accepting) image(ctx context.Context) error {
 	if err := a.m.CheckImage(); err != nil {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
-	config, err := a.s.hostedJSON(m.Config.Digest)
+	config, err := hostedJSON(a.s, m.Config.Digest)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: config %s", ErrNoBlob, m.Config.Digest)
 	} else if err != nil {
@@ -155,7 +155,7 @@ func (a *accepting) image(ctx context.Context) error {
 		img.layers = append(img.layers, l)
 	}
 	a.taken = append(a.taken, m.Config.Digest)
-	_, err = a.s.finishLoad(a.st, []*loading{img})
+	_, err = finishLoad(a.s, a.st, []*loading{img})
 	return err
 }
 
@@ -284,7 +284,7 @@ func (a *accepting) attachment() error {
 
 // present checks that a blob is here, in the size that its descriptor says.
 func (a *accepting) present(d ocispec.Descriptor) error {
-	f, err := a.s.OpenBlob(d.Digest)
+	f, err := OpenBlob(a.s, d.Digest)
 	if err != nil {
 		return fmt.Errorf("%w: %s", ErrNoBlob, d.Digest)
 	}
@@ -306,7 +306,7 @@ func (a *accepting) index(d digest.Digest, mediaType string) error {
 		if err := a.present(sub); err != nil {
 			return err
 		}
-		b, err := a.s.hostedJSON(sub.Digest)
+		b, err := hostedJSON(a.s, sub.Digest)
 		if err != nil {
 			return err
 		}
@@ -340,7 +340,7 @@ func (a *accepting) leadsToImage(top ocispec.Descriptor) error {
 		if err := a.present(d); err != nil {
 			return nil, err
 		}
-		return a.s.hostedJSON(d.Digest)
+		return hostedJSON(a.s, d.Digest)
 	})
 	switch {
 	case errors.Is(err, ErrNoBlob), errors.Is(err, ErrRefused):

@@ -51,19 +51,6 @@ type Image struct {
 	Store    string      // directory of the further store that names it; "" for this one
 }
 
-// Loaded is one image that Load added to the store.
-type Loaded struct {
-	Ref string // familiar form; "" if the archive has no name for it
-	ID  digest.Digest
-}
-
-// Progress shows how far a long operation has come. Start announces a piece of
-// work of total bytes (0: not known); add counts bytes, done ends it. All are
-// called from several goroutines at once. A nil Progress shows nothing.
-type Progress interface {
-	Start(name string, total int64) (add func(n int64), done func())
-}
-
 // CommitOptions says how CommitLayer describes the new image. The zero value
 // makes an unnamed image with the base's config.
 type CommitOptions struct {

@@ -260,33 +260,11 @@ func spool(ctx context.Context, st *store.Staging, r io.Reader, p Progress, what
 	os.Remove(f.Name())
 	add, done := start(p, what, total)
 	defer done()
-	buf := make([]byte, ingest.ChunkSize)
-	for {
-		n, rerr := ingest.Fill(r, buf)
-		if _, err := f.Write(buf[:n]); err != nil {
-			f.Close()
-			return nil, store.DiskError(fmt.Errorf("%s: %w", what, err))
-		}
-		add(int64(n))
-		if rerr == io.EOF {
-			return f, nil
-		}
-		if ctx.Err() != nil {
-			rerr = context.Cause(ctx)
-		}
-		if rerr != nil {
-			f.Close()
-			return nil, fmt.Errorf("%s: %w", what, rerr)
-		}
+	if err := Copy(ctx, f, r, add); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("%s: %w", what, err)
 	}
-}
-
-// start is p.Start for a Progress that may be nil.
-func start(p Progress, name string, total int64) (add func(int64), done func()) {
-	if p == nil {
-		return func(int64) {}, func() {}
-	}
-	return p.Start(name, total)
+	return f, nil
 }
 
 // readJSON reads a JSON file of a source.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
@@ -84,7 +85,7 @@ func (s *Store) materialise(b builtinImage) (*Image, error) {
 	cfg.RootFS.DiffIDs = append(cfg.RootFS.DiffIDs, l.DiffID)
 	// The time has to be there (umoci crashes without) and to be the same
 	// wherever the same binary runs.
-	created := epoch.UTC()
+	created := time.Unix(0, 0).UTC()
 	cfg.Created = &created
 	cfg.History = []ocispec.History{{Created: &created, CreatedBy: "tiffin", Comment: "built into the tiffin binary"}}
 	configJSON, err := encodeConfig(nil, cfg)

@@ -31,7 +31,7 @@ func another(t *testing.T, s *Store) {
 	t.Helper()
 	err := s.Update(func(ix *store.Index) error {
 		r, _ := reference.Parse("tiffin/base")
-		ix.Find(r).Annotations[annotationBuiltin] = "another"
+		ix.Find(r).Annotations["tiffin.builtin"] = "another"
 		return nil
 	})
 	if err != nil {

@@ -162,7 +162,7 @@ func TestSavedArchivesAreDeterministicAndLoadBack(t *testing.T) {
 	}
 	var a, b bytes.Buffer
 	for _, out := range []*bytes.Buffer{&a, &b} {
-		if err := s.Save(context.Background(), out, []string{"x:1", "y:2"}, nil); err != nil {
+		if err := Save(context.Background(), s, out, []string{"x:1", "y:2"}, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -186,7 +186,7 @@ func TestSavedArchivesAreDeterministicAndLoadBack(t *testing.T) {
 		sound(t, other)
 	}
 	var c bytes.Buffer
-	if err := s.Save(context.Background(), &c, []string{img.ID.String()}, nil); err != nil {
+	if err := Save(context.Background(), s, &c, []string{img.ID.String()}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if loaded := load(t, newStore(t), inFile(t, c.Bytes())); len(loaded) != 1 || loaded[0].Ref != "" {
@@ -226,7 +226,7 @@ func TestADamagedBlobIsNotSaved(t *testing.T) {
 		s, _, img := loadFixture(t, gz, "x")
 		bad := img.Layers[0].Digest
 		spoil(t, s.BlobPath(bad), change)
-		err := s.Save(context.Background(), io.Discard, []string{"x"}, nil)
+		err := Save(context.Background(), s, io.Discard, []string{"x"}, nil)
 		if !errors.Is(err, oci.ErrDamaged) || !strings.Contains(err.Error(), bad.String()) {
 			t.Errorf("%v", err)
 		}

@@ -25,15 +25,15 @@ import (
 )
 
 // An image goes from one place to another as a Pushable: from a registry
-// (PushableFrom), an archive or layout (PushableIn) or the store, into the store
+// (FromRegistry), an archive or layout (FromFile) or the store, into the store
 // (Take), an archive (WriteArchive), a layout (WriteLayout) or, by package
 // registry, a registry. Each blob streams, and each is hashed on the way; none
 // is packed anew, so all digests stay. A docker-archive has no manifest: it gets
 // one, always the same.
 
-// PushableFrom is an image of a registry, for a platform or, if that is nil,
+// FromRegistry is an image of a registry, for a platform or, if that is nil,
 // for this machine.
-func PushableFrom(ctx context.Context, from Remote, r reference.Reference, asked *oci.Platform) (*Pushable, error) {
+func FromRegistry(ctx context.Context, from Remote, r reference.Reference, asked *oci.Platform) (*Pushable, error) {
 	platform := oci.ThisMachine()
 	if asked != nil {
 		platform = *asked
@@ -51,9 +51,9 @@ func PushableFrom(ctx context.Context, from Remote, r reference.Reference, asked
 	return p.checked()
 }
 
-// PushableIn is the image of that name in an archive or OCI layout. Without a
+// FromFile is the image of that name in an archive or OCI layout. Without a
 // name it has to be the only one.
-func (s *Store) PushableIn(ctx context.Context, file, name string, p Progress) (*Pushable, error) {
+func FromFile(ctx context.Context, s *Store, file, name string, p Progress) (*Pushable, error) {
 	st, err := s.Stage() // an archive compressed as a whole is unpacked there
 	if err != nil {
 		return nil, err
@@ -159,8 +159,8 @@ func hashLayer(src source, l *loadingLayer) (oci.Layer, error) {
 }
 
 // Take brings an image from somewhere else into the store, under a name.
-func (s *Store) Take(ctx context.Context, src *Pushable, r reference.Reference, p Progress) (*Pulled, error) {
-	return s.Pull(ctx, handed{src}, r, nil, p)
+func Take(ctx context.Context, s *Store, src *Pushable, r reference.Reference, p Progress) (*Pulled, error) {
+	return Pull(ctx, s, handed{src}, r, nil, p)
 }
 
 // handed lets a Pushable be pulled.
@@ -260,25 +260,7 @@ func layoutBlob(ctx context.Context, path string, d ocispec.Descriptor, src *Pus
 	defer r.Close()
 	add, done := start(p, reference.Short(d.Digest), d.Size)
 	defer done()
-	return replaceFile(path, func(w io.Writer) error {
-		buf := make([]byte, ingest.ChunkSize)
-		for {
-			n, rerr := ingest.Fill(r, buf)
-			if _, err := w.Write(buf[:n]); err != nil {
-				return err
-			}
-			add(int64(n))
-			if rerr == io.EOF {
-				return nil
-			}
-			if rerr == nil && ctx.Err() != nil {
-				rerr = context.Cause(ctx)
-			}
-			if rerr != nil {
-				return rerr
-			}
-		}
-	})
+	return replaceFile(path, func(w io.Writer) error { return Copy(ctx, w, r, add) })
 }
 
 // replaceFile writes a file that appears complete or not at all.

@@ -36,7 +36,7 @@ func childMain(job string, args []string) int {
 	case "load":
 		var s *Store
 		if s, err = Open(args[0]); err == nil {
-			_, err = s.Load(context.Background(), args[1], nil, nil)
+			_, err = Load(context.Background(), s, args[1], nil, nil)
 		}
 	case "shuffle":
 		err = shuffle(args[0], args[1], args[2:])
@@ -121,7 +121,7 @@ func shuffle(root, seed string, archives []string) error {
 		}
 		switch rnd.IntN(6) {
 		case 0, 1:
-			_, err = s.Load(context.Background(), archives[rnd.IntN(len(archives))], nil, nil)
+			_, err = Load(context.Background(), s, archives[rnd.IntN(len(archives))], nil, nil)
 		case 2:
 			err = s.Tag("one", fmt.Sprintf("tag:%d", rnd.IntN(3)))
 		case 3:
@@ -187,7 +187,7 @@ func fullDisk(dir string, archives []string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.Load(context.Background(), small, nil, nil); err != nil {
+	if _, err := Load(context.Background(), s, small, nil, nil); err != nil {
 		return fmt.Errorf("an image that fits: %w", err)
 	}
 	list := func() string {
@@ -196,7 +196,7 @@ func fullDisk(dir string, archives []string) error {
 	}
 	before := list()
 	for range 3 {
-		_, err := s.Load(context.Background(), large, nil, nil)
+		_, err := Load(context.Background(), s, large, nil, nil)
 		if !errors.Is(err, unix.ENOSPC) || !strings.Contains(err.Error(), "no space left on device") {
 			return fmt.Errorf("an image that does not fit: %v", err)
 		}

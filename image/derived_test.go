@@ -180,7 +180,7 @@ func TestAStoreThatMayNotBeWrittenCanBeRead(t *testing.T) {
 		"tag": ro.Tag("x", "y"),
 		"rmi": func() error { _, err := ro.Remove("x", false); return err }(),
 		"load": func() error {
-			_, err := ro.Load(context.Background(), inFile(t, layerTar(t, "x")), nil, nil)
+			_, err := Load(context.Background(), ro, inFile(t, layerTar(t, "x")), nil, nil)
 			return err
 		}(),
 	} {

@@ -213,10 +213,10 @@ func TestCommitAndTagOnTopOfAFurtherStore(t *testing.T) {
 	}
 	// Save and push read from both stores; the whole of it is an image alone.
 	var saved bytes.Buffer
-	if err := own.Save(context.Background(), &saved, []string{"mine:1"}, nil); err != nil {
+	if err := Save(context.Background(), own, &saved, []string{"mine:1"}, nil); err != nil {
 		t.Fatal(err)
 	}
-	p, err := own.Pushable(img)
+	p, err := FromStore(own, img)
 	if err != nil {
 		t.Fatal(err)
 	}

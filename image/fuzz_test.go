@@ -27,7 +27,7 @@ func FuzzArchive(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		t.Setenv("TIFFIN_INFLATE_LIMIT", "16MiB")
 		s := newStore(t)
-		if _, err := s.Load(context.Background(), "", bytes.NewReader(b), nil); err == nil {
+		if _, err := Load(context.Background(), s, "", bytes.NewReader(b), nil); err == nil {
 			sound(t, s)
 		}
 	})

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -22,6 +23,7 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"tiffin/image/cache"
 	"tiffin/image/layer"
 	"tiffin/image/store"
 	"tiffin/internal/test/tartest"
@@ -99,7 +101,7 @@ func newFixture(t testing.TB, pack func(testing.TB, []byte) []byte, names []stri
 	t.Helper()
 	f := &fixture{names: names, tars: tars}
 	created := time.Unix(1600000000, 0).UTC()
-	cfg := newConfig()
+	cfg := ocispec.Image{Platform: ocispec.Platform{OS: "linux", Architecture: runtime.GOARCH}, RootFS: ocispec.RootFS{Type: "layers"}}
 	cfg.Created, cfg.Config.Cmd, cfg.Config.Env = &created, []string{"tool"}, []string{"A=1"}
 	for i, b := range tars {
 		f.blobs = append(f.blobs, pack(t, b))
@@ -233,7 +235,7 @@ func inDir(t testing.TB, files []file) string {
 
 func load(t testing.TB, s *Store, name string) []Loaded {
 	t.Helper()
-	l, err := s.Load(context.Background(), name, nil, nil)
+	l, err := Load(context.Background(), s, name, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -292,24 +294,28 @@ func sound(t testing.TB, s *Store) {
 	if err != nil {
 		t.Fatalf("index: %v", err)
 	}
-	live := newNeeds()
+	blobs, layers, unions := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for _, d := range ix.Manifests {
-		if err := live.add(s, d); err != nil {
-			t.Errorf("image %s: %v", d.Digest, err)
-		}
-		img, err := s.image(ix, d)
-		if err != nil {
-			t.Errorf("image %s: %v", d.Digest, err)
-			continue
+		blobs[d.Digest.Encoded()] = true
+	}
+	imgs, err := s.List()
+	if err != nil {
+		t.Errorf("images: %v", err)
+	}
+	for _, img := range imgs {
+		blobs[img.Manifest.Digest.Encoded()], blobs[img.ID.Encoded()] = true, true
+		unions[cache.ChainID(img.Config.RootFS.DiffIDs).Encoded()] = true
+		for _, l := range img.Layers {
+			blobs[l.Digest.Encoded()], layers[l.DiffID.Encoded()] = true, true
 		}
 		m, err := s.Mountable(img)
 		if err != nil {
-			t.Errorf("image %s: %v", d.Digest, err)
+			t.Errorf("image %s: %v", img.ID, err)
 			continue
 		}
 		x, err := layer.OpenIndex(m.UnionPath)
 		if err != nil {
-			t.Errorf("image %s: %v", d.Digest, err)
+			t.Errorf("image %s: %v", img.ID, err)
 			continue
 		}
 		x.Close()
@@ -318,7 +324,7 @@ func sound(t testing.TB, s *Store) {
 			wantDigest(t, s.BlobPath(l.Digest), l.Digest)
 		}
 	}
-	for dir, known := range map[string]map[string]bool{"blobs/sha256": live.blobs, "layers": live.layers, "unions": live.unions, "tmp": {}} {
+	for dir, known := range map[string]map[string]bool{"blobs/sha256": blobs, "layers": layers, "unions": unions, "tmp": {}} {
 		names, err := os.ReadDir(s.Path(dir))
 		if err != nil {
 			t.Error(err)

@@ -28,7 +28,7 @@ import (
 // manifest or blob by its digest, in whichever repository.
 
 // Catalog lists the repositories, sorted.
-func (s *Store) Catalog() ([]string, error) {
+func Catalog(s *Store) ([]string, error) {
 	ix, err := s.ReadIndex()
 	if err != nil {
 		return nil, err
@@ -47,7 +47,7 @@ func (s *Store) Catalog() ([]string, error) {
 
 // Tags lists the tags of a repository, sorted. An error that wraps ErrNotFound
 // says that there is no such repository.
-func (s *Store) Tags(repository reference.Reference) ([]string, error) {
+func Tags(s *Store, repository reference.Reference) ([]string, error) {
 	ix, err := s.ReadIndex()
 	if err != nil {
 		return nil, err
@@ -69,7 +69,7 @@ func (s *Store) Tags(repository reference.Reference) ([]string, error) {
 
 // HostedManifest returns the manifest or index that r stands for, byte by byte,
 // and not one that an index leads to. Errors wrap ErrNotFound.
-func (s *Store) HostedManifest(r reference.Reference) (ocispec.Descriptor, []byte, error) {
+func HostedManifest(s *Store, r reference.Reference) (ocispec.Descriptor, []byte, error) {
 	d := r.Digest
 	if d == "" {
 		ix, err := s.ReadIndex()
@@ -89,7 +89,7 @@ func (s *Store) HostedManifest(r reference.Reference) (ocispec.Descriptor, []byt
 		}
 		d = found.Digest
 	}
-	b, err := s.hostedJSON(d)
+	b, err := hostedJSON(s, d)
 	if errors.Is(err, fs.ErrNotExist) {
 		return ocispec.Descriptor{}, nil, fmt.Errorf("%w: %s", ErrNotFound, r.Familiar())
 	} else if err != nil {
@@ -104,6 +104,6 @@ func (s *Store) HostedManifest(r reference.Reference) (ocispec.Descriptor, []byt
 
 // hostedJSON reads a small blob that an image has or that waits for a manifest,
 // and checks its digest.
-func (s *Store) hostedJSON(d digest.Digest) ([]byte, error) {
-	return oci.ReadBlob(d, func(d digest.Digest) (io.ReadCloser, error) { return s.OpenBlob(d) })
+func hostedJSON(s *Store, d digest.Digest) ([]byte, error) {
+	return oci.ReadBlob(d, func(d digest.Digest) (io.ReadCloser, error) { return OpenBlob(s, d) })
 }

@@ -35,7 +35,7 @@ func interop(t *testing.T) (s *Store, img *Image, saved string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Save(context.Background(), out, []string{"thing:v1"}, nil); err != nil {
+	if err := Save(context.Background(), s, out, []string{"thing:v1"}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := out.Close(); err != nil {

@@ -20,7 +20,7 @@ func TestLayersTellsWhatUpperOnesHide(t *testing.T) {
 	if low.Number != 0 || low.DiffID != img.Layers[0].DiffID || low.Digest != img.Layers[0].Digest || low.Files != 2 || low.Bytes != 6 || low.Hidden != 2 || low.HiddenBytes != 6 {
 		t.Errorf("bottom: %+v", low)
 	}
-	if top.Number != 1 || top.Files != 1 || top.HiddenBytes != 0 || top.BlobSize != img.Layers[1].Size || top.Size != s.layerSize(img.Layers[1]) {
+	if top.Number != 1 || top.Files != 1 || top.HiddenBytes != 0 || top.BlobSize != img.Layers[1].Size || top.Size != int64(len(f.tars[1])) {
 		t.Errorf("top: %+v", top)
 	}
 }

@@ -38,11 +38,17 @@ type loadingLayer struct {
 	got  oci.Layer
 }
 
+// Loaded is one image that Load added to the store.
+type Loaded struct {
+	Ref string // familiar form; "" if the archive has no name for it
+	ID  digest.Digest
+}
+
 // Load adds the images of an archive or directory to the store: what
 // `docker save` or `podman save` wrote, an OCI layout as directory or archive,
 // or the archive that is both. name is a file or directory; if stdin is not
 // nil, it is read instead. Either all images are added or none.
-func (s *Store) Load(ctx context.Context, name string, stdin io.Reader, p Progress) ([]Loaded, error) {
+func Load(ctx context.Context, s *Store, name string, stdin io.Reader, p Progress) ([]Loaded, error) {
 	fail := func(err error) ([]Loaded, error) {
 		if stdin != nil {
 			name = "the standard input"
@@ -63,10 +69,10 @@ func (s *Store) Load(ctx context.Context, name string, stdin io.Reader, p Progre
 	if err != nil {
 		return fail(err)
 	}
-	if err := s.loadLayers(ctx, st, src, imgs, p); err != nil {
+	if err := loadLayers(ctx, s, st, src, imgs, p); err != nil {
 		return fail(err)
 	}
-	loaded, err := s.finishLoad(st, imgs)
+	loaded, err := finishLoad(s, st, imgs)
 	if err != nil {
 		return fail(err)
 	}
@@ -240,7 +246,7 @@ func describeDocker(src source) ([]*loading, error) {
 const parallelLayers = 3
 
 // loadLayers stages all layers of the images, largest first.
-func (s *Store) loadLayers(ctx context.Context, st *store.Staging, src source, imgs []*loading, p Progress) error {
+func loadLayers(ctx context.Context, s *Store, st *store.Staging, src source, imgs []*loading, p Progress) error {
 	var todo []*loadingLayer
 	seen := map[string]*loadingLayer{}
 	for _, img := range imgs {
@@ -266,12 +272,12 @@ func (s *Store) loadLayers(ctx context.Context, st *store.Staging, src source, i
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallelLayers)
 	for _, l := range todo {
-		g.Go(func() error { return s.loadLayer(ctx, st, src, l, p) })
+		g.Go(func() error { return loadLayer(ctx, s, st, src, l, p) })
 	}
 	return g.Wait()
 }
 
-func (s *Store) loadLayer(ctx context.Context, st *store.Staging, src source, l *loadingLayer, p Progress) error {
+func loadLayer(ctx context.Context, s *Store, st *store.Staging, src source, l *loadingLayer, p Progress) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -279,7 +285,7 @@ func (s *Store) loadLayer(ctx context.Context, st *store.Staging, src source, l 
 	if name == "" {
 		name = l.want.DiffID
 	}
-	if got, ok := s.keep(st, src, l); ok {
+	if got, ok := keep(s, st, src, l); ok {
 		l.got = got
 		return l.checkSize()
 	}
@@ -311,7 +317,7 @@ func (l *loadingLayer) checkSize() error {
 
 // keep uses the layer that the store has already, if its blob still has its
 // digest and its derived files are there: damage is repaired by loading again.
-func (s *Store) keep(st *store.Staging, src source, l *loadingLayer) (oci.Layer, bool) {
+func keep(s *Store, st *store.Staging, src source, l *loadingLayer) (oci.Layer, bool) {
 	if !s.IsDerived(l.want.DiffID) {
 		return oci.Layer{}, false
 	}
@@ -344,7 +350,7 @@ func (s *Store) keep(st *store.Staging, src source, l *loadingLayer) (oci.Layer,
 }
 
 // finishLoad stages manifests, configs and merged indexes, and publishes.
-func (s *Store) finishLoad(st *store.Staging, imgs []*loading) ([]Loaded, error) {
+func finishLoad(s *Store, st *store.Staging, imgs []*loading) ([]Loaded, error) {
 	var loaded []Loaded
 	var manifests []ocispec.Descriptor
 	for _, img := range imgs {
@@ -375,7 +381,7 @@ func (s *Store) finishLoad(st *store.Staging, imgs []*loading) ([]Loaded, error)
 	err := s.publish(st, func(ix *store.Index) error {
 		for i, img := range imgs {
 			for _, r := range img.names {
-				superseded = append(superseded, s.replace(ix, r, manifests[i])...)
+				superseded = append(superseded, replace(s, ix, r, manifests[i])...)
 			}
 			if len(img.names) == 0 {
 				ix.Add(manifests[i])
@@ -393,7 +399,7 @@ func (s *Store) finishLoad(st *store.Staging, imgs []*loading) ([]Loaded, error)
 // replace is Set for a name whose image may be the same one packed
 // differently, with plain layers and then with compressed ones: the same ID is
 // not kept a second time without a name. It returns the manifest that is superseded.
-func (s *Store) replace(ix *store.Index, r reference.Reference, manifest ocispec.Descriptor) []ocispec.Descriptor {
+func replace(s *Store, ix *store.Index, r reference.Reference, manifest ocispec.Descriptor) []ocispec.Descriptor {
 	old := ix.Find(r)
 	var before ocispec.Descriptor
 	if old != nil {

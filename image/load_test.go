@@ -29,32 +29,32 @@ func TestEveryFormOfArchiveGivesTheSameImage(t *testing.T) {
 		f := newFixture(t, p.pack, []string{"docker.io/library/thing:v1"}, layerTar(t, "one"), layerTar(t, "two"))
 		forms := map[string]func(s *Store) ([]Loaded, error){
 			"layout directory": func(s *Store) ([]Loaded, error) {
-				return s.Load(context.Background(), inDir(t, f.layout(t)), nil, nil)
+				return Load(context.Background(), s, inDir(t, f.layout(t)), nil, nil)
 			},
 			"layout archive": func(s *Store) ([]Loaded, error) {
-				return s.Load(context.Background(), inFile(t, archive(t, f.layout(t))), nil, nil)
+				return Load(context.Background(), s, inFile(t, archive(t, f.layout(t))), nil, nil)
 			},
 			"docker archive": func(s *Store) ([]Loaded, error) {
-				return s.Load(context.Background(), inFile(t, archive(t, f.docker(t))), nil, nil)
+				return Load(context.Background(), s, inFile(t, archive(t, f.docker(t))), nil, nil)
 			},
 			"both at once": func(s *Store) ([]Loaded, error) {
-				return s.Load(context.Background(), inFile(t, archive(t, append(f.layout(t), f.docker(t)...))), nil, nil)
+				return Load(context.Background(), s, inFile(t, archive(t, append(f.layout(t), f.docker(t)...))), nil, nil)
 			},
 			"stream": func(s *Store) ([]Loaded, error) {
-				return s.Load(context.Background(), "", bytes.NewReader(archive(t, f.docker(t))), nil)
+				return Load(context.Background(), s, "", bytes.NewReader(archive(t, f.docker(t))), nil)
 			},
 			"file as a stream": func(s *Store) ([]Loaded, error) {
 				in, err := os.Open(inFile(t, archive(t, f.layout(t))))
 				if err != nil {
 					t.Fatal(err)
 				}
-				return s.Load(context.Background(), "", in, nil)
+				return Load(context.Background(), s, "", in, nil)
 			},
 			"archive in gzip": func(s *Store) ([]Loaded, error) {
-				return s.Load(context.Background(), inFile(t, gz(t, archive(t, f.docker(t)))), nil, nil)
+				return Load(context.Background(), s, inFile(t, gz(t, archive(t, f.docker(t)))), nil, nil)
 			},
 			"stream in zstd": func(s *Store) ([]Loaded, error) {
-				return s.Load(context.Background(), "", bytes.NewReader(zst(t, archive(t, f.layout(t)))), nil)
+				return Load(context.Background(), s, "", bytes.NewReader(zst(t, archive(t, f.layout(t)))), nil)
 			},
 		}
 		for form, load := range forms {
@@ -204,7 +204,7 @@ func TestOfSeveralPlatformsThisMachinesIsLoaded(t *testing.T) {
 		t.Error("another image was loaded")
 	}
 	sound(t, s)
-	_, err := s.Load(context.Background(), inDir(t, nested(t, f, ocispec.Platform{OS: "linux", Architecture: "s390x"})), nil, nil)
+	_, err := Load(context.Background(), s, inDir(t, nested(t, f, ocispec.Platform{OS: "linux", Architecture: "s390x"})), nil, nil)
 	if err == nil || !strings.Contains(err.Error(), "linux/s390x") {
 		t.Errorf("an image for another machine: %v", err)
 	}
@@ -222,7 +222,7 @@ func TestALayoutWithSymbolicLinksReadsNothingOutside(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := newStore(t)
-	if _, err := s.Load(context.Background(), dir, nil, nil); err == nil {
+	if _, err := Load(context.Background(), s, dir, nil, nil); err == nil {
 		t.Error("a blob that is a link to the outside was read")
 	}
 }

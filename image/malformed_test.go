@@ -30,7 +30,7 @@ import (
 func refuse(t *testing.T, s *Store, what string, b []byte) string {
 	t.Helper()
 	before := listing(t, s)
-	_, err := s.Load(context.Background(), inFile(t, b), nil, nil)
+	_, err := Load(context.Background(), s, inFile(t, b), nil, nil)
 	if after := listing(t, s); !slices.Equal(before, after) {
 		t.Fatalf("%s: the store has changed\nbefore %q\nafter %q", what, before, after)
 	}
@@ -95,7 +95,7 @@ func TestFlippedBitsAreFoundOrHarmless(t *testing.T) {
 			b[at] ^= 1 << rnd.IntN(8)
 			s := newStore(t)
 			before := listing(t, s)
-			_, err := s.Load(context.Background(), inFile(t, b), nil, nil)
+			_, err := Load(context.Background(), s, inFile(t, b), nil, nil)
 			if err != nil {
 				clear(t, fmt.Sprintf("%s, byte %d", p.name, at), err)
 				if after := listing(t, s); !slices.Equal(before, after) {
@@ -118,7 +118,7 @@ func TestALayoutCannotTakeADigestForAName(t *testing.T) {
 	s := newStore(t)
 	const other = "debian@sha256:4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865"
 	f := newFixture(t, gz, []string{other}, layerTar(t, "one"))
-	got, err := s.Load(context.Background(), inFile(t, archive(t, f.layout(t))), nil, nil)
+	got, err := Load(context.Background(), s, inFile(t, archive(t, f.layout(t))), nil, nil)
 	if err != nil || len(got) != 1 || got[0].Ref != "" {
 		t.Errorf("with the digest of something else: %+v, %v", got, err)
 	}
@@ -126,7 +126,7 @@ func TestALayoutCannotTakeADigestForAName(t *testing.T) {
 		t.Errorf("%s is %+v, %v", other, img, err)
 	}
 	f.names = []string{"debian@" + digest.FromBytes(f.manifest(t)).String()}
-	got, err = s.Load(context.Background(), inFile(t, archive(t, f.layout(t))), nil, nil)
+	got, err = Load(context.Background(), s, inFile(t, archive(t, f.layout(t))), nil, nil)
 	if err != nil || len(got) != 1 || got[0].Ref != f.names[0] {
 		t.Errorf("with its own digest: %+v, %v", got, err)
 	}
@@ -154,7 +154,7 @@ func TestSizesThatTheManifestHasWrongAreRefused(t *testing.T) {
 				t.Errorf("%s, in the store already %v: %s", what, present, msg)
 			}
 		}
-		if _, err := s.Load(context.Background(), inFile(t, archive(t, f.layout(t))), nil, nil); err != nil {
+		if _, err := Load(context.Background(), s, inFile(t, archive(t, f.layout(t))), nil, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -233,7 +233,7 @@ func TestArchivesThatAreNoneSayWhatToDo(t *testing.T) {
 			t.Errorf("%s: %q does not say %q", what, msg, c.want)
 		}
 	}
-	_, err := s.Load(context.Background(), inFile(t, layerTar(t, "x")), nil, nil)
+	_, err := Load(context.Background(), s, inFile(t, layerTar(t, "x")), nil, nil)
 	if !strings.Contains(errs.HintOf(err), "tiffin import") {
 		t.Errorf("the hint does not lead to import: %q", errs.HintOf(err))
 	}
@@ -276,7 +276,7 @@ func TestAHugeManifestIsRefusedInBoundedMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	grown := peak(func() {
-		if _, err := s.Load(context.Background(), name, nil, nil); err == nil || !strings.Contains(err.Error(), "more than") {
+		if _, err := Load(context.Background(), s, name, nil, nil); err == nil || !strings.Contains(err.Error(), "more than") {
 			t.Errorf("a manifest.json of 1 GiB: %v", err)
 		}
 	})
@@ -298,7 +298,7 @@ func TestBombsAreDefusedInBoundedMemory(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "bomb") || !strings.Contains(errs.HintOf(err), "TIFFIN_INFLATE_LIMIT") {
 			t.Errorf("a bomb: %v", err)
 		}
-		_, err = s.Load(context.Background(), "", bytes.NewReader(bomb), nil)
+		_, err = Load(context.Background(), s, "", bytes.NewReader(bomb), nil)
 		if err == nil || !strings.Contains(err.Error(), "bomb") {
 			t.Errorf("a bomb as an archive: %v", err)
 		}

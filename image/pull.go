@@ -62,8 +62,8 @@ type pulling struct {
 // through ingest.go, so that the image can be run when the last byte has come.
 // A platform asked for by name has to be the image's; of a nil one that is only
 // hoped for, as an image without an index may not say what it is for.
-func (s *Store) Pull(ctx context.Context, from Remote, r reference.Reference, asked *oci.Platform, p Progress) (*Pulled, error) {
-	pulled, err := s.pull(ctx, from, r, asked, p)
+func Pull(ctx context.Context, s *Store, from Remote, r reference.Reference, asked *oci.Platform, p Progress) (*Pulled, error) {
+	pulled, err := pull(ctx, s, from, r, asked, p)
 	if err != nil {
 		err = fmt.Errorf("pull %s: %w", r.Familiar(), err)
 		if errs.HintOf(err) == "" && (ctx.Err() != nil || errors.Is(err, ErrInterrupted)) {
@@ -74,7 +74,7 @@ func (s *Store) Pull(ctx context.Context, from Remote, r reference.Reference, as
 	return pulled, nil
 }
 
-func (s *Store) pull(ctx context.Context, from Remote, r reference.Reference, asked *oci.Platform, p Progress) (*Pulled, error) {
+func pull(ctx context.Context, s *Store, from Remote, r reference.Reference, asked *oci.Platform, p Progress) (*Pulled, error) {
 	r = r.Stored()
 	st, err := s.Stage()
 	if err != nil {
@@ -113,7 +113,7 @@ func (s *Store) pull(ctx context.Context, from Remote, r reference.Reference, as
 		out.Newer = d == nil || d.Digest != m.Digest ||
 			slices.ContainsFunc(out.Layers, func(l PulledLayer) bool { return l.Fetched })
 	}
-	_, err = s.finishLoad(st, []*loading{img})
+	_, err = finishLoad(s, st, []*loading{img})
 	published = err == nil
 	return out, err
 }

@@ -55,16 +55,16 @@ func (p *Pushable) checked() (*Pushable, error) {
 	return p, nil
 }
 
-// Pushable is an image of the store, to be sent away.
-func (s *Store) Pushable(img *Image) (*Pushable, error) {
-	p, err := s.pushable(img)
+// FromStore is an image of the store, to be sent away.
+func FromStore(s *Store, img *Image) (*Pushable, error) {
+	p, err := fromStore(s, img)
 	if err != nil {
 		return nil, err
 	}
 	return p.checked()
 }
 
-func (s *Store) pushable(img *Image) (*Pushable, error) {
+func fromStore(s *Store, img *Image) (*Pushable, error) {
 	m, err := s.Manifest(img.Manifest)
 	if err != nil {
 		return nil, err
@@ -112,7 +112,7 @@ func (v *verifying) Read(p []byte) (int, error) {
 
 // Repositories are those of a registry that an image here with this layer has
 // a name in: the registry may have the layer in one of them.
-func (s *Store) Repositories(domain string, layer digest.Digest) []string {
+func Repositories(s *Store, domain string, layer digest.Digest) []string {
 	ix, err := s.ReadIndex()
 	if err != nil {
 		return nil

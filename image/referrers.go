@@ -19,7 +19,7 @@ import (
 
 // Referrers returns the manifests that have d as their subject, in the order of
 // their digests. OCI distribution-spec v1.1, "Listing Referrers".
-func (s *Store) Referrers(d digest.Digest) ([]ocispec.Descriptor, error) {
+func Referrers(s *Store, d digest.Digest) ([]ocispec.Descriptor, error) {
 	names, err := os.ReadDir(s.Path(store.ReferrersName, d.Encoded()))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("referrers of %s: %w", d, err)
@@ -83,13 +83,13 @@ var ErrForeign = errors.New("it is not of a repository of yours")
 // Some things have a digest and no repository: may tells whether those may be deleted
 // that belong to what has the name, or for the zero Reference to nothing that has one.
 // Errors wrap ErrNotFound, ErrNeeded or ErrForeign.
-func (s *Store) DeleteManifest(r reference.Reference, may func(reference.Reference) bool) error {
-	err := s.deleteManifest(r, may)
+func DeleteManifest(s *Store, r reference.Reference, may func(reference.Reference) bool) error {
+	err := deleteManifest(s, r, may)
 	if errors.Is(err, errWaits) {
 		if !may(reference.Reference{}) {
 			return fmt.Errorf("%s: %w", r.Digest, ErrForeign)
 		}
-		if err = s.DeleteBlob(r.Digest); errors.Is(err, fs.ErrNotExist) {
+		if err = DeleteBlob(s, r.Digest); errors.Is(err, fs.ErrNotExist) {
 			err = fmt.Errorf("%w: %s", ErrNotFound, r.Familiar())
 		}
 	}
@@ -99,7 +99,7 @@ func (s *Store) DeleteManifest(r reference.Reference, may func(reference.Referen
 // errWaits says that a manifest has no name and no subject, and waits for an index that names it.
 var errWaits = errors.New("it waits for its index")
 
-func (s *Store) deleteManifest(r reference.Reference, may func(reference.Reference) bool) error {
+func deleteManifest(s *Store, r reference.Reference, may func(reference.Reference) bool) error {
 	ix, release, err := s.LockIndex()
 	if err != nil {
 		return err
@@ -121,7 +121,7 @@ func (s *Store) deleteManifest(r reference.Reference, may func(reference.Referen
 		gone = &d
 	}
 	if gone == nil {
-		return s.deleteReferrer(ix, r, may)
+		return deleteReferrer(s, ix, r, may)
 	}
 	for _, n := range names {
 		ix.Unset(n)
@@ -137,12 +137,12 @@ func (s *Store) deleteManifest(r reference.Reference, may func(reference.Referen
 }
 
 // deleteReferrer deletes a manifest that is about another, and belongs to whom that does.
-func (s *Store) deleteReferrer(ix *store.Index, r reference.Reference, may func(reference.Reference) bool) error {
+func deleteReferrer(s *Store, ix *store.Index, r reference.Reference, may func(reference.Reference) bool) error {
 	if r.Digest == "" {
 		return fmt.Errorf("%w: %s", ErrNotFound, r.Familiar())
 	}
 	if subject := s.subject(r.Digest); subject != "" && store.Readable(s.ReferrerPath(subject, r.Digest)) {
-		for _, owner := range s.owners(ix, subject) {
+		for _, owner := range owners(s, ix, subject) {
 			if !may(owner) {
 				return fmt.Errorf("%s: %w", r.Digest, ErrForeign)
 			}
@@ -153,7 +153,7 @@ func (s *Store) deleteReferrer(ix *store.Index, r reference.Reference, may func(
 	if names := ix.Names(r.Digest); len(names) > 0 {
 		return fmt.Errorf("%s: %w: in this repository it has no tag, but it is %s", r.Digest, ErrNeeded, strings.Join(familiar(names), ", "))
 	}
-	if _, _, err := s.HostedManifest(r); err != nil {
+	if _, _, err := HostedManifest(s, r); err != nil {
 		return err
 	}
 	if store.Readable(s.Incoming(r.Digest, store.IncomingBlob)) && !store.Readable(s.FindBlob(r.Digest)) {
@@ -163,7 +163,7 @@ func (s *Store) deleteReferrer(ix *store.Index, r reference.Reference, may func(
 }
 
 // owners are the names of a subject, or of what it is about itself; the zero Reference if it has none.
-func (s *Store) owners(ix *store.Index, subject digest.Digest) []reference.Reference {
+func owners(s *Store, ix *store.Index, subject digest.Digest) []reference.Reference {
 	for seen := map[digest.Digest]bool{}; subject != "" && !seen[subject]; subject = s.subject(subject) {
 		if names := ix.Names(subject); len(names) > 0 {
 			return names
@@ -175,8 +175,8 @@ func (s *Store) owners(ix *store.Index, subject digest.Digest) []reference.Refer
 
 // DeleteBlob deletes a blob that waits for a manifest. Errors wrap
 // fs.ErrNotExist, or ErrNeeded if an image has it.
-func (s *Store) DeleteBlob(d digest.Digest) error {
-	f, err := s.OpenBlob(d)
+func DeleteBlob(s *Store, d digest.Digest) error {
+	f, err := OpenBlob(s, d)
 	if err != nil {
 		return err
 	}

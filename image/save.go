@@ -15,7 +15,6 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"tiffin/image/ingest"
 	"tiffin/image/reference"
 	"tiffin/image/store"
 )
@@ -32,14 +31,14 @@ type dockerEntry struct {
 // Load all read it. An image named by ID is saved without a name. The same
 // images give the same bytes: entries are sorted and have no time. A blob whose
 // bytes have changed since it was stored is refused (ErrDamaged).
-func (s *Store) Save(ctx context.Context, w io.Writer, refs []string, p Progress) error {
+func Save(ctx context.Context, s *Store, w io.Writer, refs []string, p Progress) error {
 	a := newSaving()
 	for _, ref := range refs {
 		img, err := s.Resolve(ref)
 		if err != nil {
 			return err
 		}
-		p, err := s.pushable(img)
+		p, err := fromStore(s, img)
 		if err != nil {
 			return err
 		}
@@ -166,21 +165,8 @@ func (b savedBlob) write(ctx context.Context, tw *tar.Writer, add func(int64)) e
 	if err := tw.WriteHeader(h); err != nil {
 		return store.DiskError(fmt.Errorf("write the archive: %w", err))
 	}
-	buf := make([]byte, ingest.ChunkSize)
-	for {
-		n, rerr := ingest.Fill(r, buf)
-		if rerr != nil && rerr != io.EOF {
-			return rerr
-		}
-		add(int64(n))
-		if _, err := tw.Write(buf[:n]); err != nil {
-			return store.DiskError(fmt.Errorf("write the archive: %w", err))
-		}
-		if rerr == io.EOF {
-			return nil
-		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
+	if err := Copy(ctx, tw, r, add); err != nil {
+		return fmt.Errorf("write the archive: %w", err)
 	}
+	return nil
 }

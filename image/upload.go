@@ -37,7 +37,7 @@ type Upload struct {
 }
 
 // NewUpload begins to receive a blob. Close must be called in the end.
-func (s *Store) NewUpload() (*Upload, error) {
+func NewUpload(s *Store) (*Upload, error) {
 	s.SweepIncoming()
 	st, err := s.Stage()
 	if err != nil {
@@ -164,7 +164,7 @@ func startsLayer(start []byte) bool {
 
 // OpenBlob opens a blob that an image has or that waits for its manifest.
 // Errors wrap fs.ErrNotExist if there is none.
-func (s *Store) OpenBlob(d digest.Digest) (*os.File, error) {
+func OpenBlob(s *Store, d digest.Digest) (*os.File, error) {
 	if !reference.ValidDigest(d) {
 		return nil, fmt.Errorf("%q is no sha256 digest: %w", d, fs.ErrNotExist)
 	}

@@ -39,7 +39,7 @@ func (c *Client) Pull(ctx context.Context, s *image.Store, r reference.Reference
 	if err != nil {
 		return nil, fmt.Errorf("pull %s: %w", r.Familiar(), err)
 	}
-	return s.Pull(ctx, from, r, asked, p)
+	return image.Pull(ctx, s, from, r, asked, p)
 }
 
 // Pushable is an image of a registry, to be sent elsewhere.
@@ -48,7 +48,7 @@ func (c *Client) Pushable(ctx context.Context, r reference.Reference, asked *oci
 	if err != nil {
 		return nil, fmt.Errorf("copy %s: %w", r.Familiar(), err)
 	}
-	return image.PushableFrom(ctx, from, r, asked)
+	return image.FromRegistry(ctx, from, r, asked)
 }
 
 // Manifest implements image.Remote. OCI distribution-spec v1.1, "Pulling manifests": Docker-Content-Digest "SHOULD"

@@ -41,11 +41,11 @@ func (c *Client) Push(ctx context.Context, s *image.Store, r reference.Reference
 	if err != nil {
 		return nil, fmt.Errorf("push %s: %w", r.Familiar(), err)
 	}
-	src, err := s.Pushable(img)
+	src, err := image.FromStore(s, img)
 	if err != nil {
 		return nil, fmt.Errorf("push %s: %w", r.Familiar(), err)
 	}
-	return c.Send(ctx, src, r, func(layer digest.Digest) []string { return s.Repositories(r.Domain, layer) }, p)
+	return c.Send(ctx, src, r, func(layer digest.Digest) []string { return image.Repositories(s, r.Domain, layer) }, p)
 }
 
 // Send sends an image to the registry that the name r says. there, if not nil,

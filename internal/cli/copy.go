@@ -143,7 +143,7 @@ func (cp *copier) open(ctx context.Context, src endpoint) (*image.Pushable, erro
 		if err != nil {
 			return nil, err
 		}
-		return cp.store.Pushable(img)
+		return image.FromStore(cp.store, img)
 	case "docker://":
 		ref, err := reference.Parse(src.name)
 		if err != nil {
@@ -151,7 +151,7 @@ func (cp *copier) open(ctx context.Context, src endpoint) (*image.Pushable, erro
 		}
 		return cp.client.Pushable(ctx, ref, cp.platform)
 	}
-	return cp.store.PushableIn(ctx, src.path, src.name, cp.progress)
+	return image.FromFile(ctx, cp.store, src.path, src.name, cp.progress)
 }
 
 // write brings the image to the destination.
@@ -170,10 +170,10 @@ func (cp *copier) write(ctx context.Context, img *image.Pushable, src, dst endpo
 		return err
 	}
 	if dst.transport == "" {
-		_, err := cp.store.Take(ctx, img, ref, cp.progress)
+		_, err := image.Take(ctx, cp.store, img, ref, cp.progress)
 		return err
 	}
-	there := func(layer digest.Digest) []string { return cp.store.Repositories(ref.Domain, layer) }
+	there := func(layer digest.Digest) []string { return image.Repositories(cp.store, ref.Domain, layer) }
 	if from, err := reference.Parse(src.name); err == nil && src.transport == "docker://" && from.Domain == ref.Domain {
 		there = func(digest.Digest) []string { return []string{from.Path} }
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"tiffin/image"
 	"tiffin/internal/errs"
 )
 
@@ -47,7 +48,7 @@ func runLoad(c *cli.Context) error {
 	ctx, end := interruptible(c)
 	defer end()
 	progress, stop := newProgress(c.Bool("quiet"))
-	loaded, err := store.Load(ctx, name, stdin, progress)
+	loaded, err := image.Load(ctx, store, name, stdin, progress)
 	stop()
 	if err != nil {
 		return err

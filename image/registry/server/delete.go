@@ -20,7 +20,7 @@ func (s *Server) deleteManifest(x *exchange) error {
 	if err != nil {
 		return &fault{http.StatusNotFound, "MANIFEST_UNKNOWN", err}
 	}
-	err = s.Store.DeleteManifest(r, func(r reference.Reference) bool { return s.mayWrite(x, r) })
+	err = image.DeleteManifest(s.Store, r, func(r reference.Reference) bool { return s.mayWrite(x, r) })
 	switch {
 	case errors.Is(err, image.ErrForeign):
 		return &fault{http.StatusForbidden, "DENIED", err}
@@ -41,7 +41,7 @@ func (s *Server) deleteBlob(x *exchange) error {
 	if !s.mayWrite(x, reference.Reference{}) { // whose manifest it waits for nobody knows
 		return refuse(http.StatusForbidden, "DENIED", x.log.User+" may not delete blobs by themselves")
 	}
-	err := s.Store.DeleteBlob(digest.Digest(x.arg))
+	err := image.DeleteBlob(s.Store, digest.Digest(x.arg))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return refuse(http.StatusNotFound, "BLOB_UNKNOWN", "there is no blob "+x.arg)

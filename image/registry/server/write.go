@@ -35,7 +35,7 @@ func (s *Server) newUpload(x *exchange) (*upload, error) {
 	if err := s.room(x); err != nil {
 		return nil, err
 	}
-	up, err := s.Store.NewUpload()
+	up, err := image.NewUpload(s.Store)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +117,7 @@ func (s *Server) beginUpload(x *exchange) error {
 	q := x.r.URL.Query()
 	if d := digest.Digest(q.Get("mount")); d != "" {
 		// "from" need not be looked at: all repositories have the same blobs.
-		if f, err := s.Store.OpenBlob(d); err == nil {
+		if f, err := image.OpenBlob(s.Store, d); err == nil {
 			f.Close()
 			return x.created("blobs", d)
 		}
@@ -287,7 +287,7 @@ func (s *Server) putManifest(x *exchange) error {
 	}
 	mediaType, _, _ := strings.Cut(x.r.Header.Get("Content-Type"), ";")
 	// A client that goes away now must not leave half of it undone.
-	got, err := s.Store.PutManifest(context.WithoutCancel(x.r.Context()), r, strings.TrimSpace(mediaType), b)
+	got, err := image.PutManifest(context.WithoutCancel(x.r.Context()), s.Store, r, strings.TrimSpace(mediaType), b)
 	switch {
 	case err == nil:
 		s.named(got.Taken)

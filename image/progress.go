@@ -1,0 +1,48 @@
+// How far a long operation has come, and copying that tells it.
+
+package image
+
+import (
+	"context"
+	"io"
+
+	"tiffin/image/ingest"
+	"tiffin/image/store"
+)
+
+// Progress shows how far a long operation has come. Start announces a piece of
+// work of total bytes (0: not known); add counts bytes, done ends it. All are
+// called from several goroutines at once. A nil Progress shows nothing.
+type Progress interface {
+	Start(name string, total int64) (add func(n int64), done func())
+}
+
+// start is p.Start for a Progress that may be nil.
+func start(p Progress, name string, total int64) (add func(int64), done func()) {
+	if p == nil {
+		return func(int64) {}, func() {}
+	}
+	return p.Start(name, total)
+}
+
+// Copy copies r to w until its end or that of ctx, and counts the bytes. Errors of w are
+// told from those of r by what wraps them: writing explains a full disk.
+func Copy(ctx context.Context, w io.Writer, r io.Reader, add func(int64)) error {
+	buf := make([]byte, ingest.ChunkSize)
+	for {
+		n, rerr := ingest.Fill(r, buf)
+		if _, err := w.Write(buf[:n]); err != nil {
+			return store.DiskError(err)
+		}
+		add(int64(n))
+		if rerr == io.EOF {
+			return nil
+		}
+		if rerr == nil && ctx.Err() != nil {
+			rerr = context.Cause(ctx)
+		}
+		if rerr != nil {
+			return rerr
+		}
+	}
+}
