@@ -1,3 +1,5 @@
+// The images of a store, and what is said about them.
+
 package image
 
 import (
@@ -9,6 +11,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"tiffin/image/cache"
+	"tiffin/image/ingest"
 	"tiffin/image/oci"
 	"tiffin/image/store"
 )
@@ -70,7 +73,7 @@ type ImportOptions struct {
 	Changes      []string  // Dockerfile instructions, see ParseChange
 	Created      time.Time // zero: SOURCE_DATE_EPOCH, or now
 	Total        int64     // bytes of the tarball, for Progress; 0: not known
-	Progress     Progress
+	Progress     ingest.Progress
 }
 
 // BuiltinFunc materialises a built-in image: for a familiar name such as

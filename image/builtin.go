@@ -1,3 +1,5 @@
+// The image that is built into the program.
+
 package image
 
 import (
@@ -36,9 +38,9 @@ type builtinImage struct {
 	config ocispec.ImageConfig
 }
 
-// builtinFor returns the image to make for ref, which the index has as d; ok is
+// BuiltinFor returns the image to make for ref, which the index has as d; ok is
 // false if there is nothing to do.
-func (s *Store) builtinFor(ref string, d *ocispec.Descriptor) (b builtinImage, ok bool) {
+func (s *Store) BuiltinFor(ref string, d *ocispec.Descriptor) (b builtinImage, ok bool) {
 	if s.Builtin == nil || d != nil && d.Annotations[annotationBuiltin] == "" {
 		return b, false
 	}
@@ -65,8 +67,8 @@ func selfKey() (string, error) {
 	return fmt.Sprintf("%d:%d:%d:%d.%09d", st.Dev, st.Ino, st.Size, st.Mtim.Sec, st.Mtim.Nsec), nil
 }
 
-// materialise makes a built-in image.
-func (s *Store) materialise(b builtinImage) (*Image, error) {
+// Materialise makes a built-in image.
+func (s *Store) Materialise(b builtinImage) (*Image, error) {
 	defer b.layer.Close()
 	fail := func(err error) (*Image, error) {
 		return nil, fmt.Errorf("make the built-in image %s: %w", b.ref.Familiar(), err)

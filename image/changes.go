@@ -1,3 +1,5 @@
+// Instructions of a Dockerfile that change a config.
+
 package image
 
 import (

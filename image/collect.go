@@ -177,8 +177,8 @@ func (n *needs) addReferrers(s *Store, gone *needs) (err error) {
 	return err
 }
 
-// subject is the digest of what a manifest of the store is about, or "".
-func (s *Store) subject(manifest digest.Digest) digest.Digest {
+// Subject is the digest of what a manifest of the store is about, or "".
+func (s *Store) Subject(manifest digest.Digest) digest.Digest {
 	b, err := s.ReadBlob(manifest)
 	if err != nil {
 		return ""
@@ -190,21 +190,21 @@ func (s *Store) subject(manifest digest.Digest) digest.Digest {
 	return m.Subject.Digest
 }
 
-// dropped writes the index, from which gone has been dropped, and deletes what
+// Dropped writes the index, from which gone has been dropped, and deletes what
 // only gone needed. The caller has the lock.
-func (s *Store) dropped(ix *store.Index, gone ocispec.Descriptor) (freed, error) {
+func (s *Store) Dropped(ix *store.Index, gone ocispec.Descriptor) (freed, error) {
 	if err := s.WriteIndex(ix); err != nil {
 		return freed{}, err
 	}
-	return s.collectOf(ix, []ocispec.Descriptor{gone})
+	return s.CollectOf(ix, []ocispec.Descriptor{gone})
 }
 
-// collectOf deletes what only the images that are gone from the index needed.
-func (s *Store) collectOf(ix *store.Index, gone []ocispec.Descriptor) (freed, error) {
+// CollectOf deletes what only the images that are gone from the index needed.
+func (s *Store) CollectOf(ix *store.Index, gone []ocispec.Descriptor) (freed, error) {
 	candidates := newNeeds()
 	for _, d := range gone {
 		candidates.add(s, d) // as far as it can be read
-		if subject := s.subject(d.Digest); subject != "" {
+		if subject := s.Subject(d.Digest); subject != "" {
 			s.RemoveReferrer(subject, d.Digest)
 		}
 	}
@@ -219,8 +219,8 @@ func (s *Store) collectOrphans() {
 	}
 }
 
-// publish publishes what is staged. What the failure of that has left without an image is deleted.
-func (s *Store) publish(st *store.Staging, update func(*store.Index) error) error {
+// Publish publishes what is staged. What the failure of that has left without an image is deleted.
+func (s *Store) Publish(st *store.Staging, update func(*store.Index) error) error {
 	err := st.Publish(update)
 	if err != nil {
 		s.collectOrphans()
@@ -228,15 +228,15 @@ func (s *Store) publish(st *store.Staging, update func(*store.Index) error) erro
 	return err
 }
 
-// discard deletes what only images needed that have been dropped from the index. It is
+// Discard deletes what only images needed that have been dropped from the index. It is
 // housekeeping: what goes wrong, prune meets again.
-func (s *Store) discard(gone []ocispec.Descriptor) {
+func (s *Store) Discard(gone []ocispec.Descriptor) {
 	if len(gone) == 0 {
 		return
 	}
 	if ix, release, err := s.LockIndex(); err == nil {
 		defer release()
-		s.collectOf(ix, gone)
+		s.CollectOf(ix, gone)
 	}
 }
 
@@ -251,11 +251,11 @@ func (s *Store) removeUnnamed(d ocispec.Descriptor) {
 	if len(ix.Names(d.Digest)) > 0 {
 		return
 	}
-	if _, used, err := s.used(d); err != nil || used {
+	if _, used, err := s.Used(d); err != nil || used {
 		return
 	}
 	ix.Drop(d)
-	s.dropped(ix, unannotated(d))
+	s.Dropped(ix, Unannotated(d))
 }
 
 // needed adds the derived files of images in additional stores that containers

@@ -1,3 +1,5 @@
+// A new layer on an image.
+
 package image
 
 import (

@@ -1,3 +1,5 @@
+// The configs of new images.
+
 package image
 
 import (
@@ -131,7 +133,7 @@ func (s *Store) finishImage(st *store.Staging, configJSON []byte, layers []oci.L
 		return nil, err
 	}
 	var img *Image
-	err = s.publish(st, func(ix *store.Index) error {
+	err = s.Publish(st, func(ix *store.Index) error {
 		if err := name(ix, d); err != nil {
 			return err
 		}

@@ -1,3 +1,5 @@
+// How an image was made, step by step.
+
 package image
 
 import (

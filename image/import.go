@@ -1,3 +1,5 @@
+// The tarball of a root file system, as an image.
+
 package image
 
 import (
@@ -30,7 +32,7 @@ func (s *Store) Import(ctx context.Context, r io.Reader, opt ImportOptions) (*Im
 		return nil, err
 	}
 	defer st.Close()
-	add, done := start(opt.Progress, "importing", opt.Total)
+	add, done := ingest.Start(opt.Progress, "importing", opt.Total)
 	l, err := ingest.Layer(ctx, st, r, oci.Layer{}, ingest.Options{KeepBlob: true, Progress: add})
 	done()
 	if err != nil {

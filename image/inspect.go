@@ -1,3 +1,5 @@
+// Everything about an image, with the field names of docker.
+
 package image
 
 import (

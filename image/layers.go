@@ -1,3 +1,5 @@
+// The layers of an image, ready to be served as a file system or to be described.
+
 package image
 
 import (

@@ -1,3 +1,5 @@
+// Names given and taken, images deleted.
+
 package image
 
 import (
@@ -28,7 +30,7 @@ func (s *Store) Tag(src, dst string) error {
 		if err != nil {
 			return err
 		}
-		ix.Set(r, unannotated(*d), nil)
+		ix.Set(r, Unannotated(*d), nil)
 		return nil
 	})
 	if errors.Is(err, ErrNotFound) {
@@ -49,13 +51,13 @@ func (s *Store) tagAdditional(d ocispec.Descriptor, r reference.Reference) error
 	if err := s.adopt(st, d); err != nil {
 		return err
 	}
-	return s.publish(st, func(ix *store.Index) error {
-		ix.Set(r, unannotated(d), nil)
+	return s.Publish(st, func(ix *store.Index) error {
+		ix.Set(r, Unannotated(d), nil)
 		return nil
 	})
 }
 
-func unannotated(d ocispec.Descriptor) ocispec.Descriptor {
+func Unannotated(d ocispec.Descriptor) ocispec.Descriptor {
 	d.Annotations = nil
 	return d
 }
@@ -89,11 +91,11 @@ func (s *Store) Remove(ref string, force bool) (done []Removed, err error) {
 		}
 		return []Removed{{Untagged: name.Familiar()}}, nil
 	} else if len(names) > 1 && !force {
-		return nil, errs.Hint(fmt.Errorf("image %s has %d names: %s", ref, len(names), strings.Join(familiar(names), ", ")),
+		return nil, errs.Hint(fmt.Errorf("image %s has %d names: %s", ref, len(names), strings.Join(Familiar(names), ", ")),
 			"remove them one by one, or all with rmi -f")
 	}
-	gone := unannotated(*d)
-	id, used, err := s.used(gone)
+	gone := Unannotated(*d)
+	id, used, err := s.Used(gone)
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +116,7 @@ func (s *Store) Remove(ref string, force bool) (done []Removed, err error) {
 	if used {
 		return done, nil
 	}
-	freed, err := s.collectOf(ix, []ocispec.Descriptor{gone})
+	freed, err := s.CollectOf(ix, []ocispec.Descriptor{gone})
 	if id != "" {
 		done = append(done, Removed{Deleted: id})
 	}
@@ -124,16 +126,16 @@ func (s *Store) Remove(ref string, force bool) (done []Removed, err error) {
 	return done, err
 }
 
-func familiar(rs []reference.Reference) (names []string) {
+func Familiar(rs []reference.Reference) (names []string) {
 	for _, r := range rs {
 		names = append(names, r.Familiar())
 	}
 	return names
 }
 
-// used reports whether a container needs the image, and the image's ID. An
+// Used reports whether a container needs the image, and the image's ID. An
 // image too damaged to have an ID is used by nobody: it could not run.
-func (s *Store) used(d ocispec.Descriptor) (id digest.Digest, used bool, err error) {
+func (s *Store) Used(d ocispec.Descriptor) (id digest.Digest, used bool, err error) {
 	m, err := s.Manifest(d)
 	if err != nil {
 		return "", false, nil
@@ -172,7 +174,7 @@ func (s *Store) Prune(all bool, keep func(*Image) bool) (Pruned, error) {
 		}
 		seen = append(seen, d.Digest)
 		names := ix.Names(d.Digest)
-		id, used, err := s.used(d)
+		id, used, err := s.Used(d)
 		if err != nil {
 			return p, err
 		}
@@ -187,12 +189,12 @@ func (s *Store) Prune(all bool, keep func(*Image) bool) (Pruned, error) {
 		}
 		p.Removed = append(p.Removed, Removed{Deleted: id})
 		ix.Drop(d)
-		gone = append(gone, unannotated(d))
+		gone = append(gone, Unannotated(d))
 	}
 	if err := s.WriteIndex(ix); err != nil {
 		return Pruned{}, err
 	}
-	theirs, err := s.collectOf(ix, gone) // what is about an image goes with it
+	theirs, err := s.CollectOf(ix, gone) // what is about an image goes with it
 	if err != nil {
 		return p, err
 	}

@@ -1,3 +1,5 @@
+// An image by what a person types.
+
 package image
 
 import (
@@ -27,8 +29,8 @@ func (s *Store) Resolve(ref string) (*Image, error) {
 		return nil, err
 	}
 	d, err := s.lookup(ix, ref)
-	if b, ok := s.builtinFor(ref, d); ok {
-		return s.materialise(b)
+	if b, ok := s.BuiltinFor(ref, d); ok {
+		return s.Materialise(b)
 	}
 	if errors.Is(err, ErrNotFound) {
 		if img, ferr := s.resolveAdditional(ref); img != nil || ferr != nil {

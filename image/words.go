@@ -1,3 +1,5 @@
+// Words of a Dockerfile: quotes, backslashes, variables.
+
 package image
 
 import (

@@ -16,14 +16,14 @@ import (
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
-	"tiffin/image"
+	"tiffin/image/transfer"
 )
 
 // Blob implements image.Remote. It asks for the rest of a blob with Range, and
 // with If-Range, so that a server that has another version by now sends that
 // from its start: RFC 9110, 13.1.5 and 14. oras-go can seek in a blob, but
 // compares neither Content-Range nor ETag.
-func (r *Repository) Blob(ctx context.Context, d ocispec.Descriptor, from image.Position) (io.ReadCloser, string, error) {
+func (r *Repository) Blob(ctx context.Context, d ocispec.Descriptor, from transfer.Position) (io.ReadCloser, string, error) {
 	ctx, cancel := context.WithCancelCause(auth.AppendRepositoryScope(ctx, r.remote.Reference, auth.ActionPull))
 	resp, err := r.getBlob(ctx, d, from)
 	if err == nil {
@@ -36,13 +36,13 @@ func (r *Repository) Blob(ctx context.Context, d ocispec.Descriptor, from image.
 	}
 	var broken *url.Error
 	if err = explain(err, r.ref.Domain); errors.As(err, &broken) && ctx.Err() == nil {
-		err = fmt.Errorf("%w: %w", image.ErrInterrupted, err)
+		err = fmt.Errorf("%w: %w", transfer.ErrInterrupted, err)
 	}
 	cancel(nil)
 	return nil, "", err
 }
 
-func (r *Repository) getBlob(ctx context.Context, d ocispec.Descriptor, from image.Position) (*http.Response, error) {
+func (r *Repository) getBlob(ctx context.Context, d ocispec.Descriptor, from transfer.Position) (*http.Response, error) {
 	header := http.Header{}
 	if from.Offset > 0 {
 		header.Set("Range", fmt.Sprintf("bytes=%d-", from.Offset))
@@ -73,9 +73,9 @@ func (r *Repository) get(ctx context.Context, what string, header http.Header) (
 func strong(etag string) bool { return strings.HasPrefix(etag, `"`) }
 
 // checkAnswer compares what the server announces with what it was asked for.
-func checkAnswer(resp *http.Response, d ocispec.Descriptor, from image.Position) error {
+func checkAnswer(resp *http.Response, d ocispec.Descriptor, from transfer.Position) error {
 	wrong := func(format string, args ...any) error {
-		return fmt.Errorf("%w: for %s %s", image.ErrWrongAnswer, d.Digest, fmt.Sprintf(format, args...))
+		return fmt.Errorf("%w: for %s %s", transfer.ErrWrongAnswer, d.Digest, fmt.Sprintf(format, args...))
 	}
 	if said := resp.Header.Get("Docker-Content-Digest"); said != "" && said != d.Digest.String() {
 		return wrong("it announces digest %s", said)
@@ -83,9 +83,9 @@ func checkAnswer(resp *http.Response, d ocispec.Descriptor, from image.Position)
 	length := d.Size
 	switch {
 	case resp.StatusCode == http.StatusOK && from.Offset > 0:
-		return fmt.Errorf("%w: %s has sent it from its first byte", image.ErrStartOver, resp.Request.URL.Host)
+		return fmt.Errorf("%w: %s has sent it from its first byte", transfer.ErrStartOver, resp.Request.URL.Host)
 	case resp.StatusCode == http.StatusRequestedRangeNotSatisfiable && from.Offset > 0:
-		return fmt.Errorf("%w: %s says that it is not so long", image.ErrStartOver, resp.Request.URL.Host)
+		return fmt.Errorf("%w: %s says that it is not so long", transfer.ErrStartOver, resp.Request.URL.Host)
 	case resp.StatusCode == http.StatusOK:
 	case resp.StatusCode == http.StatusPartialContent && from.Offset > 0:
 		want := fmt.Sprintf("bytes %d-%d/%d", from.Offset, d.Size-1, d.Size)
@@ -96,7 +96,7 @@ func checkAnswer(resp *http.Response, d ocispec.Descriptor, from image.Position)
 		}
 		if etag := resp.Header.Get("ETag"); etag != from.ETag && from.ETag != "" {
 			if !strong(from.ETag) { // then it has not been told which one to go on with
-				return fmt.Errorf("%w: its ETag has changed from %s to %q", image.ErrStartOver, from.ETag, etag)
+				return fmt.Errorf("%w: its ETag has changed from %s to %q", transfer.ErrStartOver, from.ETag, etag)
 			}
 			return wrong("it was asked to go on with ETag %s, and goes on with %q", from.ETag, etag)
 		}

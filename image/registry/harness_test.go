@@ -26,6 +26,7 @@ import (
 	"tiffin/image"
 	"tiffin/image/oci"
 	"tiffin/image/reference"
+	"tiffin/image/transfer"
 	"tiffin/internal/test/must"
 	"tiffin/internal/test/tartest"
 )
@@ -197,7 +198,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // pull pulls REPOSITORY:TAG from a server into a new store.
-func pull(t *testing.T, host string) (*image.Store, *image.Pulled, error) {
+func pull(t *testing.T, host string) (*image.Store, *transfer.Pulled, error) {
 	t.Helper()
 	s := newStore(t)
 	p, err := new(Client).Pull(context.Background(), s, ref(t, host+"/team/app:v1"), nil, nil)

@@ -8,8 +8,8 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"tiffin/image"
 	"tiffin/image/reference"
+	"tiffin/image/transfer"
 )
 
 // Tags lists the tags of a repository, in the registry's order.
@@ -71,7 +71,7 @@ func (r *Repository) look(ctx context.Context, reference string, want ocispec.De
 	}
 	got := digest.FromBytes(b)
 	if want.Digest != "" && got != want.Digest {
-		return nil, fmt.Errorf("%s: %w: what was sent has digest %s", want.Digest, image.ErrWrongAnswer, got)
+		return nil, fmt.Errorf("%s: %w: what was sent has digest %s", want.Digest, transfer.ErrWrongAnswer, got)
 	}
 	want.MediaType, want.Digest, want.Size = mediaType, got, int64(len(b))
 	return &Manifest{Descriptor: want, Bytes: b}, nil

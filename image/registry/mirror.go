@@ -9,8 +9,8 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"tiffin/image"
 	"tiffin/image/reference"
+	"tiffin/image/transfer"
 	"tiffin/internal/errs"
 )
 
@@ -90,7 +90,7 @@ type mirrored struct {
 }
 
 // remote is where a pull gets an image from.
-func (c *Client) remote(ctx context.Context, r reference.Reference) (image.Remote, error) {
+func (c *Client) remote(ctx context.Context, r reference.Reference) (transfer.Source, error) {
 	places, err := c.Registries.places(r)
 	if err != nil {
 		return nil, err
@@ -122,7 +122,7 @@ func (m *mirrored) each(ctx context.Context, ask func(*Repository) error) error 
 			m.mu.Unlock()
 			return nil
 		}
-		if ctx.Err() != nil || errors.Is(err, image.ErrStartOver) {
+		if ctx.Err() != nil || errors.Is(err, transfer.ErrStartOver) {
 			return err
 		}
 		failed = append(failed, errs.Hint(fmt.Errorf("%s: %w", repo.ref.Name(), err), errs.HintOf(err)))
@@ -143,7 +143,7 @@ func (m *mirrored) Manifest(ctx context.Context, reference string) (mediaType st
 }
 
 // Blob implements image.Remote.
-func (m *mirrored) Blob(ctx context.Context, d ocispec.Descriptor, from image.Position) (r io.ReadCloser, etag string, err error) {
+func (m *mirrored) Blob(ctx context.Context, d ocispec.Descriptor, from transfer.Position) (r io.ReadCloser, etag string, err error) {
 	err = m.each(ctx, func(repo *Repository) (err error) {
 		r, etag, err = repo.Blob(ctx, d, from)
 		return err

@@ -11,6 +11,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 
 	"tiffin/image"
+	"tiffin/image/transfer"
 	"tiffin/internal/test/podmantest"
 	"tiffin/internal/test/tartest"
 )
@@ -76,7 +77,7 @@ func TestTiffinGetsWhatPodmanMade(t *testing.T) {
 	}
 }
 
-func pullFrom(t *testing.T, name string) (*image.Store, *image.Pulled) {
+func pullFrom(t *testing.T, name string) (*image.Store, *transfer.Pulled) {
 	t.Helper()
 	s := newStore(t)
 	p, err := new(Client).Pull(context.Background(), s, ref(t, name), nil, nil)

@@ -14,8 +14,10 @@ import (
 	"oras.land/oras-go/v2/registry/remote/auth"
 
 	"tiffin/image"
+	"tiffin/image/ingest"
 	"tiffin/image/oci"
 	"tiffin/image/reference"
+	"tiffin/image/transfer"
 )
 
 // manifestTypes are what is asked for: OCI's and docker's manifests and indexes.
@@ -34,21 +36,21 @@ const maxManifest = 4 << 20
 
 // Pull fetches an image into the store. asked is the platform that a person
 // named, or nil. Mirrors are asked first.
-func (c *Client) Pull(ctx context.Context, s *image.Store, r reference.Reference, asked *oci.Platform, p image.Progress) (*image.Pulled, error) {
+func (c *Client) Pull(ctx context.Context, s *image.Store, r reference.Reference, asked *oci.Platform, p ingest.Progress) (*transfer.Pulled, error) {
 	from, err := c.remote(ctx, r)
 	if err != nil {
 		return nil, fmt.Errorf("pull %s: %w", r.Familiar(), err)
 	}
-	return image.Pull(ctx, s, from, r, asked, p)
+	return transfer.Pull(ctx, s, from, r, asked, p)
 }
 
 // Pushable is an image of a registry, to be sent elsewhere.
-func (c *Client) Pushable(ctx context.Context, r reference.Reference, asked *oci.Platform) (*image.Pushable, error) {
+func (c *Client) Pushable(ctx context.Context, r reference.Reference, asked *oci.Platform) (*transfer.Image, error) {
 	from, err := c.remote(ctx, r)
 	if err != nil {
 		return nil, fmt.Errorf("copy %s: %w", r.Familiar(), err)
 	}
-	return image.FromRegistry(ctx, from, r, asked)
+	return transfer.FromRegistry(ctx, from, r, asked)
 }
 
 // Manifest implements image.Remote. OCI distribution-spec v1.1, "Pulling manifests": Docker-Content-Digest "SHOULD"
@@ -79,11 +81,11 @@ func (r *Repository) Manifest(ctx context.Context, reference string) (mediaType 
 	}
 	said := resp.Header.Get("Docker-Content-Digest")
 	if got := digest.FromBytes(b); strings.HasPrefix(said, "sha256:") && said != got.String() {
-		return "", nil, fmt.Errorf("manifest %s: %w: it announces digest %s, and sends %s", reference, image.ErrWrongAnswer, said, got)
+		return "", nil, fmt.Errorf("manifest %s: %w: it announces digest %s, and sends %s", reference, transfer.ErrWrongAnswer, said, got)
 	}
 	mediaType, _, err = mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if err != nil {
-		return "", nil, fmt.Errorf("manifest %s: %w: it does not say its type: %w", reference, image.ErrWrongAnswer, err)
+		return "", nil, fmt.Errorf("manifest %s: %w: it does not say its type: %w", reference, transfer.ErrWrongAnswer, err)
 	}
 	return mediaType, b, nil
 }

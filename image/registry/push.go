@@ -15,7 +15,9 @@ import (
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"tiffin/image"
+	"tiffin/image/ingest"
 	"tiffin/image/reference"
+	"tiffin/image/transfer"
 )
 
 // Pushed is what Push did.
@@ -36,21 +38,21 @@ type PushedLayer struct {
 const parallelUploads = 3
 
 // Push sends an image of the store to the registry that its name r says.
-func (c *Client) Push(ctx context.Context, s *image.Store, r reference.Reference, p image.Progress) (*Pushed, error) {
+func (c *Client) Push(ctx context.Context, s *image.Store, r reference.Reference, p ingest.Progress) (*Pushed, error) {
 	img, err := s.Resolve(r.Familiar())
 	if err != nil {
 		return nil, fmt.Errorf("push %s: %w", r.Familiar(), err)
 	}
-	src, err := image.FromStore(s, img)
+	src, err := transfer.FromStore(s, img)
 	if err != nil {
 		return nil, fmt.Errorf("push %s: %w", r.Familiar(), err)
 	}
-	return c.Send(ctx, src, r, func(layer digest.Digest) []string { return image.Repositories(s, r.Domain, layer) }, p)
+	return c.Send(ctx, src, r, func(layer digest.Digest) []string { return transfer.Repositories(s, r.Domain, layer) }, p)
 }
 
 // Send sends an image to the registry that the name r says. there, if not nil,
 // tells the repositories of that registry that may have a layer already.
-func (c *Client) Send(ctx context.Context, src *image.Pushable, r reference.Reference, there func(digest.Digest) []string, p image.Progress) (*Pushed, error) {
+func (c *Client) Send(ctx context.Context, src *transfer.Image, r reference.Reference, there func(digest.Digest) []string, p ingest.Progress) (*Pushed, error) {
 	pushed, err := c.send(ctx, src, r, there, p)
 	if err != nil {
 		return nil, fmt.Errorf("push %s: %w", r.Familiar(), explain(err, r.Domain))
@@ -58,7 +60,7 @@ func (c *Client) Send(ctx context.Context, src *image.Pushable, r reference.Refe
 	return pushed, nil
 }
 
-func (c *Client) send(ctx context.Context, src *image.Pushable, r reference.Reference, there func(digest.Digest) []string, p image.Progress) (*Pushed, error) {
+func (c *Client) send(ctx context.Context, src *transfer.Image, r reference.Reference, there func(digest.Digest) []string, p ingest.Progress) (*Pushed, error) {
 	u := &upload{repo: c.Repository(ctx, r), there: there, src: src, progress: p}
 	out := &Pushed{Digest: src.Manifest.Digest, Size: src.Manifest.Size, Layers: make([]PushedLayer, len(src.Blobs))}
 	g, gctx := errgroup.WithContext(ctx)
@@ -89,8 +91,8 @@ func (c *Client) send(ctx context.Context, src *image.Pushable, r reference.Refe
 type upload struct {
 	repo     *Repository
 	there    func(layer digest.Digest) []string // repositories
-	src      *image.Pushable
-	progress image.Progress
+	src      *transfer.Image
+	progress ingest.Progress
 }
 
 // blob makes sure that the registry has a blob.

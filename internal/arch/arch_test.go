@@ -29,8 +29,8 @@ var floors = [][]string{
 	{"image/ingest"},
 	{"image/cache"},
 	{"image", "fs", "ns/probe", "internal/userland/sh", "internal/container/disk"},
-	{"image/registry", "image/registry/server", "internal/userland", "tutorial", "tutorial/book", "internal/container/control"},
-	{"internal/container/supervisor", "internal/container/client"},
+	{"image/transfer", "internal/userland", "tutorial", "tutorial/book", "internal/container/control"},
+	{"image/registry", "image/registry/server", "internal/container/supervisor", "internal/container/client"},
 	{"internal/cli"},
 	{"", "internal/programs/runtime"}, // main.go, and that of the embedded program
 }

@@ -15,9 +15,11 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"tiffin/image"
+	"tiffin/image/ingest"
 	"tiffin/image/oci"
 	"tiffin/image/reference"
 	"tiffin/image/registry"
+	"tiffin/image/transfer"
 	"tiffin/internal/errs"
 )
 
@@ -128,11 +130,11 @@ type copier struct {
 	client   *registry.Client
 	insecure bool
 	platform *oci.Platform
-	progress image.Progress
+	progress ingest.Progress
 }
 
 // open finds the source.
-func (cp *copier) open(ctx context.Context, src endpoint) (*image.Pushable, error) {
+func (cp *copier) open(ctx context.Context, src endpoint) (*transfer.Image, error) {
 	switch src.transport {
 	case "":
 		img, err := cp.store.Resolve(src.name)
@@ -143,7 +145,7 @@ func (cp *copier) open(ctx context.Context, src endpoint) (*image.Pushable, erro
 		if err != nil {
 			return nil, err
 		}
-		return image.FromStore(cp.store, img)
+		return transfer.FromStore(cp.store, img)
 	case "docker://":
 		ref, err := reference.Parse(src.name)
 		if err != nil {
@@ -151,17 +153,17 @@ func (cp *copier) open(ctx context.Context, src endpoint) (*image.Pushable, erro
 		}
 		return cp.client.Pushable(ctx, ref, cp.platform)
 	}
-	return image.FromFile(ctx, cp.store, src.path, src.name, cp.progress)
+	return transfer.FromFile(ctx, cp.store, src.path, src.name, cp.progress)
 }
 
 // write brings the image to the destination.
-func (cp *copier) write(ctx context.Context, img *image.Pushable, src, dst endpoint) error {
+func (cp *copier) write(ctx context.Context, img *transfer.Image, src, dst endpoint) error {
 	if ref, err := reference.Parse(dst.name); err == nil && ref.Digest != "" {
 		return usagef("a destination has a tag, not a digest, which is that of the source")
 	}
 	switch dst.transport {
 	case "oci:":
-		return image.WriteLayout(ctx, dst.path, dst.name, img, cp.progress)
+		return transfer.WriteLayout(ctx, dst.path, dst.name, img, cp.progress)
 	case "oci-archive:", "docker-archive:":
 		return cp.writeArchive(ctx, img, dst)
 	}
@@ -170,10 +172,10 @@ func (cp *copier) write(ctx context.Context, img *image.Pushable, src, dst endpo
 		return err
 	}
 	if dst.transport == "" {
-		_, err := image.Take(ctx, cp.store, img, ref, cp.progress)
+		_, err := transfer.Take(ctx, cp.store, img, ref, cp.progress)
 		return err
 	}
-	there := func(layer digest.Digest) []string { return image.Repositories(cp.store, ref.Domain, layer) }
+	there := func(layer digest.Digest) []string { return transfer.Repositories(cp.store, ref.Domain, layer) }
 	if from, err := reference.Parse(src.name); err == nil && src.transport == "docker://" && from.Domain == ref.Domain {
 		there = func(digest.Digest) []string { return []string{from.Path} }
 	}
@@ -181,7 +183,7 @@ func (cp *copier) write(ctx context.Context, img *image.Pushable, src, dst endpo
 	return err
 }
 
-func (cp *copier) writeArchive(ctx context.Context, img *image.Pushable, dst endpoint) error {
+func (cp *copier) writeArchive(ctx context.Context, img *transfer.Image, dst endpoint) error {
 	var name *reference.Reference
 	if dst.name != "" {
 		ref, err := reference.Parse(dst.name)
@@ -194,6 +196,6 @@ func (cp *copier) writeArchive(ctx context.Context, img *image.Pushable, dst end
 		return errs.Hint(fmt.Errorf("%s exists", dst.path), "an archive is written in one go; remove that one first")
 	}
 	return writeFileAtomically("copy", dst.path, func(w io.Writer) error {
-		return image.WriteArchive(ctx, w, img, name, cp.progress)
+		return transfer.WriteArchive(ctx, w, img, name, cp.progress)
 	})
 }

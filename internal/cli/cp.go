@@ -14,7 +14,7 @@ import (
 	"github.com/docker/go-units"
 	"github.com/urfave/cli/v2"
 
-	"tiffin/image"
+	"tiffin/image/ingest"
 	"tiffin/internal/container/client"
 	"tiffin/internal/errs"
 	"tiffin/internal/treecopy"
@@ -71,7 +71,7 @@ type cpTree interface {
 // shown is a tree that shows how much of it has been packed. How much there is nobody knows before.
 type shown struct {
 	cpTree
-	to image.Progress
+	to ingest.Progress
 }
 
 func (s shown) Pack(w io.Writer, path, as string, follow bool) error {

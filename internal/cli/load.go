@@ -10,7 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"tiffin/image"
+	"tiffin/image/transfer"
 	"tiffin/internal/errs"
 )
 
@@ -48,7 +48,7 @@ func runLoad(c *cli.Context) error {
 	ctx, end := interruptible(c)
 	defer end()
 	progress, stop := newProgress(c.Bool("quiet"))
-	loaded, err := image.Load(ctx, store, name, stdin, progress)
+	loaded, err := transfer.Load(ctx, store, name, stdin, progress)
 	stop()
 	if err != nil {
 		return err

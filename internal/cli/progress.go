@@ -9,12 +9,12 @@ import (
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 
-	"tiffin/image"
+	"tiffin/image/ingest"
 )
 
 // newProgress shows bars on the standard error output, if that is a terminal
 // and quiet is not set. stop takes them down; a nil image.Progress is silent.
-func newProgress(quiet bool) (p image.Progress, stop func()) {
+func newProgress(quiet bool) (p ingest.Progress, stop func()) {
 	if quiet || !isTerminal(os.Stderr) {
 		return nil, func() {}
 	}

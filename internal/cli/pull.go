@@ -16,6 +16,7 @@ import (
 	"tiffin/image/oci"
 	"tiffin/image/reference"
 	"tiffin/image/registry"
+	"tiffin/image/transfer"
 	"tiffin/internal/errs"
 )
 
@@ -120,7 +121,7 @@ func pullAll(c *cli.Context, store *image.Store, client *registry.Client, name s
 }
 
 // printPulled says what docker says at the end, but for the name.
-func printPulled(w io.Writer, ref reference.Reference, p *image.Pulled) {
+func printPulled(w io.Writer, ref reference.Reference, p *transfer.Pulled) {
 	for _, l := range p.Layers {
 		state := "Already exists"
 		if l.Fetched {

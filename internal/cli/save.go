@@ -13,7 +13,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"tiffin/image"
+	"tiffin/image/transfer"
 	"tiffin/internal/errs"
 )
 
@@ -46,9 +46,9 @@ func runSave(c *cli.Context) error {
 	progress, stop := newProgress(c.Bool("quiet"))
 	defer stop()
 	if out == "" {
-		return image.Save(ctx, store, os.Stdout, c.Args().Slice(), progress)
+		return transfer.Save(ctx, store, os.Stdout, c.Args().Slice(), progress)
 	}
-	return writeFile("save", out, func(w io.Writer) error { return image.Save(ctx, store, w, c.Args().Slice(), progress) })
+	return writeFile("save", out, func(w io.Writer) error { return transfer.Save(ctx, store, w, c.Args().Slice(), progress) })
 }
 
 // writeFile writes a file as a whole or not at all. What is no regular file (a fifo, /dev/stdout)

@@ -20,13 +20,13 @@ func (s *Server) deleteManifest(x *exchange) error {
 	if err != nil {
 		return &fault{http.StatusNotFound, "MANIFEST_UNKNOWN", err}
 	}
-	err = image.DeleteManifest(s.Store, r, func(r reference.Reference) bool { return s.mayWrite(x, r) })
+	err = DeleteManifest(s.Store, r, func(r reference.Reference) bool { return s.mayWrite(x, r) })
 	switch {
-	case errors.Is(err, image.ErrForeign):
+	case errors.Is(err, ErrForeign):
 		return &fault{http.StatusForbidden, "DENIED", err}
 	case errors.Is(err, image.ErrNotFound):
 		return refuse(http.StatusNotFound, "MANIFEST_UNKNOWN", "there is no "+r.Familiar())
-	case errors.Is(err, image.ErrNeeded):
+	case errors.Is(err, ErrNeeded):
 		return &fault{http.StatusMethodNotAllowed, "UNSUPPORTED", err}
 	case err != nil:
 		return err
@@ -41,11 +41,11 @@ func (s *Server) deleteBlob(x *exchange) error {
 	if !s.mayWrite(x, reference.Reference{}) { // whose manifest it waits for nobody knows
 		return refuse(http.StatusForbidden, "DENIED", x.log.User+" may not delete blobs by themselves")
 	}
-	err := image.DeleteBlob(s.Store, digest.Digest(x.arg))
+	err := DeleteBlob(s.Store, digest.Digest(x.arg))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return refuse(http.StatusNotFound, "BLOB_UNKNOWN", "there is no blob "+x.arg)
-	case errors.Is(err, image.ErrNeeded):
+	case errors.Is(err, ErrNeeded):
 		return &fault{http.StatusMethodNotAllowed, "UNSUPPORTED", fmt.Errorf("%w: delete the manifest", err)}
 	case err != nil:
 		return err

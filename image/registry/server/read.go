@@ -40,7 +40,7 @@ func (s *Server) getManifest(x *exchange) error {
 	if err != nil {
 		return &fault{http.StatusNotFound, "MANIFEST_UNKNOWN", err}
 	}
-	d, b, err := image.HostedManifest(s.Store, r)
+	d, b, err := HostedManifest(s.Store, r)
 	if errors.Is(err, image.ErrNotFound) {
 		return refuse(http.StatusNotFound, "MANIFEST_UNKNOWN", "there is no "+r.Familiar())
 	} else if err != nil {
@@ -62,7 +62,7 @@ func (x *exchange) digest(d digest.Digest) {
 // getBlob answers with a blob or a part of it. OCI distribution-spec v1.1,
 // "Pulling blobs": "A registry SHOULD support the Range request header".
 func (s *Server) getBlob(x *exchange) error {
-	f, err := image.OpenBlob(s.Store, digest.Digest(x.arg))
+	f, err := OpenBlob(s.Store, digest.Digest(x.arg))
 	if errors.Is(err, fs.ErrNotExist) {
 		return refuse(http.StatusNotFound, "BLOB_UNKNOWN", "there is no blob "+x.arg)
 	} else if err != nil {
@@ -77,7 +77,7 @@ func (s *Server) getBlob(x *exchange) error {
 
 // tags lists a repository. OCI distribution-spec v1.1, "Listing Tags".
 func (s *Server) tags(x *exchange) error {
-	all, err := image.Tags(s.Store, x.repo)
+	all, err := Tags(s.Store, x.repo)
 	if errors.Is(err, image.ErrNotFound) {
 		return refuse(http.StatusNotFound, "NAME_UNKNOWN", "there is no repository "+x.name)
 	} else if err != nil {
@@ -96,7 +96,7 @@ func (s *Server) tags(x *exchange) error {
 // catalog lists the repositories.
 // https://distribution.github.io/distribution/spec/api/#listing-repositories
 func (s *Server) catalog(x *exchange) error {
-	all, err := image.Catalog(s.Store)
+	all, err := Catalog(s.Store)
 	if err != nil {
 		return err
 	}
@@ -117,7 +117,7 @@ func (s *Server) referrers(x *exchange) error {
 	if d.Validate() != nil || d.Algorithm() != digest.SHA256 {
 		return refuse(http.StatusBadRequest, "DIGEST_INVALID", fmt.Sprintf("%q is no sha256 digest", d))
 	}
-	all, err := image.Referrers(s.Store, d)
+	all, err := Referrers(s.Store, d)
 	if err != nil {
 		return err
 	}

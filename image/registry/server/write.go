@@ -13,8 +13,6 @@ import (
 	"time"
 
 	digest "github.com/opencontainers/go-digest"
-
-	"tiffin/image"
 )
 
 // upload is a blob that is being pushed, in one request or in several.
@@ -22,7 +20,7 @@ type upload struct {
 	id, name string
 	account  string        // whose it is: see exchange.account
 	busy     chan struct{} // holds one while a request works on it
-	up       *image.Upload
+	up       *Upload
 	disk     atomic.Int64 // bytes of disk that it fills
 	used     atomic.Int64 // when a request ended, in nanoseconds since 1970
 	expire   *time.Timer
@@ -35,7 +33,7 @@ func (s *Server) newUpload(x *exchange) (*upload, error) {
 	if err := s.room(x); err != nil {
 		return nil, err
 	}
-	up, err := image.NewUpload(s.Store)
+	up, err := NewUpload(s.Store)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +115,7 @@ func (s *Server) beginUpload(x *exchange) error {
 	q := x.r.URL.Query()
 	if d := digest.Digest(q.Get("mount")); d != "" {
 		// "from" need not be looked at: all repositories have the same blobs.
-		if f, err := image.OpenBlob(s.Store, d); err == nil {
+		if f, err := OpenBlob(s.Store, d); err == nil {
 			f.Close()
 			return x.created("blobs", d)
 		}
@@ -216,7 +214,7 @@ func uploadFault(err error, code string) error {
 	if f := asFault(err); f.status != http.StatusInternalServerError {
 		return f
 	}
-	if errors.Is(err, image.ErrRefused) {
+	if errors.Is(err, ErrRefused) {
 		return &fault{http.StatusBadRequest, code, err}
 	}
 	return err
@@ -287,7 +285,7 @@ func (s *Server) putManifest(x *exchange) error {
 	}
 	mediaType, _, _ := strings.Cut(x.r.Header.Get("Content-Type"), ";")
 	// A client that goes away now must not leave half of it undone.
-	got, err := image.PutManifest(context.WithoutCancel(x.r.Context()), s.Store, r, strings.TrimSpace(mediaType), b)
+	got, err := PutManifest(context.WithoutCancel(x.r.Context()), s.Store, r, strings.TrimSpace(mediaType), b)
 	switch {
 	case err == nil:
 		s.named(got.Taken)

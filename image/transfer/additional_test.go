@@ -1,4 +1,4 @@
-package image
+package transfer
 
 import (
 	"bytes"
@@ -15,6 +15,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 
+	"tiffin/image"
 	"tiffin/image/cache"
 	"tiffin/internal/test/tartest"
 )
@@ -39,7 +40,7 @@ func stamps(t testing.TB, dir string) (all []string) {
 
 // further is a store with an image and an empty one that finds it there. In the
 // end, nothing must have changed in the first, but for what damage does.
-func further(t *testing.T, damage func(theirs *Store, img *Image)) (own, theirs *Store, img *Image, warned *[]string) {
+func further(t *testing.T, damage func(theirs *image.Store, img *image.Image)) (own, theirs *image.Store, img *image.Image, warned *[]string) {
 	t.Helper()
 	theirs, _, img = loadFixture(t, gz, "course/lab:1")
 	if damage != nil {
@@ -58,7 +59,7 @@ func further(t *testing.T, damage func(theirs *Store, img *Image)) (own, theirs 
 }
 
 // has lists the files of a kind that a store has of its own.
-func has(t testing.TB, s *Store, pattern string) (names []string) {
+func has(t testing.TB, s *image.Store, pattern string) (names []string) {
 	t.Helper()
 	names, err := filepath.Glob(s.Path(pattern))
 	if err != nil {
@@ -119,8 +120,8 @@ func TestFurtherStoresAreUsedInPlace(t *testing.T) {
 }
 
 func TestWhatIsMissingInAFurtherStoreIsMadeHere(t *testing.T) {
-	each := func(name string, do func(path string) error) func(*Store, *Image) {
-		return func(s *Store, _ *Image) {
+	each := func(name string, do func(path string) error) func(*image.Store, *image.Image) {
+		return func(s *image.Store, _ *image.Image) {
 			for _, path := range has(t, s, name) {
 				if err := do(path); err != nil {
 					t.Fatal(err)
@@ -130,7 +131,7 @@ func TestWhatIsMissingInAFurtherStoreIsMadeHere(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name   string
-		damage func(*Store, *Image)
+		damage func(*image.Store, *image.Image)
 		made   string // what is made here of each layer, or of the stack
 	}{
 		{"union", each("unions/*", os.Remove), "unions/*"},
@@ -198,7 +199,7 @@ func TestCommitAndTagOnTopOfAFurtherStore(t *testing.T) {
 	img, err := own.CommitLayer(context.Background(), resolve(t, own, "course/lab:1"), func(w io.Writer) error {
 		_, err := w.Write(tartest.Of(t, tartest.File("answer", "42")))
 		return err
-	}, CommitOptions{Ref: "mine:1"})
+	}, image.CommitOptions{Ref: "mine:1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +240,7 @@ func TestCommitAndTagOnTopOfAFurtherStore(t *testing.T) {
 	}
 	// Without the other store, the own one knows what it has, and says what is missing.
 	t.Setenv("TIFFIN_IMAGE_PATH", "")
-	alone, err := Open(own.Root())
+	alone, err := image.Open(own.Root())
 	if err != nil {
 		t.Fatal(err)
 	}

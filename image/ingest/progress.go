@@ -1,12 +1,11 @@
 // How far a long operation has come, and copying that tells it.
 
-package image
+package ingest
 
 import (
 	"context"
 	"io"
 
-	"tiffin/image/ingest"
 	"tiffin/image/store"
 )
 
@@ -17,8 +16,8 @@ type Progress interface {
 	Start(name string, total int64) (add func(n int64), done func())
 }
 
-// start is p.Start for a Progress that may be nil.
-func start(p Progress, name string, total int64) (add func(int64), done func()) {
+// Start is p.Start for a Progress that may be nil.
+func Start(p Progress, name string, total int64) (add func(int64), done func()) {
 	if p == nil {
 		return func(int64) {}, func() {}
 	}
@@ -28,9 +27,9 @@ func start(p Progress, name string, total int64) (add func(int64), done func()) 
 // Copy copies r to w until its end or that of ctx, and counts the bytes. Errors of w are
 // told from those of r by what wraps them: writing explains a full disk.
 func Copy(ctx context.Context, w io.Writer, r io.Reader, add func(int64)) error {
-	buf := make([]byte, ingest.ChunkSize)
+	buf := make([]byte, ChunkSize)
 	for {
-		n, rerr := ingest.Fill(r, buf)
+		n, rerr := Fill(r, buf)
 		if _, err := w.Write(buf[:n]); err != nil {
 			return store.DiskError(err)
 		}

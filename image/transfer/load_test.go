@@ -1,4 +1,4 @@
-package image
+package transfer
 
 import (
 	"archive/tar"
@@ -15,6 +15,7 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"tiffin/image"
 	"tiffin/image/oci"
 )
 
@@ -27,33 +28,33 @@ func TestEveryFormOfArchiveGivesTheSameImage(t *testing.T) {
 	var want []string
 	for _, p := range packings {
 		f := newFixture(t, p.pack, []string{"docker.io/library/thing:v1"}, layerTar(t, "one"), layerTar(t, "two"))
-		forms := map[string]func(s *Store) ([]Loaded, error){
-			"layout directory": func(s *Store) ([]Loaded, error) {
+		forms := map[string]func(s *image.Store) ([]Loaded, error){
+			"layout directory": func(s *image.Store) ([]Loaded, error) {
 				return Load(context.Background(), s, inDir(t, f.layout(t)), nil, nil)
 			},
-			"layout archive": func(s *Store) ([]Loaded, error) {
+			"layout archive": func(s *image.Store) ([]Loaded, error) {
 				return Load(context.Background(), s, inFile(t, archive(t, f.layout(t))), nil, nil)
 			},
-			"docker archive": func(s *Store) ([]Loaded, error) {
+			"docker archive": func(s *image.Store) ([]Loaded, error) {
 				return Load(context.Background(), s, inFile(t, archive(t, f.docker(t))), nil, nil)
 			},
-			"both at once": func(s *Store) ([]Loaded, error) {
+			"both at once": func(s *image.Store) ([]Loaded, error) {
 				return Load(context.Background(), s, inFile(t, archive(t, append(f.layout(t), f.docker(t)...))), nil, nil)
 			},
-			"stream": func(s *Store) ([]Loaded, error) {
+			"stream": func(s *image.Store) ([]Loaded, error) {
 				return Load(context.Background(), s, "", bytes.NewReader(archive(t, f.docker(t))), nil)
 			},
-			"file as a stream": func(s *Store) ([]Loaded, error) {
+			"file as a stream": func(s *image.Store) ([]Loaded, error) {
 				in, err := os.Open(inFile(t, archive(t, f.layout(t))))
 				if err != nil {
 					t.Fatal(err)
 				}
 				return Load(context.Background(), s, "", in, nil)
 			},
-			"archive in gzip": func(s *Store) ([]Loaded, error) {
+			"archive in gzip": func(s *image.Store) ([]Loaded, error) {
 				return Load(context.Background(), s, inFile(t, gz(t, archive(t, f.docker(t)))), nil, nil)
 			},
-			"stream in zstd": func(s *Store) ([]Loaded, error) {
+			"stream in zstd": func(s *image.Store) ([]Loaded, error) {
 				return Load(context.Background(), s, "", bytes.NewReader(zst(t, archive(t, f.layout(t)))), nil)
 			},
 		}
@@ -230,7 +231,7 @@ func TestALayoutWithSymbolicLinksReadsNothingOutside(t *testing.T) {
 func TestImportMakesAnImageOfARootFileSystem(t *testing.T) {
 	for _, p := range packings {
 		s := newStore(t)
-		img, err := s.Import(context.Background(), bytes.NewReader(p.pack(t, layerTar(t, "one"))), ImportOptions{
+		img, err := s.Import(context.Background(), bytes.NewReader(p.pack(t, layerTar(t, "one"))), image.ImportOptions{
 			Ref: "mine:1", Message: "imported", Changes: []string{`CMD ["tool"]`, "ENV A=b"}})
 		if err != nil {
 			t.Fatal(err)

@@ -1,4 +1,6 @@
-package image
+// An image of a registry into the store.
+
+package transfer
 
 import (
 	"cmp"
@@ -13,15 +15,17 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
+	"tiffin/image"
+	"tiffin/image/ingest"
 	"tiffin/image/oci"
 	"tiffin/image/reference"
 	"tiffin/image/store"
 	"tiffin/internal/errs"
 )
 
-// Remote is where Pull gets an image from: a repository of a registry. Nothing
+// Source is where Pull gets an image from: a repository of a registry. Nothing
 // it hands out is believed before its digest has been computed here.
-type Remote interface {
+type Source interface {
 	// Manifest fetches the manifest or index that a tag or digest stands for,
 	// with the type that the server says it has.
 	Manifest(ctx context.Context, reference string) (mediaType string, b []byte, err error)
@@ -48,10 +52,10 @@ type PulledLayer struct {
 
 // pulling is one Pull.
 type pulling struct {
-	s        *Store
+	s        *image.Store
 	st       *store.Staging
-	from     Remote
-	progress Progress
+	from     Source
+	progress ingest.Progress
 	top      digest.Digest // of what the name stood for: a manifest or an index
 
 	mu    sync.Mutex
@@ -62,7 +66,7 @@ type pulling struct {
 // through ingest.go, so that the image can be run when the last byte has come.
 // A platform asked for by name has to be the image's; of a nil one that is only
 // hoped for, as an image without an index may not say what it is for.
-func Pull(ctx context.Context, s *Store, from Remote, r reference.Reference, asked *oci.Platform, p Progress) (*Pulled, error) {
+func Pull(ctx context.Context, s *image.Store, from Source, r reference.Reference, asked *oci.Platform, p ingest.Progress) (*Pulled, error) {
 	pulled, err := pull(ctx, s, from, r, asked, p)
 	if err != nil {
 		err = fmt.Errorf("pull %s: %w", r.Familiar(), err)
@@ -74,7 +78,7 @@ func Pull(ctx context.Context, s *Store, from Remote, r reference.Reference, ask
 	return pulled, nil
 }
 
-func pull(ctx context.Context, s *Store, from Remote, r reference.Reference, asked *oci.Platform, p Progress) (*Pulled, error) {
+func pull(ctx context.Context, s *image.Store, from Source, r reference.Reference, asked *oci.Platform, p ingest.Progress) (*Pulled, error) {
 	r = r.Stored()
 	st, err := s.Stage()
 	if err != nil {
@@ -93,11 +97,11 @@ func pull(ctx context.Context, s *Store, from Remote, r reference.Reference, ask
 	if err != nil {
 		return nil, err
 	}
-	img := &loading{names: []reference.Reference{r}, manifest: m.Bytes}
-	if img.config, err = pl.config(ctx, m.Config); err != nil {
+	img := &Incoming{Names: []reference.Reference{r}, Manifest: m.Bytes}
+	if img.Config, err = pl.config(ctx, m.Config); err != nil {
 		return nil, err
 	}
-	cfg, err := oci.ParseConfig(img.config, len(m.Layers))
+	cfg, err := oci.ParseConfig(img.Config, len(m.Layers))
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +117,7 @@ func pull(ctx context.Context, s *Store, from Remote, r reference.Reference, ask
 		out.Newer = d == nil || d.Digest != m.Digest ||
 			slices.ContainsFunc(out.Layers, func(l PulledLayer) bool { return l.Fetched })
 	}
-	_, err = finishLoad(s, st, []*loading{img})
+	_, err = Finish(s, st, []*Incoming{img})
 	published = err == nil
 	return out, err
 }
@@ -183,7 +187,7 @@ func (pl *pulling) config(ctx context.Context, d ocispec.Descriptor) ([]byte, er
 // layers stages the image's layers, those that are not here yet by fetching
 // them, the largest first: one that began last would be inflated on one core while
 // the others have nothing to do.
-func (pl *pulling) layers(ctx context.Context, img *loading, m *ocispec.Manifest, diffIDs []digest.Digest) ([]PulledLayer, error) {
+func (pl *pulling) layers(ctx context.Context, img *Incoming, m *ocispec.Manifest, diffIDs []digest.Digest) ([]PulledLayer, error) {
 	out := make([]PulledLayer, len(m.Layers))
 	same := map[digest.Digest]int{} // docker's empty layer comes several times in an image
 	var todo []int
@@ -192,16 +196,16 @@ func (pl *pulling) layers(ctx context.Context, img *loading, m *ocispec.Manifest
 			return nil, err
 		}
 		out[i].Digest = d.Digest
-		l := &loadingLayer{want: oci.Layer{DiffID: diffIDs[i], Digest: d.Digest, Size: d.Size}}
+		l := &IncomingLayer{Want: oci.Layer{DiffID: diffIDs[i], Digest: d.Digest, Size: d.Size}}
 		if first, ok := same[d.Digest]; ok {
-			if l = img.layers[first]; l.want.DiffID != diffIDs[i] {
-				return nil, fmt.Errorf("the image's config gives layer %s two contents, %s and %s", d.Digest, l.want.DiffID, diffIDs[i])
+			if l = img.Layers[first]; l.Want.DiffID != diffIDs[i] {
+				return nil, fmt.Errorf("the image's config gives layer %s two contents, %s and %s", d.Digest, l.Want.DiffID, diffIDs[i])
 			}
-			img.layers = append(img.layers, l)
+			img.Layers = append(img.Layers, l)
 			continue
 		}
 		same[d.Digest] = i
-		img.layers = append(img.layers, l)
+		img.Layers = append(img.Layers, l)
 		todo = append(todo, i)
 	}
 	slices.SortStableFunc(todo, func(a, b int) int { return cmp.Compare(m.Layers[b].Size, m.Layers[a].Size) })
@@ -209,7 +213,7 @@ func (pl *pulling) layers(ctx context.Context, img *loading, m *ocispec.Manifest
 	g.SetLimit(parallelLayers)
 	for _, i := range todo {
 		g.Go(func() (err error) {
-			out[i].Fetched, err = pl.layer(ctx, m.Layers[i], img.layers[i])
+			out[i].Fetched, err = pl.layer(ctx, m.Layers[i], img.Layers[i])
 			return err
 		})
 	}

@@ -1,4 +1,6 @@
-package image
+// Images into an archive that docker, podman and skopeo read.
+
+package transfer
 
 import (
 	"archive/tar"
@@ -15,6 +17,8 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"tiffin/image"
+	"tiffin/image/ingest"
 	"tiffin/image/reference"
 	"tiffin/image/store"
 )
@@ -31,7 +35,7 @@ type dockerEntry struct {
 // Load all read it. An image named by ID is saved without a name. The same
 // images give the same bytes: entries are sorted and have no time. A blob whose
 // bytes have changed since it was stored is refused (ErrDamaged).
-func Save(ctx context.Context, s *Store, w io.Writer, refs []string, p Progress) error {
+func Save(ctx context.Context, s *image.Store, w io.Writer, refs []string, p ingest.Progress) error {
 	a := newSaving()
 	for _, ref := range refs {
 		img, err := s.Resolve(ref)
@@ -69,7 +73,7 @@ func newSaving() *saving {
 }
 
 // image adds one image and the name that it is to have, or nil.
-func (a *saving) image(p *Pushable, name *reference.Reference) {
+func (a *saving) image(p *Image, name *reference.Reference) {
 	a.blobs[p.Manifest.Digest] = savedBlob{p.Manifest, func(ocispec.Descriptor) (io.ReadCloser, error) {
 		return io.NopCloser(bytes.NewReader(p.Bytes)), nil
 	}}
@@ -103,7 +107,7 @@ func (a *saving) addDocker(m *ocispec.Manifest, name *reference.Reference) {
 
 // write writes the archive: the small files that say what is in it come last,
 // as from `docker save`, except that directories come before what is in them.
-func (a *saving) write(ctx context.Context, w io.Writer, p Progress) error {
+func (a *saving) write(ctx context.Context, w io.Writer, p ingest.Progress) error {
 	tw := tar.NewWriter(w)
 	for _, dir := range []string{"blobs/", "blobs/sha256/"} {
 		if err := tw.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: dir, Mode: 0o755, ModTime: epoch}); err != nil {
@@ -117,7 +121,7 @@ func (a *saving) write(ctx context.Context, w io.Writer, p Progress) error {
 		total += b.d.Size
 	}
 	slices.Sort(digests)
-	add, done := start(p, "saving", total)
+	add, done := ingest.Start(p, "saving", total)
 	defer done()
 	for _, d := range digests {
 		if err := a.blobs[d].write(ctx, tw, add); err != nil {
@@ -165,7 +169,7 @@ func (b savedBlob) write(ctx context.Context, tw *tar.Writer, add func(int64)) e
 	if err := tw.WriteHeader(h); err != nil {
 		return store.DiskError(fmt.Errorf("write the archive: %w", err))
 	}
-	if err := Copy(ctx, tw, r, add); err != nil {
+	if err := ingest.Copy(ctx, tw, r, add); err != nil {
 		return fmt.Errorf("write the archive: %w", err)
 	}
 	return nil

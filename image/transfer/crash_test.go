@@ -1,4 +1,4 @@
-package image
+package transfer
 
 import (
 	"context"
@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tiffin/image"
 	"tiffin/image/oci"
 	"tiffin/internal/test/must"
 	"tiffin/internal/test/tartest"
@@ -34,8 +35,8 @@ func childMain(job string, args []string) int {
 	var err error
 	switch job {
 	case "load":
-		var s *Store
-		if s, err = Open(args[0]); err == nil {
+		var s *image.Store
+		if s, err = image.Open(args[0]); err == nil {
 			_, err = Load(context.Background(), s, args[1], nil, nil)
 		}
 	case "shuffle":
@@ -92,11 +93,11 @@ func TestAKilledLoadLeavesAStoreThatWorks(t *testing.T) {
 		if cmd.Wait() != nil {
 			killed++
 		}
-		again, err := Open(s.Root()) // the next command
+		again, err := image.Open(s.Root()) // the next command
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := again.Remove("wide", false); err != nil && !errors.Is(err, ErrNotFound) {
+		if _, err := again.Remove("wide", false); err != nil && !errors.Is(err, image.ErrNotFound) {
 			t.Fatal(err)
 		}
 		if after := listing(t, s); !slices.Equal(before, after) {
@@ -115,7 +116,7 @@ func shuffle(root, seed string, archives []string) error {
 	}
 	rnd := rand.New(rand.NewPCG(n, n))
 	for range 25 {
-		s, err := Open(root)
+		s, err := image.Open(root)
 		if err != nil {
 			return err
 		}
@@ -137,7 +138,7 @@ func shuffle(root, seed string, archives []string) error {
 				}
 			}
 		}
-		if err != nil && !errors.Is(err, ErrNotFound) && !strings.Contains(err.Error(), "names:") && !vanished(err) {
+		if err != nil && !errors.Is(err, image.ErrNotFound) && !strings.Contains(err.Error(), "names:") && !vanished(err) {
 			return err
 		}
 	}
@@ -183,7 +184,7 @@ func fullDisk(dir string, archives []string) error {
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=6m,mode=700"); err != nil {
 		return fmt.Errorf("mount: %w", err)
 	}
-	s, err := Open(filepath.Join(dir, "store"))
+	s, err := image.Open(filepath.Join(dir, "store"))
 	if err != nil {
 		return err
 	}
@@ -257,7 +258,7 @@ func TestLeftoversOfADeadCommandGoAndThoseOfALivingOneStay(t *testing.T) {
 	if err := os.MkdirAll(s.Path("tmp", "add-dead", "blobs"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(s.Root()); err != nil {
+	if _, err := image.Open(s.Root()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(s.Path("tmp", "add-dead")); !os.IsNotExist(err) {

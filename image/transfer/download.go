@@ -1,4 +1,6 @@
-package image
+// One blob from a registry, through as many connections as it takes.
+
+package transfer
 
 import (
 	"context"
@@ -49,7 +51,7 @@ const (
 // descriptor.md, "size".
 type download struct {
 	ctx  context.Context
-	from Remote
+	from Source
 	want ocispec.Descriptor
 	part *store.Partial // may be nil
 
@@ -60,7 +62,7 @@ type download struct {
 	err   error         // why it failed
 }
 
-func newDownload(ctx context.Context, from Remote, d ocispec.Descriptor, p *store.Partial) *download {
+func newDownload(ctx context.Context, from Source, d ocispec.Descriptor, p *store.Partial) *download {
 	dl := &download{ctx: ctx, from: from, want: d, part: p}
 	if p != nil {
 		dl.pos.ETag = p.ETag
@@ -171,9 +173,9 @@ func (d *download) pause() bool {
 }
 
 // layer stages one layer, and reports whether it had to be fetched.
-func (pl *pulling) layer(ctx context.Context, d ocispec.Descriptor, l *loadingLayer) (fetched bool, err error) {
-	if ok, err := pl.s.Reuse(ctx, pl.st, l.want); ok || err != nil {
-		l.got = l.want
+func (pl *pulling) layer(ctx context.Context, d ocispec.Descriptor, l *IncomingLayer) (fetched bool, err error) {
+	if ok, err := pl.s.Reuse(ctx, pl.st, l.Want); ok || err != nil {
+		l.Got = l.Want
 		return false, err
 	}
 	part, err := pl.st.OpenPartial(d)
@@ -186,7 +188,7 @@ func (pl *pulling) layer(ctx context.Context, d ocispec.Descriptor, l *loadingLa
 	for try := 1; ; try++ {
 		resumed := part.Have > 0
 		dl := newDownload(ctx, pl.from, d, part)
-		l.got, err = pl.ingest(ctx, dl, l.want)
+		l.Got, err = pl.ingest(ctx, dl, l.Want)
 		dl.Close()
 		over, wrong := errors.Is(err, ErrStartOver), errors.Is(err, ErrWrongAnswer) || errors.Is(dl.err, oci.ErrDamaged)
 		if err == nil || ctx.Err() != nil || dl.err != nil && !over && !wrong {
@@ -208,7 +210,7 @@ func (pl *pulling) layer(ctx context.Context, d ocispec.Descriptor, l *loadingLa
 
 // ingest stages the layer that a download brings.
 func (pl *pulling) ingest(ctx context.Context, dl *download, want oci.Layer) (oci.Layer, error) {
-	add, done := start(pl.progress, reference.Short(want.Digest), want.Size)
+	add, done := ingest.Start(pl.progress, reference.Short(want.Digest), want.Size)
 	defer done()
 	return ingest.Layer(ctx, pl.st, dl, want, ingest.Options{KeepBlob: true, Partial: dl.part, Progress: add})
 }

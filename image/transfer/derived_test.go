@@ -1,4 +1,4 @@
-package image
+package transfer
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"tiffin/image"
 	"tiffin/image/cache"
 	"tiffin/image/layer"
 	"tiffin/image/oci"
@@ -157,7 +158,7 @@ func TestAnImageThatIsReadyCostsNoRebuild(t *testing.T) {
 	s, _, _ := loadFixture(t, gz, "x")
 	before := listing(t, s)
 	for range 3 {
-		again, err := Open(s.Root())
+		again, err := image.Open(s.Root())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -172,7 +173,7 @@ func TestAnImageThatIsReadyCostsNoRebuild(t *testing.T) {
 
 func TestAStoreThatMayNotBeWrittenCanBeRead(t *testing.T) {
 	s, _, _ := loadFixture(t, gz, "x")
-	ro := &Store{Cache: cache.New(store.OpenReadOnly(s.Root()))}
+	ro := &image.Store{Cache: cache.New(store.OpenReadOnly(s.Root()))}
 	if _, err := ro.Mountable(resolve(t, ro, "x")); err != nil {
 		t.Error(err)
 	}
@@ -193,7 +194,7 @@ func TestAStoreThatMayNotBeWrittenCanBeRead(t *testing.T) {
 func BenchmarkOpenResolveMountable(b *testing.B) {
 	s, _, _ := loadFixture(b, gz, "x")
 	for b.Loop() {
-		again, err := Open(s.Root())
+		again, err := image.Open(s.Root())
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -1,4 +1,6 @@
-package image
+// A manifest that is pushed: what it names is checked, and becomes an image.
+
+package server
 
 import (
 	"context"
@@ -13,10 +15,12 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 
+	"tiffin/image"
 	"tiffin/image/ingest"
 	"tiffin/image/oci"
 	"tiffin/image/reference"
 	"tiffin/image/store"
+	"tiffin/image/transfer"
 )
 
 // ErrNoBlob is wrapped by errors that say that a manifest names a blob that has
@@ -25,7 +29,7 @@ var ErrNoBlob = errors.New("no such blob")
 
 // accepting is one PutManifest.
 type accepting struct {
-	s        *Store
+	s        *image.Store
 	st       *store.Staging
 	ref      reference.Reference
 	bytes    []byte
@@ -45,7 +49,7 @@ type Accepted struct {
 // PutManifest makes an image of what has been uploaded before, and gives it the
 // name r. The image can be run when it returns, and survives a power cut. Errors
 // wrap ErrRefused or ErrNoBlob if the manifest is what is wrong.
-func PutManifest(ctx context.Context, s *Store, r reference.Reference, mediaType string, b []byte) (Accepted, error) {
+func PutManifest(ctx context.Context, s *image.Store, r reference.Reference, mediaType string, b []byte) (Accepted, error) {
 	a := &accepting{s: s, ref: r, bytes: b}
 	if err := a.check(mediaType); err != nil {
 		return Accepted{}, err
@@ -141,21 +145,21 @@ func (a *accepting) image(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
-	img := &loading{names: []reference.Reference{a.ref}, manifest: a.bytes, config: config}
+	img := &transfer.Incoming{Names: []reference.Reference{a.ref}, Manifest: a.bytes, Config: config}
 	for i, d := range m.Layers {
-		l := &loadingLayer{want: oci.Layer{DiffID: cfg.RootFS.DiffIDs[i], Digest: d.Digest, Size: d.Size, MediaType: d.MediaType}}
-		err := a.layer(ctx, l.want)
+		l := &transfer.IncomingLayer{Want: oci.Layer{DiffID: cfg.RootFS.DiffIDs[i], Digest: d.Digest, Size: d.Size, MediaType: d.MediaType}}
+		err := a.layer(ctx, l.Want)
 		for try := 0; errors.Is(err, errMoved) && try < 3; try++ {
-			err = a.layer(ctx, l.want)
+			err = a.layer(ctx, l.Want)
 		}
 		if err != nil {
 			return err
 		}
-		l.got = l.want
-		img.layers = append(img.layers, l)
+		l.Got = l.Want
+		img.Layers = append(img.Layers, l)
 	}
 	a.taken = append(a.taken, m.Config.Digest)
-	_, err = finishLoad(a.s, a.st, []*loading{img})
+	_, err = transfer.Finish(a.s, a.st, []*transfer.Incoming{img})
 	return err
 }
 
@@ -320,7 +324,7 @@ func (a *accepting) index(d digest.Digest, mediaType string) error {
 	if _, err := a.st.PutBlob(a.bytes); err != nil {
 		return err
 	}
-	return a.s.publish(a.st, func(ix *store.Index) error {
+	return a.s.Publish(a.st, func(ix *store.Index) error {
 		ix.Manifests = slices.DeleteFunc(ix.Manifests, func(m ocispec.Descriptor) bool {
 			r, named := store.NameOf(m)
 			mine := !named || r.Name() == a.ref.Name() && r.Tag == ""

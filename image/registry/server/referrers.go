@@ -1,4 +1,6 @@
-package image
+// Manifests that are about another, and the deletion of manifests and blobs.
+
+package server
 
 import (
 	"cmp"
@@ -12,6 +14,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"tiffin/image"
 	"tiffin/image/oci"
 	"tiffin/image/reference"
 	"tiffin/image/store"
@@ -19,7 +22,7 @@ import (
 
 // Referrers returns the manifests that have d as their subject, in the order of
 // their digests. OCI distribution-spec v1.1, "Listing Referrers".
-func Referrers(s *Store, d digest.Digest) ([]ocispec.Descriptor, error) {
+func Referrers(s *image.Store, d digest.Digest) ([]ocispec.Descriptor, error) {
 	names, err := os.ReadDir(s.Path(store.ReferrersName, d.Encoded()))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("referrers of %s: %w", d, err)
@@ -66,7 +69,7 @@ func (a *accepting) artifact() error {
 	}
 	// Before the lock is let go of: what nothing refers to is garbage.
 	a.referred = true
-	return a.s.publish(a.st, func(*store.Index) error { return a.s.AddReferrer(a.m.Subject.Digest, d) })
+	return a.s.Publish(a.st, func(*store.Index) error { return a.s.AddReferrer(a.m.Subject.Digest, d) })
 }
 
 // ErrNeeded is wrapped by errors that say that something cannot be deleted by
@@ -83,14 +86,14 @@ var ErrForeign = errors.New("it is not of a repository of yours")
 // Some things have a digest and no repository: may tells whether those may be deleted
 // that belong to what has the name, or for the zero Reference to nothing that has one.
 // Errors wrap ErrNotFound, ErrNeeded or ErrForeign.
-func DeleteManifest(s *Store, r reference.Reference, may func(reference.Reference) bool) error {
+func DeleteManifest(s *image.Store, r reference.Reference, may func(reference.Reference) bool) error {
 	err := deleteManifest(s, r, may)
 	if errors.Is(err, errWaits) {
 		if !may(reference.Reference{}) {
 			return fmt.Errorf("%s: %w", r.Digest, ErrForeign)
 		}
 		if err = DeleteBlob(s, r.Digest); errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("%w: %s", ErrNotFound, r.Familiar())
+			err = fmt.Errorf("%w: %s", image.ErrNotFound, r.Familiar())
 		}
 	}
 	return err
@@ -99,7 +102,7 @@ func DeleteManifest(s *Store, r reference.Reference, may func(reference.Referenc
 // errWaits says that a manifest has no name and no subject, and waits for an index that names it.
 var errWaits = errors.New("it waits for its index")
 
-func deleteManifest(s *Store, r reference.Reference, may func(reference.Reference) bool) error {
+func deleteManifest(s *image.Store, r reference.Reference, may func(reference.Reference) bool) error {
 	ix, release, err := s.LockIndex()
 	if err != nil {
 		return err
@@ -113,7 +116,7 @@ func deleteManifest(s *Store, r reference.Reference, may func(reference.Referenc
 		if !mine {
 			continue
 		}
-		if d = unannotated(d); named {
+		if d = image.Unannotated(d); named {
 			names = append(names, n)
 		} else if !may(reference.Reference{}) {
 			return fmt.Errorf("%s: %w", r.Digest, ErrForeign)
@@ -126,32 +129,32 @@ func deleteManifest(s *Store, r reference.Reference, may func(reference.Referenc
 	for _, n := range names {
 		ix.Unset(n)
 	}
-	if _, used, err := s.used(*gone); err != nil {
+	if _, used, err := s.Used(*gone); err != nil {
 		return err
 	} else if used || len(ix.Names(gone.Digest)) > 0 {
 		return s.WriteIndex(ix)
 	}
 	ix.Drop(*gone)
-	_, err = s.dropped(ix, *gone)
+	_, err = s.Dropped(ix, *gone)
 	return err
 }
 
 // deleteReferrer deletes a manifest that is about another, and belongs to whom that does.
-func deleteReferrer(s *Store, ix *store.Index, r reference.Reference, may func(reference.Reference) bool) error {
+func deleteReferrer(s *image.Store, ix *store.Index, r reference.Reference, may func(reference.Reference) bool) error {
 	if r.Digest == "" {
-		return fmt.Errorf("%w: %s", ErrNotFound, r.Familiar())
+		return fmt.Errorf("%w: %s", image.ErrNotFound, r.Familiar())
 	}
-	if subject := s.subject(r.Digest); subject != "" && store.Readable(s.ReferrerPath(subject, r.Digest)) {
+	if subject := s.Subject(r.Digest); subject != "" && store.Readable(s.ReferrerPath(subject, r.Digest)) {
 		for _, owner := range owners(s, ix, subject) {
 			if !may(owner) {
 				return fmt.Errorf("%s: %w", r.Digest, ErrForeign)
 			}
 		}
-		_, err := s.collectOf(ix, []ocispec.Descriptor{{Digest: r.Digest}})
+		_, err := s.CollectOf(ix, []ocispec.Descriptor{{Digest: r.Digest}})
 		return err
 	}
 	if names := ix.Names(r.Digest); len(names) > 0 {
-		return fmt.Errorf("%s: %w: in this repository it has no tag, but it is %s", r.Digest, ErrNeeded, strings.Join(familiar(names), ", "))
+		return fmt.Errorf("%s: %w: in this repository it has no tag, but it is %s", r.Digest, ErrNeeded, strings.Join(image.Familiar(names), ", "))
 	}
 	if _, _, err := HostedManifest(s, r); err != nil {
 		return err
@@ -163,8 +166,8 @@ func deleteReferrer(s *Store, ix *store.Index, r reference.Reference, may func(r
 }
 
 // owners are the names of a subject, or of what it is about itself; the zero Reference if it has none.
-func owners(s *Store, ix *store.Index, subject digest.Digest) []reference.Reference {
-	for seen := map[digest.Digest]bool{}; subject != "" && !seen[subject]; subject = s.subject(subject) {
+func owners(s *image.Store, ix *store.Index, subject digest.Digest) []reference.Reference {
+	for seen := map[digest.Digest]bool{}; subject != "" && !seen[subject]; subject = s.Subject(subject) {
 		if names := ix.Names(subject); len(names) > 0 {
 			return names
 		}
@@ -175,7 +178,7 @@ func owners(s *Store, ix *store.Index, subject digest.Digest) []reference.Refere
 
 // DeleteBlob deletes a blob that waits for a manifest. Errors wrap
 // fs.ErrNotExist, or ErrNeeded if an image has it.
-func DeleteBlob(s *Store, d digest.Digest) error {
+func DeleteBlob(s *image.Store, d digest.Digest) error {
 	f, err := OpenBlob(s, d)
 	if err != nil {
 		return err

@@ -1,4 +1,6 @@
-package image
+// The files of an archive or directory, by name: nothing is unpacked.
+
+package transfer
 
 import (
 	"archive/tar"
@@ -168,7 +170,7 @@ func (t *tarSource) Close() error { return t.f.Close() }
 // openSource opens what Load was given: a directory, an archive, or (as a
 // reader) a stream, which is spooled into the staging directory unless it is a
 // file after all. An archive may be compressed as a whole.
-func openSource(ctx context.Context, st *store.Staging, name string, stdin io.Reader, p Progress) (source, error) {
+func openSource(ctx context.Context, st *store.Staging, name string, stdin io.Reader, p ingest.Progress) (source, error) {
 	f, isFile := stdin.(*os.File)
 	if stdin == nil {
 		info, err := os.Stat(name)
@@ -197,7 +199,7 @@ func openSource(ctx context.Context, st *store.Staging, name string, stdin io.Re
 }
 
 // openArchive opens the archive in a regular file, which it owns from then on.
-func openArchive(ctx context.Context, st *store.Staging, f *os.File, p Progress) (source, error) {
+func openArchive(ctx context.Context, st *store.Staging, f *os.File, p ingest.Progress) (source, error) {
 	src, err := uncompressed(ctx, st, f, p)
 	if err != nil {
 		f.Close()
@@ -212,7 +214,7 @@ func openArchive(ctx context.Context, st *store.Staging, f *os.File, p Progress)
 }
 
 // uncompressed is f, or a temporary file with what f holds compressed.
-func uncompressed(ctx context.Context, st *store.Staging, f *os.File, p Progress) (*os.File, error) {
+func uncompressed(ctx context.Context, st *store.Staging, f *os.File, p ingest.Progress) (*os.File, error) {
 	var start [ingest.SniffLen]byte
 	n, err := f.ReadAt(start[:], 0)
 	if err != nil && err != io.EOF {
@@ -252,15 +254,15 @@ func uncompressed(ctx context.Context, st *store.Staging, f *os.File, p Progress
 }
 
 // spool writes a stream to a temporary file, which needs no name.
-func spool(ctx context.Context, st *store.Staging, r io.Reader, p Progress, what string, total int64) (*os.File, error) {
+func spool(ctx context.Context, st *store.Staging, r io.Reader, p ingest.Progress, what string, total int64) (*os.File, error) {
 	f, err := os.CreateTemp(st.Dir, "spool-")
 	if err != nil {
 		return nil, store.DiskError(err)
 	}
 	os.Remove(f.Name())
-	add, done := start(p, what, total)
+	add, done := ingest.Start(p, what, total)
 	defer done()
-	if err := Copy(ctx, f, r, add); err != nil {
+	if err := ingest.Copy(ctx, f, r, add); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}

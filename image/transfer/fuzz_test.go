@@ -1,4 +1,4 @@
-package image
+package transfer
 
 import (
 	"bytes"
@@ -76,9 +76,9 @@ func FuzzManifest(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for _, l := range img.layers {
-			if path.Dir(l.file) != "blobs/sha256" || !reference.ValidDigest(l.want.DiffID) {
-				t.Errorf("accepted layer %q of %q", l.file, l.want.DiffID)
+		for _, l := range img.Layers {
+			if path.Dir(l.file) != "blobs/sha256" || !reference.ValidDigest(l.Want.DiffID) {
+				t.Errorf("accepted layer %q of %q", l.file, l.Want.DiffID)
 			}
 		}
 	})

@@ -1,4 +1,4 @@
-package image
+package transfer
 
 import (
 	"errors"
@@ -9,13 +9,14 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 
+	"tiffin/image"
 	"tiffin/image/oci"
 	"tiffin/image/store"
 	"tiffin/internal/errs"
 )
 
 // two images share their lowest layer.
-func twoImages(t *testing.T) (s *Store, empty []string, one, two *Image) {
+func twoImages(t *testing.T) (s *image.Store, empty []string, one, two *image.Image) {
 	s = newStore(t)
 	empty = listing(t, s)
 	base := layerTar(t, "base")
@@ -26,7 +27,7 @@ func twoImages(t *testing.T) (s *Store, empty []string, one, two *Image) {
 	return s, empty, resolve(t, s, "one"), resolve(t, s, "two")
 }
 
-func remove(t *testing.T, s *Store, ref string, force bool) []Removed {
+func remove(t *testing.T, s *image.Store, ref string, force bool) []image.Removed {
 	t.Helper()
 	done, err := s.Remove(ref, force)
 	if err != nil {
@@ -44,7 +45,7 @@ func TestRemoveDeletesOnlyWhatNothingElseNeeds(t *testing.T) {
 		t.Errorf("removing one of two names: %v", done)
 	}
 	done := remove(t, s, "one", false)
-	want := []Removed{{Untagged: "one:latest"}, {Deleted: one.ID}, {Deleted: one.Layers[1].DiffID}}
+	want := []image.Removed{{Untagged: "one:latest"}, {Deleted: one.ID}, {Deleted: one.Layers[1].DiffID}}
 	if !slices.Equal(done, want) {
 		t.Errorf("removed %v, want %v", done, want)
 	}
@@ -85,7 +86,7 @@ func TestAnImageThatAContainerNeedsStays(t *testing.T) {
 	s, _, one, _ := twoImages(t)
 	s.Uses = func() (map[digest.Digest]bool, error) { return map[digest.Digest]bool{one.ID: true}, nil }
 	before := listing(t, s)
-	if _, err := s.Remove("one", false); !errors.Is(err, ErrInUse) || errs.HintOf(err) == "" {
+	if _, err := s.Remove("one", false); !errors.Is(err, image.ErrInUse) || errs.HintOf(err) == "" {
 		t.Errorf("remove: %v", err)
 	}
 	if after := listing(t, s); !slices.Equal(before, after) {
@@ -119,14 +120,14 @@ func TestPruneDeletesNamelessImagesAndGarbage(t *testing.T) {
 		}
 	}
 	p, err := s.Prune(false, nil)
-	if err != nil || p.Reclaimed < 20000 || !slices.Contains(p.Removed, Removed{Deleted: two.ID}) {
+	if err != nil || p.Reclaimed < 20000 || !slices.Contains(p.Removed, image.Removed{Deleted: two.ID}) {
 		t.Errorf("%+v %v", p, err)
 	}
 	if resolve(t, s, "two").ID != resolve(t, s, "one").ID {
 		t.Error("a named image is gone")
 	}
 	sound(t, s)
-	if p, err = s.Prune(true, func(img *Image) bool { return true }); err != nil || len(p.Removed) != 0 {
+	if p, err = s.Prune(true, func(img *image.Image) bool { return true }); err != nil || len(p.Removed) != 0 {
 		t.Errorf("nothing was to be pruned: %+v %v", p, err)
 	}
 	if p, err = s.Prune(true, nil); err != nil || len(p.Removed) != 5 { // two names, the ID, two layers
@@ -163,7 +164,7 @@ func TestWhatIsNotThereIsSaidWithWhatWasMeant(t *testing.T) {
 		"oen": "did you mean one:latest", "debian": "did you mean debian:12", "dbian:12": "debian:12", "completely/else": "tiffin images", "abcdef": "tiffin images",
 	} {
 		_, err := s.Resolve(ref)
-		if !errors.Is(err, ErrNotFound) || !strings.Contains(errs.HintOf(err), hint) || !strings.Contains(err.Error(), ref) {
+		if !errors.Is(err, image.ErrNotFound) || !strings.Contains(errs.HintOf(err), hint) || !strings.Contains(err.Error(), ref) {
 			t.Errorf("%s: %v, hint %q", ref, err, errs.HintOf(err))
 		}
 	}

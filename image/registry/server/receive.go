@@ -1,4 +1,6 @@
-package image
+// A blob that is pushed, before anybody says what image it is for.
+
+package server
 
 import (
 	"bufio"
@@ -12,6 +14,7 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 
+	"tiffin/image"
 	"tiffin/image/ingest"
 	"tiffin/image/layer"
 	"tiffin/image/oci"
@@ -37,7 +40,7 @@ type Upload struct {
 }
 
 // NewUpload begins to receive a blob. Close must be called in the end.
-func NewUpload(s *Store) (*Upload, error) {
+func NewUpload(s *image.Store) (*Upload, error) {
 	s.SweepIncoming()
 	st, err := s.Stage()
 	if err != nil {
@@ -164,7 +167,7 @@ func startsLayer(start []byte) bool {
 
 // OpenBlob opens a blob that an image has or that waits for its manifest.
 // Errors wrap fs.ErrNotExist if there is none.
-func OpenBlob(s *Store, d digest.Digest) (*os.File, error) {
+func OpenBlob(s *image.Store, d digest.Digest) (*os.File, error) {
 	if !reference.ValidDigest(d) {
 		return nil, fmt.Errorf("%q is no sha256 digest: %w", d, fs.ErrNotExist)
 	}

@@ -1,4 +1,6 @@
-package image
+// Archives and layouts into the store: every image of one, or none.
+
+package transfer
 
 import (
 	"context"
@@ -15,6 +17,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
+	"tiffin/image"
 	"tiffin/image/ingest"
 	"tiffin/image/oci"
 	"tiffin/image/reference"
@@ -22,20 +25,20 @@ import (
 	"tiffin/internal/errs"
 )
 
-// loading is one image of an archive on its way into the store.
-type loading struct {
-	names    []reference.Reference
-	config   []byte // verbatim: the image keeps its ID
-	manifest []byte // verbatim, or nil: docker-archives have none
-	layers   []*loadingLayer
+// Incoming is one image of an archive on its way into the store.
+type Incoming struct {
+	Names    []reference.Reference
+	Config   []byte // verbatim: the image keeps its ID
+	Manifest []byte // verbatim, or nil: docker-archives have none
+	Layers   []*IncomingLayer
 }
 
-// loadingLayer is one layer; images of one archive may share it.
-type loadingLayer struct {
+// IncomingLayer is one layer; images of one archive may share it.
+type IncomingLayer struct {
 	file string // name in the source
 	says *int64 // its size in bytes, by the manifest; nil if that does not say
-	want oci.Layer
-	got  oci.Layer
+	Want oci.Layer
+	Got  oci.Layer
 }
 
 // Loaded is one image that Load added to the store.
@@ -48,7 +51,7 @@ type Loaded struct {
 // `docker save` or `podman save` wrote, an OCI layout as directory or archive,
 // or the archive that is both. name is a file or directory; if stdin is not
 // nil, it is read instead. Either all images are added or none.
-func Load(ctx context.Context, s *Store, name string, stdin io.Reader, p Progress) ([]Loaded, error) {
+func Load(ctx context.Context, s *image.Store, name string, stdin io.Reader, p ingest.Progress) ([]Loaded, error) {
 	fail := func(err error) ([]Loaded, error) {
 		if stdin != nil {
 			name = "the standard input"
@@ -72,7 +75,7 @@ func Load(ctx context.Context, s *Store, name string, stdin io.Reader, p Progres
 	if err := loadLayers(ctx, s, st, src, imgs, p); err != nil {
 		return fail(err)
 	}
-	loaded, err := finishLoad(s, st, imgs)
+	loaded, err := Finish(s, st, imgs)
 	if err != nil {
 		return fail(err)
 	}
@@ -90,7 +93,7 @@ func unpath(err error) error {
 // describeSource finds out what is in a source. Where it is OCI layout and
 // docker-archive at once, the layout wins: it has the manifests, whose digests
 // stay the same then.
-func describeSource(src source) ([]*loading, error) {
+func describeSource(src source) ([]*Incoming, error) {
 	switch {
 	case src.has("index.json") && src.has("oci-layout"):
 		return describeLayout(src)
@@ -106,13 +109,13 @@ func describeSource(src source) ([]*loading, error) {
 }
 
 // describeLayout reads an OCI layout. OCI image-spec v1.1 image-layout.md.
-func describeLayout(src source) ([]*loading, error) {
+func describeLayout(src source) ([]*Incoming, error) {
 	var ix ocispec.Index
 	if err := readJSON(src, "index.json", &ix); err != nil {
 		return nil, err
 	}
-	byDigest := map[digest.Digest]*loading{}
-	var imgs []*loading
+	byDigest := map[digest.Digest]*Incoming{}
+	var imgs []*Incoming
 	for _, d := range ix.Manifests {
 		if !oci.IsImage(d) {
 			continue
@@ -133,8 +136,8 @@ func describeLayout(src source) ([]*loading, error) {
 		if r.Digest != "" && r.Digest != d.Digest {
 			ok = false // that of an index, or of something else: nothing here proves it
 		}
-		if ok && !slices.Contains(img.names, r) {
-			img.names = append(img.names, r)
+		if ok && !slices.Contains(img.Names, r) {
+			img.Names = append(img.Names, r)
 		}
 	}
 	if len(imgs) == 0 {
@@ -144,20 +147,20 @@ func describeLayout(src source) ([]*loading, error) {
 }
 
 // describeManifest reads the manifest and config that a descriptor leads to.
-func describeManifest(src source, d ocispec.Descriptor) (*loading, error) {
+func describeManifest(src source, d ocispec.Descriptor) (*Incoming, error) {
 	read := func(d ocispec.Descriptor) ([]byte, error) { return readVerified(src, d.Digest) }
 	m, err := oci.Follow(d, oci.ThisMachine().Choose, read)
 	if err != nil {
 		return nil, err
 	}
-	img := &loading{manifest: m.Bytes}
-	if img.config, err = read(m.Config); err != nil {
+	img := &Incoming{Manifest: m.Bytes}
+	if img.Config, err = read(m.Config); err != nil {
 		return nil, err
 	}
-	if int64(len(img.config)) != m.Config.Size {
-		return nil, fmt.Errorf("config %s has %d bytes, and the manifest says %d: the manifest is wrong", m.Config.Digest, len(img.config), m.Config.Size)
+	if int64(len(img.Config)) != m.Config.Size {
+		return nil, fmt.Errorf("config %s has %d bytes, and the manifest says %d: the manifest is wrong", m.Config.Digest, len(img.Config), m.Config.Size)
 	}
-	cfg, err := oci.ParseConfig(img.config, len(m.Layers))
+	cfg, err := oci.ParseConfig(img.Config, len(m.Layers))
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +172,7 @@ func describeManifest(src source, d ocispec.Descriptor) (*loading, error) {
 			}
 			return nil, err
 		}
-		img.layers = append(img.layers, &loadingLayer{file: blobName(l.Digest), says: &l.Size, want: oci.Layer{DiffID: cfg.RootFS.DiffIDs[i], Digest: l.Digest}})
+		img.Layers = append(img.Layers, &IncomingLayer{file: blobName(l.Digest), says: &l.Size, Want: oci.Layer{DiffID: cfg.RootFS.DiffIDs[i], Digest: l.Digest}})
 	}
 	return img, nil
 }
@@ -189,7 +192,7 @@ func readVerified(src source, d digest.Digest) ([]byte, error) {
 
 // describeDocker reads a docker-archive's manifest.json.
 // https://github.com/moby/docker-image-spec, v1.2, "Combined Image JSON + Filesystem Changeset Format".
-func describeDocker(src source) ([]*loading, error) {
+func describeDocker(src source) ([]*Incoming, error) {
 	var list []struct {
 		Config   string
 		RepoTags []string
@@ -201,16 +204,16 @@ func describeDocker(src source) ([]*loading, error) {
 	if len(list) == 0 {
 		return nil, errors.New("manifest.json lists no image")
 	}
-	var imgs []*loading
-	shared := map[digest.Digest]*loadingLayer{}
+	var imgs []*Incoming
+	shared := map[digest.Digest]*IncomingLayer{}
 	for _, e := range list {
-		img := &loading{}
+		img := &Incoming{}
 		file, _ := cleanName(e.Config)
 		var err error
-		if img.config, err = readAll(src, file); err != nil {
+		if img.Config, err = readAll(src, file); err != nil {
 			return nil, fmt.Errorf("image config: %w", err)
 		}
-		cfg, err := oci.ParseConfig(img.config, len(e.Layers))
+		cfg, err := oci.ParseConfig(img.Config, len(e.Layers))
 		if err != nil {
 			return nil, err
 		}
@@ -224,16 +227,16 @@ func describeDocker(src source) ([]*loading, error) {
 				if !src.has(file) {
 					return nil, fmt.Errorf("layer %s is not in the archive", name)
 				}
-				shared[diffID] = &loadingLayer{file: file, want: oci.Layer{DiffID: diffID}}
+				shared[diffID] = &IncomingLayer{file: file, Want: oci.Layer{DiffID: diffID}}
 			}
-			img.layers = append(img.layers, shared[diffID])
+			img.Layers = append(img.Layers, shared[diffID])
 		}
 		for _, tag := range e.RepoTags {
 			r, err := reference.ParseTag(tag)
 			if err != nil {
 				return nil, err
 			}
-			img.names = append(img.names, r)
+			img.Names = append(img.Names, r)
 		}
 		imgs = append(imgs, img)
 	}
@@ -246,14 +249,14 @@ func describeDocker(src source) ([]*loading, error) {
 const parallelLayers = 3
 
 // loadLayers stages all layers of the images, largest first.
-func loadLayers(ctx context.Context, s *Store, st *store.Staging, src source, imgs []*loading, p Progress) error {
-	var todo []*loadingLayer
-	seen := map[string]*loadingLayer{}
+func loadLayers(ctx context.Context, s *image.Store, st *store.Staging, src source, imgs []*Incoming, p ingest.Progress) error {
+	var todo []*IncomingLayer
+	seen := map[string]*IncomingLayer{}
 	for _, img := range imgs {
-		for i, l := range img.layers {
-			key := string(l.want.DiffID) + string(l.want.Digest)
+		for i, l := range img.Layers {
+			key := string(l.Want.DiffID) + string(l.Want.Digest)
 			if seen[key] != nil {
-				img.layers[i] = seen[key]
+				img.Layers[i] = seen[key]
 				continue
 			}
 			seen[key] = l
@@ -266,9 +269,9 @@ func loadLayers(ctx context.Context, s *Store, st *store.Staging, src source, im
 			return fmt.Errorf("layer %s: %w", l.file, err)
 		}
 		f.Close()
-		l.want.Size = size
+		l.Want.Size = size
 	}
-	slices.SortStableFunc(todo, func(a, b *loadingLayer) int { return int(min(1, max(-1, b.want.Size-a.want.Size))) })
+	slices.SortStableFunc(todo, func(a, b *IncomingLayer) int { return int(min(1, max(-1, b.Want.Size-a.Want.Size))) })
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallelLayers)
 	for _, l := range todo {
@@ -277,16 +280,16 @@ func loadLayers(ctx context.Context, s *Store, st *store.Staging, src source, im
 	return g.Wait()
 }
 
-func loadLayer(ctx context.Context, s *Store, st *store.Staging, src source, l *loadingLayer, p Progress) error {
+func loadLayer(ctx context.Context, s *image.Store, st *store.Staging, src source, l *IncomingLayer, p ingest.Progress) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	name := l.want.Digest
+	name := l.Want.Digest
 	if name == "" {
-		name = l.want.DiffID
+		name = l.Want.DiffID
 	}
 	if got, ok := keep(s, st, src, l); ok {
-		l.got = got
+		l.Got = got
 		return l.checkSize()
 	}
 	f, size, err := src.open(l.file)
@@ -294,10 +297,10 @@ func loadLayer(ctx context.Context, s *Store, st *store.Staging, src source, l *
 		return fmt.Errorf("layer %s: %w", l.file, err)
 	}
 	defer f.Close()
-	add, done := start(p, reference.Short(name), size)
+	add, done := ingest.Start(p, reference.Short(name), size)
 	defer done()
-	want := l.want
-	if l.got, err = ingest.Layer(ctx, st, f, want, ingest.Options{KeepBlob: true, Progress: add}); err != nil && !strings.Contains(err.Error(), string(name)) {
+	want := l.Want
+	if l.Got, err = ingest.Layer(ctx, st, f, want, ingest.Options{KeepBlob: true, Progress: add}); err != nil && !strings.Contains(err.Error(), string(name)) {
 		return fmt.Errorf("layer %s: %w", name, err)
 	}
 	if err == nil {
@@ -308,17 +311,17 @@ func loadLayer(ctx context.Context, s *Store, st *store.Staging, src source, l *
 
 // checkSize refuses a size in the manifest that others will refuse, when the image is pushed: OCI
 // image-spec v1.1 descriptor.md, "size". The digest has been checked.
-func (l *loadingLayer) checkSize() error {
-	if l.says == nil || *l.says == l.want.Size {
+func (l *IncomingLayer) checkSize() error {
+	if l.says == nil || *l.says == l.Want.Size {
 		return nil
 	}
-	return fmt.Errorf("layer %s has %d bytes, and the manifest says %d: the manifest is wrong", l.want.Digest, l.want.Size, *l.says)
+	return fmt.Errorf("layer %s has %d bytes, and the manifest says %d: the manifest is wrong", l.Want.Digest, l.Want.Size, *l.says)
 }
 
 // keep uses the layer that the store has already, if its blob still has its
 // digest and its derived files are there: damage is repaired by loading again.
-func keep(s *Store, st *store.Staging, src source, l *loadingLayer) (oci.Layer, bool) {
-	if !s.IsDerived(l.want.DiffID) {
+func keep(s *image.Store, st *store.Staging, src source, l *IncomingLayer) (oci.Layer, bool) {
+	if !s.IsDerived(l.Want.DiffID) {
 		return oci.Layer{}, false
 	}
 	f, size, err := src.open(l.file)
@@ -332,7 +335,7 @@ func keep(s *Store, st *store.Staging, src source, l *loadingLayer) (oci.Layer, 
 	if err != nil {
 		return oci.Layer{}, false
 	}
-	got := oci.Layer{DiffID: l.want.DiffID, Digest: l.want.Digest, Size: size, MediaType: ingest.MediaType(kind)}
+	got := oci.Layer{DiffID: l.Want.DiffID, Digest: l.Want.Digest, Size: size, MediaType: ingest.MediaType(kind)}
 	if got.Digest == "" && kind == ingest.Plain {
 		got.Digest = got.DiffID
 	} else if got.Digest == "" {
@@ -349,12 +352,12 @@ func keep(s *Store, st *store.Staging, src source, l *loadingLayer) (oci.Layer, 
 	return got, true
 }
 
-// finishLoad stages manifests, configs and merged indexes, and publishes.
-func finishLoad(s *Store, st *store.Staging, imgs []*loading) ([]Loaded, error) {
+// Finish stages manifests, configs and merged indexes, and publishes.
+func Finish(s *image.Store, st *store.Staging, imgs []*Incoming) ([]Loaded, error) {
 	var loaded []Loaded
 	var manifests []ocispec.Descriptor
 	for _, img := range imgs {
-		id, err := st.PutBlob(img.config)
+		id, err := st.PutBlob(img.Config)
 		if err != nil {
 			return nil, fmt.Errorf("store the image config: %w", err)
 		}
@@ -364,26 +367,26 @@ func finishLoad(s *Store, st *store.Staging, imgs []*loading) ([]Loaded, error) 
 		}
 		manifests = append(manifests, d)
 		var layers []oci.Layer
-		for _, l := range img.layers {
-			layers = append(layers, l.got)
+		for _, l := range img.Layers {
+			layers = append(layers, l.Got)
 		}
 		if err := s.Merge(st, layers); err != nil {
 			return nil, err
 		}
-		for _, r := range img.names {
+		for _, r := range img.Names {
 			loaded = append(loaded, Loaded{r.Familiar(), id})
 		}
-		if len(img.names) == 0 {
+		if len(img.Names) == 0 {
 			loaded = append(loaded, Loaded{"", id})
 		}
 	}
 	var superseded []ocispec.Descriptor
-	err := s.publish(st, func(ix *store.Index) error {
+	err := s.Publish(st, func(ix *store.Index) error {
 		for i, img := range imgs {
-			for _, r := range img.names {
+			for _, r := range img.Names {
 				superseded = append(superseded, replace(s, ix, r, manifests[i])...)
 			}
-			if len(img.names) == 0 {
+			if len(img.Names) == 0 {
 				ix.Add(manifests[i])
 			}
 		}
@@ -392,18 +395,18 @@ func finishLoad(s *Store, st *store.Staging, imgs []*loading) ([]Loaded, error) 
 	if err != nil {
 		return nil, err
 	}
-	s.discard(superseded)
+	s.Discard(superseded)
 	return loaded, nil
 }
 
 // replace is Set for a name whose image may be the same one packed
 // differently, with plain layers and then with compressed ones: the same ID is
 // not kept a second time without a name. It returns the manifest that is superseded.
-func replace(s *Store, ix *store.Index, r reference.Reference, manifest ocispec.Descriptor) []ocispec.Descriptor {
+func replace(s *image.Store, ix *store.Index, r reference.Reference, manifest ocispec.Descriptor) []ocispec.Descriptor {
 	old := ix.Find(r)
 	var before ocispec.Descriptor
 	if old != nil {
-		before = unannotated(*old)
+		before = image.Unannotated(*old)
 	}
 	ix.Set(r, manifest, nil)
 	if old == nil || before.Digest == manifest.Digest || len(ix.Names(before.Digest)) > 0 {
@@ -419,8 +422,8 @@ func replace(s *Store, ix *store.Index, r reference.Reference, manifest ocispec.
 }
 
 // loadManifest stages the manifest that came with the image, or makes one.
-func loadManifest(st *store.Staging, img *loading) (d ocispec.Descriptor, err error) {
-	b := img.manifest
+func loadManifest(st *store.Staging, img *Incoming) (d ocispec.Descriptor, err error) {
+	b := img.Manifest
 	if b == nil {
 		if b, err = img.makeManifest(); err != nil {
 			return d, err
@@ -437,10 +440,10 @@ func loadManifest(st *store.Staging, img *loading) (d ocispec.Descriptor, err er
 }
 
 // makeManifest writes a manifest for the layers that were got.
-func (img *loading) makeManifest() ([]byte, error) {
+func (img *Incoming) makeManifest() ([]byte, error) {
 	var layers []oci.Layer
-	for _, l := range img.layers {
-		layers = append(layers, l.got)
+	for _, l := range img.Layers {
+		layers = append(layers, l.Got)
 	}
-	return oci.NewManifest(img.config, layers)
+	return oci.NewManifest(img.Config, layers)
 }

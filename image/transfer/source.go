@@ -1,4 +1,11 @@
-package image
+// Package transfer brings images into the store and takes them elsewhere: from and to registries,
+// archives and OCI layouts.
+//
+// An image that leaves is an Image: the bytes of its manifest and a way to open its blobs. Each
+// blob streams and is hashed on the way; none is packed anew, so all digests stay. An image that
+// comes is staged: its layers first, then config, manifest and merged index; then all of it is
+// published at once, or nothing.
+package transfer
 
 import (
 	"crypto/sha256"
@@ -10,13 +17,14 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"tiffin/image"
 	"tiffin/image/oci"
 	"tiffin/image/store"
 )
 
-// Pushable is an image that goes somewhere else: the bytes that came from a
+// Image is an image that goes somewhere else: the bytes that came from a
 // registry, or that load and commit made, so that all digests stay.
-type Pushable struct {
+type Image struct {
 	Manifest ocispec.Descriptor
 	Bytes    []byte               // of the manifest
 	Blobs    []ocispec.Descriptor // layers, bottom first, then the config; each once
@@ -27,7 +35,7 @@ type Pushable struct {
 }
 
 // newPushable reads a manifest. open need not check what it hands out.
-func newPushable(b []byte, open func(ocispec.Descriptor) (io.ReadCloser, error)) (*Pushable, error) {
+func newPushable(b []byte, open func(ocispec.Descriptor) (io.ReadCloser, error)) (*Image, error) {
 	m, err := oci.ParseDocument(b)
 	if err == nil {
 		err = m.CheckImage()
@@ -35,7 +43,7 @@ func newPushable(b []byte, open func(ocispec.Descriptor) (io.ReadCloser, error))
 	if err != nil {
 		return nil, err
 	}
-	p := &Pushable{Manifest: m.Descriptor(), Bytes: b, parsed: m, open: open, close: func() {}}
+	p := &Image{Manifest: m.Descriptor(), Bytes: b, parsed: m, open: open, close: func() {}}
 	for _, l := range p.parsed.Layers {
 		if !slices.ContainsFunc(p.Blobs, func(b ocispec.Descriptor) bool { return b.Digest == l.Digest }) {
 			p.Blobs = append(p.Blobs, l)
@@ -46,7 +54,7 @@ func newPushable(b []byte, open func(ocispec.Descriptor) (io.ReadCloser, error))
 }
 
 // checked refuses what may not be handed on, or is no image.
-func (p *Pushable) checked() (*Pushable, error) {
+func (p *Image) checked() (*Image, error) {
 	for _, l := range p.parsed.Layers {
 		if err := oci.CheckLayer(l); err != nil {
 			return nil, err
@@ -56,7 +64,7 @@ func (p *Pushable) checked() (*Pushable, error) {
 }
 
 // FromStore is an image of the store, to be sent away.
-func FromStore(s *Store, img *Image) (*Pushable, error) {
+func FromStore(s *image.Store, img *image.Image) (*Image, error) {
 	p, err := fromStore(s, img)
 	if err != nil {
 		return nil, err
@@ -64,7 +72,7 @@ func FromStore(s *Store, img *Image) (*Pushable, error) {
 	return p.checked()
 }
 
-func fromStore(s *Store, img *Image) (*Pushable, error) {
+func fromStore(s *image.Store, img *image.Image) (*Image, error) {
 	m, err := s.Manifest(img.Manifest)
 	if err != nil {
 		return nil, err
@@ -74,7 +82,7 @@ func fromStore(s *Store, img *Image) (*Pushable, error) {
 
 // Open opens a blob. Its reader fails at the end, before the last byte is
 // handed out, if the blob does not have its digest or size.
-func (p *Pushable) Open(d ocispec.Descriptor) (io.ReadCloser, error) {
+func (p *Image) Open(d ocispec.Descriptor) (io.ReadCloser, error) {
 	r, err := p.open(d)
 	if err != nil {
 		return nil, err
@@ -83,7 +91,7 @@ func (p *Pushable) Open(d ocispec.Descriptor) (io.ReadCloser, error) {
 }
 
 // Close lets go of where the image is.
-func (p *Pushable) Close() { p.close() }
+func (p *Image) Close() { p.close() }
 
 // verifying is a blob being read.
 type verifying struct {
@@ -112,7 +120,7 @@ func (v *verifying) Read(p []byte) (int, error) {
 
 // Repositories are those of a registry that an image here with this layer has
 // a name in: the registry may have the layer in one of them.
-func Repositories(s *Store, domain string, layer digest.Digest) []string {
+func Repositories(s *image.Store, domain string, layer digest.Digest) []string {
 	ix, err := s.ReadIndex()
 	if err != nil {
 		return nil

@@ -1,4 +1,4 @@
-package image
+package transfer
 
 import (
 	"bytes"
@@ -8,13 +8,14 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"tiffin/image"
 	"tiffin/image/reference"
 	"tiffin/image/store"
 )
 
 // withBuiltin gives a store a built-in image with that layer, and counts how
 // often it is made.
-func withBuiltin(s *Store, layer []byte) *int {
+func withBuiltin(s *image.Store, layer []byte) *int {
 	made := new(int)
 	s.Builtin = func(name string) (io.ReadCloser, ocispec.ImageConfig, bool) {
 		if name != "tiffin/base:latest" {
@@ -27,7 +28,7 @@ func withBuiltin(s *Store, layer []byte) *int {
 }
 
 // another makes it look as if another binary had made the built-in image.
-func another(t *testing.T, s *Store) {
+func another(t *testing.T, s *image.Store) {
 	t.Helper()
 	err := s.Update(func(ix *store.Index) error {
 		r, _ := reference.Parse("tiffin/base")

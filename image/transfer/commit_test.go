@@ -1,4 +1,4 @@
-package image
+package transfer
 
 import (
 	"bytes"
@@ -15,6 +15,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"tiffin/image"
 	"tiffin/image/oci"
 	"tiffin/internal/test/tartest"
 )
@@ -26,7 +27,7 @@ func write(b []byte) func(io.Writer) error {
 func TestCommitPutsALayerOnTop(t *testing.T) {
 	s, f, base := loadFixture(t, gz, "base")
 	changes := tartest.Of(t, tartest.Whiteout("bin/tool-one"), tartest.File("new", "data"))
-	img, err := s.CommitLayer(context.Background(), base, write(changes), CommitOptions{
+	img, err := s.CommitLayer(context.Background(), base, write(changes), image.CommitOptions{
 		Ref: "derived:1", Author: "me", Message: "why", CreatedBy: "how", Changes: []string{"ENV B=2"},
 		Edit: func(c *ocispec.ImageConfig) { c.User = "bob" }})
 	if err != nil {
@@ -58,13 +59,13 @@ func TestCommitPutsALayerOnTop(t *testing.T) {
 }
 
 func TestTheSameCommitHasTheSameDigests(t *testing.T) {
-	var last *Image
+	var last *image.Image
 	for range 3 {
 		s, _, base := loadFixture(t, gz, "base")
 		img, err := s.CommitLayer(context.Background(), base, func(w io.Writer) error {
 			_, err := io.Copy(struct{ io.Writer }{w}, bytes.NewReader(layerTar(t, "new")))
 			return err
-		}, CommitOptions{})
+		}, image.CommitOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -74,7 +75,7 @@ func TestTheSameCommitHasTheSameDigests(t *testing.T) {
 		last = img
 	}
 	s, _, base := loadFixture(t, gz, "base")
-	img, err := s.CommitLayer(context.Background(), base, write(layerTar(t, "new")), CommitOptions{Created: time.Unix(5, 0)})
+	img, err := s.CommitLayer(context.Background(), base, write(layerTar(t, "new")), image.CommitOptions{Created: time.Unix(5, 0)})
 	if err != nil || img.Created.Unix() != 5 {
 		t.Errorf("%v, %v", img.Created, err)
 	}
@@ -85,7 +86,7 @@ func TestCommitKeepsConfigFieldsItDoesNotKnow(t *testing.T) {
 	f.config = bytes.Replace(f.config, []byte(`"config":{`), []byte(`"container":"abc","os.features":["f"],"config":{"Healthcheck":{"Test":["NONE"]},"Shell":["/bin/ash"],"User":"old",`), 1)
 	s := newStore(t)
 	load(t, s, inFile(t, archive(t, f.layout(t))))
-	img, err := s.CommitLayer(context.Background(), resolve(t, s, "x"), write(layerTar(t, "new")), CommitOptions{
+	img, err := s.CommitLayer(context.Background(), resolve(t, s, "x"), write(layerTar(t, "new")), image.CommitOptions{
 		Edit: func(c *ocispec.ImageConfig) { c.User = "" }})
 	if err != nil {
 		t.Fatal(err)
@@ -112,26 +113,26 @@ func TestAFailedCommitLeavesNothing(t *testing.T) {
 	boom := errors.New("boom")
 	for what, f := range map[string]func() error{
 		"a writer that fails": func() error {
-			_, err := s.CommitLayer(context.Background(), base, func(w io.Writer) error { w.Write(make([]byte, 512)); return boom }, CommitOptions{})
+			_, err := s.CommitLayer(context.Background(), base, func(w io.Writer) error { w.Write(make([]byte, 512)); return boom }, image.CommitOptions{})
 			return err
 		},
 		"no tarball": func() error {
-			_, err := s.CommitLayer(context.Background(), base, write(bytes.Repeat([]byte("x"), 5<<20)), CommitOptions{})
+			_, err := s.CommitLayer(context.Background(), base, write(bytes.Repeat([]byte("x"), 5<<20)), image.CommitOptions{})
 			return err
 		},
 		"a wrong name": func() error {
-			_, err := s.CommitLayer(context.Background(), base, write(nil), CommitOptions{Ref: "No Name"})
+			_, err := s.CommitLayer(context.Background(), base, write(nil), image.CommitOptions{Ref: "No Name"})
 			return err
 		},
 		"a wrong change": func() error {
-			_, err := s.CommitLayer(context.Background(), base, write(nil), CommitOptions{Changes: []string{"RUN x"}})
+			_, err := s.CommitLayer(context.Background(), base, write(nil), image.CommitOptions{Changes: []string{"RUN x"}})
 			return err
 		},
 		"a base that is gone": func() error {
 			gone := *base
 			gone.Layers = slices.Clone(base.Layers)
 			gone.Layers[0].Digest = digest.FromString("gone")
-			_, err := s.CommitLayer(context.Background(), &gone, write(layerTar(t, "new")), CommitOptions{})
+			_, err := s.CommitLayer(context.Background(), &gone, write(layerTar(t, "new")), image.CommitOptions{})
 			return err
 		},
 	} {
@@ -148,7 +149,7 @@ func TestAFailedCommitLeavesNothing(t *testing.T) {
 
 func TestCommitOnNothingAndWithoutAName(t *testing.T) {
 	s := newStore(t)
-	img, err := s.CommitLayer(context.Background(), nil, write(layerTar(t, "one")), CommitOptions{})
+	img, err := s.CommitLayer(context.Background(), nil, write(layerTar(t, "one")), image.CommitOptions{})
 	if err != nil || len(img.Names) != 0 || len(img.Layers) != 1 {
 		t.Fatalf("%+v %v", img, err)
 	}

@@ -1,4 +1,6 @@
-package image
+// What a store looks like as a registry: repositories, tags, manifests.
+
+package server
 
 import (
 	"errors"
@@ -10,6 +12,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"tiffin/image"
 	"tiffin/image/oci"
 	"tiffin/image/reference"
 	"tiffin/image/store"
@@ -28,7 +31,7 @@ import (
 // manifest or blob by its digest, in whichever repository.
 
 // Catalog lists the repositories, sorted.
-func Catalog(s *Store) ([]string, error) {
+func Catalog(s *image.Store) ([]string, error) {
 	ix, err := s.ReadIndex()
 	if err != nil {
 		return nil, err
@@ -47,7 +50,7 @@ func Catalog(s *Store) ([]string, error) {
 
 // Tags lists the tags of a repository, sorted. An error that wraps ErrNotFound
 // says that there is no such repository.
-func Tags(s *Store, repository reference.Reference) ([]string, error) {
+func Tags(s *image.Store, repository reference.Reference) ([]string, error) {
 	ix, err := s.ReadIndex()
 	if err != nil {
 		return nil, err
@@ -61,7 +64,7 @@ func Tags(s *Store, repository reference.Reference) ([]string, error) {
 		}
 	}
 	if !found {
-		return nil, fmt.Errorf("%w: %s", ErrNotFound, repository.FamiliarName())
+		return nil, fmt.Errorf("%w: %s", image.ErrNotFound, repository.FamiliarName())
 	}
 	slices.Sort(tags)
 	return slices.Compact(tags), nil
@@ -69,7 +72,7 @@ func Tags(s *Store, repository reference.Reference) ([]string, error) {
 
 // HostedManifest returns the manifest or index that r stands for, byte by byte,
 // and not one that an index leads to. Errors wrap ErrNotFound.
-func HostedManifest(s *Store, r reference.Reference) (ocispec.Descriptor, []byte, error) {
+func HostedManifest(s *image.Store, r reference.Reference) (ocispec.Descriptor, []byte, error) {
 	d := r.Digest
 	if d == "" {
 		ix, err := s.ReadIndex()
@@ -77,33 +80,33 @@ func HostedManifest(s *Store, r reference.Reference) (ocispec.Descriptor, []byte
 			return ocispec.Descriptor{}, nil, err
 		}
 		found := ix.Find(r)
-		if b, ok := s.builtinFor(r.Familiar(), found); ok {
-			img, err := s.materialise(b)
+		if b, ok := s.BuiltinFor(r.Familiar(), found); ok {
+			img, err := s.Materialise(b)
 			if err != nil {
 				return ocispec.Descriptor{}, nil, err
 			}
 			found = &img.Manifest
 		}
 		if found == nil {
-			return ocispec.Descriptor{}, nil, fmt.Errorf("%w: %s", ErrNotFound, r.Familiar())
+			return ocispec.Descriptor{}, nil, fmt.Errorf("%w: %s", image.ErrNotFound, r.Familiar())
 		}
 		d = found.Digest
 	}
 	b, err := hostedJSON(s, d)
 	if errors.Is(err, fs.ErrNotExist) {
-		return ocispec.Descriptor{}, nil, fmt.Errorf("%w: %s", ErrNotFound, r.Familiar())
+		return ocispec.Descriptor{}, nil, fmt.Errorf("%w: %s", image.ErrNotFound, r.Familiar())
 	} else if err != nil {
 		return ocispec.Descriptor{}, nil, err
 	}
 	m, err := oci.ParseDocument(b)
 	if err != nil || m.Type() == "" {
-		return ocispec.Descriptor{}, nil, fmt.Errorf("%w: %s is no manifest", ErrNotFound, d)
+		return ocispec.Descriptor{}, nil, fmt.Errorf("%w: %s is no manifest", image.ErrNotFound, d)
 	}
 	return m.Descriptor(), b, nil
 }
 
 // hostedJSON reads a small blob that an image has or that waits for a manifest,
 // and checks its digest.
-func hostedJSON(s *Store, d digest.Digest) ([]byte, error) {
+func hostedJSON(s *image.Store, d digest.Digest) ([]byte, error) {
 	return oci.ReadBlob(d, func(d digest.Digest) (io.ReadCloser, error) { return OpenBlob(s, d) })
 }

@@ -1,4 +1,4 @@
-package image
+package transfer
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"tiffin/image"
 	"tiffin/internal/test/must"
 	"tiffin/internal/test/podmantest"
 	"tiffin/internal/test/tartest"
@@ -16,7 +17,7 @@ import (
 
 // interop is a store with an image that has an odd owner, a whiteout and an
 // attribute, and a saved archive of it.
-func interop(t *testing.T) (s *Store, img *Image, saved string) {
+func interop(t *testing.T) (s *image.Store, img *image.Image, saved string) {
 	// podman takes the name of what it reads from an OCI layout from the
 	// directory, which therefore must be lower case.
 	dir, err := os.MkdirTemp("", "interop-")
@@ -24,7 +25,7 @@ func interop(t *testing.T) (s *Store, img *Image, saved string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	if s, err = Open(filepath.Join(dir, "store")); err != nil {
+	if s, err = image.Open(filepath.Join(dir, "store")); err != nil {
 		t.Fatal(err)
 	}
 	f := newFixture(t, gz, []string{"docker.io/library/thing:v1"}, layerTar(t, "one"),

@@ -1,4 +1,4 @@
-package image
+package transfer
 
 import (
 	"archive/tar"
@@ -20,6 +20,7 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"tiffin/image"
 	"tiffin/image/store"
 	"tiffin/internal/errs"
 	"tiffin/internal/test/tartest"
@@ -27,7 +28,7 @@ import (
 
 // refuse loads b and wants one clear error and the store as it was. It returns
 // the error's text.
-func refuse(t *testing.T, s *Store, what string, b []byte) string {
+func refuse(t *testing.T, s *image.Store, what string, b []byte) string {
 	t.Helper()
 	before := listing(t, s)
 	_, err := Load(context.Background(), s, inFile(t, b), nil, nil)
@@ -71,7 +72,7 @@ func TestTruncatedLayersAreRefused(t *testing.T) {
 		for n := 0; n < len(packed)-1024; n += 1 + len(packed)/20 {
 			s := newStore(t)
 			before := listing(t, s)
-			_, err := s.Import(context.Background(), bytes.NewReader(packed[:n]), ImportOptions{Ref: "x"})
+			_, err := s.Import(context.Background(), bytes.NewReader(packed[:n]), image.ImportOptions{Ref: "x"})
 			if err == nil && n > 0 {
 				t.Errorf("%s cut to %d of %d bytes: accepted", p.name, n, len(packed))
 			} else if err != nil {
@@ -122,7 +123,7 @@ func TestALayoutCannotTakeADigestForAName(t *testing.T) {
 	if err != nil || len(got) != 1 || got[0].Ref != "" {
 		t.Errorf("with the digest of something else: %+v, %v", got, err)
 	}
-	if img, err := s.Resolve(other); !errors.Is(err, ErrNotFound) {
+	if img, err := s.Resolve(other); !errors.Is(err, image.ErrNotFound) {
 		t.Errorf("%s is %+v, %v", other, img, err)
 	}
 	f.names = []string{"debian@" + digest.FromBytes(f.manifest(t)).String()}
@@ -294,7 +295,7 @@ func TestBombsAreDefusedInBoundedMemory(t *testing.T) {
 	s := newStore(t)
 	before := listing(t, s)
 	grown := peak(func() {
-		_, err := s.Import(context.Background(), bytes.NewReader(bomb), ImportOptions{Ref: "x"})
+		_, err := s.Import(context.Background(), bytes.NewReader(bomb), image.ImportOptions{Ref: "x"})
 		if err == nil || !strings.Contains(err.Error(), "bomb") || !strings.Contains(errs.HintOf(err), "TIFFIN_INFLATE_LIMIT") {
 			t.Errorf("a bomb: %v", err)
 		}
@@ -317,7 +318,7 @@ func TestTheLimitForBombsCanBeRaised(t *testing.T) {
 	packed := zst(t, b.Bytes())
 	for limit, ok := range map[string]bool{"1MiB": false, "100MiB": true, "nonsense": false, "-1": false} {
 		t.Setenv("TIFFIN_INFLATE_LIMIT", limit)
-		if _, err := newStore(t).Import(context.Background(), bytes.NewReader(packed), ImportOptions{}); (err == nil) != ok {
+		if _, err := newStore(t).Import(context.Background(), bytes.NewReader(packed), image.ImportOptions{}); (err == nil) != ok {
 			t.Errorf("%s: %v", limit, err)
 		}
 	}
@@ -343,7 +344,7 @@ func TestAMillionEntriesAreReadInBoundedMemory(t *testing.T) {
 	}()
 	s := newStore(t)
 	grown := peak(func() {
-		img, err := s.Import(context.Background(), r, ImportOptions{Ref: "x"})
+		img, err := s.Import(context.Background(), r, image.ImportOptions{Ref: "x"})
 		if err != nil {
 			clear(t, "a million files", err)
 			return

@@ -1,4 +1,6 @@
-package image
+// From one place to another, in which the store is one of several.
+
+package transfer
 
 import (
 	"bytes"
@@ -17,6 +19,7 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"tiffin/image"
 	"tiffin/image/ingest"
 	"tiffin/image/oci"
 	"tiffin/image/reference"
@@ -33,7 +36,7 @@ import (
 
 // FromRegistry is an image of a registry, for a platform or, if that is nil,
 // for this machine.
-func FromRegistry(ctx context.Context, from Remote, r reference.Reference, asked *oci.Platform) (*Pushable, error) {
+func FromRegistry(ctx context.Context, from Source, r reference.Reference, asked *oci.Platform) (*Image, error) {
 	platform := oci.ThisMachine()
 	if asked != nil {
 		platform = *asked
@@ -53,7 +56,7 @@ func FromRegistry(ctx context.Context, from Remote, r reference.Reference, asked
 
 // FromFile is the image of that name in an archive or OCI layout. Without a
 // name it has to be the only one.
-func FromFile(ctx context.Context, s *Store, file, name string, p Progress) (*Pushable, error) {
+func FromFile(ctx context.Context, s *image.Store, file, name string, p ingest.Progress) (*Image, error) {
 	st, err := s.Stage() // an archive compressed as a whole is unpacked there
 	if err != nil {
 		return nil, err
@@ -70,7 +73,7 @@ func FromFile(ctx context.Context, s *Store, file, name string, p Progress) (*Pu
 	return pushable, nil
 }
 
-func pushableIn(ctx context.Context, st *store.Staging, file, name string, p Progress) (*Pushable, source, error) {
+func pushableIn(ctx context.Context, st *store.Staging, file, name string, p ingest.Progress) (*Image, source, error) {
 	src, err := openSource(ctx, st, file, nil, p)
 	if err != nil {
 		return nil, nil, err
@@ -84,21 +87,21 @@ func pushableIn(ctx context.Context, st *store.Staging, file, name string, p Pro
 		return nil, src, err
 	}
 	files := map[digest.Digest]string{} // of the layers of a docker-archive
-	id := digest.FromBytes(img.config)
-	if img.manifest == nil {
-		for _, l := range img.layers {
-			if l.got, err = hashLayer(src, l); err != nil {
+	id := digest.FromBytes(img.Config)
+	if img.Manifest == nil {
+		for _, l := range img.Layers {
+			if l.Got, err = hashLayer(src, l); err != nil {
 				return nil, src, err
 			}
-			files[l.got.Digest] = l.file
+			files[l.Got.Digest] = l.file
 		}
-		if img.manifest, err = img.makeManifest(); err != nil {
+		if img.Manifest, err = img.makeManifest(); err != nil {
 			return nil, src, err
 		}
 	}
-	pushable, err := newPushable(img.manifest, func(d ocispec.Descriptor) (io.ReadCloser, error) {
+	pushable, err := newPushable(img.Manifest, func(d ocispec.Descriptor) (io.ReadCloser, error) {
 		if d.Digest == id {
-			return io.NopCloser(bytes.NewReader(img.config)), nil
+			return io.NopCloser(bytes.NewReader(img.Config)), nil
 		}
 		file := files[d.Digest]
 		if file == "" {
@@ -111,10 +114,10 @@ func pushableIn(ctx context.Context, st *store.Staging, file, name string, p Pro
 }
 
 // chooseNamed finds the image with a name.
-func chooseNamed(imgs []*loading, name string) (*loading, error) {
+func chooseNamed(imgs []*Incoming, name string) (*Incoming, error) {
 	var names []string
 	for _, img := range imgs {
-		for _, r := range img.names {
+		for _, r := range img.Names {
 			if w, err := reference.Parse(name); err == nil && w == r {
 				return img, nil
 			}
@@ -131,7 +134,7 @@ func chooseNamed(imgs []*loading, name string) (*loading, error) {
 }
 
 // hashLayer finds out what a manifest has to say about a layer of a docker-archive.
-func hashLayer(src source, l *loadingLayer) (oci.Layer, error) {
+func hashLayer(src source, l *IncomingLayer) (oci.Layer, error) {
 	r, size, err := src.open(l.file)
 	if err != nil {
 		return oci.Layer{}, fmt.Errorf("layer %s: %w", l.file, err)
@@ -151,7 +154,7 @@ func hashLayer(src source, l *loadingLayer) (oci.Layer, error) {
 	if _, err := io.CopyBuffer(h, struct{ io.Reader }{r}, make([]byte, ingest.ChunkSize)); err != nil {
 		return oci.Layer{}, fmt.Errorf("layer %s: %w", l.file, err)
 	}
-	got := oci.Layer{DiffID: l.want.DiffID, Digest: digest.NewDigest(digest.SHA256, h), Size: size, MediaType: ingest.MediaType(kind)}
+	got := oci.Layer{DiffID: l.Want.DiffID, Digest: digest.NewDigest(digest.SHA256, h), Size: size, MediaType: ingest.MediaType(kind)}
 	if kind == ingest.Plain && got.Digest != got.DiffID {
 		return got, fmt.Errorf("layer %s is %w: its content has digest %s instead of %s", l.file, oci.ErrDamaged, got.Digest, got.DiffID)
 	}
@@ -159,12 +162,12 @@ func hashLayer(src source, l *loadingLayer) (oci.Layer, error) {
 }
 
 // Take brings an image from somewhere else into the store, under a name.
-func Take(ctx context.Context, s *Store, src *Pushable, r reference.Reference, p Progress) (*Pulled, error) {
+func Take(ctx context.Context, s *image.Store, src *Image, r reference.Reference, p ingest.Progress) (*Pulled, error) {
 	return Pull(ctx, s, handed{src}, r, nil, p)
 }
 
 // handed lets a Pushable be pulled.
-type handed struct{ src *Pushable }
+type handed struct{ src *Image }
 
 func (h handed) Manifest(context.Context, string) (string, []byte, error) {
 	return h.src.Manifest.MediaType, h.src.Bytes, nil
@@ -185,7 +188,7 @@ func (h handed) Blob(_ context.Context, d ocispec.Descriptor, from Position) (io
 }
 
 // WriteArchive writes an image to an archive such as Save writes.
-func WriteArchive(ctx context.Context, w io.Writer, src *Pushable, name *reference.Reference, p Progress) error {
+func WriteArchive(ctx context.Context, w io.Writer, src *Image, name *reference.Reference, p ingest.Progress) error {
 	a := newSaving()
 	a.image(src, name)
 	return a.write(ctx, w, p)
@@ -194,14 +197,14 @@ func WriteArchive(ctx context.Context, w io.Writer, src *Pushable, name *referen
 // WriteLayout adds an image to the OCI layout in a directory, which need not be
 // there yet, and gives it a name, if that is not "". OCI image-spec v1.1
 // image-layout.md. The order is that of the store: blobs, then index.json.
-func WriteLayout(ctx context.Context, dir, name string, src *Pushable, p Progress) error {
+func WriteLayout(ctx context.Context, dir, name string, src *Image, p ingest.Progress) error {
 	if err := writeLayout(ctx, dir, name, src, p); err != nil {
 		return store.DiskError(fmt.Errorf("write the layout %s: %w", dir, err))
 	}
 	return nil
 }
 
-func writeLayout(ctx context.Context, dir, name string, src *Pushable, p Progress) error {
+func writeLayout(ctx context.Context, dir, name string, src *Image, p ingest.Progress) error {
 	blobs := filepath.Join(dir, "blobs", "sha256")
 	if err := os.MkdirAll(blobs, 0o755); err != nil {
 		return err
@@ -245,7 +248,7 @@ func writeLayout(ctx context.Context, dir, name string, src *Pushable, p Progres
 }
 
 // layoutBlob writes one blob, unless it is there.
-func layoutBlob(ctx context.Context, path string, d ocispec.Descriptor, src *Pushable, p Progress) error {
+func layoutBlob(ctx context.Context, path string, d ocispec.Descriptor, src *Image, p ingest.Progress) error {
 	if f, err := os.Open(path); err == nil {
 		got, err := store.HashFile(f)
 		f.Close()
@@ -258,9 +261,9 @@ func layoutBlob(ctx context.Context, path string, d ocispec.Descriptor, src *Pus
 		return err
 	}
 	defer r.Close()
-	add, done := start(p, reference.Short(d.Digest), d.Size)
+	add, done := ingest.Start(p, reference.Short(d.Digest), d.Size)
 	defer done()
-	return replaceFile(path, func(w io.Writer) error { return Copy(ctx, w, r, add) })
+	return replaceFile(path, func(w io.Writer) error { return ingest.Copy(ctx, w, r, add) })
 }
 
 // replaceFile writes a file that appears complete or not at all.

@@ -1,4 +1,4 @@
-package image
+package transfer
 
 import (
 	"archive/tar"
@@ -23,6 +23,7 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"tiffin/image"
 	"tiffin/image/cache"
 	"tiffin/image/layer"
 	"tiffin/image/store"
@@ -38,9 +39,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func newStore(t testing.TB) *Store {
+func newStore(t testing.TB) *image.Store {
 	t.Helper()
-	s, err := Open(filepath.Join(t.TempDir(), "store"))
+	s, err := image.Open(filepath.Join(t.TempDir(), "store"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,7 +234,7 @@ func inDir(t testing.TB, files []file) string {
 	return dir
 }
 
-func load(t testing.TB, s *Store, name string) []Loaded {
+func load(t testing.TB, s *image.Store, name string) []Loaded {
 	t.Helper()
 	l, err := Load(context.Background(), s, name, nil, nil)
 	if err != nil {
@@ -243,7 +244,7 @@ func load(t testing.TB, s *Store, name string) []Loaded {
 }
 
 // loadFixture is a store with one image in it.
-func loadFixture(t testing.TB, pack func(testing.TB, []byte) []byte, name string) (*Store, *fixture, *Image) {
+func loadFixture(t testing.TB, pack func(testing.TB, []byte) []byte, name string) (*image.Store, *fixture, *image.Image) {
 	t.Helper()
 	s := newStore(t)
 	f := newFixture(t, pack, []string{name}, layerTar(t, "one"), layerTar(t, "two"))
@@ -251,7 +252,7 @@ func loadFixture(t testing.TB, pack func(testing.TB, []byte) []byte, name string
 	return s, f, resolve(t, s, name)
 }
 
-func resolve(t testing.TB, s *Store, ref string) *Image {
+func resolve(t testing.TB, s *image.Store, ref string) *image.Image {
 	t.Helper()
 	img, err := s.Resolve(ref)
 	if err != nil {
@@ -261,7 +262,7 @@ func resolve(t testing.TB, s *Store, ref string) *Image {
 }
 
 // listing is what is in the store: names and sizes, tmp/ included.
-func listing(t testing.TB, s *Store) []string {
+func listing(t testing.TB, s *image.Store) []string {
 	t.Helper()
 	var out []string
 	err := filepath.WalkDir(s.Root(), func(p string, d fs.DirEntry, err error) error {
@@ -288,7 +289,7 @@ func listing(t testing.TB, s *Store) []string {
 // sound checks a whole store: every image has its blobs with their digests and
 // can be mounted, the merged tree is that of its layers, and nothing is there
 // that no image needs.
-func sound(t testing.TB, s *Store) {
+func sound(t testing.TB, s *image.Store) {
 	t.Helper()
 	ix, err := s.ReadIndex()
 	if err != nil {
@@ -351,7 +352,7 @@ func wantDigest(t testing.TB, path string, want digest.Digest) {
 }
 
 // paths lists the merged tree of an image.
-func paths(t testing.TB, s *Store, img *Image) []string {
+func paths(t testing.TB, s *image.Store, img *image.Image) []string {
 	t.Helper()
 	m, err := s.Mountable(img)
 	if err != nil {
