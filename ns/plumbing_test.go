@@ -120,7 +120,7 @@ func TestUnshareBecomesTheCommand(t *testing.T) {
 			if err := cmd.Run(); err != nil {
 				t.Fatal(err)
 			}
-			want(t, "number of the process", strings.TrimSpace(out.String()), cmd.Process.Pid)
+			want(t, "number of the process", strings.TrimSpace(out.String()), fmt.Sprint(cmd.Process.Pid))
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -29,10 +30,11 @@ func (o *outcome) facts(t *testing.T) *facts {
 	return f
 }
 
-func want(t *testing.T, what string, got, want any) {
+// want compares values of one type: as text, []string{"a b"} and []string{"a", "b"} would be the same.
+func want[T any](t *testing.T, what string, got, want T) {
 	t.Helper()
-	if fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("%s: got %v, want %v", what, got, want)
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%s: got %#v, want %#v", what, got, want)
 	}
 }
 
@@ -54,8 +56,8 @@ func TestCommandIsBehindEveryWall(t *testing.T) {
 		want(t, "effective", f.Status["CapEff"], ten)
 		want(t, "inheritable", f.Status["CapInh"], "0000000000000000")
 		want(t, "ambient", f.Status["CapAmb"], "0000000000000000")
-		want(t, "no_new_privs", f.Status["NoNewPrivs"], 1)
-		want(t, "filter", f.Status["Seccomp"], 2)
+		want(t, "no_new_privs", f.Status["NoNewPrivs"], "1")
+		want(t, "filter", f.Status["Seccomp"], "2")
 		want(t, "blocked signals", f.Status["SigBlk"], "0000000000000000")
 		want(t, "ignored signals", f.Status["SigIgn"], "0000000000000000")
 		want(t, "uid", f.Status["Uid"], "0 0 0 0")
@@ -225,9 +227,9 @@ func TestInitIsNoMorePrivilegedThanTheCommand(t *testing.T) {
 			case strings.HasPrefix(k, "CapEff"), strings.HasPrefix(k, "CapPrm"), strings.HasPrefix(k, "CapBnd"):
 				want(t, "PID 1, each thread: "+k, v, "00000000000405fb")
 			case k == "NoNewPrivs":
-				want(t, "PID 1: "+k, v, 1)
+				want(t, "PID 1: "+k, v, "1")
 			case k == "Seccomp":
-				want(t, "PID 1: "+k, v, 2)
+				want(t, "PID 1: "+k, v, "2")
 			}
 		}
 		if !strings.Contains(out.Stdout, "CapEff") {
@@ -441,11 +443,11 @@ func TestSystemCallsAreFiltered(t *testing.T) {
 		}
 		j := s.job("facts")
 		j.Spec.Process.NoSeccomp = true
-		want(t, "left out", s.ok(j).facts(t).Status["Seccomp"], 0)
+		want(t, "left out", s.ok(j).facts(t).Status["Seccomp"], "0")
 		j = s.job("facts")
 		j.Spec.Process.NewPrivs = true
 		f := s.ok(j).facts(t)
-		want(t, "new privileges allowed", f.Status["NoNewPrivs"], 0)
+		want(t, "new privileges allowed", f.Status["NoNewPrivs"], "0")
 	})
 }
 
@@ -454,8 +456,8 @@ func TestStepThatIsLeftOut(t *testing.T) {
 		j := s.job("facts")
 		j.Spec.Without = []string{"seccomp", "no-new-privs", "mask", "bounding-set", "capabilities", "hostname"}
 		f := s.ok(j).facts(t)
-		want(t, "filter", f.Status["Seccomp"], 0)
-		want(t, "no_new_privs", f.Status["NoNewPrivs"], 0)
+		want(t, "filter", f.Status["Seccomp"], "0")
+		want(t, "no_new_privs", f.Status["NoNewPrivs"], "0")
 		if strings.Contains(f.Mounts, "/proc/keys") {
 			t.Error("still masked")
 		}
