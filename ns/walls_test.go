@@ -30,7 +30,7 @@ func (o *outcome) facts(t *testing.T) *facts {
 	return f
 }
 
-// want compares values of one type: as text, []string{"a b"} and []string{"a", "b"} would be the same.
+// want compares values of one type: as text, []string{"a b"} and []string{"a", "b"} are the same.
 func want[T any](t *testing.T, what string, got, want T) {
 	t.Helper()
 	if !reflect.DeepEqual(got, want) {

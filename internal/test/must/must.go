@@ -39,9 +39,12 @@ func Skip(t testing.TB, capability, format string, args ...any) {
 }
 
 // Tool returns the path of a program. Without it the test is skipped, or fails if TIFFIN_MUST is
-// set.
+// set. Where the tests are to be quick (go test -short) they compare with no program.
 func Tool(t testing.TB, name string) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skipf("this compares with %s, and the tests are to be quick", name)
+	}
 	path, err := exec.LookPath(name)
 	if err != nil {
 		Skip(t, "", "%s is not installed; .ci/run installs it: %v", name, err)
