@@ -17,11 +17,13 @@ import (
 	"tiffin/internal/errs"
 )
 
-// defaultCaps is podman's default set (containers.conf(5), default_capabilities) less
-// SETFCAP, which serves only to write file capabilities.
+// defaultCaps is docker's default set: docker-run(1), "Runtime privilege and Linux capabilities".
+// Package managers set file capabilities with SETFCAP; here they count in the container's user
+// namespace, as all the others do.
 const defaultCaps uint64 = 1<<unix.CAP_CHOWN | 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_FOWNER |
 	1<<unix.CAP_FSETID | 1<<unix.CAP_KILL | 1<<unix.CAP_NET_BIND_SERVICE | 1<<unix.CAP_SETGID |
-	1<<unix.CAP_SETPCAP | 1<<unix.CAP_SETUID | 1<<unix.CAP_SYS_CHROOT
+	1<<unix.CAP_SETPCAP | 1<<unix.CAP_SETUID | 1<<unix.CAP_SYS_CHROOT | 1<<unix.CAP_SETFCAP |
+	1<<unix.CAP_MKNOD | 1<<unix.CAP_NET_RAW | 1<<unix.CAP_AUDIT_WRITE
 
 // capNames are the capabilities by number: linux/capability.h.
 var capNames = [...]string{

@@ -262,7 +262,7 @@ func Steps() []Step {
 	}, {
 		Name: "capabilities", Where: "both",
 		Instead: "the user namespace: capabilities count in it and nowhere else",
-		Why:     "root in the container keeps ten capabilities, another user none",
+		Why:     "root in the container keeps fourteen capabilities, another user none",
 		Man:     "capabilities(7), \"Thread capability sets\"; capset(2)",
 		Calls:   []string{"capset(2)", "prctl(2)"}, ByHand: by(`PRIVS="$PRIVS --inh-caps -all --ambient-caps -all"`),
 		run: runCaps, look: statusLines("CapInh", "CapPrm", "CapEff", "CapAmb"),

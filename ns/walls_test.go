@@ -50,10 +50,10 @@ func TestCommandIsBehindEveryWall(t *testing.T) {
 				t.Errorf("the %s namespace is the host's", kind)
 			}
 		}
-		const ten = "00000000000405fb"
-		want(t, "bounding set", f.Status["CapBnd"], ten)
-		want(t, "permitted", f.Status["CapPrm"], ten)
-		want(t, "effective", f.Status["CapEff"], ten)
+		const docker = "00000000a80425fb"
+		want(t, "bounding set", f.Status["CapBnd"], docker)
+		want(t, "permitted", f.Status["CapPrm"], docker)
+		want(t, "effective", f.Status["CapEff"], docker)
 		want(t, "inheritable", f.Status["CapInh"], "0000000000000000")
 		want(t, "ambient", f.Status["CapAmb"], "0000000000000000")
 		want(t, "no_new_privs", f.Status["NoNewPrivs"], "1")
@@ -211,7 +211,7 @@ func TestInitReapsOrphans(t *testing.T) {
 		want(t, "output", out.Stdout, "parent is 1\nno zombies\n")
 		f := s.ok(func() *job { j := s.job("facts"); j.Spec.Init = true; return j }()).facts(t)
 		want(t, "processes", len(f.Processes), 2)
-		want(t, "effective", f.Status["CapEff"], "00000000000405fb")
+		want(t, "effective", f.Status["CapEff"], "00000000a80425fb")
 	})
 }
 
@@ -225,7 +225,7 @@ func TestInitIsNoMorePrivilegedThanTheCommand(t *testing.T) {
 			v = strings.TrimSpace(v)
 			switch {
 			case strings.HasPrefix(k, "CapEff"), strings.HasPrefix(k, "CapPrm"), strings.HasPrefix(k, "CapBnd"):
-				want(t, "PID 1, each thread: "+k, v, "00000000000405fb")
+				want(t, "PID 1, each thread: "+k, v, "00000000a80425fb")
 			case k == "NoNewPrivs":
 				want(t, "PID 1: "+k, v, "1")
 			case k == "Seccomp":
@@ -271,7 +271,7 @@ func TestUserOfTheImage(t *testing.T) {
 				for _, set := range []string{"CapInh", "CapPrm", "CapEff", "CapAmb"} {
 					want(t, c.user+" "+set, f.Status[set], "0000000000000000")
 				}
-				want(t, "CapBnd", f.Status["CapBnd"], "00000000000405fb")
+				want(t, "CapBnd", f.Status["CapBnd"], "00000000a80425fb")
 			}
 		}
 		j := s.job("true")
@@ -461,7 +461,7 @@ func TestStepThatIsLeftOut(t *testing.T) {
 		if strings.Contains(f.Mounts, "/proc/keys") {
 			t.Error("still masked")
 		}
-		if f.Status["CapEff"] == "00000000000405fb" {
+		if f.Status["CapEff"] == "00000000a80425fb" {
 			t.Error("still without capabilities")
 		}
 	})

@@ -52,7 +52,7 @@ func TestStepWaitsAndShowsWhatIsThere(t *testing.T) {
 	p.types("s\r")
 	p.sees("31 capabilities# ")
 	p.types("grep -e CapEff -e Seccomp: /proc/self/status; readlink /proc/self/ns/pid > /same; exit\r")
-	p.sees("00000000000405fb")
+	p.sees("00000000a80425fb")
 	p.sees("Seccomp:")
 	p.sees("0")
 	// Several looks at one step, then the command: in the namespaces, and with the file, that

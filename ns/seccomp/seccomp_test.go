@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const tenCaps = 0x405fb // what ns gives root
+const rootCaps = 0xa80425fb // what ns gives root
 
 // machine runs a filter as the kernel would.
 func machine(t *testing.T, caps uint64) func(audit, number uint32, arg0 uint64) verdict {
@@ -83,7 +83,7 @@ func TestFilterAnswersAsTheListSays(t *testing.T) {
 		entries := list(t, mach.goarch)
 		for i, zsys := range machines[m].zsys {
 			byNumber, last := names(t, zsys, entries)
-			for _, caps := range []uint64{tenCaps, 0, all, 1 << unix.CAP_SYS_ADMIN, 1 << unix.CAP_SYS_PTRACE} {
+			for _, caps := range []uint64{rootCaps, 0, all, 1 << unix.CAP_SYS_ADMIN, 1 << unix.CAP_SYS_PTRACE} {
 				run := machine(t, caps)
 				for n := range 600 {
 					for _, arg := range args {
@@ -105,7 +105,7 @@ func TestOddCallsAreRefused(t *testing.T) {
 	if !Supported() {
 		t.Skip("no table for " + runtime.GOARCH)
 	}
-	run := machine(t, tenCaps)
+	run := machine(t, rootCaps)
 	for _, n := range []uint32{1000, 0x40000000, 0x40000000 + 1, 0xffffffff} {
 		if got := run(archs[0].audit, n, 0); got != enosys {
 			t.Errorf("number %#x: %#x, want ENOSYS", n, got)
@@ -119,6 +119,6 @@ func TestOddCallsAreRefused(t *testing.T) {
 func BenchmarkCompile(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
-		Compile(tenCaps)
+		Compile(rootCaps)
 	}
 }
