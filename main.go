@@ -9,14 +9,14 @@
 // This file is the table of contents. The one binary is several things, told
 // apart by how it was called, in this order:
 //
-//	/bin/ls, /bin/sh …   a command of the built-in image, by its own name
 //	tiffin __supervisor  the process that looks after a container, and the others of the runtime:
 //	tiffin __init …      package supervisor
 //	tiffin __probe       … that tries what this machine allows
+//	tiffin __userland    … that writes out the shell and commands of tiffin/base, for labs
 //	tiffin run …         what the user types
 //
-// As scripts/setup builds it, tiffin carries the runtime as a smaller program of its own (package
-// programs), and these processes start quicker.
+// As scripts/setup builds it, tiffin carries the runtime as a smaller program of its own, and these
+// processes start quicker; and the userland, which is in no other place: package programs.
 package main
 
 import (
@@ -24,19 +24,20 @@ import (
 
 	"tiffin/internal/cli"
 	"tiffin/internal/container/supervisor"
-	"tiffin/internal/userland"
 	"tiffin/ns/probe"
 )
 
 func main() {
-	if status, ok := base.Main(os.Args); ok {
-		os.Exit(status)
-	}
 	if status, ok := supervisor.Main(os.Args); ok {
 		os.Exit(status)
 	}
-	if len(os.Args) > 1 && os.Args[1] == probe.Command {
-		probe.Main()
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case probe.Command:
+			probe.Main()
+		case cli.UserlandCommand:
+			os.Exit(cli.WriteUserland())
+		}
 	}
 	os.Exit(cli.Main(os.Args[1:]))
 }

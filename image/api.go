@@ -24,6 +24,9 @@ type Store struct {
 	Uses func() (map[digest.Digest]bool, error)
 	// Builtin materialises images on first use. nil: there are none.
 	Builtin BuiltinFunc
+	// BuiltinKey tells what Builtin makes them from, such as the digest of a program: with another
+	// key they are made again. "": what is there already is right.
+	BuiltinKey string
 }
 
 // Open opens the store at root, makes it if it is missing, and removes what

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"golang.org/x/sys/unix"
 
 	"tiffin/image/ingest"
 	"tiffin/image/oci"
@@ -17,17 +16,16 @@ import (
 	"tiffin/image/store"
 )
 
-// The built-in image is made from the running binary when it is first asked
-// for, and again when the binary has changed. Its descriptor in index.json is
-// annotated with what the binary was (device, inode, size, mtime), so that this
-// costs one stat(2) when nothing changed.
+// The built-in image is made when it is first asked for, and again by a tiffin with another
+// one. Its descriptor in index.json is annotated with the key of what it was made from, so that
+// to see whether it is still right costs a comparison.
 //
 // The name belongs to the user first: an image that was tagged, loaded or
 // pulled as tiffin/base has no such annotation, is used as it is and is never
 // replaced. After `rmi` of it the built-in one is back.
 
-// annotationBuiltin marks the built-in base image in index.json with the identity of the binary
-// that it was made from, see selfKey.
+// annotationBuiltin marks the built-in base image in index.json with
+// Store.BuiltinKey.
 const annotationBuiltin = "tiffin.builtin"
 
 // builtinImage is a built-in image that has to be made.
@@ -48,23 +46,12 @@ func (s *Store) BuiltinFor(ref string, d *ocispec.Descriptor) (b builtinImage, o
 	if b.ref, err = reference.Parse(ref); err != nil || b.ref.Digest != "" {
 		return b, false
 	}
-	if b.key, err = selfKey(); err != nil || d != nil && d.Annotations[annotationBuiltin] == b.key {
-		return b, false
-	}
-	if s.ReadOnly() {
+	b.key = s.BuiltinKey
+	if d != nil && (b.key == "" || d.Annotations[annotationBuiltin] == b.key) || s.ReadOnly() {
 		return b, false // an old one is better than none
 	}
 	b.layer, b.config, ok = s.Builtin(b.ref.Familiar())
 	return b, ok
-}
-
-// selfKey identifies the running binary without reading it.
-func selfKey() (string, error) {
-	var st unix.Stat_t
-	if err := unix.Stat("/proc/self/exe", &st); err != nil {
-		return "", fmt.Errorf("find the running binary: %w", err)
-	}
-	return fmt.Sprintf("%d:%d:%d:%d.%09d", st.Dev, st.Ino, st.Size, st.Mtim.Sec, st.Mtim.Nsec), nil
 }
 
 // Materialise makes a built-in image.
@@ -86,7 +73,7 @@ func (s *Store) Materialise(b builtinImage) (*Image, error) {
 	cfg.Config = b.config
 	cfg.RootFS.DiffIDs = append(cfg.RootFS.DiffIDs, l.DiffID)
 	// The time has to be there (umoci crashes without) and to be the same
-	// wherever the same binary runs.
+	// wherever the same tiffin runs.
 	created := time.Unix(0, 0).UTC()
 	cfg.Created = &created
 	cfg.History = []ocispec.History{{Created: &created, CreatedBy: "tiffin", Comment: "built into the tiffin binary"}}
@@ -112,7 +99,7 @@ func (s *Store) Materialise(b builtinImage) (*Image, error) {
 		return fail(err)
 	}
 	if old != nil {
-		// The one of the previous binary goes, unless a container needs it.
+		// The one of the previous key goes, unless a container needs it.
 		s.removeUnnamed(*old)
 	}
 	return img, nil

@@ -17,6 +17,7 @@ import (
 // often it is made.
 func withBuiltin(s *image.Store, layer []byte) *int {
 	made := new(int)
+	s.BuiltinKey = "test"
 	s.Builtin = func(name string) (io.ReadCloser, ocispec.ImageConfig, bool) {
 		if name != "tiffin/base:latest" {
 			return nil, ocispec.ImageConfig{}, false
@@ -27,7 +28,7 @@ func withBuiltin(s *image.Store, layer []byte) *int {
 	return made
 }
 
-// another makes it look as if another binary had made the built-in image.
+// another makes it look as if another tiffin had made the built-in image.
 func another(t *testing.T, s *image.Store) {
 	t.Helper()
 	err := s.Update(func(ix *store.Index) error {

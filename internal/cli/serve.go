@@ -21,6 +21,7 @@ import (
 	"tiffin/image"
 	"tiffin/image/registry/server"
 	"tiffin/image/registry/token"
+	"tiffin/internal/programs"
 )
 
 func serveCommand() *cli.Command {
@@ -90,7 +91,7 @@ func runServe(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := store.Resolve(baseName); err != nil && !errors.Is(err, image.ErrNotFound) { // so that it is listed
+	if _, err := store.Resolve(baseName); err != nil && !errors.Is(err, image.ErrNotFound) && !errors.Is(err, programs.ErrNotEmbedded) { // so that it is listed
 		warn(err.Error())
 	}
 	own, err := ownToken(s, l)

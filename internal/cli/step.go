@@ -13,8 +13,10 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
+	"tiffin/image/store"
 	"tiffin/internal/container/client"
 	"tiffin/internal/errs"
+	"tiffin/internal/programs"
 	"tiffin/ns"
 )
 
@@ -114,7 +116,15 @@ func (s *stepper) ask() string {
 // shell shows a shell that the supervisor runs. It has a pseudo terminal of its own, because this
 // one cannot be the controlling terminal of two sessions: credentials(7), "Sessions".
 func (s *stepper) shell(spec *ns.Spec, r ns.Report, p *client.Pause) error {
-	program, err := os.Open("/proc/self/exe")
+	userland, err := programs.Find(programs.Userland)
+	if err != nil {
+		return fmt.Errorf("start a shell: %w", err)
+	}
+	root, err := store.DefaultRoot()
+	if err != nil {
+		return err
+	}
+	program, err := userland.Open(root)
 	if err != nil {
 		return err
 	}

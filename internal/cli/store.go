@@ -4,8 +4,11 @@
 package cli
 
 import (
+	"fmt"
 	"io"
 	"os"
+	"os/exec"
+	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/urfave/cli/v2"
@@ -14,7 +17,7 @@ import (
 	"tiffin/image/store"
 	"tiffin/internal/container/client"
 	"tiffin/internal/container/disk"
-	base "tiffin/internal/userland"
+	"tiffin/internal/programs"
 )
 
 // openStore opens the user's store of images and tells it what it cannot know
@@ -29,7 +32,8 @@ func openStore(*cli.Context) (*image.Store, error) {
 		return nil, err
 	}
 	s.Uses = client.Uses(disk.In(s.Root()))
-	s.Builtin = builtin
+	p, _ := programs.Find(programs.Userland) // none: writeBase says so
+	s.Builtin, s.BuiltinKey = builtin(root, p), p.Digest
 	s.Warn = func(err error) { warn(err.Error()) }
 	return s, nil
 }
@@ -37,28 +41,54 @@ func openStore(*cli.Context) (*image.Store, error) {
 // baseName is the built-in image, in its familiar form.
 const baseName = "tiffin/base:latest"
 
-// builtin makes the layer of the built-in image out of the running binary.
-func builtin(name string) (io.ReadCloser, ocispec.ImageConfig, bool) {
-	if name != baseName {
-		return nil, ocispec.ImageConfig{}, false
+// builtin makes the layer of the built-in image: the program that it consists of writes it.
+func builtin(root string, p programs.Program) image.BuiltinFunc {
+	return func(name string) (io.ReadCloser, ocispec.ImageConfig, bool) {
+		if name != baseName {
+			return nil, ocispec.ImageConfig{}, false
+		}
+		r, w := io.Pipe()
+		go func() { w.CloseWithError(writeBase(w, root, p)) }()
+		// /usr/bin, /sbin and /usr/sbin are links to /bin: to name them would only make "which ls"
+		// answer something odd.
+		return r, ocispec.ImageConfig{Cmd: []string{"sh"}, Env: []string{"PATH=/usr/local/bin:/bin"}}, true
 	}
-	r, w := io.Pipe()
-	go func() { w.CloseWithError(writeBase(w)) }()
-	return r, base.Config(), true
 }
 
-func writeBase(w io.Writer) error {
-	self, err := os.Open("/proc/self/exe")
+func writeBase(w io.Writer, root string, p programs.Program) error {
+	if p.Size == 0 {
+		_, err := programs.Find(programs.Userland)
+		return err
+	}
+	f, err := p.Open(root)
 	if err != nil {
 		return err
 	}
-	defer self.Close()
-	st, err := self.Stat()
+	defer f.Close()
+	// A descriptor, since the program may be in memory only.
+	cmd := exec.Command("/proc/self/fd/3", "--layer")
+	cmd.Args[0], cmd.ExtraFiles = p.Name, []*os.File{f}
+	var said strings.Builder
+	cmd.Stdout, cmd.Stderr = w, &said
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("write the layer: %w: %s", err, strings.TrimSpace(said.String()))
+	}
+	return nil
+}
+
+// UserlandCommand is the name main dispatches on for WriteUserland.
+const UserlandCommand = "__userland"
+
+// WriteUserland writes the program that tiffin/base consists of to standard output: labs make root
+// file systems of it. It returns the exit status.
+func WriteUserland() int {
+	p, err := programs.Find(programs.Userland)
+	if err == nil {
+		_, err = p.WriteTo(os.Stdout)
+	}
 	if err != nil {
-		return err
+		printError(os.Stderr, err)
+		return exitUsage
 	}
-	if err := base.CheckStatic(self); err != nil {
-		return err
-	}
-	return base.Layer(w, self, st.Size())
+	return 0
 }

@@ -28,7 +28,7 @@ type versionInfo struct {
 func versionCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage:   "[--format json]",
-		Description: "The programs are those that start with a container (runtime). A tiffin that a bare `go build` made has none.",
+		Description: "The programs are what starts with a container (runtime) and what tiffin/base consists of (userland). A tiffin that a bare `go build` made has none.",
 		Flags:       []cli.Flag{&cli.StringFlag{Name: "format", Usage: "`json`, or nothing"}},
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c, 0, 0, "no arguments"); err != nil {

@@ -15,11 +15,19 @@ var (
 	runtimeProgram string
 	//go:embed built/runtime.sha256
 	runtimeDigest string
+
+	//go:embed built/userland
+	userlandProgram string
+	//go:embed built/userland.sha256
+	userlandDigest string
 )
 
 // Embedded lists the programs that are built in.
 func Embedded() []Program {
-	return []Program{embedded(Runtime, runtimeProgram, runtimeDigest)}
+	return []Program{
+		embedded(Runtime, runtimeProgram, runtimeDigest),
+		embedded(Userland, userlandProgram, userlandDigest),
+	}
 }
 
 func embedded(name, data, digest string) Program {

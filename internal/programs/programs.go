@@ -6,9 +6,10 @@
 // should pay for none of that. So scripts/setup builds these by themselves and embeds them:
 //
 //	runtime    supervisor, init and the helpers of a container: package supervisor
+//	userland   shell and commands of tiffin/base: the module in internal/userland
 //
 // A bare `go build .` embeds none. The program that runs then stands in for the runtime, whose
-// functions it has as well.
+// functions it has as well, and there is no tiffin/base.
 //
 // # Where they are executed from
 //
@@ -46,6 +47,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -53,8 +55,11 @@ import (
 	"tiffin/internal/errs"
 )
 
-// Runtime is the name of the program that stays with a container.
-const Runtime = "runtime"
+// Names of programs.
+const (
+	Runtime  = "runtime"
+	Userland = "userland"
+)
 
 // Program is an embedded program: an executable file that needs no other.
 type Program struct {
@@ -113,6 +118,12 @@ func Open(root, name string) (*os.File, error) {
 	return os.Open("/proc/self/exe")
 }
 
+// WriteTo writes the program to w: io.WriterTo.
+func (p Program) WriteTo(w io.Writer) (int64, error) {
+	n, err := io.WriteString(w, p.data)
+	return int64(n), err
+}
+
 // laidOut opens the file in dir if it can be believed and executed.
 func (p Program) laidOut(dir string) (*os.File, error) {
 	fd, err := unix.Open(filepath.Join(dir, p.Digest), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
@@ -159,6 +170,10 @@ func (p Program) layOut(dir string) (err error) {
 	if err := ownDirectory(dir); err != nil {
 		return err
 	}
+	// execve(2), ETXTBSY: a file is not executed while anybody has it open for writing, and a child
+	// that another goroutine forks meanwhile would have, until its own execve. So none is forked.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	tmp, err := os.CreateTemp(dir, "new-*")
 	if err != nil {
 		return err

@@ -99,6 +99,29 @@ func TestVersionsShareAStore(t *testing.T) {
 	}
 }
 
+// TestProgramCanBeExecutedAtOnce: also if other goroutines start processes while it is written.
+func TestProgramCanBeExecutedAtOnce(t *testing.T) {
+	ended := make(chan struct{})
+	var others sync.WaitGroup
+	defer others.Wait()
+	defer close(ended)
+	for range 4 {
+		others.Go(func() {
+			for {
+				select {
+				case <-ended:
+					return
+				default:
+					_ = exec.Command("true").Run()
+				}
+			}
+		})
+	}
+	for range 100 {
+		open(t, script("one"), t.TempDir())
+	}
+}
+
 // TestChangedProgramIsReplaced: whatever looks different from what was written is not executed.
 func TestChangedProgramIsReplaced(t *testing.T) {
 	evil := "#!/bin/sh\necho bad\n"

@@ -1,12 +1,10 @@
-package base
+package main
 
 import (
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"tiffin/internal/test/must"
 )
 
 // Scripts that must give the same output and exit status with our commands and
@@ -65,7 +63,7 @@ func TestCommandsDoAsTheSystems(t *testing.T) {
 	for _, s := range sameAsSystem {
 		t.Run(s.needs, func(t *testing.T) {
 			t.Parallel()
-			must.Tool(t, s.needs)
+			tool(t, s.needs)
 			ours := shell(t, bin, t.TempDir(), s.script)
 			theirs := command(t, "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", t.TempDir(), "", "/bin/sh", "-c", s.script)
 			a, b := strings.Split(ours.out, "\n"), strings.Split(theirs.out, "\n")

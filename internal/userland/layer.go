@@ -1,6 +1,6 @@
-// The layer of the image as a tarball, the same bytes for the same binary.
+// The layer of the image as a tarball, the same bytes for the same program.
 
-package base
+package main
 
 import (
 	"archive/tar"
@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"tiffin/internal/userland/box"
+	"tiffin/userland/box"
 )
 
 // Epoch is the modification time of everything in the layer. It is a constant:
@@ -79,8 +79,8 @@ PS1='\u@\h:\w\$ '
 }
 
 // Layer writes the image's only layer to w: an uncompressed tarball of the
-// directories, the files of /etc, and the binary self (size bytes), to which
-// every command is a hard link. The same binary gives the same bytes.
+// directories, the files of /etc, and the program self (size bytes) as /bin/sh, to which
+// every command is a hard link. The same program gives the same bytes.
 func Layer(w io.Writer, self io.ReaderAt, size int64) error {
 	tw := tar.NewWriter(w)
 	var entries []tar.Header
@@ -114,20 +114,23 @@ func Layer(w io.Writer, self io.ReaderAt, size int64) error {
 	return nil
 }
 
-// writeBin writes /bin: the binary first, since a hard link's target has to
+// writeBin writes /bin: the program first, since a hard link's target has to
 // come before it in the archive, then the names of the commands.
 func writeBin(tw *tar.Writer, self io.ReaderAt, size int64) error {
 	err := writeEntry(tw, tar.Header{Typeflag: tar.TypeDir, Name: "bin/", Mode: 0o755}, nil)
 	if err != nil {
 		return err
 	}
-	err = writeEntry(tw, tar.Header{Typeflag: tar.TypeReg, Name: "bin/tiffin", Mode: 0o755, Size: size},
+	err = writeEntry(tw, tar.Header{Typeflag: tar.TypeReg, Name: "bin/sh", Mode: 0o755, Size: size},
 		io.NewSectionReader(self, 0, size))
 	if err != nil {
 		return err
 	}
 	for _, name := range Names() {
-		h := tar.Header{Typeflag: tar.TypeLink, Name: "bin/" + name, Linkname: "bin/tiffin", Mode: 0o755}
+		if name == "sh" {
+			continue
+		}
+		h := tar.Header{Typeflag: tar.TypeLink, Name: "bin/" + name, Linkname: "bin/sh", Mode: 0o755}
 		if err := writeEntry(tw, h, nil); err != nil {
 			return err
 		}

@@ -1,4 +1,4 @@
-package base
+package main
 
 import (
 	"bytes"
@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -13,7 +14,7 @@ import (
 // The test binary plays the image's binary: under a command's name it is that
 // command.
 func TestMain(m *testing.M) {
-	if exit, ok := Main(os.Args); ok {
+	if exit, ok := run(os.Args); ok {
 		os.Exit(exit)
 	}
 	os.Exit(m.Run())
@@ -62,4 +63,27 @@ func command(t *testing.T, bin, dir, stdin, path string, args ...string) result 
 		t.Fatal(err)
 	}
 	return result{out.String(), errs.String(), cmd.ProcessState.ExitCode()}
+}
+
+// lacks skips a test for the reason given. If TIFFIN_MUST names the capability, the machine must
+// have it, and the test fails: what .ci/run relies on is not to be skipped in silence.
+func lacks(t *testing.T, capability, format string, args ...any) {
+	t.Helper()
+	if slices.Contains(strings.Split(os.Getenv("TIFFIN_MUST"), ","), capability) {
+		t.Fatalf("TIFFIN_MUST has "+capability+", but "+format, args...)
+	}
+	t.Skipf(format, args...)
+}
+
+// tool skips a test that compares with a program which is not installed, or fails it if TIFFIN_MUST
+// is set.
+func tool(t *testing.T, name string) {
+	t.Helper()
+	if _, err := exec.LookPath(name); err == nil {
+		return
+	}
+	if os.Getenv("TIFFIN_MUST") != "" {
+		t.Fatalf("%s is not installed; .ci/run installs it", name)
+	}
+	t.Skipf("%s is not installed", name)
 }

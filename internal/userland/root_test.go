@@ -1,4 +1,4 @@
-package base
+package main
 
 import (
 	"bytes"
@@ -8,8 +8,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-
-	"tiffin/internal/test/must"
 )
 
 // jailed runs a script with our sh as root of a new user namespace, in a
@@ -49,7 +47,7 @@ func jailed(t *testing.T, script string) (out, errs string) {
 	var o, e bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &o, &e
 	if err := cmd.Start(); err != nil {
-		must.Skip(t, "userns", "there are no user namespaces: %v", err)
+		lacks(t, "userns", "there are no user namespaces: %v", err)
 	}
 	_ = cmd.Wait() // the scripts' output tells
 	return o.String(), e.String()

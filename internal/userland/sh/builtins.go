@@ -16,7 +16,7 @@ import (
 	"mvdan.cc/sh/v3/interp"
 	"mvdan.cc/sh/v3/syntax"
 
-	"tiffin/internal/userland/box"
+	"tiffin/userland/box"
 )
 
 // marker is the beginning of the names under which the interpreter passes our

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tiffin/internal/userland/box"
+	"tiffin/userland/box"
 )
 
 // builtinNames are completed beside the commands in PATH.

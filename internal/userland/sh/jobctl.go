@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 	"mvdan.cc/sh/v3/interp"
 
-	"tiffin/internal/userland/box"
+	"tiffin/userland/box"
 )
 
 func (s *shell) builtinWait(ctx context.Context, hc interp.HandlerContext, args []string) int {

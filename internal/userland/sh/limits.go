@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 	"mvdan.cc/sh/v3/interp"
 
-	"tiffin/internal/userland/box"
+	"tiffin/userland/box"
 )
 
 // builtinUmask is "umask [-S] [MODE]": POSIX, umask.

@@ -17,7 +17,7 @@ import (
 	"mvdan.cc/sh/v3/expand"
 	"mvdan.cc/sh/v3/interp"
 
-	"tiffin/internal/userland/box"
+	"tiffin/userland/box"
 )
 
 // exec is the interpreter's exec handler: it runs whatever is neither a

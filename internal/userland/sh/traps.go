@@ -15,8 +15,8 @@ import (
 
 	"mvdan.cc/sh/v3/interp"
 
-	"tiffin/internal/userland/box"
-	sigs "tiffin/internal/userland/sig"
+	"tiffin/userland/box"
+	sigs "tiffin/userland/sig"
 )
 
 // trapTable has what "trap" set for signals. The interpreter itself only knows

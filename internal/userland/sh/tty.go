@@ -16,7 +16,7 @@ import (
 	"mvdan.cc/sh/v3/interp"
 	"mvdan.cc/sh/v3/syntax"
 
-	"tiffin/internal/userland/box"
+	"tiffin/userland/box"
 )
 
 // errInterrupted is what reading a line returns on Ctrl-C.
