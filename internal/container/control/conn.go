@@ -21,6 +21,10 @@ import (
 // that execve(2) accepts, written as JSON, fits.
 const maxMessage = 16 << 20
 
+// maxFiles is how many descriptors may come before the line that they belong to. A start with a
+// trace has most: lock, standard output and error, and the trace's socket.
+const maxFiles = 16
+
 // FD is the descriptor at which a supervisor, or a helper, inherits its first connection. The one
 // before is ns.HandshakeFD.
 const FD = ns.HandshakeFD + 1
@@ -80,11 +84,12 @@ func (c *Conn) Send(m *Message) error {
 
 // Receive reads one message. It returns io.EOF when the other side is gone.
 func (c *Conn) Receive() (*Message, error) {
-	for {
-		if i := bytes.IndexByte(c.buf, '\n'); i >= 0 {
-			return c.take(i)
+	for seen := 0; ; { // of the buffer, no line ends in these bytes
+		if i := bytes.IndexByte(c.buf[seen:], '\n'); i >= 0 {
+			return c.take(seen + i)
 		}
-		if len(c.buf) > maxMessage {
+		seen = len(c.buf)
+		if seen > maxMessage {
 			return nil, fmt.Errorf("control connection: a message of more than %d bytes", maxMessage)
 		}
 		if err := c.fill(); err != nil {
@@ -110,29 +115,38 @@ func (c *Conn) take(n int) (*Message, error) {
 // fill reads what is there into the buffer.
 func (c *Conn) fill() error {
 	var b [4096]byte
-	var oob [128]byte // room for 16 descriptors and more; the kernel drops what does not fit
-	n, oobn, _, _, err := c.sock.ReadMsgUnix(b[:], oob[:])
+	oob := make([]byte, unix.CmsgSpace(4*maxFiles)) // of 4 bytes each, cmsg(3)
+	n, oobn, flags, _, err := c.sock.ReadMsgUnix(b[:], oob)
+	if errors.Is(err, unix.ECONNRESET) {
+		return io.EOF
+	}
 	if err != nil {
-		if errors.Is(err, unix.ECONNRESET) {
-			return io.EOF
-		}
 		return err
+	}
+	c.buf = append(c.buf, b[:n]...)
+	if err := c.keepFiles(oob[:oobn]); err != nil {
+		return err
+	}
+	// recvmsg(2), MSG_CTRUNC: there were more descriptors, and the kernel has closed them.
+	if flags&unix.MSG_CTRUNC != 0 || len(c.files) > maxFiles {
+		return fmt.Errorf("control connection: more than %d descriptors", maxFiles)
 	}
 	if n == 0 {
 		return io.EOF
 	}
-	c.buf = append(c.buf, b[:n]...)
-	if oobn == 0 {
-		return nil
-	}
-	scms, err := unix.ParseSocketControlMessage(oob[:oobn])
+	return nil
+}
+
+// keepFiles takes the descriptors out of what came beside the bytes.
+func (c *Conn) keepFiles(oob []byte) error {
+	messages, err := unix.ParseSocketControlMessage(oob)
 	if err != nil {
 		return fmt.Errorf("control connection: %w", err)
 	}
-	for i := range scms {
-		fds, err := unix.ParseUnixRights(&scms[i])
+	for i := range messages {
+		fds, err := unix.ParseUnixRights(&messages[i])
 		if err != nil {
-			continue
+			continue // of another kind, which has no descriptors
 		}
 		for _, fd := range fds {
 			// net sets MSG_CMSG_CLOEXEC: no child inherits it by accident.

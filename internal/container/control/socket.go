@@ -1,11 +1,16 @@
 package control
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // The programs that speak the protocol, as the first argument of this binary. Each inherits its
@@ -47,21 +52,54 @@ func Listen(dir string) (*Listener, error) {
 	defer d.Close()
 	path := socketPath(d)
 	_ = os.Remove(path)
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	// Linux gives the name the mode that the socket has when it is bound, less the umask: at no
+	// moment can somebody else connect.
+	private := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) (err error) {
+		e := raw.Control(func(fd uintptr) { err = unix.Fchmod(int(fd), 0o600) })
+		return errors.Join(err, e)
+	}}
+	bound, err := private.Listen(context.Background(), "unix", path)
 	if err != nil {
 		return nil, fmt.Errorf("open the control socket: %w", err)
 	}
+	l := bound.(*net.UnixListener)
 	l.SetUnlinkOnClose(false) // its name leads through a descriptor that is closed by then
 	return &Listener{l}, nil
 }
 
-// Accept waits for the next connection.
+// Accept waits for the next connection of this process's user; others are told that it is not
+// theirs. The mode of the socket keeps them away, but a descriptor of it can be passed on.
 func (l *Listener) Accept() (*Conn, error) {
-	sock, err := l.l.AcceptUnix()
-	if err != nil {
-		return nil, err
+	for {
+		sock, err := l.l.AcceptUnix()
+		if err != nil {
+			return nil, err
+		}
+		c := &Conn{sock: sock}
+		uid, err := c.peer()
+		if err == nil && uid == os.Geteuid() {
+			return c, nil
+		}
+		c.SetWriteDeadline(time.Now().Add(time.Second))
+		c.Fail(errors.New("control connection: the container belongs to another user"))
+		c.Close()
 	}
-	return &Conn{sock: sock}, nil
+}
+
+// peer is the user at the other end, as this user namespace numbers it: SO_PEERCRED, unix(7).
+func (c *Conn) peer() (uid int, err error) {
+	raw, err := c.sock.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	uid = -1
+	e := raw.Control(func(fd uintptr) {
+		var cred *unix.Ucred
+		if cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
+			uid = int(cred.Uid)
+		}
+	})
+	return uid, errors.Join(err, e)
 }
 
 // Close ends the socket; its name stays.
