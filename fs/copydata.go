@@ -82,46 +82,29 @@ func (f *FS) copyData(c *call, n *node, fd int, size int64) error {
 
 // copyExtents writes the first size bytes of lower file i to fd, leaving holes.
 func (f *FS) copyExtents(c *call, fd int, i uint32, size int64) error {
-	fl := f.flats[f.x.Inode(i).Layer]
+	buf := make([]byte, min(size, copyChunk))
 	for _, e := range f.x.Extents(i) {
 		n := min(e.Length, size-e.Logical)
-		if n <= 0 {
-			continue
+		for at := e.Logical; n > 0; {
+			b, err := f.readLower(i, buf[:min(n, copyChunk)], at)
+			if err == nil && len(b) == 0 {
+				err = syscall.EIO
+			}
+			if err == nil {
+				_, err = pwrite(fd, b, at)
+			}
+			if err != nil {
+				return err
+			}
+			at, n = at+int64(len(b)), n-int64(len(b))
+			c.copied(int64(len(b)))
 		}
-		if err := fl.copyTo(fd, e.Physical, e.Logical, n); err != nil {
-			return err
-		}
-		c.copied(n)
 	}
 	return nil
 }
 
-// copyTo copies n bytes at from in flat.tar to offset to of fd, within the
-// kernel where the disks can.
-func (fl *flat) copyTo(fd int, from, to, n int64) error {
-	for n > 0 {
-		k, err := unix.CopyFileRange(fl.fd, &from, fd, &to, int(min(n, 1<<30)), 0)
-		if err == syscall.EINTR {
-			continue
-		}
-		if err != nil || k == 0 {
-			break
-		}
-		n -= int64(k)
-	}
-	for n > 0 {
-		b := fl.slice(from, min(n, 1<<20))
-		if len(b) == 0 {
-			return syscall.EIO
-		}
-		k, err := pwrite(fd, b, to)
-		if err != nil {
-			return err
-		}
-		from, to, n = from+int64(k), to+int64(k), n-int64(k)
-	}
-	return nil
-}
+// copyChunk is how many bytes are copied up at a time.
+const copyChunk = 256 << 10
 
 // appends reports whether data written at off leaves what metacopy n has from
 // its origin as it is. The kernel writes whole pages: the first may begin with
@@ -137,13 +120,8 @@ func (f *FS) appends(n *node, off int64, data []byte) bool {
 	if head >= int64(len(data)) {
 		return false
 	}
-	for _, b := range f.lowerBytes(n.lower, off, head) {
-		if !bytes.HasPrefix(data, b) {
-			return false
-		}
-		data = data[len(b):]
-	}
-	return true
+	was, err := f.readLower(n.lower, make([]byte, head), off)
+	return err == nil && bytes.HasPrefix(data, was)
 }
 
 // writable reports whether data can be written at off to the upper file of n as it is.

@@ -4,7 +4,8 @@
 package fs
 
 import (
-	"sync/atomic"
+	"fmt"
+	"io"
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -13,113 +14,31 @@ import (
 	"tiffin/image/layer"
 )
 
-// flat is a mapped flat.tar.
-type flat struct {
-	fd      int
-	data    []byte
-	touched atomic.Bool // some of its pages may be resident
+// mapFlat makes a flat.tar known to mincore(2), see inMemory. The map is never read: who owns the
+// file may cut it short.
+func mapFlat(fl *layer.Flat) ([]byte, error) {
+	if fl.Size() == 0 {
+		return nil, nil
+	}
+	return unix.Mmap(fl.Fd(), 0, int(fl.Size()), unix.PROT_NONE, unix.MAP_SHARED)
 }
 
-// letGo is how many bytes may be resident through the maps before all are
-// given back: they stay in the page cache, but no longer count as ours. A page
-// fault maps faultAround bytes at once, however little was asked for.
-const (
-	letGo       = 4 << 20
-	faultAround = 64 << 10
-)
-
-func mapFlat(fd int) (*flat, error) {
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return nil, err
-	}
-	fl := &flat{fd: fd}
-	if st.Size == 0 {
-		return fl, nil
-	}
-	var err error
-	fl.data, err = unix.Mmap(fd, 0, int(st.Size), unix.PROT_READ, unix.MAP_SHARED)
-	return fl, err
-}
-
-func (fl *flat) unmap() {
-	if fl.data != nil {
-		unix.Munmap(fl.data)
-	}
-}
-
-// letPagesGo counts n bytes about to be read through the map of fl, and gives
-// the pages of all maps back when it is enough.
-func (f *FS) letPagesGo(fl *flat, n int64) {
-	fl.touched.Store(true)
-	if f.resident.Add(n+faultAround) < letGo {
-		return
-	}
-	f.resident.Store(0)
-	for _, fl := range f.flats {
-		if fl.data != nil && fl.touched.Swap(false) {
-			unix.Madvise(fl.data, unix.MADV_DONTNEED)
+// readLower reads from byte off of lower file i on into b, fewer bytes only at its end.
+// What it reads has been checked: a layer that is not what its digest says is EIO, and
+// reported once.
+func (f *FS) readLower(i uint32, b []byte, off int64) ([]byte, error) {
+	n, err := f.x.ReadAt(i, f.flats, b, off)
+	if err != nil && err != io.EOF {
+		if f.cfg.Damaged != nil {
+			f.damaged.Do(func() { f.cfg.Damaged(fmt.Errorf("%s: %w", f.x.Path(i), err)) })
 		}
+		return nil, syscall.EIO
 	}
+	return b[:n], nil
 }
 
-// slice is bytes [off, off+n) of flat.tar, fewer if it has been cut short.
-func (fl *flat) slice(off, n int64) []byte {
-	size := int64(len(fl.data))
-	if off < 0 || off >= size {
-		return nil
-	}
-	return fl.data[off:min(off+n, size)]
-}
-
-var zeros [128 << 10]byte
-
-// lowerBytes returns bytes [off, off+n) of lower file i as pieces of maps, to be read.
-func (f *FS) lowerBytes(i uint32, off, n int64) [][]byte {
-	if n = min(n, f.x.Inode(i).Size-off); n > 0 {
-		f.letPagesGo(f.flats[f.x.Inode(i).Layer], n)
-	}
-	return f.lowerPieces(i, off, n)
-}
-
-// lowerPieces is lowerBytes for a caller that does not read the bytes.
-func (f *FS) lowerPieces(i uint32, off, n int64) [][]byte {
-	in := f.x.Inode(i)
-	n = min(n, in.Size-off)
-	if n <= 0 {
-		return nil
-	}
-	fl := f.flats[in.Layer]
-	if in.Flags&layer.Sparse == 0 {
-		return [][]byte{fl.slice(in.Offset+off, n)}
-	}
-	var vs [][]byte
-	hole := func(n int64) {
-		for n > 0 {
-			k := min(n, int64(len(zeros)))
-			vs = append(vs, zeros[:k])
-			n -= k
-		}
-	}
-	end := off + n
-	for _, e := range f.x.Extents(i) {
-		if e.Logical+e.Length <= off {
-			continue
-		}
-		if e.Logical >= end {
-			break
-		}
-		if e.Logical > off {
-			hole(e.Logical - off)
-			off = e.Logical
-		}
-		k := min(e.Logical+e.Length, end) - off
-		vs = append(vs, fl.slice(e.Physical+off-e.Logical, k))
-		off += k
-	}
-	hole(end - off)
-	return vs
-}
+// lowerLeft is how many bytes lower file i has from off on, at most n.
+func (f *FS) lowerLeft(i uint32, off, n int64) int64 { return max(min(n, f.x.Inode(i).Size-off), 0) }
 
 // Read is FUSE_READ.
 func (f *FS) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (r fuse.ReadResult, st fuse.Status) {
@@ -129,35 +48,34 @@ func (f *FS) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (r fuse.ReadRe
 	off, size := int64(in.Offset), int64(in.Size)
 	if i, ok := f.ids.lowerOnly(in.NodeId); ok {
 		c.layer(f.x.Inode(i).Layer)
-		return fuse.ReadResultVector(f.lowerBytes(i, off, size)), fuse.OK
+		buf, err := f.readLower(i, buf[:min(size, int64(len(buf)))], off)
+		return fuse.ReadResultData(buf), status(err)
 	}
 	n, h, err := f.openID(in.NodeId)
 	if err != nil {
 		return nil, status(err)
 	}
+	buf = buf[:min(size, int64(len(buf)))]
 	if h == nil { // a lower file without a name
-		return fuse.ReadResultVector(f.lowerBytes(n.lower, off, size)), fuse.OK
+		buf, err := f.readLower(n.lower, buf, off)
+		return fuse.ReadResultData(buf), status(err)
 	}
 	defer f.fds.put(h)
 	c.upper()
 	n.mu.RLock()
 	defer n.mu.RUnlock()
-	buf = buf[:min(size, int64(len(buf)))]
-	var head [][]byte
+	head := 0
 	if n.metacopy {
-		head = f.lowerBytes(n.lower, off, size)
-		for _, b := range head {
-			buf, off = buf[len(b):], off+int64(len(b))
-		}
-		if !n.tail || len(buf) == 0 {
-			return fuse.ReadResultVector(head), fuse.OK
+		lower, err := f.readLower(n.lower, buf, off)
+		if head = len(lower); err != nil || !n.tail || head == len(buf) {
+			return fuse.ReadResultData(lower), status(err)
 		}
 	}
-	k, err := pread(h.fd, buf, off)
+	k, err := pread(h.fd, buf[head:], off+int64(head))
 	if err != nil {
 		return nil, status(err)
 	}
-	return fuse.ReadResultVector(append(head, buf[:k])), fuse.OK
+	return fuse.ReadResultData(buf[:head+k]), fuse.OK
 }
 
 // openID returns the node of id and its upper file, nil if it has none.

@@ -114,9 +114,14 @@ func (n *node) origin() uint32 {
 
 // copyRangeLower copies from lower file i to fd, at most up to its end.
 func (f *FS) copyRangeLower(fd int, i uint32, from, to, n int64) (done int64, err error) {
-	for _, b := range f.lowerBytes(i, from, n) {
-		k, err := pwrite(fd, b, to+done)
-		done += int64(k)
+	buf := make([]byte, min(copyChunk, f.lowerLeft(i, from, n)))
+	for left := f.lowerLeft(i, from, n); left > 0; left = f.lowerLeft(i, from+done, n-done) {
+		b, err := f.readLower(i, buf[:min(left, copyChunk)], from+done)
+		k := 0
+		if err == nil {
+			k, err = pwrite(fd, b, to+done)
+			done += int64(k)
+		}
 		if err != nil {
 			if done > 0 {
 				break
@@ -245,8 +250,8 @@ func (f *FS) StatFs(_ <-chan struct{}, in *fuse.InHeader, out *fuse.StatfsOut) (
 	if f.root == nil {
 		n := uint64(f.x.Len())
 		*out = fuse.StatfsOut{Bsize: blockSize, Frsize: blockSize, NameLen: nameMax, Files: n}
-		for _, fl := range f.flats {
-			out.Blocks += uint64(len(fl.data)+blockSize-1) / blockSize
+		for _, fl := range f.cfg.Flats {
+			out.Blocks += uint64(fl.Size()+blockSize-1) / blockSize
 		}
 		return fuse.OK
 	}

@@ -20,6 +20,8 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
+
+	"tiffin/image/layer"
 )
 
 const (
@@ -248,21 +250,16 @@ func (w *worker) answer(n int) {
 	}
 }
 
-// read answers READ straight from where the bytes are: a slice of the map of a flat
-// tarball goes to the kernel without being copied here.
+// read answers READ: what is read lies behind the head of the answer in w.out, and
+// goes to the kernel without being copied once more.
 func (w *worker) read(in *fuse.ReadIn) {
 	r, st := w.f.Read(nil, in, w.out[unsafe.Sizeof(fuse.OutHeader{}):])
 	if !st.Ok() {
 		w.reply(&in.InHeader, st, nil)
 		return
 	}
-	pieces, _ := r.(interface {
-		Slices() ([][]byte, fuse.Status)
-	}).Slices()
-	if !w.reply(&in.InHeader, fuse.OK, pieces) {
-		// The tarball's file was cut short, or its disk fails.
-		w.reply(&in.InHeader, fuse.EIO, nil)
-	}
+	data, _ := r.Bytes(nil)
+	w.reply(&in.InHeader, fuse.OK, [][]byte{data})
 }
 
 // reply writes an answer. It reports false if the kernel could not take it.
@@ -309,22 +306,29 @@ func (f *FS) inMemory(in *fuse.ReadIn) bool {
 	if !ok {
 		return true // most probably: what was written lately
 	}
-	var pages [atOnce/4096 + 1]byte
-	for _, b := range f.lowerPieces(i, int64(in.Offset), int64(in.Size)) {
-		start := uintptr(unsafe.Pointer(unsafe.SliceData(b))) &^ 4095
-		end := uintptr(unsafe.Pointer(unsafe.SliceData(b))) + uintptr(len(b))
-		if len(b) == 0 {
-			continue
-		}
-		n := (end - start + 4095) / 4096
-		_, _, e := unix.RawSyscall(unix.SYS_MINCORE, start, end-start, uintptr(unsafe.Pointer(&pages[0])))
-		if e != 0 {
+	// Whole blocks are read: layer.Flat. A sparse file may need pages from anywhere.
+	inode := f.x.Inode(i)
+	n := f.lowerLeft(i, int64(in.Offset), int64(in.Size))
+	if n == 0 {
+		return true
+	}
+	if inode.Flags&layer.Sparse != 0 || int(inode.Layer) >= len(f.maps) {
+		return false
+	}
+	m := f.maps[inode.Layer]
+	start := (inode.Offset + int64(in.Offset)) &^ (layer.BlockSize - 1)
+	end := min((inode.Offset+int64(in.Offset)+n+layer.BlockSize-1)&^(layer.BlockSize-1), int64(len(m)))
+	if start < 0 || start >= end {
+		return false
+	}
+	var pages [(atOnce + 2*layer.BlockSize) / 4096]byte
+	_, _, e := unix.RawSyscall(unix.SYS_MINCORE, uintptr(unsafe.Pointer(&m[start])), uintptr(end-start), uintptr(unsafe.Pointer(&pages[0])))
+	if e != 0 {
+		return false
+	}
+	for _, p := range pages[:(end-start+4095)/4096] {
+		if p&1 == 0 {
 			return false
-		}
-		for _, p := range pages[:n] {
-			if p&1 == 0 {
-				return false
-			}
 		}
 	}
 	return true

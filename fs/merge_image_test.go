@@ -92,6 +92,9 @@ func unpackLayers(t *testing.T, layout string) *fstest.Image {
 		}
 		tree, err := layer.Scan(f)
 		f.Close()
+		if err := fstest.WriteBlocks(flat); err != nil {
+			t.Fatal(err)
+		}
 		if err == nil {
 			merged, err = union.Merge(merged, tree, uint16(n))
 		}

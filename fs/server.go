@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,8 +20,12 @@ import (
 
 // Config says what to serve.
 type Config struct {
-	Index *layer.Index // merged index of all layers
-	Flats []*os.File   // flat.tar of each layer, by number: 0 is the bottom
+	Index *layer.Index  // merged index of all layers
+	Flats []*layer.Flat // of each layer, by number: 0 is the bottom
+
+	// Damaged is told of the first file that cannot be read because its layer is not what it
+	// was when it was indexed. May be nil.
+	Damaged func(error)
 
 	// Upper is the directory that takes all changes, Work an empty one on the
 	// same file system for what is being made. Both "": read-only.
@@ -48,9 +51,10 @@ type FS struct {
 	fuse.RawFileSystem // answers ENOSYS to all that is not here
 	cfg                Config
 	x                  *layer.Index
-	valid              uint64 // seconds that names and attributes may be cached
-	flats              []*flat
-	resident           atomic.Int64 // bytes of them that may be in our memory, about
+	valid              uint64        // seconds that names and attributes may be cached
+	flats              []io.ReaderAt // cfg.Flats
+	maps               [][]byte      // of them, for inMemory
+	damaged            sync.Once
 	loop               atomic.Pointer[loop]
 	root               *node        // nil: read-only
 	dev                atomic.Int32 // descriptor of /dev/fuse while it is served, or -1
@@ -92,16 +96,12 @@ func New(cfg Config) (*FS, error) {
 	f.dev.Store(-1)
 	f.ids.init(f.x.Len())
 	for i, file := range cfg.Flats {
-		fl, err := mapFlat(int(file.Fd()))
+		m, err := mapFlat(file)
 		if err != nil {
 			f.close()
 			return nil, fmt.Errorf("map layer %d, %s, into memory: %w", i, file.Name(), err)
 		}
-		f.flats = append(f.flats, fl)
-	}
-	if err := f.checkLayers(); err != nil {
-		f.close()
-		return nil, err
+		f.flats, f.maps = append(f.flats, file), append(f.maps, m)
 	}
 	if cfg.Upper != "" {
 		if err := f.openUpper(); err != nil {
@@ -111,17 +111,6 @@ func New(cfg Config) (*FS, error) {
 	}
 	f.noXattrs = f.bare()
 	return f, nil
-}
-
-// checkLayers makes sure that no file is said to be in a layer that is not there.
-func (f *FS) checkLayers() error {
-	for i := range f.x.Len() {
-		in := f.x.Inode(uint32(i))
-		if in.Size > 0 && in.Mode&unix.S_IFMT == unix.S_IFREG && int(in.Layer) >= len(f.flats) {
-			return fmt.Errorf("file %s is in layer %d of %d: %w", f.x.Path(uint32(i)), in.Layer, len(f.flats), layer.ErrCorrupt)
-		}
-	}
-	return nil
 }
 
 // openUpper opens the two directories and makes the node of the root.
@@ -171,10 +160,12 @@ func openMax() int {
 
 // close gives back what New took.
 func (f *FS) close() {
-	for _, fl := range f.flats {
-		fl.unmap()
+	for _, m := range f.maps {
+		if m != nil {
+			unix.Munmap(m)
+		}
 	}
-	f.flats = nil
+	f.maps = nil
 	f.fds.closeAll()
 	if f.fds.work >= 0 {
 		unix.Close(f.fds.work)

@@ -84,10 +84,10 @@
 //     IDs. The own built-in image comes before any of them.
 //   - Nothing is ever written there, not even a lock or an access to a file of
 //     containers/. It need not be writable, nor on a local disk.
-//   - Blobs and derived files are looked for by digest, here first, then there. Nothing
-//     is copied; an index or a merged index that is missing, damaged or cannot be
-//     read there is made here, flat.tar only if that is. flat.tar that was made under
-//     another kernel and is marked so is hashed once, which is noted here (checked).
+//   - Such a store is believed by digest alone. Blobs and flat.tar are looked for here first, then
+//     there; nothing is copied. Blobs are hashed when they are read, flat.tar once: then its index and the
+//     codes of its blocks are made here, and every byte that is read later is checked by those. The
+//     indexes that are there are not read at all.
 //   - A commit on such an image makes an image here whose lower layers stay there;
 //     it is saved and pushed whole. A tag copies manifest and config, a few
 //     kilobytes. Both need the further store as long as they are used; what is here
@@ -101,9 +101,9 @@
 //
 // Nobody keeps the other's owner from deleting what containers here need: then
 // they do not start, and say which blob is missing; those that run may die, as
-// with any program whose file on a file server goes. Manifests, configs and whatever
-// is derived here are checked against digests; flat.tar and the indexes that are used
-// there are not, so who can write there decides what runs here, as with PATH.
+// with any program whose file on a file server goes. What is read is
+// what its digest says, or an error; index.json alone says which image a name stands for, so who can
+// write there decides what a name runs here, as with PATH.
 //
 // # Damage
 //

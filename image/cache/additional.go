@@ -4,7 +4,6 @@ package cache
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -21,13 +20,15 @@ import (
 	"tiffin/image/store"
 )
 
-// Further stores are other people's, an instructor's on a file server say, whose
+// Additional image stores are other people's, an instructor's on a file server say, whose
 // images are used in place: TIFFIN_IMAGE_PATH lists their directories, with
-// colons between, as PATH does. The package comment says what holds for them.
+// colons between, as PATH does. The package comment of image says what holds for them.
 //
-// A further store is only ever read. What is looked for by its digest, a blob, an
-// index, flat.tar, is looked for here first and then there, one file at a time: of
-// a layer whose index is missing there, only the index is made here.
+// Such a store is only ever read, and believed only by digest: index.json says which image a name stands
+// for, and everything else is checked. Blobs are hashed when they are read. Of a layer flat.tar alone
+// is used; it is hashed once, and its index and the codes of its blocks are made here, which every byte
+// that is read later is checked by (layer.Flat). Indexes and merged indexes that are there are not read
+// at all. All files are opened by layer.OpenStored.
 
 func (s *Cache) Report(err error) {
 	if s.Warn != nil {
@@ -99,102 +100,81 @@ func (s *Cache) Find(path string) string {
 
 func (s *Cache) FindBlob(d digest.Digest) string { return s.Find(s.BlobPath(d)) }
 
-func (s *Cache) findUnion(chain digest.Digest) string {
-	path := s.UnionPath(chain)
-	if _, err := layer.PeekFlatSize(path); err == nil {
-		return path
+// OpenBlob opens a blob, here or in an additional store.
+func (s *Cache) OpenBlob(d digest.Digest) (*os.File, error) {
+	path := s.FindBlob(d)
+	if path == s.BlobPath(d) {
+		return os.Open(path)
 	}
-	for _, o := range s.Additional() {
-		if _, err := layer.PeekFlatSize(o.UnionPath(chain)); err == nil {
-			return o.UnionPath(chain)
-		}
-	}
-	return path
+	return openAdditionalFile(path)
 }
 
-// findDerived is where the two files of a layer are, by the quick check, and
-// whether both have been found. One of them may be here and the other there.
-func (s *Cache) findDerived(diffID digest.Digest) (flat, index string, ok bool) {
-	flat, index = s.FlatPath(diffID), s.IndexPath(diffID)
-	if s.IsDerived(diffID) {
-		return flat, index, true
+// TakeBlob stages a blob: one that is here by a further name, one of an additional store as a copy.
+func (s *Cache) TakeBlob(st *store.Staging, d digest.Digest) error {
+	if s.FindBlob(d) == s.BlobPath(d) {
+		return store.LinkOrCopy(s.BlobPath(d), st.BlobPath(d))
 	}
-	size, err := layer.PeekFlatSize(index)
-	for _, o := range s.Additional() {
-		if err == nil {
-			break
-		}
-		if size, err = layer.PeekFlatSize(o.IndexPath(diffID)); err == nil {
-			index = o.IndexPath(diffID)
-		}
-	}
-	if err != nil {
-		return flat, index, false
-	}
-	for _, o := range s.Additional() {
-		st, err := os.Stat(o.FlatPath(diffID))
-		if err == nil && st.Size() == size && store.Readable(o.FlatPath(diffID)) && (written(o, diffID) || s.hasChecked(o, diffID, st)) {
-			return o.FlatPath(diffID), index, true
-		}
-	}
-	return flat, index, false
-}
-
-// checkedName is a file beside the own derived files of a layer. It names a
-// flat.tar of a further store that was perhaps not written when it was made
-// (unsyncedName; on another machine nobody can tell), but has been hashed since
-// and had the right digest.
-const checkedName = "checked"
-
-// identity is what of a file changes when its content does.
-func identity(path string, st os.FileInfo) string {
-	return fmt.Sprintf("%s\n%d\n%d\n", path, st.Size(), st.ModTime().UnixNano())
-}
-
-func (s *Cache) hasChecked(o *store.Store, diffID digest.Digest, st os.FileInfo) bool {
-	b, err := os.ReadFile(filepath.Join(s.LayerDir(diffID), checkedName))
-	return err == nil && string(b) == identity(o.FlatPath(diffID), st)
-}
-
-// borrow uses the flat.tar of a further store, if it has the right content: its
-// index is made here, and a note that it has been looked at.
-func (s *Cache) borrow(ctx context.Context, st *store.Staging, diffID digest.Digest) bool {
-	return slices.ContainsFunc(s.Additional(), func(o *store.Store) bool { return borrowFrom(ctx, st, o, diffID) == nil })
-}
-
-func borrowFrom(ctx context.Context, st *store.Staging, o *store.Store, diffID digest.Digest) error {
-	f, err := os.Open(o.FlatPath(diffID))
+	f, err := s.OpenBlob(d)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	info, err := f.Stat()
+	to, err := os.OpenFile(st.BlobPath(d), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return err
+		return store.DiskError(err)
 	}
-	h := sha256.New()
-	r := io.TeeReader(f, h)
-	tree, err := layer.Scan(r)
+	defer to.Close()
+	sum := digest.SHA256.Digester()
+	if _, err = io.Copy(io.MultiWriter(to, sum.Hash()), f); err == nil && sum.Digest() != d {
+		err = oci.Damaged(d, fmt.Sprintf("its content has digest %s", sum.Digest()))
+	}
+	if err == nil {
+		err = to.Sync()
+	}
+	return store.DiskError(err)
+}
+
+// openAdditionalFile opens ROOT/DIR/DIR/FILE of an additional store.
+func openAdditionalFile(path string) (*os.File, error) {
+	root := filepath.Dir(filepath.Dir(filepath.Dir(path)))
+	name, err := filepath.Rel(root, path)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if _, err := io.CopyBuffer(io.Discard, struct{ io.Reader }{r}, make([]byte, ingest.ChunkSize)); err != nil {
-		return err
+	return layer.OpenStored(root, name)
+}
+
+// findFlat is where the tarball of a layer is, by the quick check, and whether the tables for it are
+// here and it has been found.
+func (s *Cache) findFlat(diffID digest.Digest) (flat string, ok bool) {
+	flat = s.FlatPath(diffID)
+	size, ok := s.tables(diffID)
+	if !ok || s.IsDerived(diffID) {
+		return flat, ok
 	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if digest.NewDigest(digest.SHA256, h) != diffID {
-		return oci.ErrDamaged
-	}
-	for name, b := range map[string][]byte{store.IndexName: tree.Encode(), checkedName: []byte(identity(f.Name(), info))} {
-		file, err := st.LayerFile(diffID, name)
+	for _, o := range s.Additional() {
+		f, err := openAdditionalFile(o.FlatPath(diffID))
 		if err != nil {
-			return err
+			continue
 		}
-		if err := store.WriteFile(file, b, false); err != nil {
-			return err
+		st, err := f.Stat()
+		f.Close()
+		if err == nil && st.Size() == size {
+			return o.FlatPath(diffID), true
 		}
 	}
-	return nil
+	return flat, false
+}
+
+// borrow uses the flat.tar of an additional store, if it has the right content: its
+// index and the codes of its blocks are made here.
+func (s *Cache) borrow(ctx context.Context, st *store.Staging, diffID digest.Digest) bool {
+	return slices.ContainsFunc(s.Additional(), func(o *store.Store) bool {
+		f, err := openAdditionalFile(o.FlatPath(diffID))
+		if err != nil {
+			return false
+		}
+		defer f.Close()
+		return ingest.Flat(ctx, st, f, diffID) == nil
+	})
 }

@@ -7,7 +7,6 @@ package cache
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -76,6 +75,7 @@ type Mountable struct {
 	UnionPath  string   // merged index of all layers, for layer.OpenIndex
 	FlatPaths  []string // uncompressed tarballs; [0] is the bottom layer
 	IndexPaths []string // index of each single layer
+	BlockPaths []string // codes of each tarball's blocks, for layer.OpenFlat
 }
 
 // ErrGone says that another process has removed a file just after it was made.
@@ -98,11 +98,12 @@ func (s *Cache) Prepare(layers []oci.Layer) (*Mountable, error) {
 // Paths says where the derived files are or belong, and whether those of
 // all layers are there.
 func (s *Cache) Paths(layers []oci.Layer) (m *Mountable, complete bool) {
-	m, complete = &Mountable{UnionPath: s.findUnion(ChainID(diffIDs(layers)))}, true
+	m, complete = &Mountable{UnionPath: s.UnionPath(ChainID(diffIDs(layers)))}, true
 	for _, l := range layers {
-		flat, index, ok := s.findDerived(l.DiffID)
+		flat, ok := s.findFlat(l.DiffID)
 		m.FlatPaths = append(m.FlatPaths, flat)
-		m.IndexPaths = append(m.IndexPaths, index)
+		m.IndexPaths = append(m.IndexPaths, s.IndexPath(l.DiffID))
+		m.BlockPaths = append(m.BlockPaths, s.BlocksPath(l.DiffID))
 		complete = complete && ok
 	}
 	return m, complete
@@ -117,8 +118,8 @@ func diffIDs(layers []oci.Layer) (ids []digest.Digest) {
 
 // IsDerived is the quick check of one layer's files.
 func (s *Cache) IsDerived(diffID digest.Digest) bool {
-	size, err := layer.PeekFlatSize(s.IndexPath(diffID))
-	if err != nil {
+	size, ok := s.tables(diffID)
+	if !ok {
 		return false
 	}
 	st, err := os.Stat(s.FlatPath(diffID))
@@ -126,6 +127,16 @@ func (s *Cache) IsDerived(diffID digest.Digest) bool {
 		return false
 	}
 	return written(s.Store, diffID)
+}
+
+// tables is the quick check of what the own store knows about a flat.tar; size is what that has in bytes.
+func (s *Cache) tables(diffID digest.Digest) (size int64, ok bool) {
+	size, err := layer.PeekFlatSize(s.IndexPath(diffID))
+	if err != nil {
+		return 0, false
+	}
+	st, err := os.Stat(s.BlocksPath(diffID))
+	return size, err == nil && st.Size() == layer.BlocksSize(size)
 }
 
 // written reports whether what is read from flat.tar is what was written.
@@ -166,57 +177,29 @@ func (s *Cache) RebuildAll(ctx context.Context, layers []oci.Layer) (*Mountable,
 	return m, nil
 }
 
-// intact is findDerived with the index's checksum. It also verifies the files
-// that a kernel no longer running had not promised to have written.
+// intact is the quick check and that of the index's checksum.
 func (s *Cache) intact(diffID digest.Digest) bool {
-	_, index, ok := s.findDerived(diffID)
-	x, err := layer.OpenIndex(index)
+	_, ok := s.findFlat(diffID)
+	x, err := layer.OpenIndex(s.IndexPath(diffID))
 	if err != nil {
 		return false
 	}
 	x.Close()
-	return ok || s.verify(diffID)
+	return ok
 }
 
-// verify hashes a flat.tar that is marked as perhaps not written, makes it
-// durable and takes the mark away. It reports false if the content is wrong.
-func (s *Cache) verify(diffID digest.Digest) bool {
-	f, err := os.Open(s.FlatPath(diffID))
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.CopyBuffer(h, struct{ io.Reader }{f}, make([]byte, ingest.ChunkSize)); err != nil || digest.NewDigest(digest.SHA256, h) != diffID {
-		return false
-	}
-	if f.Sync() != nil {
-		return false
-	}
-	os.Remove(filepath.Join(s.LayerDir(diffID), store.UnsyncedName))
-	return true
-}
-
-// rebuild makes a layer's derived files again: the index from flat.tar if
-// that still has its digest, else both from the blob.
+// rebuild makes a layer's derived files again: the tables from flat.tar if
+// that still has its digest, here or in an additional store, else all from the blob.
 func (s *Cache) rebuild(ctx context.Context, st *store.Staging, l oci.Layer) error {
-	want := oci.Layer{DiffID: l.DiffID}
-	if f, err := os.Open(s.FlatPath(l.DiffID)); err == nil {
-		_, err = ingest.Layer(ctx, st, f, want, ingest.Options{})
-		f.Close()
-		if err == nil {
-			return nil
-		}
-	}
-	if s.borrow(ctx, st, l.DiffID) {
+	if s.readAgain(ctx, st, l.DiffID) || s.borrow(ctx, st, l.DiffID) {
 		return nil
 	}
-	f, err := os.Open(s.FindBlob(l.Digest))
+	f, err := s.OpenBlob(l.Digest)
 	if err != nil {
 		return oci.Damaged(l.Digest, "is missing")
 	}
 	defer f.Close()
-	want.Digest = l.Digest
+	want := oci.Layer{DiffID: l.DiffID, Digest: l.Digest}
 	if _, err := ingest.Layer(ctx, st, f, want, ingest.Options{}); err != nil {
 		// Say which it is: a blob that is not what it was, or no space for it.
 		if got, herr := store.HashFile(f); herr == nil && got != l.Digest {
@@ -227,12 +210,26 @@ func (s *Cache) rebuild(ctx context.Context, st *store.Staging, l oci.Layer) err
 	return nil
 }
 
+// readAgain makes the tables of the own flat.tar again, if it has the right content. If it is marked as
+// perhaps not written, it becomes durable, and the mark goes.
+func (s *Cache) readAgain(ctx context.Context, st *store.Staging, diffID digest.Digest) bool {
+	f, err := os.Open(s.FlatPath(diffID))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	if ingest.Flat(ctx, st, f, diffID) != nil || f.Sync() != nil {
+		return false
+	}
+	os.Remove(filepath.Join(s.LayerDir(diffID), store.UnsyncedName))
+	return true
+}
+
 // openIndex opens the index of a layer, staged or in the store.
 func (s *Cache) openIndex(st *store.Staging, diffID digest.Digest) (*layer.Index, error) {
 	x, err := layer.OpenIndex(st.Path("layers", diffID.Encoded(), store.IndexName))
 	if errors.Is(err, fs.ErrNotExist) {
-		_, index, _ := s.findDerived(diffID)
-		return layer.OpenIndex(index)
+		return layer.OpenIndex(s.IndexPath(diffID))
 	}
 	return x, err
 }
@@ -241,7 +238,7 @@ func (s *Cache) openIndex(st *store.Staging, diffID digest.Digest) (*layer.Index
 func (s *Cache) openUnion(st *store.Staging, chain digest.Digest) (*layer.Index, error) {
 	x, err := layer.OpenIndex(st.Path("unions", chain.Encoded()))
 	if errors.Is(err, fs.ErrNotExist) {
-		return layer.OpenIndex(s.findUnion(chain))
+		return layer.OpenIndex(s.UnionPath(chain))
 	}
 	return x, err
 }
@@ -267,6 +264,9 @@ func (s *Cache) Merge(st *store.Staging, layers []oci.Layer) error {
 	}
 	for i := n; i < len(ids); i++ {
 		x, err := s.openIndex(st, ids[i])
+		if err != nil && s.rebuild(context.Background(), st, layers[i]) == nil {
+			x, err = s.openIndex(st, ids[i])
+		}
 		if err != nil {
 			return fmt.Errorf("merge the layers: %w", err)
 		}
@@ -312,7 +312,7 @@ func (s *Cache) Pin(st *store.Staging, l oci.Layer) error {
 // ReadBlob reads a manifest or config.
 func (s *Cache) ReadBlob(d digest.Digest) ([]byte, error) {
 	return oci.ReadBlob(d, func(d digest.Digest) (io.ReadCloser, error) {
-		f, err := os.Open(s.FindBlob(d))
+		f, err := s.OpenBlob(d)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, oci.Damaged(d, "is missing")
 		}
@@ -328,7 +328,7 @@ func (s *Cache) Manifest(d ocispec.Descriptor) (*oci.Document, error) {
 }
 
 func (s *Cache) OpenSized(d ocispec.Descriptor) (io.ReadCloser, error) {
-	f, err := os.Open(s.FindBlob(d.Digest))
+	f, err := s.OpenBlob(d.Digest)
 	if err != nil {
 		return nil, oci.Damaged(d.Digest, "is missing")
 	}

@@ -34,6 +34,7 @@ import (
 //	          ┌─ SHA-256 of the blob ─ write blob
 //	r ─ fan ──┤
 //	          └─ inflate ─ fan ──┬─ SHA-256 of the content
+//	                             ├─ codes of its blocks
 //	                             ├─ write flat.tar
 //	                             └─ layer.Scan ─ index
 //
@@ -49,6 +50,7 @@ type pass struct {
 	flat    *sink
 	blobSum hash.Hash
 	flatSum hash.Hash
+	blocks  *layer.Blocks
 	tree    *layer.Tree
 }
 
@@ -95,7 +97,7 @@ func newIngest(st *store.Staging, want oci.Layer, opt Options) *pass {
 	if opt.Progress == nil {
 		opt.Progress = func(int64) {}
 	}
-	return &pass{st: st, want: want, Options: opt, blobSum: sha256.New(), flatSum: sha256.New()}
+	return &pass{st: st, want: want, Options: opt, blobSum: sha256.New(), flatSum: sha256.New(), blocks: layer.NewBlocks()}
 }
 
 // openSinks makes the files: the blob has to be durable, and so has flat.tar
@@ -178,9 +180,16 @@ func (in *pass) readCompressed(ctx context.Context, r io.Reader, kind compressio
 
 // content is the fan for the uncompressed bytes.
 func (in *pass) content(g *errgroup.Group, ctx context.Context) *fan {
+	f := in.tables(g, ctx)
+	f.each(in.flat.write)
+	return f
+}
+
+// tables is the fan for the uncompressed bytes if they are only looked at.
+func (in *pass) tables(g *errgroup.Group, ctx context.Context) *fan {
 	f := newFan(g, ctx)
 	f.each(func(b []byte) error { in.flatSum.Write(b); return nil })
-	f.each(in.flat.write)
+	f.each(func(b []byte) error { in.blocks.Write(b); return nil })
 	f.reader(func(r io.Reader) (err error) {
 		if in.tree, err = layer.Scan(r); err != nil {
 			return fmt.Errorf("read the tarball: %w", err)
@@ -220,10 +229,10 @@ func (in *pass) writeDerived(diffID digest.Digest) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{store.IndexName, store.UnsyncedName} {
+	for _, name := range store.DerivedNames {
 		os.Remove(filepath.Join(dir, name)) // pin may have made it a name of the store's own file
 	}
-	if err := store.WriteFile(filepath.Join(dir, store.IndexName), in.tree.Encode(), false); err != nil {
+	if err := writeTables(dir, in.tree, in.blocks); err != nil {
 		return err
 	}
 	if !in.flat.durable {
@@ -232,6 +241,34 @@ func (in *pass) writeDerived(diffID digest.Digest) error {
 		}
 	}
 	return in.flat.moveTo(filepath.Join(dir, store.FlatName))
+}
+
+// writeTables writes what has been found out about a flat.tar.
+func writeTables(dir string, tree *layer.Tree, blocks *layer.Blocks) error {
+	if err := store.WriteFile(filepath.Join(dir, store.IndexName), tree.Encode(), false); err != nil {
+		return err
+	}
+	return store.WriteFile(filepath.Join(dir, store.BlocksName), blocks.Encode(), false)
+}
+
+// Flat stages the tables of a flat.tar that is there already, here or in an additional store. It fails
+// if that does not have the digest.
+func Flat(ctx context.Context, st *store.Staging, r io.Reader, diffID digest.Digest) error {
+	in := newIngest(st, oci.Layer{DiffID: diffID}, Options{})
+	g, ctx := errgroup.WithContext(ctx)
+	f := in.tables(g, ctx)
+	g.Go(func() error { return f.run(&counted{r, ctx, in}) })
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	if got := digest.NewDigest(digest.SHA256, in.flatSum); got != diffID {
+		return fmt.Errorf("the tarball of layer %s is %w: it has digest %s", diffID, oci.ErrDamaged, got)
+	}
+	dir, err := st.LayerFile(diffID, "")
+	if err != nil {
+		return err
+	}
+	return writeTables(dir, in.tree, in.blocks)
 }
 
 func (in *pass) storeBlob(got oci.Layer, kind compression) error {

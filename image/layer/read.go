@@ -5,6 +5,8 @@ import (
 	"io"
 	"sort"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Find looks path up from the root, without following symbolic links. Empty
@@ -25,25 +27,51 @@ func (x *Index) Find(path string) (ino uint32, ok bool) {
 // of layer n. Errors are those of that file; one that is shorter than the
 // index says gives io.ErrUnexpectedEOF.
 func (x *Index) Reader(i uint32, flats []io.ReaderAt) *io.SectionReader {
-	n := &x.inodes[i]
-	if int(n.Layer) >= len(flats) {
-		return io.NewSectionReader(noFlat(n.Layer), 0, n.Size)
-	}
-	flat := flats[n.Layer]
-	if n.Flags&Sparse == 0 {
-		if len(x.Extents(i)) == 0 {
-			return io.NewSectionReader(strings.NewReader(""), 0, 0)
-		}
-		return io.NewSectionReader(whole{flat}, n.Offset, n.Size)
-	}
-	return io.NewSectionReader(&sparseReader{flat, x.Extents(i), n.Size}, 0, n.Size)
+	return io.NewSectionReader(content{x, i, flats}, 0, x.inodes[i].Size)
 }
 
-// noFlat stands for the flat.tar of a layer that the caller has not given.
-type noFlat uint16
+type content struct {
+	x     *Index
+	i     uint32
+	flats []io.ReaderAt
+}
 
-func (l noFlat) ReadAt([]byte, int64) (int, error) {
-	return 0, fmt.Errorf("the tarball of layer %d is not open", uint16(l))
+func (c content) ReadAt(b []byte, off int64) (int, error) { return c.x.ReadAt(c.i, c.flats, b, off) }
+
+// ReadAt reads from byte off of file i on, like io.ReaderAt; see Reader.
+func (x *Index) ReadAt(i uint32, flats []io.ReaderAt, b []byte, off int64) (int, error) {
+	n := &x.inodes[i]
+	left := n.Size - off
+	if off < 0 || left <= 0 || n.Mode&unix.S_IFMT != unix.S_IFREG {
+		return 0, io.EOF
+	}
+	var end error
+	if int64(len(b)) > left {
+		b, end = b[:left], io.EOF
+	}
+	if int(n.Layer) >= len(flats) {
+		return 0, fmt.Errorf("the tarball of layer %d is not open", n.Layer)
+	}
+	flat := whole{flats[n.Layer]}
+	if n.Flags&Sparse == 0 {
+		if k, err := flat.ReadAt(b, n.Offset+off); err != nil {
+			return k, err
+		}
+		return len(b), end
+	}
+	clear(b)
+	extents := x.Extents(i) // sorted by Logical, apart from one another
+	first := sort.Search(len(extents), func(i int) bool { return extents[i].Logical+extents[i].Length > off })
+	for _, e := range extents[first:] {
+		from, to := max(e.Logical, off), min(e.Logical+e.Length, off+int64(len(b)))
+		if from >= to {
+			break
+		}
+		if _, err := flat.ReadAt(b[from-off:to-off], e.Physical+from-e.Logical); err != nil {
+			return 0, err
+		}
+	}
+	return len(b), end
 }
 
 // whole turns an early end of flat.tar into an error: the index promises more.
@@ -58,29 +86,4 @@ func (w whole) ReadAt(b []byte, off int64) (int, error) {
 		err = nil
 	}
 	return n, err
-}
-
-type sparseReader struct {
-	flat    io.ReaderAt
-	extents []Extent // sorted by Logical, apart from one another
-	size    int64
-}
-
-func (s *sparseReader) ReadAt(b []byte, off int64) (int, error) {
-	var end error
-	if left := s.size - off; int64(len(b)) > left {
-		b, end = b[:max(left, 0)], io.EOF
-	}
-	clear(b)
-	first := sort.Search(len(s.extents), func(i int) bool { return s.extents[i].Logical+s.extents[i].Length > off })
-	for _, e := range s.extents[first:] {
-		from, to := max(e.Logical, off), min(e.Logical+e.Length, off+int64(len(b)))
-		if from >= to {
-			break
-		}
-		if _, err := (whole{s.flat}).ReadAt(b[from-off:to-off], e.Physical+from-e.Logical); err != nil {
-			return 0, err
-		}
-	}
-	return len(b), end
 }

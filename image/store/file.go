@@ -59,7 +59,7 @@ func moveFiles(from, to string, mode fs.FileMode) error {
 	// before the file that it warns of.
 	for i := len(names) - 1; i >= 0; i-- {
 		n := names[i].Name()
-		if mode != 0o600 {
+		if mode != 0o600 && n != BlocksName { // its key is nobody else's business
 			if err := os.Chmod(filepath.Join(from, n), mode); err != nil {
 				return err
 			}

@@ -7,7 +7,7 @@
 //
 //	incoming/HEX/blob                      HEX is the digest of the blob
 //	             diffid                    only of a layer: its diff ID
-//	             flat.tar  index  unsynced
+//	             flat.tar  index  blocks  unsynced
 //
 // which appears by one rename(2), after all of it but what can be rebuilt has
 // reached the disk. The manifest that names it links it into a staging

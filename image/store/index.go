@@ -14,6 +14,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 
+	"tiffin/image/layer"
 	"tiffin/image/oci"
 	"tiffin/image/reference"
 )
@@ -41,7 +42,12 @@ type Index struct {
 // ReadIndex reads index.json. It takes no lock: the file is replaced by
 // rename(2), so a reader sees the old one or the new one.
 func (s *Store) ReadIndex() (*Index, error) {
-	b, err := oci.ReadFile(s.Path("index.json"), oci.MaxJSON)
+	f, err := layer.OpenStored(s.root, "index.json")
+	if err != nil {
+		return nil, fmt.Errorf("read the store's index: %w", err)
+	}
+	defer f.Close()
+	b, err := oci.ReadMax(f, oci.MaxJSON)
 	if err != nil {
 		return nil, fmt.Errorf("read the store's index: %w", err)
 	}

@@ -232,7 +232,7 @@ func (s *Store) modes() (file, dir fs.FileMode) {
 func (st *Staging) Pin(l oci.Layer) error {
 	pairs := [][2]string{{st.s.BlobPath(l.Digest), st.BlobPath(l.Digest)}}
 	// The mark first: without it flat.tar is taken for written.
-	for _, name := range []string{UnsyncedName, FlatName, IndexName} {
+	for _, name := range DerivedNames {
 		staged, err := st.LayerFile(l.DiffID, name)
 		if err != nil {
 			return err
@@ -252,7 +252,7 @@ func (st *Staging) Pin(l oci.Layer) error {
 // may have removed some between a look at them and pin.
 func (st *Staging) Pinned(l oci.Layer) bool {
 	dir := st.Path("layers", l.DiffID.Encoded())
-	for _, name := range []string{st.BlobPath(l.Digest), filepath.Join(dir, FlatName), filepath.Join(dir, IndexName)} {
+	for _, name := range []string{st.BlobPath(l.Digest), filepath.Join(dir, FlatName), filepath.Join(dir, IndexName), filepath.Join(dir, BlocksName)} {
 		if _, err := os.Stat(name); err != nil {
 			return false
 		}

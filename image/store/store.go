@@ -29,12 +29,17 @@ type Store struct {
 
 // Names of a layer's derived files.
 const (
-	FlatName  = "flat.tar"
-	IndexName = "index"
+	FlatName   = "flat.tar"
+	IndexName  = "index"
+	BlocksName = "blocks" // the codes that what is read of flat.tar is checked by, see layer.Flat
 	// UnsyncedName marks a flat.tar that was not yet on the disk when it was
 	// published. See derived.go.
 	UnsyncedName = "unsynced"
 )
+
+// DerivedNames are all of them, in the order in which they get their place: without the mark,
+// flat.tar is taken for written.
+var DerivedNames = []string{UnsyncedName, BlocksName, IndexName, FlatName}
 
 // ErrReadOnly is wrapped by errors that say the store cannot be changed.
 var ErrReadOnly = errors.New("the store is read-only")
@@ -187,6 +192,11 @@ func (s *Store) FlatPath(diffID digest.Digest) string {
 
 func (s *Store) IndexPath(diffID digest.Digest) string {
 	return filepath.Join(s.LayerDir(diffID), IndexName)
+}
+
+// BlocksPath is where the codes of a layer's blocks are. diffID must be valid.
+func (s *Store) BlocksPath(diffID digest.Digest) string {
+	return filepath.Join(s.LayerDir(diffID), BlocksName)
 }
 
 // BootID names the running kernel. random(4), "/proc interfaces".

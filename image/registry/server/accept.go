@@ -208,11 +208,11 @@ func (a *accepting) layer(ctx context.Context, l oci.Layer) error {
 			return fmt.Errorf("%w: layer %s is not the one that the config names: uncompressed it has digest %s, not %s",
 				ErrRefused, l.Digest, strings.Join(toStrings(diffIDs), " or "), l.DiffID)
 		}
-		return a.inflate(ctx, l, blob)
+		return a.inflate(ctx, l)
 	}
 	if !fresh {
 		if !a.s.IsDerived(l.DiffID) {
-			return a.inflate(ctx, l, blob)
+			return a.inflate(ctx, l)
 		}
 		return a.s.Pin(a.st, l)
 	}
@@ -222,7 +222,7 @@ func (a *accepting) layer(ctx context.Context, l oci.Layer) error {
 		return fmt.Errorf("store layer %s: %w", l.Digest, err)
 	}
 	a.taken = append(a.taken, l.Digest)
-	for _, name := range []string{store.UnsyncedName, store.IndexName, store.FlatName} {
+	for _, name := range store.DerivedNames {
 		to, err := a.st.LayerFile(l.DiffID, name)
 		if err != nil {
 			return err
@@ -242,15 +242,15 @@ func toStrings(ds []digest.Digest) (out []string) {
 }
 
 // inflate stages a layer of the store whose content is not known.
-func (a *accepting) inflate(ctx context.Context, l oci.Layer, blob string) error {
-	f, err := os.Open(blob)
+func (a *accepting) inflate(ctx context.Context, l oci.Layer) error {
+	if err := a.s.TakeBlob(a.st, l.Digest); err != nil {
+		return fmt.Errorf("store layer %s: %w", l.Digest, err)
+	}
+	f, err := os.Open(a.st.BlobPath(l.Digest))
 	if err != nil {
 		return fmt.Errorf("%w: layer %s", ErrNoBlob, l.Digest)
 	}
 	defer f.Close()
-	if err := store.LinkOrCopy(blob, a.st.BlobPath(l.Digest)); err != nil {
-		return fmt.Errorf("store layer %s: %w", l.Digest, err)
-	}
 	if _, err := ingest.Layer(ctx, a.st, f, oci.Layer{DiffID: l.DiffID, Digest: l.Digest}, ingest.Options{}); err != nil {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
@@ -376,7 +376,7 @@ func (a *accepting) take(d digest.Digest, manifest []byte) error {
 		a.taken = append(a.taken, d)
 		return nil
 	}
-	if err := store.LinkOrCopy(a.s.FindBlob(d), a.st.BlobPath(d)); err != nil {
+	if err := a.s.TakeBlob(a.st, d); err != nil {
 		return fmt.Errorf("%w: %s", ErrNoBlob, d)
 	}
 	return nil

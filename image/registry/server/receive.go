@@ -174,7 +174,7 @@ func OpenBlob(s *image.Store, d digest.Digest) (*os.File, error) {
 	// What is missing in the first may just have been moved to the second.
 	f, err := os.Open(s.Incoming(d, store.IncomingBlob))
 	if errors.Is(err, fs.ErrNotExist) {
-		f, err = os.Open(s.FindBlob(d))
+		f, err = s.Cache.OpenBlob(d)
 	}
 	return f, err
 }

@@ -119,7 +119,7 @@ func (l *Launch) start(c *disk.Container, lock *os.File, m *cache.Mountable, o S
 		return nil, probe.Explain(l.err)
 	}
 	req := &control.Message{Op: control.OpStart, Files: []*os.File{lock}, Start: &control.Start{
-		Dir: c.Dir(), Union: m.UnionPath, Flats: m.FlatPaths, Indexes: m.IndexPaths, Rows: o.Rows, Cols: o.Cols, Foreground: o.Stdout != nil,
+		Dir: c.Dir(), Union: m.UnionPath, Flats: m.FlatPaths, Blocks: m.BlockPaths, Indexes: m.IndexPaths, Rows: o.Rows, Cols: o.Cols, Foreground: o.Stdout != nil,
 		Notes: l.proc.Notes, Explain: o.Explain != nil,
 	}}
 	if o.Stdout != nil {
@@ -280,16 +280,28 @@ func request(c *disk.Container, m *control.Message) (*control.Message, error) {
 
 // Kill sends a signal to the container's first process.
 func Kill(c *disk.Container, sig syscall.Signal) error {
-	_, err := request(c, &control.Message{Op: control.OpSignal, Signal: int(sig)})
+	err := requestWithin(c, patience, &control.Message{Op: control.OpSignal, Signal: int(sig)})
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		if sig == unix.SIGKILL {
+			return killSupervisor(c)
+		}
+		return errs.Hint(fmt.Errorf("container %s: its supervisor does not answer", c.Name), "`tiffin kill` without a signal ends both")
+	}
 	if errors.Is(err, control.ErrGone) {
 		return fmt.Errorf("container %s: %w", c.Name, ErrNotRunning)
 	}
 	if err == nil && sig == unix.SIGKILL {
 		// Nothing can come in between, so wait for what is sure to happen.
-		_ = requestWithin(c, 10*time.Second, &control.Message{Op: control.OpWait})
+		if err := requestWithin(c, patience, &control.Message{Op: control.OpWait}); errors.Is(err, os.ErrDeadlineExceeded) {
+			return killSupervisor(c)
+		}
 	}
 	return err
 }
+
+// patience is how long a supervisor may take for what is sure to happen soon. One that is stopped
+// (SIGSTOP) or stuck never answers.
+const patience = 8 * time.Second
 
 // Stop ends a running container: with its stop signal and, if it still runs
 // after a number of seconds (negative: never; the container's own or 10
@@ -308,7 +320,16 @@ func Stop(c *disk.Container, seconds *int) error {
 			wait = *s
 		}
 	}
-	_, err := request(c, &control.Message{Op: control.OpStop, Signal: int(sig), Seconds: wait})
+	stop := &control.Message{Op: control.OpStop, Signal: int(sig), Seconds: wait}
+	var err error
+	if wait < 0 {
+		_, err = request(c, stop)
+	} else {
+		err = requestWithin(c, time.Duration(wait)*time.Second+patience, stop)
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return killSupervisor(c)
+	}
 	if errors.Is(err, ErrNotRunning) || errors.Is(err, control.ErrGone) {
 		return nil
 	}

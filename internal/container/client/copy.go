@@ -61,7 +61,7 @@ func lend(c *disk.Container, lock *os.File, m *cache.Mountable) (*Tree, error) {
 	}
 	t := &Tree{c, l.conn, l.proc}
 	_, err := l.conn.Call(&control.Message{Op: control.OpStart, Files: []*os.File{lock}, Start: &control.Start{
-		Dir: c.Dir(), Union: m.UnionPath, Flats: m.FlatPaths, Indexes: m.IndexPaths, Idle: true,
+		Dir: c.Dir(), Union: m.UnionPath, Flats: m.FlatPaths, Blocks: m.BlockPaths, Indexes: m.IndexPaths, Idle: true,
 	}})
 	if err != nil {
 		t.Close()

@@ -55,10 +55,21 @@ func kill(c *disk.Container) error {
 	if err == nil || errors.Is(err, ErrNotRunning) || errors.Is(err, control.ErrGone) {
 		return nil
 	}
+	return killSupervisor(c)
+}
+
+// killSupervisor ends a supervisor that does not answer, and with it its pid namespace and the
+// container: pid_namespaces(7), "The namespace init process". It waits until they are gone.
+func killSupervisor(c *disk.Container) error {
 	s, err := c.ReadState()
 	if err != nil {
 		return err
 	}
 	disk.KillStale(s.Supervisor, s.SupervisorStart)
+	for end := time.Now().Add(patience); c.Locked(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			return fmt.Errorf("container %s: its supervisor, process %d, does not end", c.Name, s.Supervisor)
+		}
+	}
 	return nil
 }

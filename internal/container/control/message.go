@@ -87,6 +87,7 @@ type Start struct {
 	Dir        string   `json:"dir"`               // of the container
 	Union      string   `json:"union"`             // merged index of the image
 	Flats      []string `json:"flats"`             // its layers, the bottom one first
+	Blocks     []string `json:"blocks"`            // what they are checked by, likewise
 	Indexes    []string `json:"indexes,omitempty"` // of the layers, likewise: for a trace
 	Foreground bool     `json:"foreground,omitempty"`
 	Rows       uint16   `json:"rows,omitempty"` // of the client's terminal

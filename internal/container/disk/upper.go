@@ -2,17 +2,17 @@ package disk
 
 import (
 	"io"
-	"os"
 
 	"tiffin/image/layer"
 )
 
 // Upper is what a container has changed, with what is needed to make sense of it.
 type Upper struct {
-	Dir   string   `json:"dir"`             // the container's upper directory
-	Union string   `json:"union,omitempty"` // merged index of the image
-	Flats []string `json:"flats,omitempty"` // its layers, the bottom one first
-	Made  []string `json:"made,omitempty"`  // paths that were made for mounts: State.Made
+	Dir    string   `json:"dir"`              // the container's upper directory
+	Union  string   `json:"union,omitempty"`  // merged index of the image
+	Flats  []string `json:"flats,omitempty"`  // its layers, the bottom one first
+	Blocks []string `json:"blocks,omitempty"` // what they are checked by, likewise
+	Made   []string `json:"made,omitempty"`   // paths that were made for mounts: State.Made
 }
 
 // Open opens all of it. kernel is nil if tiffin's own file system has written the directory. The
@@ -29,12 +29,12 @@ func (u *Upper) Open(kernel *layer.KernelUpper) (opened *layer.Upper, closeAll f
 		}
 	}
 	opened = &layer.Upper{Dir: u.Dir, Lower: index, Skip: u.Skip(), Kernel: kernel}
-	for _, path := range u.Flats {
-		f, err := os.Open(path)
-		if err != nil {
-			closeAll()
-			return nil, nil, err
-		}
+	flats, err := layer.OpenFlats(u.Flats, u.Blocks)
+	if err != nil {
+		closeAll()
+		return nil, nil, err
+	}
+	for _, f := range flats {
 		files, opened.Flats = append(files, f), append(opened.Flats, f)
 	}
 	return opened, closeAll, nil

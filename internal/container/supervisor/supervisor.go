@@ -15,6 +15,7 @@ import (
 	"tiffin/image/layer"
 	"tiffin/internal/container/control"
 	"tiffin/internal/container/disk"
+	"tiffin/internal/errs"
 	"tiffin/ns"
 )
 
@@ -183,13 +184,11 @@ func (s *supervisor) openFS() error {
 	if err != nil {
 		return fmt.Errorf("open the image of container %s: %w", s.c.Name, err)
 	}
-	flats := make([]*os.File, len(s.req.Flats))
-	for i, path := range s.req.Flats {
-		if flats[i], err = os.Open(path); err != nil {
-			return fmt.Errorf("open a layer of container %s: %w", s.c.Name, err)
-		}
+	flats, err := layer.OpenFlats(s.req.Flats, s.req.Blocks)
+	if err != nil {
+		return fmt.Errorf("serve the image of container %s: %w", s.c.Name, err)
 	}
-	cfg := fs.Config{Index: index, Flats: flats, MapUID: s.ids.MapUID, MapGID: s.ids.MapGID, Uncached: s.req.Trace != nil}
+	cfg := fs.Config{Index: index, Flats: flats, MapUID: s.ids.MapUID, MapGID: s.ids.MapGID, Uncached: s.req.Trace != nil, Damaged: s.damaged}
 	if s.c.Overlay() {
 		err = prepareUpper(s.c.Path("upper"), index, s.ids)
 	} else {
@@ -221,6 +220,17 @@ func (s *supervisor) spec() *ns.Spec {
 	}
 	spec.Process.Rows, spec.Process.Cols = s.req.Rows, s.req.Cols
 	return spec
+}
+
+// damaged records that the container has met a layer which is not what it was: State.Error.
+func (s *supervisor) damaged(err error) {
+	err = errs.Hint(fmt.Errorf("read a file of container %s: %w", s.c.Name, err),
+		"if the tarball is in your store, delete its directory: it is made again when it is needed; otherwise load or pull the image yourself")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state.Error = err.Error(); s.state.Status == disk.Running {
+		_ = s.c.WriteState(s.state)
+	}
 }
 
 func (s *supervisor) serve(device *os.File) {

@@ -42,7 +42,7 @@ func BuildImage(dir string, tars ...[]byte) (*Image, error) {
 			return nil, fmt.Errorf("scan layer %d: %w", n, err)
 		}
 		index := tree.Encode()
-		if err := writeFiles(base+".tar", b, base+".index", index); err != nil {
+		if err := writeFiles(base+".tar", b, blocksOf(base+".tar"), blocks(b), base+".index", index); err != nil {
 			return nil, err
 		}
 		im.Flats, im.Layers = append(im.Flats, base+".tar"), append(im.Layers, base+".index")
@@ -61,6 +61,24 @@ func BuildImage(dir string, tars ...[]byte) (*Image, error) {
 	return im, writeFiles(im.Index, merged.Encode())
 }
 
+// blocksOf is where the codes of a tarball's blocks are.
+func blocksOf(tar string) string { return tar + ".blocks" }
+
+func blocks(tar []byte) []byte {
+	b := layer.NewBlocks()
+	b.Write(tar)
+	return b.Encode()
+}
+
+// WriteBlocks makes the codes of a tarball that is not one of Union's.
+func WriteBlocks(tar string) error {
+	b, err := os.ReadFile(tar)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(blocksOf(tar), blocks(b), 0o600)
+}
+
 // writeFiles takes names and contents in turn.
 func writeFiles(args ...any) error {
 	for i := 0; i < len(args); i += 2 {
@@ -72,12 +90,12 @@ func writeFiles(args ...any) error {
 }
 
 // open opens what the server needs of the image.
-func (im *Image) open() (x *layer.Index, flats []*os.File, layers []*layer.Index, err error) {
+func (im *Image) open() (x *layer.Index, flats []*layer.Flat, layers []*layer.Index, err error) {
 	if x, err = layer.OpenIndex(im.Index); err != nil {
 		return nil, nil, nil, err
 	}
 	for _, p := range im.Flats {
-		f, err := os.Open(p)
+		f, err := layer.OpenFlat(p, blocksOf(p))
 		if err != nil {
 			return nil, nil, nil, err
 		}
@@ -110,7 +128,7 @@ func (im *Image) AddLayer(dir string, tar []byte) (*Image, error) {
 	}
 	flat := filepath.Join(dir, "flat.tar")
 	more := &Image{Index: filepath.Join(dir, "index"), Flats: append(append([]string{}, im.Flats...), flat)}
-	return more, writeFiles(flat, tar, more.Index, merged.Encode())
+	return more, writeFiles(flat, tar, blocksOf(flat), blocks(tar), more.Index, merged.Encode())
 }
 
 // Diff writes what an upper directory changes in the image as a layer.

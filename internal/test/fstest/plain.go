@@ -27,7 +27,7 @@ func Plain(dir string, im *Image) error {
 
 type plain struct {
 	x        *layer.Index
-	flats    []*os.File
+	flats    []*layer.Flat
 	uid, gid func(uint32) uint32
 	done     map[uint32]string // inode → where its first name was made
 }
