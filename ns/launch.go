@@ -255,7 +255,7 @@ func (c *Child) follow(socket int, mounted func(fuse *os.File), report func(Repo
 		case m == nil:
 			return c.died()
 		}
-		if ready && m.Kind != msgCommand && m.Kind != msgError {
+		if ready && (m.Kind == msgMounted || m.Kind == msgConsole) {
 			m.Kind = "" // with --init the command might find init's socket before that is closed
 		}
 		switch m.Kind {
