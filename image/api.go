@@ -54,7 +54,7 @@ type Image struct {
 	Created  time.Time   // zero if the config does not say
 	Size     int64       // bytes of all layers, uncompressed where that is known
 	Builtin  bool        // one of the names is the built-in base image's
-	Store    string      // directory of the further store that names it; "" for this one
+	Store    string      // directory of the additional store that names it; "" for this one
 }
 
 // CommitOptions says how CommitLayer describes the new image. The zero value

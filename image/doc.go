@@ -34,10 +34,10 @@
 //
 // # The life of a blob
 //
-// A layer goes through one pass (ingest.go), hashed, inflated, hashed again,
+// A layer goes through one pass (package ingest), hashed, inflated, hashed again,
 // parsed and written by goroutines that share the pieces of the stream. It
 // lands in a staging directory under tmp/ that has the store's own layout
-// (staging.go). When all layers of a command are there and have the digests
+// (package store). When all layers of a command are there and have the digests
 // that were promised, publish moves them into the store with rename(2), then
 // replaces index.json. Nothing of the store changes before that, so a command
 // that fails, is interrupted or killed, or finds the disk full has changed
@@ -52,14 +52,14 @@
 // nothing refers to otherwise — a command was killed in the few milliseconds of
 // publish — is collected by the next command, or by prune.
 //
-// What comes from a registry goes the same way (pull.go), while it arrives. Of an
+// What comes from a registry goes the same way (package transfer), while it arrives. Of an
 // index only the manifest of one platform is kept; the index's digest stays in
 // the image's name if that is what it was pulled by.
 //
-// What goes somewhere else (copy.go), to a registry, an archive or a layout, is
+// What goes somewhere else (package transfer), to a registry, an archive or a layout, is
 // read blob by blob and hashed on the way, without passing through the store.
 //
-// What is pushed here (upload.go, accept.go) comes in pieces, each acknowledged
+// What is pushed here (package registry/server) comes in pieces, each acknowledged
 // by itself: a blob is durable in incoming/ when its sender is told so, and its
 // layer's derived files are made by then. The manifest, which comes last, is checked
 // against them, linked with them into a staging directory and published. Of two
@@ -71,39 +71,38 @@
 // digest. The blob of a layer that came uncompressed and its flat.tar are one
 // file with two names.
 //
-// # Further stores
+// # Additional image stores
 //
 // TIFFIN_IMAGE_PATH=/srv/images:/net/course/images lists stores of other people
 // whose images are used where they are. They are ordinary stores: an
 // instructor sets TIFFIN_ROOT to such a directory, loads or pulls, and then does
 // `chmod -R go+rX` of it, once: what comes later can be read by those who may read the
 // directory itself. (No containers belong there: they would be shown as well.) What
-// holds (further.go):
+// holds (package cache):
 //
-//   - Names are looked up here first, then in each further store in turn; so are
+//   - Names are looked up here first, then in each additional store in turn; so are
 //     IDs. The own built-in image comes before any of them.
 //   - Nothing is ever written there, not even a lock or an access to a file of
 //     containers/. It need not be writable, nor on a local disk.
-//   - Such a store is believed by digest alone. Blobs and flat.tar are looked for here first, then
-//     there; nothing is copied. Blobs are hashed when they are read, flat.tar once: then its index and the
-//     codes of its blocks are made here, and every byte that is read later is checked by those. The
-//     indexes that are there are not read at all.
+//   - Such a store is believed by digest alone. Blobs and flat.tar are looked for here first,
+//     then there; nothing is copied. Blobs are hashed when they are read, flat.tar once: then its
+//     index and the codes of its blocks are made here, and every byte that is read later is
+//     checked by those. The indexes that are there are not read at all.
 //   - A commit on such an image makes an image here whose lower layers stay there;
 //     it is saved and pushed whole. A tag copies manifest and config, a few
-//     kilobytes. Both need the further store as long as they are used; what is here
+//     kilobytes. Both need the additional store as long as they are used; what is here
 //     can be listed, pruned and removed without it.
 //   - rmi removes nothing from there. prune deletes what was made here for images
 //     there, unless a container was made from one; the next use makes it again.
-//   - Pull and load bring all layers here: they are for who does not want to depend
-//     on others. `serve` shows the names here only.
+//   - Pull and load bring all layers here: they are for a person who does not want to
+//     depend on others. `serve` shows the names here only.
 //   - A store that cannot be read is a warning, when something is looked for in it.
 //   - Other programs that read this store as a layout do not know of it.
 //
-// Nobody keeps the other's owner from deleting what containers here need: then
-// they do not start, and say which blob is missing; those that run may die, as
-// with any program whose file on a file server goes. What is read is
-// what its digest says, or an error; index.json alone says which image a name stands for, so who can
-// write there decides what a name runs here, as with PATH.
+// Nobody keeps the other's owner from deleting what containers here need: then they do not start,
+// and say which blob is missing; those that run may die, as with any program whose file on a file
+// server goes. What is read is what its digest says, or an error; index.json alone says which
+// image a name stands for, so who can write there decides what a name runs here, as with PATH.
 //
 // # Damage
 //

@@ -52,7 +52,8 @@ func preparing(img *Image, err error) error {
 	return err
 }
 
-// Stack opens the indexes of an image: of each layer, and of what they merge to. The caller closes it.
+// Stack opens the indexes of an image: of each layer, and of what they merge to. The caller
+// closes it.
 func (s *Store) Stack(img *Image) (*union.Stack, error) {
 	m, err := s.Mountable(img)
 	if err != nil {

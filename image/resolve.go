@@ -173,7 +173,7 @@ func (s *Store) layerSize(l oci.Layer) int64 {
 	return l.Size
 }
 
-// List returns all images, newest first, those of further stores too. Damaged
+// List returns all images, newest first, those of additional stores too. Damaged
 // ones are left out and named in the error, which may come together with a list.
 func (s *Store) List() ([]*Image, error) {
 	ix, err := s.ReadIndex()

@@ -24,11 +24,11 @@ import (
 // images are used in place: TIFFIN_IMAGE_PATH lists their directories, with
 // colons between, as PATH does. The package comment of image says what holds for them.
 //
-// Such a store is only ever read, and believed only by digest: index.json says which image a name stands
-// for, and everything else is checked. Blobs are hashed when they are read. Of a layer flat.tar alone
-// is used; it is hashed once, and its index and the codes of its blocks are made here, which every byte
-// that is read later is checked by (layer.Flat). Indexes and merged indexes that are there are not read
-// at all. All files are opened by layer.OpenStored.
+// Such a store is only ever read, and believed only by digest: index.json says which image a name
+// stands for, and everything else is checked. Blobs are hashed when they are read. Of a layer
+// flat.tar alone is used; it is hashed once, and its index and the codes of its blocks are made
+// here, which every byte that is read later is checked by (layer.Flat). Indexes and merged
+// indexes that are there are not read at all. All files are opened by layer.OpenStored.
 
 func (s *Cache) Report(err error) {
 	if s.Warn != nil {
@@ -77,7 +77,7 @@ func allowReading(root string) string {
 }
 
 // Find is path, which is that of a file in this store, or the same file in a
-// further store if it is not here.
+// additional store if it is not here.
 func (s *Cache) Find(path string) string {
 	if store.Readable(path) {
 		return path
@@ -144,8 +144,8 @@ func openAdditionalFile(path string) (*os.File, error) {
 	return layer.OpenStored(root, name)
 }
 
-// findFlat is where the tarball of a layer is, by the quick check, and whether the tables for it are
-// here and it has been found.
+// findFlat is where the tarball of a layer is, by the quick check, and whether the tables for it
+// are here and it has been found.
 func (s *Cache) findFlat(diffID digest.Digest) (flat string, ok bool) {
 	flat = s.FlatPath(diffID)
 	size, ok := s.tables(diffID)

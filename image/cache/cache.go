@@ -1,6 +1,6 @@
 // Package cache makes sure that what is derived from the blobs of an image is there: each layer's
-// flat.tar and index, and the merged index of them all. It looks for them, and for the blobs, in the
-// own store first and then in the additional image stores of TIFFIN_IMAGE_PATH.
+// flat.tar and index, and the merged index of them all. It looks for them, and for the blobs, in
+// the own store first and then in the additional image stores of TIFFIN_IMAGE_PATH.
 //
 // All derived files can be deleted at any time: the next use makes them again.
 package cache
@@ -129,7 +129,8 @@ func (s *Cache) IsDerived(diffID digest.Digest) bool {
 	return written(s.Store, diffID)
 }
 
-// tables is the quick check of what the own store knows about a flat.tar; size is what that has in bytes.
+// tables is the quick check of what the own store knows about a flat.tar; size is what that has
+// in bytes.
 func (s *Cache) tables(diffID digest.Digest) (size int64, ok bool) {
 	size, err := layer.PeekFlatSize(s.IndexPath(diffID))
 	if err != nil {
@@ -210,8 +211,8 @@ func (s *Cache) rebuild(ctx context.Context, st *store.Staging, l oci.Layer) err
 	return nil
 }
 
-// readAgain makes the tables of the own flat.tar again, if it has the right content. If it is marked as
-// perhaps not written, it becomes durable, and the mark goes.
+// readAgain makes the tables of the own flat.tar again, if it has the right content. If it is
+// marked as perhaps not written, it becomes durable, and the mark goes.
 func (s *Cache) readAgain(ctx context.Context, st *store.Staging, diffID digest.Digest) bool {
 	f, err := os.Open(s.FlatPath(diffID))
 	if err != nil {

@@ -1,3 +1,5 @@
+// A block of DEFLATE: its header, its codes, its bytes. RFC 1951, 3.2.
+
 package inflate
 
 import (

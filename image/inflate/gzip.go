@@ -1,3 +1,5 @@
+// The members of a gzip file around the compressed data, with their checks. RFC 1952.
+
 package inflate
 
 import "io"

@@ -1,3 +1,5 @@
+// Huffman codes as tables, of which one look-up answers most codes. RFC 1951, 3.2.2.
+
 package inflate
 
 import "math/bits"

@@ -251,8 +251,8 @@ func writeTables(dir string, tree *layer.Tree, blocks *layer.Blocks) error {
 	return store.WriteFile(filepath.Join(dir, store.BlocksName), blocks.Encode(), false)
 }
 
-// Flat stages the tables of a flat.tar that is there already, here or in an additional store. It fails
-// if that does not have the digest.
+// Flat stages the tables of a flat.tar that is there already, here or in an additional store. It
+// fails if that does not have the digest.
 func Flat(ctx context.Context, st *store.Staging, r io.Reader, diffID digest.Digest) error {
 	in := newIngest(st, oci.Layer{DiffID: diffID}, Options{})
 	g, ctx := errgroup.WithContext(ctx)

@@ -1,3 +1,5 @@
+// Names and attributes in the upper directory: what a real file of the user's stands for.
+
 package layer
 
 import (
@@ -10,13 +12,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Names in the upper directory. Its rules are in appendix A of the book (tutorial/book/a-formats.md).
+// Names in the upper directory. Its rules are in appendix A of the book
+// (tutorial/book/a-formats.md).
 const (
 	// XattrOverride has the owner, mode and type that the file is shown with, see Stat.
 	XattrOverride = "user.containers.override_stat"
 	// XattrOrigin has the decimal number of the lower inode that the file continues.
 	XattrOrigin = "user.tiffin.origin"
-	// XattrMetacopy marks a file whose data is still that of its origin, all of it ("") or its head.
+	// XattrMetacopy marks a file whose data is still that of its origin, all of it ("") or its
+	// head.
 	XattrMetacopy = "user.tiffin.metacopy"
 	// XattrPrefix begins the names of all other attributes but plain user.*.
 	XattrPrefix = "user.tiffin.xattr."

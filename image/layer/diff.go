@@ -1,3 +1,5 @@
+// What an upper directory changes, path by path, found out from the upper alone.
+
 package layer
 
 import (

@@ -31,13 +31,12 @@
 //
 // # The index file
 //
-// Its bytes are in appendix A of the book (tutorial/book/a-formats.md), with the dump of a whole one.
-// Inode 0 is the root; the others are numbered by a depth-first walk in the order of names.
-// So the numbers follow from the tree alone, and a number that is remembered (user.tiffin.origin) means
-// the same file after the index has been made again. A directory's number is
-// higher than its parent's, so that no loop is possible. Decode checks the checksum
-// and every reference once; after that no lookup can fail or leave the map,
-// and none allocates.
+// Its bytes are in appendix A of the book (tutorial/book/a-formats.md), with the dump of a whole
+// one. Inode 0 is the root; the others are numbered by a depth-first walk in the order of names.
+// So the numbers follow from the tree alone, and a number that is remembered (user.tiffin.origin)
+// means the same file after the index has been made again. A directory's number is higher than
+// its parent's, so that no loop is possible. Decode checks the checksum and every reference once;
+// after that no lookup can fail or leave the map, and none allocates.
 //
 // # What Scan makes of a tarball
 //
@@ -57,8 +56,8 @@
 //
 // # The upper directory
 //
-// What a container changes is kept as real files that a person can look at; appendix A of the book has
-// the rules, with examples.
+// What a container changes is kept as real files that a person can look at; appendix A of the
+// book has the rules, with examples.
 //
 // WriteDiff reads that directory alone. For each path it compares what is there
 // with what the image's index has at the same path, never the image's tree:

@@ -1,14 +1,14 @@
 // The bytes of a layer, and how they are believed.
 //
 // flat.tar may be in a store of somebody else, who can change it at any moment, or on a disk that
-// forgets. So beside the own index there is a file of the own store, blocks, made in the one pass in
-// which all of flat.tar was hashed and had the layer's digest. It has a code for each 32 KiB, and no
-// byte leaves this package before the code of its block has been checked, on the very copy that is
-// handed out: whoever changes the file between check and use changes nothing.
+// forgets. So beside the own index there is a file of the own store, blocks, made in the one pass
+// in which all of flat.tar was hashed and had the layer's digest. It has a code for each 32 KiB,
+// and no byte leaves this package before the code of its block has been checked, on the very copy
+// that is handed out: whoever changes the file between check and use changes nothing.
 //
-// The code is AES-GMAC (NIST SP 800-38D) with a random key for each layer: who does not know the key, and it is in
-// a file of mode 0600, cannot make another block with the same code. The number of the block is the nonce,
-// so blocks do not pass for one another either.
+// The code is AES-GMAC (NIST SP 800-38D) with a random key for each layer: who does not know the
+// key, and it is in a file of mode 0600, cannot make another block with the same code. The number
+// of the block is the nonce, so blocks do not pass for one another either.
 //
 //	offset      bytes           what
 //	0           8               "tiffinB1"
@@ -280,10 +280,10 @@ func openStored(path string) (*os.File, error) {
 	return OpenStored(root, name)
 }
 
-// OpenStored opens a file of a store that may be somebody else's for reading. Its owner decides what is
-// in it and nothing else: no symbolic link below root is followed, only a regular file is opened (a fifo
-// or a lease would keep the caller waiting), and it belongs to whom the store belongs to, to root, or to the caller.
-// openat2(2), RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS.
+// OpenStored opens a file of a store that may be somebody else's for reading. Its owner decides
+// what is in it and nothing else: no symbolic link below root is followed, only a regular file is
+// opened (a fifo or a lease would keep the caller waiting), and it belongs to whom the store
+// belongs to, to root, or to the caller. openat2(2), RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS.
 func OpenStored(root, name string) (*os.File, error) {
 	path := filepath.Join(root, name)
 	fail := func(err error) (*os.File, error) { return nil, &os.PathError{Op: "open", Path: path, Err: err} }

@@ -33,8 +33,8 @@ func flatFile(t *testing.T, size int) (tar, codes string, content []byte) {
 	return tar, codes, content
 }
 
-// TestFlatReadsWhatWasWrittenOrNothing changes bytes, lengths and blocks of the tarball and bytes of
-// the codes, before the file is opened and while it is read: no read returns another byte.
+// TestFlatReadsWhatWasWrittenOrNothing changes bytes, lengths and blocks of the tarball and bytes
+// of the codes, before the file is opened and while it is read: no read returns another byte.
 func TestFlatReadsWhatWasWrittenOrNothing(t *testing.T) {
 	for _, size := range []int{1, 511, BlockSize, BlockSize + 1, 5*BlockSize + 777} {
 		tar, codes, want := flatFile(t, size)

@@ -1,3 +1,5 @@
+// The index file: its tables, how they are written, and how they are mapped and checked.
+
 package layer
 
 import (

@@ -1,3 +1,5 @@
+// An upper directory as the kernel's overlayfs writes it.
+
 package layer
 
 import (
@@ -7,25 +9,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// KernelUpper says how to read the upper directory of the kernel's overlayfs, mounted with userxattr in a user
-// namespace. It must be read in such a namespace with the same id maps: the files have the owners, modes and types
-// that the container sees, and what differs from tiffin's own format is
+// KernelUpper says how to read the upper directory of the kernel's overlayfs, mounted with
+// userxattr in a user namespace. It must be read in such a namespace with the same id maps: the
+// files have the owners, modes and types that the container sees, and what differs from tiffin's
+// own format is
 //
 //	a character device 0:0     its name is deleted from the lower directory
 //	user.overlay.opaque = "y"  on a directory: nothing of the lower one shows
-//	all else in user.overlay.  of no concern: where a file was copied from, and whether a directory is mixed
+//	all else in user.overlay.  of no concern: where a file was copied from, what is mixed
 //
-// (the kernel's Documentation/filesystems/overlayfs.rst, "whiteouts and opaque directories" and "User xattr").
-// A directory without the mark continues the lower one of the same path; with userxattr there are neither
-// redirects nor metacopies.
+// (the kernel's Documentation/filesystems/overlayfs.rst, "whiteouts and opaque directories" and
+// "User xattr"). A directory without the mark continues the lower one of the same path; with
+// userxattr there are neither redirects nor metacopies.
 type KernelUpper struct {
-	// MapUID and MapGID give the owner that a lower file is shown with, as fs.Config has them. A copied-up file
-	// that still has that owner keeps the one it has in the image, which the user namespace may not know.
+	// MapUID and MapGID give the owner that a lower file is shown with, as fs.Config has them. A
+	// copied-up file that still has that owner keeps the one it has in the image, which the user
+	// namespace may not know.
 	MapUID, MapGID func(uint32) uint32
 }
 
-// OverlayMarks begins the names of the attributes by which the kernel's overlayfs, mounted with userxattr, remembers
-// things.
+// OverlayMarks begins the names of the attributes by which the kernel's overlayfs, mounted with
+// userxattr, remembers things.
 const OverlayMarks = "user.overlay."
 
 const (
@@ -56,8 +60,9 @@ func (r *upReader) kernelAttr(n *upNode, a Xattr, _ uint32) error {
 	return nil
 }
 
-// continues finds what the file n, called name in directory d, continues: of a directory, the lower one it is
-// merged with. n has its owner from the disk, which may be a stand-in for the true one.
+// continues finds what the file n, called name in directory d, continues: of a directory, the
+// lower one it is merged with. n has its owner from the disk, which may be a stand-in for the
+// true one.
 func (r *upReader) continues(d *upNode, name string, n *upNode) {
 	k := r.u.Kernel
 	if k == nil || r.u.Lower == nil || !d.hasOrigin {

@@ -1,3 +1,5 @@
+// What can be known of an index from its header alone.
+
 package layer
 
 import (

@@ -1,3 +1,5 @@
+// Files are looked up in an index, and read from the tarballs.
+
 package layer
 
 import (

@@ -1,3 +1,6 @@
+// A tarball becomes a tree in one pass, by the rules of OCI image-spec v1.1 layer.md. What breaks
+// them is an error that names the entry.
+
 package layer
 
 import (

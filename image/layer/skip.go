@@ -1,3 +1,6 @@
+// Mount points that a container's start has made are no changes, unless something was put in
+// them.
+
 package layer
 
 import "golang.org/x/sys/unix"

@@ -1,14 +1,3 @@
-package layer
-
-import (
-	"bytes"
-	"errors"
-	"fmt"
-	"io"
-	"strconv"
-	"strings"
-)
-
 // archive/tar reads tarballs well, but does not say where in the stream a
 // file's bytes are, least of all those of a sparse file, and reports every
 // mistake as "invalid tar header". So this file and the two after it read
@@ -20,6 +9,17 @@ import (
 // and where these leave a choice they take archive/tar's, because that is
 // what docker, podman and umoci read the same bytes with: two programs that
 // see different files in one digest are a security hole. The tests compare.
+
+package layer
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+)
 
 // blockSize is the unit of a tarball: headers are one block, data is padded.
 const blockSize = 512

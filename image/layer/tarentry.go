@@ -1,3 +1,6 @@
+// The entries of a tarball: headers of ustar, PAX and GNU tar, taken together. Sizes and numbers
+// are checked before they are believed.
+
 package layer
 
 import (

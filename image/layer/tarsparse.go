@@ -1,12 +1,3 @@
-package layer
-
-import (
-	"errors"
-	"math"
-	"strconv"
-	"strings"
-)
-
 // A sparse file is stored as its data alone and a map of where it belongs.
 // GNU tar has done so in four ways (GNU tar manual, "Storing Sparse Files"):
 //
@@ -16,6 +7,15 @@ import (
 //	1.0   GNU.sparse.major=1: the map is text in whole blocks before the data
 //
 // Numbers are decimal in all PAX forms, octal or base 256 in the old one.
+
+package layer
+
+import (
+	"errors"
+	"math"
+	"strconv"
+	"strings"
+)
 
 // sparseInfo is what the headers say about a sparse file.
 type sparseInfo struct {

@@ -1,3 +1,5 @@
+// The tree of a layer in memory, where two names that share a node are hard links.
+
 package layer
 
 import (

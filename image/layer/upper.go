@@ -1,3 +1,5 @@
+// An upper directory is read as the container sees it.
+
 package layer
 
 import (
@@ -20,7 +22,8 @@ type Upper struct {
 	// Skip names paths ("/etc/hosts") that were made to mount something on. As
 	// long as they are empty they are no change of the user's. nil: none.
 	Skip func(path string) bool
-	// Kernel says that the directory was the upper side of the kernel's overlayfs; nil: of tiffin's file system.
+	// Kernel says that the directory was the upper side of the kernel's overlayfs; nil: of
+	// tiffin's file system.
 	Kernel *KernelUpper
 }
 

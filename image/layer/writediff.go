@@ -1,3 +1,5 @@
+// The changes of an upper directory are written as a layer: the same changes give the same bytes.
+
 package layer
 
 import (

@@ -1,8 +1,9 @@
 // Package oci reads the documents of the OCI image-spec v1.1 that images consist of, and docker's
 // of the same form: manifests, indexes and configs.
 //
-// All of them may come from strangers. They are read up to a size and a depth of nesting, a document
-// that is manifest and index at once is refused, and digests are checked before they name a file.
+// All of them may come from strangers. They are read up to a size and a depth of nesting, a
+// document that is manifest and index at once is refused, and digests are checked before they
+// name a file.
 //
 //	manifest, config, index   16 MiB each, nested 64 deep
 //	layers of an image        1024
@@ -41,8 +42,8 @@ type Document struct {
 	Digest digest.Digest `json:"-"`
 }
 
-// ParseDocument reads a manifest or index. One that could be taken for either is refused: two programs
-// would see two images under one digest (CVE-2021-41190; OCI image-spec v1.0.2).
+// ParseDocument reads a manifest or index. One that could be taken for either is refused: two
+// programs would see two images under one digest (CVE-2021-41190; OCI image-spec v1.0.2).
 func ParseDocument(b []byte) (*Document, error) {
 	d := &Document{Bytes: b, Digest: digest.FromBytes(b)}
 	if err := Unmarshal(b, d); err != nil {

@@ -276,8 +276,8 @@ func TestDomain(t *testing.T) {
 	}
 }
 
-// TestTheMostSpecificPasswordCounts: containers-auth.json(5), "FORMAT". Each file is read many times,
-// since Go reads maps in an order of chance.
+// TestTheMostSpecificPasswordCounts: containers-auth.json(5), "FORMAT". Each file is read many
+// times, since Go reads maps in an order of chance.
 func TestTheMostSpecificPasswordCounts(t *testing.T) {
 	const entry = `%q:{"auth":%q}`
 	right, wrong := base64.StdEncoding.EncodeToString([]byte("anna:right")), base64.StdEncoding.EncodeToString([]byte("otto:wrong"))
@@ -309,7 +309,8 @@ func TestTheMostSpecificPasswordCounts(t *testing.T) {
 	}
 }
 
-// TestPodmansPasswordsAreFound in the order of containers-auth.json(5), after tiffin's and docker's own.
+// TestPodmansPasswordsAreFound in the order of containers-auth.json(5), after tiffin's and
+// docker's own.
 func TestPodmansPasswordsAreFound(t *testing.T) {
 	srv := serve(t, newFixture(t))
 	srv.fault = wantBasic

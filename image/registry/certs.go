@@ -1,3 +1,5 @@
+// Authorities and client certificates for single registries: containers-certs.d(5).
+
 package registry
 
 import (
@@ -11,8 +13,8 @@ import (
 )
 
 // certsDirs are where the certificates for single registries are: of authorities in
-// HOST[:PORT]/NAME.crt, and what the client shows itself in NAME.cert with the key in NAME.key, in a
-// directory of the user, or of podman's or docker's that the administrator has filled.
+// HOST[:PORT]/NAME.crt, and what the client shows itself in NAME.cert with the key in NAME.key,
+// in a directory of the user, or of podman's or docker's that the administrator has filled.
 // containers-certs.d(5).
 func certsDirs() []string {
 	return []string{filepath.Join(configHome(), "containers", "certs.d"), "/etc/containers/certs.d", "/etc/docker/certs.d"}

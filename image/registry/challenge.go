@@ -53,7 +53,8 @@ func splitChallenges(field string) (all [][]string) {
 	return all
 }
 
-// splitOutsideQuotes parts a field at its commas, but for those in a quoted string: RFC 9110, 5.6.4.
+// splitOutsideQuotes parts a field at its commas, but for those in a quoted string: RFC 9110,
+// 5.6.4.
 func splitOutsideQuotes(field string) (parts []string) {
 	quoted, start := false, 0
 	for i := 0; i < len(field); i++ {

@@ -1,3 +1,6 @@
+// The client as a whole: how a registry is reached, with which certificates, passwords and limits
+// of time.
+
 package registry
 
 import (

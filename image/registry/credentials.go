@@ -1,3 +1,12 @@
+// Passwords are where docker keeps them: in the file below, as base64 under "auths", or with a
+// program docker-credential-NAME that "credHelpers" or "credsStore" of that file name.
+// https://docs.docker.com/reference/cli/docker/login/#credential-stores
+//
+// What podman and skopeo keep in files of their own is read as well, and as containers-auth.json(5)
+// has it, an entry may be of a registry or of a part of it. The most specific of a file counts:
+//
+//	registry.example.org/course/lab1, registry.example.org/course, registry.example.org
+
 package registry
 
 import (
@@ -25,15 +34,6 @@ import (
 	"tiffin/image/registry/token"
 	"tiffin/internal/errs"
 )
-
-// Passwords are where docker keeps them: in the file below, as base64 under "auths", or with a
-// program docker-credential-NAME that "credHelpers" or "credsStore" of that file name.
-// https://docs.docker.com/reference/cli/docker/login/#credential-stores
-//
-// What podman and skopeo keep in files of their own is read as well, and as containers-auth.json(5)
-// has it, an entry may be of a registry or of a part of it. The most specific of a file counts:
-//
-//	registry.example.org/course/lab1, registry.example.org/course, registry.example.org
 
 // CredentialsFile is $REGISTRY_AUTH_FILE, as podman and skopeo have it, or
 // config.json in $DOCKER_CONFIG or ~/.docker.

@@ -14,11 +14,12 @@
 //
 // and a push three, blobs first so that a manifest never names what is missing:
 //
-//	HEAD /v2/team/app/blobs/sha256:7c…                                → 200: it is there already
-//	POST /v2/team/app/blobs/uploads/?mount=sha256:7c…&from=team/base  → 201: now it is, without being sent
-//	                                                                  → 202: send it to this Location
-//	PUT  LOCATION?digest=sha256:7c…                                   ← the blob
-//	PUT  /v2/team/app/manifests/v1                                    ← the manifest
+//	HEAD /v2/team/app/blobs/sha256:7c…      → 200: it is there already
+//	POST /v2/team/app/blobs/uploads/?mount=sha256:7c…&from=team/base
+//	                                        → 201: now it is, without being sent
+//	                                        → 202: send it to this Location
+//	PUT  LOCATION?digest=sha256:7c…         ← the blob
+//	PUT  /v2/team/app/manifests/v1          ← the manifest
 //
 // A client that is not logged in is answered 401 with a challenge that names a
 // way to be let in: basic, or a token from an authorization server

@@ -1,3 +1,5 @@
+// A blob is fetched, and an interrupted one goes on where it stopped.
+
 package registry
 
 import (

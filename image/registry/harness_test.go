@@ -31,7 +31,7 @@ import (
 	"tiffin/internal/test/tartest"
 )
 
-// TestMain keeps the passwords of who runs the tests out of them.
+// TestMain keeps the passwords of the person who runs the tests out of them.
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "tiffin-registry-")
 	if err != nil {

@@ -1,3 +1,5 @@
+// Tags and manifests are looked at without pulling.
+
 package registry
 
 import (

@@ -1,3 +1,5 @@
+// The places where an image may be fetched from, in the order in which they are asked.
+
 package registry
 
 import (
@@ -20,7 +22,8 @@ type place struct {
 	insecure bool
 }
 
-// rule is the one with the longest prefix of the name, or nil; rest is what the prefix does not cover.
+// rule is the one with the longest prefix of the name, or nil; rest is what the prefix does not
+// cover.
 func (g *Registries) rule(r reference.Reference) (best *registryRule, rest string) {
 	if g == nil {
 		return nil, ""

@@ -1,3 +1,5 @@
+// An image is fetched into the store: manifest, then config and layers.
+
 package registry
 
 import (
@@ -53,8 +55,8 @@ func (c *Client) Pushable(ctx context.Context, r reference.Reference, asked *oci
 	return transfer.FromRegistry(ctx, from, r, asked)
 }
 
-// Manifest implements image.Remote. OCI distribution-spec v1.1, "Pulling manifests": Docker-Content-Digest "SHOULD"
-// be there, as Content-Length; oras-go does not do without both.
+// Manifest implements image.Remote. OCI distribution-spec v1.1, "Pulling manifests":
+// Docker-Content-Digest "SHOULD" be there, as Content-Length; oras-go does not do without both.
 func (r *Repository) Manifest(ctx context.Context, reference string) (mediaType string, b []byte, err error) {
 	ctx, cancel := context.WithCancelCause(auth.AppendRepositoryScope(ctx, r.remote.Reference, auth.ActionPull))
 	defer cancel(nil)

@@ -1,3 +1,5 @@
+// An image goes to a registry, and what the registry has already is not sent again.
+
 package registry
 
 import (

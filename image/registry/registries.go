@@ -1,3 +1,5 @@
+// registries.conf of the user and the machine, in the words of containers-registries.conf(5).
+
 package registry
 
 import (
@@ -72,9 +74,10 @@ type mirrorRule struct {
 // systemDir is where a machine has such files for all its users.
 var systemDir = "/etc/containers"
 
-// LoadRegistries reads the files, none of which need be there: first podman's, of the machine and of
-// the user, then tiffin's own, $XDG_CONFIG_HOME/tiffin/registries.conf. What comes later replaces
-// what has the same prefix, alias or key. warn is told what is wrong, and no error for most names.
+// LoadRegistries reads the files, none of which need be there: first podman's, of the machine and
+// of the user, then tiffin's own, $XDG_CONFIG_HOME/tiffin/registries.conf. What comes later
+// replaces what has the same prefix, alias or key. warn is told what is wrong, and no error for
+// most names.
 func LoadRegistries(warn func(string)) (*Registries, error) {
 	g := &Registries{aliases: map[string]string{}}
 	for _, file := range podmanFiles() {

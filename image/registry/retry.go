@@ -1,3 +1,5 @@
+// When a request is sent again, and after how long.
+
 package registry
 
 import (

@@ -229,8 +229,8 @@ func TestPasswordsStayWithTheirScheme(t *testing.T) {
 	}
 }
 
-// TestClientCertificate: containers-certs.d(5), "Directory Structure"; it is shown to that registry and
-// to no host that it redirects to.
+// TestClientCertificate: containers-certs.d(5), "Directory Structure"; it is shown to that
+// registry and to no host that it redirects to.
 func TestClientCertificate(t *testing.T) {
 	srv := serveTLS(t, newFixture(t))
 	srv.TLS.ClientAuth = tls.RequestClientCert // a server that is started with this config asks for one

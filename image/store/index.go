@@ -36,7 +36,7 @@ const (
 // Index is index.json: which names stand for which manifests.
 type Index struct {
 	ocispec.Index
-	From string // directory of the further store that it is from; "" for the own one
+	From string // directory of the additional store that it is from; "" for the own one
 }
 
 // ReadIndex reads index.json. It takes no lock: the file is replaced by

@@ -49,7 +49,7 @@ func further(t *testing.T, damage func(theirs *image.Store, img *image.Image)) (
 	before := stamps(t, theirs.Root())
 	t.Cleanup(func() {
 		if after := stamps(t, theirs.Root()); !slices.Equal(before, after) {
-			t.Errorf("the further store has changed:\n%q\n%q", before, after)
+			t.Errorf("the additional store has changed:\n%q\n%q", before, after)
 		}
 	})
 	t.Setenv("TIFFIN_IMAGE_PATH", filepath.Join(t.TempDir(), "not there")+":"+theirs.Root())

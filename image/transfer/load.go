@@ -191,7 +191,8 @@ func readVerified(src source, d digest.Digest) ([]byte, error) {
 }
 
 // describeDocker reads a docker-archive's manifest.json.
-// https://github.com/moby/docker-image-spec, v1.2, "Combined Image JSON + Filesystem Changeset Format".
+// https://github.com/moby/docker-image-spec, v1.2, "Combined Image JSON + Filesystem Changeset
+// Format".
 func describeDocker(src source) ([]*Incoming, error) {
 	var list []struct {
 		Config   string

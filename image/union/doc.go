@@ -53,6 +53,7 @@
 // what it answered: for `why PATH`, for events, and for those who learn. The
 // same random layers that test Merge check that both agree.
 //
-// A Stack puts the questions of a whole image: Why, and Usage, which counts what upper layers hide.
-// A file of a layer is visible if the merged index has one with its data, from its place in flat.tar.
+// A Stack puts the questions of a whole image: Why, and Usage, which counts what upper layers
+// hide. A file of a layer is visible if the merged index has one with its data, from its place in
+// flat.tar.
 package union

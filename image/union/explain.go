@@ -1,3 +1,5 @@
+// Why a path is what it is: each layer is asked in turn, and says what it has.
+
 package union
 
 import (

@@ -1,3 +1,5 @@
+// One layer is put over those below it. These are the merge rules, and nothing else is.
+
 package union
 
 import (

@@ -1,3 +1,5 @@
+// The layers of an image, opened together with what they are merged to.
+
 package union
 
 import (
@@ -51,8 +53,8 @@ type Usage struct {
 	HiddenBytes int64 `json:"hiddenBytes"` // which the layer carries for nothing
 }
 
-// Usage tells, for each layer from the bottom, what it has at path and below. Symbolic links in path
-// are not followed. It takes a walk over all inodes of the stack.
+// Usage tells, for each layer from the bottom, what it has at path and below. Symbolic links in
+// path are not followed. It takes a walk over all inodes of the stack.
 func (s *Stack) Usage(path string) []Usage {
 	visible := s.visible()
 	out := make([]Usage, len(s.Layers))

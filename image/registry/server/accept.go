@@ -95,7 +95,7 @@ func (a *accepting) refer(got Accepted) error {
 	return a.s.AddReferrer(got.Subject, got.Digest)
 }
 
-// check reads the manifest, and refuses what is none.
+// check reads the manifest, and refuses what is not one.
 func (a *accepting) check(mediaType string) error {
 	var err error
 	if a.m, err = oci.ParseDocument(a.bytes); err != nil {

@@ -1,3 +1,5 @@
+// Tags, manifests and blobs are deleted, by those who may.
+
 package server
 
 import (

@@ -36,22 +36,22 @@
 //
 // and goes with its subject (referrers.go of package image).
 //
-// Its blobs may be of any kind: what is no tarball, as it is or in gzip or zstd, is
-// kept as it came.
+// Its blobs may be of any kind: all but tarballs, plain or in gzip or zstd, are
+// kept as they came.
 //
-// Not there: manifests of what is no image and about none, or with a tag; indexes
-// that are about something and lead to no image; digests other than SHA-256.
+// Not there: manifests that are neither an image nor about one, or that have a tag and are
+// no image; indexes that are about something and lead to no image; digests other than SHA-256.
 //
 // # Who may ask
 //
-// With passwords in an htpasswd file (htpasswd.go), who has one may read, and push and
-// delete below their name: anna in anna/…, and nobody else there. A file of rights
-// (rights.go) makes readers, tutors and teachers. Without passwords, everybody who reaches the address may
-// read, and who runs the server may push: what is pushed replaces what its
-// owner runs next, and 127.0.0.1 is not private, everybody with an account on this
-// machine reaches it. Who runs the server is known by a token (package token),
-// which is the password of the user "owner"; tiffin's own clients find it, others are
-// given it with `podman login`. Open lets everybody push, ReadOnly nobody.
+// With passwords in an htpasswd file (htpasswd.go), who has one may read, and push and delete
+// below their name: anna in anna/…, and nobody else there. A file of rights (rights.go) makes
+// readers, tutors and teachers. Without passwords, everybody who reaches the address may read,
+// and who runs the server may push: what is pushed replaces what its owner runs next, and
+// 127.0.0.1 is not private, everybody with an account on this machine reaches it. Who runs the
+// server is known by a token (package token), which is the password of the user "owner"; tiffin's
+// own clients find it, others are given it with `podman login`. Open lets everybody push,
+// ReadOnly nobody.
 //
 // A socket is private: its permissions decide who connects, and the kernel says who
 // that is, so that one that was opened to all is still pushed to by its owner alone.

@@ -27,7 +27,7 @@ import (
 	"tiffin/internal/test/tartest"
 )
 
-// TestMain keeps the passwords of who runs the tests out of them, and serves a
+// TestMain keeps the passwords of the person who runs the tests out of them, and serves a
 // store in a process of its own for tests that kill it.
 func TestMain(m *testing.M) {
 	if root := os.Getenv("TIFFIN_SERVER_TEST_ROOT"); root != "" {

@@ -1,3 +1,5 @@
+// The file of users and their passwords.
+
 package server
 
 import (

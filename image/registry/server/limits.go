@@ -1,3 +1,7 @@
+// What one user may take of what all share: places for uploads, and disk that no image has yet.
+// Nobody waits for somebody else's network: a place for work is held while bytes that
+// have come are worked on, and not while they are waited for.
+
 package server
 
 import (
@@ -11,10 +15,6 @@ import (
 
 	"tiffin/image/store"
 )
-
-// What one user may take of what all share: places for uploads, and disk that no image has yet.
-// Nobody waits for somebody else's network: a place for work is held while bytes that
-// have come are worked on, and not while they are waited for.
 
 const (
 	maxUploads     = 512 // begun and not ended

@@ -1,3 +1,5 @@
+// Where the server listens, who can reach it there, and what is said about that.
+
 package server
 
 import (

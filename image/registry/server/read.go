@@ -1,3 +1,5 @@
+// Requests that change nothing: manifests, blobs, tags, referrers.
+
 package server
 
 import (

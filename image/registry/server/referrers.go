@@ -165,7 +165,8 @@ func deleteReferrer(s *image.Store, ix *store.Index, r reference.Reference, may 
 	return fmt.Errorf("%s: %w", r.Digest, ErrNeeded)
 }
 
-// owners are the names of a subject, or of what it is about itself; the zero Reference if it has none.
+// owners are the names of a subject, or of what it is about itself; the zero Reference if it has
+// none.
 func owners(s *image.Store, ix *store.Index, subject digest.Digest) []reference.Reference {
 	for seen := map[digest.Digest]bool{}; subject != "" && !seen[subject]; subject = s.Subject(subject) {
 		if names := ix.Names(subject); len(names) > 0 {

@@ -76,8 +76,8 @@ func digests(ds ...ocispec.Descriptor) (all []digest.Digest) {
 	return all
 }
 
-// TestBlobsThatAreNoLayers pushes what signers and scanners keep beside images, in each form that a layer has
-// or could have.
+// TestBlobsThatAreNoLayers pushes what signers and scanners keep beside images, in each form that
+// a layer has or could have.
 func TestBlobsThatAreNoLayers(t *testing.T) {
 	h, f := start(t, &Server{}), newFixture(t, "a", thisArch())
 	h.push(t, "x", "v1", f)

@@ -1,3 +1,5 @@
+// Who may push and delete where.
+
 package server
 
 import (
@@ -13,7 +15,8 @@ import (
 )
 
 // Rights say where users push and delete; who has a password reads everything. Without a line of
-// their own users do below their name, NAME/…, and nowhere else. A file of lines gives more or less:
+// their own users do below their name, NAME/…, and nowhere else. A file of lines gives more or
+// less:
 //
 //	# USER    where
 //	teacher   *                   everywhere

@@ -1,3 +1,5 @@
+// A path is taken apart into what it is about, and never put together again.
+
 package server
 
 import (

@@ -1,3 +1,5 @@
+// The server as a whole: its settings, its limits, and the way of a request through it.
+
 package server
 
 import (
@@ -23,9 +25,9 @@ import (
 type Server struct {
 	Store    *image.Store
 	ReadOnly bool
-	Auth     *Passwords // nil: everybody may read, and only who runs the server push
-	// Token is the secret of who runs the server: token.User with it may do everything. Only without
-	// Auth; "" if there is none.
+	Auth     *Passwords // nil: all may read, and only the person who runs the server pushes
+	// Token is the secret of the person who runs the server: token.User with it may do
+	// everything. Only without Auth; "" if there is none.
 	Token string
 	// Open lets everybody push. May only be set without Auth.
 	Open bool

@@ -276,7 +276,8 @@ func TestALayerWithoutAByteIsOne(t *testing.T) {
 	}
 }
 
-// TestOldTarballIsALayer: some old programs summed up signed bytes, and archives of theirs are around.
+// TestOldTarballIsALayer: some old programs summed up signed bytes, and archives of theirs are
+// around.
 func TestOldTarballIsALayer(t *testing.T) {
 	h, tarball := start(t, &Server{}), tartest.Of(t, tartest.File("\xe9t\xe9", "summer"))
 	sum := 0

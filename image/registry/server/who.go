@@ -1,3 +1,7 @@
+// Who sends a request, and from where. A server without passwords believes two proofs: the token,
+// which its user's clients read from a file, and what the kernel says about the other end of a Unix
+// socket. An address is no proof: everybody on this machine reaches 127.0.0.1.
+
 package server
 
 import (
@@ -15,10 +19,6 @@ import (
 
 	"tiffin/image/registry/token"
 )
-
-// Who sends a request, and from where. A server without passwords believes two proofs: the token,
-// which its user's clients read from a file, and what the kernel says about the other end of a Unix
-// socket. An address is no proof: everybody on this machine reaches 127.0.0.1.
 
 // identify notes who a request comes from: a user of the passwords, token.User, or nobody.
 func (s *Server) identify(x *exchange) (err error) {
@@ -41,8 +41,9 @@ func (s *Server) identify(x *exchange) (err error) {
 		return challenge(x, err)
 	}
 	if s.Auth == nil && s.Token != "" {
-		// RFC 9110, 11.6.1: also with another answer than 401, "to indicate that supplying credentials
-		// … might affect the response". podman and skopeo remember it from their first request.
+		// RFC 9110, 11.6.1: also with another answer than 401, "to indicate that supplying
+		// credentials … might affect the response". podman and skopeo remember it from their
+		// first request.
 		x.Header().Set("WWW-Authenticate", basic)
 	}
 	return nil

@@ -1,3 +1,5 @@
+// Blobs and manifests are pushed. What is acknowledged is on disk, and its digest was checked.
+
 package server
 
 import (

@@ -1,10 +1,10 @@
 // Package token is how a registry of this machine and its clients find out that one person runs
 // both. A port of 127.0.0.1 has no owner: everybody with an account reaches it, a browser can be
-// led there, and the kernel forgets who had a socket that is closed. So a server makes a secret when
-// it starts, in a file that only its user can read, and whoever presents it may write:
+// led there, and the kernel forgets who had a socket that is closed. So a server makes a secret
+// when it starts, in a file that only its user can read, and whoever presents it may write:
 //
-//	$XDG_STATE_HOME/tiffin/serve/HOST/127.0.0.1:5000     HOST is this machine's name, since several
-//	                                                     machines may share a home directory
+//	$XDG_STATE_HOME/tiffin/serve/HOST/127.0.0.1:5000     HOST is this machine's name,
+//	                                                     for machines may share a home
 //
 // The server holds a lock on the file as long as it runs, and deletes it in the end. A file that
 // nobody has locked is of a server that was killed: its port may be another user's by now, and the

@@ -46,7 +46,8 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// TestOnlyThisUserReadsIt: neither the file nor its directory is open to others, whatever the umask.
+// TestOnlyThisUserReadsIt: neither the file nor its directory is open to others, whatever the
+// umask.
 func TestOnlyThisUserReadsIt(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("XDG_STATE_HOME", dir)

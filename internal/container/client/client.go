@@ -1,3 +1,5 @@
+// A container is started, and its command is followed until it ends.
+
 package client
 
 import (
@@ -27,9 +29,9 @@ type StartOptions struct {
 	// Trace makes the kernel ask the file system about everything (fs.Config,
 	// Uncached), and is called with each request. It needs Stdout.
 	Trace *Tracing
-	// Explain is told of each step of the runner when it has been done or skipped, in their order, with
-	// what is built in the end. The runner waits until it returns, and gives up if that is an error. nil:
-	// nothing is explained.
+	// Explain is told of each step of the runner when it has been done or skipped, in their
+	// order, with what is built in the end. The runner waits until it returns, and gives up if
+	// that is an error. nil: nothing is explained.
 	Explain func(*ns.Spec, ns.Report, *Pause) error
 }
 
@@ -154,8 +156,8 @@ func (l *Launch) begin(req *control.Message, explain func(*ns.Spec, ns.Report, *
 	return session(l.conn, ans, err)
 }
 
-// story hands on a plan, with the report of what the client did itself if it did something, and the reports that
-// follow. It returns the first answer that is neither.
+// story hands on a plan, with the report of what the client did itself if it did something, and
+// the reports that follow. It returns the first answer that is neither.
 func story(conn *control.Conn, ans *control.Message, err error, own *ns.Report, explain func(*ns.Spec, ns.Report, *Pause) error) (*control.Message, error) {
 	var plan *ns.Spec
 	for err == nil {

@@ -1,3 +1,6 @@
+// What a container has changed, as a list and as an image, with the container held still
+// meanwhile.
+
 package client
 
 import (

@@ -1,3 +1,5 @@
+// Files of a container, for cp and export: read and written inside it.
+
 package client
 
 import (
@@ -23,8 +25,8 @@ type Tree struct {
 	proc *ns.UserProc
 }
 
-// OpenTree gives access to the container's files, also if it does not run; nobody can start it then until Close.
-// What is mounted in it, volumes among them, is only there while it runs.
+// OpenTree gives access to the container's files, also if it does not run; nobody can start it
+// then until Close. What is mounted in it, volumes among them, is only there while it runs.
 func OpenTree(c *disk.Container, store *image.Store) (*Tree, error) {
 	if s, err := c.State(); err != nil || s.Status == disk.Running {
 		return &Tree{c: c}, err

@@ -1,3 +1,5 @@
+// The changes of a container, whichever driver wrote them.
+
 package client
 
 import (

@@ -1,3 +1,5 @@
+// A connection to the supervisor of a container that runs.
+
 package client
 
 import (

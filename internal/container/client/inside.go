@@ -1,3 +1,5 @@
+// The helper that enters a container's user namespace to read or remove files of its other ids.
+
 package client
 
 import (

@@ -1,3 +1,5 @@
+// What inspect shows of a container, in docker's words.
+
 package client
 
 import (

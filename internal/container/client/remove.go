@@ -1,3 +1,5 @@
+// A container is deleted.
+
 package client
 
 import (

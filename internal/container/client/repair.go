@@ -1,3 +1,5 @@
+// The image of a container is found, and its derived files are made anew if they are damaged.
+
 package client
 
 import (
@@ -35,9 +37,9 @@ func Uses(s *disk.Set) func() (map[digest.Digest]bool, error) {
 	}
 }
 
-// mended calls f with the container's image. If f finds that its merged index is damaged, the index
-// is built anew from the image's blobs and f is called once more. That is why layers need not be read
-// before every start: a damaged blob is named and refused then.
+// mended calls f with the container's image. If f finds that its merged index is damaged, the
+// index is built anew from the image's blobs and f is called once more. That is why layers need
+// not be read before every start: a damaged blob is named and refused then.
 func mended(c *disk.Container, m *cache.Mountable, f func(*cache.Mountable) error) error {
 	err := f(m)
 	if !errors.Is(err, layer.ErrCorrupt) {

@@ -1,3 +1,5 @@
+// Signals by name and number, and how a container is stopped.
+
 package client
 
 import (

@@ -1,3 +1,5 @@
+// The requests to a container's file system, one event for each.
+
 package client
 
 import (

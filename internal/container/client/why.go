@@ -1,3 +1,5 @@
+// The layers of a container's image with its changes on top, for why.
+
 package client
 
 import (
@@ -10,8 +12,9 @@ import (
 	"tiffin/internal/container/disk"
 )
 
-// Stack opens the layers of the container's image with what the container has changed as one more on
-// top: the layer that a commit would make now, but only its headers are kept. The caller closes it.
+// Stack opens the layers of the container's image with what the container has changed as one more
+// on top: the layer that a commit would make now, but only its headers are kept. The caller
+// closes it.
 func Stack(c *disk.Container, store *image.Store) (*union.Stack, *image.Image, error) {
 	var (
 		base *image.Image

@@ -1,3 +1,6 @@
+// A connection: lines of JSON in both directions, and the descriptors that travel with them. What
+// a peer can make us hold is bounded.
+
 package control
 
 import (

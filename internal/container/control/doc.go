@@ -7,10 +7,11 @@
 // (tutorial/book/a-formats.md).
 //
 // There are two ways to a connection: a process inherits one ([Pair], at descriptor [FD]), or it
-// connects to the socket `control` in a container's directory ([Dial], [Listen]). That socket is its
-// owner's alone.
+// connects to the socket `control` in a container's directory ([Dial], [Listen]). That socket is
+// its owner's alone.
 //
-// Whoever sends is not believed: a line of more than 16 MiB, one that is no JSON, one that announces
-// more descriptors than came, and descriptors without end are errors, after which the connection is
-// of no use. Descriptors that nobody asked for are closed with their message or their connection.
+// Whoever sends is not believed: a line of more than 16 MiB, one that is no JSON, one that
+// announces more descriptors than came, and descriptors without end are errors, after which the
+// connection is of no use. Descriptors that nobody asked for are closed with their message or
+// their connection.
 package control

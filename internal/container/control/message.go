@@ -1,3 +1,5 @@
+// The messages: all operations and answers that there are.
+
 package control
 
 import (
@@ -99,8 +101,8 @@ type Start struct {
 	Trace *TraceFilter `json:"trace,omitempty"`
 	// Explain asks for a plan and for reports before the answer.
 	Explain bool `json:"explain,omitempty"`
-	// Idle asks for the container's files alone: no command runs, and nothing is recorded. The connection then takes
-	// requests of OpCopy, until it ends.
+	// Idle asks for the container's files alone: no command runs, and nothing is recorded. The
+	// connection then takes requests of OpCopy, until it ends.
 	Idle bool `json:"idle,omitempty"`
 }
 

@@ -1,3 +1,5 @@
+// The control socket of a container: who listens at it, who may connect.
+
 package control
 
 import (
@@ -43,7 +45,8 @@ func Dial(dir *os.File) (*Conn, error) {
 // Listener is the control socket of a running container.
 type Listener struct{ l *net.UnixListener }
 
-// Listen makes the control socket of the container in dir, in place of one that an earlier run has left.
+// Listen makes the control socket of the container in dir, in place of one that an earlier run
+// has left.
 func Listen(dir string) (*Listener, error) {
 	d, err := os.Open(dir)
 	if err != nil {

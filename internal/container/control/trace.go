@@ -1,3 +1,5 @@
+// What is said about a trace: which requests, and what became of each.
+
 package control
 
 import (

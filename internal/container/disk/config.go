@@ -1,3 +1,5 @@
+// config.json and state.json: what a container is, and how it is.
+
 package disk
 
 import (

@@ -14,12 +14,12 @@
 //	    root/                  where init mounts the root; empty for everybody else
 //	    log  log.1             what it printed
 //
-// With [DriverOverlay] the kernel's overlayfs writes upper/ and work/, in its own form and with the
-// owners that the container sees. Only in a user namespace with the container's ids can all of it be
-// read and removed, so commit, diff and rm start a helper that enters one; it reads the directory and
-// writes a layer, the same bytes as tiffin's own file system gives for the same changes. overlayfs
-// leaves a directory without permissions in work/, which the supervisor removes at the end, so that
-// rm -rf of the store does not stumble over it.
+// With [DriverOverlay] the kernel's overlayfs writes upper/ and work/, in its own form and with
+// the owners that the container sees. Only in a user namespace with the container's ids can all
+// of it be read and removed, so commit, diff and rm start a helper that enters one; it reads the
+// directory and writes a layer, the same bytes as tiffin's own file system gives for the same
+// changes. overlayfs leaves a directory without permissions in work/, which the supervisor
+// removes at the end, so that rm -rf of the store does not stumble over it.
 //
 // # States
 //

@@ -1,3 +1,5 @@
+// The two drivers: who merges the layers.
+
 package disk
 
 import (

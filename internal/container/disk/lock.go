@@ -1,3 +1,11 @@
+// The lock of a container says that somebody lives who looks after it: first
+// the client that makes or starts it, then its supervisor, which inherits the
+// open file. It is an open file description lock, fcntl(2), "Open file
+// description locks (non-POSIX)": like flock(2) it belongs to the open file,
+// passes with it from process to process and is dropped by the kernel when the
+// last holder is gone, however it went; unlike flock it can be asked about
+// without being taken, so that `ps` never disturbs a `start`.
+
 package disk
 
 import (
@@ -9,14 +17,6 @@ import (
 
 	"golang.org/x/sys/unix"
 )
-
-// The lock of a container says that somebody lives who looks after it: first
-// the client that makes or starts it, then its supervisor, which inherits the
-// open file. It is an open file description lock, fcntl(2), "Open file
-// description locks (non-POSIX)": like flock(2) it belongs to the open file,
-// passes with it from process to process and is dropped by the kernel when the
-// last holder is gone, however it went; unlike flock it can be asked about
-// without being taken, so that `ps` never disturbs a `start`.
 
 var ErrLocked = errors.New("it is in use by another tiffin command")
 
@@ -96,5 +96,6 @@ func (c *Container) LockWithin(d time.Duration) (*os.File, error) {
 	}
 }
 
-// Locked tells whether somebody looks after the container: makes it, starts it, or is its supervisor.
+// Locked tells whether somebody looks after the container: makes it, starts it, or is its
+// supervisor.
 func (c *Container) Locked() bool { return locked(c.Path("lock")) }

@@ -1,3 +1,5 @@
+// The log of a container, as it is written: docker's json-file.
+
 package disk
 
 import (

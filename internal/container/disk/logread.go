@@ -1,3 +1,5 @@
+// The log of a container, as it is read: by time, from the end, and on as it grows.
+
 package disk
 
 import (

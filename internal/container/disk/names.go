@@ -1,3 +1,5 @@
+// Names for containers that nobody names.
+
 package disk
 
 import (

@@ -1,3 +1,5 @@
+// What the runner has to build, as far as the container's configuration says it.
+
 package disk
 
 import (

@@ -1,3 +1,5 @@
+// A process is known again by its number and the time of its start: numbers are used anew.
+
 package disk
 
 import (

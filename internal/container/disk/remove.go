@@ -1,3 +1,5 @@
+// A container's directory is deleted, in an order that leaves no half of it behind.
+
 package disk
 
 import (
@@ -15,10 +17,9 @@ import (
 // does not know how to start.
 type Eraser func(*Container) error
 
-// Erase deletes the container; the caller holds its lock. The name goes first,
-// then the state: from then on it does not show any more, and if this process
-// is killed half way the next Sweep does the rest. Without an Eraser (nil), what needs one stays and
-// is an error.
+// Erase deletes the container; the caller holds its lock. The name goes first, then the state:
+// from then on it does not show any more, and if this process is killed half way the next Sweep
+// does the rest. Without an Eraser (nil), what needs one stays and is an error.
 func (c *Container) Erase(e Eraser) error {
 	c.removeName()
 	os.Remove(c.Path("state.json"))

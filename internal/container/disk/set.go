@@ -1,3 +1,6 @@
+// The containers of a store: made, found by name or id, listed, and swept of what killed commands
+// have left.
+
 package disk
 
 import (
@@ -59,8 +62,8 @@ func (s *Set) Create(cfg Config) (*Container, *os.File, error) {
 	if err := os.Mkdir(c.dir, 0o700); err != nil {
 		return fail(fmt.Errorf("create container: %w", err))
 	}
-	// Under its own name only when it is held: one that is free means that nobody looks after this, and Sweep of another
-	// command may come between Open(2) and fcntl(2).
+	// Under its own name only when it is held: one that is free means that nobody looks after
+	// this, and Sweep of another command may come between Open(2) and fcntl(2).
 	lock, err := acquire(c.Path("lock.new"), os.O_CREATE|os.O_EXCL)
 	if err == nil {
 		err = os.Rename(c.Path("lock.new"), c.Path("lock"))
@@ -95,7 +98,8 @@ func (s *Set) fill(c *Container) error {
 	return nil
 }
 
-// writeConfig writes config.json; whoever finds it finds it whole, also if this process is killed now.
+// writeConfig writes config.json; whoever finds it finds it whole, also if this process is killed
+// now.
 func (c *Container) writeConfig() error {
 	b, err := json.MarshalIndent(c.Config, "", "\t")
 	if err != nil {
@@ -107,8 +111,9 @@ func (c *Container) writeConfig() error {
 	return os.Rename(c.Path("config.json.new"), c.Path("config.json"))
 }
 
-// Rename gives the container another name. It has both until config.json says the new one: if this process is killed
-// before, it keeps the old one, and the link of the new one leads to it none the less until it is removed.
+// Rename gives the container another name. It has both until config.json says the new one: if
+// this process is killed before, it keeps the old one, and the link of the new one leads to it
+// none the less until it is removed.
 func (s *Set) Rename(c *Container, name string) error {
 	if !ValidName(name) {
 		return invalidName(name)

@@ -1,3 +1,5 @@
+// What a container has changed, opened together with the layers below it.
+
 package disk
 
 import (

@@ -1,3 +1,5 @@
+// The control socket is answered: one connection, one request.
+
 package supervisor
 
 import (

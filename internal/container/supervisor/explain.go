@@ -1,3 +1,5 @@
+// The steps of a start are told to the client, which answers before the next one.
+
 package supervisor
 
 import (
@@ -14,7 +16,8 @@ var errGivenUp = errors.New("the start was given up")
 
 // explain returns what tells the client of the steps of init, nil if it does not want to know.
 // The client prints before it answers, and only then the next step is done: what the command
-// prints comes after its explanation. If the client of a container in the background goes, init does not wait for it.
+// prints comes after its explanation. If the client of a container in the background goes, init
+// does not wait for it.
 func (s *supervisor) explain(c *control.Conn, spec *ns.Spec) (func(ns.Report), error) {
 	if !s.req.Explain {
 		return nil, nil
@@ -29,8 +32,8 @@ func (s *supervisor) explain(c *control.Conn, spec *ns.Spec) (func(ns.Report), e
 	}, nil
 }
 
-// tell tells the client something, and does what it asks for until it wants the start to go on. The error
-// is that it does not want it to.
+// tell tells the client something, and does what it asks for until it wants the start to go on.
+// The error is that it does not want it to.
 func (s *supervisor) tell(c *control.Conn, spec *ns.Spec, m *control.Message) error {
 	err := c.Send(m)
 	for err == nil {

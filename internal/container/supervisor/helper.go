@@ -1,3 +1,6 @@
+// The helpers of the supervisor: they copy, sync, or read and remove files, speak the control
+// protocol, and end.
+
 package supervisor
 
 import (
@@ -63,8 +66,8 @@ func do(m *control.Message, ids ns.IDMap, ans *control.Message) error {
 	return fmt.Errorf("control connection: %q is nothing that a helper does", m.Op)
 }
 
-// syncRoot writes out the root file system of a process: syncfs(2). /proc/pid/root, proc(5), opens it
-// without entering any namespace.
+// syncRoot writes out the root file system of a process: syncfs(2). /proc/pid/root, proc(5),
+// opens it without entering any namespace.
 func syncRoot(pid int) error {
 	f, err := os.Open("/proc/" + strconv.Itoa(pid) + "/root")
 	if err != nil {

@@ -1,3 +1,5 @@
+// An idle supervisor gives memory back.
+
 package supervisor
 
 import (

@@ -1,3 +1,6 @@
+// What the overlay driver needs before and after: attributes of the root, an empty work
+// directory.
+
 package supervisor
 
 import (
@@ -12,8 +15,9 @@ import (
 	"tiffin/ns"
 )
 
-// prepareUpper gives a new upper directory what the image's root directory has: the root of an overlay mount is shown
-// as the root of its upper directory is. It is called in the user namespace, and marks what it has done.
+// prepareUpper gives a new upper directory what the image's root directory has: the root of an
+// overlay mount is shown as the root of its upper directory is. It is called in the user
+// namespace, and marks what it has done.
 func prepareUpper(dir string, x *layer.Index, ids ns.IDMap) error {
 	fail := func(err error) error {
 		return errs.Hint(fmt.Errorf("prepare the upper directory %s: %w", dir, err), "its file system must take extended attributes user.*; see xattr(7)")
@@ -38,6 +42,6 @@ func prepareUpper(dir string, x *layer.Index, ids ns.IDMap) error {
 	return nil
 }
 
-// clearWork removes what overlayfs has left in the work directory: a directory that only root in the user namespace
-// may enter, so that `rm -rf` of the store would stumble over it.
+// clearWork removes what overlayfs has left in the work directory: a directory that only root in
+// the user namespace may enter, so that `rm -rf` of the store would stumble over it.
 func (s *supervisor) clearWork() { _ = os.RemoveAll(s.c.Path("work/work")) }

@@ -1,3 +1,7 @@
+// Holding still what the kernel's overlayfs is written by. tiffin's own file system holds back
+// requests; here there are none, so the processes are stopped, as a terminal's Ctrl-Z does. (A
+// control group's freezer would do it unseen, but needs a delegated one: cgroups(7).)
+
 package supervisor
 
 import (
@@ -10,12 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Contract of this file: holding still what the kernel's overlayfs is written by. tiffin's own file system holds
-// back requests; here there are none, so the processes are stopped, as a terminal's Ctrl-Z does. (A control group's
-// freezer would do it unseen, but needs a delegated one: cgroups(7).)
-
-// pauseLimit is how long to wait for processes to stop. One that waits for a disk or a network file system stops
-// when that has answered.
+// pauseLimit is how long to wait for processes to stop. One that waits for a disk or a network
+// file system stops when that has answered.
 const pauseLimit = 5 * time.Second
 
 // pause stops all processes of the container until resume is called.
@@ -27,8 +27,8 @@ func (s *supervisor) pause() (resume func()) {
 			before[p.pid] = true // by somebody else, who will want to find it so
 		}
 	}
-	// kill(2), pid -1: all in this pid namespace but its process 1, which is the supervisor. None can be missed: a
-	// fork(2) fails and is begun again while a signal is pending.
+	// kill(2), pid -1: all in this pid namespace but its process 1, which is the supervisor. None
+	// can be missed: a fork(2) fails and is begun again while a signal is pending.
 	_ = unix.Kill(-1, unix.SIGSTOP)
 	for end := time.Now().Add(pauseLimit); time.Now().Before(end) && !allStopped(s.descendants()); {
 		time.Sleep(time.Millisecond)
@@ -60,8 +60,9 @@ func allStopped(ps []process) bool {
 	return true
 }
 
-// descendants lists the processes of the supervisor's pid namespace but itself. The /proc that is mounted is the
-// host's: "NSpid" in /proc/pid/status, proc(5), has a process's number in each namespace from that one down.
+// descendants lists the processes of the supervisor's pid namespace but itself. The /proc that is
+// mounted is the host's: "NSpid" in /proc/pid/status, proc(5), has a process's number in each
+// namespace from that one down.
 func (s *supervisor) descendants() []process {
 	me, parent, status := strconv.Itoa(s.hostPid()), map[string]string{}, map[string]map[string]string{}
 	files, _ := filepath.Glob("/proc/[0-9]*/status")

@@ -1,3 +1,6 @@
+// What a command writes goes to its log and to everybody who is attached; what they type goes to
+// it.
+
 package supervisor
 
 import (

@@ -1,3 +1,6 @@
+// One run of a container from before its first process to after its last. Read supervise from top
+// to bottom: it is the life of a container.
+
 package supervisor
 
 import (
@@ -300,7 +303,8 @@ func (s *supervisor) writeNotes() {
 func (s *supervisor) finish() {
 	status, err := s.child.Wait()
 	if slices.Contains(s.c.Without, "pid") {
-		// No pid namespace of its own ends with the command. kill(2), pid -1: all but this process 1.
+		// No pid namespace of its own ends with the command. kill(2), pid -1: all but this
+		// process 1.
 		_ = unix.Kill(-1, unix.SIGKILL)
 	}
 	s.io.drain(0)

@@ -1,3 +1,7 @@
+// The supervisor's half of a trace. The file system
+// never waits for whoever reads it: what does not fit into a queue is counted
+// and left out.
+
 package supervisor
 
 import (
@@ -13,10 +17,6 @@ import (
 	"tiffin/image/union"
 	"tiffin/internal/container/control"
 )
-
-// Contract of this file: the supervisor's half of a trace. The file system
-// never waits for whoever reads it: what does not fit into a queue is counted
-// and left out.
 
 const (
 	// traceQueue is how many events may wait for their reader; with 20 layers
