@@ -48,6 +48,7 @@ func (f *FS) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (r fuse.ReadRe
 	off, size := int64(in.Offset), int64(in.Size)
 	if i, ok := f.ids.lowerOnly(in.NodeId); ok {
 		c.layer(f.x.Inode(i).Layer)
+		f.reads.add(i, off, size)
 		buf, err := f.readLower(i, buf[:min(size, int64(len(buf)))], off)
 		return fuse.ReadResultData(buf), status(err)
 	}

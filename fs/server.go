@@ -59,6 +59,7 @@ type FS struct {
 	root               *node        // nil: read-only
 	dev                atomic.Int32 // descriptor of /dev/fuse while it is served, or -1
 	noXattrs           bool         // see bare
+	reads              firstReads
 
 	writing atomic.Int32 // WRITEs being done
 	freeze  sync.RWMutex // read-locked by every change; see Freeze

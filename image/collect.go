@@ -74,7 +74,8 @@ func (n *needs) add(s *Store, d ocispec.Descriptor) error {
 	for _, l := range cfg.RootFS.DiffIDs {
 		n.layers[l.Encoded()] = true
 	}
-	n.unions[cache.ChainID(cfg.RootFS.DiffIDs).Encoded()] = true
+	union := cache.ChainID(cfg.RootFS.DiffIDs).Encoded()
+	n.unions[union], n.unions[union+cache.StartSuffix] = true, true
 	return nil
 }
 

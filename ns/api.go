@@ -84,6 +84,14 @@ type Root struct {
 	// Overlay makes FUSE read-only and mounts the kernel's overlayfs on top of it; nil = FUSE is
 	// all.
 	Overlay *OverlayMount
+	// Ahead is what the command will probably read of the FUSE mount, by path: a hint.
+	Ahead []Span
+}
+
+// Span is a part of a file, in bytes.
+type Span struct {
+	Path     string
+	Off, Len int64
 }
 
 // OverlayMount is the writable side of an overlayfs: two directories of one file system, Work

@@ -79,7 +79,11 @@ func runRoot(b *builder) error {
 	if err != nil {
 		return err
 	}
-	return b.openRoot()
+	if err := b.openRoot(); err != nil {
+		return err
+	}
+	b.readAhead()
+	return nil
 }
 
 // openRoot takes what is mounted on Spec.Root.Target as the root.

@@ -76,7 +76,11 @@ type Mountable struct {
 	FlatPaths  []string // uncompressed tarballs; [0] is the bottom layer
 	IndexPaths []string // index of each single layer
 	BlockPaths []string // codes of each tarball's blocks, for layer.OpenFlat
+	StartPath  string   // what programs read of it when they start, if that is known: a hint
 }
+
+// StartSuffix is the end of the name of Mountable.StartPath, which begins as the union's.
+const StartSuffix = ".start"
 
 // ErrGone says that another process has removed a file just after it was made.
 var ErrGone = errors.New("a file of its layers has just been removed")
@@ -98,7 +102,8 @@ func (s *Cache) Prepare(layers []oci.Layer) (*Mountable, error) {
 // Paths says where the derived files are or belong, and whether those of
 // all layers are there.
 func (s *Cache) Paths(layers []oci.Layer) (m *Mountable, complete bool) {
-	m, complete = &Mountable{UnionPath: s.UnionPath(ChainID(diffIDs(layers)))}, true
+	chain := ChainID(diffIDs(layers))
+	m, complete = &Mountable{UnionPath: s.UnionPath(chain), StartPath: s.UnionPath(chain) + StartSuffix}, true
 	for _, l := range layers {
 		flat, ok := s.findFlat(l.DiffID)
 		m.FlatPaths = append(m.FlatPaths, flat)

@@ -121,7 +121,7 @@ func (l *Launch) start(c *disk.Container, lock *os.File, m *cache.Mountable, o S
 		return nil, probe.Explain(l.err)
 	}
 	req := &control.Message{Op: control.OpStart, Files: []*os.File{lock}, Start: &control.Start{
-		Dir: c.Dir(), Union: m.UnionPath, Flats: m.FlatPaths, Blocks: m.BlockPaths, Indexes: m.IndexPaths, Rows: o.Rows, Cols: o.Cols, Foreground: o.Stdout != nil,
+		Dir: c.Dir(), Union: m.UnionPath, Flats: m.FlatPaths, Blocks: m.BlockPaths, Indexes: m.IndexPaths, Starts: m.StartPath, Rows: o.Rows, Cols: o.Cols, Foreground: o.Stdout != nil,
 		Notes: l.proc.Notes, Explain: o.Explain != nil,
 	}}
 	if o.Stdout != nil {

@@ -91,6 +91,7 @@ type Start struct {
 	Flats      []string `json:"flats"`             // its layers, the bottom one first
 	Blocks     []string `json:"blocks"`            // what they are checked by, likewise
 	Indexes    []string `json:"indexes,omitempty"` // of the layers, likewise: for a trace
+	Starts     string   `json:"starts,omitempty"`  // file for what commands read at first: a hint
 	Foreground bool     `json:"foreground,omitempty"`
 	Rows       uint16   `json:"rows,omitempty"` // of the client's terminal
 	Cols       uint16   `json:"cols,omitempty"`

@@ -143,13 +143,14 @@ func (c *Container) ReadState() (State, error) {
 // WriteState replaces state.json as a whole. It is not synced to disk: after a
 // power cut nothing runs, whatever a file says.
 func (c *Container) WriteState(s State) error {
-	if err := replaceJSON(c.Path("state.json"), s); err != nil {
+	if err := ReplaceJSON(c.Path("state.json"), s); err != nil {
 		return fmt.Errorf("record the state of container %s: %w", c.Name, err)
 	}
 	return nil
 }
 
-func replaceJSON(path string, v any) error {
+// ReplaceJSON replaces a file as a whole, without syncing it to disk.
+func ReplaceJSON(path string, v any) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return err

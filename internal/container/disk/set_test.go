@@ -115,7 +115,7 @@ func TestAContainerWithoutSupervisorIsShownAsKilled(t *testing.T) {
 	}
 	lock.Close()
 	c.AutoRemove = true
-	if err := replaceJSON(c.Path("config.json"), c.Config); err != nil {
+	if err := ReplaceJSON(c.Path("config.json"), c.Config); err != nil {
 		t.Fatal(err)
 	}
 	s.Sweep(nil)

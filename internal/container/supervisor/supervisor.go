@@ -32,7 +32,9 @@ type supervisor struct {
 	fs   *fs.FS
 	io   *stdio
 
-	traceTo    *os.File // where the client wants the trace of req.Trace
+	starts     starts    // what is remembered of the image; nil: nothing is, and nothing is to be
+	rememberIt sync.Once // remember
+	traceTo    *os.File  // where the client wants the trace of req.Trace
 	layersOnce sync.Once
 	layersErr  error // why openLayers failed
 
@@ -218,6 +220,7 @@ func (s *supervisor) spec() *ns.Spec {
 	if s.c.Overlay() {
 		spec.Root.Overlay = &ns.OverlayMount{Upper: s.c.Path("upper"), Work: s.c.Path("work")}
 	}
+	spec.Root.Ahead = s.foresee()
 	if s.req.Idle {
 		spec.Idle, spec.Without, spec.Process.Terminal = true, nil, false
 	}
@@ -286,7 +289,10 @@ func (s *supervisor) note() {
 	}
 	s.unwritten = len(s.state.Notes)+len(s.state.Made) > 0
 	s.mu.Unlock()
-	time.AfterFunc(notePeriod, s.writeNotes)
+	time.AfterFunc(notePeriod, func() {
+		s.writeNotes()
+		s.rememberIt.Do(s.remember)
+	})
 }
 
 // writeNotes lets other processes see what note has got.
@@ -334,4 +340,5 @@ func (s *supervisor) finish() {
 	s.mu.Unlock()
 	close(s.ended)
 	remove()
+	s.rememberIt.Do(s.remember)
 }

@@ -1,0 +1,35 @@
+// Asking for what the command is going to read before it does.
+
+package ns
+
+import "golang.org/x/sys/unix"
+
+// readAheadUnit is how many bytes the kernel reads for one posix_fadvise(2) at most: its
+// default for the read-ahead of a file system, VM_READAHEAD_PAGES.
+const readAheadUnit = 128 << 10
+
+// readAhead makes the kernel read what Spec.Root.Ahead names, without waiting for it: the server
+// answers while this process goes on with its steps, and execve(2) finds names and pages there.
+// A file that is missing or something else now is none of its business: the list is a guess.
+func (b *builder) readAhead() {
+	open, name := -1, ""
+	defer func() { _ = unix.Close(open) }()
+	for _, s := range b.spec.Root.Ahead {
+		if s.Path != name {
+			_ = unix.Close(open)
+			// O_NONBLOCK, since a fifo would make open(2) wait.
+			fd, err := openIn(b.root, s.Path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_NOFOLLOW, 0, inRoot)
+			if open, name = fd, s.Path; err != nil {
+				open = -1
+			}
+		}
+		if open < 0 {
+			continue
+		}
+		for off := s.Off; off < s.Off+s.Len; off += readAheadUnit {
+			n := min(readAheadUnit, s.Off+s.Len-off)
+			err := unix.Fadvise(open, off, n, unix.FADV_WILLNEED)
+			_ = b.call(err, "posix_fadvise(%d /* %s */, %d, %d, POSIX_FADV_WILLNEED)", open, s.Path, off, n)
+		}
+	}
+}
