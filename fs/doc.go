@@ -20,7 +20,7 @@
 //
 // The layers have been merged into one index before (package union), so that
 // below the upper there is one question and one answer. READ of a lower file
-// then is a slice of the mapped flat.tar, copied once, by the kernel.
+// then is a piece of flat.tar, read and checked by the code of its block (package layer).
 //
 // # Numbers
 //

@@ -95,7 +95,7 @@ func TestNearCommandsAreSuggested(t *testing.T) {
 func TestErrorsDoNotActOnTheTerminal(t *testing.T) {
 	var b strings.Builder
 	printError(&b, errs.Hint(errors.New("it says \x1b[31mslow\x07\nand é"), "wait\x1b]0;x\x07\na moment"))
-	want := "tiffin: it says \ufffd[31mslow\ufffd\ntiffin: and é\nhint: wait\ufffd]0;x\ufffd\n      a moment\n"
+	want := "tiffin: it says \\u001b[31mslow\\u0007\ntiffin: and é\nhint: wait\\u001b]0;x\\u0007\n      a moment\n"
 	if b.String() != want {
 		t.Errorf("%q, want %q", b.String(), want)
 	}

@@ -1,3 +1,4 @@
 tiffin rm -f "$ROOM" >/dev/null 2>&1 || true
-tiffin run -d --name "$ROOM" tiffin/base sleep 86400 >/dev/null
+# tiffin itself is in the room, for its unshare.
+tiffin run -d --name "$ROOM" -v "$(readlink -f "$(command -v tiffin)"):/bin/tiffin:ro" tiffin/base sleep 86400 >/dev/null
 tiffin exec "$ROOM" mkdir "/srv/$A" "/srv/$B" "/srv/$C"
