@@ -380,6 +380,7 @@ func TestTheChallengeThatCanBeAnsweredIsFound(t *testing.T) {
 
 func FuzzChallenges(f *testing.F) {
 	f.Add(`Negotiate, Bearer realm="a, b",service=c, Basic realm="d"`)
+	f.Add(`",`)
 	f.Fuzz(func(t *testing.T, field string) {
 		for _, one := range splitChallenges(field) {
 			if len(one) == 0 || strings.ContainsAny(one[0], ", ") {

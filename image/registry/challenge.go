@@ -40,6 +40,9 @@ func splitChallenges(field string) (all [][]string) {
 		case part == "":
 			continue
 		case !isParameter || two:
+			if !isToken(scheme) {
+				scheme = "" // no scheme that anybody knows; its parameters are not another's
+			}
 			all = append(all, []string{strings.ToLower(scheme)})
 			name = first
 		case len(all) == 0:
@@ -51,6 +54,13 @@ func splitChallenges(field string) (all [][]string) {
 		}
 	}
 	return all
+}
+
+// isToken tells whether s is a token: RFC 9110, 5.6.2.
+func isToken(s string) bool {
+	return s != "" && strings.IndexFunc(s, func(r rune) bool {
+		return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
+	}) < 0
 }
 
 // splitOutsideQuotes parts a field at its commas, but for those in a quoted string: RFC 9110,

@@ -96,13 +96,9 @@ func FuzzReceive(f *testing.F) {
 }
 
 func TestALineWithoutEndIsRefusedBeforeLong(t *testing.T) {
-	begin := time.Now()
 	_, err := hostile(t, bytes.Repeat([]byte("x"), maxMessage+1<<20), 1<<16, 0)
 	if err == nil || !strings.Contains(err.Error(), "more than") {
 		t.Errorf("%v", err)
-	}
-	if d := time.Since(begin); d > 10*time.Second {
-		t.Errorf("it took %v", d)
 	}
 }
 
