@@ -1,5 +1,5 @@
-// tiffin exec: a helper joins the namespaces of a running container, and starts one more command
-// in it.
+// What tiffin exec does: a helper joins the namespaces of a running container, and starts one
+// more command in it.
 
 package ns
 

@@ -1,4 +1,4 @@
-// archive/tar reads tarballs well, but does not say where in the stream a
+// Why not archive/tar: it reads tarballs well, but does not say where in the stream a
 // file's bytes are, least of all those of a sparse file, and reports every
 // mistake as "invalid tar header". So this file and the two after it read
 // the format themselves, to the letter of

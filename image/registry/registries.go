@@ -1,4 +1,4 @@
-// registries.conf of the user and the machine, in the words of containers-registries.conf(5).
+// The registries.conf of the user and the machine, in the words of containers-registries.conf(5).
 
 package registry
 

@@ -1,4 +1,4 @@
-// index.json: which names stand for which manifests, and how it is replaced.
+// The file index.json: which names stand for which manifests, and how it is replaced.
 
 package store
 

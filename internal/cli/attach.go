@@ -1,4 +1,4 @@
-// tiffin attach: the terminal is connected to a container that runs.
+// The command tiffin attach: the terminal is connected to a container that runs.
 
 package cli
 

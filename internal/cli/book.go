@@ -1,4 +1,4 @@
-// tiffin book: the chapters of tutorial/book, for a terminal.
+// The command tiffin book: the chapters of tutorial/book, for a terminal.
 
 package cli
 

@@ -1,4 +1,4 @@
-// tiffin commit: what a container has changed becomes the next layer of a new image.
+// The command tiffin commit: what a container has changed becomes the next layer of a new image.
 
 package cli
 

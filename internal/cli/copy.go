@@ -1,5 +1,5 @@
-// tiffin copy: an image goes from one place to another (registry, OCI layout, archive, store),
-// with the prefixes that skopeo has.
+// The command tiffin copy: an image goes from one place to another (registry, OCI layout,
+// archive, store), with the prefixes that skopeo has.
 
 package cli
 

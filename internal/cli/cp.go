@@ -1,4 +1,4 @@
-// tiffin cp: files go into a container or out of one, running or not, by the rules of
+// The command tiffin cp: files go into a container or out of one, running or not, by the rules of
 // docker-cp(1).
 
 package cli

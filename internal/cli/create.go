@@ -1,4 +1,5 @@
-// tiffin create: a container is made and not started. run makes its container here, too.
+// The command tiffin create: a container is made and not started. run makes its container here,
+// too.
 
 package cli
 

@@ -1,4 +1,4 @@
-// tiffin diff: what a container has changed, as docker-diff(1) prints it.
+// The command tiffin diff: what a container has changed, as docker-diff(1) prints it.
 
 package cli
 

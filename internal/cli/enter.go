@@ -1,4 +1,4 @@
-// tiffin enter: a command in the namespaces of another process, as nsenter(1) does it.
+// The command tiffin enter: a command in the namespaces of another process, as nsenter(1) does it.
 
 package cli
 

@@ -1,4 +1,4 @@
-// tiffin exec: one more command in a container that runs.
+// The command tiffin exec: one more command in a container that runs.
 
 package cli
 

@@ -1,4 +1,4 @@
-// run --explain and exec --explain: the runner's steps as they happen, for people and as JSON.
+// The flag --explain of run and exec: the runner's steps as they happen, for people and as JSON.
 // The words are those of the runner's own table, package ns.
 
 package cli

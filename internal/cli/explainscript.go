@@ -1,5 +1,5 @@
-// tiffin explain: what a run would do, as a table or as a shell script that does the same by
-// hand.
+// The command tiffin explain: what a run would do, as a table or as a shell script that does the
+// same by hand.
 
 package cli
 

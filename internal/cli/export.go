@@ -1,4 +1,4 @@
-// tiffin export: the whole file system of a container as a tarball, docker-export(1).
+// The command tiffin export: the whole file system of a container as a tarball, docker-export(1).
 
 package cli
 

@@ -1,4 +1,4 @@
-// tiffin history: the steps that made an image, from its config.
+// The command tiffin history: the steps that made an image, from its config.
 
 package cli
 

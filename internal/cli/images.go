@@ -1,4 +1,4 @@
-// tiffin images: the images of the store, with docker's columns, filters and templates.
+// The command tiffin images: the images of the store, with docker's columns, filters and templates.
 
 package cli
 

@@ -1,4 +1,4 @@
-// tiffin import: a tarball of a root file system becomes an image of one layer.
+// The command tiffin import: a tarball of a root file system becomes an image of one layer.
 
 package cli
 

@@ -1,4 +1,5 @@
-// tiffin inspect: all that is known of an image or a container, as JSON or by a template.
+// The command tiffin inspect: all that is known of an image or a container, as JSON or by a
+// template.
 
 package cli
 

@@ -1,4 +1,4 @@
-// tiffin kill: a signal goes to the first process of a container.
+// The command tiffin kill: a signal goes to the first process of a container.
 
 package cli
 

@@ -1,5 +1,5 @@
-// tiffin lab: the table of its commands, and what they share: the labs and the student's
-// directory.
+// The command tiffin lab: the table of its commands, and what they share: the labs and the
+// student's directory.
 
 package cli
 

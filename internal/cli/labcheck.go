@@ -1,5 +1,5 @@
-// tiffin lab check: the state is judged and shown to the student. It promises the exit statuses
-// for scripts that grade.
+// The command tiffin lab check: the state is judged and shown to the student. It promises the
+// exit statuses for scripts that grade.
 
 package cli
 

@@ -1,4 +1,4 @@
-// tiffin lab list: all labs and how far the student is.
+// The command tiffin lab list: all labs and how far the student is.
 
 package cli
 

@@ -1,4 +1,4 @@
-// tiffin lab show and lab hint: what the student reads.
+// The command tiffin lab show and lab hint: what the student reads.
 
 package cli
 

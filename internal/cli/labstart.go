@@ -1,4 +1,4 @@
-// tiffin lab start, reset and next: the work directory of a lab is made, or made anew.
+// The command tiffin lab start, reset and next: the work directory of a lab is made, or made anew.
 
 package cli
 

@@ -1,5 +1,5 @@
-// tiffin lab new and lab test, for authors: the skeleton of a lab, and whether a lab judges as it
-// should.
+// The command tiffin lab new and lab test, for authors: the skeleton of a lab, and whether a lab
+// judges as it should.
 
 package cli
 

@@ -1,4 +1,4 @@
-// tiffin layers: the stack of an image, and how much of each layer those above it hide.
+// The command tiffin layers: the stack of an image, and how much of each layer those above it hide.
 
 package cli
 

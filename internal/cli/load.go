@@ -1,4 +1,4 @@
-// tiffin load: images come out of an archive or an OCI layout into the store.
+// The command tiffin load: images come out of an archive or an OCI layout into the store.
 
 package cli
 

@@ -1,5 +1,5 @@
-// tiffin login: a password is tried and then kept where docker keeps it. It is never an argument,
-// and not shown while it is typed.
+// The command tiffin login: a password is tried and then kept where docker keeps it. It is never
+// an argument, and not shown while it is typed.
 
 package cli
 

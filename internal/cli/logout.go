@@ -1,4 +1,4 @@
-// tiffin logout: the password for a registry is forgotten.
+// The command tiffin logout: the password for a registry is forgotten.
 
 package cli
 

@@ -1,5 +1,5 @@
-// tiffin logs: what a container has printed, by time and number of lines, and what it prints from
-// now on.
+// The command tiffin logs: what a container has printed, by time and number of lines, and what it
+// prints from now on.
 
 package cli
 

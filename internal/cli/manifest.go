@@ -1,4 +1,5 @@
-// tiffin manifest inspect: the manifest or index of an image in a registry, without pulling it.
+// The command tiffin manifest inspect: the manifest or index of an image in a registry, without
+// pulling it.
 
 package cli
 

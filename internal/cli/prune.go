@@ -1,4 +1,4 @@
-// tiffin prune: images without a name are deleted, after a question.
+// The command tiffin prune: images without a name are deleted, after a question.
 
 package cli
 

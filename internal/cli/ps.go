@@ -1,4 +1,5 @@
-// tiffin ps: the containers and how they are, with docker's columns, filters and templates.
+// The command tiffin ps: the containers and how they are, with docker's columns, filters and
+// templates.
 
 package cli
 

@@ -1,5 +1,5 @@
-// tiffin pull: an image is fetched from its registry. run fetches one that is missing in the same
-// way.
+// The command tiffin pull: an image is fetched from its registry. run fetches one that is missing
+// in the same way.
 
 package cli
 

@@ -1,4 +1,4 @@
-// tiffin push: an image goes to the registry that its name says.
+// The command tiffin push: an image goes to the registry that its name says.
 
 package cli
 

@@ -1,4 +1,4 @@
-// tiffin rename: a container gets another name.
+// The command tiffin rename: a container gets another name.
 
 package cli
 

@@ -1,4 +1,4 @@
-// tiffin restart: containers are stopped and started again.
+// The command tiffin restart: containers are stopped and started again.
 
 package cli
 

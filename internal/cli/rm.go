@@ -1,4 +1,4 @@
-// tiffin rm: containers are deleted, with all that they have changed.
+// The command tiffin rm: containers are deleted, with all that they have changed.
 
 package cli
 

@@ -1,4 +1,4 @@
-// tiffin rmi: names are taken off images, and images without a name are deleted.
+// The command tiffin rmi: names are taken off images, and images without a name are deleted.
 
 package cli
 

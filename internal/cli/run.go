@@ -1,5 +1,5 @@
-// tiffin run: a container is made of an image and a command is run in it. This is the main job;
-// what happens after the flags are read is in package container.
+// The command tiffin run: a container is made of an image and a command is run in it. This is the
+// main job; what happens after the flags are read is in package container.
 
 package cli
 

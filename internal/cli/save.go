@@ -1,5 +1,5 @@
-// tiffin save: images become an archive that docker and podman load, and how a file is written as
-// a whole or not at all.
+// The command tiffin save: images become an archive that docker and podman load, and how a file
+// is written as a whole or not at all.
 
 package cli
 

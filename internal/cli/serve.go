@@ -1,4 +1,4 @@
-// tiffin serve: the store is a registry for other machines, until a signal ends it.
+// The command tiffin serve: the store is a registry for other machines, until a signal ends it.
 
 package cli
 

@@ -1,4 +1,4 @@
-// tiffin start: a container that was created, or has ended, runs again.
+// The command tiffin start: a container that was created, or has ended, runs again.
 
 package cli
 

@@ -1,4 +1,5 @@
-// run --step: the runner waits after each step, and offers a shell in what there is by then.
+// The flag --step of run: the runner waits after each step, and offers a shell in what there is
+// by then.
 
 package cli
 

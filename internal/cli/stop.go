@@ -1,4 +1,4 @@
-// tiffin stop: containers are asked to end, and made to after some seconds.
+// The command tiffin stop: containers are asked to end, and made to after some seconds.
 
 package cli
 

@@ -1,4 +1,4 @@
-// tiffin tag: an image gets one more name.
+// The command tiffin tag: an image gets one more name.
 
 package cli
 

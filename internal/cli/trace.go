@@ -1,4 +1,5 @@
-// tiffin trace and run --trace: the requests to a container's file system as they are answered.
+// The command tiffin trace and run --trace: the requests to a container's file system as they are
+// answered.
 
 package cli
 

@@ -1,4 +1,4 @@
-// tiffin unshare: a command in new namespaces, as unshare(1) does it.
+// The command tiffin unshare: a command in new namespaces, as unshare(1) does it.
 
 package cli
 

@@ -1,4 +1,5 @@
-// tiffin version: which tiffin this is, what it was built from, and the programs it carries.
+// The command tiffin version: which tiffin this is, what it was built from, and the programs it
+// carries.
 
 package cli
 

@@ -1,4 +1,4 @@
-// tiffin wait: containers end, and their exit statuses are printed.
+// The command tiffin wait: containers end, and their exit statuses are printed.
 
 package cli
 

@@ -1,4 +1,4 @@
-// tiffin why: which layer decides about a path, and what all others say about it.
+// The command tiffin why: which layer decides about a path, and what all others say about it.
 
 package cli
 

@@ -1,4 +1,4 @@
-// config.json and state.json: what a container is, and how it is.
+// The files config.json and state.json: what a container is, and how it is.
 
 package disk
 

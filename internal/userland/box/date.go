@@ -1,4 +1,4 @@
-// date, and the dates that date -d and touch -d understand.
+// The command date, and the dates that date -d and touch -d understand.
 
 package box
 

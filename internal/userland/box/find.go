@@ -1,4 +1,5 @@
-// find: the expression is compiled into a tree of functions, which is then asked about each file.
+// The command find: the expression is compiled into a tree of functions, which is then asked
+// about each file.
 
 package box
 

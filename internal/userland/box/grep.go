@@ -1,4 +1,5 @@
-// grep, and the regular expressions of POSIX translated into those that Go has: regex(7).
+// The command grep, and the regular expressions of POSIX translated into those that Go has:
+// regex(7).
 
 package box
 

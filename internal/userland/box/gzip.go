@@ -1,4 +1,4 @@
-// gzip, gunzip and zcat.
+// The commands gzip, gunzip and zcat.
 
 package box
 

@@ -1,4 +1,4 @@
-// ls, and what is shown of a file.
+// The command ls, and what is shown of a file.
 
 package box
 

@@ -1,4 +1,4 @@
-// mount and umount: mount(2), mount(8).
+// The commands mount and umount: mount(2), mount(8).
 
 package box
 

@@ -1,4 +1,4 @@
-// chmod, chown and chgrp, with symbolic modes as POSIX has them.
+// The commands chmod, chown and chgrp, with symbolic modes as POSIX has them.
 
 package box
 

@@ -1,4 +1,4 @@
-// printf, for the command and for the shell's builtin.
+// The command printf, which the shell has as a builtin too.
 
 package box
 

@@ -1,4 +1,4 @@
-// chroot, and why it locks nobody in by itself.
+// The command chroot, and why it locks nobody in by itself.
 
 package box
 

@@ -1,4 +1,4 @@
-// sed runs a script that sedparse.go has read.
+// The command sed runs a script that sedparse.go has read.
 
 package box
 

@@ -1,4 +1,4 @@
-// sort, with its keys.
+// The command sort, with its keys.
 
 package box
 

@@ -1,4 +1,4 @@
-// stat, and commands about a path: readlink, basename, dirname, pwd.
+// The command stat, and commands about a path: readlink, basename, dirname, pwd.
 
 package box
 

@@ -1,5 +1,5 @@
-// tar makes, lists and unpacks archives. Names cannot lead out of the directory that is unpacked
-// into.
+// The command tar makes, lists and unpacks archives. Names cannot lead out of the directory that
+// is unpacked into.
 
 package box
 

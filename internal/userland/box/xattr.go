@@ -1,4 +1,4 @@
-// getfattr and setfattr: xattr(7).
+// The commands getfattr and setfattr: xattr(7).
 
 package box
 

@@ -1,4 +1,4 @@
-// umask and ulimit: what files are made without, and how much a process may use.
+// The builtins umask and ulimit: what files are made without, and how much a process may use.
 
 package sh
 

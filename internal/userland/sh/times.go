@@ -1,4 +1,4 @@
-// time and times: processor time of the shell and its children.
+// The builtins time and times: processor time of the shell and its children.
 
 package sh
 

@@ -1,4 +1,4 @@
-// trap: what is done when a signal comes or the shell ends.
+// The builtin trap: what is done when a signal comes or the shell ends.
 
 package sh
 
