@@ -5,7 +5,7 @@
 //
 //	client       your namespaces, your user id                    UserNS.Start
 //	 └─ supervisor   + user, mount, pid                           WaitForMaps, Start.Run, Exec.Run
-//	     ├─ init → command   + mount, pid, net, uts, ipc, cgroup  InitMain; PID 1 of the container
+//	     ├─ init → command   + user, mount, pid, net, uts, ipc, cgroup  InitMain; PID 1
 //	     └─ exec helper      the supervisor's                     ExecMain
 //	         └─ command      joins those of the container
 //

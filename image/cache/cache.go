@@ -3,6 +3,37 @@
 // the own store first and then in the additional image stores of TIFFIN_IMAGE_PATH.
 //
 // All derived files can be deleted at any time: the next use makes them again.
+// They are checked by size and, for an index, checksum, and are made again without being asked.
+//
+// # Additional image stores
+//
+// TIFFIN_IMAGE_PATH=/srv/images:/net/course/images lists stores of other people whose images are
+// used where they are. They are ordinary stores: an instructor sets TIFFIN_ROOT to such a
+// directory, loads or pulls, and then does `chmod -R go+rX` of it, once: what comes later can be
+// read by those who may read the directory itself. No containers belong there: they would be shown
+// as well. What holds:
+//
+//   - Names are looked up here first, then in each additional store in turn; so are IDs. The own
+//     built-in image comes before any of them.
+//   - Nothing is ever written there, not even a lock. It need not be writable, nor on a local disk.
+//   - Such a store is believed by digest alone. Blobs and flat.tar are looked for here first, then
+//     there; nothing is copied. Blobs are hashed when they are read, flat.tar once: then its index
+//     and the codes of its blocks are made here, and every byte that is read later is checked by
+//     those. The indexes that are there are not read at all.
+//   - A commit on such an image makes an image here whose lower layers stay there; it is saved and
+//     pushed whole. A tag copies manifest and config, a few kilobytes. Both need the additional
+//     store as long as they are used; what is here can be listed, pruned and removed without it.
+//   - rmi removes nothing from there. prune deletes what was made here for images there, unless a
+//     container was made from one; the next use makes it again.
+//   - Pull and load bring all layers here: they are for a person who does not want to depend on
+//     others. `serve` shows the names here only.
+//   - A store that cannot be read is a warning, when something is looked for in it.
+//   - Other programs that read this store as a layout do not know of it.
+//
+// Nobody keeps the other's owner from deleting what containers here need: then they do not start,
+// and say which blob is missing; those that run may die, as with any program whose file on a file
+// server goes. What is read is what its digest says, or an error; index.json alone says which
+// image a name stands for, so who can write there decides what a name runs here, as with PATH.
 package cache
 
 import (

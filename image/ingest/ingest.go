@@ -4,6 +4,15 @@
 //
 // Layers are hostile input: what a compressed stream may grow to and the memory that it may ask
 // for are bounded, and digests that were promised are compared before anything has its name.
+//
+// Archives are not unpacked but looked into, so the names in them can do no harm.
+//
+//	entries of an image archive    100,000 (of the layers in it: see layer.Scan)
+//	memory of a zstd stream        128 MiB, as `zstd --long` may ask for
+//	inflated layer or archive      1 GiB, or 1000 times its size if that is more
+//
+// The last is against decompression bombs; TIFFIN_INFLATE_LIMIT=20GiB in the environment replaces
+// the 1 GiB.
 package ingest
 
 import (

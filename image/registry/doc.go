@@ -31,7 +31,7 @@
 // oras.land/oras-go/v2 speaks the protocol. This package says whom to trust: which
 // registries may do without TLS (those of this machine, as docker has it, and
 // all with Insecure), where passwords are kept (credentials.go), and how often
-// to ask again (retry.go). Package image believes nothing that comes and
+// to ask again (retry.go). Package transfer believes nothing that comes and
 // computes every digest while the bytes stream.
 //
 // # Mirrors and short names
@@ -44,7 +44,7 @@
 //
 // # When it breaks off
 //
-// What has come of a layer is kept in a file (partial in package image), also
+// What has come of a layer is kept in a file (partial.go of package store), also
 // by a pull that is killed. The rest is asked for with
 //
 //	GET /v2/library/debian/blobs/sha256:7c…

@@ -2,8 +2,36 @@
 // image-layout.md) with its index.json, its locks, and the staging directories in which commands
 // prepare what they add. What a blob says is not known here.
 //
-// Content is on the disk before its name, its name before the index that refers to it, and the
-// index before success is reported. A command that fails or is killed has changed nothing.
+// Other programs that read OCI layouts, such as skopeo, podman and umoci, read this one as it is.
+// There is more in it, which they do not look at: appendix A of the book
+// (tutorial/book/a-formats.md) lists all of it. All files belong to the user who owns the store.
+//
+// # The order of trust
+//
+// What a command adds it first makes in a staging directory below tmp/ that has the store's own
+// layout. When all of it is there and has the digests that were promised, Staging.Publish moves it
+// into the store with rename(2), then replaces index.json. A command that fails, is interrupted or
+// killed, or finds the disk full has changed nothing.
+//
+// Content is on the disk (fsync of every blob) before its name (rename, fsync of the directory),
+// its name before the index that refers to it (written beside, fsync, rename, fsync of the
+// directory), and the index before success is reported. After a power cut the index refers to
+// complete blobs only.
+//
+// # Locks
+//
+// All are flock(2), which the kernel drops when a process ends. In this order:
+//
+//	tmp/        shared: while making a staging directory or index.json's successor
+//	            exclusive, without waiting: Sweep, while it removes what is dead
+//	partial/HEX exclusive: by the pull that fetches the blob, without waiting
+//	tmp/add-N   exclusive: by the command that the directory belongs to, for its life
+//	lock        exclusive: while index.json changes or blobs are deleted, milliseconds
+//	            shared: Hold, while a container is being created
+//
+// Readers take none: index.json is replaced by rename, and a blob that is read while it is removed
+// stays readable. What a command found in the store and counts on, it links into its staging
+// directory, where no other command's garbage collection can take it (Staging.Pin).
 package store
 
 import (
@@ -33,7 +61,7 @@ const (
 	IndexName  = "index"
 	BlocksName = "blocks" // the codes that what is read of flat.tar is checked by, see layer.Flat
 	// UnsyncedName marks a flat.tar that was not yet on the disk when it was
-	// published. See derived.go.
+	// published. See package cache.
 	UnsyncedName = "unsynced"
 )
 

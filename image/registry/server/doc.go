@@ -18,7 +18,7 @@
 // what has its name, and the old image stays without one until `tiffin prune`.
 //
 // A push is taken apart while it comes: a layer is hashed, inflated and indexed
-// as its bytes arrive (package image, upload.go), so that after the manifest it
+// as its bytes arrive (package ingest), so that after the manifest it
 // can be run, without another pass. What has been acknowledged survives a kill
 // and a power cut; an upload that was not leaves a directory in tmp/ that the
 // next command removes. Manifests keep their bytes, docker's too, and so do
@@ -34,7 +34,7 @@
 //
 //	GET /v2/course/lab1/referrers/sha256:8e…?artifactType=application/spdx+json
 //
-// and goes with its subject (referrers.go of package image).
+// and goes with its subject (referrers.go of package store).
 //
 // Its blobs may be of any kind: all but tarballs, plain or in gzip or zstd, are
 // kept as they came.

@@ -19,7 +19,7 @@ import (
 )
 
 // The store as a registry shows it: package image/registry/server speaks the
-// protocol, this file and upload.go know what it means here.
+// protocol, this file and receive.go know what it means here.
 //
 // A repository NAME of the registry is the image NAME of the store, as a person
 // types it: debian and library/debian are one repository, and so are both in
