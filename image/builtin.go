@@ -99,7 +99,7 @@ func (s *Store) Materialise(b builtinImage) (*Image, error) {
 		return fail(err)
 	}
 	if old != nil {
-		// The one of the previous key goes, unless a container needs it.
+		// The image made with the previous key is removed, unless a container needs it.
 		s.removeUnnamed(*old)
 	}
 	return img, nil

@@ -20,7 +20,7 @@ import (
 // STOPSIGNAL, USER, VOLUME and WORKDIR, in either of their forms, by docker's
 // rules. c is unchanged if it fails.
 func ApplyChanges(c *ocispec.ImageConfig, changes []string) error {
-	// What append and maps share with the caller must not change halfway.
+	// The caller's slices and maps must not change if a later instruction fails.
 	next := *c
 	next.Env = slices.Clone(c.Env)
 	next.Labels = cloneMap(c.Labels)

@@ -20,7 +20,7 @@ import (
 	"tiffin/internal/errs"
 )
 
-// needs is what images consist of.
+// needs are the files that images consist of.
 type needs struct {
 	blobs, layers, unions map[string]bool // by file name: hexadecimal digits
 }
@@ -29,8 +29,8 @@ func newNeeds() *needs {
 	return &needs{map[string]bool{}, map[string]bool{}, map[string]bool{}}
 }
 
-// add adds all that the descriptor leads to. It goes on after an error, which
-// says that n may not be complete.
+// add adds all that the descriptor leads to. It goes on after an error, which says that n may be
+// incomplete.
 func (n *needs) add(s *Store, d ocispec.Descriptor) error {
 	if !reference.ValidDigest(d.Digest) {
 		return fmt.Errorf("%q is no sha256 digest", d.Digest)
@@ -131,10 +131,10 @@ func (s *Store) collect(ix *store.Index, candidates *needs) (f freed, err error)
 	return f, nil
 }
 
-// addReferrers adds to n, which has what images need, what is about any of it,
-// and what is about that, and so on; then what still waits for its subject. What is
-// about something that is gone, or has waited for too long, is forgotten, and
-// added to gone unless that stands for everything.
+// addReferrers adds to n the manifests whose subject (OCI image-spec v1.1 manifest.md) is already
+// in n, then those whose subject is one of these, and so on; then those that still wait for their
+// subject to be pushed. A manifest whose subject is gone, or that has waited for too long, is
+// forgotten, and added to gone unless gone stands for everything.
 func (n *needs) addReferrers(s *Store, gone *needs) (err error) {
 	left, rerr := os.ReadDir(s.Path(store.ReferrersName)) // most stores have none
 	if rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
@@ -151,9 +151,9 @@ func (n *needs) addReferrers(s *Store, gone *needs) (err error) {
 		}
 		s.RemoveReferrer(subject, r)
 	}
-	// settle does with what is about a subject, for all to which that applies;
-	// it may apply to more afterwards.
-	settle := func(applies func(fs.DirEntry) bool, do func(subject, r digest.Digest)) {
+	// rounds does something with every one to which it applies. A round may add subjects, so that the
+	// next one finds more.
+	rounds := func(applies func(fs.DirEntry) bool, do func(subject, r digest.Digest)) {
 		for before := -1; before != len(left); {
 			before = len(left)
 			left = slices.DeleteFunc(left, func(e fs.DirEntry) bool {
@@ -168,17 +168,17 @@ func (n *needs) addReferrers(s *Store, gone *needs) (err error) {
 		}
 	}
 	here := func(e fs.DirEntry) bool { return n.blobs[e.Name()] }
-	settle(here, keep)
+	rounds(here, keep)
 	if err != nil {
 		return err // nothing has been forgotten yet
 	}
-	settle(func(e fs.DirEntry) bool { return gone.blobs[e.Name()] }, forget)
-	settle(func(e fs.DirEntry) bool { return here(e) || store.Young(e) }, keep)
-	settle(func(fs.DirEntry) bool { return true }, forget)
+	rounds(func(e fs.DirEntry) bool { return gone.blobs[e.Name()] }, forget)
+	rounds(func(e fs.DirEntry) bool { return here(e) || store.Young(e) }, keep)
+	rounds(func(fs.DirEntry) bool { return true }, forget)
 	return err
 }
 
-// Subject is the digest of what a manifest of the store is about, or "".
+// Subject is the digest of the manifest that a manifest of the store is about, or "".
 func (s *Store) Subject(manifest digest.Digest) digest.Digest {
 	b, err := s.ReadBlob(manifest)
 	if err != nil {
@@ -220,7 +220,8 @@ func (s *Store) collectOrphans() {
 	}
 }
 
-// Publish publishes what is staged. What the failure of that has left without an image is deleted.
+// Publish publishes what is staged. If that fails, blobs that it has left without an image are
+// deleted.
 func (s *Store) Publish(st *store.Staging, update func(*store.Index) error) error {
 	err := st.Publish(update)
 	if err != nil {
@@ -259,9 +260,8 @@ func (s *Store) removeUnnamed(d ocispec.Descriptor) {
 	s.Dropped(ix, Unannotated(d))
 }
 
-// needed adds the derived files of images in additional stores that containers
-// need. What else was made here for such images goes, and is made again when it
-// is missed.
+// needed adds the derived files of those images in additional stores that containers need. What
+// was made here for other such images is deleted, and is made again when it is used.
 func (n *needs) needed(s *Store) error {
 	if s.Uses == nil || len(s.Additional()) == 0 {
 		return nil

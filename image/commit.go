@@ -85,8 +85,7 @@ func describe(cfg *ocispec.Image, l oci.Layer, created time.Time, author, by, co
 	cfg.History = append(cfg.History, ocispec.History{Created: &created, CreatedBy: by, Author: author, Comment: comment})
 }
 
-// nameIt is the usual last step of finishImage: the image gets the name, or
-// none.
+// nameIt is the usual last step of finishImage: it gives the image a name, or leaves it without.
 func nameIt(r *reference.Reference) func(*store.Index, ocispec.Descriptor) error {
 	return func(ix *store.Index, m ocispec.Descriptor) error {
 		if r == nil {

@@ -18,8 +18,8 @@ type HistoryEntry struct {
 	Empty     bool // the step has no layer
 }
 
-// History returns the steps of an image, newest first. Layers that the config
-// tells no history of come as steps without any description.
+// History returns the steps of an image, newest first. A layer about which the config says nothing
+// is a step without a description.
 func (s *Store) History(img *Image) []HistoryEntry {
 	var out []HistoryEntry
 	next := 0

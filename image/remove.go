@@ -1,4 +1,4 @@
-// Names given and taken, images deleted.
+// Tag gives an image a name, Remove takes one away, and Prune deletes images without one.
 
 package image
 
@@ -133,8 +133,8 @@ func Familiar(rs []reference.Reference) (names []string) {
 	return names
 }
 
-// Used reports whether a container needs the image, and the image's ID. An
-// image too damaged to have an ID is used by nobody: it could not run.
+// Used reports whether a container needs the image, and the image's ID. An image that is too
+// damaged to have an ID counts as unused, since it could not run.
 func (s *Store) Used(d ocispec.Descriptor) (id digest.Digest, used bool, err error) {
 	m, err := s.Manifest(d)
 	if err != nil {
@@ -156,9 +156,9 @@ type Pruned struct {
 	Reclaimed int64 // bytes of disk
 }
 
-// Prune deletes the images that have no name (with all: every image) and that
-// no container needs, and whatever in the store belongs to no image. keep, if
-// not nil, spares those for which it returns true.
+// Prune deletes images without a name (with all: every image) unless a container needs them, and
+// the files of the store that belong to no image. It spares the images for which keep, if not nil,
+// returns true.
 func (s *Store) Prune(all bool, keep func(*Image) bool) (Pruned, error) {
 	var p Pruned
 	ix, release, err := s.LockIndex()

@@ -1,4 +1,4 @@
-// An image by what a person types.
+// Resolve finds the image that a person means by a name or an ID.
 
 package image
 

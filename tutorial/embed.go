@@ -16,15 +16,14 @@ import (
 //go:embed lib.sh all:[0-9][0-9]-*
 var builtin embed.FS
 
-// skeleton is the lab that `lab new` copies. It is tested like every other and
-// listed with none.
+// skeleton is the lab that `lab new` copies. It is tested like every other, and never listed.
 const skeleton = "00-skeleton"
 
 // Builtin returns the labs that come with tiffin, by number.
 func Builtin() ([]*Lab, error) { return readLabs(builtin, "") }
 
-// ReadDir returns the labs of a directory, by number: an instructor's own. An
-// error tells of those that cannot be read; the others are there.
+// ReadDir returns the labs of an instructor's directory, by number. The error names the labs that
+// cannot be read; the others are returned all the same.
 func ReadDir(dir string) ([]*Lab, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {

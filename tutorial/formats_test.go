@@ -14,8 +14,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// results have all there is, and characters that mean something in one of the
-// formats.
+// results have every kind of outcome, and characters that one of the formats must escape.
 var results = map[string]*Result{
 	"passed": {Lab: "01-image-is-files", Title: "An image is files", Seed: "first", State: Passed, Points: 5, Of: 5, Checks: []Check{
 		{Name: "the layer is named", State: Passed, Points: 5, Evidence: "sha256:0123"},

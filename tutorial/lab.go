@@ -224,5 +224,5 @@ func replaceKeys(text string, values map[string]string) string {
 	})
 }
 
-// squeeze makes all white space single.
+// squeeze replaces each run of white space by one blank.
 func squeeze(s string) string { return strings.TrimSpace(anySpace().ReplaceAllString(s, " ")) }

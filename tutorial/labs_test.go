@@ -79,8 +79,8 @@ func embedded(t *testing.T) []*Lab {
 	return append([]*Lab{l}, labs...)
 }
 
-// need skips a test that needs what the machine has not, or fails it if
-// TIFFIN_MUST says that this machine has.
+// need skips a test if the machine lacks what it needs, or fails it if TIFFIN_MUST says that this
+// machine has it.
 func need(t *testing.T, l *Lab) {
 	t.Helper()
 	if n, why := l.Missing(); n != "" {

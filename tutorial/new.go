@@ -12,7 +12,7 @@ import (
 	"tiffin/internal/errs"
 )
 
-// New writes a lab into a new directory, to make one's own of.
+// New writes a lab that works into a new directory, for its author to change.
 func New(dir string) error {
 	dir, err := filepath.Abs(dir)
 	if err != nil {

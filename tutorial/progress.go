@@ -15,8 +15,8 @@ import (
 )
 
 // Progress is what progress.txt says: words separated by spaces, a line for
-// each lab that was begun, and one for the current. It is written anew by each
-// command, so who deletes a line forgets that lab, and no more.
+// each lab that was begun, and one for the current. Each command writes it anew, so if you delete
+// a line, that lab is forgotten, and nothing else.
 //
 //	# tiffin labs: lab, state, points reached, of, hints seen, last check
 //	current 02-container-is-process
@@ -57,8 +57,8 @@ func (p *Progress) Entry(lab string) *Entry {
 	return &Entry{Lab: lab, State: NotStarted}
 }
 
-// Progress reads it. No file is a beginning; a line that cannot be read is
-// left out, since a person may have written it.
+// Progress reads it. If there is no file, no lab was begun. A line that cannot be read is left
+// out, since a person may have written it.
 func (s *Student) Progress() (*Progress, error) {
 	b, err := os.ReadFile(filepath.Join(s.Dir, "progress.txt"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -125,8 +125,8 @@ func (s *Student) note(l *Lab, change func(*Entry)) error {
 	return writeFile(filepath.Join(s.Dir, "progress.txt"), p.text())
 }
 
-// Current is the lab that is meant when none is named: that whose work
-// directory this process is in, or the last one used; nil if there is none.
+// Current is the lab that is meant when none is named: the one whose work directory this process
+// is in, or else the last one used. It is nil if there is neither.
 func (s *Student) Current(labs []*Lab) *Lab {
 	p, err := s.Progress()
 	if err != nil {

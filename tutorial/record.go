@@ -92,8 +92,8 @@ func parseRecords(b []byte) ([]Check, error) {
 	return checks, nil
 }
 
-// clean makes a text of anything: what a student wrote may be no text at all,
-// or move the cursor of the terminal it is shown on.
+// clean makes printable text of whatever a student wrote, which may be no text at all, or may move
+// the cursor of the terminal on which it is shown.
 func clean(s string) string {
 	if len(s) > maxField {
 		s = s[:maxField] + "…"

@@ -73,8 +73,8 @@ func (r *Runner) sweep(variable, value string) {
 	}
 }
 
-// removeRunning removes the containers whose supervisor carries a variable. Of
-// one that does not run there is no telling whether the student has made it.
+// removeRunning removes the containers whose supervisor carries a variable. Stopped containers
+// stay: nothing tells whether the student has made them.
 func (r *Runner) removeRunning(variable, value string) {
 	left := marked(variable, value)
 	ctrs, _ := r.containers() // without them, the processes are ended all the same
@@ -123,7 +123,7 @@ const tempPattern = "tiffin-lab-"
 
 // makeTemp makes a private temporary directory, whose lock is held until it is
 // closed, and removes those that a killed tiffin left: nobody holds their
-// locks. Where a file system has no locks they stay.
+// locks. On a file system without locks they stay.
 func makeTemp() (dir string, held *os.File, err error) {
 	if dir, err = os.MkdirTemp("", tempPattern); err != nil {
 		return "", nil, fmt.Errorf("make a place for the lab's scripts: %w", err)

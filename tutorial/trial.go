@@ -114,7 +114,7 @@ func (t *trial) all(ctx context.Context) {
 	t.leftovers()
 }
 
-// end leaves nothing of the trial, wherever it stopped.
+// end removes everything that the trial made, wherever it stopped.
 func (t *trial) end(ctx context.Context) {
 	_ = t.wipe(ctx)
 	ctrs, _ := t.containers()
@@ -306,7 +306,7 @@ func failures(r *Result) string {
 	return strings.Join(all, "; ")
 }
 
-// claimedChecks: evidence that is a check must be one that there is.
+// claimedChecks finds claims whose evidence is a check that the lab does not have.
 func (t *trial) claimedChecks(ctx context.Context) {
 	claims, _ := t.lab.Claims() // look has told of an error
 	for _, c := range claims {
@@ -321,7 +321,7 @@ func (t *trial) claimedChecks(ctx context.Context) {
 	}
 }
 
-// look finds what can be seen in the files alone.
+// look finds the problems that can be seen in the files alone.
 func (t *Trial) look() {
 	l := t.Lab
 	for _, name := range []string{"setup.sh", "check.sh", "solution.sh"} {
