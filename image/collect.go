@@ -151,8 +151,7 @@ func (n *needs) addReferrers(s *Store, gone *needs) (err error) {
 		}
 		s.RemoveReferrer(subject, r)
 	}
-	// rounds does something with every one to which it applies. A round may add subjects, so that the
-	// next one finds more.
+	// rounds calls do for all those that apply. A round may add subjects, so the next finds more.
 	rounds := func(applies func(fs.DirEntry) bool, do func(subject, r digest.Digest)) {
 		for before := -1; before != len(left); {
 			before = len(left)
