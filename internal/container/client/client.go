@@ -73,7 +73,7 @@ func NewLaunch(root string, singleID bool, stderr *os.File) *Launch {
 		}
 		defer program.Close()
 		u := ns.UserNS{
-			Args: []string{"tiffin", control.SupervisorCommand}, Dir: "/", Setsid: true, SingleID: singleID,
+			Program: program, Args: []string{"tiffin", control.SupervisorCommand}, Dir: "/", Setsid: true, SingleID: singleID,
 			Stdio: [3]*os.File{nil, nil, stderr}, Files: []*os.File{theirs},
 		}
 		if l.proc, l.err = u.Start(); l.err != nil {
