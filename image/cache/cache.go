@@ -231,6 +231,11 @@ func (s *Cache) rebuild(ctx context.Context, st *store.Staging, l oci.Layer) err
 	if s.readAgain(ctx, st, l.DiffID) || s.borrow(ctx, st, l.DiffID) {
 		return nil
 	}
+	return s.inflate(ctx, st, l)
+}
+
+// inflate makes a layer's derived files from its blob, which has to inflate to its diff ID.
+func (s *Cache) inflate(ctx context.Context, st *store.Staging, l oci.Layer) error {
 	f, err := s.OpenBlob(l.Digest)
 	if err != nil {
 		return oci.Damaged(l.Digest, "is missing")
@@ -319,7 +324,8 @@ func (s *Cache) Merge(st *store.Staging, layers []oci.Layer) error {
 }
 
 // Reuse stages a layer that the store has already, if its blob still has its
-// digest: damage is repaired by pulling again. The derived files may be missing.
+// digest: damage is repaired by pulling again. The derived files may be missing. It fails if the
+// blob does not inflate to the diff ID.
 func (s *Cache) Reuse(ctx context.Context, st *store.Staging, l oci.Layer) (bool, error) {
 	blob, err := os.Open(s.BlobPath(l.Digest))
 	if err != nil {
@@ -329,13 +335,17 @@ func (s *Cache) Reuse(ctx context.Context, st *store.Staging, l oci.Layer) (bool
 	if d, err := store.HashFile(blob); err != nil || d != l.Digest {
 		return false, nil
 	}
-	if s.IsDerived(l.DiffID) {
+	known := s.Inflates(l)
+	if known && s.IsDerived(l.DiffID) {
 		return s.Pin(st, l) == nil && st.Pinned(l), nil
 	}
 	if err := store.LinkOrCopy(s.BlobPath(l.Digest), st.BlobPath(l.Digest)); err != nil {
 		return false, nil
 	}
-	return true, s.rebuild(ctx, st, l)
+	if known {
+		return true, s.rebuild(ctx, st, l)
+	}
+	return true, s.inflate(ctx, st, l)
 }
 
 // Pin is that of the staging directory. Files of additional stores cannot be held on to.

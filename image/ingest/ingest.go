@@ -222,7 +222,7 @@ func (in *pass) finish(kind compression) (got oci.Layer, err error) {
 		return got, fmt.Errorf("layer %s is not the one that its image's config names: uncompressed it has digest %s instead of %s",
 			got.Digest, got.DiffID, in.want.DiffID)
 	}
-	if err := in.writeDerived(got.DiffID); err != nil {
+	if err := errors.Join(in.writeDerived(got.DiffID), in.st.NoteInflates(got)); err != nil {
 		return got, store.DiskError(fmt.Errorf("store layer %s: %w", got.Digest, err))
 	}
 	if in.KeepBlob {

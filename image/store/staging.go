@@ -148,6 +148,15 @@ func (st *Staging) LayerFile(diffID digest.Digest, name string) (string, error) 
 	return filepath.Join(dir, name), nil
 }
 
+// NoteInflates stages the knowledge that the blob of a layer inflates to its diff ID.
+func (st *Staging) NoteInflates(l oci.Layer) error {
+	name, err := st.LayerFile(l.DiffID, pairName(l.Digest))
+	if err != nil {
+		return err
+	}
+	return WriteFile(name, nil, false)
+}
+
 // PutBlob stages a small blob and returns its digest.
 func (st *Staging) PutBlob(b []byte) (digest.Digest, error) {
 	d := digest.FromBytes(b)
@@ -232,7 +241,7 @@ func (s *Store) modes() (file, dir fs.FileMode) {
 func (st *Staging) Pin(l oci.Layer) error {
 	pairs := [][2]string{{st.s.BlobPath(l.Digest), st.BlobPath(l.Digest)}}
 	// The mark first: without it flat.tar is taken for written.
-	for _, name := range DerivedNames {
+	for _, name := range append(DerivedNames, pairName(l.Digest)) {
 		staged, err := st.LayerFile(l.DiffID, name)
 		if err != nil {
 			return err

@@ -45,6 +45,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 
+	"tiffin/image/oci"
 	"tiffin/internal/errs"
 )
 
@@ -68,6 +69,17 @@ const (
 // DerivedNames are all of them, in the order in which they get their place: without the mark,
 // flat.tar is taken for written.
 var DerivedNames = []string{UnsyncedName, BlocksName, IndexName, FlatName}
+
+// pairName is an empty file among a layer's derived files, which says that the blob with that
+// digest inflates to this layer. Neither digest says so, and what the config of an image says of it
+// nobody has checked before the blob has been inflated.
+func pairName(blob digest.Digest) string { return "from-" + blob.Encoded() }
+
+// Inflates reports whether the blob of a layer is known to inflate to its diff ID. If not, it may
+// yet: to inflate it tells.
+func (s *Store) Inflates(l oci.Layer) bool {
+	return Readable(filepath.Join(s.LayerDir(l.DiffID), pairName(l.Digest)))
+}
 
 // ErrReadOnly is wrapped by errors that say the store cannot be changed.
 var ErrReadOnly = errors.New("the store is read-only")

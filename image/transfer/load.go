@@ -322,9 +322,6 @@ func (l *IncomingLayer) checkSize() error {
 // keep uses the layer that the store has already, if its blob still has its
 // digest and its derived files are there: damage is repaired by loading again.
 func keep(s *image.Store, st *store.Staging, src source, l *IncomingLayer) (oci.Layer, bool) {
-	if !s.IsDerived(l.Want.DiffID) {
-		return oci.Layer{}, false
-	}
 	f, size, err := src.open(l.file)
 	if err != nil {
 		return oci.Layer{}, false
@@ -341,6 +338,9 @@ func keep(s *image.Store, st *store.Staging, src source, l *IncomingLayer) (oci.
 		got.Digest = got.DiffID
 	} else if got.Digest == "" {
 		return oci.Layer{}, false // compressed, and the archive does not say its digest
+	}
+	if !s.Inflates(got) || !s.IsDerived(got.DiffID) {
+		return oci.Layer{}, false
 	}
 	blob, err := os.Open(s.BlobPath(got.Digest))
 	if err != nil {

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"strings"
 
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -34,9 +33,8 @@ type accepting struct {
 	ref      reference.Reference
 	bytes    []byte
 	m        *oci.Document
-	taken    []digest.Digest                   // out of incoming/
-	referred bool                              // what it is about is noted already
-	pairs    map[digest.Digest][]digest.Digest // diff IDs of the images' layers by blob; nil: not yet known
+	taken    []digest.Digest // out of incoming/
+	referred bool            // what it is about is noted already
 }
 
 // Accepted is a manifest that has been pushed here.
@@ -179,42 +177,39 @@ func isImage(m *ocispec.Manifest) error {
 // errMoved says that another manifest has just taken a layer into the store.
 var errMoved = errors.New("it is being moved")
 
-// layer stages a layer that has come or that another image has. That the blob
-// inflates to what the config says is known in both cases, or is found out.
+// layer stages a layer that has come or that is here already. That the blob inflates to what the
+// config says is known in both cases, or is found out.
 func (a *accepting) layer(ctx context.Context, l oci.Layer) error {
-	blob, diffIDs := a.s.Incoming(l.Digest, store.IncomingBlob), []digest.Digest(nil)
-	if b, err := os.ReadFile(a.s.Incoming(l.Digest, store.IncomingDiffID)); err == nil {
-		diffIDs = []digest.Digest{digest.Digest(b)}
-	}
+	blob := a.s.Incoming(l.Digest, store.IncomingBlob)
 	st, err := os.Stat(blob)
 	fresh := err == nil
 	if !fresh {
-		blob, diffIDs = a.s.FindBlob(l.Digest), a.known(l.Digest)
-		if st, err = os.Stat(blob); err != nil {
+		if st, err = os.Stat(a.s.FindBlob(l.Digest)); err != nil {
 			return fmt.Errorf("%w: layer %s", ErrNoBlob, l.Digest)
 		}
 	}
-	if st.Size() != l.Size {
+	switch {
+	case st.Size() != l.Size:
 		return fmt.Errorf("%w: layer %s has %d bytes, not %d", ErrRefused, l.Digest, st.Size(), l.Size)
-	}
-	if !slices.Contains(diffIDs, l.DiffID) {
-		if _, err := os.Stat(blob); err != nil {
-			return fmt.Errorf("layer %s: %w", l.Digest, errMoved)
-		}
-		if fresh && len(diffIDs) == 0 {
-			return fmt.Errorf("%w: layer %s is no tarball, neither as it is nor uncompressed with gzip or zstd", ErrRefused, l.Digest)
-		}
-		if len(diffIDs) > 0 {
-			return fmt.Errorf("%w: layer %s is not the one that the config names: uncompressed it has digest %s, not %s",
-				ErrRefused, l.Digest, strings.Join(toStrings(diffIDs), " or "), l.DiffID)
-		}
-		return a.inflate(ctx, l)
-	}
-	if !fresh {
-		if !a.s.IsDerived(l.DiffID) {
-			return a.inflate(ctx, l)
-		}
+	case fresh:
+		return a.incoming(l)
+	case a.s.Inflates(l) && a.s.IsDerived(l.DiffID):
 		return a.s.Pin(a.st, l)
+	}
+	return a.inflate(ctx, l)
+}
+
+// incoming stages a layer that has come.
+func (a *accepting) incoming(l oci.Layer) error {
+	blob := a.s.Incoming(l.Digest, store.IncomingBlob)
+	b, err := os.ReadFile(a.s.Incoming(l.Digest, store.IncomingDiffID))
+	switch {
+	case !store.Readable(blob):
+		return fmt.Errorf("layer %s: %w", l.Digest, errMoved)
+	case err != nil:
+		return fmt.Errorf("%w: layer %s is no tarball, neither as it is nor uncompressed with gzip or zstd", ErrRefused, l.Digest)
+	case digest.Digest(b) != l.DiffID:
+		return fmt.Errorf("%w: layer %s is not the one that the config names: uncompressed it has digest %s, not %s", ErrRefused, l.Digest, b, l.DiffID)
 	}
 	if err := store.LinkOrCopy(blob, a.st.BlobPath(l.Digest)); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("layer %s: %w", l.Digest, errMoved)
@@ -231,14 +226,7 @@ func (a *accepting) layer(ctx context.Context, l oci.Layer) error {
 			return fmt.Errorf("store layer %s: %w", l.Digest, err)
 		}
 	}
-	return nil
-}
-
-func toStrings(ds []digest.Digest) (out []string) {
-	for _, d := range ds {
-		out = append(out, d.String())
-	}
-	return out
+	return a.st.NoteInflates(l)
 }
 
 // inflate stages a layer of the store whose content is not known.
@@ -255,20 +243,6 @@ func (a *accepting) inflate(ctx context.Context, l oci.Layer) error {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	return nil
-}
-
-// known are the diff IDs that images of the store have with a blob.
-func (a *accepting) known(blob digest.Digest) []digest.Digest {
-	if a.pairs == nil {
-		a.pairs = map[digest.Digest][]digest.Digest{}
-		imgs, _ := a.s.List() // damaged ones prove nothing
-		for _, img := range imgs {
-			for _, l := range img.Layers {
-				a.pairs[l.Digest] = append(a.pairs[l.Digest], l.DiffID)
-			}
-		}
-	}
-	return a.pairs[blob]
 }
 
 // attachment keeps a manifest that is no image until the index comes that it

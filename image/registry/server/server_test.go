@@ -372,6 +372,24 @@ func TestManifestsThatAreRefused(t *testing.T) {
 	put("v1", sane.manifest, sane.m.MediaType+"; charset=utf-8").want(t, 201)
 }
 
+// TestABlobIsNotAnotherLayer: a manifest whose config has the layers in another order is refused
+// also when all its blobs and all diff IDs are those of an image that is here.
+func TestABlobIsNotAnotherLayer(t *testing.T) {
+	h := start(t, &Server{})
+	f := newFixture(t, "s", thisArch())
+	h.push(t, "good", "1", f)
+	for _, lost := range []bool{false, true} {
+		if lost { // derived files may be deleted at any time
+			os.RemoveAll(h.store.Path("layers"))
+		}
+		bad := newFixture(t, "s", thisArch())
+		bad.m.Layers[0], bad.m.Layers[1] = bad.m.Layers[1], bad.m.Layers[0]
+		bad.seal(t)
+		h.putManifest(t, "bad", "1", bad).want(t, 400, "is not the one that its image's config names")
+		h.putManifest(t, "good", "2", f).want(t, 201)
+	}
+}
+
 // TestIndex pushes an image for two machines and what was attested about it.
 func TestIndex(t *testing.T) {
 	h := start(t, &Server{})

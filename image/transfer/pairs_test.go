@@ -1,0 +1,115 @@
+// That a blob inflates to a diff ID is compared as a pair, on all ways into the store: to know the
+// blob and to know the diff ID is not to know that.
+package transfer
+
+import (
+	"context"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"tiffin/image"
+	"tiffin/image/ingest"
+	"tiffin/image/oci"
+	"tiffin/image/reference"
+)
+
+// mismatched is the image of f with its layers' diff IDs the wrong way round.
+func (f *fixture) mismatched(t testing.TB, name string) *fixture {
+	t.Helper()
+	var cfg ocispec.Image
+	if err := oci.Unmarshal(f.config, &cfg); err != nil {
+		t.Fatal(err)
+	}
+	slices.Reverse(cfg.RootFS.DiffIDs)
+	bad := *f
+	bad.names, bad.config = []string{name}, mustJSON(t, cfg)
+	return &bad
+}
+
+// TestABlobIsNotAnotherLayer brings an image whose config lies into a store that knows all its
+// blobs and all its diff IDs.
+func TestABlobIsNotAnotherLayer(t *testing.T) {
+	ways := map[string]func(*testing.T, *image.Store, *fixture) error{
+		"layout": func(t *testing.T, s *image.Store, f *fixture) error {
+			_, err := Load(context.Background(), s, inDir(t, f.layout(t)), nil, nil)
+			return err
+		},
+		"docker-archive": func(t *testing.T, s *image.Store, f *fixture) error {
+			_, err := Load(context.Background(), s, inFile(t, archive(t, f.docker(t))), nil, nil)
+			return err
+		},
+		"copy, which is as pull": func(t *testing.T, s *image.Store, f *fixture) error {
+			src, err := FromFile(context.Background(), s, inDir(t, f.layout(t)), "", nil)
+			if err != nil {
+				return err
+			}
+			defer src.Close()
+			_, err = Take(context.Background(), s, src, f.name(t), nil)
+			return err
+		},
+	}
+	for name, bring := range ways {
+		for _, lost := range []bool{false, true} {
+			s, good, _ := loadFixture(t, gz, "good:1")
+			if lost { // derived files may be deleted at any time
+				os.RemoveAll(s.Path("layers"))
+			}
+			bad := good.mismatched(t, "bad:1")
+			if err := bring(t, s, bad); err == nil || !strings.Contains(err.Error(), "not the one that its image's config names") {
+				t.Errorf("%s, derived files lost: %v: %v", name, lost, err)
+			}
+			if _, err := s.Resolve("bad:1"); err == nil {
+				t.Errorf("%s, derived files lost: %v: bad:1 is there", name, lost)
+			}
+			if err := bring(t, s, good); err != nil {
+				t.Errorf("%s, derived files lost: %v: the good one: %v", name, lost, err)
+			}
+			sound(t, s)
+		}
+	}
+}
+
+// TestWhatIsKnownIsNotInflatedAgain: an image that is here is not read a second time, and what has
+// been found out about its blobs is found out again when it was deleted.
+func TestWhatIsKnownIsNotInflatedAgain(t *testing.T) {
+	s, f, img := loadFixture(t, gz, "good:1")
+	again := func() (read []string) {
+		p := progressFunc(func(name string) { read = append(read, name) })
+		if _, err := Load(context.Background(), s, inDir(t, f.layout(t)), nil, p); err != nil {
+			t.Fatal(err)
+		}
+		return read
+	}
+	if read := again(); len(read) > 0 {
+		t.Errorf("layers that are here were read again: %v", read)
+	}
+	l := img.Layers[0]
+	if !s.Inflates(l) || s.Inflates(oci.Layer{Digest: l.Digest, DiffID: img.Layers[1].DiffID}) {
+		t.Error("the store does not know what its blobs inflate to")
+	}
+	os.RemoveAll(s.LayerDir(l.DiffID))
+	if read := again(); len(read) != 1 || !s.Inflates(l) {
+		t.Errorf("one layer had to be read again: %v", read)
+	}
+}
+
+// progressFunc is told what is begun.
+type progressFunc func(name string)
+
+func (f progressFunc) Start(name string, _ int64) (func(int64), func()) {
+	f(name)
+	return ingest.Start(nil, "", 0)
+}
+
+func (f *fixture) name(t testing.TB) reference.Reference {
+	t.Helper()
+	r, err := reference.Parse(f.names[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
