@@ -174,13 +174,13 @@ func (f *FS) close() {
 	}
 }
 
-// MountOptions returns the arguments of the mount(2) call that attaches the
+// MountOptions returns the arguments, but for the flags, of the mount(2) call that attaches the
 // file system whose server has /dev/fuse open as fd. userID and groupID are
 // the caller's, as its user namespace has them.
-func MountOptions(userID, groupID, fd int) (source, fstype string, flags uintptr, data string) {
+func MountOptions(userID, groupID, fd int) (source, fstype, data string) {
 	data = fmt.Sprintf("fd=%d,rootmode=40000,user_id=%d,group_id=%d,default_permissions,allow_other,max_read=%d",
 		fd, userID, groupID, maxWrite)
-	return "tiffin", "fuse.tiffin", unix.MS_NOSUID | unix.MS_NODEV, data
+	return "tiffin", "fuse.tiffin", data
 }
 
 // Serve answers requests until the file system is unmounted. mount(2) must

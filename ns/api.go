@@ -100,11 +100,10 @@ type OverlayMount struct {
 	Upper, Work string
 }
 
-// FUSEMount is what fs.MountOptions returns: the arguments of mount(2). Every
+// FUSEMount is what fs.MountOptions returns: arguments of mount(2). Every
 // "fd=N" option in Data is replaced: the descriptor has another number in init.
 type FUSEMount struct {
 	Source, Type string
-	Flags        uintptr
 	Data         string
 }
 
@@ -129,7 +128,7 @@ type Process struct {
 	Terminal    bool     // give it a pseudo terminal; Child.Console is its other side
 	Rows, Cols  uint16   // size of the terminal, 0 = unset
 	Caps        []string // "CAP_KILL" or "KILL"; nil = DefaultCaps
-	NewPrivs    bool     // leave no_new_privs off
+	NewPrivs    bool     // leave no_new_privs off; set-user-ID programs of the image work
 	NoSeccomp   bool     // leave the system call filter out
 	Rlimits     []Rlimit
 	OOMScoreAdj *int

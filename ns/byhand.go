@@ -139,13 +139,16 @@ func byHandRoot(s *Spec) string {
 	if s.Root.Bind != "" {
 		return strings.Join([]string{
 			fmt.Sprintf(`mount --rbind %s "$ROOT"`, quote(s.Root.Bind)),
-			`mount -o remount,bind,nosuid,nodev "$ROOT"`}, "\n")
+			`mount -o remount,bind,` + s.rootOptions() + ` "$ROOT"`}, "\n")
 	}
 	if s.Root.Overlay != nil {
 		return "# nothing: the directories in $LAYERS stand in for the read-only file system"
 	}
 	return byHandOverlay(s)
 }
+
+// rootOptions are builder.rootFlags.
+func (s *Spec) rootOptions() string { return pick(s.Process.NewPrivs, "nodev", "nosuid,nodev") }
 
 func byHandDev(*Spec) string {
 	lines := []string{`mkdir -p "$ROOT/dev"`, `mount -t tmpfs -o nosuid,noexec,strictatime,mode=755,size=65536k tmpfs "$ROOT/dev"`}
@@ -251,7 +254,9 @@ func byHandPivot(*Spec) string {
 }
 
 // The working directory is the new root, which no path of this shell leads to any more.
-func byHandReadOnlyRoot(*Spec) string { return "mount -o remount,bind,ro,nosuid,nodev none ." }
+func byHandReadOnlyRoot(s *Spec) string {
+	return "mount -o remount,bind,ro," + s.rootOptions() + " none ."
+}
 
 func (p *Process) directory() string {
 	if p.Cwd == "" {

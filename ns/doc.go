@@ -64,6 +64,5 @@
 // # Not done
 //
 // Ranges of subordinate ids that only a directory service knows (getsubids(1)) are not found.
-// Kernels before 5.12 have no mount_setattr(2), and no way around is offered. Without
-// no_new_privs there is no filter.
+// Kernels before 5.12 have no mount_setattr(2), and no way around is offered.
 package ns

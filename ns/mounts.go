@@ -62,7 +62,7 @@ func runRoot(b *builder) error {
 		return errs.Hint(err, "the kernel needs FUSE (modprobe fuse), and the device must be writable for you; see fuse(4) and `tiffin doctor`")
 	}
 	data := withFD(r.FUSE.Data, dev)
-	flags := r.FUSE.Flags | unix.MS_NOSUID | unix.MS_NODEV
+	flags := b.rootFlags()
 	if r.Overlay != nil {
 		flags |= unix.MS_RDONLY
 	}
@@ -86,6 +86,17 @@ func runRoot(b *builder) error {
 	return nil
 }
 
+// rootFlags are those of the root's mounts. Set-user-ID programs count where they are asked for.
+// What they can become is a user of the container's, with the capabilities of its bounding set: in
+// a process of another user namespace, the kernel ignores such bits (mnt_may_suid in
+// fs/namespace.c).
+func (b *builder) rootFlags() uintptr {
+	if b.proc.NewPrivs {
+		return unix.MS_NODEV
+	}
+	return unix.MS_NOSUID | unix.MS_NODEV
+}
+
 // openRoot takes what is mounted on Spec.Root.Target as the root.
 func (b *builder) openRoot() error {
 	fd, err := unix.Open(b.spec.Root.Target, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -107,7 +118,8 @@ func bindRoot(b *builder) error {
 		return err
 	}
 	b.root = fd
-	if err := b.setAttr(fd, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, false); err != nil {
+	// MOUNT_ATTR_NOSUID and MOUNT_ATTR_NODEV have the numbers of MS_NOSUID and MS_NODEV.
+	if err := b.setAttr(fd, uint64(b.rootFlags()), false); err != nil {
 		return err
 	}
 	err = unix.MoveMount(fd, "", unix.AT_FDCWD, r.Target, unix.MOVE_MOUNT_F_EMPTY_PATH)

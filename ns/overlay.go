@@ -29,7 +29,7 @@ func runOverlay(b *builder) error {
 	// implies that directories of a lower layer cannot be renamed (EXDEV) and that chmod(2)
 	// copies the whole file.
 	data := "userxattr,lowerdir=" + overlayPath(target) + ",upperdir=" + overlayPath(o.Upper) + ",workdir=" + overlayPath(o.Work)
-	const flags = unix.MS_NOSUID | unix.MS_NODEV
+	flags := b.rootFlags()
 	err := unix.Mount("overlay", target, "overlay", flags, data)
 	if b.call(err, "mount(\"overlay\", %q, \"overlay\", %s, %q)", target, mountFlags(flags), data) != nil {
 		return overlayError(err, o) // without the call, which is three long paths
@@ -55,7 +55,7 @@ func overlayError(err error, o *OverlayMount) error {
 	return fmt.Errorf("mount the kernel's overlayfs: %w", err)
 }
 
-func byHandOverlay(*Spec) string {
+func byHandOverlay(s *Spec) string {
 	return `mkdir "$WORK/upper" "$WORK/work"` + "\n" +
-		`mount -t overlay -o nosuid,nodev,userxattr -o lowerdir="$LAYERS" -o upperdir="$WORK/upper" -o workdir="$WORK/work" overlay "$ROOT"`
+		`mount -t overlay -o ` + s.rootOptions() + `,userxattr -o lowerdir="$LAYERS" -o upperdir="$WORK/upper" -o workdir="$WORK/work" overlay "$ROOT"`
 }

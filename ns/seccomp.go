@@ -5,7 +5,6 @@ package ns
 import (
 	"fmt"
 	"runtime"
-	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -14,20 +13,15 @@ import (
 )
 
 func skipSeccomp(b *builder) string {
-	switch {
-	case b.proc.NoSeccomp:
+	if b.proc.NoSeccomp {
 		return "asked for with --security-opt"
-	case b.proc.NewPrivs || slices.Contains(b.spec.Without, "no-new-privs"):
-		const why = "without no_new_privs, a filter needs CAP_SYS_ADMIN: seccomp(2), EACCES"
-		b.note("system call filter", why, "")
-		return why
 	}
 	return skipIf(!seccomp.Supported(), "tiffin has no list of system calls for "+runtime.GOARCH)
 }
 
-// runSeccomp loads the filter. With no_new_privs that is the last thing that happens: seccomp(2).
-// Without, the kernel wants CAP_SYS_ADMIN, which is gone by now, because a filter could confuse a
-// setuid program; so the two are left out together.
+// runSeccomp loads the filter, while this process still has CAP_SYS_ADMIN in its user namespace:
+// seccomp(2), EACCES, wants that or no_new_privs, which the user may not want. What is done after
+// it, ordinary programs may do too. It answers by the capabilities that the command will have.
 func runSeccomp(b *builder) error {
 	keep, err := b.proc.capMask()
 	if err != nil {

@@ -59,7 +59,7 @@ func Steps() []Step {
 	}, {
 		Name: "root", Where: "init",
 		Needed: "without it there is nothing to run",
-		Why:    "the merged layers become a mount; nosuid and nodev, because an image's setuid bits and device nodes are a stranger's",
+		Why:    "the merged layers become a mount; nosuid (unless you ask for setuid programs) and nodev, because an image's setuid bits and device nodes are a stranger's",
 		Man:    "mount(2); mount.fuse3(8); fuse(4)",
 		Calls:  []string{"mount(2)"}, ByHand: byHandRoot,
 		run: runRoot, look: mountLines("/"),
@@ -246,6 +246,13 @@ func Steps() []Step {
 			`if command -v keyctl > /dev/null; then KEYRING="$(command -v keyctl) session -"; fi`),
 		run: runKeyring, look: sessionKeyring,
 	}, {
+		Name: "seccomp", Where: "both",
+		Instead: "the checks of the system calls themselves, against ids and capabilities",
+		Why:     "system calls that ordinary programs do not need are answered EPERM or ENOSYS by a filter in the kernel",
+		Man:     "seccomp(2), SECCOMP_SET_MODE_FILTER, EACCES",
+		Calls:   []string{"seccomp(2)"}, ByHand: by("# no common tool loads a filter"),
+		skip: skipSeccomp, run: runSeccomp, look: statusLines("Seccomp"),
+	}, {
 		Name: "bounding-set", Where: "both",
 		Instead: "the user namespace: capabilities count in it and nowhere else",
 		Why:     "capabilities that are not in the bounding set can never come back, whatever is executed",
@@ -274,13 +281,6 @@ func Steps() []Step {
 		Calls:   []string{"prctl(2)"}, ByHand: by(`PRIVS="$PRIVS --no-new-privs"`),
 		skip: func(b *builder) string { return skipIf(b.proc.NewPrivs, "asked for with --security-opt") },
 		run:  runNoNewPrivs, look: statusLines("NoNewPrivs"),
-	}, {
-		Name: "seccomp", Where: "both",
-		Instead: "the checks of the system calls themselves, against ids and capabilities",
-		Why:     "system calls that ordinary programs do not need are answered EPERM or ENOSYS by a filter in the kernel",
-		Man:     "seccomp(2), SECCOMP_SET_MODE_FILTER",
-		Calls:   []string{"seccomp(2)"}, ByHand: by("# no common tool loads a filter"),
-		skip: skipSeccomp, run: runSeccomp, look: statusLines("Seccomp"),
 	}, {
 		Name: "exec", Where: "both",
 		Needed: "it is the command",

@@ -214,9 +214,9 @@ func (s *supervisor) openFS() error {
 
 // spec tells ns what to build for this container.
 func (s *supervisor) spec() *ns.Spec {
-	source, fstype, flags, data := fs.MountOptions(0, 0, 0) // init replaces the descriptor
+	source, fstype, data := fs.MountOptions(0, 0, 0) // init replaces the descriptor
 	spec := s.c.Plan(s.ids)
-	spec.Root = ns.Root{Target: s.c.Path("root"), FUSE: &ns.FUSEMount{Source: source, Type: fstype, Flags: flags, Data: data}}
+	spec.Root = ns.Root{Target: s.c.Path("root"), FUSE: &ns.FUSEMount{Source: source, Type: fstype, Data: data}}
 	if s.c.Overlay() {
 		spec.Root.Overlay = &ns.OverlayMount{Upper: s.c.Path("upper"), Work: s.c.Path("work")}
 	}

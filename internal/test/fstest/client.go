@@ -89,8 +89,8 @@ func (m *Mount) Start() error {
 		return fmt.Errorf("start the server: %w", err)
 	}
 	defer unix.Close(fuse)
-	source, fstype, flags, data := fs.MountOptions(0, 0, fuse)
-	if err := unix.Mount(source, m.Dir, fstype, flags, data); err != nil {
+	source, fstype, data := fs.MountOptions(0, 0, fuse)
+	if err := unix.Mount(source, m.Dir, fstype, unix.MS_NOSUID|unix.MS_NODEV, data); err != nil {
 		err = fmt.Errorf("mount -t %s -o %s: %w", fstype, data, err)
 		if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENODEV) {
 			err = &errMissing{"fuse", err}
