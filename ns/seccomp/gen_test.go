@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/moby/profiles/seccomp"
+	"golang.org/x/sys/unix"
 )
 
 var update = flag.Bool("update", false, "write table_*.go anew from the list")
@@ -31,19 +32,25 @@ var machines = []struct {
 	{"arm64", []string{"AUDIT_ARCH_AARCH64", "AUDIT_ARCH_ARM"}, []string{"arm64", "arm"}, []string{"", "0xf0001, 0xf0002, 0xf0005"}},
 }
 
-// numbers reads the system call numbers of an architecture out of x/sys.
-func numbers(t *testing.T, arch string) map[string]int {
+// xsys reads a file of golang.org/x/sys/unix.
+func xsys(t *testing.T, file string) []byte {
 	t.Helper()
 	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "golang.org/x/sys").Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)
 	}
-	text, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(dir)), "unix", "zsysnum_linux_"+arch+".go"))
+	text, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(dir)), "unix", file))
 	if err != nil {
 		t.Fatal(err)
 	}
+	return text
+}
+
+// numbers reads the system call numbers of an architecture out of x/sys.
+func numbers(t *testing.T, arch string) map[string]int {
+	t.Helper()
 	all := map[string]int{}
-	for _, m := range regexp.MustCompile(`(?m)^\s*SYS_(\w+)\s*=\s*(\d+)`).FindAllSubmatch(text, -1) {
+	for _, m := range regexp.MustCompile(`(?m)^\s*SYS_(\w+)\s*=\s*(\d+)`).FindAllSubmatch(xsys(t, "zsysnum_linux_"+arch+".go"), -1) {
 		n, _ := strconv.Atoi(string(m[2]))
 		all[strings.ToLower(string(m[1]))] = n
 	}
@@ -84,13 +91,30 @@ func capBits(t *testing.T, names []string) (mask uint64) {
 	return mask
 }
 
-// list reads moby's list as it is for an architecture. All conditions on the kernel's version
-// (4.8) are below the oldest kernel tiffin runs on.
+// families are the address families of socket(2) by number, as x/sys names them.
+func families(t *testing.T) map[uint32]string {
+	t.Helper()
+	all := map[uint32]string{}
+	for _, m := range regexp.MustCompile(`(?m)^\s*(AF_\w+)\s*=\s*(0x[0-9a-f]+)`).FindAllSubmatch(xsys(t, "zerrors_linux.go"), -1) {
+		n, err := strconv.ParseUint(string(m[2]), 0, 32)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name := string(m[1]); !slices.Contains([]string{"AF_FILE", "AF_LOCAL", "AF_ROUTE"}, name) { // older names
+			all[uint32(n)] = "unix." + name
+		}
+	}
+	return all
+}
+
+// list reads moby's list as it is for an architecture, with one difference: socketcall(2) of
+// i386 is ENOSYS, as the package comment says. All conditions on the kernel's version (4.8) are
+// below the oldest kernel tiffin runs on.
 func list(t *testing.T, goarch string) (entries []entry) {
 	t.Helper()
 	for _, c := range seccomp.DefaultProfile().Syscalls {
 		var e entry
-		e.names = c.Names
+		e.names = slices.DeleteFunc(slices.Clone(c.Names), func(name string) bool { return name == "socketcall" })
 		if c.Excludes != nil {
 			if slices.Contains(c.Excludes.Arches, goarch) || c.Excludes.MinKernel != nil {
 				continue
@@ -118,10 +142,11 @@ func list(t *testing.T, goarch string) (entries []entry) {
 			switch a.Op {
 			case "SCMP_CMP_EQ":
 				k.op = equal
-			case "SCMP_CMP_LT":
-				k.op = less
-			case "SCMP_CMP_GT":
-				k.op = greater
+			case "SCMP_CMP_LT": // each of them by itself
+				for k.val = range uint32(a.Value) {
+					entries = append(entries, entry{e.names, alternative{args: []check{k}}})
+				}
+				continue
 			case "SCMP_CMP_MASKED_EQ":
 				k.op, k.mask, k.val = masked, uint32(a.Value), uint32(a.ValueTwo)
 			default:
@@ -130,11 +155,13 @@ func list(t *testing.T, goarch string) (entries []entry) {
 			if a.Value>>32 != 0 {
 				t.Fatalf("%v: a wide argument", c.Names)
 			}
-			e.args = append(e.args, k)
+			e.args = []check{k}
 		}
-		entries = append(entries, e)
+		if len(c.Args) == 0 || len(e.args) > 0 {
+			entries = append(entries, e)
+		}
 	}
-	return entries
+	return append(entries, entry{[]string{"socketcall"}, alternative{errno: uint16(unix.ENOSYS)}})
 }
 
 // source writes a table.
@@ -142,6 +169,7 @@ func source(t *testing.T, m int) []byte {
 	t.Helper()
 	entries := list(t, machines[m].goarch)
 	index := map[string]int{} // printed rule → index
+	byFamily := families(t)
 	printed := []string{"nil, // 0: no such call", "nil, // 1: known, and not allowed"}
 	var tables bytes.Buffer
 	for i, zsys := range machines[m].zsys {
@@ -150,7 +178,7 @@ func source(t *testing.T, m int) []byte {
 		for n := 0; n <= last; n += 16 {
 			fmt.Fprintf(&tables, "\t\t\"")
 			for k := n; k < n+16 && k <= last; k++ {
-				fmt.Fprintf(&tables, "\\x%02x", indexOf(byNumber[k], entries, index, &printed))
+				fmt.Fprintf(&tables, "\\x%02x", indexOf(byNumber[k], entries, byFamily, index, &printed))
 			}
 			fmt.Fprintf(&tables, "\"%s // %d\n", map[bool]string{true: " +", false: ","}[n+16 <= last], n)
 		}
@@ -173,24 +201,26 @@ func mentioned(entries []entry, name string) bool {
 }
 
 // indexOf returns the index of the rule for a call, and prints it if it is new.
-func indexOf(name string, entries []entry, index map[string]int, printed *[]string) int {
+func indexOf(name string, entries []entry, byFamily map[uint32]string, index map[string]int, printed *[]string) int {
 	if name == "" {
 		return unknown
 	}
 	var alts []string
+	var any entry // all that depend on an argument alone, as one
 	for _, e := range entries {
-		if !slices.Contains(e.names, name) {
-			continue
+		switch {
+		case !slices.Contains(e.names, name):
+		case e.need == 0 && e.not == 0 && len(e.args) > 0:
+			any.args = append(any.args, e.args...)
+		default:
+			alts = append(alts, printAlternative(e.alternative, nil))
 		}
-		a := fmt.Sprintf("need: %#x, not: %#x, errno: %d", e.need, e.not, e.errno)
-		if len(e.args) > 0 {
-			a += ", args: []check{"
-			for _, c := range e.args {
-				a += fmt.Sprintf("{%d, %d, %#x, %#x},", c.arg, c.op, c.mask, c.val)
-			}
-			a += "}"
+	}
+	if len(any.args) > 0 {
+		if name != "socket" {
+			byFamily = nil
 		}
-		alts = append(alts, "{"+a+"}")
+		alts = append(alts, printAlternative(any.alternative, byFamily))
 	}
 	if len(alts) == 0 {
 		return known
@@ -203,6 +233,31 @@ func indexOf(name string, entries []entry, index map[string]int, printed *[]stri
 		*printed = append(*printed, text+" // "+strconv.Itoa(i)+": "+name+" …")
 	}
 	return i
+}
+
+// printAlternative writes an alternative as Go does, with the values of arguments by name if names
+// has them.
+func printAlternative(a alternative, names map[uint32]string) string {
+	var fields, checks []string
+	for _, f := range []struct {
+		name  string
+		value uint64
+	}{{"need", a.need}, {"not", a.not}, {"errno", uint64(a.errno)}} {
+		if f.value != 0 {
+			fields = append(fields, fmt.Sprintf("%s: %#x", f.name, f.value))
+		}
+	}
+	for _, c := range a.args {
+		val := fmt.Sprintf("%#x", c.val)
+		if names != nil {
+			val = names[c.val]
+		}
+		checks = append(checks, fmt.Sprintf("{%d, %s, %#x, %s}", c.arg, [...]string{equal: "equal", masked: "masked"}[c.op], c.mask, val))
+	}
+	if len(checks) > 0 {
+		fields = append(fields, "args: []check{"+strings.Join(checks, ", ")+"}")
+	}
+	return "{" + strings.Join(fields, ", ") + "}"
 }
 
 func TestTableMatchesTheList(t *testing.T) {

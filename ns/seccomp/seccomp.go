@@ -20,8 +20,12 @@
 //
 // Answers: what the list allows is allowed; other calls are EPERM. Numbers above the newest call
 // that the list mentions are ENOSYS, so that a C library newer than the list takes its older way
-// instead of giving up; so are the gaps. x32 calls (bit 30 of the number) are ENOSYS; moby allows
-// them, and no distribution uses them.
+// instead of giving up; so are the gaps. Two things differ from moby. x32 calls (bit 30 of the
+// number) are ENOSYS; no distribution uses them. So is socketcall(2), by which i386 made sockets
+// before it had socket(2) (Linux 4.3): its arguments are behind a pointer, where a filter cannot
+// look, and with it a 32-bit program would get AF_ALG and AF_VSOCK. musl then takes the calls of
+// their own; 32-bit programs of Debian's C library and of Go have no sockets here, unless the
+// filter is left out.
 //
 // The kernel runs a filter for every call, but remembers which numbers are allowed whatever the
 // arguments (Linux 5.11, kernel/seccomp.c, "seccomp_cache"), so the search is paid for few of them.
@@ -66,10 +70,8 @@ type check struct {
 }
 
 const (
-	equal   = iota // argument == val
-	less           // argument < val
-	greater        // argument > val
-	masked         // argument & mask == val
+	equal  = iota // argument == val
+	masked        // argument & mask == val
 )
 
 // arch is an architecture's calls.
@@ -181,25 +183,27 @@ func search(prog []unix.SockFilter, spans []span) []unix.SockFilter {
 	return search(prog, spans[middle:])
 }
 
-// leaf appends an answer.
+// leaf appends an answer. Each check that holds jumps to the one ALLOW behind the refusal.
 func (d *decided) leaf(prog []unix.SockFilter) []unix.SockFilter {
-	for _, c := range d.args {
-		prog = append(prog, load(offArgs+8*uint32(c.arg)))
-		var test unix.SockFilter
-		switch c.op {
-		case equal:
-			test = jump(unix.BPF_JEQ, c.val, 0, 1)
-		case greater:
-			test = jump(unix.BPF_JGT, c.val, 0, 1)
-		case less:
-			test = jump(unix.BPF_JGE, c.val, 1, 0)
-		case masked:
-			prog = append(prog, unix.SockFilter{Code: unix.BPF_ALU | unix.BPF_AND | unix.BPF_K, K: c.mask})
-			test = jump(unix.BPF_JEQ, c.val, 0, 1)
+	var tests []int
+	for i, c := range d.args {
+		if i == 0 || c.arg != d.args[i-1].arg || d.args[i-1].op == masked {
+			prog = append(prog, load(offArgs+8*uint32(c.arg)))
 		}
-		prog = append(prog, test, ret(allow))
+		if c.op == masked {
+			prog = append(prog, unix.SockFilter{Code: unix.BPF_ALU | unix.BPF_AND | unix.BPF_K, K: c.mask})
+		}
+		tests = append(tests, len(prog))
+		prog = append(prog, jump(unix.BPF_JEQ, c.val, 0, 0))
 	}
-	return append(prog, ret(d.ret))
+	prog = append(prog, ret(d.ret))
+	for _, at := range tests {
+		prog[at].Jt = uint8(len(prog) - at - 1)
+	}
+	if len(tests) > 0 {
+		prog = append(prog, ret(allow))
+	}
+	return prog
 }
 
 func load(offset uint32) unix.SockFilter {

@@ -62,7 +62,7 @@ func expect(entries []entry, name string, caps uint64, arg0 uint64) verdict {
 			return allow
 		}
 		a, c := uint32(arg0), e.args[0]
-		if c.op == equal && a == c.val || c.op == less && a < c.val || c.op == greater && a > c.val || c.op == masked && a&c.mask == c.val {
+		if c.op == equal && a == c.val || c.op == masked && a&c.mask == c.val {
 			return allow
 		}
 	}
@@ -74,7 +74,7 @@ func TestFilterAnswersAsTheListSays(t *testing.T) {
 		t.Skip("no table for " + runtime.GOARCH)
 	}
 	const all = 1<<41 - 1
-	args := []uint64{0, 8, 17, 37, 38, 39, 40, 41, 0x20000, 0x20008, 0x20001, 0xffffffff,
+	args := []uint64{0, 3, 8, 17, 37, 38, 39, 40, 41, 45, 46, 0x20000, 0x20008, 0x20001, 0xffffffff,
 		unix.CLONE_NEWUSER, unix.CLONE_NEWNET | uint64(unix.SIGCHLD), unix.CLONE_VM | unix.CLONE_VFORK | uint64(unix.SIGCHLD), 1<<32 | 38, 1<<32 | 40}
 	for m, mach := range machines {
 		if mach.goarch != runtime.GOARCH {
