@@ -7,6 +7,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"tiffin/internal/wire"
 )
 
 // The names main dispatches on, as os.Args[1], before it looks at anything else.
@@ -14,10 +16,6 @@ const (
 	InitCommand = "__init" // → InitMain
 	ExecCommand = "__exec" // → ExecMain
 )
-
-// HandshakeFD is the descriptor on which a process started by UserNS.Start
-// waits for its id maps. UserNS.Files follow it: 4, 5, ….
-const HandshakeFD = 3
 
 // UserNS says how to start the supervisor: a process in a new user namespace,
 // where it has every capability, and in a private copy of the mount namespace.
@@ -27,7 +25,6 @@ type UserNS struct {
 	Env      []string    // nil = this process's
 	Dir      string      // working directory; "" = this process's
 	Stdio    [3]*os.File // nil = /dev/null
-	Files    []*os.File  // become descriptors 4, 5, …
 	SingleID bool        // map only the caller's id, even if subordinate ids are there
 	Setsid   bool        // own session: survives the terminal
 }
@@ -35,6 +32,7 @@ type UserNS struct {
 // UserProc is a process started by UserNS.Start.
 type UserProc struct {
 	Process *os.Process
+	Conn    *wire.Conn // to it: Entered
 	IDs     IDMap
 	Notes   []Note // what this machine could not do, such as subordinate ids
 	calls   []string

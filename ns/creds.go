@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tiffin/internal/errs"
+	"tiffin/internal/wire"
 )
 
 // defaultCaps is docker's default set: docker-run(1), "Runtime privilege and Linux capabilities".
@@ -232,7 +233,7 @@ func (b *builder) rearm() error {
 	if err := b.call(err, "prctl(PR_SET_PDEATHSIG, SIGKILL)"); err != nil {
 		return err
 	}
-	poll := []unix.PollFd{{Fd: int32(b.control), Events: 0}}
+	poll := []unix.PollFd{{Fd: wire.FD, Events: 0}}
 	if n, err := unix.Poll(poll, 0); err == nil && n > 0 && poll[0].Revents&unix.POLLHUP != 0 {
 		return errors.New("the supervisor is gone")
 	}

@@ -4,16 +4,17 @@
 // # Processes
 //
 //	client       your namespaces, your user id                    UserNS.Start
-//	 └─ supervisor   + user, mount, pid                           WaitForMaps, Start.Run, Exec.Run
+//	 └─ supervisor   + user, mount, pid                           Entered, Start.Run, Exec.Run
 //	     ├─ init → command   + user, mount, pid, net, uts, ipc, cgroup  InitMain; PID 1
 //	     └─ exec helper      the supervisor's                     ExecMain
 //	         └─ command      joins those of the container
 //
 // All but the client are one program, the runtime (internal/programs), executed under an internal
-// name, with what it must know as JSON on an inherited descriptor (Spec, in a memfd). Errors
-// travel back over a socket, as JSON too, and the process that the user started prints them. A Go
-// program cannot fork and go on, because other threads would be missing in the child; executing
-// itself is how it gets a clean process, and is paid with about a millisecond each time.
+// name, with one connection (internal/wire) on an inherited descriptor. Its first line is what the
+// process must know (Spec). Errors travel back the same way, and the process that the user started
+// prints them. A Go program cannot fork and go on, because other threads would be missing in the
+// child; executing itself is how it gets a clean process, and is paid with about a millisecond each
+// time.
 //
 // The client creates the user namespace and writes the id maps from outside, while the supervisor
 // is already coming up. The supervisor has every capability there, and a mount namespace in which

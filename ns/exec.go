@@ -21,7 +21,6 @@ type execSpec struct {
 	Without []string
 	Explain bool
 	Until   int // > 0: do no more steps than this one, and be a shell: Shell
-	Shell   int // then: descriptor of the shell
 }
 
 // Run starts the command in the container and returns when it has been executed, or failed to, as
@@ -35,12 +34,29 @@ func (e *Exec) Run() (*Child, error) {
 		Without: e.Without, Explain: e.Report != nil,
 	}
 	spec.Process.Rlimits = withFiles(spec.Process.Rlimits)
-	c, socket, err := launch(ExecCommand, &spec, e.Stdio, []*os.File{e.Container.pidfd}, e.Container.pidfd, 0)
+	return spec.run(e.Stdio, e.Container.pidfd, nil, e.Report)
+}
+
+// run has a helper do what is specified, and follows it until it has executed the command.
+// container is a pidfd of the container that it joins, and shell what it executes if it is to be
+// one; nil: there is none.
+func (s *execSpec) run(stdio [3]*os.File, container, shell *os.File, report func(Report)) (*Child, error) {
+	c, conn, err := launch(ExecCommand, stdio, container, 0)
 	if err != nil {
 		return nil, err
 	}
-	defer unix.Close(socket)
-	if err := c.follow(socket, nil, e.Report); err != nil {
+	defer conn.Close()
+	m := &message{Op: opJoin, Exec: s}
+	for _, f := range []*os.File{container, shell} {
+		if f != nil {
+			m.files = append(m.files, f)
+		}
+	}
+	if err := answer(conn, m); err != nil {
+		c.kill()
+		return nil, err
+	}
+	if err := c.follow(conn, nil, report); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -60,18 +76,36 @@ func ExecMain() {
 	// prctl(2), PR_SET_DUMPABLE: who has not CAP_SYS_PTRACE there is kept from it (runc's
 	// CVE-2016-9962). Who has it finds nothing beyond the container's.
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
-	var spec execSpec
-	b := &builder{spec: new(Spec), joining: true, root: -1, control: controlFD, console: -1}
-	err := readSpec(&spec)
+	b := &builder{joining: true, root: -1, console: -1}
+	m, err := b.configured(opJoin)
 	if err == nil {
-		b.spec.IDs, b.spec.Without, b.spec.Explain = spec.IDs, spec.Without, spec.Explain
-		b.proc, b.joinFlags, b.until = &spec.Process, spec.Flags, spec.Until
-		err = b.runSteps()
-		if err == nil && b.until > 0 {
-			err = b.runShell(spec.Shell)
-		}
+		err = b.join(m)
 	}
 	b.fail(err)
+}
+
+// join takes the steps of the helper.
+func (b *builder) join(m *message) error {
+	spec := m.Exec
+	if spec == nil || spec.Flags != 0 && len(m.files) == 0 {
+		return errors.New("read the configuration: there is none, or no container")
+	}
+	b.spec = &Spec{IDs: spec.IDs, Without: spec.Without, Explain: spec.Explain}
+	b.proc, b.joinFlags, b.until = &spec.Process, spec.Flags, spec.Until
+	if spec.Flags != 0 {
+		container := m.file()
+		defer container.Close()
+		b.pidfd = int(container.Fd())
+	}
+	err := b.runSteps()
+	if err != nil || b.until == 0 {
+		return err
+	}
+	shell := m.file()
+	if shell == nil {
+		return errors.New("read the configuration: no shell")
+	}
+	return b.runShell(int(shell.Fd()))
 }
 
 // whileLiving calls f, which does setns(2), for as long as that says there is no such process and
@@ -101,8 +135,8 @@ func runJoin(b *builder) error {
 		return err
 	}
 	flags := b.joinFlags &^ unix.CLONE_NEWUSER // this process was started in it
-	err := whileLiving(extraFD, func() error { return unix.Setns(extraFD, int(flags)) })
-	if err := b.call(err, "setns(%d /* pidfd */, %s)", extraFD, cloneFlagNames(flags)); err != nil {
+	err := whileLiving(b.pidfd, func() error { return unix.Setns(b.pidfd, int(flags)) })
+	if err := b.call(err, "setns(%d /* pidfd */, %s)", b.pidfd, cloneFlagNames(flags)); err != nil {
 		return err
 	}
 	fd, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -136,7 +170,7 @@ func (b *builder) accompany(path string, env []string, keep int) error {
 		if err == nil {
 			// If this helper dies, the supervisor kills the command: a parent outside of the pid
 			// namespace has no parent-death signal to give, as far as Go knows (getppid(2) is 0).
-			err = b.send(message{Kind: msgCommand}, pidfd)
+			err = b.send(&message{Op: opCommand}, pidfd)
 			_ = unix.Close(pidfd)
 		}
 		if err != nil {
@@ -175,7 +209,6 @@ func closeAllBut(keep int) error {
 	if keep < 3 {
 		return unix.CloseRange(3, ^uint(0), unshare)
 	}
-	unix.CloseOnExec(keep)
 	err := unix.CloseRange(uint(keep)+1, ^uint(0), unshare)
 	if err == nil && keep > 3 {
 		err = unix.CloseRange(3, uint(keep)-1, 0)

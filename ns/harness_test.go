@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"tiffin/internal/test/must"
+	"tiffin/internal/wire"
 
 	"golang.org/x/sys/unix"
 )
@@ -69,7 +70,7 @@ type job struct {
 
 // outcome is what came of it.
 type outcome struct {
-	Error   *WireError
+	Error   *wire.Error
 	Status  int
 	Notes   []Note
 	Created []string
@@ -82,7 +83,7 @@ type outcome struct {
 }
 
 type execOutcome struct {
-	Error   *WireError
+	Error   *wire.Error
 	Status  int
 	Console string
 }
@@ -312,7 +313,7 @@ func (s *sandbox) ok(j *job) *outcome {
 }
 
 // fails runs a container that must not come to its command, and returns the error.
-func (s *sandbox) fails(j *job) *WireError {
+func (s *sandbox) fails(j *job) *wire.Error {
 	s.t.Helper()
 	out := s.run(j)
 	if out.Error == nil {
@@ -332,23 +333,19 @@ func testClient() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	r, w, err := os.Pipe()
-	if err != nil {
-		return 1
-	}
 	result := os.NewFile(3, "result")
 	u := UserNS{
-		Args: []string{"tiffin", "test-supervisor"}, Stdio: [3]*os.File{nil, os.Stdout, os.Stderr},
-		Files: []*os.File{r, result}, SingleID: j.SingleID,
+		Args: []string{"tiffin", "test-supervisor"}, Stdio: [3]*os.File{nil, os.Stdout, os.Stderr}, SingleID: j.SingleID,
 	}
 	p, err := u.Start()
 	if err != nil {
-		_ = json.NewEncoder(result).Encode(outcome{Error: ToWire(err)})
+		_ = json.NewEncoder(result).Encode(outcome{Error: wire.NewError(err)})
 		return 0
 	}
-	r.Close()
-	_, _ = w.Write(doc)
-	w.Close()
+	if err := p.Conn.Send(&jobMessage{Job: &j, files: []*os.File{result}}); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	notes, _ := json.Marshal(p.Notes)
 	if len(p.Notes) > 0 {
 		fmt.Fprintf(os.Stderr, "notes: %s\n", notes)
@@ -361,26 +358,30 @@ func testClient() int {
 	return 0
 }
 
-// testSupervisor plays the supervisor: job on descriptor 4, outcome to 5.
+// jobMessage is what the client tells the supervisor; with a file for the outcome.
+type jobMessage struct {
+	NumFiles int
+	Job      *job
+	files    []*os.File
+}
+
+func (m *jobMessage) Attached() (*int, *[]*os.File) { return &m.NumFiles, &m.files }
+
+// testSupervisor plays the supervisor.
 func testSupervisor() int {
-	ids, err := WaitForMaps()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	doc, err := io.ReadAll(os.NewFile(4, "job"))
-	var j job
+	conn, ids, err := Entered()
+	var m jobMessage
 	if err == nil {
-		err = json.Unmarshal(doc, &j)
+		err = conn.Receive(&m)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	j.Spec.IDs = ids
-	out := supervise(&j)
+	m.Job.Spec.IDs = ids
+	out := supervise(m.Job)
 	out.IDs = ids
-	if err := json.NewEncoder(os.NewFile(5, "result")).Encode(out); err != nil {
+	if err := json.NewEncoder(m.files[0]).Encode(out); err != nil {
 		return 1
 	}
 	return 0
@@ -393,7 +394,7 @@ func supervise(j *job) *outcome {
 	if j.OwnPipe {
 		r, w, err := os.Pipe()
 		if err != nil {
-			return &outcome{Error: ToWire(err)}
+			return &outcome{Error: wire.NewError(err)}
 		}
 		s.Stdio[1] = w
 		copied := make(chan struct{})
@@ -429,7 +430,7 @@ func supervise(j *job) *outcome {
 	}
 	c, err := s.Run()
 	if err != nil {
-		out.Error = ToWire(err)
+		out.Error = wire.NewError(err)
 		return out
 	}
 	defer c.Close()
@@ -452,7 +453,7 @@ func supervise(j *job) *outcome {
 	}
 	out.Status, err = c.Wait()
 	if err != nil {
-		out.Error = ToWire(err)
+		out.Error = wire.NewError(err)
 	}
 	out.Console = <-shown
 	return out
@@ -462,13 +463,13 @@ func execOne(j *job, c *Child, p Process, stdio [3]*os.File) (out execOutcome) {
 	e := Exec{Container: c, IDs: j.Spec.IDs, Process: p, Stdio: stdio}
 	x, err := e.Run()
 	if err != nil {
-		out.Error = ToWire(err)
+		out.Error = wire.NewError(err)
 		return out
 	}
 	defer x.Close()
 	shown := readConsole(x, "")
 	if out.Status, err = x.Wait(); err != nil {
-		out.Error = ToWire(err)
+		out.Error = wire.NewError(err)
 	}
 	out.Console = <-shown
 	return out

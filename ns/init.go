@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tiffin/internal/errs"
+	"tiffin/internal/wire"
 )
 
 // InitMain is the init process: it builds the container and becomes the command. It never returns.
@@ -23,13 +24,13 @@ func InitMain() {
 	// Credentials, the parent-death signal and the exec belong to one thread.
 	runtime.LockOSThread()
 	_ = setComm("tiffin: init")
-	b := &builder{spec: new(Spec), root: -1, control: controlFD, console: -1}
-	err := readSpec(b.spec)
-	if err == nil {
-		err = b.await() // until the ids are mapped
+	b := &builder{root: -1, console: -1}
+	m, err := b.configured(opBuild)
+	if err == nil && m.Spec == nil {
+		err = errors.New("read the configuration: there is none")
 	}
 	if err == nil {
-		b.proc = &b.spec.Process
+		b.spec, b.proc = m.Spec, &m.Spec.Process
 		if !b.spec.ownTree() {
 			b.root, err = unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		}
@@ -45,7 +46,9 @@ func (b *builder) fail(err error) {
 	if err == nil {
 		err = errors.New("the command was not executed")
 	}
-	_ = b.send(message{Kind: msgError, Error: ToWire(err)}, -1)
+	if b.conn != nil {
+		_ = b.send(&message{Op: opError, Error: wire.NewError(err)})
+	}
 	os.Exit(125)
 }
 
@@ -101,7 +104,7 @@ func runExec(b *builder) error {
 	if b.root >= 0 {
 		_ = unix.Close(b.root)
 	}
-	if err := b.send(message{Kind: msgReady, Created: b.created, Notes: b.notes}, -1); err != nil {
+	if err := b.send(&message{Op: opReady, Created: b.created, Notes: b.notes}); err != nil {
 		return err
 	}
 	if b.joining {
@@ -118,10 +121,10 @@ func runExec(b *builder) error {
 
 // idle is init without a command: the root is there as long as this process is.
 func (b *builder) idle() error {
-	if err := b.send(message{Kind: msgReady}, -1); err != nil {
+	if err := b.send(&message{Op: opReady}); err != nil {
 		return err
 	}
-	_ = unix.Close(b.control) // what the supervisor takes for the start of a command
+	_ = b.conn.Close() // what the supervisor takes for the start of a command
 	for {
 		_ = unix.Pause()
 	}
@@ -243,7 +246,7 @@ func (b *builder) wait(pid int, signals <-chan os.Signal) {
 	for fd := range 3 { // that the command closed them must be seen by their readers
 		_ = unix.Close(fd)
 	}
-	_ = unix.Close(b.control) // started: what the supervisor waits for
+	_ = b.conn.Close() // started: what the supervisor waits for
 	go forward(signals, pid)
 	os.Exit(reap(pid))
 }

@@ -3,8 +3,9 @@
 package ns
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 	"slices"
@@ -15,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tiffin/internal/wire"
 )
 
 // cloneFlags are the namespaces a container gets. The user namespace, below the supervisor's, owns
@@ -41,15 +44,15 @@ func (s *Start) Run() (*Child, error) {
 	spec.Process.Rlimits = withFiles(spec.Process.Rlimits)
 	flags := spec.cloneFlags()
 	before := time.Now()
-	c, socket, err := launch(InitCommand, &spec, s.Stdio, nil, nil, flags)
+	c, conn, err := launch(InitCommand, s.Stdio, nil, flags)
 	if err != nil {
 		return nil, err
 	}
-	defer unix.Close(socket)
+	defer conn.Close()
 	c.flags = flags
 	maps, err := c.writeMaps(spec.IDs)
 	if err == nil {
-		err = acknowledge(socket) // what init waits for
+		err = answer(conn, &message{Op: opBuild, Spec: &spec}) // what init waits for
 	}
 	if err != nil {
 		c.kill()
@@ -61,7 +64,7 @@ func (s *Start) Run() (*Child, error) {
 	if s.Report != nil {
 		s.Report(c.namespaceReport(flags, maps, time.Since(before)))
 	}
-	if err := c.follow(socket, s.Mounted, s.Report); err != nil {
+	if err := c.follow(conn, s.Mounted, s.Report); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -120,48 +123,36 @@ func withFiles(limits []Rlimit) []Rlimit {
 	return append(slices.Clone(limits), Rlimit{Name: "nofile", Soft: was.Cur, Hard: was.Max})
 }
 
-// launch starts this program as command, with spec on a descriptor and a control socket, of which
-// it returns the other side: in new namespaces, or as a helper in the user namespace of the
-// container's process container, if that is not nil. extra are its further descriptors.
-func launch(command string, spec any, stdio [3]*os.File, extra []*os.File, container *os.File, namespaces uintptr) (*Child, int, error) {
-	doc, err := json.Marshal(spec)
+// launch starts this program as command, and returns the connection to it: in new namespaces, or as
+// a helper in the user namespace of the container's process container, if that is not nil.
+func launch(command string, stdio [3]*os.File, container *os.File, namespaces uintptr) (c *Child, conn *wire.Conn, err error) {
+	conn, theirs, err := wire.Pair()
 	if err != nil {
-		return nil, -1, err
+		return nil, nil, err
 	}
-	mem, err := memfd("tiffin-spec", doc)
-	if err != nil {
-		return nil, -1, err
-	}
-	specFile := os.NewFile(uintptr(mem), "spec")
-	defer specFile.Close()
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, -1, fmt.Errorf("socketpair: %w", err)
-	}
-	theirs := os.NewFile(uintptr(pair[1]), "control")
 	defer theirs.Close()
-	exe, err := protect(selfExe)
-	if err == nil {
-		defer exe.Close()
-		var all [3]*os.File
-		var null *os.File
-		if null, all, err = openStdio(stdio); err == nil {
-			defer null.Close()
-			files := append(append(all[:], specFile, theirs), extra...)
-			var c *Child
-			if namespaces != 0 {
-				c, err = startInit(exe, command, files, namespaces)
-			} else {
-				c, err = startHelper(exe, []string{"tiffin", command}, files, container)
-			}
-			if err == nil {
-				return c, pair[0], nil
-			}
+	defer func() {
+		if err != nil {
+			conn.Close()
 			err = fmt.Errorf("start %s: %w", strings.TrimPrefix(command, "__"), err)
 		}
+	}()
+	exe, err := protect(selfExe)
+	if err != nil {
+		return nil, nil, err
 	}
-	unix.Close(pair[0])
-	return nil, -1, err
+	defer exe.Close()
+	null, all, err := openStdio(stdio)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer null.Close()
+	if files := append(all[:], theirs); namespaces != 0 {
+		c, err = startInit(exe, command, files, namespaces)
+	} else {
+		c, err = startHelper(exe, command, files, container)
+	}
+	return c, conn, err
 }
 
 // startInit starts exe in new namespaces with an empty environment, before its ids are mapped:
@@ -193,7 +184,7 @@ func startInit(exe *os.File, command string, files []*os.File, namespaces uintpt
 // container's ids and capabilities, and otherwise as this process. The container does not see it.
 // Only there may it look at the root: what fuse(4) calls allow_other reaches the user namespace
 // that owns the mount, and those below.
-func startHelper(exe *os.File, argv []string, files []*os.File, container *os.File) (*Child, error) {
+func startHelper(exe *os.File, command string, files []*os.File, container *os.File) (*Child, error) {
 	exe, err := outOfTheWay(exe, files)
 	if err != nil {
 		return nil, err
@@ -201,7 +192,7 @@ func startHelper(exe *os.File, argv []string, files []*os.File, container *os.Fi
 	defer exe.Close()
 	var pid, pidfd int
 	start := func() (err error) {
-		s := spawn{path: pathOf(exe), argv: argv, env: []string{}, user: -1, deathSig: uint64(unix.SIGKILL)}
+		s := spawn{path: pathOf(exe), argv: []string{"tiffin", command}, env: []string{}, user: -1, deathSig: uint64(unix.SIGKILL)}
 		if container != nil {
 			s.user = int(container.Fd())
 		}
@@ -223,71 +214,62 @@ func startHelper(exe *os.File, argv []string, files []*os.File, container *os.Fi
 	return &Child{Pid: pid, pidfd: os.NewFile(uintptr(pidfd), "pidfd")}, nil
 }
 
-// Helper runs this program with the arguments argv, argv[0] being for ps(1), in the container's
-// user namespace, and in nothing else of the container. files become its descriptors 3, 4 …; those
-// below are /dev/null. It must be waited for.
-func (c *Child) Helper(argv []string, files ...*os.File) (*Child, error) {
-	null, stdio, err := openStdio([3]*os.File{})
-	if err != nil {
-		return nil, err
-	}
-	defer null.Close()
-	exe, err := protect(selfExe)
-	if err != nil {
-		return nil, err
-	}
-	defer exe.Close()
-	return startHelper(exe, argv, append(stdio[:], files...), c.pidfd)
+// Helper runs this program as command in the container's user namespace, and in nothing else of the
+// container, and returns the connection to it. It must be waited for.
+func (c *Child) Helper(command string) (*Child, *wire.Conn, error) {
+	return launch(command, [3]*os.File{}, c.pidfd, 0)
 }
 
 // follow reads the child's messages until it has executed the command.
-func (c *Child) follow(socket int, mounted func(fuse *os.File), report func(Report)) error {
+func (c *Child) follow(conn *wire.Conn, mounted func(fuse *os.File), report func(Report)) error {
 	ready := false
-	buf := make([]byte, maxMessage+1024)
 	for {
-		m, fd, err := receive(socket, buf)
+		m := new(message)
+		err := conn.Receive(m)
 		switch {
+		case errors.Is(err, io.EOF) && ready:
+			return nil
+		case errors.Is(err, io.EOF):
+			return c.died()
 		case err != nil:
 			c.kill()
-			return err
-		case m == nil && ready:
-			return nil
-		case m == nil:
-			return c.died()
+			return fmt.Errorf("hear from init: %w", err)
 		}
-		if ready && (m.Kind == msgMounted || m.Kind == msgConsole) {
-			m.Kind = "" // with --init the command might find init's socket before that is closed
+		if ready && (m.Op == opMounted || m.Op == opConsole) {
+			m.Op = "" // with --init the command might find init's socket before that is closed
 		}
-		switch m.Kind {
-		case msgMounted:
-			if mounted != nil && fd >= 0 {
-				mounted(os.NewFile(uintptr(fd), "/dev/fuse"))
-				mounted, fd = nil, -1
+		switch m.Op {
+		case opMounted:
+			if fuse := m.file(); mounted != nil && fuse != nil {
+				mounted(fuse)
+				mounted = nil
+			} else if fuse != nil {
+				fuse.Close()
 			}
-		case msgConsole:
-			if c.Console == nil && fd >= 0 {
-				c.Console, fd = os.NewFile(uintptr(fd), "console"), -1
+		case opConsole:
+			if c.Console == nil {
+				c.Console = m.file()
 			}
-		case msgCommand:
-			if c.command == nil && fd >= 0 {
-				c.command, fd = os.NewFile(uintptr(fd), "command"), -1
+		case opCommand:
+			if c.command == nil {
+				c.command = m.file()
 			}
-		case msgReport:
+		case opReport:
 			if report != nil && m.Report != nil {
 				report(*m.Report)
 			}
-			if err := acknowledge(socket); err != nil {
-				c.kill()
-				return err
-			}
-		case msgReady:
+			err = answer(conn, &message{Op: opNext})
+		case opReady:
 			ready, c.Created, c.Notes = true, m.Created, m.Notes
-		case msgError:
-			c.kill()
-			return m.Error.Err()
+		case opError:
+			if err = errors.New("hear from init: an error without a word"); m.Error != nil {
+				err = m.Error.Err()
+			}
 		}
-		if fd >= 0 {
-			unix.Close(fd)
+		m.close()
+		if err != nil {
+			c.kill()
+			return err
 		}
 	}
 }

@@ -71,7 +71,7 @@ func runRoot(b *builder) error {
 	// From now on requests are answered as soon as the supervisor serves. There is no need to
 	// wait for it: the kernel lets us wait at the first request.
 	if err == nil {
-		err = b.send(message{Kind: msgMounted}, dev)
+		err = b.send(&message{Op: opMounted}, dev)
 	}
 	// Only the server may hold the descriptor from here on: when it dies, the
 	// connection must end, and with it every request that waits. fuse(4)

@@ -4,8 +4,6 @@ package ns
 
 import (
 	"os"
-
-	"golang.org/x/sys/unix"
 )
 
 // Shell runs a shell in what there is of a container while its start waits at a step:
@@ -34,19 +32,11 @@ func (s *Shell) Run() error {
 	}
 	defer exe.Close()
 	var container *os.File
-	var extra []*os.File
 	if s.Init != nil {
 		container, spec.Flags = s.Init.pidfd, s.Init.flags
-		extra = []*os.File{container}
 	}
-	spec.Shell = extraFD + len(extra)
-	stdio := [3]*os.File{s.TTY, s.TTY, s.TTY}
-	c, socket, err := launch(ExecCommand, &spec, stdio, append(extra, exe), container, 0)
+	c, err := spec.run([3]*os.File{s.TTY, s.TTY, s.TTY}, container, exe, nil)
 	if err != nil {
-		return err
-	}
-	defer unix.Close(socket)
-	if err := c.follow(socket, nil, nil); err != nil {
 		return err
 	}
 	defer c.Close()
@@ -69,7 +59,7 @@ func (b *builder) reached(i int, s *Step) bool {
 // runShell is the last step then: the shell is at descriptor shell.
 func (b *builder) runShell(shell int) error {
 	resetSignals()
-	if err := b.send(message{Kind: msgReady}, -1); err != nil {
+	if err := b.send(&message{Op: opReady}); err != nil {
 		return err
 	}
 	return b.accompany(procFD(shell), b.proc.Env, shell)

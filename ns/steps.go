@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tiffin/internal/errs"
+	"tiffin/internal/wire"
 )
 
 // Step is one thing that is done on the way from a clone(2) to the command.
@@ -46,11 +47,12 @@ func stepNumber(name string) int {
 type builder struct {
 	spec      *Spec
 	proc      *Process
-	joining   bool    // exec: the container is there already
-	joinFlags uintptr // exec: its namespaces
-	until     int     // exec: number of the last step, 0 = all of them
-	root      int     // O_PATH descriptor of the root, -1 before it is mounted
-	control   int     // socket to the supervisor
+	joining   bool       // exec: the container is there already
+	joinFlags uintptr    // exec: its namespaces
+	pidfd     int        // exec: of the container
+	until     int        // exec: number of the last step, 0 = all of them
+	root      int        // O_PATH descriptor of the root, -1 before it is mounted
+	conn      *wire.Conn // to the supervisor
 	volumes   []int
 	files     []int
 	who       identityOf

@@ -31,7 +31,7 @@ func runTerminal(b *builder) error {
 			return err
 		}
 	}
-	if err := b.send(message{Kind: msgConsole}, master); err != nil {
+	if err := b.send(&message{Op: opConsole}, master); err != nil {
 		return err
 	}
 	for fd := range 3 {

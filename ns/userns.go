@@ -5,7 +5,6 @@ package ns
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -19,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tiffin/internal/errs"
+	"tiffin/internal/wire"
 )
 
 // selfExe is this program. The kernel follows the link to the very file that
@@ -47,18 +47,22 @@ func allCaps() []uintptr {
 //
 // Errors carry a hint if the kernel's answer alone tells the cause; probe.Explain
 // knows more.
-func (u *UserNS) Start() (*UserProc, error) {
+func (u *UserNS) Start() (p *UserProc, err error) {
 	// What this process has inherited is nobody's business below: with --init, init would keep
 	// it, and the container could open it again through /proc/1/fd (runc's CVE-2024-21626).
 	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("start the supervisor: close_range: %w", err)
 	}
-	r, w, err := os.Pipe()
+	conn, theirs, err := wire.Pair()
 	if err != nil {
 		return nil, fmt.Errorf("start the supervisor: %w", err)
 	}
-	defer r.Close()
-	defer w.Close()
+	defer theirs.Close()
+	defer func() {
+		if err != nil {
+			conn.Close()
+		}
+	}()
 	began := time.Now()
 	null, stdio, err := openStdio(u.Stdio)
 	if err != nil {
@@ -67,7 +71,7 @@ func (u *UserNS) Start() (*UserProc, error) {
 	defer null.Close()
 	attr := &os.ProcAttr{
 		Dir: u.Dir, Env: u.Env,
-		Files: append(append(stdio[:], r), u.Files...),
+		Files: append(stdio[:], theirs),
 		Sys: &syscall.SysProcAttr{
 			Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID,
 			AmbientCaps: allCaps(),
@@ -87,18 +91,15 @@ func (u *UserNS) Start() (*UserProc, error) {
 	if err != nil {
 		return nil, userNSError(err)
 	}
-	p := &UserProc{Process: proc}
-	if err := p.writeMaps(u.SingleID); err != nil {
+	p = &UserProc{Process: proc, Conn: conn}
+	err = p.writeMaps(u.SingleID)
+	if err == nil {
+		err = answer(conn, &message{Op: opMaps, IDs: &p.IDs})
+	}
+	if err != nil {
 		_ = proc.Kill()
 		_, _ = proc.Wait()
 		return nil, err
-	}
-	doc, err := json.Marshal(p.IDs)
-	if err == nil {
-		_, err = w.Write(doc)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("start the supervisor: send the id map: %w", err)
 	}
 	p.took = time.Since(began)
 	return p, nil
@@ -135,35 +136,25 @@ func userNSError(err error) error {
 	return wrapped
 }
 
-// WaitForMaps is the first thing the supervisor does: it blocks until its maps
-// are written and returns them. Afterwards it is user 0 with all capabilities in
-// its namespace. It fails if the process that started it has died.
-func WaitForMaps() (IDMap, error) {
+// Entered is the first thing that a process started by UserNS.Start does: it blocks until its maps
+// are written, and returns them and the connection to the process that started it. Afterwards it is
+// user 0 with all capabilities in its namespace. It fails if the process that started it has died.
+func Entered() (*wire.Conn, IDMap, error) {
 	// The kernel named us after the link we were executed by: "exe".
 	_ = setComm("tiffin")
-	var ids IDMap
-	var doc []byte
-	for buf := make([]byte, 4096); ; {
-		n, err := unix.Read(HandshakeFD, buf)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return ids, fmt.Errorf("wait for the id map: %w", err)
-		}
-		if n == 0 {
-			break
-		}
-		doc = append(doc, buf[:n]...)
+	var m message
+	conn, err := wire.Open(os.NewFile(wire.FD, "connection"))
+	if err == nil {
+		err = conn.Receive(&m)
 	}
-	_ = unix.Close(HandshakeFD)
-	if len(doc) == 0 {
-		return ids, errors.New("wait for the id map: the process that writes it is gone")
+	if err == nil && m.IDs == nil {
+		err = fmt.Errorf("%q instead of %q", m.Op, opMaps)
 	}
-	if err := json.Unmarshal(doc, &ids); err != nil {
-		return ids, fmt.Errorf("read the id map: %w", err)
+	if err != nil {
+		return nil, IDMap{}, fmt.Errorf("wait for the id map: %w", err)
 	}
-	return ids, nil
+	m.close()
+	return conn, *m.IDs, nil
 }
 
 // writeMaps gives the new user namespace its ids: as many as can be had.

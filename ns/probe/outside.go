@@ -131,6 +131,7 @@ func subordinate(denied error) Result {
 		return r
 	}
 	_, _ = p.Process.Wait()
+	p.Conn.Close()
 	if len(p.Notes) > 0 {
 		why := make([]string, len(p.Notes))
 		fix := make([]string, 0, len(p.Notes))

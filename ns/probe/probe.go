@@ -18,7 +18,6 @@
 package probe
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -81,36 +80,39 @@ func Explain(err error) error {
 
 // enter runs the checks that need a user namespace inside of one.
 func enter(single bool) ([]Result, error) {
-	r, w, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	u := ns.UserNS{Args: []string{"tiffin", Command}, Files: []*os.File{w}, SingleID: single}
+	u := ns.UserNS{Args: []string{"tiffin", Command}, SingleID: single}
 	p, err := u.Start()
-	w.Close()
 	if err != nil {
 		return nil, err
 	}
-	doc, err := io.ReadAll(r)
+	defer p.Conn.Close()
+	var m message
+	err = p.Conn.Receive(&m)
+	if errors.Is(err, io.EOF) {
+		err = errors.New("the process in the new user namespace ended early")
+	}
 	if _, e := p.Process.Wait(); err == nil {
 		err = e
 	}
-	var results []Result
-	if err == nil {
-		if err = json.Unmarshal(doc, &results); err != nil {
-			err = errors.New("the process in the new user namespace ended early")
-		}
-	}
-	return results, err
+	return m.Results, err
 }
+
+// message is what that process has to say: package wire.
+type message struct {
+	NumFiles int `json:"files,omitempty"`
+	Results  []Result
+	files    []*os.File
+}
+
+func (m *message) Attached() (*int, *[]*os.File) { return &m.NumFiles, &m.files }
 
 // Main makes the checks inside the user namespace. It never returns.
 func Main() {
-	if _, err := ns.WaitForMaps(); err != nil {
-		os.Exit(1)
+	conn, _, err := ns.Entered()
+	if err == nil {
+		err = conn.Send(&message{Results: inside()})
 	}
-	if err := json.NewEncoder(os.NewFile(ns.HandshakeFD+1, "results")).Encode(inside()); err != nil {
+	if err != nil {
 		os.Exit(1)
 	}
 	os.Exit(0)

@@ -62,11 +62,6 @@ func NewLaunch(root string, singleID bool, stderr *os.File) *Launch {
 	l := &Launch{done: make(chan struct{})}
 	go func() {
 		defer close(l.done)
-		var theirs *os.File
-		if l.conn, theirs, l.err = control.Pair(); l.err != nil {
-			return
-		}
-		defer theirs.Close()
 		var program *os.File
 		if program, l.err = programs.Open(root, programs.Runtime); l.err != nil {
 			return
@@ -74,10 +69,10 @@ func NewLaunch(root string, singleID bool, stderr *os.File) *Launch {
 		defer program.Close()
 		u := ns.UserNS{
 			Program: program, Args: []string{"tiffin", control.SupervisorCommand}, Dir: "/", Setsid: true, SingleID: singleID,
-			Stdio: [3]*os.File{nil, nil, stderr}, Files: []*os.File{theirs},
+			Stdio: [3]*os.File{nil, nil, stderr},
 		}
-		if l.proc, l.err = u.Start(); l.err != nil {
-			l.conn.Close()
+		if l.proc, l.err = u.Start(); l.err == nil {
+			l.conn = &control.Conn{Conn: l.proc.Conn}
 		}
 	}()
 	return l

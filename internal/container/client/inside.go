@@ -27,7 +27,7 @@ func inside(c *disk.Container, op string, upper *disk.Upper, w io.Writer) error 
 		return err
 	}
 	defer out.Close()
-	err = sock.Send(&control.Message{Op: op, Upper: upper, Files: []*os.File{theirs}})
+	err = sock.Send(&control.Message{Op: op, Upper: upper})
 	theirs.Close()
 	if err == nil {
 		_, err = io.Copy(w, out) // until the helper closes its copy, or ends
@@ -46,15 +46,10 @@ func startHelper(c *disk.Container) (*control.Conn, *ns.UserProc, error) {
 		return nil, nil, err
 	}
 	defer program.Close()
-	mine, theirs, err := control.Pair()
+	u := ns.UserNS{Program: program, Args: []string{"tiffin", control.InsideCommand}, Dir: "/", SingleID: c.SingleID}
+	proc, err := u.Start()
 	if err != nil {
 		return nil, nil, err
 	}
-	defer theirs.Close()
-	u := ns.UserNS{Program: program, Args: []string{"tiffin", control.InsideCommand}, Dir: "/", SingleID: c.SingleID, Files: []*os.File{theirs}}
-	proc, err := u.Start()
-	if err != nil {
-		mine.Close()
-	}
-	return mine, proc, err
+	return &control.Conn{Conn: proc.Conn}, proc, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"tiffin/internal/container/control"
 	"tiffin/internal/container/disk"
+	"tiffin/internal/wire"
 )
 
 // Tracing asks for a trace. Event is called for each request, in the order in
@@ -70,10 +71,11 @@ type reading struct {
 // begin makes the connection on which the supervisor is to send events, and
 // returns its other end too.
 func (t Tracing) begin() (*reading, *os.File, error) {
-	mine, theirs, err := control.Pair()
+	conn, theirs, err := wire.Pair()
 	if err != nil {
 		return nil, nil, err
 	}
+	mine := &control.Conn{Conn: conn}
 	r := &reading{conn: mine, done: make(chan struct{})}
 	go func() {
 		defer close(r.done)

@@ -7,6 +7,7 @@ import (
 
 	"tiffin/internal/container/disk"
 	"tiffin/internal/treecopy"
+	"tiffin/internal/wire"
 	"tiffin/ns"
 )
 
@@ -28,7 +29,7 @@ type Message struct {
 	Upper *disk.Upper  `json:"upper,omitempty"`
 	PID   int          `json:"pid,omitempty"` // of the process whose root a helper works in
 
-	Error *ns.WireError `json:"error,omitempty"`
+	Error *wire.Error `json:"error,omitempty"`
 	// Corrupt says of an Error that an index of the image is damaged: whoever has the image can
 	// make it anew, and ask again.
 	Corrupt bool              `json:"corrupt,omitempty"`
@@ -42,6 +43,9 @@ type Message struct {
 
 	Files []*os.File `json:"-"`
 }
+
+// Attached implements wire.Message.
+func (m *Message) Attached() (*int, *[]*os.File) { return &m.NumFiles, &m.Files }
 
 // Close closes the files that came with the message.
 func (m *Message) Close() {

@@ -13,10 +13,12 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tiffin/internal/wire"
 )
 
-// The programs that speak the protocol, as the first argument of this binary. Each inherits its
-// first connection at descriptor FD.
+// The programs that speak the protocol, as the first argument of this binary. Each inherits a
+// connection.
 const (
 	SupervisorCommand = "__supervisor"
 	HelperCommand     = "__helper" // started by the supervisor, in its namespaces
@@ -39,7 +41,15 @@ func Dial(dir *os.File) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Conn{sock: s}, nil
+	return newConn(s)
+}
+
+func newConn(s *net.UnixConn) (*Conn, error) {
+	c, err := wire.New(s)
+	if err != nil {
+		s.Close()
+	}
+	return &Conn{c}, err
 }
 
 // Listener is the control socket of a running container.
@@ -78,8 +88,11 @@ func (l *Listener) Accept() (*Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := &Conn{sock: sock}
-		uid, err := c.peer()
+		c, err := newConn(sock)
+		if err != nil {
+			return nil, err
+		}
+		uid, err := c.Peer()
 		if err == nil && uid == os.Geteuid() {
 			return c, nil
 		}
@@ -87,22 +100,6 @@ func (l *Listener) Accept() (*Conn, error) {
 		c.Fail(errors.New("control connection: the container belongs to another user"))
 		c.Close()
 	}
-}
-
-// peer is the user at the other end, as this user namespace numbers it: SO_PEERCRED, unix(7).
-func (c *Conn) peer() (uid int, err error) {
-	raw, err := c.sock.SyscallConn()
-	if err != nil {
-		return -1, err
-	}
-	uid = -1
-	e := raw.Control(func(fd uintptr) {
-		var cred *unix.Ucred
-		if cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
-			uid = int(cred.Uid)
-		}
-	})
-	return uid, errors.Join(err, e)
 }
 
 // Close ends the socket; its name stays.

@@ -44,6 +44,7 @@ func (s *supervisor) answer(c *control.Conn) {
 		return // the client will see that nobody is here any more
 	}
 	defer s.sessions.leave()
+	defer m.Close() // what is not asked for here is nobody's
 	<-s.started
 	if s.failed != nil {
 		c.Fail(s.failed)

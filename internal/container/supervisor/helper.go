@@ -19,22 +19,24 @@ import (
 	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
 	"tiffin/internal/treecopy"
+	"tiffin/internal/wire"
 	"tiffin/ns"
 )
 
 // help is the main function of a helper. It returns the exit status.
 func help(inside bool) int {
 	var ids ns.IDMap
+	var conn *wire.Conn
+	var err error
 	if inside {
-		var err error
-		if ids, err = ns.WaitForMaps(); err != nil {
-			return 125 // nobody is there to be told
-		}
+		conn, ids, err = ns.Entered()
+	} else {
+		conn, err = wire.Inherited()
 	}
-	c, err := control.NewConn(os.NewFile(control.FD, "control"))
 	if err != nil {
-		return 125
+		return 125 // nobody is there to be told
 	}
+	c := &control.Conn{Conn: conn}
 	m, err := c.Receive()
 	if err != nil {
 		return 125
@@ -124,18 +126,13 @@ func readUpper(op string, d *disk.Upper, ids ns.IDMap, w io.Writer) error {
 // ask starts a helper in the container's user namespace, has it do one thing, and returns its
 // answer. Outside of that namespace, the supervisor's processes cannot look at the root.
 func (s *supervisor) ask(m *control.Message) (*control.Message, error) {
-	c, theirs, err := control.Pair()
+	helper, conn, err := s.child.Helper(control.HelperCommand)
 	if err != nil {
 		return nil, err
 	}
-	defer c.Close()
-	// Twice, because it is descriptor control.FD, and 3 is free.
-	helper, err := s.child.Helper([]string{"tiffin", control.HelperCommand}, theirs, theirs)
-	theirs.Close()
-	if err != nil {
-		return nil, fmt.Errorf("start a helper: %w", err)
-	}
 	defer helper.Close()
+	c := &control.Conn{Conn: conn}
+	defer c.Close()
 	ans, err := c.Call(m)
 	if status, e := helper.Wait(); e == nil && errors.Is(err, control.ErrGone) {
 		err = fmt.Errorf("a helper has gone away with exit status %d", status)

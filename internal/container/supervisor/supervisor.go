@@ -57,11 +57,11 @@ type supervisor struct {
 func supervise() int {
 	// Until everything is up time matters, not memory; see settle.
 	debug.SetGCPercent(-1)
-	ids, err := ns.WaitForMaps()
-	first, err2 := control.NewConn(os.NewFile(control.FD, "control"))
-	if err = errors.Join(err, err2); err != nil {
+	conn, ids, err := ns.Entered()
+	if err != nil {
 		return 125 // nobody is there to be told
 	}
+	first := &control.Conn{Conn: conn}
 	s := &supervisor{
 		ids: ids, started: make(chan struct{}), ended: make(chan struct{}), served: make(chan struct{}),
 	}

@@ -16,6 +16,7 @@ import (
 	"tiffin/image/layer"
 	"tiffin/image/union"
 	"tiffin/internal/container/control"
+	"tiffin/internal/wire"
 )
 
 const (
@@ -162,11 +163,12 @@ func (s *supervisor) traceStart(to *os.File) error {
 	if err != nil {
 		return err
 	}
-	c, err := control.NewConn(to)
+	conn, err := wire.Open(to)
 	if err != nil {
 		t.cancel()
 		return err
 	}
+	c := &control.Conn{Conn: conn}
 	s.sessions.enter()
 	go func() {
 		defer s.sessions.leave()

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"tiffin/fs"
 	"tiffin/image/union"
@@ -48,20 +47,12 @@ func TestSlowReaderLosesEventsAndIsToldSo(t *testing.T) {
 		tr.take(fs.Event{Op: "READ", Path: fmt.Sprintf("/%d", i)}) // would never return if it waited
 	}
 	close(s.ended)
-	reader, f, err := control.Pair()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer reader.Close()
-	writer, err := control.NewConn(f)
-	if err != nil {
-		t.Fatal(err)
-	}
+	reader, writer := connection(t)
 	go func() {
 		tr.stream(writer)
 		writer.Close()
 	}()
-	reader.SetDeadline(time.Now().Add(time.Minute))
+	var err error
 	begun, seen, missed := 0, 0, uint64(0)
 	for {
 		m, e := reader.Answer()

@@ -1,4 +1,4 @@
-package control
+package wire
 
 import (
 	"bytes"
@@ -11,6 +11,15 @@ import (
 
 	"golang.org/x/sys/unix"
 )
+
+// note is a message.
+type note struct {
+	NumFiles int    `json:"files,omitempty"`
+	Text     string `json:"text,omitempty"`
+	files    []*os.File
+}
+
+func (n *note) Attached() (*int, *[]*os.File) { return &n.NumFiles, &n.files }
 
 // openFiles counts the descriptors of this process.
 func openFiles(t *testing.T) int {
@@ -56,14 +65,14 @@ func hostile(t *testing.T, data []byte, piece, files int) (messages int, err err
 		}
 	}()
 	for {
-		m, err := c.Receive()
-		if err != nil {
+		m := new(note)
+		if err := c.Receive(m); err != nil {
 			return messages, err
 		}
-		if len(m.Files) != m.NumFiles {
-			t.Errorf("%d files, %d announced", len(m.Files), m.NumFiles)
+		if len(m.files) != m.NumFiles {
+			t.Errorf("%d files, %d announced", len(m.files), m.NumFiles)
 		}
-		m.Close()
+		closeAll(m.files)
 		messages++
 	}
 }
@@ -96,7 +105,7 @@ func FuzzReceive(f *testing.F) {
 }
 
 func TestALineWithoutEndIsRefusedBeforeLong(t *testing.T) {
-	_, err := hostile(t, bytes.Repeat([]byte("x"), maxMessage+1<<20), 1<<16, 0)
+	_, err := hostile(t, bytes.Repeat([]byte("x"), maxLine+1<<20), 1<<16, 0)
 	if err == nil || !strings.Contains(err.Error(), "more than") {
 		t.Errorf("%v", err)
 	}
@@ -125,7 +134,7 @@ func TestFilesComeWithTheirLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer a.Close()
-	b, err := NewConn(theirs)
+	b, err := Open(theirs)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,20 +145,20 @@ func TestFilesComeWithTheirLine(t *testing.T) {
 	}
 	defer r.Close()
 	go func() {
-		_ = a.Send(&Message{Op: OpWait})
-		_ = a.Send(&Message{Op: OpExec, Exec: &Exec{Args: []string{strings.Repeat("x", 100000)}}, Files: []*os.File{w}})
-		_ = a.Send(&Message{Op: OpCounts})
+		_ = a.Send(&note{Text: "a"})
+		_ = a.Send(&note{Text: strings.Repeat("x", 1<<20), files: []*os.File{w}})
+		_ = a.Send(&note{Text: "b"})
 		w.Close()
 	}()
 	for i, want := range []int{0, 1, 0} {
-		m, err := b.Receive()
-		if err != nil || len(m.Files) != want {
-			t.Fatalf("message %d: %+v, %v", i, m, err)
+		m := new(note)
+		if err := b.Receive(m); err != nil || len(m.files) != want {
+			t.Fatalf("message %d: %d files, %v", i, len(m.files), err)
 		}
-		for _, f := range m.Files {
+		for _, f := range m.files {
 			_, _ = f.WriteString("it works")
 		}
-		m.Close()
+		closeAll(m.files)
 	}
 	if text, err := io.ReadAll(r); string(text) != "it works" {
 		t.Errorf("%q, %v", text, err)
