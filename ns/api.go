@@ -29,14 +29,16 @@ type UserNS struct {
 	Setsid   bool        // own session: survives the terminal
 }
 
-// UserProc is a process started by UserNS.Start.
+// UserProc is a process started by UserNS.Start, or its Clone.
 type UserProc struct {
-	Process *os.Process
-	Conn    *wire.Conn // to it: Entered
-	IDs     IDMap
-	Notes   []Note // what this machine could not do, such as subordinate ids
-	calls   []string
-	took    time.Duration
+	Pid   int        // it must be waited for
+	Conn  *wire.Conn // to it: Entered
+	IDs   IDMap
+	Notes []Note // what this machine could not do, such as subordinate ids
+
+	began time.Time
+	took  time.Duration
+	calls []string
 }
 
 // Note tells of something that was left out because this machine cannot do it.

@@ -350,9 +350,9 @@ func testClient() int {
 	if len(p.Notes) > 0 {
 		fmt.Fprintf(os.Stderr, "notes: %s\n", notes)
 	}
-	state, err := p.Process.Wait()
-	if err != nil || !state.Success() {
-		fmt.Fprintln(os.Stderr, "supervisor:", state, err)
+	status, err := p.Wait()
+	if err != nil || status != 0 {
+		fmt.Fprintln(os.Stderr, "supervisor:", status, err)
 		return 1
 	}
 	return 0

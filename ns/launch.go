@@ -294,13 +294,16 @@ func (c *Child) kill() {
 	c.Close()
 }
 
-func (c *Child) reap() (ws syscall.WaitStatus, err error) {
+func (c *Child) reap() (syscall.WaitStatus, error) { return reapProcess(c.Pid) }
+
+// reapProcess waits for the end of a child: wait(2).
+func reapProcess(pid int) (ws syscall.WaitStatus, err error) {
 	for {
-		_, err = syscall.Wait4(c.Pid, &ws, 0, nil)
+		_, err = syscall.Wait4(pid, &ws, 0, nil)
 		switch {
 		case err == syscall.EINTR:
 		case err != nil:
-			return ws, fmt.Errorf("wait for process %d: %w", c.Pid, err)
+			return ws, fmt.Errorf("wait for process %d: %w", pid, err)
 		default:
 			return ws, nil
 		}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -40,14 +41,23 @@ func allCaps() []uintptr {
 // Start runs the program in a new user namespace and a private copy of the
 // mount namespace, and writes the id maps while it comes up.
 //
+// Errors carry a hint if the kernel's answer alone tells the cause; probe.Explain
+// knows more.
+func (u *UserNS) Start() (*UserProc, error) {
+	p, err := u.Clone()
+	if err != nil {
+		return nil, err
+	}
+	return p, p.MapIDs(u.SingleID)
+}
+
+// Clone is the first half of Start. The program waits for the second: Entered.
+//
 // The child executes before its maps are written. An execve(2) by a user id that
 // has no mapping drops all capabilities, which is why other programs execute twice.
 // Ambient capabilities survive it: capabilities(7), "Ambient". One exec saved is
 // about a millisecond.
-//
-// Errors carry a hint if the kernel's answer alone tells the cause; probe.Explain
-// knows more.
-func (u *UserNS) Start() (p *UserProc, err error) {
+func (u *UserNS) Clone() (p *UserProc, err error) {
 	// What this process has inherited is nobody's business below: with --init, init would keep
 	// it, and the container could open it again through /proc/1/fd (runc's CVE-2024-21626).
 	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
@@ -69,40 +79,62 @@ func (u *UserNS) Start() (p *UserProc, err error) {
 		return nil, err
 	}
 	defer null.Close()
-	attr := &os.ProcAttr{
+	files := append(stdio[:], theirs)
+	attr := &syscall.ProcAttr{
 		Dir: u.Dir, Env: u.Env,
-		Files: append(stdio[:], theirs),
 		Sys: &syscall.SysProcAttr{
 			Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID,
 			AmbientCaps: allCaps(),
 			Setsid:      u.Setsid,
 		},
 	}
+	if attr.Env == nil {
+		attr.Env = syscall.Environ()
+	}
+	for _, f := range files {
+		attr.Files = append(attr.Files, f.Fd())
+	}
 	program := selfExe
 	if u.Program != nil {
-		exe, err := outOfTheWay(u.Program, attr.Files)
+		exe, err := outOfTheWay(u.Program, files)
 		if err != nil {
 			return nil, fmt.Errorf("start the supervisor: %w", err)
 		}
 		defer exe.Close()
 		program = pathOf(exe)
 	}
-	proc, err := os.StartProcess(program, u.Args, attr)
+	// Not os.StartProcess: see startInit.
+	pid, err := syscall.ForkExec(program, u.Args, attr)
+	runtime.KeepAlive(files)
 	if err != nil {
 		return nil, userNSError(err)
 	}
-	p = &UserProc{Process: proc, Conn: conn}
-	err = p.writeMaps(u.SingleID)
+	return &UserProc{Pid: pid, Conn: conn, began: began}, nil
+}
+
+// MapIDs is the second half of UserNS.Start. With single, only the caller's id is mapped. If it
+// fails, the process has ended.
+func (p *UserProc) MapIDs(single bool) error {
+	err := p.writeMaps(single)
 	if err == nil {
-		err = answer(conn, &message{Op: opMaps, IDs: &p.IDs})
+		err = answer(p.Conn, &message{Op: opMaps, IDs: &p.IDs})
 	}
 	if err != nil {
-		_ = proc.Kill()
-		_, _ = proc.Wait()
-		return nil, err
+		_ = unix.Kill(p.Pid, unix.SIGKILL)
+		_, _ = p.Wait()
+		p.Conn.Close()
 	}
-	p.took = time.Since(began)
-	return p, nil
+	p.took = time.Since(p.began)
+	return err
+}
+
+// Wait waits for the end of the process and returns its exit status, 128+N after signal N.
+func (p *UserProc) Wait() (int, error) {
+	ws, err := reapProcess(p.Pid)
+	if err != nil {
+		return -1, err
+	}
+	return ExitStatus(ws), nil
 }
 
 // openStdio replaces missing standard files by /dev/null.
@@ -192,7 +224,7 @@ func (p *UserProc) writeMaps(single bool) error {
 }
 
 func (p *UserProc) writeFile(name, text string) error {
-	path := "/proc/" + strconv.Itoa(p.Process.Pid) + "/" + name
+	path := "/proc/" + strconv.Itoa(p.Pid) + "/" + name
 	err := os.WriteFile(path, []byte(text), 0)
 	result := strconv.Itoa(len(text))
 	if err != nil {
@@ -235,43 +267,30 @@ func (p *UserProc) writeIdentity() error {
 // ranges of /etc/subuid and /etc/subgid. What fails becomes a note.
 func (p *UserProc) writeSubordinate(uid, gid uint32) {
 	name := UserName(uid)
-	type result struct {
-		ranges []IDRange
-		note   *Note
-	}
-	groups := make(chan result, 1)
-	go func() { // each helper takes about a millisecond: run both at once
-		ranges, note := p.runHelper("newgidmap", "/etc/subgid", uid, gid, name)
-		groups <- result{ranges, note}
-	}()
-	users, note := p.runHelper("newuidmap", "/etc/subuid", uid, uid, name)
-	p.IDs.UIDs = users
-	if note != nil {
-		p.Notes = append(p.Notes, *note)
-	}
-	g := <-groups
-	p.noteHelper("newuidmap", users)
-	p.noteHelper("newgidmap", g.ranges)
-	p.IDs.GIDs, p.IDs.Setgroups = g.ranges, g.ranges != nil
-	if g.note != nil {
-		p.Notes = append(p.Notes, *g.note)
-	}
+	// Each takes about a millisecond: both run at once.
+	users := p.startMapper("newuidmap", "/etc/subuid", uid, uid, name)
+	groups := p.startMapper("newgidmap", "/etc/subgid", uid, gid, name)
+	p.IDs.UIDs = p.finishMapper(users)
+	p.IDs.GIDs = p.finishMapper(groups)
+	p.IDs.Setgroups = p.IDs.GIDs != nil
 }
 
-// noteHelper notes what a helper was asked to do, if it did it, for --explain: the
-// privileged write(2) is the helper's own.
-func (p *UserProc) noteHelper(helper string, ranges []IDRange) {
-	if ranges != nil {
-		words := strings.Join(strings.Fields(format(ranges)), " ")
-		p.calls = append(p.calls, fmt.Sprintf("execve(%q, [%s %d %s]) /* and it */ exit_group(0)", helper, helper, p.Process.Pid, words))
-	}
+// mapper is a process of newuidmap(1) or newgidmap(1).
+type mapper struct {
+	helper, path string
+	what         string // it maps
+	ranges       []IDRange
+	said         *os.File // its output
+	pid          int      // 0: it was not started, note says why
+	note         *Note
 }
 
-// runHelper maps own to 0 and the subordinate ids of the user behind it.
-func (p *UserProc) runHelper(helper, file string, uid, own uint32, name string) ([]IDRange, *Note) {
-	what := "subordinate user ids"
+// startMapper has own mapped to 0, and the subordinate ids of the user behind it.
+func (p *UserProc) startMapper(helper, file string, uid, own uint32, name string) *mapper {
+	m := &mapper{helper: helper, what: "subordinate user ids"}
+	flag := "--add-subuids"
 	if helper == "newgidmap" {
-		what = "subordinate group ids"
+		m.what, flag = "subordinate group ids", "--add-subgids"
 	}
 	sub, err := SubIDs(file, uid, name)
 	if len(sub) == 0 {
@@ -279,34 +298,68 @@ func (p *UserProc) runHelper(helper, file string, uid, own uint32, name string) 
 		if err != nil {
 			why = err.Error()
 		}
-		flag := "--add-subuids"
-		if helper == "newgidmap" {
-			flag = "--add-subgids"
-		}
-		return nil, &Note{what, why, fmt.Sprintf("usermod %s %s %s", flag, freeRange(file), name)}
+		m.note = &Note{m.what, why, fmt.Sprintf("usermod %s %s %s", flag, freeRange(file), name)}
+		return m
 	}
-	path, err := exec.LookPath(helper)
-	if err != nil {
-		return nil, &Note{what, helper + " is not installed", "apt-get install uidmap   # or: dnf install shadow-utils"}
+	if m.path, err = exec.LookPath(helper); err != nil {
+		m.note = &Note{m.what, helper + " is not installed", "apt-get install uidmap   # or: dnf install shadow-utils"}
+		return m
 	}
-	ranges := withSubordinate(own, sub)
-	args := []string{strconv.Itoa(p.Process.Pid)}
-	for _, r := range ranges {
+	m.ranges = withSubordinate(own, sub)
+	args := []string{m.path, strconv.Itoa(p.Pid)}
+	for _, r := range m.ranges {
 		for _, n := range []uint32{r.Inside, r.Outside, r.Count} {
 			args = append(args, strconv.FormatUint(uint64(n), 10))
 		}
 	}
-	cmd := exec.Command(path, args...)
-	out, err := cmd.CombinedOutput()
+	// A file, not a pipe: nobody has to read while it runs. There is nothing in it to be read.
+	fd, err := unix.MemfdCreate(helper, unix.MFD_CLOEXEC)
+	if err == nil {
+		m.said = os.NewFile(uintptr(fd), helper)
+		out := m.said.Fd()
+		m.pid, err = syscall.ForkExec(m.path, args, &syscall.ProcAttr{Env: syscall.Environ(), Files: []uintptr{out, out, out}})
+	}
 	if err != nil {
-		return nil, helperNote(what, path, out, err)
+		m.pid, m.note = 0, helperNote(m.what, m.path, nil, err)
+	}
+	return m
+}
+
+// finishMapper waits for the process, and returns what it has mapped.
+func (p *UserProc) finishMapper(m *mapper) []IDRange {
+	if m.said != nil {
+		defer m.said.Close()
+	}
+	if m.pid > 0 {
+		m.note = m.wait(fmt.Sprintf("/proc/%d/%s", p.Pid, strings.TrimPrefix(m.helper, "new")[:3]+"_map"))
+	}
+	if m.note != nil {
+		p.Notes = append(p.Notes, *m.note)
+		return nil
+	}
+	// For --explain: the privileged write(2) is the helper's own.
+	words := strings.Join(strings.Fields(format(m.ranges)), " ")
+	p.calls = append(p.calls, fmt.Sprintf("execve(%q, [%s %d %s]) /* and it */ exit_group(0)", m.helper, m.helper, p.Pid, words))
+	return m.ranges
+}
+
+// wait tells what went wrong, nil if nothing did. idMap is the file that is written.
+func (m *mapper) wait(idMap string) *Note {
+	ws, err := reapProcess(m.pid)
+	if err == nil && ws != 0 {
+		out := make([]byte, 1024)
+		n, _ := m.said.ReadAt(out, 0)
+		return helperNote(m.what, m.path, out[:n], fmt.Errorf("exit status %d", ExitStatus(ws)))
+	}
+	if err != nil {
+		return helperNote(m.what, m.path, nil, err)
 	}
 	// Believe the kernel, not the helper.
-	written, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", p.Process.Pid, strings.TrimPrefix(helper, "new")[:3]+"_map"))
+	written, err := os.ReadFile(idMap)
 	if err != nil || len(written) == 0 {
-		return nil, &Note{what, path + " succeeded without doing anything", "reinstall the package it belongs to"}
+		return &Note{m.what, m.path + " succeeded without doing anything", "reinstall the package it belongs to"}
 	}
-	return ranges, nil
+	return nil
 }
 
 // helperNote says why newuidmap or newgidmap failed.
@@ -359,9 +412,9 @@ func (p *UserProc) Report() Report {
 	return Report{
 		N: stepNumber("user-namespace"), Step: "user-namespace",
 		Calls: append([]string{
-			fmt.Sprintf("clone(CLONE_NEWUSER|CLONE_NEWNS|CLONE_NEWPID|SIGCHLD) = %d", p.Process.Pid),
+			fmt.Sprintf("clone(CLONE_NEWUSER|CLONE_NEWNS|CLONE_NEWPID|SIGCHLD) = %d", p.Pid),
 		}, p.calls...),
-		Before: idNamespaces("self"), After: idNamespaces(strconv.Itoa(p.Process.Pid)),
+		Before: idNamespaces("self"), After: idNamespaces(strconv.Itoa(p.Pid)),
 		Took: p.took,
 	}
 }

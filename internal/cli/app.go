@@ -123,6 +123,9 @@ func Main(args []string) int {
 	if c == nil {
 		return report(unknownCommand(name), exitFailure)
 	}
+	if name == "run" && len(rest) > 1 {
+		_, _ = launch() // long before its flags are read, which takes as long as the supervisor
+	}
 	return c.run(rest)
 }
 

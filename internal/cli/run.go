@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
@@ -52,12 +53,11 @@ func runCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			// The supervisor comes up while the container is made.
-			root, err := store.DefaultRoot()
+			l, err := launch()
 			if err != nil {
 				return err
 			}
-			l := newLaunch(root, c.String("userns") == "single", t)
+			l.MapIDs(c.String("userns") == "single")
 			ctr, lock, m, err := createContainer(c, !detach)
 			if err != nil {
 				l.Cancel()
@@ -96,14 +96,15 @@ func sweep() {
 	}
 }
 
-// newLaunch starts a supervisor. One that outlives this command has no place
-// to print to.
-func newLaunch(root string, single bool, t *terminal) *client.Launch {
-	if t == nil {
-		return client.NewLaunch(root, single, nil)
+// launch begins to start the supervisor of run: it comes up while the flags are read and the
+// container is made. If there will be no container, it ends with this process.
+var launch = sync.OnceValues(func() (*client.Launch, error) {
+	root, err := store.DefaultRoot()
+	if err != nil {
+		return nil, err
 	}
-	return client.NewLaunch(root, single, os.Stderr)
-}
+	return client.NewLaunch(root, os.Stderr), nil
+})
 
 // start starts a container whose lock is held, and gives the lock away. A
 // terminal t means in the foreground. If it fails, a container that is fresh

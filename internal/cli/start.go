@@ -86,7 +86,7 @@ func startDetached(c *cli.Context, store *image.Store, ctr *disk.Container) erro
 	if err != nil {
 		return err
 	}
-	s, err := start(newLaunch(store.Root(), ctr.SingleID, nil), ctr, lock, m, false, nil, client.StartOptions{Explain: explain})
+	s, err := start(client.NewLaunch(store.Root(), nil).MapIDs(ctr.SingleID), ctr, lock, m, false, nil, client.StartOptions{Explain: explain})
 	if err != nil {
 		return err
 	}
@@ -111,6 +111,6 @@ func startAttached(c *cli.Context, store *image.Store, set *disk.Set) error {
 		return err
 	}
 	return t.follow(func() (*client.Session, error) {
-		return start(newLaunch(store.Root(), ctr.SingleID, t), ctr, lock, m, false, t, client.StartOptions{Explain: explain})
+		return start(client.NewLaunch(store.Root(), os.Stderr).MapIDs(ctr.SingleID), ctr, lock, m, false, t, client.StartOptions{Explain: explain})
 	})
 }

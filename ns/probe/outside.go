@@ -130,7 +130,7 @@ func subordinate(denied error) Result {
 		r.Why = err.Error()
 		return r
 	}
-	_, _ = p.Process.Wait()
+	_, _ = p.Wait()
 	p.Conn.Close()
 	if len(p.Notes) > 0 {
 		why := make([]string, len(p.Notes))

@@ -91,7 +91,7 @@ func enter(single bool) ([]Result, error) {
 	if errors.Is(err, io.EOF) {
 		err = errors.New("the process in the new user namespace ended early")
 	}
-	if _, e := p.Process.Wait(); err == nil {
+	if _, e := p.Wait(); err == nil {
 		err = e
 	}
 	return m.Results, err

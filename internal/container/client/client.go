@@ -48,18 +48,20 @@ type Session struct {
 
 // Launch is a supervisor that does not know its container yet. Starting a
 // process and giving it a user namespace takes some milliseconds, which the
-// client uses to find the image and to make the container.
+// client uses to read its flags, to find the image and to make the container.
 type Launch struct {
-	conn *control.Conn
-	proc *ns.UserProc
-	err  error
-	done chan struct{} // closed when the others are valid
+	single chan bool
+	conn   *control.Conn
+	proc   *ns.UserProc
+	err    error
+	done   chan struct{} // closed when conn, proc and err are valid
 }
 
-// NewLaunch begins to start a supervisor, for a container of the store at root. singleID maps no
-// subordinate ids. What it prints, which is nothing but the trace of a panic, goes to stderr.
-func NewLaunch(root string, singleID bool, stderr *os.File) *Launch {
-	l := &Launch{done: make(chan struct{})}
+// NewLaunch begins to start a supervisor, for a container of the store at root, which waits for
+// MapIDs. What it prints, which is nothing but the trace of a panic, goes to stderr, if the
+// container is to run in the foreground.
+func NewLaunch(root string, stderr *os.File) *Launch {
+	l := &Launch{single: make(chan bool, 1), done: make(chan struct{})}
 	go func() {
 		defer close(l.done)
 		var program *os.File
@@ -68,13 +70,20 @@ func NewLaunch(root string, singleID bool, stderr *os.File) *Launch {
 		}
 		defer program.Close()
 		u := ns.UserNS{
-			Program: program, Args: []string{"tiffin", control.SupervisorCommand}, Dir: "/", Setsid: true, SingleID: singleID,
+			Program: program, Args: []string{"tiffin", control.SupervisorCommand}, Dir: "/", Setsid: true,
 			Stdio: [3]*os.File{nil, nil, stderr},
 		}
-		if l.proc, l.err = u.Start(); l.err == nil {
+		if l.proc, l.err = u.Clone(); l.err == nil {
 			l.conn = &control.Conn{Conn: l.proc.Conn}
+			l.err = l.proc.MapIDs(<-l.single)
 		}
 	}()
+	return l
+}
+
+// MapIDs lets it come up: with subordinate ids, or with a single one. It must be called once.
+func (l *Launch) MapIDs(single bool) *Launch {
+	l.single <- single
 	return l
 }
 
@@ -83,7 +92,7 @@ func (l *Launch) Cancel() {
 	<-l.done
 	if l.err == nil {
 		l.conn.Close()
-		_, _ = l.proc.Process.Wait()
+		_, _ = l.proc.Wait()
 	}
 }
 
@@ -97,7 +106,7 @@ func (l *Launch) Cancel() {
 func Start(c *disk.Container, l *Launch, lock *os.File, m *cache.Mountable, o StartOptions) (s *Session, err error) {
 	err = mended(c, m, func(m *cache.Mountable) (err error) {
 		if l == nil {
-			l = NewLaunch(c.Root(), c.SingleID, nil)
+			l = NewLaunch(c.Root(), nil).MapIDs(c.SingleID)
 		}
 		s, err = l.start(c, lock, m, o)
 		l = nil // that one has ended if it was asked in vain
@@ -134,7 +143,7 @@ func (l *Launch) start(c *disk.Container, lock *os.File, m *cache.Mountable, o S
 	s, err := l.begin(req, o.Explain)
 	if err != nil {
 		// Its end ends whatever it had started: nothing uses the directory then.
-		_, _ = l.proc.Process.Wait()
+		_, _ = l.proc.Wait()
 		return nil, probe.Explain(err)
 	}
 	s.trace = trace

@@ -56,7 +56,7 @@ func OpenTree(c *disk.Container, store *image.Store) (*Tree, error) {
 // lend starts a supervisor that serves the files of a container, whose lock the caller holds, and
 // runs nothing in it.
 func lend(c *disk.Container, lock *os.File, m *cache.Mountable) (*Tree, error) {
-	l := NewLaunch(c.Root(), c.SingleID, nil)
+	l := NewLaunch(c.Root(), nil).MapIDs(c.SingleID)
 	<-l.done
 	if l.err != nil {
 		return nil, errs.Code(probe.Explain(l.err), 125)
@@ -76,7 +76,7 @@ func lend(c *disk.Container, lock *os.File, m *cache.Mountable) (*Tree, error) {
 func (t *Tree) Close() {
 	if t.conn != nil {
 		t.conn.Close()
-		_, _ = t.proc.Process.Wait()
+		_, _ = t.proc.Wait()
 	}
 }
 

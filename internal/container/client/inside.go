@@ -20,7 +20,7 @@ func inside(c *disk.Container, op string, upper *disk.Upper, w io.Writer) error 
 	if err != nil {
 		return errs.Code(probe.Explain(err), 125)
 	}
-	defer proc.Process.Wait()
+	defer proc.Wait()
 	defer sock.Close()
 	out, theirs, err := os.Pipe()
 	if err != nil {

@@ -77,7 +77,9 @@ func supervise() int {
 		if n := len(out) - 1; s.req.Trace != nil && n >= 0 {
 			out, s.traceTo = out[:n], out[n]
 		}
-		err = s.start(first, out)
+		if err = s.forgetStderr(); err == nil {
+			err = s.start(first, out)
+		}
 	}
 	s.sessions.enter()
 	s.failed = err
@@ -100,6 +102,20 @@ func supervise() int {
 	s.finish()
 	s.sessions.finish()
 	return 0
+}
+
+// forgetStderr lets go of the client's standard error output, which a container that outlives the
+// client must not hold open.
+func (s *supervisor) forgetStderr() error {
+	if s.req.Foreground {
+		return nil
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+	return os.NewSyscallError("dup3", unix.Dup3(int(null.Fd()), 2, 0))
 }
 
 // start prepares everything and starts the container's first process. out is
