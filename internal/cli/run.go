@@ -96,15 +96,17 @@ func sweep() {
 	}
 }
 
-// launch begins to start the supervisor of run: it comes up while the flags are read and the
+// launch begins to start the supervisor of run, once: it comes up while the flags are read and the
 // container is made. If there will be no container, it ends with this process.
-var launch = sync.OnceValues(func() (*client.Launch, error) {
+var launch = sync.OnceValues(newLaunch)
+
+func newLaunch() (*client.Launch, error) {
 	root, err := store.DefaultRoot()
 	if err != nil {
 		return nil, err
 	}
 	return client.NewLaunch(root, os.Stderr), nil
-})
+}
 
 // start starts a container whose lock is held, and gives the lock away. A
 // terminal t means in the foreground. If it fails, a container that is fresh
