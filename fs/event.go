@@ -37,7 +37,7 @@ type Event struct {
 }
 
 // SetLayers gives the indexes of the single layers, the bottom first, for the
-// verdict of each in an Event. They must stay open.
+// verdict of each in an Event.
 func (f *FS) SetLayers(layers []*layer.Index) { f.layers.Store(&layers) }
 
 type subscriber struct{ fn func(Event) }

@@ -93,7 +93,6 @@ func (s *Store) Layers(img *Image) ([]StackLayer, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer st.Close()
 	out := s.Describe(img)
 	for i, u := range st.Usage("/") {
 		out[i].Usage = u

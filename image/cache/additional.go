@@ -104,7 +104,7 @@ func (s *Cache) FindBlob(d digest.Digest) string { return s.Find(s.BlobPath(d)) 
 func (s *Cache) OpenBlob(d digest.Digest) (*os.File, error) {
 	path := s.FindBlob(d)
 	if path == s.BlobPath(d) {
-		return os.Open(path)
+		return layer.OpenStored(filepath.Split(path))
 	}
 	return openAdditionalFile(path)
 }

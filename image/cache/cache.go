@@ -178,10 +178,13 @@ func (s *Cache) tables(diffID digest.Digest) (size int64, ok bool) {
 
 // written reports whether what is read from flat.tar is what was written.
 func written(s *store.Store, diffID digest.Digest) bool {
-	boot, err := os.ReadFile(filepath.Join(s.LayerDir(diffID), store.UnsyncedName))
-	if errors.Is(err, fs.ErrNotExist) {
-		return true
+	f, err := layer.OpenStored(s.LayerDir(diffID), store.UnsyncedName)
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist)
 	}
+	defer f.Close()
+	boot := make([]byte, len(store.BootID()))
+	_, err = io.ReadFull(f, boot)
 	return err == nil && len(boot) > 0 && string(boot) == store.BootID()
 }
 
@@ -217,12 +220,8 @@ func (s *Cache) RebuildAll(ctx context.Context, layers []oci.Layer) (*Mountable,
 // intact is the quick check and that of the index's checksum.
 func (s *Cache) intact(diffID digest.Digest) bool {
 	_, ok := s.findFlat(diffID)
-	x, err := layer.OpenIndex(s.IndexPath(diffID))
-	if err != nil {
-		return false
-	}
-	x.Close()
-	return ok
+	_, err := layer.OpenIndex(s.IndexPath(diffID))
+	return ok && err == nil
 }
 
 // rebuild makes a layer's derived files again: the tables from flat.tar if
@@ -255,7 +254,7 @@ func (s *Cache) inflate(ctx context.Context, st *store.Staging, l oci.Layer) err
 // readAgain makes the tables of the own flat.tar again, if it has the right content. If it is
 // marked as perhaps not written, it becomes durable, and the mark goes.
 func (s *Cache) readAgain(ctx context.Context, st *store.Staging, diffID digest.Digest) bool {
-	f, err := os.Open(s.FlatPath(diffID))
+	f, err := layer.OpenStored(filepath.Split(s.FlatPath(diffID)))
 	if err != nil {
 		return false
 	}
@@ -297,7 +296,6 @@ func (s *Cache) Merge(st *store.Staging, layers []oci.Layer) error {
 		if err != nil {
 			continue
 		}
-		defer x.Close()
 		if n == len(ids) {
 			return nil
 		}
@@ -312,7 +310,6 @@ func (s *Cache) Merge(st *store.Staging, layers []oci.Layer) error {
 		if err != nil {
 			return fmt.Errorf("merge the layers: %w", err)
 		}
-		defer x.Close() // the trees have strings in it until they are encoded
 		if merged, err = union.Merge(merged, x.Tree(), uint16(i)); err != nil {
 			return fmt.Errorf("merge layer %s: %w", ids[i], err)
 		}
@@ -327,7 +324,7 @@ func (s *Cache) Merge(st *store.Staging, layers []oci.Layer) error {
 // digest: damage is repaired by pulling again. The derived files may be missing. It fails if the
 // blob does not inflate to the diff ID.
 func (s *Cache) Reuse(ctx context.Context, st *store.Staging, l oci.Layer) (bool, error) {
-	blob, err := os.Open(s.BlobPath(l.Digest))
+	blob, err := layer.OpenStored(filepath.Split(s.BlobPath(l.Digest)))
 	if err != nil {
 		return false, nil
 	}
@@ -386,20 +383,14 @@ func (s *Cache) OpenSized(d ocispec.Descriptor) (io.ReadCloser, error) {
 	return f, nil
 }
 
-func OpenStack(m *Mountable) (*union.Stack, error) {
-	st := new(union.Stack)
-	for _, path := range m.IndexPaths {
-		x, err := layer.OpenIndex(path)
-		if err != nil {
-			st.Close()
+// OpenStack reads the indexes of an image.
+func OpenStack(m *Mountable) (st *union.Stack, err error) {
+	st = &union.Stack{Layers: make([]*layer.Index, len(m.IndexPaths))}
+	for i, path := range m.IndexPaths {
+		if st.Layers[i], err = layer.OpenIndex(path); err != nil {
 			return nil, err
 		}
-		st.Layers = append(st.Layers, x)
 	}
-	var err error
-	if st.Merged, err = layer.OpenIndex(m.UnionPath); err != nil {
-		st.Close()
-		return nil, err
-	}
-	return st, nil
+	st.Merged, err = layer.OpenIndex(m.UnionPath)
+	return st, err
 }

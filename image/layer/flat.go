@@ -134,7 +134,7 @@ type Flat struct {
 func OpenFlat(tar, blocks string) (*Flat, error) {
 	f := &Flat{have: -1}
 	var err error
-	if f.codes, err = os.Open(blocks); err != nil {
+	if f.codes, err = OpenStored(filepath.Split(blocks)); err != nil {
 		return nil, err
 	}
 	if err = f.readHeader(); err == nil {

@@ -1,4 +1,4 @@
-// The index file: its tables, how they are written, and how they are mapped and checked.
+// The index file: its tables, how it is read into memory, and how it is checked.
 
 package layer
 
@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"os"
+	"path/filepath"
 	"sort"
+	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -32,6 +35,10 @@ const (
 	version    = 1
 	orderMark  = 0x01020304
 	headerSize = 128
+
+	// An index has no more inodes, and bytes of names, link targets and attributes.
+	maxMerged     = 16_000_000
+	maxMergedHeap = 2 << 30
 )
 
 type header struct {
@@ -70,8 +77,8 @@ const (
 	Sparse
 )
 
-// Inode is one file, directory, link or device, 88 bytes, read in place from
-// the mapped index: callers must not write to it.
+// Inode is one file, directory, link or device, 88 bytes, as they are in the index:
+// callers must not write to it.
 type Inode struct {
 	Mode  uint32 // type and permission bits, inode(7)
 	UID   uint32
@@ -120,8 +127,7 @@ type xattr struct{ name, nameLen, value, valueLen uint32 }
 // number of its first name. The numbering is thus a function of the tree
 // alone, a promise that upper directories rely on (see XattrOrigin).
 //
-// An Index is immutable and safe for concurrent use. Strings it returns point
-// into the map: they must not be used after Close.
+// An Index is immutable and safe for concurrent use.
 type Index struct {
 	flatSize int64
 	inodes   []Inode
@@ -130,7 +136,6 @@ type Index struct {
 	xattrs   []xattr
 	extents  []Extent
 	heap     string
-	mapped   []byte
 }
 
 // ErrCorrupt is wrapped by every error that says an index file cannot be
@@ -139,43 +144,80 @@ var ErrCorrupt = errors.New("index is damaged")
 
 var crcTable = crc32.MakeTable(crc32.Castagnoli)
 
-// OpenIndex maps the index file at path, mmap(2), and checks its checksum and
-// every reference in it, so that no later call can fail or leave the map.
-// Errors: those of open(2) and mmap(2), or one wrapping ErrCorrupt.
+// OpenIndex reads the index file at path into memory of its own, whatever happens to the file
+// afterwards, and checks its checksum and every reference in it, so that no later call can fail.
+// Errors: those of OpenStored and read(2), or one wrapping ErrCorrupt.
 func OpenIndex(path string) (*Index, error) {
-	f, err := os.Open(path)
+	f, h, err := openHeader(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if st.Size() < headerSize {
-		return nil, fmt.Errorf("%s: %w: %d bytes, shorter than its header", path, ErrCorrupt, st.Size())
-	}
-	b, err := unix.Mmap(int(f.Fd()), 0, int(st.Size()), unix.PROT_READ, unix.MAP_SHARED)
-	if err != nil {
-		return nil, fmt.Errorf("map %s into memory: %w", path, err)
+	b := make([]byte, h.size())
+	if _, err := io.ReadFull(f, b); err != nil {
+		return nil, fmt.Errorf("%s: %w: %w", path, ErrCorrupt, noEOF(err))
 	}
 	x, err := Decode(b)
 	if err != nil {
-		unix.Munmap(b)
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	x.mapped = b
 	return x, nil
 }
 
-// Close unmaps the index. It is only needed for one from OpenIndex.
-func (x *Index) Close() error {
-	if x.mapped == nil {
-		return nil
+// PeekFlatSize reads only the header of the index file at path and returns the size in bytes of the
+// flat.tar that it describes. The tables are not checked. Errors: as for OpenIndex.
+func PeekFlatSize(path string) (int64, error) {
+	f, h, err := openHeader(path)
+	if err != nil {
+		return 0, err
 	}
-	b := x.mapped
-	*x = Index{}
-	return unix.Munmap(b)
+	return h.FlatSize, f.Close()
+}
+
+// openHeader opens an index file at its start. Its size is what the header says.
+func openHeader(path string) (*os.File, *header, error) {
+	f, err := OpenStored(filepath.Split(path))
+	if err != nil {
+		return nil, nil, err
+	}
+	h := &header{}
+	st, err := f.Stat()
+	if err == nil {
+		_, err = f.ReadAt(unsafe.Slice((*byte)(unsafe.Pointer(h)), headerSize), 0)
+	}
+	switch {
+	case err == io.EOF:
+		err = fmt.Errorf("%w: shorter than its header", ErrCorrupt)
+	case err != nil:
+	case !h.known():
+		err = errVersion
+	case uint64(st.Size()) != h.size():
+		err = fmt.Errorf("%w: %d bytes instead of %d", ErrCorrupt, st.Size(), h.size())
+	}
+	if err != nil {
+		f.Close()
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return f, h, nil
+}
+
+var errVersion = fmt.Errorf("%w: not an index of version %d for this machine", ErrCorrupt, version)
+
+func (h *header) known() bool {
+	return string(h.Magic[:]) == magic && h.Version == version && h.Order == orderMark &&
+		h.NumInodes <= maxMerged && h.HeapLen <= maxMergedHeap
+}
+
+// size is that of the file, in bytes.
+func (h *header) size() uint64 {
+	return headerSize + tableSize[Inode](h.NumInodes) + tableSize[dirent](h.NumDirents) + tableSize[link](h.NumLinks) +
+		tableSize[xattr](h.NumXattrs) + tableSize[Extent](h.NumExtents) + h.HeapLen
+}
+
+// tableSize is what n records take in the file, in bytes.
+func tableSize[T any](n uint32) uint64 {
+	var t T
+	return align8(uint64(n) * uint64(unsafe.Sizeof(t)))
 }
 
 // Decode reads an index from memory, which it keeps and does not copy; b must
@@ -186,8 +228,8 @@ func Decode(b []byte) (*Index, error) {
 		return nil, fmt.Errorf("%w: shorter than its header", ErrCorrupt)
 	}
 	h := (*header)(unsafe.Pointer(unsafe.SliceData(b)))
-	if string(h.Magic[:]) != magic || h.Version != version || h.Order != orderMark {
-		return nil, fmt.Errorf("%w: not an index of version %d for this machine", ErrCorrupt, version)
+	if !h.known() {
+		return nil, errVersion
 	}
 	if crc32.Checksum(b[headerSize:], crcTable) != h.CRC {
 		return nil, fmt.Errorf("%w: its checksum does not match", ErrCorrupt)
@@ -211,8 +253,7 @@ func Decode(b []byte) (*Index, error) {
 
 // table takes n records of type T off the front of rest, with their padding.
 func table[T any](rest *[]byte, n uint32, ok *bool) []T {
-	var t T
-	size := align8(uint64(n) * uint64(unsafe.Sizeof(t)))
+	size := tableSize[T](n)
 	if !*ok || size > uint64(len(*rest)) {
 		*ok = false
 		return nil
@@ -227,27 +268,31 @@ func table[T any](rest *[]byte, n uint32, ok *bool) []T {
 
 func align8(n uint64) uint64 { return (n + 7) &^ 7 }
 
-// check follows every reference once. A directory's number is larger than its
-// parent's, which rules out cycles.
+// check follows every reference once, in time proportional to the file's size: the tables are used
+// from their start to their end, so that no two inodes share a piece of one, and what is compared
+// has a length that Linux allows. A directory's number is larger than its parent's, which rules
+// out cycles. A name becomes one of a file of the host's when it is copied up: one with a slash
+// would lead elsewhere.
 func (x *Index) check() error {
 	if len(x.inodes) == 0 || !x.inodes[0].IsDir() {
 		return errors.New("no root directory")
 	}
 	names := make([]uint32, len(x.inodes)) // entries that lead to each inode; with atHome, one is in its parent
+	var used struct{ dirents, xattrs, extents uint32 }
 	for i := range x.inodes {
 		n := &x.inodes[i]
-		if !inside(n.target, n.targetLen, len(x.heap)) || !inside(n.xattr, n.numXattr, len(x.xattrs)) ||
-			!inside(n.extent, n.numExtent, len(x.extents)) {
-			return fmt.Errorf("inode %d points outside its tables", i)
-		}
 		if i > 0 && (n.parent >= uint32(i) || !x.inodes[n.parent].IsDir()) {
 			return fmt.Errorf("inode %d has no parent directory", i)
+		}
+		if n.targetLen > pathMax || !inside(n.target, n.targetLen, len(x.heap)) ||
+			!next(&used.xattrs, n.xattr, n.numXattr, len(x.xattrs)) || !next(&used.extents, n.extent, n.numExtent, len(x.extents)) {
+			return fmt.Errorf("inode %d points outside its tables", i)
 		}
 		if n.Size < 0 || n.Offset < 0 || !goodExtents(x.extents[n.extent:n.extent+n.numExtent], n.Size) {
 			return fmt.Errorf("inode %d has its data in impossible places", i)
 		}
 		if n.IsDir() {
-			if !inside(n.first, n.count, len(x.dirents)) {
+			if !next(&used.dirents, n.first, n.count, len(x.dirents)) {
 				return fmt.Errorf("directory %d points outside its table", i)
 			}
 			if err := x.checkDir(uint32(i), names); err != nil {
@@ -256,11 +301,18 @@ func (x *Index) check() error {
 		}
 	}
 	for _, a := range x.xattrs {
-		if !inside(a.name, a.nameLen, len(x.heap)) || !inside(a.value, a.valueLen, len(x.heap)) {
+		if a.nameLen > nameMax || a.valueLen > xattrMax || !inside(a.name, a.nameLen, len(x.heap)) || !inside(a.value, a.valueLen, len(x.heap)) {
 			return errors.New("an attribute points outside the heap")
 		}
 	}
 	return x.checkNames(names)
+}
+
+// next takes n records of a table from used on, which must be first, and reports whether it has them.
+func next(used *uint32, first, n uint32, size int) bool {
+	ok := first == *used && inside(first, n, size)
+	*used += n
+	return ok
 }
 
 // atHome marks, in check's counts, an inode that its parent has an entry for.
@@ -272,6 +324,9 @@ func (x *Index) checkDir(dir uint32, names []uint32) error {
 		e := x.dirents[d]
 		if !inside(e.name, e.nameLen, len(x.heap)) || int(e.ino) >= len(x.inodes) || e.ino == 0 {
 			return fmt.Errorf("an entry of directory %d points outside its tables", dir)
+		}
+		if !isName(x.str(e.name, e.nameLen)) {
+			return fmt.Errorf("an entry of directory %d has a name that no file can have", dir)
 		}
 		name := x.str(e.name, e.nameLen)
 		if name <= last {
@@ -286,8 +341,14 @@ func (x *Index) checkDir(dir uint32, names []uint32) error {
 	return nil
 }
 
+// isName reports whether a file can have that name in its directory: path_resolution(7).
+func isName(s string) bool {
+	return s != "" && s != "." && s != ".." && len(s) <= nameMax && strings.IndexByte(s, '/') < 0 && strings.IndexByte(s, 0) < 0
+}
+
 // checkNames makes sure that every inode has the names that it says it has.
 func (x *Index) checkNames(names []uint32) error {
+	links := uint32(0)
 	for i := range x.inodes[1:] {
 		i++
 		n, count := &x.inodes[i], names[i]&^atHome
@@ -300,7 +361,7 @@ func (x *Index) checkNames(names []uint32) error {
 			}
 			continue
 		}
-		if n.Nlink != count || count > 1 && !inside(n.first, count, len(x.links)) {
+		if n.Nlink != count || count > 1 && !next(&links, n.first, count, len(x.links)) {
 			return fmt.Errorf("inode %d has %d names and says %d", i, count, n.Nlink)
 		}
 		if count == 1 {

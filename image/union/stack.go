@@ -15,16 +15,6 @@ type Stack struct {
 	Merged *layer.Index
 }
 
-// Close releases the indexes.
-func (s *Stack) Close() {
-	for _, x := range s.Layers {
-		x.Close()
-	}
-	if s.Merged != nil {
-		s.Merged.Close()
-	}
-}
-
 // Push puts a layer on top.
 func (s *Stack) Push(t *layer.Tree) error {
 	merged, err := Merge(s.Merged.Tree(), t, uint16(len(s.Layers)))
@@ -37,10 +27,8 @@ func (s *Stack) Push(t *layer.Tree) error {
 	}
 	all, err := layer.Decode(merged.Encode())
 	if err != nil {
-		top.Close()
 		return err
 	}
-	s.Merged.Close() // the tree had strings in it until it was encoded
 	s.Layers, s.Merged = append(s.Layers, top), all
 	return nil
 }

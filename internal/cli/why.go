@@ -55,7 +55,6 @@ func runWhy(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	defer st.Close()
 	answers := explainPath(st, layers, path.Clean("/"+c.Args().Get(1)))
 	if format == "json" {
 		enc := json.NewEncoder(stdout)

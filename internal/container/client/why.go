@@ -36,7 +36,6 @@ func Stack(c *disk.Container, store *image.Store) (*union.Stack, *image.Image, e
 		return nil, nil, err
 	}
 	if err := st.Push(tree); err != nil {
-		st.Close()
 		return nil, nil, fmt.Errorf("put the changes of container %s on top: %w", c.Name, err)
 	}
 	return st, base, nil

@@ -3,8 +3,6 @@
 package disk
 
 import (
-	"io"
-
 	"tiffin/image/layer"
 )
 
@@ -24,22 +22,19 @@ func (u *Upper) Open(kernel *layer.KernelUpper) (opened *layer.Upper, closeAll f
 	if err != nil {
 		return nil, nil, err
 	}
-	files := []io.Closer{index}
-	closeAll = func() {
-		for _, f := range files {
-			f.Close()
-		}
-	}
-	opened = &layer.Upper{Dir: u.Dir, Lower: index, Skip: u.Skip(), Kernel: kernel}
 	flats, err := layer.OpenFlats(u.Flats, u.Blocks)
 	if err != nil {
-		closeAll()
 		return nil, nil, err
 	}
+	opened = &layer.Upper{Dir: u.Dir, Lower: index, Skip: u.Skip(), Kernel: kernel}
 	for _, f := range flats {
-		files, opened.Flats = append(files, f), append(opened.Flats, f)
+		opened.Flats = append(opened.Flats, f)
 	}
-	return opened, closeAll, nil
+	return opened, func() {
+		for _, f := range flats {
+			f.Close()
+		}
+	}, nil
 }
 
 // Skip is Made as layer.Upper wants it.

@@ -6,10 +6,12 @@ package supervisor
 
 import (
 	"encoding/json"
+	"io"
 	"maps"
-	"os"
+	"path/filepath"
 	"slices"
 
+	"tiffin/image/layer"
 	"tiffin/internal/container/disk"
 	"tiffin/ns"
 )
@@ -28,7 +30,12 @@ type starts map[string][]ns.Span
 // readStarts reads what is remembered, leaving out what is beyond the limits.
 func readStarts(path string) starts {
 	m := starts{}
-	if b, err := os.ReadFile(path); err != nil || json.Unmarshal(b, &m) != nil || len(m) > startCommands {
+	f, err := layer.OpenStored(filepath.Split(path))
+	if err != nil {
+		return m
+	}
+	defer f.Close()
+	if json.NewDecoder(io.LimitReader(f, 1<<20)).Decode(&m) != nil || len(m) > startCommands {
 		return starts{}
 	}
 	for command := range m {

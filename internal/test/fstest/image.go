@@ -117,7 +117,6 @@ func (im *Image) AddLayer(dir string, tar []byte) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer x.Close()
 	tree, err := layer.Scan(bytes.NewReader(tar))
 	if err != nil {
 		return nil, fmt.Errorf("scan the new layer: %w", err)
@@ -137,7 +136,6 @@ func (im *Image) Diff(upper string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer x.Close()
 	u := &layer.Upper{Dir: upper, Lower: x}
 	for _, f := range files {
 		defer f.Close()
