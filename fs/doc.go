@@ -10,8 +10,8 @@
 //	   │         LOOKUP(node 7, "hosts")
 //	   ▼
 //	server       is node 7 in the table of nodes?  ── no ──►  index of the layers
-//	   │ yes                                                  (binary search in mapped
-//	   ▼                                                      memory, no lock, no heap)
+//	   │ yes                                                  (binary search: no
+//	   ▼                                                      lock, no heap)
 //	node 7       what does its upper directory say about "hosts"?
 //	   │           a real entry  ──►  that one, layer "upper"
 //	   │           a whiteout    ──►  no such name

@@ -12,7 +12,7 @@
 //
 // tiffin keeps the tarball as it is (flat.tar, whose SHA-256 is the layer's
 // diffID) and writes a table of contents next to it. Scan makes that table
-// while the tarball streams by; OpenIndex maps it into memory; Reader reads a
+// while the tarball streams by; OpenIndex reads it into memory; Reader reads a
 // file straight out of flat.tar at the offset that the table says. Owners,
 // modes and device numbers are just numbers in it.
 //
@@ -35,8 +35,9 @@
 // one. Inode 0 is the root; the others are numbered by a depth-first walk in the order of names.
 // So the numbers follow from the tree alone, and a number that is remembered (user.tiffin.origin)
 // means the same file after the index has been made again. A directory's number is higher than
-// its parent's, so that no loop is possible. Decode checks the checksum and every reference once;
-// after that no lookup can fail or leave the map, and none allocates.
+// its parent's, so that no loop is possible. OpenIndex reads the file once, and checks the checksum
+// and every reference in what it has read: whatever becomes of the file, no lookup fails later,
+// leaves the tables or shows something else, and none allocates.
 //
 // # What Scan makes of a tarball
 //
@@ -71,8 +72,7 @@
 //
 // # Locking
 //
-// An Index is immutable; any number of goroutines and processes share its
-// pages. A Tree belongs to one goroutine at a time; Encode marks its nodes
+// An Index is immutable; any number of goroutines share it. A Tree belongs to one goroutine at a time; Encode marks its nodes
 // while it runs. Nothing may write to an upper directory during WriteDiff or
 // Changes: fs.FS.Freeze sees to that.
 package layer

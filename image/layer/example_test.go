@@ -25,7 +25,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	index, err := layer.Decode(tree.Encode()) // OpenIndex maps the same bytes from a file
+	index, err := layer.Decode(tree.Encode()) // OpenIndex reads the same bytes from a file
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -221,7 +221,7 @@ func tableSize[T any](n uint32) uint64 {
 }
 
 // Decode reads an index from memory, which it keeps and does not copy; b must
-// start at a multiple of 8 bytes, as what make and mmap return does. Errors
+// start at a multiple of 8 bytes, as what make returns does. Errors
 // wrap ErrCorrupt.
 func Decode(b []byte) (*Index, error) {
 	if len(b) < headerSize {

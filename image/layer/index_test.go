@@ -1,9 +1,16 @@
 package layer
 
 import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	tt "tiffin/internal/test/tartest"
 )
 
 func TestIndexKeepsTheTreeItWasEncodedFrom(t *testing.T) {
@@ -53,5 +60,105 @@ func TestStatSurvivesItsAttribute(t *testing.T) {
 		if got, err := ParseStat(s.String(), 0); err != nil || got != s {
 			t.Errorf("%v: %q gives %v, %v", s, s.String(), got, err)
 		}
+	}
+}
+
+// TestOpenIndexRefusesLies: tables with the right checksum that would lead a copy-up out of its
+// directory, or keep whoever checks them busy.
+func TestOpenIndexRefusesLies(t *testing.T) {
+	x, err := Scan(bytes.NewReader(tt.Of(t, tt.Dir("a"), tt.File("a/one", ""), tt.File("a/two", "", tt.Xattr("user.k", "v")), tt.Hardlink("a/xyz", "a/one"),
+		tt.Dir("b"), tt.File("b/one", ""), tt.File("b/two", "", tt.Xattr("user.k", "v")), tt.Symlink("c", "one"))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := x.Encode()
+	path := filepath.Join(t.TempDir(), "index")
+	open := func(b []byte) error {
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := OpenIndex(path)
+		return err
+	}
+	if err := open(good); err != nil {
+		t.Fatal(err)
+	}
+	rename := func(name string) func(*Index) {
+		return func(x *Index) {
+			d := &x.dirents[x.inodes[1].first]
+			copy(unsafe.Slice(unsafe.StringData(x.heap), len(x.heap))[d.name:], name)
+			d.nameLen = uint32(len(name))
+		}
+	}
+	for what, lie := range map[string]func(*Index){
+		"a name with a slash":           rename("a/b"),
+		"a name that leads up":          rename(".."),
+		"a name that stays":             rename("."),
+		"an empty name":                 rename(""),
+		"a name with NUL":               rename("a\x00b"),
+		"a name longer than NAME_MAX":   func(x *Index) { x.dirents[x.inodes[1].first].nameLen = nameMax + 1 },
+		"a target longer than PATH_MAX": func(x *Index) { x.inodes[x.Len()-1].targetLen = pathMax + 1 },
+		"directories that share names":  func(x *Index) { x.inodes[4].first = x.inodes[1].first },
+		"a directory above itself":      func(x *Index) { x.inodes[4].parent = 5 },
+		"files that share attributes":   func(x *Index) { x.inodes[6].xattr = x.inodes[3].xattr },
+		"attributes by the thousand":    func(x *Index) { x.inodes[3].numXattr = 1 << 31 },
+		"data before the start":         func(x *Index) { x.inodes[3].Offset = -512 },
+	} {
+		b := bytes.Clone(good)
+		x, err := Decode(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lie(x)
+		putCRC(b)
+		if err := open(b); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	for cut := 0; cut < len(good); cut += 7 {
+		if err := open(good[:cut]); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("cut at %d: %v", cut, err)
+		}
+	}
+}
+
+// TestOpenIndexOpensRegularFilesOnly: nothing else can keep it waiting, or show another file.
+func TestOpenIndexOpensRegularFilesOnly(t *testing.T) {
+	dir := t.TempDir()
+	err := errors.Join(os.WriteFile(dir+"/index", (&Tree{Root: NewDir(0o755)}).Encode(), 0o600),
+		unix.Mkfifo(dir+"/fifo", 0o600), os.Symlink("index", dir+"/link"), os.Mkdir(dir+"/dir", 0o700))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenIndex(dir + "/index"); err != nil {
+		t.Error(err)
+	}
+	for _, name := range []string{"fifo", "link", "dir"} {
+		if _, err := OpenIndex(filepath.Join(dir, name)); err == nil {
+			t.Errorf("%s is opened", name)
+		}
+		if _, err := PeekFlatSize(filepath.Join(dir, name)); err == nil {
+			t.Errorf("%s is looked into", name)
+		}
+	}
+}
+
+// TestIndexIsNotTheFile: what happens to the file after it has been read changes nothing.
+func TestIndexIsNotTheFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "index")
+	root := NewDir(0o755)
+	root.Children["name"] = &Node{Mode: unix.S_IFLNK | 0o777, Target: "target", Size: 6}
+	if err := os.WriteFile(path, (&Tree{Root: root}).Encode(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	x, err := OpenIndex(path)
+	if err == nil {
+		err = os.Truncate(path, 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i, ok := x.Lookup(0, "name"); !ok || x.Target(i) != "target" {
+		t.Errorf("%d %v", i, ok)
 	}
 }
