@@ -282,6 +282,7 @@ func (h *hostile) mutate(r *rand.Rand, craft bool) bool {
 			os.Mkdir(path, 0o700)
 		case 3:
 			os.WriteFile(path, h.files[r.IntN(len(h.files))].content, 0o600)
+			return true // the index of one layer for that of all is one
 		}
 	case k < 20: // all as it was, in the same file
 		overwrite(path, file.content, 0)

@@ -72,7 +72,7 @@
 //
 // # Locking
 //
-// An Index is immutable; any number of goroutines share it. A Tree belongs to one goroutine at a time; Encode marks its nodes
-// while it runs. Nothing may write to an upper directory during WriteDiff or
-// Changes: fs.FS.Freeze sees to that.
+// An Index is immutable; any number of goroutines share it. A Tree belongs to one goroutine at a
+// time; Encode marks its nodes while it runs. Nothing may write to an upper directory during
+// WriteDiff or Changes: fs.FS.Freeze sees to that.
 package layer

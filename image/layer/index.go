@@ -308,7 +308,8 @@ func (x *Index) check() error {
 	return x.checkNames(names)
 }
 
-// next takes n records of a table from used on, which must be first, and reports whether it has them.
+// next takes n records of a table from used on, which must be first, and reports whether they are
+// in it.
 func next(used *uint32, first, n uint32, size int) bool {
 	ok := first == *used && inside(first, n, size)
 	*used += n
