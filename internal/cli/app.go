@@ -22,8 +22,8 @@ const (
 	// 128+N: signal N ended it. Else run, start -a and exec exit as the command did.
 )
 
-// command is a line of the table of commands. make is called for the one that
-// runs only: every `tiffin run` starts this program three times.
+// command is a line of the table of commands. make is called only for the command that runs, so
+// that `tiffin run` does not pay for the flags of all others.
 type command struct {
 	name, short string
 	make        func() *cli.Command
