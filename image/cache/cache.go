@@ -332,6 +332,9 @@ func (s *Cache) Reuse(ctx context.Context, st *store.Staging, l oci.Layer) (bool
 	if d, err := store.HashFile(blob); err != nil || d != l.Digest {
 		return false, nil
 	}
+	if st, err := blob.Stat(); err != nil || st.Size() != l.Size {
+		return false, nil // whoever has it tells what is wrong
+	}
 	known := s.Inflates(l)
 	if known && s.IsDerived(l.DiffID) {
 		return s.Pin(st, l) == nil && st.Pinned(l), nil
@@ -369,18 +372,6 @@ func (s *Cache) ReadBlob(d digest.Digest) ([]byte, error) {
 // listed and handed on.
 func (s *Cache) Manifest(d ocispec.Descriptor) (*oci.Document, error) {
 	return oci.Follow(d, oci.ThisMachine().Prefer, func(d ocispec.Descriptor) ([]byte, error) { return s.ReadBlob(d.Digest) })
-}
-
-func (s *Cache) OpenSized(d ocispec.Descriptor) (io.ReadCloser, error) {
-	f, err := s.OpenBlob(d.Digest)
-	if err != nil {
-		return nil, oci.Damaged(d.Digest, "is missing")
-	}
-	if st, err := f.Stat(); err != nil || st.Size() != d.Size {
-		f.Close()
-		return nil, oci.Damaged(d.Digest, fmt.Sprintf("it does not have the %d bytes that its manifest says", d.Size))
-	}
-	return f, nil
 }
 
 // OpenStack reads the indexes of an image.

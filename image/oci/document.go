@@ -95,10 +95,12 @@ func (d *Document) CheckImage() error {
 	return nil
 }
 
+// Choice takes one of the descriptors of an index.
+type Choice func([]ocispec.Descriptor) (ocispec.Descriptor, error)
+
 // Follow reads documents from d down to the manifest of an image: from an index, the one that
 // choose takes of it. read need not check what it returns against d.
-func Follow(d ocispec.Descriptor, choose func([]ocispec.Descriptor) (ocispec.Descriptor, error),
-	read func(ocispec.Descriptor) ([]byte, error)) (*Document, error) {
+func Follow(d ocispec.Descriptor, choose Choice, read func(ocispec.Descriptor) ([]byte, error)) (*Document, error) {
 	for range 4 { // an index in an index in an index is enough
 		b, err := read(d)
 		if err != nil {

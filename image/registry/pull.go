@@ -52,7 +52,11 @@ func (c *Client) Pushable(ctx context.Context, r reference.Reference, asked *oci
 	if err != nil {
 		return nil, fmt.Errorf("copy %s: %w", r.Familiar(), err)
 	}
-	return transfer.FromRegistry(ctx, from, r, asked)
+	img, err := transfer.FromRegistry(ctx, from, r, asked)
+	if err != nil {
+		return nil, fmt.Errorf("copy %s: %w", r.Familiar(), err)
+	}
+	return img, nil
 }
 
 // Manifest implements image.Remote. OCI distribution-spec v1.1, "Pulling manifests":

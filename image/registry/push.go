@@ -63,11 +63,15 @@ func (c *Client) Send(ctx context.Context, src *transfer.Image, r reference.Refe
 }
 
 func (c *Client) send(ctx context.Context, src *transfer.Image, r reference.Reference, there func(digest.Digest) []string, p ingest.Progress) (*Pushed, error) {
+	if err := src.CheckLayers(); err != nil {
+		return nil, err
+	}
 	u := &upload{repo: c.Repository(ctx, r), there: there, src: src, progress: p}
-	out := &Pushed{Digest: src.Manifest.Digest, Size: src.Manifest.Size, Layers: make([]PushedLayer, len(src.Blobs))}
+	manifest, blobs := src.Document.Descriptor(), src.Blobs()
+	out := &Pushed{Digest: manifest.Digest, Size: manifest.Size, Layers: make([]PushedLayer, len(blobs))}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallelUploads)
-	for i, d := range src.Blobs {
+	for i, d := range blobs {
 		g.Go(func() (err error) {
 			if out.Layers[i], err = u.blob(gctx, d); err != nil {
 				return fmt.Errorf("blob %s: %w", d.Digest, err)
@@ -78,12 +82,12 @@ func (c *Client) send(ctx context.Context, src *transfer.Image, r reference.Refe
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	out.Layers = out.Layers[:len(src.Blobs)-1] // the last is the config
+	out.Layers = out.Layers[:len(blobs)-1] // the last is the config
 	reference := r.Tag
 	if reference == "" {
-		reference = src.Manifest.Digest.String()
+		reference = manifest.Digest.String()
 	}
-	if err := u.repo.remote.Manifests().PushReference(ctx, src.Manifest, bytes.NewReader(src.Bytes), reference); err != nil {
+	if err := u.repo.remote.Manifests().PushReference(ctx, manifest, bytes.NewReader(src.Document.Bytes), reference); err != nil {
 		return nil, fmt.Errorf("manifest: %w", err)
 	}
 	return out, nil
@@ -146,7 +150,7 @@ func (u *upload) mount(ctx context.Context, d ocispec.Descriptor, from string) b
 }
 
 func (u *upload) send(ctx context.Context, d ocispec.Descriptor) error {
-	f, err := u.src.Open(d)
+	f, err := u.src.Open(ctx, d)
 	if err != nil {
 		return err
 	}

@@ -225,8 +225,8 @@ func TestCommitAndTagOnTopOfAFurtherStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, d := range p.Blobs {
-		r, err := p.Open(d)
+	for _, d := range p.Blobs() {
+		r, err := p.Open(context.Background(), d)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -21,9 +21,8 @@ import (
 	"tiffin/internal/errs"
 )
 
-// source is where an image comes from: the files of an archive or a directory,
-// by name. Names are relative and clean.
-type source interface {
+// files are those of an archive or a directory, by name. Names are relative and clean.
+type files interface {
 	// open returns the file and its size in bytes. A file that is not there
 	// is an error that wraps fs.ErrNotExist.
 	open(name string) (io.ReadCloser, int64, error)
@@ -31,17 +30,17 @@ type source interface {
 	Close() error
 }
 
-// dirSource is a directory. os.Root keeps links in it from leading out of it.
-type dirSource struct{ root *os.Root }
+// dirFiles is a directory. os.Root keeps links in it from leading out of it.
+type dirFiles struct{ root *os.Root }
 
-func (d dirSource) Close() error { return d.root.Close() }
+func (d dirFiles) Close() error { return d.root.Close() }
 
-func (d dirSource) has(name string) bool {
+func (d dirFiles) has(name string) bool {
 	st, err := d.root.Stat(name)
 	return err == nil && st.Mode().IsRegular()
 }
 
-func (d dirSource) open(name string) (io.ReadCloser, int64, error) {
+func (d dirFiles) open(name string) (io.ReadCloser, int64, error) {
 	// O_NONBLOCK: opening a fifo must not wait for a writer. fifo(7).
 	f, err := d.root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -58,9 +57,9 @@ func (d dirSource) open(name string) (io.ReadCloser, int64, error) {
 	return f, st.Size(), nil
 }
 
-// tarSource is an archive in a file that can be read at any place. It is never
+// tarFiles is an archive in a file that can be read at any place. It is never
 // unpacked: a table says where each entry's bytes are.
-type tarSource struct {
+type tarFiles struct {
 	f     *os.File
 	files map[string]extent
 	links map[string]string // entries that are links, to the name they mean
@@ -73,8 +72,8 @@ type extent struct{ off, size int64 }
 const maxEntries = 100_000
 
 // openTar reads the headers of the archive in f, which it owns from then on.
-func openTar(f *os.File) (*tarSource, error) {
-	t := &tarSource{f: f, files: map[string]extent{}, links: map[string]string{}}
+func openTar(f *os.File) (*tarFiles, error) {
+	t := &tarFiles{f: f, files: map[string]extent{}, links: map[string]string{}}
 	st, err := f.Stat()
 	if err != nil {
 		return nil, err
@@ -114,7 +113,7 @@ func notAnArchive(err error, entries int) error {
 }
 
 // add enters one header. Names that climb out with ".." mean nothing here.
-func (t *tarSource) add(h *tar.Header, off int64) {
+func (t *tarFiles) add(h *tar.Header, off int64) {
 	name, ok := cleanName(h.Name)
 	if !ok {
 		return
@@ -141,7 +140,7 @@ func cleanName(name string) (string, bool) {
 }
 
 // find follows links inside the archive; a circle of them leads nowhere.
-func (t *tarSource) find(name string) (extent, bool) {
+func (t *tarFiles) find(name string) (extent, bool) {
 	for range 8 {
 		if e, ok := t.files[name]; ok {
 			return e, true
@@ -155,9 +154,9 @@ func (t *tarSource) find(name string) (extent, bool) {
 	return extent{}, false
 }
 
-func (t *tarSource) has(name string) bool { _, ok := t.find(name); return ok }
+func (t *tarFiles) has(name string) bool { _, ok := t.find(name); return ok }
 
-func (t *tarSource) open(name string) (io.ReadCloser, int64, error) {
+func (t *tarFiles) open(name string) (io.ReadCloser, int64, error) {
 	e, ok := t.find(name)
 	if !ok {
 		return nil, 0, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
@@ -165,12 +164,12 @@ func (t *tarSource) open(name string) (io.ReadCloser, int64, error) {
 	return io.NopCloser(io.NewSectionReader(t.f, e.off, e.size)), e.size, nil
 }
 
-func (t *tarSource) Close() error { return t.f.Close() }
+func (t *tarFiles) Close() error { return t.f.Close() }
 
-// openSource opens what Load was given: a directory, an archive, or (as a
+// openFiles opens what Load was given: a directory, an archive, or (as a
 // reader) a stream, which is spooled into the staging directory unless it is a
 // file after all. An archive may be compressed as a whole.
-func openSource(ctx context.Context, st *store.Staging, name string, stdin io.Reader, p ingest.Progress) (source, error) {
+func openFiles(ctx context.Context, st *store.Staging, name string, stdin io.Reader, p ingest.Progress) (files, error) {
 	f, isFile := stdin.(*os.File)
 	if stdin == nil {
 		info, err := os.Stat(name)
@@ -179,7 +178,7 @@ func openSource(ctx context.Context, st *store.Staging, name string, stdin io.Re
 		}
 		if info.IsDir() {
 			root, err := os.OpenRoot(name)
-			return dirSource{root}, err
+			return dirFiles{root}, err
 		}
 		if f, err = os.Open(name); err != nil {
 			return nil, err
@@ -199,7 +198,7 @@ func openSource(ctx context.Context, st *store.Staging, name string, stdin io.Re
 }
 
 // openArchive opens the archive in a regular file, which it owns from then on.
-func openArchive(ctx context.Context, st *store.Staging, f *os.File, p ingest.Progress) (source, error) {
+func openArchive(ctx context.Context, st *store.Staging, f *os.File, p ingest.Progress) (files, error) {
 	src, err := uncompressed(ctx, st, f, p)
 	if err != nil {
 		f.Close()
@@ -269,9 +268,9 @@ func spool(ctx context.Context, st *store.Staging, r io.Reader, p ingest.Progres
 	return f, nil
 }
 
-// readJSON reads a JSON file of a source.
-func readJSON(src source, name string, v any) error {
-	b, err := readAll(src, name)
+// readJSON reads a JSON file.
+func readJSON(in files, name string, v any) error {
+	b, err := readAll(in, name)
 	if err != nil {
 		return err
 	}
@@ -281,8 +280,8 @@ func readJSON(src source, name string, v any) error {
 	return nil
 }
 
-func readAll(src source, name string) ([]byte, error) {
-	f, _, err := src.open(name)
+func readAll(in files, name string) ([]byte, error) {
+	f, _, err := in.open(name)
 	if err != nil {
 		return nil, err
 	}

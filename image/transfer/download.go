@@ -1,4 +1,4 @@
-// One blob from a registry, through as many connections as it takes.
+// One blob of a source, through as many connections as it takes.
 
 package transfer
 
@@ -7,32 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"tiffin/image/ingest"
 	"tiffin/image/oci"
-	"tiffin/image/reference"
 	"tiffin/image/store"
-)
-
-// Position is how far a blob has come already.
-type Position struct {
-	Offset int64  // bytes
-	ETag   string // of the version that these are of, or ""
-}
-
-// Errors that those of a Remote wrap.
-var (
-	// ErrInterrupted: the connection broke, it is worth asking for the rest.
-	ErrInterrupted = errors.New("the transfer was interrupted")
-	// ErrStartOver: there is no asking for the rest, only for all of it. The
-	// server does not know how, or has another version now.
-	ErrStartOver = errors.New("the transfer has to start over")
-	// ErrWrongAnswer: the server contradicts itself or what it was asked.
-	ErrWrongAnswer = errors.New("the registry's answer is wrong")
 )
 
 const (
@@ -169,60 +149,5 @@ func (d *download) pause() bool {
 		return true
 	case <-d.ctx.Done():
 		return false
-	}
-}
-
-// layer stages one layer, and reports whether it had to be fetched.
-func (pl *pulling) layer(ctx context.Context, d ocispec.Descriptor, l *IncomingLayer) (fetched bool, err error) {
-	if ok, err := pl.s.Reuse(ctx, pl.st, l.Want); ok || err != nil {
-		l.Got = l.Want
-		return false, err
-	}
-	part, err := pl.st.OpenPartial(d)
-	if err != nil {
-		return true, fmt.Errorf("layer %s: %w", d.Digest, err)
-	}
-	pl.mu.Lock()
-	pl.parts = append(pl.parts, part)
-	pl.mu.Unlock()
-	for try := 1; ; try++ {
-		resumed := part.Have > 0
-		dl := newDownload(ctx, pl.from, d, part)
-		l.Got, err = pl.ingest(ctx, dl, l.Want)
-		dl.Close()
-		over, wrong := errors.Is(err, ErrStartOver), errors.Is(err, ErrWrongAnswer) || errors.Is(dl.err, oci.ErrDamaged)
-		if err == nil || ctx.Err() != nil || dl.err != nil && !over && !wrong {
-			break // what has come is kept for the next pull
-		}
-		if rerr := part.Restart(); rerr != nil {
-			return true, rerr
-		}
-		// What an earlier command has left may be what is wrong.
-		if try == layerTries || !over && (wrong || !resumed) {
-			break
-		}
-	}
-	if err != nil && !strings.Contains(err.Error(), d.Digest.String()) {
-		err = fmt.Errorf("layer %s: %w", d.Digest, err)
-	}
-	return true, err
-}
-
-// ingest stages the layer that a download brings.
-func (pl *pulling) ingest(ctx context.Context, dl *download, want oci.Layer) (oci.Layer, error) {
-	add, done := ingest.Start(pl.progress, reference.Short(want.Digest), want.Size)
-	defer done()
-	return ingest.Layer(ctx, pl.st, dl, want, ingest.Options{KeepBlob: true, Partial: dl.part, Progress: add})
-}
-
-// end lets go of the partial files. Those whose blobs have been published, or
-// of which nothing has come, are removed.
-func (pl *pulling) end(published bool) {
-	for _, p := range pl.parts {
-		if st, err := p.File.Stat(); published || err == nil && st.Size() == 0 {
-			p.Drop()
-		} else {
-			p.File.Close()
-		}
 	}
 }

@@ -3,19 +3,17 @@
 package transfer
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path"
 	"slices"
-	"strings"
 
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"golang.org/x/sync/errgroup"
 
 	"tiffin/image"
 	"tiffin/image/ingest"
@@ -24,22 +22,6 @@ import (
 	"tiffin/image/store"
 	"tiffin/internal/errs"
 )
-
-// Incoming is one image of an archive on its way into the store.
-type Incoming struct {
-	Names    []reference.Reference
-	Config   []byte // verbatim: the image keeps its ID
-	Manifest []byte // verbatim, or nil: docker-archives have none
-	Layers   []*IncomingLayer
-}
-
-// IncomingLayer is one layer; images of one archive may share it.
-type IncomingLayer struct {
-	file string // name in the source
-	says *int64 // its size in bytes, by the manifest; nil if that does not say
-	Want oci.Layer
-	Got  oci.Layer
-}
 
 // Loaded is one image that Load added to the store.
 type Loaded struct {
@@ -63,19 +45,19 @@ func Load(ctx context.Context, s *image.Store, name string, stdin io.Reader, p i
 		return fail(err)
 	}
 	defer st.Close()
-	src, err := openSource(ctx, st, name, stdin, p)
+	src, err := openFiles(ctx, st, name, stdin, p)
 	if err != nil {
 		return fail(err)
 	}
 	defer src.Close()
-	imgs, err := describeSource(src)
+	imgs, err := describe(ctx, src)
 	if err != nil {
 		return fail(err)
 	}
-	if err := loadLayers(ctx, s, st, src, imgs, p); err != nil {
+	if _, err := (&taking{s: s, st: st, progress: p, whole: true}).layers(ctx, imgs...); err != nil {
 		return fail(err)
 	}
-	loaded, err := Finish(s, st, imgs)
+	loaded, err := Finish(s, st, imgs...)
 	if err != nil {
 		return fail(err)
 	}
@@ -90,32 +72,45 @@ func unpath(err error) error {
 	return err
 }
 
-// describeSource finds out what is in a source. Where it is OCI layout and
+// describe finds out which images are in an archive or directory. Where it is OCI layout and
 // docker-archive at once, the layout wins: it has the manifests, whose digests
 // stay the same then.
-func describeSource(src source) ([]*Incoming, error) {
+func describe(ctx context.Context, in files) ([]*Image, error) {
 	switch {
-	case src.has("index.json") && src.has("oci-layout"):
-		return describeLayout(src)
-	case src.has("manifest.json") && src.has("version"):
+	case in.has("index.json") && in.has("oci-layout"):
+		return describeLayout(ctx, in)
+	case in.has("manifest.json") && in.has("version"):
 		return nil, errs.Hint(errors.New("this is what skopeo writes for dir:, skopeo's own kind of directory"), "copy it to an OCI layout first: skopeo copy dir:HERE oci:THERE:TAG; tiffin load -i THERE")
-	case src.has("manifest.json"):
-		return describeDocker(src)
-	case src.has("repositories"):
+	case in.has("manifest.json"):
+		return describeDocker(in)
+	case in.has("repositories"):
 		return nil, errs.Hint(errors.New("this archive is from a docker before 1.10"), "save the image again with a newer one")
 	}
 	return nil, errs.Hint(errors.New("this is not an image: it has neither index.json nor manifest.json"),
 		"tiffin load wants what docker save, podman save or skopeo copy wrote; tiffin import takes the tarball of a root file system")
 }
 
+// layout is the source of what is in an OCI layout.
+func layout(in files) Blobs {
+	return func(d digest.Digest) (io.ReadCloser, int64, error) {
+		r, size, err := in.open(blobName(d))
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("blob %s is not in the archive", d)
+		}
+		return r, size, err
+	}
+}
+
+func blobName(d digest.Digest) string { return path.Join("blobs", "sha256", d.Encoded()) }
+
 // describeLayout reads an OCI layout. OCI image-spec v1.1 image-layout.md.
-func describeLayout(src source) ([]*Incoming, error) {
+func describeLayout(ctx context.Context, in files) ([]*Image, error) {
 	var ix ocispec.Index
-	if err := readJSON(src, "index.json", &ix); err != nil {
+	if err := readJSON(in, "index.json", &ix); err != nil {
 		return nil, err
 	}
-	byDigest := map[digest.Digest]*Incoming{}
-	var imgs []*Incoming
+	byDigest := map[digest.Digest]*Image{}
+	var imgs []*Image
 	for _, d := range ix.Manifests {
 		if !oci.IsImage(d) {
 			continue
@@ -126,7 +121,7 @@ func describeLayout(src source) ([]*Incoming, error) {
 		img := byDigest[d.Digest]
 		if img == nil {
 			var err error
-			if img, err = describeManifest(src, d); err != nil {
+			if img, err = Find(ctx, layout(in), "", d, oci.ThisMachine().Choose); err != nil {
 				return nil, err
 			}
 			byDigest[d.Digest] = img
@@ -146,91 +141,52 @@ func describeLayout(src source) ([]*Incoming, error) {
 	return imgs, nil
 }
 
-// describeManifest reads the manifest and config that a descriptor leads to.
-func describeManifest(src source, d ocispec.Descriptor) (*Incoming, error) {
-	read := func(d ocispec.Descriptor) ([]byte, error) { return readVerified(src, d.Digest) }
-	m, err := oci.Follow(d, oci.ThisMachine().Choose, read)
-	if err != nil {
-		return nil, err
-	}
-	img := &Incoming{Manifest: m.Bytes}
-	if img.Config, err = read(m.Config); err != nil {
-		return nil, err
-	}
-	if int64(len(img.Config)) != m.Config.Size {
-		return nil, fmt.Errorf("config %s has %d bytes, and the manifest says %d: the manifest is wrong", m.Config.Digest, len(img.Config), m.Config.Size)
-	}
-	cfg, err := oci.ParseConfig(img.Config, len(m.Layers))
-	if err != nil {
-		return nil, err
-	}
-	for i, l := range m.Layers {
-		if !src.has(blobName(l.Digest)) {
-			err := fmt.Errorf("layer %s is not in the archive", l.Digest)
-			if oci.IsForeign(l) {
-				err = fmt.Errorf("%w: it is a foreign layer, to be had from elsewhere only", err)
-			}
-			return nil, err
-		}
-		img.Layers = append(img.Layers, &IncomingLayer{file: blobName(l.Digest), says: &l.Size, Want: oci.Layer{DiffID: cfg.RootFS.DiffIDs[i], Digest: l.Digest}})
-	}
-	return img, nil
-}
-
-func blobName(d digest.Digest) string { return path.Join("blobs", "sha256", d.Encoded()) }
-
-// readVerified reads a JSON blob of a layout and checks its digest.
-func readVerified(src source, d digest.Digest) ([]byte, error) {
-	return oci.ReadBlob(d, func(d digest.Digest) (io.ReadCloser, error) {
-		f, _, err := src.open(blobName(d))
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("blob %s is not in the archive", d)
-		}
-		return f, err
-	})
-}
-
-// describeDocker reads a docker-archive's manifest.json.
+// describeDocker reads a docker-archive's manifest.json, and writes the manifests that it lacks:
+// always the same, and with what the layers are found to be.
 // https://github.com/moby/docker-image-spec, v1.2, "Combined Image JSON + Filesystem Changeset
 // Format".
-func describeDocker(src source) ([]*Incoming, error) {
-	var list []struct {
-		Config   string
-		RepoTags []string
-		Layers   []string
-	}
-	if err := readJSON(src, "manifest.json", &list); err != nil {
+func describeDocker(in files) ([]*Image, error) {
+	var list []dockerEntry
+	if err := readJSON(in, "manifest.json", &list); err != nil {
 		return nil, err
 	}
 	if len(list) == 0 {
 		return nil, errors.New("manifest.json lists no image")
 	}
-	var imgs []*Incoming
-	shared := map[digest.Digest]*IncomingLayer{}
+	names := map[digest.Digest]string{} // of the files, by the digests of blobs
+	src := Blobs(func(d digest.Digest) (io.ReadCloser, int64, error) { return in.open(names[d]) })
+	seen := map[string]oci.Layer{} // by file name and diff ID
+	var imgs []*Image
 	for _, e := range list {
-		img := &Incoming{}
-		file, _ := cleanName(e.Config)
-		var err error
-		if img.Config, err = readAll(src, file); err != nil {
+		name, _ := cleanName(e.Config)
+		config, err := readAll(in, name)
+		if err != nil {
 			return nil, fmt.Errorf("image config: %w", err)
 		}
-		cfg, err := oci.ParseConfig(img.Config, len(e.Layers))
-		if err != nil {
-			return nil, err
-		}
+		names[digest.FromBytes(config)] = name
 		if len(e.Layers) > oci.MaxLayers {
 			return nil, fmt.Errorf("manifest.json lists %d layers, more than the %d allowed", len(e.Layers), oci.MaxLayers)
 		}
+		cfg, err := oci.ParseConfig(config, len(e.Layers))
+		if err != nil {
+			return nil, err
+		}
+		var layers []oci.Layer
 		for i, name := range e.Layers {
-			diffID := cfg.RootFS.DiffIDs[i]
-			if shared[diffID] == nil {
-				file, _ := cleanName(name)
-				if !src.has(file) {
-					return nil, fmt.Errorf("layer %s is not in the archive", name)
+			key := name + " " + cfg.RootFS.DiffIDs[i].String()
+			l, known := seen[key]
+			if !known {
+				if l, err = dockerLayer(in, name, cfg.RootFS.DiffIDs[i]); err != nil {
+					return nil, fmt.Errorf("layer %s: %w", name, err)
 				}
-				shared[diffID] = &IncomingLayer{file: file, Want: oci.Layer{DiffID: diffID}}
+				names[l.Digest], _ = cleanName(name)
+				seen[key] = l
 			}
-			img.Layers = append(img.Layers, shared[diffID])
+			layers = append(layers, l)
+		}
+		img, err := dockerImage(config, layers)
+		if err != nil {
+			return nil, err
 		}
 		for _, tag := range e.RepoTags {
 			r, err := reference.ParseTag(tag)
@@ -239,212 +195,48 @@ func describeDocker(src source) ([]*Incoming, error) {
 			}
 			img.Names = append(img.Names, r)
 		}
+		img.src = src
 		imgs = append(imgs, img)
 	}
 	return imgs, nil
 }
 
-// parallelLayers is how many layers are ingested at once. Inflating is what
-// takes the time and cannot be split up within a layer, so it takes at least
-// two layers to keep two cores busy; a third fills the gaps.
-const parallelLayers = 3
-
-// loadLayers stages all layers of the images, largest first.
-func loadLayers(ctx context.Context, s *image.Store, st *store.Staging, src source, imgs []*Incoming, p ingest.Progress) error {
-	var todo []*IncomingLayer
-	seen := map[string]*IncomingLayer{}
-	for _, img := range imgs {
-		for i, l := range img.Layers {
-			key := string(l.Want.DiffID) + string(l.Want.Digest)
-			if seen[key] != nil {
-				img.Layers[i] = seen[key]
-				continue
-			}
-			seen[key] = l
-			todo = append(todo, l)
-		}
-	}
-	for _, l := range todo {
-		f, size, err := src.open(l.file)
-		if err != nil {
-			return fmt.Errorf("layer %s: %w", l.file, err)
-		}
-		f.Close()
-		l.Want.Size = size
-	}
-	slices.SortStableFunc(todo, func(a, b *IncomingLayer) int { return int(min(1, max(-1, b.Want.Size-a.Want.Size))) })
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(parallelLayers)
-	for _, l := range todo {
-		g.Go(func() error { return loadLayer(ctx, s, st, src, l, p) })
-	}
-	return g.Wait()
-}
-
-func loadLayer(ctx context.Context, s *image.Store, st *store.Staging, src source, l *IncomingLayer, p ingest.Progress) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	name := l.Want.Digest
-	if name == "" {
-		name = l.Want.DiffID
-	}
-	if got, ok := keep(s, st, src, l); ok {
-		l.Got = got
-		return l.checkSize()
-	}
-	f, size, err := src.open(l.file)
-	if err != nil {
-		return fmt.Errorf("layer %s: %w", l.file, err)
-	}
-	defer f.Close()
-	add, done := ingest.Start(p, reference.Short(name), size)
-	defer done()
-	want := l.Want
-	if l.Got, err = ingest.Layer(ctx, st, f, want, ingest.Options{KeepBlob: true, Progress: add}); err != nil && !strings.Contains(err.Error(), string(name)) {
-		return fmt.Errorf("layer %s: %w", name, err)
-	}
-	if err == nil {
-		err = l.checkSize()
-	}
-	return err
-}
-
-// checkSize refuses a size in the manifest that others will refuse, when the image is pushed: OCI
-// image-spec v1.1 descriptor.md, "size". The digest has been checked.
-func (l *IncomingLayer) checkSize() error {
-	if l.says == nil || *l.says == l.Want.Size {
-		return nil
-	}
-	return fmt.Errorf("layer %s has %d bytes, and the manifest says %d: the manifest is wrong", l.Want.Digest, l.Want.Size, *l.says)
-}
-
-// keep uses the layer that the store has already, if its blob still has its
-// digest and its derived files are there: damage is repaired by loading again.
-func keep(s *image.Store, st *store.Staging, src source, l *IncomingLayer) (oci.Layer, bool) {
-	f, size, err := src.open(l.file)
-	if err != nil {
-		return oci.Layer{}, false
-	}
-	defer f.Close()
-	var start [ingest.SniffLen]byte
-	n, _ := ingest.Fill(f, start[:])
-	kind, err := ingest.Sniff(start[:n])
-	if err != nil {
-		return oci.Layer{}, false
-	}
-	got := oci.Layer{DiffID: l.Want.DiffID, Digest: l.Want.Digest, Size: size, MediaType: ingest.MediaType(kind)}
-	if got.Digest == "" && kind == ingest.Plain {
-		got.Digest = got.DiffID
-	} else if got.Digest == "" {
-		return oci.Layer{}, false // compressed, and the archive does not say its digest
-	}
-	if !s.Inflates(got) || !s.IsDerived(got.DiffID) {
-		return oci.Layer{}, false
-	}
-	blob, err := os.Open(s.BlobPath(got.Digest))
-	if err != nil {
-		return oci.Layer{}, false
-	}
-	defer blob.Close()
-	if d, err := store.HashFile(blob); err != nil || d != got.Digest || s.Pin(st, got) != nil || !st.Pinned(got) {
-		return oci.Layer{}, false
-	}
-	return got, true
-}
-
-// Finish stages manifests, configs and merged indexes, and publishes.
-func Finish(s *image.Store, st *store.Staging, imgs []*Incoming) ([]Loaded, error) {
-	var loaded []Loaded
-	var manifests []ocispec.Descriptor
-	for _, img := range imgs {
-		id, err := st.PutBlob(img.Config)
-		if err != nil {
-			return nil, fmt.Errorf("store the image config: %w", err)
-		}
-		d, err := loadManifest(st, img)
-		if err != nil {
-			return nil, err
-		}
-		manifests = append(manifests, d)
-		var layers []oci.Layer
-		for _, l := range img.Layers {
-			layers = append(layers, l.Got)
-		}
-		if err := s.Merge(st, layers); err != nil {
-			return nil, err
-		}
-		for _, r := range img.Names {
-			loaded = append(loaded, Loaded{r.Familiar(), id})
-		}
-		if len(img.Names) == 0 {
-			loaded = append(loaded, Loaded{"", id})
-		}
-	}
-	var superseded []ocispec.Descriptor
-	err := s.Publish(st, func(ix *store.Index) error {
-		for i, img := range imgs {
-			for _, r := range img.Names {
-				superseded = append(superseded, replace(s, ix, r, manifests[i])...)
-			}
-			if len(img.Names) == 0 {
-				ix.Add(manifests[i])
-			}
-		}
-		return nil
-	})
+// dockerImage is an image of a docker-archive.
+func dockerImage(config []byte, layers []oci.Layer) (*Image, error) {
+	b, err := oci.NewManifest(config, layers)
 	if err != nil {
 		return nil, err
 	}
-	s.Discard(superseded)
-	return loaded, nil
-}
-
-// replace is Set for a name whose image may be the same one packed
-// differently, with plain layers and then with compressed ones: the same ID is
-// not kept a second time without a name. It returns the manifest that is superseded.
-func replace(s *image.Store, ix *store.Index, r reference.Reference, manifest ocispec.Descriptor) []ocispec.Descriptor {
-	old := ix.Find(r)
-	var before ocispec.Descriptor
-	if old != nil {
-		before = image.Unannotated(*old)
-	}
-	ix.Set(r, manifest, nil)
-	if old == nil || before.Digest == manifest.Digest || len(ix.Names(before.Digest)) > 0 {
-		return nil
-	}
-	was, err1 := s.Manifest(before)
-	is, err2 := s.Manifest(manifest)
-	if err1 == nil && err2 == nil && was.Config.Digest == is.Config.Digest {
-		ix.Drop(before)
-		return []ocispec.Descriptor{before}
-	}
-	return nil
-}
-
-// loadManifest stages the manifest that came with the image, or makes one.
-func loadManifest(st *store.Staging, img *Incoming) (d ocispec.Descriptor, err error) {
-	b := img.Manifest
-	if b == nil {
-		if b, err = img.makeManifest(); err != nil {
-			return d, err
-		}
-	}
 	m, err := oci.ParseDocument(b)
 	if err != nil {
-		return d, err
+		return nil, err
 	}
-	if _, err := st.PutBlob(b); err != nil {
-		return d, fmt.Errorf("store the image manifest: %w", err)
-	}
-	return m.Descriptor(), nil
+	return NewImage(m, config)
 }
 
-// makeManifest writes a manifest for the layers that were got.
-func (img *Incoming) makeManifest() ([]byte, error) {
-	var layers []oci.Layer
-	for _, l := range img.Layers {
-		layers = append(layers, l.Got)
+// dockerLayer finds out what a manifest has to say about a layer of a docker-archive. What is not
+// compressed has the digest that the config names, or is refused when it is read.
+func dockerLayer(in files, name string, diffID digest.Digest) (l oci.Layer, err error) {
+	name, _ = cleanName(name)
+	r, size, err := in.open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return l, errors.New("it is not in the archive")
+	} else if err != nil {
+		return l, err
 	}
-	return oci.NewManifest(img.Config, layers)
+	defer r.Close()
+	var start [ingest.SniffLen]byte
+	n, err := ingest.Fill(r, start[:])
+	if err != nil && err != io.EOF {
+		return l, err
+	}
+	kind, err := ingest.Sniff(start[:n])
+	if err != nil {
+		return l, err
+	}
+	l = oci.Layer{DiffID: diffID, Digest: diffID, Size: size, MediaType: ingest.MediaType(kind)}
+	if kind != ingest.Plain {
+		l.Digest, err = digest.FromReader(io.MultiReader(bytes.NewReader(start[:n]), r))
+	}
+	return l, err
 }

@@ -4,6 +4,7 @@ package transfer
 
 import (
 	"context"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -12,7 +13,6 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"tiffin/image"
-	"tiffin/image/ingest"
 	"tiffin/image/oci"
 	"tiffin/image/reference"
 )
@@ -73,36 +73,42 @@ func TestABlobIsNotAnotherLayer(t *testing.T) {
 	}
 }
 
-// TestWhatIsKnownIsNotInflatedAgain: an image that is here is not read a second time, and what has
-// been found out about its blobs is found out again when it was deleted.
+// TestWhatIsKnownIsNotInflatedAgain: what has been found out about blobs is remembered, and found
+// out again when it was deleted.
 func TestWhatIsKnownIsNotInflatedAgain(t *testing.T) {
 	s, f, img := loadFixture(t, gz, "good:1")
-	again := func() (read []string) {
-		p := progressFunc(func(name string) { read = append(read, name) })
-		if _, err := Load(context.Background(), s, inDir(t, f.layout(t)), nil, p); err != nil {
-			t.Fatal(err)
-		}
-		return read
-	}
-	if read := again(); len(read) > 0 {
-		t.Errorf("layers that are here were read again: %v", read)
-	}
 	l := img.Layers[0]
-	if !s.Inflates(l) || s.Inflates(oci.Layer{Digest: l.Digest, DiffID: img.Layers[1].DiffID}) {
-		t.Error("the store does not know what its blobs inflate to")
-	}
-	os.RemoveAll(s.LayerDir(l.DiffID))
-	if read := again(); len(read) != 1 || !s.Inflates(l) {
-		t.Errorf("one layer had to be read again: %v", read)
+	other := oci.Layer{Digest: l.Digest, DiffID: img.Layers[1].DiffID}
+	for range 2 {
+		if !s.Inflates(l) || s.Inflates(other) {
+			t.Error("the store does not know what its blobs inflate to")
+		}
+		os.RemoveAll(s.LayerDir(l.DiffID))
+		if s.Inflates(l) {
+			t.Error("the record is not among the derived files")
+		}
+		load(t, s, inDir(t, f.layout(t)))
 	}
 }
 
-// progressFunc is told what is begun.
-type progressFunc func(name string)
-
-func (f progressFunc) Start(name string, _ int64) (func(int64), func()) {
-	f(name)
-	return ingest.Start(nil, "", 0)
+// TestWhatLeavesIsWhatItSays: an image that is copied from one place to another without passing
+// through the store is compared with its config as well.
+func TestWhatLeavesIsWhatItSays(t *testing.T) {
+	s := newStore(t)
+	for _, pack := range []func(testing.TB, []byte) []byte{gz, zst, asIs} {
+		good := newFixture(t, pack, []string{"good:1"}, layerTar(t, "one"), layerTar(t, "two"))
+		for _, f := range []*fixture{good, good.mismatched(t, "bad:1")} {
+			src, err := FromFile(context.Background(), s, inDir(t, f.layout(t)), "", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer src.Close()
+			err = WriteArchive(context.Background(), io.Discard, src, nil, nil)
+			if (err == nil) != (f == good) {
+				t.Errorf("%s: %v", f.names, err)
+			}
+		}
+	}
 }
 
 func (f *fixture) name(t testing.TB) reference.Reference {

@@ -1,14 +1,18 @@
-// An image of a registry into the store.
+// Images into the store, all of a command or none: of a registry while they arrive, of an archive,
+// or of wherever a copy comes from.
 
 package transfer
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	digest "github.com/opencontainers/go-digest"
@@ -22,19 +26,6 @@ import (
 	"tiffin/image/store"
 	"tiffin/internal/errs"
 )
-
-// Source is where Pull gets an image from: a repository of a registry. Nothing
-// it hands out is believed before its digest has been computed here.
-type Source interface {
-	// Manifest fetches the manifest or index that a tag or digest stands for,
-	// with the type that the server says it has.
-	Manifest(ctx context.Context, reference string) (mediaType string, b []byte, err error)
-	// Blob begins to fetch a config or layer, from its first byte or on from a
-	// later one. It returns the ETag of the version that it is of, or "".
-	// Errors after which it is worth asking again wrap ErrInterrupted; from a
-	// later byte on, ErrStartOver if only the whole is to be had.
-	Blob(ctx context.Context, d ocispec.Descriptor, from Position) (r io.ReadCloser, etag string, err error)
-}
 
 // Pulled is what Pull did.
 type Pulled struct {
@@ -50,24 +41,14 @@ type PulledLayer struct {
 	Fetched bool          // false: it was here already
 }
 
-// pulling is one Pull.
-type pulling struct {
-	s        *image.Store
-	st       *store.Staging
-	from     Source
-	progress ingest.Progress
-	top      digest.Digest // of what the name stood for: a manifest or an index
-
-	mu    sync.Mutex
-	parts []*store.Partial // of the layers that are fetched
-}
-
 // Pull brings the image called r here and gives it that name. Layers stream
-// through ingest.go, so that the image can be run when the last byte has come.
-// A platform asked for by name has to be the image's; of a nil one that is only
-// hoped for, as an image without an index may not say what it is for.
+// through package ingest, so that the image can be run when the last byte has come.
 func Pull(ctx context.Context, s *image.Store, from Source, r reference.Reference, asked *oci.Platform, p ingest.Progress) (*Pulled, error) {
-	pulled, err := pull(ctx, s, from, r, asked, p)
+	var pulled *Pulled
+	img, err := FromRegistry(ctx, stored{from, s}, r.Stored(), asked)
+	if err == nil {
+		pulled, err = take(ctx, s, img, r.Stored(), p)
+	}
 	if err != nil {
 		err = fmt.Errorf("pull %s: %w", r.Familiar(), err)
 		if errs.HintOf(err) == "" && (ctx.Err() != nil || errors.Is(err, ErrInterrupted)) {
@@ -78,144 +59,220 @@ func Pull(ctx context.Context, s *image.Store, from Source, r reference.Referenc
 	return pulled, nil
 }
 
-func pull(ctx context.Context, s *image.Store, from Source, r reference.Reference, asked *oci.Platform, p ingest.Progress) (*Pulled, error) {
-	r = r.Stored()
+// stored is a source that is not asked for the small blobs that the store has.
+type stored struct {
+	Source
+	s *image.Store
+}
+
+func (h stored) Blob(ctx context.Context, d ocispec.Descriptor, from Position) (io.ReadCloser, string, error) {
+	if b, err := h.s.ReadBlob(d.Digest); err == nil && from.Offset == 0 {
+		return io.NopCloser(bytes.NewReader(b)), "", nil
+	}
+	return h.Source.Blob(ctx, d, from)
+}
+
+// Take brings an image from somewhere else into the store, under a name.
+func Take(ctx context.Context, s *image.Store, img *Image, r reference.Reference, p ingest.Progress) (*Pulled, error) {
+	pulled, err := take(ctx, s, img, r, p)
+	if err != nil {
+		return nil, fmt.Errorf("copy %s: %w", r.Familiar(), err)
+	}
+	return pulled, nil
+}
+
+func take(ctx context.Context, s *image.Store, img *Image, r reference.Reference, p ingest.Progress) (*Pulled, error) {
 	st, err := s.Stage()
 	if err != nil {
 		return nil, err
 	}
 	defer st.Close()
 	s.SweepPartials(store.PartialAge)
-	pl := &pulling{s: s, st: st, from: from, progress: p}
+	t := &taking{s: s, st: st, progress: p}
 	published := false
-	defer func() { pl.end(published) }()
-	platform := oci.ThisMachine()
-	if asked != nil {
-		platform = *asked
-	}
-	m, err := pl.manifest(ctx, r, platform)
+	defer func() { t.end(published) }()
+	img.Names = []reference.Reference{r}
+	fetched, err := t.layers(ctx, img)
 	if err != nil {
 		return nil, err
 	}
-	img := &Incoming{Names: []reference.Reference{r}, Manifest: m.Bytes}
-	if img.Config, err = pl.config(ctx, m.Config); err != nil {
-		return nil, err
-	}
-	cfg, err := oci.ParseConfig(img.Config, len(m.Layers))
-	if err != nil {
-		return nil, err
-	}
-	if asked != nil && !asked.Runs(cfg.Platform) {
-		return nil, fmt.Errorf("the image is for %s/%s, not for %s", cfg.OS, cfg.Architecture, asked)
-	}
-	out := &Pulled{ID: m.Config.Digest, Digest: pl.top, Newer: true}
-	if out.Layers, err = pl.layers(ctx, img, &m.Manifest, cfg.RootFS.DiffIDs); err != nil {
-		return nil, err
+	out := &Pulled{ID: img.Document.Config.Digest, Digest: img.Top, Newer: true}
+	for _, l := range img.Layers {
+		out.Layers = append(out.Layers, PulledLayer{l.Digest, fetched[l]})
 	}
 	if ix, err := s.ReadIndex(); err == nil {
 		d := ix.Find(r)
-		out.Newer = d == nil || d.Digest != m.Digest ||
+		out.Newer = d == nil || d.Digest != img.Document.Digest ||
 			slices.ContainsFunc(out.Layers, func(l PulledLayer) bool { return l.Fetched })
 	}
-	_, err = Finish(s, st, []*Incoming{img})
+	_, err = Finish(s, st, img)
 	published = err == nil
 	return out, err
 }
 
-// manifest follows the name to a manifest, through indexes.
-func (pl *pulling) manifest(ctx context.Context, r reference.Reference, platform oci.Platform) (*oci.Document, error) {
-	read := func(want ocispec.Descriptor) ([]byte, error) {
-		reference := want.Digest.String()
-		if pl.top == "" {
-			reference = r.TagOrDigest()
-		}
-		b, err := pl.manifestBytes(ctx, reference, want)
-		if err == nil && pl.top == "" {
-			pl.top = digest.FromBytes(b)
-		}
-		return b, err
-	}
-	m, err := oci.Follow(ocispec.Descriptor{Digest: r.Digest, Size: -1}, platform.Choose, read)
-	if errors.Is(err, oci.ErrOtherPlatform) {
-		err = errs.Hint(err, "another one is fetched with --platform, but does not run here without emulation")
-	}
-	return m, err
+// taking is layers on their way into a staging directory.
+type taking struct {
+	s        *image.Store
+	st       *store.Staging
+	progress ingest.Progress
+	whole    bool // the source has them whole: none is kept when it breaks off
+
+	mu    sync.Mutex
+	parts []*store.Partial // of the layers that are fetched
 }
 
-// manifestBytes fetches one manifest or index, and checks it against what led to it.
-func (pl *pulling) manifestBytes(ctx context.Context, reference string, want ocispec.Descriptor) ([]byte, error) {
-	served, b, err := pl.from.Manifest(ctx, reference)
-	if err != nil {
-		return nil, err
-	}
-	if got := digest.FromBytes(b); want.Digest != "" && got != want.Digest {
-		return nil, fmt.Errorf("manifest %s is %w: what the registry sent has digest %s", want.Digest, oci.ErrDamaged, got)
-	}
-	if want.Size >= 0 && int64(len(b)) != want.Size {
-		return nil, fmt.Errorf("manifest %s has %d bytes instead of the %d that its index says", want.Digest, len(b), want.Size)
-	}
-	var said struct {
-		SchemaVersion int    `json:"schemaVersion"`
-		MediaType     string `json:"mediaType"`
-	}
-	if err := oci.Unmarshal(b, &said); err != nil {
-		return nil, fmt.Errorf("manifest %s: %w", reference, err)
-	}
-	if said.SchemaVersion == 1 {
-		return nil, errs.Hint(fmt.Errorf("manifest %s is of docker's schema 1", reference), "it was retired in 2017; push the image again with a newer docker")
-	}
-	for _, other := range []string{said.MediaType, want.MediaType} {
-		if other != "" && other != served {
-			return nil, fmt.Errorf("manifest %s is of type %s, but the registry serves it as %s", reference, other, served)
-		}
-	}
-	return b, nil
-}
+// parallelLayers is how many layers are ingested at once. Inflating is what
+// takes the time and cannot be split up within a layer, so it takes at least
+// two layers to keep two cores busy; a third fills the gaps.
+const parallelLayers = 3
 
-// config fetches an image's config.
-func (pl *pulling) config(ctx context.Context, d ocispec.Descriptor) ([]byte, error) {
-	if b, err := pl.s.ReadBlob(d.Digest); err == nil {
-		return b, nil
-	}
-	b, err := oci.ReadBlob(d.Digest, func(digest.Digest) (io.ReadCloser, error) { return newDownload(ctx, pl.from, d, nil), nil })
-	if err != nil {
-		return nil, fmt.Errorf("image config: %w", err)
-	}
-	return b, nil
-}
-
-// layers stages the image's layers, those that are not here yet by fetching
-// them, the largest first: one that began last would be inflated on one core while
-// the others have nothing to do.
-func (pl *pulling) layers(ctx context.Context, img *Incoming, m *ocispec.Manifest, diffIDs []digest.Digest) ([]PulledLayer, error) {
-	out := make([]PulledLayer, len(m.Layers))
-	same := map[digest.Digest]int{} // docker's empty layer comes several times in an image
-	var todo []int
-	for i, d := range m.Layers {
-		if err := oci.CheckLayer(d); err != nil {
-			return nil, err
+// layers stages the layers of images, those that are not here yet by fetching them, the largest
+// first: one that began last would be inflated on one core while the others have nothing to do.
+func (t *taking) layers(ctx context.Context, imgs ...*Image) (fetched map[oci.Layer]bool, err error) {
+	fetched = map[oci.Layer]bool{}
+	sources := map[oci.Layer]Source{} // docker's empty layer comes several times in an image
+	for _, img := range imgs {
+		for _, l := range img.Layers {
+			sources[l] = img.src
 		}
-		out[i].Digest = d.Digest
-		l := &IncomingLayer{Want: oci.Layer{DiffID: diffIDs[i], Digest: d.Digest, Size: d.Size}}
-		if first, ok := same[d.Digest]; ok {
-			if l = img.Layers[first]; l.Want.DiffID != diffIDs[i] {
-				return nil, fmt.Errorf("the image's config gives layer %s two contents, %s and %s", d.Digest, l.Want.DiffID, diffIDs[i])
-			}
-			img.Layers = append(img.Layers, l)
-			continue
-		}
-		same[d.Digest] = i
-		img.Layers = append(img.Layers, l)
-		todo = append(todo, i)
 	}
-	slices.SortStableFunc(todo, func(a, b int) int { return cmp.Compare(m.Layers[b].Size, m.Layers[a].Size) })
+	todo := slices.SortedFunc(maps.Keys(sources), func(a, b oci.Layer) int { return cmp.Compare(b.Size, a.Size) })
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallelLayers)
-	for _, i := range todo {
-		g.Go(func() (err error) {
-			out[i].Fetched, err = pl.layer(ctx, m.Layers[i], img.Layers[i])
+	for _, l := range todo {
+		g.Go(func() error {
+			got, err := t.layer(ctx, sources[l], l)
+			if err != nil && !strings.Contains(err.Error(), l.Digest.String()) {
+				err = fmt.Errorf("layer %s: %w", l.Digest, err)
+			}
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			fetched[l] = got
 			return err
 		})
 	}
-	return out, g.Wait()
+	return fetched, g.Wait()
+}
+
+// layer stages one layer, and reports whether it had to be fetched.
+func (t *taking) layer(ctx context.Context, src Source, l oci.Layer) (fetched bool, err error) {
+	if ctx.Err() != nil {
+		return false, context.Cause(ctx)
+	}
+	if ok, err := t.s.Reuse(ctx, t.st, l); ok || err != nil {
+		return false, err
+	}
+	if t.whole {
+		return true, t.ingest(ctx, newDownload(ctx, src, descriptor(l), nil), l)
+	}
+	part, err := t.st.OpenPartial(descriptor(l))
+	if err != nil {
+		return true, err
+	}
+	t.mu.Lock()
+	t.parts = append(t.parts, part)
+	t.mu.Unlock()
+	for try := 1; ; try++ {
+		resumed := part.Have > 0
+		dl := newDownload(ctx, src, descriptor(l), part)
+		err = t.ingest(ctx, dl, l)
+		over, wrong := errors.Is(err, ErrStartOver), errors.Is(err, ErrWrongAnswer) || errors.Is(dl.err, oci.ErrDamaged)
+		if err == nil || ctx.Err() != nil || dl.err != nil && !over && !wrong {
+			return true, err // what has come is kept for the next pull
+		}
+		if rerr := part.Restart(); rerr != nil {
+			return true, rerr
+		}
+		// What an earlier command has left may be what is wrong.
+		if try == layerTries || !over && (wrong || !resumed) {
+			return true, err
+		}
+	}
+}
+
+func descriptor(l oci.Layer) ocispec.Descriptor {
+	return ocispec.Descriptor{MediaType: l.MediaType, Digest: l.Digest, Size: l.Size}
+}
+
+// ingest stages the layer that a download brings.
+func (t *taking) ingest(ctx context.Context, dl *download, l oci.Layer) error {
+	defer dl.Close()
+	add, done := ingest.Start(t.progress, reference.Short(l.Digest), l.Size)
+	defer done()
+	_, err := ingest.Layer(ctx, t.st, dl, l, ingest.Options{KeepBlob: true, Partial: dl.part, Progress: add})
+	return err
+}
+
+// end lets go of the partial files. Those whose blobs have been published, or
+// of which nothing has come, are removed.
+func (t *taking) end(published bool) {
+	for _, p := range t.parts {
+		if st, err := p.File.Stat(); published || err == nil && st.Size() == 0 {
+			p.Drop()
+		} else {
+			p.File.Close()
+		}
+	}
+}
+
+// Finish stages manifests, configs and merged indexes of images whose layers are staged, and
+// publishes. Each name comes with the image's ID.
+func Finish(s *image.Store, st *store.Staging, imgs ...*Image) (loaded []Loaded, err error) {
+	for _, img := range imgs {
+		id, err := st.PutBlob(img.Config)
+		if err != nil {
+			return nil, fmt.Errorf("store the image config: %w", err)
+		}
+		if _, err := st.PutBlob(img.Document.Bytes); err != nil {
+			return nil, fmt.Errorf("store the image manifest: %w", err)
+		}
+		if err := s.Merge(st, img.Layers); err != nil {
+			return nil, err
+		}
+		for _, r := range img.Names {
+			loaded = append(loaded, Loaded{r.Familiar(), id})
+		}
+		if len(img.Names) == 0 {
+			loaded = append(loaded, Loaded{"", id})
+		}
+	}
+	var superseded []ocispec.Descriptor
+	err = s.Publish(st, func(ix *store.Index) error {
+		for _, img := range imgs {
+			for _, r := range img.Names {
+				superseded = append(superseded, replace(s, ix, r, img.Document.Descriptor())...)
+			}
+			if len(img.Names) == 0 {
+				ix.Add(img.Document.Descriptor())
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.Discard(superseded)
+	return loaded, nil
+}
+
+// replace is Set for a name whose image may be the same one packed
+// differently, with plain layers and then with compressed ones: the same ID is
+// not kept a second time without a name. It returns the manifest that is superseded.
+func replace(s *image.Store, ix *store.Index, r reference.Reference, manifest ocispec.Descriptor) []ocispec.Descriptor {
+	old := ix.Find(r)
+	var before ocispec.Descriptor
+	if old != nil {
+		before = image.Unannotated(*old)
+	}
+	ix.Set(r, manifest, nil)
+	if old == nil || before.Digest == manifest.Digest || len(ix.Names(before.Digest)) > 0 {
+		return nil
+	}
+	was, err1 := s.Manifest(before)
+	is, err2 := s.Manifest(manifest)
+	if err1 == nil && err2 == nil && was.Config.Digest == is.Config.Digest {
+		ix.Drop(before)
+		return []ocispec.Descriptor{before}
+	}
+	return nil
 }

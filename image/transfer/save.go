@@ -42,7 +42,7 @@ func Save(ctx context.Context, s *image.Store, w io.Writer, refs []string, p ing
 		if err != nil {
 			return err
 		}
-		p, err := fromStore(s, img)
+		p, err := FromStore(s, img)
 		if err != nil {
 			return err
 		}
@@ -64,7 +64,7 @@ type saving struct {
 
 type savedBlob struct {
 	d    ocispec.Descriptor
-	open func(ocispec.Descriptor) (io.ReadCloser, error)
+	open func(context.Context, ocispec.Descriptor) (io.ReadCloser, error)
 }
 
 func newSaving() *saving {
@@ -74,18 +74,18 @@ func newSaving() *saving {
 
 // image adds one image and the name that it is to have, or nil.
 func (a *saving) image(p *Image, name *reference.Reference) {
-	a.blobs[p.Manifest.Digest] = savedBlob{p.Manifest, func(ocispec.Descriptor) (io.ReadCloser, error) {
-		return io.NopCloser(bytes.NewReader(p.Bytes)), nil
+	d := p.Document.Descriptor()
+	a.blobs[d.Digest] = savedBlob{d, func(context.Context, ocispec.Descriptor) (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(p.Document.Bytes)), nil
 	}}
-	for _, d := range p.Blobs {
+	for _, d := range p.Blobs() {
 		a.blobs[d.Digest] = savedBlob{d, p.Open}
 	}
-	d := p.Manifest
 	if name != nil {
 		d.Annotations = store.Annotations(*name)
 	}
 	a.ix.Manifests = append(a.ix.Manifests, d)
-	a.addDocker(&p.parsed.Manifest, name)
+	a.addDocker(&p.Document.Manifest, name)
 }
 
 // addDocker adds the image to manifest.json, once with all its names.
@@ -160,7 +160,7 @@ func writeEntry(tw *tar.Writer, name string, b []byte) error {
 
 // write copies one blob; its reader checks its digest on the way.
 func (b savedBlob) write(ctx context.Context, tw *tar.Writer, add func(int64)) error {
-	r, err := b.open(b.d)
+	r, err := b.open(ctx, b.d)
 	if err != nil {
 		return err
 	}

@@ -1,140 +1,95 @@
 // Package transfer brings images into the store and takes them elsewhere: from and to registries,
 // archives and OCI layouts.
 //
-// An image that leaves is an Image: the bytes of its manifest and a way to open its blobs. Each
-// blob streams and is hashed on the way; none is packed anew, so all digests stay. An image that
-// comes is staged: its layers first, then config, manifest and merged index; then all of it is
-// published at once, or nothing.
+// Where an image comes from is a Source: it hands out manifests and blobs by their digests, and is
+// not believed. Find reads manifest and config of an Image in it. One that leaves streams blob by
+// blob, hashed on the way; none is packed anew, so all digests stay. One that comes is staged: its
+// layers first, then config, manifest and merged index; then all of it is published at once, or
+// nothing.
 package transfer
 
 import (
-	"crypto/sha256"
+	"context"
+	"errors"
 	"fmt"
-	"hash"
 	"io"
-	"slices"
 
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"tiffin/image"
 	"tiffin/image/oci"
-	"tiffin/image/store"
 )
 
-// Image is an image that goes somewhere else: the bytes that came from a
-// registry, or that load and commit made, so that all digests stay.
-type Image struct {
-	Manifest ocispec.Descriptor
-	Bytes    []byte               // of the manifest
-	Blobs    []ocispec.Descriptor // layers, bottom first, then the config; each once
-
-	parsed *oci.Document
-	open   func(d ocispec.Descriptor) (io.ReadCloser, error)
-	close  func()
+// Source is where an image comes from: a repository of a registry, an archive or layout, the
+// store. Nothing it hands out is believed before its digest has been computed here.
+type Source interface {
+	// Manifest fetches the manifest or index that a tag or digest stands for, with the type that
+	// a server says it has, or "".
+	Manifest(ctx context.Context, reference string) (mediaType string, b []byte, err error)
+	// Blob begins to fetch a config or layer, from its first byte or on from a
+	// later one. It returns the ETag of the version that it is of, or "".
+	// Errors after which it is worth asking again wrap ErrInterrupted; from a
+	// later byte on, ErrStartOver if only the whole is to be had.
+	Blob(ctx context.Context, d ocispec.Descriptor, from Position) (r io.ReadCloser, etag string, err error)
 }
 
-// newPushable reads a manifest. open need not check what it hands out.
-func newPushable(b []byte, open func(ocispec.Descriptor) (io.ReadCloser, error)) (*Image, error) {
-	m, err := oci.ParseDocument(b)
+// Position is how far a blob has come already.
+type Position struct {
+	Offset int64  // bytes
+	ETag   string // of the version that these are of, or ""
+}
+
+// Errors that those of a Source wrap.
+var (
+	// ErrInterrupted: the connection broke, it is worth asking for the rest.
+	ErrInterrupted = errors.New("the transfer was interrupted")
+	// ErrStartOver: there is no asking for the rest, only for all of it. The
+	// server does not know how, or has another version now.
+	ErrStartOver = errors.New("the transfer has to start over")
+	// ErrWrongAnswer: the server contradicts itself or what it was asked.
+	ErrWrongAnswer = errors.New("the registry's answer is wrong")
+)
+
+// Blobs is a Source on this machine, where manifests are blobs like others. It opens one, and
+// tells its size in bytes.
+type Blobs func(digest.Digest) (r io.ReadCloser, size int64, err error)
+
+// Manifest implements Source; reference is a digest.
+func (open Blobs) Manifest(_ context.Context, reference string) (string, []byte, error) {
+	b, err := oci.ReadBlob(digest.Digest(reference), func(d digest.Digest) (io.ReadCloser, error) {
+		r, _, err := open(d)
+		return r, err
+	})
+	return "", b, err
+}
+
+// Blob implements Source.
+func (open Blobs) Blob(_ context.Context, d ocispec.Descriptor, from Position) (io.ReadCloser, string, error) {
+	r, size, err := open(d.Digest)
+	if err != nil {
+		return nil, "", err
+	}
+	if size != d.Size {
+		err = wrongSize(r, size, d)
+	} else {
+		_, err = io.CopyN(io.Discard, r, from.Offset)
+	}
+	if err != nil {
+		r.Close()
+		return nil, "", err
+	}
+	return r, "", nil
+}
+
+// wrongSize tells whether a blob or its manifest is wrong. Others will refuse that as well: OCI
+// image-spec v1.1 descriptor.md, "size".
+func wrongSize(r io.Reader, size int64, d ocispec.Descriptor) error {
+	got, err := digest.FromReader(r)
+	if err == nil && got != d.Digest {
+		err = oci.Damaged(d.Digest, fmt.Sprintf("its content has digest %s", got))
+	}
 	if err == nil {
-		err = m.CheckImage()
+		err = fmt.Errorf("blob %s has %d bytes, and the manifest says %d: the manifest is wrong", d.Digest, size, d.Size)
 	}
-	if err != nil {
-		return nil, err
-	}
-	p := &Image{Manifest: m.Descriptor(), Bytes: b, parsed: m, open: open, close: func() {}}
-	for _, l := range p.parsed.Layers {
-		if !slices.ContainsFunc(p.Blobs, func(b ocispec.Descriptor) bool { return b.Digest == l.Digest }) {
-			p.Blobs = append(p.Blobs, l)
-		}
-	}
-	p.Blobs = append(p.Blobs, p.parsed.Config)
-	return p, nil
-}
-
-// checked refuses what may not be handed on, or is no image.
-func (p *Image) checked() (*Image, error) {
-	for _, l := range p.parsed.Layers {
-		if err := oci.CheckLayer(l); err != nil {
-			return nil, err
-		}
-	}
-	return p, nil
-}
-
-// FromStore is an image of the store, to be sent away.
-func FromStore(s *image.Store, img *image.Image) (*Image, error) {
-	p, err := fromStore(s, img)
-	if err != nil {
-		return nil, err
-	}
-	return p.checked()
-}
-
-func fromStore(s *image.Store, img *image.Image) (*Image, error) {
-	m, err := s.Manifest(img.Manifest)
-	if err != nil {
-		return nil, err
-	}
-	return newPushable(m.Bytes, s.OpenSized)
-}
-
-// Open opens a blob. Its reader fails at the end, before the last byte is
-// handed out, if the blob does not have its digest or size.
-func (p *Image) Open(d ocispec.Descriptor) (io.ReadCloser, error) {
-	r, err := p.open(d)
-	if err != nil {
-		return nil, err
-	}
-	return &verifying{r: r, sum: sha256.New(), want: d.Digest, left: d.Size}, nil
-}
-
-// Close lets go of where the image is.
-func (p *Image) Close() { p.close() }
-
-// verifying is a blob being read.
-type verifying struct {
-	r    io.ReadCloser
-	sum  hash.Hash
-	want digest.Digest
-	left int64 // bytes
-}
-
-func (v *verifying) Close() error { return v.r.Close() }
-
-func (v *verifying) Read(p []byte) (int, error) {
-	n, err := v.r.Read(p)
-	v.sum.Write(p[:n])
-	v.left -= int64(n)
-	switch {
-	case v.left < 0 || err == io.EOF && v.left > 0:
-		return 0, oci.Damaged(v.want, "it does not have the size that its manifest says")
-	case v.left == 0 && n > 0:
-		if got := digest.NewDigest(digest.SHA256, v.sum); got != v.want {
-			return 0, oci.Damaged(v.want, fmt.Sprintf("its content has digest %s", got))
-		}
-	}
-	return n, err
-}
-
-// Repositories are those of a registry that an image here with this layer has
-// a name in: the registry may have the layer in one of them.
-func Repositories(s *image.Store, domain string, layer digest.Digest) []string {
-	ix, err := s.ReadIndex()
-	if err != nil {
-		return nil
-	}
-	var paths []string
-	for _, d := range ix.Manifests {
-		r, ok := store.NameOf(d)
-		if !ok || r.Domain != domain || slices.Contains(paths, r.Path) {
-			continue
-		}
-		m, err := s.Manifest(d)
-		if err == nil && slices.ContainsFunc(m.Layers, func(l ocispec.Descriptor) bool { return l.Digest == layer }) {
-			paths = append(paths, r.Path)
-		}
-	}
-	return paths
+	return err
 }

@@ -121,7 +121,7 @@ func runCopy(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(stdout, img.Manifest.Digest)
+	fmt.Fprintln(stdout, img.Document.Digest)
 	return nil
 }
 

@@ -127,9 +127,6 @@ func (a *accepting) image(ctx context.Context) error {
 	} else if err != nil {
 		return err
 	}
-	if int64(len(config)) != m.Config.Size {
-		return fmt.Errorf("%w: config %s has %d bytes, not %d", ErrRefused, m.Config.Digest, len(config), m.Config.Size)
-	}
 	if err := isImage(m); err != nil {
 		switch {
 		case a.ref.Digest == "":
@@ -139,25 +136,22 @@ func (a *accepting) image(ctx context.Context) error {
 		}
 		return a.attachment() // the index that it belongs to is to come
 	}
-	cfg, err := oci.ParseConfig(config, len(m.Layers))
+	img, err := transfer.NewImage(a.m, config)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
-	img := &transfer.Incoming{Names: []reference.Reference{a.ref}, Manifest: a.bytes, Config: config}
-	for i, d := range m.Layers {
-		l := &transfer.IncomingLayer{Want: oci.Layer{DiffID: cfg.RootFS.DiffIDs[i], Digest: d.Digest, Size: d.Size, MediaType: d.MediaType}}
-		err := a.layer(ctx, l.Want)
+	img.Names = []reference.Reference{a.ref}
+	for _, l := range img.Layers {
+		err := a.layer(ctx, l)
 		for try := 0; errors.Is(err, errMoved) && try < 3; try++ {
-			err = a.layer(ctx, l.Want)
+			err = a.layer(ctx, l)
 		}
 		if err != nil {
 			return err
 		}
-		l.Got = l.Want
-		img.Layers = append(img.Layers, l)
 	}
 	a.taken = append(a.taken, m.Config.Digest)
-	_, err = transfer.Finish(a.s, a.st, []*transfer.Incoming{img})
+	_, err = transfer.Finish(a.s, a.st, img)
 	return err
 }
 

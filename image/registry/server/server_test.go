@@ -339,7 +339,7 @@ func TestManifestsThatAreRefused(t *testing.T) {
 		{"no config", func(f *fixture) { f.m.Config.Digest = digest.FromString("none") }, 400, "MANIFEST_BLOB_UNKNOWN"},
 		{"no layer", func(f *fixture) { f.m.Layers[0].Digest = digest.FromString("none") }, 400, "MANIFEST_BLOB_UNKNOWN"},
 		{"a layer of another size", func(f *fixture) { f.m.Layers[0].Size++ }, 400, "bytes, not"},
-		{"a config of another size", func(f *fixture) { f.m.Config.Size++ }, 400, "bytes, not"},
+		{"a config of another size", func(f *fixture) { f.m.Config.Size++ }, 400, "the manifest is wrong"},
 		{"layers in another order than the config", func(f *fixture) { f.m.Layers[0], f.m.Layers[1] = f.m.Layers[1], f.m.Layers[0] }, 400, "not the one that the config names"},
 		{"a layer in xz", func(f *fixture) { f.m.Layers[0].Digest, f.m.Layers[0].Size = digest.FromBytes(xz), int64(len(xz)) }, 400, "no tarball, neither as it is"},
 		{"a path as digest", func(f *fixture) { f.m.Layers[0].Digest = "sha256:../../../etc/passwd" }, 400, "MANIFEST_INVALID"},

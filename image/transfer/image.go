@@ -1,0 +1,248 @@
+// Images of sources: found by a name or digest, and read blob by blob.
+
+package transfer
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"slices"
+
+	digest "github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"tiffin/image"
+	"tiffin/image/ingest"
+	"tiffin/image/oci"
+	"tiffin/image/reference"
+	"tiffin/image/store"
+	"tiffin/internal/errs"
+)
+
+// Image is an image of a source.
+type Image struct {
+	Document *oci.Document         // its manifest
+	Config   []byte                // verbatim: the image keeps its ID
+	Layers   []oci.Layer           // bottom first, as manifest and config describe them
+	Names    []reference.Reference // that an archive gives it
+	Top      digest.Digest         // of what led to it: an index, or the manifest
+
+	platform ocispec.Platform
+	src      Source
+	known    func(oci.Layer) bool // layers that are known to be what the config says. May be nil
+	close    func()
+}
+
+// NewImage is the image with a manifest and a config, which have to fit.
+func NewImage(m *oci.Document, config []byte) (*Image, error) {
+	if int64(len(config)) != m.Config.Size {
+		return nil, fmt.Errorf("config %s has %d bytes, and the manifest says %d: the manifest is wrong", m.Config.Digest, len(config), m.Config.Size)
+	}
+	cfg, err := oci.ParseConfig(config, len(m.Layers))
+	if err != nil {
+		return nil, err
+	}
+	img := &Image{Document: m, Config: config, Top: m.Digest, platform: cfg.Platform, close: func() {}}
+	for i, l := range m.Layers {
+		img.Layers = append(img.Layers, oci.Layer{DiffID: cfg.RootFS.DiffIDs[i], Digest: l.Digest, Size: l.Size, MediaType: l.MediaType})
+	}
+	return img, nil
+}
+
+// Find finds an image in a source: what the descriptor and, if it is not "", the reference stand
+// for, and from an index the image that choose takes.
+func Find(ctx context.Context, src Source, reference string, want ocispec.Descriptor, choose oci.Choice) (*Image, error) {
+	top := digest.Digest("")
+	m, err := oci.Follow(want, choose, func(want ocispec.Descriptor) ([]byte, error) {
+		if top != "" || reference == "" {
+			reference = want.Digest.String()
+		}
+		b, err := document(ctx, src, reference, want)
+		if err == nil && top == "" {
+			top = digest.FromBytes(b)
+		}
+		return b, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	config, err := oci.ReadBlob(m.Config.Digest, func(digest.Digest) (io.ReadCloser, error) {
+		return newDownload(ctx, src, m.Config, nil), nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("image config: %w", err)
+	}
+	img, err := NewImage(m, config)
+	if err != nil {
+		return nil, err
+	}
+	img.Top, img.src = top, src
+	return img, nil
+}
+
+// document fetches one manifest or index, and checks it against what led to it.
+func document(ctx context.Context, src Source, reference string, want ocispec.Descriptor) ([]byte, error) {
+	served, b, err := src.Manifest(ctx, reference)
+	if err != nil {
+		return nil, err
+	}
+	if got := digest.FromBytes(b); want.Digest != "" && got != want.Digest {
+		return nil, fmt.Errorf("manifest %s is %w: what the registry sent has digest %s", want.Digest, oci.ErrDamaged, got)
+	}
+	if want.Size >= 0 && int64(len(b)) != want.Size {
+		return nil, fmt.Errorf("manifest %s has %d bytes instead of the %d that its index says", want.Digest, len(b), want.Size)
+	}
+	var said struct {
+		SchemaVersion int    `json:"schemaVersion"`
+		MediaType     string `json:"mediaType"`
+	}
+	if err := oci.Unmarshal(b, &said); err != nil {
+		return nil, fmt.Errorf("manifest %s: %w", reference, err)
+	}
+	if said.SchemaVersion == 1 {
+		return nil, errs.Hint(fmt.Errorf("manifest %s is of docker's schema 1", reference), "it was retired in 2017; push the image again with a newer docker")
+	}
+	for _, other := range []string{said.MediaType, want.MediaType} {
+		if other != "" && served != "" && other != served {
+			return nil, fmt.Errorf("manifest %s is of type %s, but the registry serves it as %s", reference, other, served)
+		}
+	}
+	return b, nil
+}
+
+// FromRegistry is an image of a registry, for a platform or, if that is nil, for this machine. A
+// platform asked for by name has to be the image's; of a nil one that is only hoped for, as an
+// image without an index may not say what it is for.
+func FromRegistry(ctx context.Context, from Source, r reference.Reference, asked *oci.Platform) (*Image, error) {
+	platform := oci.ThisMachine()
+	if asked != nil {
+		platform = *asked
+	}
+	img, err := Find(ctx, from, r.TagOrDigest(), ocispec.Descriptor{Digest: r.Digest, Size: -1}, platform.Choose)
+	if errors.Is(err, oci.ErrOtherPlatform) {
+		err = errs.Hint(err, "another one is fetched with --platform, but does not run here without emulation")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if asked != nil && !asked.Runs(img.platform) {
+		return nil, fmt.Errorf("the image is for %s/%s, not for %s", img.platform.OS, img.platform.Architecture, asked)
+	}
+	return img, img.CheckLayers()
+}
+
+// FromStore is an image of the store.
+func FromStore(s *image.Store, img *image.Image) (*Image, error) {
+	src := Blobs(func(d digest.Digest) (io.ReadCloser, int64, error) {
+		f, err := s.OpenBlob(d)
+		if err != nil {
+			return nil, 0, oci.Damaged(d, "is missing")
+		}
+		st, err := f.Stat()
+		return f, st.Size(), err
+	})
+	found, err := Find(context.Background(), src, "", img.Manifest, oci.ThisMachine().Prefer)
+	if err != nil {
+		return nil, err
+	}
+	found.known = s.Inflates
+	return found, nil
+}
+
+// CheckLayers refuses layers that no registry may be asked for, or given.
+func (img *Image) CheckLayers() error {
+	for _, l := range img.Document.Layers {
+		if err := oci.CheckLayer(l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Blobs are the layers, bottom first, then the config; each once.
+func (img *Image) Blobs() (all []ocispec.Descriptor) {
+	for _, d := range append(slices.Clip(img.Document.Layers), img.Document.Config) {
+		if !slices.ContainsFunc(all, func(b ocispec.Descriptor) bool { return b.Digest == d.Digest }) {
+			all = append(all, d)
+		}
+	}
+	return all
+}
+
+// Open opens a blob. Its reader fails at the end, before the last byte is handed out, if the blob
+// does not have its digest or size, or is a layer and not the one that the config names.
+func (img *Image) Open(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
+	v := &verifying{r: newDownload(ctx, img.src, d, nil), sum: sha256.New(), want: d.Digest, left: d.Size}
+	for _, l := range img.Layers {
+		if l.Digest == d.Digest && (img.known == nil || !img.known(l)) {
+			v.inflated = append(v.inflated, ingest.NewInflated(l))
+		}
+	}
+	return v, nil
+}
+
+// Close lets go of where the image is.
+func (img *Image) Close() { img.close() }
+
+// verifying is a blob being read.
+type verifying struct {
+	r        io.ReadCloser
+	sum      hash.Hash
+	want     digest.Digest
+	left     int64 // bytes
+	inflated []*ingest.Inflated
+}
+
+func (v *verifying) Close() error {
+	for _, i := range v.inflated {
+		i.Close()
+	}
+	return v.r.Close()
+}
+
+func (v *verifying) Read(p []byte) (int, error) {
+	n, err := v.r.Read(p)
+	v.sum.Write(p[:n])
+	for _, i := range v.inflated {
+		i.Write(p[:n])
+	}
+	v.left -= int64(n)
+	switch {
+	case v.left < 0 || err == io.EOF && v.left > 0:
+		return 0, oci.Damaged(v.want, "it does not have the size that its manifest says")
+	case v.left == 0 && n > 0:
+		if got := digest.NewDigest(digest.SHA256, v.sum); got != v.want {
+			return 0, oci.Damaged(v.want, fmt.Sprintf("its content has digest %s", got))
+		}
+		for _, i := range v.inflated {
+			if err := i.Close(); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return n, err
+}
+
+// Repositories are those of a registry that an image here with this layer has
+// a name in: the registry may have the layer in one of them.
+func Repositories(s *image.Store, domain string, layer digest.Digest) []string {
+	ix, err := s.ReadIndex()
+	if err != nil {
+		return nil
+	}
+	var paths []string
+	for _, d := range ix.Manifests {
+		r, ok := store.NameOf(d)
+		if !ok || r.Domain != domain || slices.Contains(paths, r.Path) {
+			continue
+		}
+		m, err := s.Manifest(d)
+		if err == nil && slices.ContainsFunc(m.Layers, func(l ocispec.Descriptor) bool { return l.Digest == layer }) {
+			paths = append(paths, r.Path)
+		}
+	}
+	return paths
+}
