@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime"
@@ -18,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tiffin/internal/test/reexec"
 )
 
 // facts is what a process inside a container finds out about itself.
@@ -214,7 +215,7 @@ func orphans() int {
 	if err != nil {
 		return 1
 	}
-	cmd := exec.Command("/proc/self/exe", "applet", "orphan-parent")
+	cmd := reexec.Command("applet", "orphan-parent")
 	cmd.ExtraFiles = []*os.File{w}
 	if err := cmd.Run(); err != nil {
 		fmt.Println(err)
@@ -235,7 +236,7 @@ func orphans() int {
 
 // orphanParent starts a grandchild and ends before it.
 func orphanParent() int {
-	cmd := exec.Command("/proc/self/exe", "applet", "orphan")
+	cmd := reexec.Command("applet", "orphan")
 	cmd.ExtraFiles = []*os.File{os.NewFile(3, "w")}
 	if err := cmd.Start(); err != nil {
 		return 1

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"tiffin/internal/test/must"
+	"tiffin/internal/test/reexec"
 	"tiffin/internal/wire"
 
 	"golang.org/x/sys/unix"
@@ -24,26 +25,14 @@ import (
 // that a user starts, the supervisor, init, and, copied into a small root file system,
 // the command inside.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 {
-		switch os.Args[1] {
-		case InitCommand:
-			InitMain()
-		case ExecCommand:
-			ExecMain()
-		case "test-client":
-			os.Exit(testClient())
-		case "test-supervisor":
-			os.Exit(testSupervisor())
-		case "test-plumbing":
-			os.Exit(testPlumbing(os.Args[2:]))
-		case "applet":
-			os.Exit(applet(os.Args[2:]))
-		case "/bin/trap": // executed by the first line of a script: security_test.go
+	status := reexec.Main(m, reexec.Parts{
+		InitCommand: reexec.Never(InitMain), ExecCommand: reexec.Never(ExecMain), "test-client": testClient,
+		"test-supervisor": testSupervisor, "test-plumbing": testPlumbing, "applet": applet,
+		"/bin/trap": func([]string) int { // executed by the first line of a script: security_test.go
 			time.Sleep(100 * time.Millisecond)
-			os.Exit(0)
-		}
-	}
-	status := m.Run()
+			return 0
+		},
+	})
 	if binDir != "" {
 		os.RemoveAll(binDir)
 	}
@@ -136,7 +125,7 @@ func withSubIDs() (p person, ok bool) {
 // needUserNS skips where user namespaces are forbidden, unless they must work.
 func needUserNS(t testing.TB) {
 	t.Helper()
-	cmd := exec.Command("/proc/self/exe", "applet", "true")
+	cmd := reexec.Command("applet", "true")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER}
 	if err := cmd.Run(); err != nil {
 		must.Skip(t, "userns", "there are no user namespaces: %v", err)
@@ -323,7 +312,7 @@ func (s *sandbox) fails(j *job) *wire.Error {
 }
 
 // testClient plays tiffin run: job on standard input, outcome to descriptor 3.
-func testClient() int {
+func testClient([]string) int {
 	doc, err := io.ReadAll(os.Stdin)
 	var j job
 	if err == nil {
@@ -368,7 +357,7 @@ type jobMessage struct {
 func (m *jobMessage) Attached() (*int, *[]*os.File) { return &m.NumFiles, &m.files }
 
 // testSupervisor plays the supervisor.
-func testSupervisor() int {
+func testSupervisor([]string) int {
 	conn, ids, err := Entered()
 	var m jobMessage
 	if err == nil {

@@ -12,6 +12,7 @@ import (
 
 	built "tiffin/internal/test/binary"
 	"tiffin/internal/test/must"
+	"tiffin/internal/test/reexec"
 	"tiffin/ns/probe"
 )
 
@@ -19,29 +20,27 @@ import (
 var binary string
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == probe.Command {
-		probe.Main()
-	}
-	os.Exit(run(m))
+	os.Exit(reexec.Main(tests{m}, reexec.Parts{probe.Command: reexec.Never(probe.Main)}))
 }
 
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "tiffin-tutorial-")
-	if err != nil {
-		panic(err)
-	}
-	defer os.RemoveAll(dir)
-	if binary, err = built.Build(dir); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
+// tests have the program built before they run.
+type tests struct{ m *testing.M }
+
+func (t tests) Run() int {
+	return built.Main(tidy{t.m}, func(file string) { binary = file })
+}
+
+// tidy is tests that must leave nothing behind.
+type tidy struct{ m *testing.M }
+
+func (t tidy) Run() int {
 	// So that what is left behind is seen, and that a blank in a path does no harm.
-	tmp := filepath.Join(dir, "a tmp")
+	tmp := filepath.Join(filepath.Dir(binary), "a tmp")
 	if err := os.Mkdir(tmp, 0o755); err != nil {
 		panic(err)
 	}
 	os.Setenv("TMPDIR", tmp)
-	status := m.Run()
+	status := t.m.Run()
 	if left, _ := filepath.Glob(filepath.Join(tmp, tempPattern+"*")); len(left) > 0 {
 		fmt.Fprintf(os.Stderr, "left behind: %q\n", left)
 		return 1

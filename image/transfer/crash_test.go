@@ -20,35 +20,21 @@ import (
 	"tiffin/image"
 	"tiffin/image/oci"
 	"tiffin/internal/test/must"
+	"tiffin/internal/test/reexec"
 	"tiffin/internal/test/tartest"
 )
 
-// child is the test binary doing a job in a process of its own.
-func child(job string, args ...string) *exec.Cmd {
-	cmd := exec.Command("/proc/self/exe", args...)
-	cmd.Env = append(os.Environ(), "TIFFIN_IMAGE_TEST_JOB="+job)
-	return cmd
-}
-
-// childMain is what TestMain runs in a child.
-func childMain(job string, args []string) int {
-	var err error
-	switch job {
-	case "load":
-		var s *image.Store
-		if s, err = image.Open(args[0]); err == nil {
+// parts are what is killed, or runs where nothing else is to suffer.
+var parts = reexec.Parts{
+	"load": reexec.Fails(func(args []string) error {
+		s, err := image.Open(args[0])
+		if err == nil {
 			_, err = Load(context.Background(), s, args[1], nil, nil)
 		}
-	case "shuffle":
-		err = shuffle(args[0], args[1], args[2:])
-	case "full":
-		err = fullDisk(args[0], args[1:])
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return 0
+		return err
+	}),
+	"shuffle": reexec.Fails(func(args []string) error { return shuffle(args[0], args[1], args[2:]) }),
+	"full":    reexec.Fails(func(args []string) error { return fullDisk(args[0], args[1:]) }),
 }
 
 // wide is an image whose load takes long enough to be killed in the middle.
@@ -71,7 +57,7 @@ func TestAKilledLoadLeavesAStoreThatWorks(t *testing.T) {
 	before := listing(t, s)
 	name := wide(t)
 	start := time.Now()
-	if out, err := child("load", s.Root(), name).CombinedOutput(); err != nil {
+	if out, err := reexec.Command("load", s.Root(), name).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	whole := time.Since(start)
@@ -84,7 +70,7 @@ func TestAKilledLoadLeavesAStoreThatWorks(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(3, 4))
 	killed := 0
 	for range 25 {
-		cmd := child("load", s.Root(), name)
+		cmd := reexec.Command("load", s.Root(), name)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -159,7 +145,7 @@ func TestManyProcessesMayChangeTheStoreAtOnce(t *testing.T) {
 	names := []string{inFile(t, archive(t, one.layout(t))), inFile(t, archive(t, two.docker(t)))}
 	var cmds []*exec.Cmd
 	for seed := range 4 {
-		cmd := child("shuffle", append([]string{s.Root(), strconv.Itoa(seed)}, names...)...)
+		cmd := reexec.Command("shuffle", append([]string{s.Root(), strconv.Itoa(seed)}, names...)...)
 		cmd.Stderr = os.Stderr
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
@@ -235,7 +221,7 @@ func fullDisk(dir string, archives []string) error {
 
 func TestAFullDiskIsOneClearErrorAndLosesNothing(t *testing.T) {
 	small := newFixture(t, gz, []string{"small"}, layerTar(t, "small"))
-	cmd := child("full", t.TempDir(), inFile(t, archive(t, small.layout(t))), wide(t))
+	cmd := reexec.Command("full", t.TempDir(), inFile(t, archive(t, small.layout(t))), wide(t))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
 		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
 		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}}

@@ -27,16 +27,14 @@ import (
 	"tiffin/image/cache"
 	"tiffin/image/layer"
 	"tiffin/image/store"
+	"tiffin/internal/test/reexec"
 	"tiffin/internal/test/tartest"
 )
 
-// TestMain lets a test run parts of itself in other processes, see child.
+// TestMain lets a test run parts of itself in other processes.
 func TestMain(m *testing.M) {
-	if job := os.Getenv("TIFFIN_IMAGE_TEST_JOB"); job != "" {
-		os.Exit(childMain(job, os.Args[1:]))
-	}
 	os.Setenv("SOURCE_DATE_EPOCH", "1700000000")
-	os.Exit(m.Run())
+	os.Exit(reexec.Main(m, parts))
 }
 
 func newStore(t testing.TB) *image.Store {

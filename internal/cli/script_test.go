@@ -41,21 +41,7 @@ func TestMain(m *testing.M) {
 // wrapper builds the binary before the tests.
 type wrapper struct{ m *testing.M }
 
-func (w wrapper) Run() int {
-	dir, err := os.MkdirTemp("", "tiffin-cli-")
-	if err != nil {
-		panic(err)
-	}
-	defer os.RemoveAll(dir)
-	if err := os.Chmod(dir, 0o755); err != nil {
-		panic(err)
-	}
-	if binary, err = built.Build(dir); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return w.m.Run()
-}
+func (w wrapper) Run() int { return built.Main(w.m, func(file string) { binary = file }) }
 
 // person is somebody to run scripts as.
 type person struct {

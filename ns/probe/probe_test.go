@@ -12,14 +12,12 @@ import (
 
 	"tiffin/internal/errs"
 	"tiffin/internal/test/must"
+	"tiffin/internal/test/reexec"
 	"tiffin/ns"
 )
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == Command {
-		Main()
-	}
-	os.Exit(m.Run())
+	os.Exit(reexec.Main(m, reexec.Parts{Command: reexec.Never(Main), "limit": underLimit}))
 }
 
 func TestEveryCheckSaysWhatItFound(t *testing.T) {
@@ -112,33 +110,34 @@ func TestErrorOfTheCommandIsLeftAlone(t *testing.T) {
 // The limits can be set per user namespace, so they can be tried for real: in a namespace whose
 // limit is 0, the check must fail for that reason.
 func TestLimitOfZeroIsExplained(t *testing.T) {
-	reasons := map[string]string{"user": "limited to 0", "net": "max_net_namespaces is reached"}
-	if kind := os.Getenv("PROBE_TEST_INNER"); kind != "" {
-		limit := "max_" + kind + "_namespaces"
-		if err := os.WriteFile("/proc/sys/user/"+limit, []byte("0"), 0); err != nil {
-			t.Fatal(err)
+	for kind, reason := range map[string]string{"user": "limited to 0", "net": "max_net_namespaces is reached"} {
+		cmd := reexec.Command("limit", kind, reason)
+		cmd.SysProcAttr = &syscall.SysProcAttr{
+			Cloneflags:  syscall.CLONE_NEWUSER,
+			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+			GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
 		}
-		err := Explain(errors.New("cannot start"))
-		if !strings.Contains(err.Error(), reasons[kind]) || !strings.Contains(errs.HintOf(err), "sysctl -w user."+limit) {
-			t.Errorf("%v; hint: %s", err, errs.HintOf(err))
-		}
-		return
-	}
-	for kind := range reasons {
-		proc, err := os.StartProcess("/proc/self/exe", []string{os.Args[0], "-test.run=^TestLimitOfZeroIsExplained$"}, &os.ProcAttr{
-			Env:   append(os.Environ(), "PROBE_TEST_INNER="+kind),
-			Files: []*os.File{nil, os.Stdout, os.Stderr},
-			Sys: &syscall.SysProcAttr{
-				Cloneflags:  syscall.CLONE_NEWUSER,
-				UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-				GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
-			},
-		})
-		if err != nil {
+		out, err := cmd.CombinedOutput()
+		if cmd.ProcessState == nil {
 			must.Skip(t, "userns", "there are no user namespaces: %v", err)
 		}
-		if state, err := proc.Wait(); err != nil || !state.Success() {
-			t.Errorf("%s: in the namespace: %v %v", kind, state, err)
+		if err != nil {
+			t.Errorf("%s: in the namespace: %v\n%s", kind, err, out)
 		}
 	}
+}
+
+// underLimit fails to start something in a user namespace whose limit is 0, and looks for the
+// reason in the explanation.
+func underLimit(args []string) int {
+	limit := "max_" + args[0] + "_namespaces"
+	err := os.WriteFile("/proc/sys/user/"+limit, []byte("0"), 0)
+	if err == nil {
+		err = Explain(errors.New("cannot start"))
+		if strings.Contains(err.Error(), args[1]) && strings.Contains(errs.HintOf(err), "sysctl -w user."+limit) {
+			return 0
+		}
+	}
+	fmt.Printf("%v; hint: %s\n", err, errs.HintOf(err))
+	return 1
 }

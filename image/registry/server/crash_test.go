@@ -20,16 +20,16 @@ import (
 
 	"tiffin/image"
 	"tiffin/internal/test/must"
+	"tiffin/internal/test/reexec"
 	"tiffin/internal/test/tartest"
 )
 
 // alone starts a server for a store in a process of its own, to be killed.
 func alone(t *testing.T, root string, size ...string) (*served, *exec.Cmd) {
 	t.Helper()
-	cmd := exec.Command("/proc/self/exe")
-	cmd.Env, cmd.Stderr = append(os.Environ(), "TIFFIN_SERVER_TEST_ROOT="+root), os.Stderr
+	cmd := reexec.Command("serve", append([]string{root}, size...)...)
+	cmd.Stderr = os.Stderr
 	if len(size) > 0 {
-		cmd.Env = append(cmd.Env, "TIFFIN_SERVER_TEST_SIZE="+size[0])
 		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
 			UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}, GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}}
 	}

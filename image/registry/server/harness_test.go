@@ -24,20 +24,13 @@ import (
 	"tiffin/image/oci"
 	"tiffin/image/reference"
 	"tiffin/image/registry"
+	"tiffin/internal/test/reexec"
 	"tiffin/internal/test/tartest"
 )
 
 // TestMain keeps the passwords of the person who runs the tests out of them, and serves a
 // store in a process of its own for tests that kill it.
 func TestMain(m *testing.M) {
-	if root := os.Getenv("TIFFIN_SERVER_TEST_ROOT"); root != "" {
-		fmt.Fprintln(os.Stderr, serveAlone(root))
-		os.Exit(1)
-	}
-	if socket := os.Getenv("TIFFIN_SERVER_TEST_POST"); socket != "" {
-		fmt.Println(postTo(socket))
-		os.Exit(0)
-	}
 	dir, err := os.MkdirTemp("", "tiffin-server-")
 	if err != nil {
 		panic(err)
@@ -50,15 +43,19 @@ func TestMain(m *testing.M) {
 	for _, name := range []string{"DOCKER_CONFIG", "XDG_CONFIG_HOME", "XDG_STATE_HOME"} {
 		os.Setenv(name, dir)
 	}
-	code := m.Run()
+	code := reexec.Main(m, reexec.Parts{"serve": reexec.Fails(serveAlone), "post": func(args []string) int {
+		fmt.Println(postTo(args[0]))
+		return 0
+	}})
 	os.RemoveAll(dir)
 	os.Exit(code)
 }
 
-// serveAlone serves a store; TIFFIN_SERVER_TEST_SIZE=6m puts it on a disk of that size.
-func serveAlone(root string) error {
-	if size := os.Getenv("TIFFIN_SERVER_TEST_SIZE"); size != "" {
-		if err := syscall.Mount("tmpfs", filepath.Dir(root), "tmpfs", 0, "mode=700,size="+size); err != nil {
+// serveAlone serves a store, on a disk of its own if a size follows, such as 6m.
+func serveAlone(args []string) error {
+	root := args[0]
+	if len(args) > 1 {
+		if err := syscall.Mount("tmpfs", filepath.Dir(root), "tmpfs", 0, "mode=700,size="+args[1]); err != nil {
 			return fmt.Errorf("mount: %w", err)
 		}
 	}

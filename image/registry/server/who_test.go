@@ -19,6 +19,7 @@ import (
 	"tiffin/image/registry/token"
 	"tiffin/internal/test/must"
 	"tiffin/internal/test/podmantest"
+	"tiffin/internal/test/reexec"
 	"tiffin/internal/test/tartest"
 )
 
@@ -217,8 +218,7 @@ func TestSocketKnowsItsPeer(t *testing.T) {
 	if err := os.Chmod(path, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), "TIFFIN_SERVER_TEST_POST="+path)
+	cmd := reexec.Command("post", path)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	if out, err := cmd.CombinedOutput(); err != nil || string(bytes.TrimSpace(out)) != "403" {
 		t.Errorf("another user is answered %s, %v", out, err)

@@ -9,8 +9,28 @@ import (
 	"strings"
 )
 
-// Build builds tiffin into dir, for the architecture of this machine, and returns the file.
-func Build(dir string) (string, error) {
+// Main is the body of TestMain where tests run the program: it builds tiffin, tells use where, and
+// returns what m does.
+func Main(m interface{ Run() int }, use func(file string)) int {
+	dir, err := os.MkdirTemp("", "tiffin-test-")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		err = os.Chmod(dir, 0o755) // for every user
+	}
+	var file string
+	if err == nil {
+		file, err = build(dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	use(file)
+	return m.Run()
+}
+
+// build builds tiffin into dir, for the architecture of this machine, and returns the file.
+func build(dir string) (string, error) {
 	mod, err := exec.Command("go", "env", "GOMOD").Output()
 	if err != nil {
 		return "", fmt.Errorf("find the checkout: go env GOMOD: %w", err)
