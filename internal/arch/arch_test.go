@@ -207,6 +207,8 @@ var speaks = map[string]string{
 	"internal/userland/sh":  "the shell, likewise",
 	"internal/bench":        "a program of its own, for scripts/bench-fs",
 	"internal/test/fstest":  "the main functions of a test binary run again",
+	"internal/test/reexec":  "likewise",
+	"internal/test/binary":  "what runs around the tests of a package",
 	"ns.builder.fail":       "the end of the process that could not become the command",
 	"ns.builder.wait":       "the end of --init and of the helper of exec: the status of the command",
 	"ns/probe.Main":         "main function of tiffin __probe",
