@@ -255,7 +255,9 @@ func (p *UserProc) writeIdentity() error {
 			return err
 		}
 		if kind == "gid" {
-			p.IDs.GIDs, p.IDs.Setgroups = all, true
+			// user_namespaces(7): what a parent was denied, its children are denied, too.
+			allowed, err := os.ReadFile("/proc/self/setgroups")
+			p.IDs.GIDs, p.IDs.Setgroups = all, err != nil || string(allowed) == "allow\n"
 		} else {
 			p.IDs.UIDs = all
 		}

@@ -105,15 +105,13 @@ var table = [...]group{
 // returns the exit status.
 func Main(args []string) int {
 	if len(args) == 0 {
-		printHelp(stdout)
-		return 0
+		return help()
 	}
 	name, rest := args[0], args[1:]
 	switch name {
 	case "help", "--help", "-h":
 		if len(rest) == 0 || name != "help" {
-			printHelp(stdout)
-			return 0
+			return help()
 		}
 		name, rest = rest[0], []string{"--help"}
 	case "--version", "-v":
@@ -127,6 +125,12 @@ func Main(args []string) int {
 		_, _ = launch() // long before its flags are read, which takes as long as the supervisor
 	}
 	return c.run(rest)
+}
+
+// help prints what commands there are.
+func help() int {
+	printHelp(stdout)
+	return report(stdout.lost(), exitFailure)
 }
 
 func find(name string) *command {

@@ -21,7 +21,7 @@ func bookCommand() *cli.Command {
 			}
 			if c.NArg() == 0 {
 				for _, p := range book.Pages() {
-					fmt.Printf("%-16s %s\n", p.Name, p.Title)
+					fmt.Fprintf(stdout, "%-16s %s\n", p.Name, p.Title)
 				}
 				return nil
 			}
@@ -29,7 +29,7 @@ func bookCommand() *cli.Command {
 			if err != nil {
 				return errs.Hint(err, "`tiffin book` lists the chapters")
 			}
-			fmt.Print(p.Text())
+			fmt.Fprint(stdout, p.Text())
 			return nil
 		},
 	}

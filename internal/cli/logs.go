@@ -58,7 +58,26 @@ func runLogs(c *cli.Context) error {
 	if e := p.out[1].Flush(); err == nil {
 		err = e
 	}
+	if err == nil {
+		err = tellLoss(ctr, o.Tail < 0)
+	}
 	return err
+}
+
+// tellLoss says on standard error what the container's log does not have; with old, also which of
+// its oldest entries.
+func tellLoss(ctr *disk.Container, old bool) error {
+	s, err := ctr.State()
+	if err != nil {
+		return err
+	}
+	if n := s.Log.Lines; n > 0 {
+		fmt.Fprintf(stderr, "tiffin: the log of container %s lacks %s: %s\n", ctr.Name, count(n, "line"), s.Log.Error)
+	}
+	if old && s.Log.Dropped > 0 {
+		fmt.Fprintf(stderr, "tiffin: the log of container %s lacks its oldest %s, which made room for newer lines\n", ctr.Name, size(s.Log.Dropped))
+	}
+	return nil
 }
 
 type logPrinter struct {

@@ -120,8 +120,12 @@ func (t *terminal) follow(start func() (*client.Session, error)) error {
 	ended := make(chan error, 1)
 	go t.guard(func() {
 		code, err := s.Wait()
-		if err == nil && code != 0 {
+		switch {
+		case code == 0:
+		case err == nil:
 			err = exitStatus(code)
+		default:
+			err = errs.Code(err, code)
 		}
 		ended <- err
 	})

@@ -205,7 +205,8 @@ func session(conn *control.Conn, ans *control.Message, err error) (*Session, err
 }
 
 // Wait waits for the end of the command and returns its exit status. All its
-// output has been written by then, and its trace passed on.
+// output has been written by then, and its trace passed on; what of it could not be written, an
+// error beside the status tells.
 func (s *Session) Wait() (int, error) {
 	m, err := s.conn.Answer()
 	s.conn.Close()
@@ -219,7 +220,10 @@ func (s *Session) Wait() (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return m.Exit, nil
+	if m.Error != nil {
+		err = m.Error.Err()
+	}
+	return m.Exit, err
 }
 
 // Signal sends a signal to the command.

@@ -80,7 +80,7 @@ const (
 // Answers.
 const (
 	AnsOK    = "ok"    // perhaps with 1 file: where standard input goes
-	AnsExit  = "exit"  // the command has ended; nothing follows
+	AnsExit  = "exit"  // the command has ended, perhaps with an Error about its output; nothing follows
 	AnsError = "error" // nothing follows
 	AnsEvent = "event" // of a trace; more follow
 	// Before "ok", of a start that is to be explained:

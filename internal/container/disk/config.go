@@ -84,6 +84,7 @@ type State struct {
 	ExitCode        int       `json:"exitCode"`
 	Error           string    `json:"error,omitempty"` // why it could not start or be kept
 
+	Log   LogLoss   `json:"log,omitzero"`    // what its log has not got
 	Notes []ns.Note `json:"notes,omitempty"` // what this machine could not do for it
 	// Made are paths that had to be made in the image's tree to mount something
 	// on; as long as they are empty they are no change of the user's.
@@ -141,24 +142,66 @@ func (c *Container) ReadState() (State, error) {
 }
 
 // WriteState replaces state.json as a whole. It is not synced to disk: after a
-// power cut nothing runs, whatever a file says.
+// power cut nothing runs, whatever a file says. How the container has ended is written into the
+// room that Reserve has kept.
 func (c *Container) WriteState(s State) error {
-	if err := ReplaceJSON(c.Path("state.json"), s); err != nil {
+	err := error(os.ErrNotExist)
+	if s.Status == Exited {
+		err = replaceJSON(c.Path("state.json"), c.Path("state.last"), 0, s)
+	}
+	if err != nil {
+		err = ReplaceJSON(c.Path("state.json"), s)
+	}
+	if err != nil {
 		return fmt.Errorf("record the state of container %s: %w", c.Name, err)
 	}
 	return nil
 }
 
+// Reserve keeps room on the disk for the state that s is going to be: a container may fill the
+// disk, and how it ended is not to be lost by that. A file is there already and has its blocks, so
+// neither a free inode nor free space is needed.
+func (c *Container) Reserve(s State) error {
+	b, err := json.Marshal(s)
+	if err == nil {
+		err = os.WriteFile(c.Path("state.last"), make([]byte, len(b)+stateGrowth), 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("keep room for the state of container %s: %w", c.Name, err)
+	}
+	return nil
+}
+
+// stateGrowth is how much longer state.json may be at the end than at the start, in bytes: by
+// an error, and by notes.
+const stateGrowth = 8 << 10
+
 // ReplaceJSON replaces a file as a whole, without syncing it to disk.
 func ReplaceJSON(path string, v any) error {
+	return replaceJSON(path, path+".new", os.O_CREATE, v)
+}
+
+// replaceJSON writes v over what is in the file fresh, opened with flags, and renames it to path.
+func replaceJSON(path, fresh string, flags int, v any) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(path+".new", append(b, '\n'), 0o600); err != nil {
+	f, err := os.OpenFile(fresh, os.O_WRONLY|flags, 0o600)
+	if err != nil {
 		return err
 	}
-	return os.Rename(path+".new", path)
+	_, err = f.Write(append(b, '\n'))
+	if err == nil {
+		err = f.Truncate(int64(len(b)) + 1)
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(fresh, path)
 }
 
 // Open reads the container in dir. It returns an error wrapping os.ErrNotExist

@@ -8,6 +8,7 @@
 //	  4f1c…/                   64 hexadecimal digits, the ID
 //	    config.json            what it is; written once, but for its name [Config]
 //	    state.json             how it is; replaced as a whole             [State]
+//	    state.last             while it runs: room for how it ends        [Container.Reserve]
 //	    lock                   locked as long as somebody looks after it
 //	    control                socket of the supervisor, see package control
 //	    upper/  work/          what it changed, as ordinary files; see package image/layer

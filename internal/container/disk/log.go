@@ -5,6 +5,7 @@ package disk
 import (
 	"bytes"
 	"encoding/base64"
+	"io"
 	"os"
 	"sync"
 	"time"
@@ -20,71 +21,132 @@ import (
 // them in base64 besides, as "raw"; a reader that does not know it sees U+FFFD.
 //
 // When the file has grown to maxLog bytes it is renamed to log.1, replacing
-// the one before, so a chatty container cannot fill a shared disk.
+// the one before, so a chatty container cannot fill a shared disk. What is lost that way, or
+// because the disk is full, is counted in a LogLoss.
 const maxLog = 64 << 20
+
+// LogLoss is what a log does not have although the container printed it.
+type LogLoss struct {
+	Dropped int64  `json:"dropped,omitempty"` // bytes of the oldest entries, which made room
+	Lines   int64  `json:"lines,omitempty"`   // entries that could not be written
+	Error   string `json:"error,omitempty"`   // why not, the last time
+}
 
 // LogWriter appends to a container's log. It opens it with the first entry:
 // most short commands have nothing to say.
 type LogWriter struct {
-	Path string // of the file
+	Path string  // of the file
+	Loss LogLoss // before the first Write: that of earlier runs; later see Lost
+	Tell func()  // called, if not nil, when the log begins to lose something; must not wait
 
 	mu   sync.Mutex
 	f    *os.File // nil until needed
 	size int64
 	buf  []byte
-	err  error // the first failure: the log ends there, the container goes on
 }
 
-// write adds what a stream brought, an entry for each line.
+// Write adds what a stream brought, an entry for each line. What cannot be written is counted as
+// lost, and the next ones are tried all the same: the container goes on, and a disk may have room
+// again.
 func (l *LogWriter) Write(stream string, p []byte, now time.Time) {
 	if l == nil || len(p) == 0 {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.err != nil {
-		return
-	}
-	if l.f == nil || l.size > maxLog {
-		if l.err = l.open(); l.err != nil {
-			return
-		}
-	}
+	before := l.Loss
 	// The end of every entry of one write is the same.
 	tail := append([]byte(`,"stream":"`+stream+`","time":"`), now.UTC().AppendFormat(nil, time.RFC3339Nano)...)
 	tail = append(tail, '"', '}', '\n')
 	l.buf = l.buf[:0]
-	for len(p) > 0 {
+	lines := int64(0)
+	for ; len(p) > 0; lines++ {
 		n := indexNewline(p)
 		l.buf = append(l.buf, `{"log":`...)
 		l.buf = appendQuoted(l.buf, p[:n])
 		l.buf = append(l.buf, tail...)
 		p = p[n:]
 	}
-	n, err := l.f.Write(l.buf)
-	l.size, l.err = l.size+int64(n), err
+	if err := l.append(); err != nil {
+		l.Loss.Lines, l.Loss.Error = l.Loss.Lines+lines, err.Error()
+	}
+	if l.Tell != nil && (l.Loss.Dropped > before.Dropped || l.Loss.Lines > 0 && before.Lines == 0) {
+		l.Tell()
+	}
+}
+
+// append writes buf: all of it or, if the disk gets full on the way, nothing.
+func (l *LogWriter) append() error {
+	if l.f == nil || l.size > maxLog {
+		if err := l.open(); err != nil {
+			return err
+		}
+	}
+	if _, err := l.f.Write(l.buf); err != nil {
+		_ = l.f.Truncate(l.size)
+		return err
+	}
+	l.size += int64(len(l.buf))
+	return nil
+}
+
+// Lost is what the log has lost until now.
+func (l *LogWriter) Lost() LogLoss {
+	if l == nil {
+		return LogLoss{}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.Loss
 }
 
 // open opens the log for appending, and puts a full one aside.
 func (l *LogWriter) open() error {
 	if l.f != nil {
-		l.f.Close()
+		old, gone := os.Stat(l.Path + ".1")
 		if err := os.Rename(l.Path, l.Path+".1"); err != nil {
 			return err
 		}
+		if gone == nil {
+			l.Loss.Dropped += old.Size()
+		}
+		l.f.Close()
+		l.f = nil
 	}
-	f, err := os.OpenFile(l.Path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(l.Path, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}
-	fi, err := f.Stat()
-	if err != nil {
+	if l.size, err = l.repair(f); err != nil {
 		f.Close()
 		return err
 	}
-	l.f, l.size = f, fi.Size()
+	l.f = f
 	return nil
 }
+
+// repair cuts off the half of an entry that a supervisor left which was killed, and returns the
+// file's size in bytes.
+func (l *LogWriter) repair(f *os.File) (int64, error) {
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil || size == 0 {
+		return 0, err
+	}
+	end := make([]byte, min(size, maxEntry))
+	if _, err := f.ReadAt(end, size-int64(len(end))); err != nil {
+		return 0, err
+	}
+	half := int64(len(end) - 1 - bytes.LastIndexByte(end, '\n'))
+	if half == 0 {
+		return size, nil
+	}
+	l.Loss.Lines, l.Loss.Error = l.Loss.Lines+1, "its supervisor was killed"
+	return size - half, f.Truncate(size - half)
+}
+
+// maxEntry is more than any entry has, in bytes: what a pipe holds, with each byte escaped, and in
+// base64.
+const maxEntry = 1 << 20
 
 // indexNewline is the length of the first line of p with its end, or of p.
 func indexNewline(p []byte) int {

@@ -19,11 +19,7 @@ func logged(t *testing.T, opt LogOptions, chunks ...string) string {
 	for _, s := range chunks {
 		l.Write("stdout", []byte(s), time.Now())
 	}
-	var b bytes.Buffer
-	if err := c.Logs(opt, func(e Entry) error { b.Write(e.Text); return nil }); err != nil {
-		t.Fatal(err)
-	}
-	return b.String()
+	return read(t, c, opt)
 }
 
 func TestLogsKeepEveryByte(t *testing.T) {
@@ -82,8 +78,83 @@ func TestAFullLogIsPutAside(t *testing.T) {
 	if _, err := os.Stat(c.Path("log.1")); err != nil {
 		t.Fatal(err)
 	}
+	if got := read(t, c, LogOptions{Tail: -1}); got != "one\ntwo\n" {
+		t.Errorf("%q", got)
+	}
+}
+
+// read is what a reader gets of a log.
+func read(t *testing.T, c *Container, opt LogOptions) string {
+	t.Helper()
 	var b bytes.Buffer
-	if err := c.Logs(LogOptions{Tail: -1}, func(e Entry) error { b.Write(e.Text); return nil }); err != nil || b.String() != "one\ntwo\n" {
-		t.Errorf("%q, %v", b.String(), err)
+	if err := c.Logs(opt, func(e Entry) error { b.Write(e.Text); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestTailIsReadFromTheEnd(t *testing.T) {
+	c := &Container{dir: t.TempDir()}
+	l := &LogWriter{Path: c.Path("log")}
+	for range 3 {
+		l.Write("stdout", []byte(strings.Repeat("0123456789\n", 10000)), time.Now())
+	}
+	b, err := os.ReadFile(c.Path("log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Whoever reads from the start stumbles here.
+	if err := os.WriteFile(c.Path("log"), append([]byte("no entry\n"), b...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, c, LogOptions{Tail: 2}); got != "0123456789\n0123456789\n" {
+		t.Errorf("%q", got)
+	}
+	if got := read(t, c, LogOptions{Tail: 10000}); len(got) != 10000*11 {
+		t.Errorf("%d bytes", len(got))
+	}
+	// The older file has what the newer one lacks.
+	if err := os.Rename(c.Path("log"), c.Path("log.1")); err != nil {
+		t.Fatal(err)
+	}
+	(&LogWriter{Path: c.Path("log")}).Write("stdout", []byte("last\n"), time.Now())
+	if got := read(t, c, LogOptions{Tail: 2}); got != "0123456789\nlast\n" {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestWhatALogLosesIsCounted(t *testing.T) {
+	c := &Container{dir: filepath.Join(t.TempDir(), "full")}
+	told := 0
+	l := &LogWriter{Path: c.Path("log"), Tell: func() { told++ }}
+	l.Write("stdout", []byte("a\nb\n"), time.Now()) // there is no such directory yet
+	l.Write("stdout", []byte("c\n"), time.Now())
+	if err := os.Mkdir(c.dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	l.Write("stdout", []byte("d\n"), time.Now())
+	if got := read(t, c, LogOptions{Tail: -1}); got != "d\n" || l.Lost().Lines != 3 || l.Lost().Error == "" || told != 1 {
+		t.Errorf("%q, %+v, told %d times", got, l.Lost(), told)
+	}
+	for range 2 { // the second time, an older file goes
+		l.size = maxLog + 1
+		l.Write("stdout", []byte("e\n"), time.Now())
+	}
+	if got := read(t, c, LogOptions{Tail: -1}); got != "e\ne\n" || l.Lost().Dropped == 0 || told != 2 {
+		t.Errorf("%q, %+v, told %d times", got, l.Lost(), told)
+	}
+}
+
+func TestHalfAnEntryIsCutOff(t *testing.T) {
+	c := &Container{dir: t.TempDir()}
+	(&LogWriter{Path: c.Path("log")}).Write("stdout", []byte("a\nb\n"), time.Now())
+	b, _ := os.ReadFile(c.Path("log"))
+	if err := os.WriteFile(c.Path("log"), b[:len(b)-5], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l := &LogWriter{Path: c.Path("log")}
+	l.Write("stdout", []byte("c\n"), time.Now())
+	if got := read(t, c, LogOptions{Tail: -1}); got != "a\nc\n" || l.Lost().Lines != 1 {
+		t.Errorf("%q, %+v", got, l.Lost())
 	}
 }

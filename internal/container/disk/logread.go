@@ -110,40 +110,83 @@ func (r *logReader) close() {
 
 // history gives what is in the log now, or its last Tail lines.
 func (r *logReader) history() error {
-	give, keep := r.give, r.opt.Tail
-	var ring []Entry
-	if keep >= 0 {
-		give = func(e Entry) error {
-			ring = append(ring, e)
-			if len(ring) > 2*keep+1024 {
-				ring = append(ring[:0], tail(ring, keep)...)
-			}
-			return nil
-		}
-	}
-	if old, err := os.Open(r.path + ".1"); err == nil {
-		r.in = bufio.NewReaderSize(old, 1<<16)
-		err := r.entries(give)
-		old.Close()
-		if err != nil {
-			return err
-		}
-	}
-	r.in = nil
+	// The newer file first: if it is put aside now, the older one is this one.
 	if err := r.open(); err != nil {
 		return err
 	}
-	if r.in != nil {
-		if err := r.entries(give); err != nil {
-			return err
+	old, err := os.Open(r.path + ".1")
+	if err != nil {
+		old = nil
+	} else {
+		defer old.Close()
+		if mine, theirs, e := stats(r.f, old); e == nil && os.SameFile(mine, theirs) {
+			old = nil
 		}
 	}
-	for _, e := range tail(ring, keep) {
-		if err := r.give(e); err != nil {
-			return err
+	if r.opt.Tail < 0 {
+		if old != nil {
+			whole := &logReader{in: bufio.NewReaderSize(old, 1<<16)}
+			if err := whole.entries(r.give); err != nil {
+				return err
+			}
+		}
+		return r.entries(r.give)
+	}
+	last, err := r.last(r.f, r.opt.Tail)
+	if err == nil && old != nil && len(tail(last, r.opt.Tail)) == len(last) {
+		var before []Entry
+		before, err = new(logReader).last(old, r.opt.Tail)
+		last = append(before, last...)
+	}
+	for _, e := range tail(last, r.opt.Tail) {
+		if err == nil {
+			err = r.give(e)
 		}
 	}
-	return nil
+	return err
+}
+
+// last reads entries from the end of f: those of its last n lines or more. It reads four times as
+// much as before until it has them, so it never reads much more than it needs.
+func (r *logReader) last(f *os.File, n int) (es []Entry, err error) {
+	if f == nil {
+		return nil, nil
+	}
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return nil, fmt.Errorf("read the log: %w", err)
+	}
+	for from := int64(1 << 16); ; from *= 4 {
+		start := max(0, size-from)
+		if _, err := f.Seek(start, io.SeekStart); err != nil {
+			return nil, fmt.Errorf("read the log: %w", err)
+		}
+		r.in, r.part, es = bufio.NewReaderSize(f, 1<<16), r.part[:0], es[:0]
+		if start > 0 { // in the middle of an entry
+			for err = bufio.ErrBufferFull; errors.Is(err, bufio.ErrBufferFull); {
+				_, err = r.in.ReadSlice('\n')
+			}
+			if err != nil {
+				continue
+			}
+		}
+		if err := r.entries(func(e Entry) error { es = append(es, e); return nil }); err != nil {
+			return nil, err
+		}
+		if start == 0 || len(tail(es, n)) < len(es) {
+			return es, nil
+		}
+	}
+}
+
+func stats(a, b *os.File) (x, y os.FileInfo, err error) {
+	if a == nil {
+		return nil, nil, os.ErrNotExist
+	}
+	if x, err = a.Stat(); err == nil {
+		y, err = b.Stat()
+	}
+	return x, y, err
 }
 
 // tail returns the entries that make up the last n lines.
@@ -202,7 +245,7 @@ func (r *logReader) more() error {
 
 // entries decodes entries up to the end of the file.
 func (r *logReader) entries(give func(Entry) error) error {
-	for {
+	for r.in != nil {
 		b, err := r.in.ReadSlice('\n')
 		r.part = append(r.part, b...)
 		if errors.Is(err, bufio.ErrBufferFull) {
@@ -227,4 +270,5 @@ func (r *logReader) entries(give func(Entry) error) error {
 			return err
 		}
 	}
+	return nil
 }

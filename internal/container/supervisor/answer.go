@@ -118,15 +118,15 @@ func (s *sessions) finish() {
 type command struct {
 	child *ns.Child
 	io    *stdio
-	out   []*os.File      // where the client wants its output
-	ended <-chan struct{} // closed when exit is valid and all output was passed on
-	exit  func() int
-	kill  bool // the command does not outlive its client
+	out   []*os.File                     // where the client wants its output
+	ended <-chan struct{}                // closed when exit is valid and all output was passed on
+	exit  func() (status int, err error) // err: what the client has to know besides
+	kill  bool                           // the command does not outlive its client
 }
 
 // main is the first process as the client sees it that has passed out.
 func (s *supervisor) main(out []*os.File, owner bool) *command {
-	return &command{child: s.child, io: s.io, out: out, ended: s.ended, exit: func() int { return s.exit }, kill: owner}
+	return &command{child: s.child, io: s.io, out: out, ended: s.ended, exit: func() (int, error) { return s.exit, s.unrecorded }, kill: owner}
 }
 
 // attach lets another client see what the container's first process prints.
@@ -158,7 +158,11 @@ func (s *supervisor) converse(c *control.Conn, cmd *command) {
 	}
 	select {
 	case <-cmd.ended:
-		c.Send(&control.Message{Op: control.AnsExit, Exit: cmd.exit()})
+		cmd.answer(c)
+	case <-cmd.io.lost: // its terminal is gone, as far as the client is concerned
+		_ = cmd.child.Signal(unix.SIGKILL)
+		<-cmd.ended
+		cmd.answer(c)
 	case lost := <-gone:
 		if len(cmd.out) == 2 {
 			cmd.io.detach(cmd.out[0], cmd.out[1])
@@ -172,6 +176,16 @@ func (s *supervisor) converse(c *control.Conn, cmd *command) {
 	for _, f := range cmd.out {
 		f.Close()
 	}
+}
+
+// answer tells the client how its command has ended.
+func (cmd *command) answer(c *control.Conn) {
+	status, err := cmd.exit()
+	m := &control.Message{Op: control.AnsExit, Exit: status}
+	if err = errors.Join(cmd.io.failure(cmd.out), err); err != nil {
+		m.Error = ns.ToWire(err)
+	}
+	_ = c.Send(m)
 }
 
 // listenTo does what the client of a running command asks. It returns when
@@ -241,7 +255,7 @@ func (s *supervisor) startExec(c *control.Conn, m *control.Message) (*command, e
 	ended := make(chan struct{})
 	cmd := &command{child: child, io: io, out: m.Files, ended: ended, kill: !o.Detach}
 	var status int
-	cmd.exit = func() int { return status }
+	cmd.exit = func() (int, error) { return status, nil }
 	go func() {
 		defer close(ended)
 		status, _ = child.Wait()

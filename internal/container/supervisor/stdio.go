@@ -5,6 +5,7 @@ package supervisor
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -63,7 +64,9 @@ func newStdio(input bool, log *disk.LogWriter) (*stdio, error) {
 // newTerminal is newStdio for a command with a terminal; its master side is
 // known only when the command has been started, see started.
 func newTerminal(log *disk.LogWriter) *stdio {
-	return &stdio{lost: make(chan struct{}), out: [2]*stream{{name: "stdout", log: log}}}
+	s := &stdio{lost: make(chan struct{})}
+	s.out[0] = &stream{name: "stdout", log: log, hangup: s.abandon}
+	return s
 }
 
 // started closes the command's ends and begins to pass its output on. console
@@ -111,7 +114,8 @@ func (s *stdio) close() {
 
 // attach lets the streams also go to out and err, which may be nil. With own,
 // the command's output is for them alone: when the reader of one is gone, the
-// command gets the EPIPE that it would get without a container.
+// command gets the EPIPE that it would get without a container, or is killed if it has a terminal.
+// So it is when one cannot be written to for another reason, which failure remembers.
 func (s *stdio) attach(out, err *os.File, own bool) {
 	for i, f := range []*os.File{out, err} {
 		if f != nil && s.out[i] != nil {
@@ -127,6 +131,22 @@ func (s *stdio) detach(out, err *os.File) {
 		}
 	}
 }
+
+// failure tells what could not be written to out, as attach has got it, and why.
+func (s *stdio) failure(out []*os.File) (err error) {
+	for i, f := range out {
+		if s.out[i] == nil {
+			continue
+		}
+		if e := s.out[i].failure(f); e != nil {
+			err = errors.Join(err, fmt.Errorf("writing to standard %s: %w", [2]string{"output", "error"}[i], e))
+		}
+	}
+	return err
+}
+
+// loss is what the log has not got.
+func (s *stdio) loss() disk.LogLoss { return s.out[0].log.Lost() }
 
 // abandon says that a client whom the output was for is gone: what it has not
 // taken yet, nobody waits for.
@@ -162,10 +182,13 @@ type stream struct {
 	src  *os.File
 	log  *disk.LogWriter
 
+	hangup func() // of a terminal: there is no end of it that could be closed for a command's EPIPE
+
 	line []byte // the unfinished line that the log waits for; pump's own
 
-	mu    sync.Mutex
-	sinks []sink // replaced, never changed in place
+	mu     sync.Mutex
+	sinks  []sink             // replaced, never changed in place
+	failed map[*os.File]error // why a former sink could not be written to
 }
 
 func (o *stream) add(k sink) {
@@ -178,6 +201,26 @@ func (o *stream) remove(f *os.File) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.sinks = slices.DeleteFunc(slices.Clone(o.sinks), func(k sink) bool { return k.f == f })
+}
+
+// fail removes a sink that could not be written to. That somebody has stopped reading (EPIPE) is
+// no news to him.
+func (o *stream) fail(f *os.File, err error) {
+	o.remove(f)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.failed == nil {
+		o.failed = map[*os.File]error{}
+	}
+	if !errors.Is(err, unix.EPIPE) {
+		o.failed[f] = err
+	}
+}
+
+func (o *stream) failure(f *os.File) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.failed[f]
 }
 
 func (o *stream) current() []sink {
@@ -219,11 +262,14 @@ func (o *stream) pump() {
 		if n > 0 {
 			o.record(b[:n], false)
 			for _, k := range o.current() {
-				if writeAll(k.f, b[:n]) == nil {
+				err := writeAll(k.f, b[:n])
+				if err == nil {
 					continue
 				}
-				o.remove(k.f)
-				if k.own {
+				o.fail(k.f, err)
+				if k.own && o.hangup != nil {
+					o.hangup()
+				} else if k.own {
 					o.src.Close()
 					return
 				}

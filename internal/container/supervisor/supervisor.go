@@ -38,15 +38,16 @@ type supervisor struct {
 	layersOnce sync.Once
 	layersErr  error // why openLayers failed
 
-	init     *ns.Child     // as soon as it is there, for tell
-	child    *ns.Child     // set when started is closed
-	started  chan struct{} // closed: the command runs, or could not be started
-	failed   error         // why not; valid after started
-	served   chan struct{} // closed: the file system is unmounted, all data is in the upper directory
-	ended    chan struct{} // closed: exit is valid, state.json says so
-	exit     int
-	sessions sessions
-	paused   sync.RWMutex // read-locked by whoever starts a process; see pause
+	init       *ns.Child     // as soon as it is there, for tell
+	child      *ns.Child     // set when started is closed
+	started    chan struct{} // closed: the command runs, or could not be started
+	failed     error         // why not; valid after started
+	served     chan struct{} // closed: the file system is unmounted, all data is in the upper directory
+	ended      chan struct{} // closed: exit is valid, state.json says so
+	exit       int
+	unrecorded error // why state.json does not say so after all; valid after ended
+	sessions   sessions
+	paused     sync.RWMutex // read-locked by whoever starts a process; see pause
 
 	mu        sync.Mutex
 	state     disk.State
@@ -185,8 +186,10 @@ func (s *supervisor) start(first *control.Conn, out []*os.File) error {
 // openStdio makes the other sides of the command's standard files.
 func (s *supervisor) openStdio(out []*os.File) (err error) {
 	var log *disk.LogWriter
+	before, _ := s.c.ReadState() // none if this is its first run
+	s.state.Made, s.state.Log = before.Made, before.Log
 	if !s.c.NoLog && !s.req.Idle {
-		log = &disk.LogWriter{Path: s.c.Path("log")}
+		log = &disk.LogWriter{Path: s.c.Path("log"), Loss: before.Log, Tell: func() { go s.recordLoss() }}
 	}
 	if s.c.TTY && !s.req.Idle {
 		s.io = newTerminal(log)
@@ -255,6 +258,17 @@ func (s *supervisor) damaged(err error) {
 	}
 }
 
+// recordLoss records that the log has begun to lose what the container prints.
+func (s *supervisor) recordLoss() {
+	loss := s.io.loss()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state.Status == disk.Running {
+		s.state.Log = loss
+		_ = s.c.WriteState(s.state) // on a full disk perhaps in vain; finish has room for it
+	}
+}
+
 func (s *supervisor) serve(device *os.File) {
 	defer close(s.served)
 	fd, err := unix.FcntlInt(device.Fd(), unix.F_DUPFD_CLOEXEC, 0) // Serve owns it
@@ -276,11 +290,13 @@ func (s *supervisor) running(first *ns.Child) error {
 		return err
 	}
 	s.mu.Lock()
-	before, _ := s.c.ReadState() // none if this is its first run
-	s.state = disk.State{Status: disk.Running, Pid: host, PidStart: disk.StartTime(host), Started: time.Now().UTC(), Made: before.Made}
+	s.state = disk.State{Status: disk.Running, Pid: host, PidStart: disk.StartTime(host), Started: time.Now().UTC(), Made: s.state.Made, Log: s.state.Log}
 	fmt.Sscan(me, &s.state.Supervisor)
 	s.state.SupervisorStart = disk.StartTime(s.state.Supervisor)
 	err = s.c.WriteState(s.state)
+	if err == nil && !s.c.AutoRemove {
+		err = s.c.Reserve(s.state)
+	}
 	s.mu.Unlock()
 	if err != nil {
 		return err
@@ -338,8 +354,9 @@ func (s *supervisor) finish() {
 	case <-time.After(10 * time.Second):
 		// Somebody outside keeps the container's mount namespace alive.
 	}
+	loss := s.io.loss()
 	s.mu.Lock()
-	s.exit = status
+	s.exit, s.state.Log = status, loss
 	s.state.Status, s.state.ExitCode, s.state.Finished = disk.Exited, status, time.Now().UTC()
 	// The supervisor stays named: until it is gone, rm -f may have to end it.
 	s.state.Pid, s.state.PidStart = 0, 0
@@ -350,7 +367,7 @@ func (s *supervisor) finish() {
 	if s.c.AutoRemove {
 		remove = s.c.Vanish()
 	} else {
-		_ = s.c.WriteState(s.state)
+		s.unrecorded = s.c.WriteState(s.state)
 		_ = os.Remove(s.c.Path("control"))
 	}
 	s.mu.Unlock()
