@@ -14,6 +14,7 @@ import (
 
 	"tiffin/internal/container/control"
 	"tiffin/internal/container/disk"
+	"tiffin/internal/wire"
 	"tiffin/ns"
 )
 
@@ -183,7 +184,7 @@ func (cmd *command) answer(c *control.Conn) {
 	status, err := cmd.exit()
 	m := &control.Message{Op: control.AnsExit, Exit: status}
 	if err = errors.Join(cmd.io.failure(cmd.out), err); err != nil {
-		m.Error = ns.ToWire(err)
+		m.Error = wire.NewError(err)
 	}
 	_ = c.Send(m)
 }
