@@ -267,7 +267,7 @@ func (p *Process) directory() string {
 
 func byHandDirectory(s *Spec) string {
 	dir := "RUN_DIR=" + quote(s.Process.directory()) + "\n"
-	if !s.ownTree() {
+	if !s.OwnTree() {
 		return dir + "cd /"
 	}
 	return dir + `mkdir -p ".$RUN_DIR"`

@@ -214,16 +214,20 @@ func runCaps(b *builder) error {
 	if err := b.call(err, "prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)"); err != nil {
 		return err
 	}
-	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	data := [2]unix.CapUserData{
-		{Effective: uint32(keep), Permitted: uint32(keep)},
-		{Effective: uint32(keep >> 32), Permitted: uint32(keep >> 32)},
-	}
-	err = b.raw(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&hdr)), uintptr(unsafe.Pointer(&data[0])), 0, 0, 0)
+	hdr, data := capData(keep)
+	err = b.raw(unix.SYS_CAPSET, uintptr(unsafe.Pointer(hdr)), uintptr(unsafe.Pointer(data)), 0, 0, 0)
 	if err := b.call(err, "capset({effective=%#x, permitted=%#x, inheritable=0})", keep, keep); err != nil {
 		return err
 	}
 	return b.rearm()
+}
+
+// capData is what capset(2) takes to leave keep.
+func capData(keep uint64) (*unix.CapUserHeader, *[2]unix.CapUserData) {
+	return &unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &[2]unix.CapUserData{
+		{Effective: uint32(keep), Permitted: uint32(keep)},
+		{Effective: uint32(keep >> 32), Permitted: uint32(keep >> 32)},
+	}
 }
 
 // rearm sets the parent-death signal again: a change of credentials clears it,

@@ -31,7 +31,7 @@ func InitMain() {
 	}
 	if err == nil {
 		b.spec, b.proc = m.Spec, &m.Spec.Process
-		if !b.spec.ownTree() {
+		if !b.spec.OwnTree() {
 			b.root, err = unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		}
 	}
@@ -57,7 +57,7 @@ func runDirectory(b *builder) error {
 	cwd := b.proc.directory()
 	var fd int
 	var err error
-	if b.joining || !b.spec.ownTree() {
+	if b.joining || !b.spec.OwnTree() {
 		fd, err = openIn(b.root, cwd, unix.O_PATH|unix.O_DIRECTORY, 0, inRoot)
 		err = b.opened(fd, cwd, "RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS", err)
 	} else {

@@ -366,7 +366,7 @@ func runPivot(b *builder) error {
 }
 
 // pivoted tells whether / is the container's root by now.
-func (b *builder) pivoted() bool { return b.joining || b.spec.Root.Target == "" || !b.spec.ownTree() }
+func (b *builder) pivoted() bool { return b.joining || b.spec.Root.Target == "" || !b.spec.OwnTree() }
 
 // expand returns path, or what it matches in the host's /sys if it is a pattern.
 func expand(path string) []string {

@@ -30,15 +30,22 @@ func runSeccomp(b *builder) error {
 	if b.spec.leavesOut(withoutUserMap) {
 		keep |= 1 << unix.CAP_SYS_ADMIN // for the clone(2) with CLONE_NEWUSER that comes after it
 	}
-	prog := seccomp.Compile(keep)
-	filter := unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]}
-	flags := uintptr(0)
+	prog, flags := seccomp.Compile(keep), uintptr(0)
 	if b.stays() {
 		flags = unix.SECCOMP_FILTER_FLAG_TSYNC // all threads of this process
 	}
-	_, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&filter)))
-	if errno != 0 {
-		err = errno
+	return b.call(loadFilter(prog, flags), "seccomp(SECCOMP_SET_MODE_FILTER, %d, /* %d instructions */)", flags, len(prog))
+}
+
+// loadFilter makes a filter count for this thread, or for all: seccomp(2).
+func loadFilter(prog []unix.SockFilter, flags uintptr) error {
+	filter := unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]}
+	thread, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&filter)))
+	switch {
+	case errno != 0:
+		return errno
+	case thread != 0:
+		return fmt.Errorf("thread %d has another filter", thread)
 	}
-	return b.call(err, "seccomp(SECCOMP_SET_MODE_FILTER, %s, /* %d instructions */)", fmt.Sprint(flags), len(prog))
+	return nil
 }

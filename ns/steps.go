@@ -173,7 +173,7 @@ func (b *builder) whyNot(s *Step) string {
 	if b.spec.Idle && !slices.Contains(idleSteps[:], s.Name) {
 		return "there is no command"
 	}
-	if !b.spec.ownTree() && slices.Contains(mountSteps[:], s.Name) {
+	if !b.spec.OwnTree() && slices.Contains(mountSteps[:], s.Name) {
 		return "left out: --without mount"
 	}
 	if b.spec.leavesOut(s.Name) {

@@ -47,7 +47,7 @@ func runTerminal(b *builder) error {
 	if err := b.call(unix.IoctlSetInt(0, unix.TIOCSCTTY, 0), "ioctl(0, TIOCSCTTY, 0)"); err != nil {
 		return err
 	}
-	if !b.spec.ownTree() {
+	if !b.spec.OwnTree() {
 		return nil
 	}
 	return b.bindConsole(master)
@@ -58,7 +58,7 @@ func runTerminal(b *builder) error {
 func openMaster(b *builder) (int, error) {
 	// O_NONBLOCK is for the supervisor, which waits for many things at once.
 	const flags = unix.O_RDWR | unix.O_NOCTTY | unix.O_NONBLOCK
-	if !b.spec.ownTree() {
+	if !b.spec.OwnTree() {
 		fd, err := unix.Open("/dev/ptmx", flags|unix.O_CLOEXEC, 0)
 		if err == nil {
 			err = unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0)

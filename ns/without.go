@@ -100,5 +100,5 @@ func Removable() []string {
 // leavesOut tells whether the step or namespace is to be left out.
 func (s *Spec) leavesOut(name string) bool { return slices.Contains(s.Without, name) }
 
-// ownTree tells whether the container has a tree of its own.
-func (s *Spec) ownTree() bool { return !s.leavesOut(withoutMount) }
+// OwnTree tells whether the container has a tree of its own.
+func (s *Spec) OwnTree() bool { return !s.leavesOut(withoutMount) }

@@ -103,8 +103,9 @@ type decided struct {
 	args []check // if not empty: any of them → allow, else ret
 }
 
-// Compile makes the filter for a command with the given capabilities, as bits.
-func Compile(caps uint64) []unix.SockFilter {
+// Compile makes the filter for a command with the given capabilities, as bits. It allows also calls
+// of this architecture by their numbers.
+func Compile(caps uint64, also ...uint32) []unix.SockFilter {
 	verdicts := make([]decided, len(rules))
 	for i, r := range rules {
 		verdicts[i] = r.decide(caps)
@@ -117,7 +118,8 @@ func Compile(caps uint64) []unix.SockFilter {
 		// 255 instructions.
 		prog = append(prog, jump(unix.BPF_JEQ, archs[i].audit, 1, 0), always(0))
 		start := len(prog)
-		prog = archs[i].compile(prog, verdicts)
+		prog = archs[i].compile(prog, verdicts, also)
+		also = nil // the numbers of other architectures are others
 		prog[start-1].K = uint32(len(prog) - start)
 	}
 	return append(prog, ret(kill))
@@ -148,10 +150,13 @@ type span struct {
 }
 
 // compile appends the search through all numbers of an architecture.
-func (a *arch) compile(prog []unix.SockFilter, verdicts []decided) []unix.SockFilter {
+func (a *arch) compile(prog []unix.SockFilter, verdicts []decided, also []uint32) []unix.SockFilter {
 	spans := make([]span, 0, 256)
 	for n := range len(a.calls) {
 		d := verdicts[a.calls[n]]
+		if slices.Contains(also, uint32(n)) {
+			d = decided{ret: allow}
+		}
 		if n == 0 || len(d.args) > 0 || !same(d, spans[len(spans)-1].decided) {
 			spans = append(spans, span{uint32(n), d})
 		}

@@ -23,6 +23,8 @@
 // The supervisor's /proc is the host's, where it has another number than in its
 // own namespace: what it records are the numbers that the host sees.
 //
+// As soon as it serves, it gives up what it needs no longer: Spec.Seal of package ns.
+//
 // Inside a supervisor, mu guards state; it is taken by nobody who holds another
 // lock of this package.
 //

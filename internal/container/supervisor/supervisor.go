@@ -133,8 +133,8 @@ func (s *supervisor) start(first *control.Conn, out []*os.File) error {
 		return err
 	}
 	var (
-		early            sync.WaitGroup
-		recordErr, fsErr error
+		early                     sync.WaitGroup
+		recordErr, fsErr, sealErr error
 	)
 	spec := s.spec()
 	report, err := s.explain(first, spec)
@@ -158,16 +158,22 @@ func (s *supervisor) start(first *control.Conn, out []*os.File) error {
 					return
 				}
 				go s.serve(fuse)
+				if report == nil { // a shell between two steps is to see the container as it is then
+					sealErr = s.seal(spec)
+				}
 			})
 		},
 	}).Run()
 	early.Wait()
-	if slices.Contains(spec.Without, "mount") { // then nobody is going to ask, and init has not waited
+	if !spec.OwnTree() { // then nobody is going to ask, and init has not waited
 		if fsErr = <-opened; fsErr == nil {
 			close(s.served)
 		}
 	}
-	if mine := errors.Join(fsErr, recordErr); mine != nil {
+	if report != nil || !spec.OwnTree() {
+		sealErr = s.seal(spec)
+	}
+	if mine := errors.Join(fsErr, recordErr, sealErr); mine != nil {
 		if err == nil {
 			_ = child.Signal(unix.SIGKILL)
 			_, _ = child.Wait()
@@ -181,6 +187,17 @@ func (s *supervisor) start(first *control.Conn, out []*os.File) error {
 	s.child = child
 	s.io.started(child.Console)
 	return nil
+}
+
+// seal gives up what this process needs no longer.
+func (s *supervisor) seal(spec *ns.Spec) error {
+	var also uint64
+	if s.c.Overlay() {
+		// What clearWork and Vanish remove is the container's: files of its ids, in directories
+		// that the kernel has closed.
+		also = 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_FOWNER
+	}
+	return spec.Seal(also)
 }
 
 // openStdio makes the other sides of the command's standard files.
