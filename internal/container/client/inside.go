@@ -27,7 +27,7 @@ func inside(c *disk.Container, op string, upper *disk.Upper, w io.Writer) error 
 		return err
 	}
 	defer out.Close()
-	err = sock.Send(&control.Message{Op: op, Upper: upper})
+	err = sock.Send(&control.Message{Op: op, Upper: upper, Files: []*os.File{theirs}})
 	theirs.Close()
 	if err == nil {
 		_, err = io.Copy(w, out) // until the helper closes its copy, or ends
