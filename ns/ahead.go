@@ -8,17 +8,35 @@ import "golang.org/x/sys/unix"
 // default for the read-ahead of a file system, VM_READAHEAD_PAGES.
 const readAheadUnit = 128 << 10
 
-// readAhead makes the kernel read what Spec.Root.Ahead names, without waiting for it: the server
-// answers while this process goes on with its steps, and execve(2) finds names and pages there.
-// A file that is missing or something else now is none of its business: the list is a guess.
+// readAhead makes the kernel read what Spec.Root.Ahead names, in a thread of its own: the server
+// answers while this process goes on with its steps, and execve(2), which waits for the thread,
+// finds names and pages there. A file that is missing or something else now is none of its
+// business: the list is a guess.
 func (b *builder) readAhead() {
+	ahead := b.spec.Root.Ahead
+	root, err := unix.FcntlInt(uintptr(b.root), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil || len(ahead) == 0 {
+		return
+	}
+	b.ahead.Go(func() {
+		willNeed(root, ahead, b.call)
+		_ = unix.Close(root)
+	})
+	if b.spec.Explain {
+		b.ahead.Wait() // the calls are this step's
+	}
+}
+
+// willNeed asks for the spans of files below root. report takes the calls.
+func willNeed(root int, spans []Span, report func(error, string, ...any) error) {
 	open, name := -1, ""
 	defer func() { _ = unix.Close(open) }()
-	for _, s := range b.spec.Root.Ahead {
+	for _, s := range spans {
 		if s.Path != name {
 			_ = unix.Close(open)
-			// O_NONBLOCK, since a fifo would make open(2) wait.
-			fd, err := openIn(b.root, s.Path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_NOFOLLOW, 0, inRoot)
+			// O_NONBLOCK, since a fifo would make open(2) wait. RESOLVE_NO_XDEV: what is mounted
+			// there by now is not the image's.
+			fd, err := openIn(root, s.Path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_NOFOLLOW, 0, inRoot|unix.RESOLVE_NO_XDEV)
 			if open, name = fd, s.Path; err != nil {
 				open = -1
 			}
@@ -29,7 +47,7 @@ func (b *builder) readAhead() {
 		for off := s.Off; off < s.Off+s.Len; off += readAheadUnit {
 			n := min(readAheadUnit, s.Off+s.Len-off)
 			err := unix.Fadvise(open, off, n, unix.FADV_WILLNEED)
-			_ = b.call(err, "posix_fadvise(%d /* %s */, %d, %d, POSIX_FADV_WILLNEED)", open, s.Path, off, n)
+			_ = report(err, "posix_fadvise(%d /* %s */, %d, %d, POSIX_FADV_WILLNEED)", open, s.Path, off, n)
 		}
 	}
 }

@@ -171,8 +171,9 @@ type Child struct {
 	Created []string // paths in the image's tree that had to be made as mount points or as working directory
 	Notes   []Note
 	pidfd   *os.File
-	command *os.File // exec: pidfd of the command, of which Pid is only the helper
-	flags   uintptr  // the namespaces it was cloned into
+	command *os.File        // exec: pidfd of the command, of which Pid is only the helper
+	flags   uintptr         // the namespaces it was cloned into
+	alone   <-chan struct{} // closed: see configure
 }
 
 // Report tells of one step, as it happened.

@@ -52,7 +52,7 @@ func (s *execSpec) run(stdio [3]*os.File, container, shell *os.File, report func
 			m.files = append(m.files, f)
 		}
 	}
-	if err := answer(conn, m); err != nil {
+	if err := c.configure(conn, m); err != nil {
 		c.kill()
 		return nil, err
 	}

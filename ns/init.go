@@ -81,6 +81,7 @@ func runExec(b *builder) error {
 	if b.spec.Idle {
 		return b.idle()
 	}
+	b.ahead.Wait()
 	env := b.environment()
 	path, err := lookPath(b.proc.Args, env)
 	if err != nil {

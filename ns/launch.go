@@ -52,7 +52,7 @@ func (s *Start) Run() (*Child, error) {
 	c.flags = flags
 	maps, err := c.writeMaps(spec.IDs)
 	if err == nil {
-		err = answer(conn, &message{Op: opBuild, Spec: &spec}) // what init waits for
+		err = c.configure(conn, &message{Op: opBuild, Spec: &spec}) // what init waits for
 	}
 	if err != nil {
 		c.kill()
@@ -141,7 +141,13 @@ func launch(command string, stdio [3]*os.File, container *os.File, namespaces ui
 	if err != nil {
 		return nil, nil, err
 	}
-	defer exe.Close()
+	alone := make(chan struct{})
+	defer func() {
+		go func() {
+			exe.Close()
+			close(alone)
+		}()
+	}()
 	null, all, err := openStdio(stdio)
 	if err != nil {
 		return nil, nil, err
@@ -152,7 +158,18 @@ func launch(command string, stdio [3]*os.File, container *os.File, namespaces ui
 	} else {
 		c, err = startHelper(exe, command, files, container)
 	}
+	if err == nil {
+		c.alone = alone
+	}
 	return c, conn, err
+}
+
+// configure sends the process that was launched its first message, when nothing but it has the
+// clone of its program's mount any more (protect). It comes up meanwhile: to give up a mount, the
+// kernel waits for an RCU grace period (namespace_unlock in fs/namespace.c), a millisecond or two.
+func (c *Child) configure(conn *wire.Conn, m *message) error {
+	<-c.alone
+	return answer(conn, m)
 }
 
 // startInit starts exe in new namespaces with an empty environment, before its ids are mapped:
@@ -217,7 +234,11 @@ func startHelper(exe *os.File, command string, files []*os.File, container *os.F
 // Helper runs this program as command in the container's user namespace, and in nothing else of the
 // container, and returns the connection to it. It must be waited for.
 func (c *Child) Helper(command string) (*Child, *wire.Conn, error) {
-	return launch(command, [3]*os.File{}, c.pidfd, 0)
+	helper, conn, err := launch(command, [3]*os.File{}, c.pidfd, 0)
+	if err == nil {
+		<-helper.alone
+	}
+	return helper, conn, err
 }
 
 // follow reads the child's messages until it has executed the command.

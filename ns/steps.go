@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -58,6 +59,7 @@ type builder struct {
 	who       identityOf
 	console   int // slave side of the terminal, -1 without
 	lateCwd   bool
+	ahead     sync.WaitGroup // readAhead
 	notes     []Note
 	created   []string
 	// calls collects what is done, if somebody wants it explained.
