@@ -6,7 +6,6 @@ package ns
 import (
 	"errors"
 	"os"
-	"os/signal"
 	"runtime"
 	"time"
 
@@ -153,10 +152,8 @@ func runJoin(b *builder) error {
 // namespaces, the credentials and the filter of this thread, a copy of this process's memory
 // (spawn), and no descriptor that is not the command's. What talks to the supervisor is another
 // thread, with the table of descriptors that this one leaves. keep is a descriptor to leave open,
-// or -1.
+// or -1. Signals for the command go to itself: Child.Signal.
 func (b *builder) accompany(path string, env []string, keep int) error {
-	signals := make(chan os.Signal, 64)
-	signal.Notify(signals)
 	started := make(chan startedCommand)
 	ready := make(chan struct{})
 	go func() {
@@ -176,7 +173,7 @@ func (b *builder) accompany(path string, env []string, keep int) error {
 		if err != nil {
 			_ = unix.Kill(s.pid, unix.SIGKILL)
 		}
-		b.wait(s.pid, signals)
+		b.wait(s.pid)
 	}()
 	<-ready
 	// close_range(2), CLOSE_RANGE_UNSHARE: the others keep what this thread closes.

@@ -238,17 +238,17 @@ func (b *builder) lookAfter(path string, env []string) error {
 	if err != nil {
 		return execError(b.proc.Args[0], err)
 	}
-	b.wait(pid, signals)
+	go forward(signals, pid)
+	b.wait(pid)
 	return nil
 }
 
 // wait lets go of what is the command's, tells that it runs, and ends with its exit status.
-func (b *builder) wait(pid int, signals <-chan os.Signal) {
+func (b *builder) wait(pid int) {
 	for fd := range 3 { // that the command closed them must be seen by their readers
 		_ = unix.Close(fd)
 	}
 	_ = b.conn.Close() // started: what the supervisor waits for
-	go forward(signals, pid)
 	os.Exit(reap(pid))
 }
 

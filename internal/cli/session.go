@@ -98,13 +98,20 @@ var proxied = []os.Signal{
 // follow starts a command in the foreground and stays with it until it ends.
 // The error it returns carries the command's exit status.
 func (t *terminal) follow(start func() (*client.Session, error)) error {
-	signals := make(chan os.Signal, 64)
-	signal.Notify(signals, proxied...)
+	signals, caught := make(chan os.Signal, 64), make(chan struct{})
+	go func() { // 50 µs for each, of which most is one thread of Go's that waits for another
+		signal.Notify(signals, proxied...)
+		close(caught)
+	}()
 	defer t.restore()
+	if t.tty { // nobody would restore it
+		<-caught
+	}
 	if !t.late {
 		t.raw()
 	}
 	s, err := start()
+	<-caught
 	if err != nil {
 		return err
 	}
