@@ -46,7 +46,7 @@ func Open(root string) (*Store, error) {
 
 // Image is an image of a store, as its manifest and config say.
 type Image struct {
-	ID       digest.Digest      // of the config: what `tiffin images` calls IMAGE ID
+	ID       digest.Digest      // of the config: what `tiffin images` calls IMAGE ID; of the manifest if Unfit
 	Manifest ocispec.Descriptor // of the manifest, without annotations
 	Config   ocispec.Image
 	Layers   []oci.Layer // bottom first
@@ -55,6 +55,7 @@ type Image struct {
 	Size     int64       // bytes of all layers, uncompressed where that is known
 	Builtin  bool        // one of the names is the built-in base image's
 	Store    string      // directory of the additional store that names it; "" for this one
+	Unfit    string      // why it is no image that can be run, but something else that was pushed here; or ""
 }
 
 // CommitOptions says how CommitLayer describes the new image. The zero value
@@ -94,6 +95,8 @@ type Removed struct {
 var (
 	// ErrNotFound is wrapped by errors that say there is no such image.
 	ErrNotFound = errors.New("no such image")
+	// ErrNoImage is wrapped by errors that say that something was pushed here that is no image.
+	ErrNoImage = errors.New("is no image that can be run")
 	// ErrInUse is wrapped by errors that say a container needs the image.
 	ErrInUse = errors.New("image is in use")
 )

@@ -23,10 +23,11 @@ import (
 // needs are the files that images consist of.
 type needs struct {
 	blobs, layers, unions map[string]bool // by file name: hexadecimal digits
+	added                 map[string]bool // manifests: an index may name one often, and indexes each other
 }
 
 func newNeeds() *needs {
-	return &needs{map[string]bool{}, map[string]bool{}, map[string]bool{}}
+	return &needs{map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}}
 }
 
 // add adds all that the descriptor leads to. It goes on after an error, which says that n may be
@@ -34,6 +35,9 @@ func newNeeds() *needs {
 func (n *needs) add(s *Store, d ocispec.Descriptor) error {
 	if !reference.ValidDigest(d.Digest) {
 		return fmt.Errorf("%q is no sha256 digest", d.Digest)
+	}
+	if n.added[d.Digest.Encoded()] {
+		return nil
 	}
 	n.blobs[d.Digest.Encoded()] = true
 	b, err := s.ReadBlob(d.Digest)
@@ -44,6 +48,7 @@ func (n *needs) add(s *Store, d ocispec.Descriptor) error {
 	if err != nil {
 		return err
 	}
+	n.added[d.Digest.Encoded()] = true
 	for _, sub := range m.Manifests {
 		if !reference.ValidDigest(sub.Digest) {
 			continue
@@ -63,13 +68,16 @@ func (n *needs) add(s *Store, d ocispec.Descriptor) error {
 			n.blobs[l.Digest.Encoded()] = true
 		}
 	}
+	if m.Config.Size > oci.MaxJSON {
+		return nil // what is no image has blobs only
+	}
 	raw, err := s.ReadBlob(m.Config.Digest)
 	if err != nil {
 		return err
 	}
 	cfg, err := oci.ParseConfig(raw, len(m.Layers))
 	if err != nil {
-		return nil // an artifact that is no image has blobs only
+		return nil
 	}
 	for _, l := range cfg.RootFS.DiffIDs {
 		n.layers[l.Encoded()] = true
@@ -256,7 +264,7 @@ func (s *Store) removeUnnamed(d ocispec.Descriptor) {
 		return
 	}
 	ix.Drop(d)
-	s.Dropped(ix, Unannotated(d))
+	s.Dropped(ix, store.Nameless(d))
 }
 
 // needed adds the derived files of those images in additional stores that containers need. What

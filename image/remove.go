@@ -22,7 +22,7 @@ func (s *Store) Tag(src, dst string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.Resolve(src); err != nil { // makes a built-in one
+	if _, err := s.Resolve(src); err != nil && !errors.Is(err, ErrNoImage) { // makes a built-in one
 		return err
 	}
 	err = s.Update(func(ix *store.Index) error {
@@ -30,7 +30,7 @@ func (s *Store) Tag(src, dst string) error {
 		if err != nil {
 			return err
 		}
-		ix.Set(r, Unannotated(*d), nil)
+		ix.Set(r, store.Nameless(*d), nil)
 		return nil
 	})
 	if errors.Is(err, ErrNotFound) {
@@ -52,14 +52,9 @@ func (s *Store) tagAdditional(d ocispec.Descriptor, r reference.Reference) error
 		return err
 	}
 	return s.Publish(st, func(ix *store.Index) error {
-		ix.Set(r, Unannotated(d), nil)
+		ix.Set(r, store.Nameless(d), nil)
 		return nil
 	})
-}
-
-func Unannotated(d ocispec.Descriptor) ocispec.Descriptor {
-	d.Annotations = nil
-	return d
 }
 
 // Remove takes a name off its image, and deletes the image if that was the
@@ -94,7 +89,7 @@ func (s *Store) Remove(ref string, force bool) (done []Removed, err error) {
 		return nil, errs.Hint(fmt.Errorf("image %s has %d names: %s", ref, len(names), strings.Join(Familiar(names), ", ")),
 			"remove them one by one, or all with rmi -f")
 	}
-	gone := Unannotated(*d)
+	gone := store.Nameless(*d)
 	id, used, err := s.Used(gone)
 	if err != nil {
 		return nil, err
@@ -136,6 +131,9 @@ func Familiar(rs []reference.Reference) (names []string) {
 // Used reports whether a container needs the image, and the image's ID. An image that is too
 // damaged to have an ID counts as unused, since it could not run.
 func (s *Store) Used(d ocispec.Descriptor) (id digest.Digest, used bool, err error) {
+	if store.WhyUnfit(d) != "" {
+		return d.Digest, false, nil
+	}
 	m, err := s.Manifest(d)
 	if err != nil {
 		return "", false, nil
@@ -189,7 +187,7 @@ func (s *Store) Prune(all bool, keep func(*Image) bool) (Pruned, error) {
 		}
 		p.Removed = append(p.Removed, Removed{Deleted: id})
 		ix.Drop(d)
-		gone = append(gone, Unannotated(d))
+		gone = append(gone, store.Nameless(d))
 	}
 	if err := s.WriteIndex(ix); err != nil {
 		return Pruned{}, err

@@ -40,7 +40,11 @@ func (s *Store) Resolve(ref string) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.image(ix, *d)
+	img, err := s.image(ix, *d)
+	if errors.Is(err, ErrNoImage) {
+		err = fmt.Errorf("%s %w", ref, err)
+	}
+	return img, err
 }
 
 // lookup finds the descriptor that ref means.
@@ -68,12 +72,16 @@ func (s *Store) lookupID(ix *store.Index, hex string) (*ocispec.Descriptor, erro
 	found := map[digest.Digest]*ocispec.Descriptor{}
 	for i := range ix.Manifests {
 		d := &ix.Manifests[i]
-		m, err := s.Manifest(*d)
-		if err != nil {
-			continue // a damaged image has no ID to be found by
+		id := d.Digest
+		if store.WhyUnfit(*d) == "" {
+			m, err := s.Manifest(*d)
+			if err != nil {
+				continue // a damaged image has no ID to be found by
+			}
+			id = m.Config.Digest
 		}
-		if strings.HasPrefix(m.Config.Digest.Encoded(), hex) || len(hex) == 64 && d.Digest.Encoded() == hex {
-			found[m.Config.Digest] = d
+		if strings.HasPrefix(id.Encoded(), hex) || len(hex) == 64 && d.Digest.Encoded() == hex {
+			found[id] = d
 		}
 	}
 	if len(found) > 1 {
@@ -134,6 +142,9 @@ func editDistance(a, b string) int {
 
 // image reads what the descriptor leads to.
 func (s *Store) image(ix *store.Index, d ocispec.Descriptor) (*Image, error) {
+	if why := store.WhyUnfit(d); why != "" {
+		return nil, fmt.Errorf("%w: %s", ErrNoImage, why)
+	}
 	m, err := s.Manifest(d)
 	if err != nil {
 		return nil, err
@@ -156,13 +167,26 @@ func (s *Store) image(ix *store.Index, d ocispec.Descriptor) (*Image, error) {
 		img.Size += s.layerSize(ly)
 	}
 	for _, other := range ix.Manifests {
-		if r, ok := store.NameOf(other); ok && other.Digest == d.Digest {
-			img.Names = append(img.Names, r.Familiar())
-			img.Builtin = img.Builtin || other.Annotations[annotationBuiltin] != ""
-		}
+		img.Builtin = img.Builtin || other.Digest == d.Digest && other.Annotations[annotationBuiltin] != ""
 	}
+	img.Names = Familiar(ix.Names(d.Digest))
 	sort.Strings(img.Names)
 	return img, nil
+}
+
+// unfit describes what is kept, but cannot be run.
+func (s *Store) unfit(ix *store.Index, d ocispec.Descriptor) *Image {
+	img := &Image{ID: d.Digest, Manifest: d, Unfit: store.WhyUnfit(d), Names: Familiar(ix.Names(d.Digest)), Store: ix.From}
+	sort.Strings(img.Names)
+	if b, err := s.ReadBlob(d.Digest); err == nil {
+		if m, err := oci.ParseDocument(b); err == nil {
+			for _, part := range append(m.Layers, m.Config) {
+				img.Size += part.Size
+			}
+		}
+	}
+	img.Manifest.Annotations = nil
+	return img
 }
 
 // layerSize is the size of a layer uncompressed, if that is known.
@@ -173,8 +197,8 @@ func (s *Store) layerSize(l oci.Layer) int64 {
 	return l.Size
 }
 
-// List returns all images, newest first, those of additional stores too. Damaged
-// ones are left out and named in the error, which may come together with a list.
+// List returns all images, newest first, those of additional stores too, and what else has been
+// pushed here. Damaged ones are left out and named in the error, which may come together with a list.
 func (s *Store) List() ([]*Image, error) {
 	ix, err := s.ReadIndex()
 	if err != nil {
@@ -197,6 +221,9 @@ func (s *Store) list(ix *store.Index) ([]*Image, error) {
 		}
 		seen[d.Digest] = true
 		img, err := s.image(ix, d)
+		if errors.Is(err, ErrNoImage) {
+			img, err = s.unfit(ix, d), nil
+		}
 		if err != nil {
 			damaged = append(damaged, err)
 			continue

@@ -33,6 +33,32 @@ const (
 	annotationContainerd = "io.containerd.image.name"
 )
 
+// annotationUnfit says why what has been pushed here is no image that can be run. A registry keeps
+// other things too.
+const annotationUnfit = "tiffin.unfit"
+
+// Unfit marks a descriptor of what cannot be run, or takes the mark away if why is nil.
+func Unfit(d ocispec.Descriptor, why error) ocispec.Descriptor {
+	d.Annotations = nil
+	if why != nil {
+		text := why.Error()
+		d.Annotations = map[string]string{annotationUnfit: text[:min(len(text), 500)]} // a stranger's words are in it
+	}
+	return d
+}
+
+// WhyUnfit is what Unfit noted, or "".
+func WhyUnfit(d ocispec.Descriptor) string { return d.Annotations[annotationUnfit] }
+
+// Nameless is a descriptor without the annotations that are about one name of it.
+func Nameless(d ocispec.Descriptor) ocispec.Descriptor {
+	why := WhyUnfit(d)
+	if d.Annotations = nil; why != "" {
+		d.Annotations = map[string]string{annotationUnfit: why}
+	}
+	return d
+}
+
 // Index is index.json: which names stand for which manifests.
 type Index struct {
 	ocispec.Index
@@ -65,6 +91,9 @@ func (s *Store) WriteIndex(ix *Index) error {
 		ix.Manifests = []ocispec.Descriptor{}
 	}
 	b, err := json.Marshal(ix.Index)
+	if err == nil && len(b) > oci.MaxJSON {
+		err = fmt.Errorf("%d names are more than fit into it", len(ix.Manifests))
+	}
 	if err != nil {
 		return fmt.Errorf("write the store's index: %w", err)
 	}
@@ -157,6 +186,7 @@ func (ix *Index) Set(r reference.Reference, manifest ocispec.Descriptor, extra m
 		ix.Unset(r)
 	}
 	ann := Annotations(r)
+	maps.Copy(ann, Nameless(manifest).Annotations)
 	maps.Copy(ann, extra)
 	manifest.Annotations = ann
 	if old := ix.Find(r); old != nil {
@@ -178,8 +208,7 @@ func (ix *Index) Add(manifest ocispec.Descriptor) {
 			return
 		}
 	}
-	manifest.Annotations = nil
-	ix.Manifests = append(ix.Manifests, manifest)
+	ix.Manifests = append(ix.Manifests, Nameless(manifest))
 }
 
 // Unset takes a name off its manifest, which stays in the index.

@@ -3,11 +3,13 @@
 // What is said about an image — a signature, a list of what is in it — is a
 // manifest of its own that names the image as its subject: OCI image-spec v1.1
 // manifest.md, "subject". It is no image and has no name, so index.json does not
-// have it. That it is there is an empty file,
+// have it. That it is there is a file,
 //
 //	referrers/SUBJECT/MANIFEST
 //
-// both in hexadecimal digits; the manifest and its blobs are blobs like others.
+// both in hexadecimal digits, with a line for each repository in which it was said: what is said
+// about an image in one is not said in another that has the same image. The manifest and its blobs
+// are blobs like others.
 // They live as long as the subject does, whoever else goes. It "MAY" come before
 // its subject, and then waits for it as long as a blob waits for its manifest.
 
@@ -17,6 +19,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	digest "github.com/opencontainers/go-digest"
@@ -30,14 +34,32 @@ func (s *Store) ReferrerPath(subject, manifest digest.Digest) string {
 	return s.Path(ReferrersName, subject.Encoded(), manifest.Encoded())
 }
 
-// AddReferrer notes that a manifest of the store is about a subject. It is durable
+// RefersIn are the repositories in which a manifest is about a subject, by their whole names.
+func (s *Store) RefersIn(subject, manifest digest.Digest) []string {
+	b, _ := os.ReadFile(s.ReferrerPath(subject, manifest)) // or there are none
+	return strings.Fields(string(b))
+}
+
+// AddReferrer notes that a manifest of the store is about a subject in a repository. It is durable
 // when it returns. The caller has the lock.
-func (s *Store) AddReferrer(subject, manifest digest.Digest) error {
-	file := s.ReferrerPath(subject, manifest)
+func (s *Store) AddReferrer(subject, manifest digest.Digest, repository string) error {
+	all := s.RefersIn(subject, manifest)
+	if slices.Contains(all, repository) {
+		return nil
+	}
+	return s.writeReferrer(subject, manifest, append(all, repository))
+}
+
+// writeReferrer replaces the file, so that there is always a whole one.
+func (s *Store) writeReferrer(subject, manifest digest.Digest, repositories []string) error {
+	file, next := s.ReferrerPath(subject, manifest), s.Path("tmp", "referrer") // under the lock there is one writer
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return DiskError(err)
 	}
-	if err := WriteFile(file, nil, true); err != nil {
+	if err := WriteFile(next, []byte(strings.Join(repositories, "\n")), true); err != nil {
+		return err
+	}
+	if err := os.Rename(next, file); err != nil {
 		return err
 	}
 	for dir := filepath.Dir(file); dir != s.root; dir = filepath.Dir(dir) {
@@ -48,7 +70,18 @@ func (s *Store) AddReferrer(subject, manifest digest.Digest) error {
 	return syncDir(s.root)
 }
 
-// RemoveReferrer forgets it. The caller has the lock.
+// RemoveReferrerIn forgets it in one repository, and reports whether it is about the subject in
+// others. The caller has the lock.
+func (s *Store) RemoveReferrerIn(subject, manifest digest.Digest, repository string) (others bool, err error) {
+	all := slices.DeleteFunc(s.RefersIn(subject, manifest), func(r string) bool { return r == repository })
+	if len(all) == 0 {
+		s.RemoveReferrer(subject, manifest)
+		return false, nil
+	}
+	return true, s.writeReferrer(subject, manifest, all)
+}
+
+// RemoveReferrer forgets it in all. The caller has the lock.
 func (s *Store) RemoveReferrer(subject, manifest digest.Digest) {
 	file := s.ReferrerPath(subject, manifest)
 	os.Remove(file)

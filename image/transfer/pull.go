@@ -262,7 +262,7 @@ func replace(s *image.Store, ix *store.Index, r reference.Reference, manifest oc
 	old := ix.Find(r)
 	var before ocispec.Descriptor
 	if old != nil {
-		before = image.Unannotated(*old)
+		before = store.Nameless(*old)
 	}
 	ix.Set(r, manifest, nil)
 	if old == nil || before.Digest == manifest.Digest || len(ix.Names(before.Digest)) > 0 {

@@ -79,7 +79,7 @@ func inspect(store *image.Store, arg, kind string) (any, error) {
 		if err == nil {
 			return store.Inspect(img), nil
 		}
-		if kind == "image" || errors.Is(err, oci.ErrDamaged) {
+		if kind == "image" || errors.Is(err, oci.ErrDamaged) || errors.Is(err, image.ErrNoImage) {
 			return nil, err
 		}
 	}

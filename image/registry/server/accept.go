@@ -1,4 +1,4 @@
-// A manifest that is pushed: what it names is checked, and becomes an image.
+// A manifest that is pushed: that what it names is here is checked, and an image can be run at once.
 
 package server
 
@@ -28,13 +28,11 @@ var ErrNoBlob = errors.New("no such blob")
 
 // accepting is one PutManifest.
 type accepting struct {
-	s        *image.Store
-	st       *store.Staging
-	ref      reference.Reference
-	bytes    []byte
-	m        *oci.Document
-	taken    []digest.Digest // out of incoming/
-	referred bool            // what it is about is noted already
+	s     *image.Store
+	st    *store.Staging
+	ref   reference.Reference
+	m     *oci.Document
+	taken []digest.Digest // out of incoming/
 }
 
 // Accepted is a manifest that has been pushed here.
@@ -44,15 +42,16 @@ type Accepted struct {
 	Taken   []digest.Digest // blobs that have waited for it
 }
 
-// PutManifest makes an image of what has been uploaded before, and gives it the
-// name r. The image can be run when it returns, and survives a power cut. Errors
-// wrap ErrRefused or ErrNoBlob if the manifest is what is wrong.
+// PutManifest keeps a manifest or index whose blobs have all come, under the name r. If it is an
+// image that can be run, it can be run when PutManifest returns; of anything else the index says
+// why not, and who runs it is told. What is kept survives a power cut. Errors wrap ErrRefused or
+// ErrNoBlob if the manifest is what is wrong.
 func PutManifest(ctx context.Context, s *image.Store, r reference.Reference, mediaType string, b []byte) (Accepted, error) {
-	a := &accepting{s: s, ref: r, bytes: b}
-	if err := a.check(mediaType); err != nil {
+	a := &accepting{s: s, ref: r}
+	if err := a.check(mediaType, b); err != nil {
 		return Accepted{}, err
 	}
-	got := Accepted{Digest: digest.FromBytes(b)}
+	got := Accepted{Digest: a.m.Digest}
 	if a.m.Subject != nil {
 		got.Subject = a.m.Subject.Digest
 	}
@@ -61,13 +60,8 @@ func PutManifest(ctx context.Context, s *image.Store, r reference.Reference, med
 		return got, err
 	}
 	defer a.st.Close()
-	if a.m.Manifests != nil {
-		err = a.index(got.Digest, mediaType)
-	} else {
-		err = a.image(ctx)
-	}
-	if err == nil && got.Subject != "" {
-		err = a.refer(got)
+	if err = a.present(); err == nil {
+		err = a.keep(ctx)
 	}
 	if err != nil {
 		return got, store.DiskError(err)
@@ -80,33 +74,19 @@ func PutManifest(ctx context.Context, s *image.Store, r reference.Reference, med
 	return got, nil
 }
 
-// refer notes what a manifest that is in the store is about.
-func (a *accepting) refer(got Accepted) error {
-	release, err := a.s.Lock(unix.LOCK_EX)
-	if err != nil {
-		return err
-	}
-	defer release()
-	if a.referred || !store.Readable(a.s.BlobPath(got.Digest)) {
-		return nil // or somebody has deleted it since
-	}
-	return a.s.AddReferrer(got.Subject, got.Digest)
-}
-
 // check reads the manifest, and refuses what is not one.
-func (a *accepting) check(mediaType string) error {
+func (a *accepting) check(mediaType string, b []byte) error {
 	var err error
-	if a.m, err = oci.ParseDocument(a.bytes); err != nil {
+	if a.m, err = oci.ParseDocument(b); err != nil {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
-	d := a.m.Digest
 	switch is := a.m.Type(); {
-	case a.ref.Digest != "" && a.ref.Digest != d:
-		return fmt.Errorf("%w: the manifest has digest %s instead of %s", ErrRefused, d, a.ref.Digest)
+	case a.ref.Digest != "" && a.ref.Digest != a.m.Digest:
+		return fmt.Errorf("%w: the manifest has digest %s instead of %s", ErrRefused, a.m.Digest, a.ref.Digest)
 	case a.m.SchemaVersion != 2:
 		return fmt.Errorf("%w: it is of schema %d, and has to be of schema 2", ErrRefused, a.m.SchemaVersion)
 	case is == "":
-		return fmt.Errorf("%w: it is neither an image's manifest nor an index of some", ErrRefused)
+		return fmt.Errorf("%w: it is neither a manifest nor an index of some", ErrRefused)
 	case is != mediaType:
 		return fmt.Errorf("%w: it is of type %s, and not %q as its sender says", ErrRefused, is, mediaType)
 	case a.m.Subject != nil && !reference.ValidDigest(a.m.Subject.Digest):
@@ -115,102 +95,131 @@ func (a *accepting) check(mediaType string) error {
 	return nil
 }
 
-// image adds an image with its layers.
-func (a *accepting) image(ctx context.Context) error {
-	m := &a.m.Manifest
-	if err := a.m.CheckImage(); err != nil {
-		return fmt.Errorf("%w: %w", ErrRefused, err)
+// present checks that all that the manifest names is here, in the sizes that it says, but for
+// layers that registries may not keep. OCI distribution-spec v1.1, "Pushing Manifests": "A registry
+// MAY reject a manifest … if any of the referenced … do not exist".
+func (a *accepting) present() error {
+	all := a.m.Manifests
+	if all == nil {
+		all = append(slices.Clone(a.m.Layers), a.m.Config)
 	}
-	config, err := hostedJSON(a.s, m.Config.Digest)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: config %s", ErrNoBlob, m.Config.Digest)
-	} else if err != nil {
-		return err
-	}
-	if err := isImage(m); err != nil {
-		switch {
-		case a.ref.Digest == "":
-			return err
-		case a.m.Subject != nil:
-			return a.artifact()
+	for _, d := range all {
+		if !reference.ValidDigest(d.Digest) {
+			return fmt.Errorf("%w: %q is no sha256 digest", ErrRefused, d.Digest)
 		}
-		return a.attachment() // the index that it belongs to is to come
-	}
-	img, err := transfer.NewImage(a.m, config)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrRefused, err)
-	}
-	img.Names = []reference.Reference{a.ref}
-	for _, l := range img.Layers {
-		err := a.layer(ctx, l)
-		for try := 0; errors.Is(err, errMoved) && try < 3; try++ {
-			err = a.layer(ctx, l)
+		f, err := OpenBlob(a.s, d.Digest)
+		if err != nil && oci.IsForeign(d) {
+			continue
 		}
 		if err != nil {
-			return err
+			return fmt.Errorf("%w: %s", ErrNoBlob, d.Digest)
 		}
-	}
-	a.taken = append(a.taken, m.Config.Digest)
-	_, err = transfer.Finish(a.s, a.st, img)
-	return err
-}
-
-// isImage refuses what is kept in registries beside images.
-func isImage(m *ocispec.Manifest) error {
-	if t := m.Config.MediaType; !oci.IsImageConfig(t) {
-		return fmt.Errorf("%w: its config is of type %q: only images are kept here", ErrRefused, t)
-	}
-	for _, l := range m.Layers {
-		if err := oci.CheckLayer(l); err != nil {
-			return fmt.Errorf("%w: %w", ErrRefused, err)
+		st, err := f.Stat()
+		f.Close()
+		if err != nil || st.Size() != d.Size {
+			return fmt.Errorf("%w: %s does not have %d bytes", ErrRefused, d.Digest, d.Size)
 		}
 	}
 	return nil
 }
 
+// keep stages and publishes the manifest.
+func (a *accepting) keep(ctx context.Context) error {
+	m, err := a.m, error(nil)
+	if a.m.Manifests != nil {
+		m, err = a.index()
+	}
+	var img *transfer.Image
+	if err == nil {
+		img, err = a.image(ctx, m)
+	}
+	var why unfit
+	if err != nil && !errors.As(err, &why) {
+		return err
+	}
+	if err != nil || m != a.m {
+		return a.publish(why.error)
+	}
+	a.taken = append(a.taken, m.Config.Digest)
+	if _, err = transfer.Finish(a.s, a.st, img); err != nil || a.m.Subject == nil {
+		return err
+	}
+	release, err := a.s.Lock(unix.LOCK_EX)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if !store.Readable(a.s.BlobPath(a.m.Digest)) {
+		return nil // somebody has deleted it since
+	}
+	return a.refer()
+}
+
+// refer notes what the manifest is about. The caller has the lock.
+func (a *accepting) refer() error {
+	return a.s.AddReferrer(a.m.Subject.Digest, a.m.Digest, a.ref.Name())
+}
+
+// unfit says why something that is kept cannot be run.
+type unfit struct{ error }
+
+// image stages an image with its layers.
+func (a *accepting) image(ctx context.Context, m *oci.Document) (*transfer.Image, error) {
+	if err := m.CheckImage(); err != nil {
+		return nil, unfit{err}
+	}
+	if t := m.Config.MediaType; !oci.IsImageConfig(t) {
+		return nil, unfit{fmt.Errorf("its config is of type %s", t)}
+	}
+	config, err := hostedJSON(a.s, m.Config.Digest)
+	if err != nil {
+		return nil, unfit{err}
+	}
+	img, err := transfer.NewImage(m, config)
+	if err != nil {
+		return nil, unfit{err}
+	}
+	img.Names = []reference.Reference{a.ref}
+	for i, l := range img.Layers {
+		if err := oci.CheckLayer(m.Layers[i]); err != nil {
+			return nil, unfit{err}
+		}
+		err := a.layer(ctx, l)
+		for try := 0; errors.Is(err, errMoved) && try < 3; try++ {
+			err = a.layer(ctx, l)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return img, nil
+}
+
 // errMoved says that another manifest has just taken a layer into the store.
 var errMoved = errors.New("it is being moved")
 
-// layer stages a layer that has come or that is here already. That the blob inflates to what the
-// config says is known in both cases, or is found out.
+// layer stages a layer that has come or that another image has. That the blob inflates to what the
+// config says has been found out when it came, or is found out now.
 func (a *accepting) layer(ctx context.Context, l oci.Layer) error {
-	blob := a.s.Incoming(l.Digest, store.IncomingBlob)
-	st, err := os.Stat(blob)
-	fresh := err == nil
-	if !fresh {
-		if st, err = os.Stat(a.s.FindBlob(l.Digest)); err != nil {
-			return fmt.Errorf("%w: layer %s", ErrNoBlob, l.Digest)
-		}
-	}
+	diffID, err := os.ReadFile(a.s.Incoming(l.Digest, store.IncomingDiffID))
 	switch {
-	case st.Size() != l.Size:
-		return fmt.Errorf("%w: layer %s has %d bytes, not %d", ErrRefused, l.Digest, st.Size(), l.Size)
-	case fresh:
-		return a.incoming(l)
+	case err == nil && digest.Digest(diffID) == l.DiffID:
+		return a.fresh(l)
+	case err == nil:
+		return unfit{fmt.Errorf("layer %s is not the one that the config names: uncompressed it has digest %s, not %s", l.Digest, diffID, l.DiffID)}
+	case store.Readable(a.s.Incoming(l.Digest, store.IncomingBlob)):
+		return unfit{fmt.Errorf("layer %s is no tarball, neither as it is nor uncompressed with gzip or zstd", l.Digest)}
 	case a.s.Inflates(l) && a.s.IsDerived(l.DiffID):
 		return a.s.Pin(a.st, l)
 	}
 	return a.inflate(ctx, l)
 }
 
-// incoming stages a layer that has come.
-func (a *accepting) incoming(l oci.Layer) error {
-	blob := a.s.Incoming(l.Digest, store.IncomingBlob)
-	b, err := os.ReadFile(a.s.Incoming(l.Digest, store.IncomingDiffID))
-	switch {
-	case !store.Readable(blob):
-		return fmt.Errorf("layer %s: %w", l.Digest, errMoved)
-	case err != nil:
-		return fmt.Errorf("%w: layer %s is no tarball, neither as it is nor uncompressed with gzip or zstd", ErrRefused, l.Digest)
-	case digest.Digest(b) != l.DiffID:
-		return fmt.Errorf("%w: layer %s is not the one that the config names: uncompressed it has digest %s, not %s", ErrRefused, l.Digest, b, l.DiffID)
+// fresh stages a layer that has come, and what was made of it then.
+func (a *accepting) fresh(l oci.Layer) error {
+	if err := a.take(l.Digest); err != nil {
+		return err
 	}
-	if err := store.LinkOrCopy(blob, a.st.BlobPath(l.Digest)); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("layer %s: %w", l.Digest, errMoved)
-	} else if err != nil {
-		return fmt.Errorf("store layer %s: %w", l.Digest, err)
-	}
-	a.taken = append(a.taken, l.Digest)
 	for _, name := range store.DerivedNames {
 		to, err := a.st.LayerFile(l.DiffID, name)
 		if err != nil {
@@ -225,71 +234,76 @@ func (a *accepting) incoming(l oci.Layer) error {
 
 // inflate stages a layer of the store whose content is not known.
 func (a *accepting) inflate(ctx context.Context, l oci.Layer) error {
-	if err := a.s.TakeBlob(a.st, l.Digest); err != nil {
-		return fmt.Errorf("store layer %s: %w", l.Digest, err)
+	if err := a.take(l.Digest); err != nil {
+		return err
 	}
 	f, err := os.Open(a.st.BlobPath(l.Digest))
 	if err != nil {
-		return fmt.Errorf("%w: layer %s", ErrNoBlob, l.Digest)
+		return fmt.Errorf("store layer %s: %w", l.Digest, err)
 	}
 	defer f.Close()
-	if _, err := ingest.Layer(ctx, a.st, f, oci.Layer{DiffID: l.DiffID, Digest: l.Digest}, ingest.Options{}); err != nil {
-		return fmt.Errorf("%w: %w", ErrRefused, err)
+	if _, err := ingest.Layer(ctx, a.st, f, oci.Layer{DiffID: l.DiffID, Digest: l.Digest}, ingest.Options{}); store.NoSpace(err) {
+		return err
+	} else if err != nil {
+		return unfit{err}
 	}
 	return nil
 }
 
-// attachment keeps a manifest that is no image until the index comes that it
-// belongs to: buildkit puts what it attests beside the images that it builds.
-func (a *accepting) attachment() error {
-	for _, d := range a.m.Layers {
-		if err := a.present(d); err != nil {
-			return err
-		}
+// take stages a blob: one that waits in incoming/, or one of the store, which is held on to.
+func (a *accepting) take(d digest.Digest) error {
+	if store.LinkOrCopy(a.s.Incoming(d, store.IncomingBlob), a.st.BlobPath(d)) == nil {
+		a.taken = append(a.taken, d)
+		return nil
 	}
-	d, err := a.st.PutBlob(a.bytes)
-	if err != nil {
-		return err
-	}
-	return a.st.KeepIncoming(oci.Layer{Digest: d})
-}
-
-// present checks that a blob is here, in the size that its descriptor says.
-func (a *accepting) present(d ocispec.Descriptor) error {
-	f, err := OpenBlob(a.s, d.Digest)
-	if err != nil {
-		return fmt.Errorf("%w: %s", ErrNoBlob, d.Digest)
-	}
-	defer f.Close()
-	if st, err := f.Stat(); err != nil || st.Size() != d.Size {
-		return fmt.Errorf("%w: %s does not have %d bytes", ErrRefused, d.Digest, d.Size)
+	if err := a.s.TakeBlob(a.st, d); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("blob %s: %w", d, errMoved)
+	} else if err != nil {
+		return fmt.Errorf("store blob %s: %w", d, err)
 	}
 	return nil
 }
 
-// index adds an index whose manifests are all here. They are part of it from
-// now on and lose the names that they had by digest.
-func (a *accepting) index(d digest.Digest, mediaType string) error {
-	top := ocispec.Descriptor{MediaType: mediaType, Digest: d, Size: int64(len(a.bytes))}
-	if err := a.leadsToImage(top); err != nil {
-		return err
-	}
+// index checks that the parts of an index are manifests, and returns the image that it leads to on
+// this machine, or else another.
+func (a *accepting) index() (*oci.Document, error) {
 	for _, sub := range a.m.Manifests {
-		if err := a.present(sub); err != nil {
-			return err
-		}
-		b, err := hostedJSON(a.s, sub.Digest)
-		if err != nil {
-			return err
+		b, err := a.s.ReadBlob(sub.Digest)
+		if errors.Is(err, oci.ErrDamaged) { // pushed as a blob, it has not been looked into
+			return nil, fmt.Errorf("%w: manifest %s", ErrNoBlob, sub.Digest)
+		} else if err != nil {
+			return nil, err
 		}
 		if m, err := oci.ParseDocument(b); err != nil || m.Type() != sub.MediaType {
-			return fmt.Errorf("%w: %s is not of type %s", ErrRefused, sub.Digest, sub.MediaType)
+			return nil, fmt.Errorf("%w: %s is not of type %s", ErrRefused, sub.Digest, sub.MediaType)
 		}
-		if err := a.take(sub.Digest, b); err != nil {
+	}
+	m, err := oci.Follow(a.m.Descriptor(), oci.ThisMachine().Prefer, func(d ocispec.Descriptor) ([]byte, error) {
+		if d.Digest == a.m.Digest {
+			return a.m.Bytes, nil
+		}
+		return a.s.ReadBlob(d.Digest)
+	})
+	if err != nil {
+		return nil, unfit{err}
+	}
+	return m, nil
+}
+
+// publish keeps a manifest as it is: an index, or what cannot be run for the reason why. What is
+// about something and has no tag is found by that alone. The parts of an index belong to it from
+// now on, and lose the names that they had by digest.
+func (a *accepting) publish(why error) error {
+	all := a.m.Manifests
+	if all == nil {
+		all = append(slices.Clone(a.m.Layers), a.m.Config)
+	}
+	for _, d := range all {
+		if err := a.take(d.Digest); err != nil && !oci.IsForeign(d) {
 			return err
 		}
 	}
-	if _, err := a.st.PutBlob(a.bytes); err != nil {
+	if _, err := a.st.PutBlob(a.m.Bytes); err != nil {
 		return err
 	}
 	return a.s.Publish(a.st, func(ix *store.Index) error {
@@ -298,54 +312,12 @@ func (a *accepting) index(d digest.Digest, mediaType string) error {
 			mine := !named || r.Name() == a.ref.Name() && r.Tag == ""
 			return mine && slices.ContainsFunc(a.m.Manifests, func(sub ocispec.Descriptor) bool { return sub.Digest == m.Digest })
 		})
-		ix.Set(a.ref, top, nil)
-		return nil
+		if why == nil || a.m.Subject == nil || a.ref.Digest == "" {
+			ix.Set(a.ref, store.Unfit(a.m.Descriptor(), why), nil)
+		}
+		if a.m.Subject == nil {
+			return nil
+		}
+		return a.refer() // before the lock is let go of: what nothing refers to is garbage
 	})
-}
-
-// leadsToImage checks that an index is good for something on some machine.
-func (a *accepting) leadsToImage(top ocispec.Descriptor) error {
-	m, err := oci.Follow(top, oci.ThisMachine().Prefer, func(d ocispec.Descriptor) ([]byte, error) {
-		if d.Digest == top.Digest {
-			return a.bytes, nil
-		}
-		if err := a.present(d); err != nil {
-			return nil, err
-		}
-		return hostedJSON(a.s, d.Digest)
-	})
-	switch {
-	case errors.Is(err, ErrNoBlob), errors.Is(err, ErrRefused):
-		return err
-	case err != nil:
-		return fmt.Errorf("%w: %w", ErrRefused, err)
-	}
-	return isImage(&m.Manifest)
-}
-
-// take stages a manifest that an index names, and if it waits in incoming/ what
-// it names itself. What is in the store already is only held on to.
-func (a *accepting) take(d digest.Digest, manifest []byte) error {
-	if _, err := os.Stat(a.s.Incoming(d, store.IncomingBlob)); err == nil && manifest != nil {
-		m, err := oci.ParseDocument(manifest)
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrRefused, err)
-		}
-		for _, l := range append(m.Layers, m.Config) {
-			if !reference.ValidDigest(l.Digest) {
-				return fmt.Errorf("%w: manifest %s: %q is no sha256 digest", ErrRefused, d, l.Digest)
-			}
-			if err := a.take(l.Digest, nil); err != nil {
-				return err
-			}
-		}
-	}
-	if store.LinkOrCopy(a.s.Incoming(d, store.IncomingBlob), a.st.BlobPath(d)) == nil {
-		a.taken = append(a.taken, d)
-		return nil
-	}
-	if err := a.s.TakeBlob(a.st, d); err != nil {
-		return fmt.Errorf("%w: %s", ErrNoBlob, d)
-	}
-	return nil
 }

@@ -22,7 +22,7 @@ func (s *Server) deleteManifest(x *exchange) error {
 	if err != nil {
 		return &fault{http.StatusNotFound, "MANIFEST_UNKNOWN", err}
 	}
-	err = DeleteManifest(s.Store, r, func(r reference.Reference) bool { return s.mayWrite(x, r) })
+	err = DeleteManifest(s.Store, r, s.mayWrite(x, reference.Reference{}))
 	switch {
 	case errors.Is(err, ErrForeign):
 		return &fault{http.StatusForbidden, "DENIED", err}

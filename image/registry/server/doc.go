@@ -29,18 +29,20 @@
 // other images need stay, and so does an image that a container was made from. A
 // blob goes with its images; deleted by itself is only one that waits for a manifest.
 //
-// A manifest that is no image is kept if it says which one it is about, its subject:
-// signatures, lists of contents. It is found by its digest and by
+// What a registry keeps is not what a runner believes. Any manifest is kept whose blobs have come
+// with the digests and sizes that it says, and any index of such: charts, modules, signatures,
+// images whose config is about other layers. Blobs may be of any kind; those that are tarballs,
+// plain or in gzip or zstd, are got ready to be run. A manifest that cannot be run is marked with
+// the reason, which `tiffin run` gives.
+//
+// A manifest that says which one it is about, its subject, is found by its digest and by
 //
 //	GET /v2/course/lab1/referrers/sha256:8e…?artifactType=application/spdx+json
 //
-// and goes with its subject (referrers.go of package store).
+// in the repository that it was pushed to, and without a tag of its own goes with its subject
+// (referrers.go of package store).
 //
-// Its blobs may be of any kind: all but tarballs, plain or in gzip or zstd, are
-// kept as they came.
-//
-// Not there: manifests that are neither an image nor about one, or that have a tag and are
-// no image; indexes that are about something and lead to no image; digests other than SHA-256.
+// Not there: digests other than SHA-256.
 //
 // # Who may ask
 //
@@ -67,7 +69,7 @@
 // # Limits
 //
 //	manifest                        4 MiB
-//	blob that is no layer           16 MiB
+//	all tags                        16 MiB of index.json
 //	uploads begun and not ended     512, 32 of one user, each for 1 h after its last byte
 //	uploads that are worked on      16 at once, none of them while it waits for bytes
 //	disk of one user's uploads      16 GiB until a manifest names them (limits.go)

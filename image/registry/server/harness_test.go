@@ -100,7 +100,7 @@ func start(t testing.TB, s *Server) *served {
 	return &served{h, s, s.Store, strings.TrimPrefix(h.URL, "http://")}
 }
 
-// sound checks that nothing is left in tmp/, and that every image can be run.
+// sound checks that nothing is left in tmp/, and that every image can be run that is one.
 func sound(t testing.TB, s *image.Store) {
 	t.Helper()
 	if left, _ := os.ReadDir(filepath.Join(s.Root(), "tmp")); len(left) > 0 {
@@ -111,6 +111,9 @@ func sound(t testing.TB, s *image.Store) {
 		t.Error(err)
 	}
 	for _, img := range imgs {
+		if img.Unfit != "" {
+			continue
+		}
 		if _, err := s.Mountable(img); err != nil {
 			t.Errorf("%v cannot be run: %v", img.Names, err)
 		}

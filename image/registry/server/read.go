@@ -111,15 +111,14 @@ func (s *Server) catalog(x *exchange) error {
 	}{part})
 }
 
-// referrers lists the manifests that are about another. Those are found in
-// whichever repository: like blobs, they belong to the store. OCI distribution-spec
+// referrers lists the manifests of a repository that are about another. OCI distribution-spec
 // v1.1, "Listing Referrers": "MUST NOT return a 404 Not Found".
 func (s *Server) referrers(x *exchange) error {
 	d := digest.Digest(x.arg)
 	if d.Validate() != nil || d.Algorithm() != digest.SHA256 {
 		return refuse(http.StatusBadRequest, "DIGEST_INVALID", fmt.Sprintf("%q is no sha256 digest", d))
 	}
-	all, err := Referrers(s.Store, d)
+	all, err := Referrers(s.Store, x.repo, d)
 	if err != nil {
 		return err
 	}

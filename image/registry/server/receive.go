@@ -25,10 +25,9 @@ import (
 // ErrRefused is wrapped by errors that say that what a client sent is wrong.
 var ErrRefused = errors.New("refused")
 
-// Upload is a blob on its way here, of which nothing is known beforehand. A
-// layer is inflated, hashed and indexed while it comes (ingest.go); other blobs,
-// such as a config or a list of contents, are kept as they are and can have 16 MiB. Not for use by
-// several goroutines at once.
+// Upload is a blob on its way here, of which nothing is known beforehand. A layer is inflated,
+// hashed and indexed while it comes (package ingest); what turns out to be none is kept as it is.
+// Not for use by several goroutines at once.
 type Upload struct {
 	st   *store.Staging
 	w    *io.PipeWriter
@@ -101,23 +100,64 @@ func (u *Upload) Close() {
 
 // receive stages a blob, with the derived files if it is a layer.
 func receive(st *store.Staging, r io.Reader) (oci.Layer, error) {
-	b, start, err := peekUpload(r)
+	f, err := os.OpenFile(st.Path("received"), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return oci.Layer{}, err
 	}
+	defer f.Close()
+	from := &broken{r: io.TeeReader(r, f)}
+	b, start, err := peekUpload(from)
+	if err != nil {
+		return oci.Layer{}, err
+	}
+	var got oci.Layer
 	if startsLayer(start) {
-		got, err := ingest.Layer(context.Background(), st, b, oci.Layer{}, ingest.Options{KeepBlob: true})
-		if err != nil && !store.NoSpace(err) {
-			err = fmt.Errorf("%w: it is no layer: %w", ErrRefused, err)
+		got, err = ingest.Layer(context.Background(), st, b, oci.Layer{}, ingest.Options{})
+		if store.NoSpace(err) {
+			return got, err
 		}
+	}
+	if got.Digest == "" || err != nil { // whatever it is
+		if _, err := io.Copy(io.Discard, b); err != nil {
+			return got, err
+		}
+		d, err := store.HashFile(f)
+		if err != nil {
+			return got, err
+		}
+		got = oci.Layer{Digest: d}
+	}
+	if from.err != nil {
+		return got, from.err
+	}
+	if err := f.Sync(); err != nil {
 		return got, err
 	}
-	whole, err := oci.ReadMax(b, oci.MaxJSON)
-	if err != nil {
-		return oci.Layer{}, fmt.Errorf("%w: it is no layer, and as another blob too large: %w", ErrRefused, err)
+	if err := os.Rename(f.Name(), st.BlobPath(got.Digest)); err != nil || got.DiffID != got.Digest {
+		return got, err
 	}
-	d, err := st.PutBlob(whole)
-	return oci.Layer{Digest: d, Size: int64(len(whole))}, err
+	flat, err := st.LayerFile(got.DiffID, store.FlatName) // the same bytes: one file is enough
+	if err == nil {
+		err = os.Remove(flat)
+	}
+	if err == nil {
+		err = store.LinkOrCopy(st.BlobPath(got.Digest), flat)
+	}
+	return got, err
+}
+
+// broken remembers why no more came.
+type broken struct {
+	r   io.Reader
+	err error
+}
+
+func (b *broken) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	if err != nil && err != io.EOF {
+		b.err = err
+	}
+	return n, err
 }
 
 // How much of a blob is looked at to tell what it is, in bytes. A compressed block

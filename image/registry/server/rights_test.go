@@ -102,8 +102,9 @@ func TestNobodyDeletesWhatIsAnothers(t *testing.T) {
 	if got := h.pushAs(t, as("anna"), "anna/lab", waiting, attests); slices.Max(got) != 201 {
 		t.Fatal(got)
 	}
-	h.do(t, "DELETE", "/v2/otto/own/manifests/"+waiting, nil, as("otto")...).want(t, 403, "DENIED")
-	h.do(t, "DELETE", "/v2/otto/own/manifests/"+waiting, nil, as("teacher")...).want(t, 202)
+	h.do(t, "DELETE", "/v2/anna/lab/manifests/"+waiting, nil, as("otto")...).want(t, 403, "DENIED")
+	h.do(t, "DELETE", "/v2/otto/own/manifests/"+waiting, nil, as("otto")...).want(t, 405, "it is anna/lab@")
+	h.do(t, "DELETE", "/v2/anna/lab/manifests/"+waiting, nil, as("teacher")...).want(t, 202)
 	if got := h.do(t, "DELETE", "/v2/otto/own/manifests/"+subject.Digest.String(), nil, as("otto")...); got.StatusCode/100 == 2 {
 		t.Errorf("an image of another repository: %s", got.Status)
 	}

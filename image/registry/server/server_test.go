@@ -299,25 +299,16 @@ func TestOldTarballIsALayer(t *testing.T) {
 
 func TestBlobsThatAreRefused(t *testing.T) {
 	h := start(t, &Server{})
-	tarball := tartest.Of(t, tartest.File("a", strings.Repeat("x", 100000)))
-	broken := gz(tarball)
-	broken = broken[:len(broken)/2]
-	for _, c := range []struct {
-		name string
-		b    []byte
-		d    digest.Digest
-		code string
-	}{
-		{"another digest", tarball, digest.FromString("x"), "DIGEST_INVALID"},
-		{"gzip cut off", broken, digest.FromBytes(broken), "INVALID"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			h.do(t, "POST", "/v2/x/blobs/uploads/?digest="+c.d.String(), c.b).want(t, 400, c.code)
-			h.do(t, "HEAD", "/v2/x/blobs/"+c.d.String(), nil).want(t, 404)
-		})
+	for _, b := range [][]byte{tartest.Of(t, tartest.File("a", strings.Repeat("x", 100000))), []byte("{}"), {}} {
+		want := digest.FromString("x").String()
+		h.do(t, "POST", "/v2/x/blobs/uploads/?digest="+want, b).want(t, 400, "DIGEST_INVALID")
+		for _, d := range []string{want, digest.FromBytes(b).String()} {
+			h.do(t, "HEAD", "/v2/x/blobs/"+d, nil).want(t, 404)
+		}
 	}
-	large := bytes.Repeat([]byte("{"), 17<<20)
-	h.do(t, "POST", "/v2/x/blobs/uploads/?digest="+digest.FromBytes(large).String(), large).want(t, 400, "too large")
+	// Only sha256 is kept. That a blob cannot be sent at once "MAY" be answered with a place for it.
+	at := h.do(t, "POST", "/v2/x/blobs/uploads/?digest="+digest.SHA512.FromString("{}").String(), "{}").want(t, 202).Header.Get("Location")
+	h.do(t, "PUT", at+"?digest="+digest.SHA512.FromString("{}").String(), "{}").want(t, 400, "DIGEST_INVALID")
 }
 
 func TestManifestsThatAreRefused(t *testing.T) {
@@ -328,8 +319,6 @@ func TestManifestsThatAreRefused(t *testing.T) {
 	for _, d := range fresh.m.Layers {
 		h.blobs(t, "x", fresh.blobs[d.Digest])
 	}
-	xz := []byte("\xfd7zXZ\x00 and so on")
-	h.blobs(t, "x", xz)
 	for _, c := range []struct {
 		name   string
 		change func(f *fixture)
@@ -338,15 +327,10 @@ func TestManifestsThatAreRefused(t *testing.T) {
 	}{
 		{"no config", func(f *fixture) { f.m.Config.Digest = digest.FromString("none") }, 400, "MANIFEST_BLOB_UNKNOWN"},
 		{"no layer", func(f *fixture) { f.m.Layers[0].Digest = digest.FromString("none") }, 400, "MANIFEST_BLOB_UNKNOWN"},
-		{"a layer of another size", func(f *fixture) { f.m.Layers[0].Size++ }, 400, "bytes, not"},
-		{"a config of another size", func(f *fixture) { f.m.Config.Size++ }, 400, "the manifest is wrong"},
-		{"layers in another order than the config", func(f *fixture) { f.m.Layers[0], f.m.Layers[1] = f.m.Layers[1], f.m.Layers[0] }, 400, "not the one that the config names"},
-		{"a layer in xz", func(f *fixture) { f.m.Layers[0].Digest, f.m.Layers[0].Size = digest.FromBytes(xz), int64(len(xz)) }, 400, "no tarball, neither as it is"},
+		{"a layer of another size", func(f *fixture) { f.m.Layers[0].Size++ }, 400, "does not have"},
+		{"a config of another size", func(f *fixture) { f.m.Config.Size++ }, 400, "does not have"},
 		{"a path as digest", func(f *fixture) { f.m.Layers[0].Digest = "sha256:../../../etc/passwd" }, 400, "MANIFEST_INVALID"},
-		{"a foreign layer", func(f *fixture) { f.m.Layers[0].URLs = []string{"http://x"} }, 400, "foreign"},
-		{"no image", func(f *fixture) { f.m.Config.MediaType = "application/vnd.example" }, 400, "only images"},
 		{"schema 1", func(f *fixture) { f.m.SchemaVersion = 1 }, 400, "schema 1"},
-		{"fewer layers than the config", func(f *fixture) { f.m.Layers = f.m.Layers[:1] }, 400, "describes 2 layers"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, seed := range []string{"a", "b"} { // blobs of another image; blobs that have come, but for the config
@@ -366,13 +350,12 @@ func TestManifestsThatAreRefused(t *testing.T) {
 	}
 	put("v1", sane.manifest, "application/vnd.docker.distribution.manifest.v2+json").want(t, 400, "as its sender says")
 	put(digest.FromString("x").String(), sane.manifest, sane.m.MediaType).want(t, 400, "DIGEST_INVALID")
-	put("v1", []byte(`{"schemaVersion":2,"manifests":[]}`), ocispec.MediaTypeImageIndex).want(t, 400, "no image")
 	put("v1", []byte(strings.Repeat("[", 100000)), ocispec.MediaTypeImageManifest).want(t, 400, "nested")
 	put("v1", bytes.Repeat([]byte(" "), maxManifest+1), ocispec.MediaTypeImageManifest).want(t, 413, "SIZE_INVALID")
 	put("v1", sane.manifest, sane.m.MediaType+"; charset=utf-8").want(t, 201)
 }
 
-// TestABlobIsNotAnotherLayer: a manifest whose config has the layers in another order is refused
+// TestABlobIsNotAnotherLayer: an image whose config has the layers in another order cannot be run,
 // also when all its blobs and all diff IDs are those of an image that is here.
 func TestABlobIsNotAnotherLayer(t *testing.T) {
 	h := start(t, &Server{})
@@ -385,7 +368,8 @@ func TestABlobIsNotAnotherLayer(t *testing.T) {
 		bad := newFixture(t, "s", thisArch())
 		bad.m.Layers[0], bad.m.Layers[1] = bad.m.Layers[1], bad.m.Layers[0]
 		bad.seal(t)
-		h.putManifest(t, "bad", "1", bad).want(t, 400, "is not the one that its image's config names")
+		h.putManifest(t, "bad", "1", bad).want(t, 201)
+		h.unfit(t, "bad", "1", bad.manifest, "is not the one that its image's config names")
 		h.putManifest(t, "good", "2", f).want(t, 201)
 	}
 }
