@@ -198,7 +198,8 @@ func (s *Store) layerSize(l oci.Layer) int64 {
 }
 
 // List returns all images, newest first, those of additional stores too, and what else has been
-// pushed here. Damaged ones are left out and named in the error, which may come together with a list.
+// pushed here. Damaged ones are left out and named in the error, which may come together with a
+// list.
 func (s *Store) List() ([]*Image, error) {
 	ix, err := s.ReadIndex()
 	if err != nil {

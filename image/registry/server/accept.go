@@ -1,4 +1,4 @@
-// A manifest that is pushed: that what it names is here is checked, and an image can be run at once.
+// A manifest that is pushed: what it names has to be here, and an image can be run at once.
 
 package server
 
