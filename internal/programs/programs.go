@@ -164,7 +164,7 @@ func (p Program) layOut(dir string) (err error) {
 	if err := p.check(); err != nil {
 		return err
 	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+	if err := os.MkdirAll(dir, 0o700); err != nil { // the store may be new
 		return err
 	}
 	if err := ownDirectory(dir); err != nil {

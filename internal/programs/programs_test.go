@@ -157,7 +157,7 @@ func TestChangedProgramIsReplaced(t *testing.T) {
 // TestWithoutAPlaceTheProgramIsInMemory: sealed, so that it cannot be changed there either.
 func TestWithoutAPlaceTheProgramIsInMemory(t *testing.T) {
 	for name, make := range map[string]func(root string) error{
-		"no store":        os.RemoveAll,
+		"no store":        func(root string) error { return errors.Join(os.Remove(root), os.WriteFile(root, nil, 0o600)) },
 		"not a directory": func(root string) error { return os.WriteFile(filepath.Join(root, "programs"), nil, 0o600) },
 		"open to others": func(root string) error {
 			dir := filepath.Join(root, "programs")
