@@ -6,10 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -100,6 +103,47 @@ func TestTokenAuth(t *testing.T) {
 		who := map[bool]string{true: "", false: "anna"}[anonymous]
 		if len(*asked) != 1 || (*asked)[0] != who+" repository:team/app:pull" {
 			t.Errorf("tokens asked for: %q", *asked)
+		}
+	}
+}
+
+// TestTokenServerOnTheSameNetwork: the registry of a campus has its token server there as well, a
+// registry elsewhere has none here.
+func TestTokenServerOnTheSameNetwork(t *testing.T) {
+	other, err := net.Listen("tcp", "127.0.0.2:0")
+	if err != nil {
+		t.Skip(err)
+	}
+	srv := serve(t, newFixture(t))
+	tokens(t, srv, true)
+	elsewhere := &http.Server{Handler: srv}
+	go elsewhere.Serve(other)
+	defer elsewhere.Close()
+	fault := srv.fault
+	srv.fault = func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "/token" && r.Header.Get("Authorization") != "Bearer t0ken" {
+			w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="http://%s/token",service="s"`, other.Addr()))
+			w.WriteHeader(http.StatusUnauthorized)
+			return true
+		}
+		return fault(w, r)
+	}
+	withConfig(t, "")
+	if _, _, err := pull(t, srv.host()); err != nil {
+		t.Error(err)
+	}
+	for registry, want := range map[string]map[string]bool{ // token servers that it may name
+		"127.0.0.1:5000":     {"127.0.0.2": true, "10.1.2.3": true, "169.254.169.254": false, "8.8.8.8": true},
+		"10.1.2.3":           {"127.0.0.2": false, "192.168.1.1": true, "169.254.169.254": false, "8.8.8.8": true},
+		"[fd12::1]:5000":     {"::1": false, "10.1.2.3": true, "fd12::2": true},
+		"203.0.113.9":        {"127.0.0.2": false, "10.1.2.3": false, "100.64.1.1": false, "8.8.8.8": true},
+		"is.nowhere.invalid": {"127.0.0.2": false, "10.1.2.3": false, "8.8.8.8": true},
+	} {
+		blocked := notRealms(context.Background(), registry)
+		for server, may := range want {
+			if got := slices.ContainsFunc(blocked, func(p netip.Prefix) bool { return p.Contains(netip.MustParseAddr(server)) }); got == may {
+				t.Errorf("%s may name %s: %v", registry, server, !got)
+			}
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -66,7 +67,7 @@ type Repository struct {
 
 // Repository prepares to talk to the registry of r, and to no mirror.
 func (c *Client) Repository(ctx context.Context, r reference.Reference) *Repository {
-	return c.repository(ctx, place{r, c.Registries.insecure(r)})
+	return c.repository(ctx, place{ref: r, insecure: c.Registries.insecure(r)})
 }
 
 func (c *Client) repository(ctx context.Context, at place) *Repository {
@@ -74,15 +75,14 @@ func (c *Client) repository(ctx context.Context, at place) *Repository {
 		Reference:          orasregistry.Reference{Registry: at.ref.Domain, Repository: at.ref.Path},
 		ManifestMediaTypes: manifestTypes,
 	}
-	repo.Client, repo.PlainHTTP = c.client(ctx, at.ref, at.insecure)
+	repo.Client, repo.PlainHTTP = c.client(ctx, at)
 	return &Repository{client: c, ref: at.ref, remote: repo}
 }
 
 // client is an HTTP client for a repository, and whether it has to do without TLS.
-func (c *Client) client(ctx context.Context, r reference.Reference, insecure bool) (client *auth.Client, plain bool) {
-	domain := r.Domain
+func (c *Client) client(ctx context.Context, at place) (client *auth.Client, plain bool) {
+	domain := at.ref.Domain
 	t := http.DefaultTransport.(*http.Transport).Clone()
-	t.DisableCompression = true // a blob's size and digest are those of the bytes sent
 	t.ResponseHeaderTimeout = c.answerTimeout()
 	if c.dial != nil {
 		t.DialContext = c.dial
@@ -91,7 +91,7 @@ func (c *Client) client(ctx context.Context, r reference.Reference, insecure boo
 	if mine {
 		dialOwn(t, domain, own.Addr)
 	}
-	lax := insecure || c.Insecure || local(domain)
+	lax := at.insecure || c.Insecure || local(domain)
 	t.TLSClientConfig = &tls.Config{InsecureSkipVerify: lax, RootCAs: c.authorities(domain)}
 	elsewhere := t.Clone()
 	t.TLSClientConfig.Certificates = c.clientCertificates(domain)
@@ -99,10 +99,33 @@ func (c *Client) client(ctx context.Context, r reference.Reference, insecure boo
 		plain = !answersTLS(ctx, t, domain)
 	}
 	registry := challenges{byHost{orasregistry.Reference{Registry: domain}.Host(), t, elsewhere}}
-	again := &retry.Transport{Base: registry, Policy: func() retry.Policy { return retries{c.Warn, c.firstPause()} }}
-	client = &auth.Client{Client: &http.Client{Transport: again}, Cache: auth.NewCache(), Credential: c.credential(r, own), ClientID: "tiffin"}
+	policy := retries{warn: c.Warn, first: c.firstPause(), tries: maxTries}
+	if at.more {
+		policy.tries = 1 // the next one is asked at once
+	}
+	again := &retry.Transport{Base: registry, Policy: func() retry.Policy { return policy }}
+	client = &auth.Client{Client: &http.Client{Transport: again}, Cache: auth.NewCache(), Credential: c.credential(at.ref, own), ClientID: "tiffin"}
+	client.BlockedRealmPrefixes = notRealms(ctx, domain)
 	client.SetUserAgent("tiffin")
+	// Digest and size of a blob are those of the bytes that come: RFC 9110, 12.5.3.
+	client.Header.Set("Accept-Encoding", "identity")
 	return client, plain
+}
+
+// notRealms are the addresses that a registry may not name as its token server, which is sent the
+// password: of this machine and its network, unless the registry is there itself, as on a campus.
+// What a cloud's machines ask for their secrets (169.254.169.254 and the like) is never one.
+func notRealms(ctx context.Context, domain string) []netip.Prefix {
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", hostname(domain))
+	here := slices.ContainsFunc(addrs, netip.Addr.IsLoopback)
+	near := here || slices.ContainsFunc(addrs, func(a netip.Addr) bool {
+		return slices.ContainsFunc(auth.PrivateRealmPrefixes(), func(p netip.Prefix) bool { return p.Contains(a.Unmap()) })
+	})
+	blocked := auth.DefaultBlockedRealmPrefixes()
+	if err != nil || !near {
+		return append(blocked, auth.PrivateRealmPrefixes()...)
+	}
+	return slices.DeleteFunc(blocked, func(p netip.Prefix) bool { return here && p.Addr().IsLoopback() })
 }
 
 // dialOwn has a transport reach the server of this user where it listens, and by no proxy: who has
@@ -120,12 +143,17 @@ func dialOwn(t *http.Transport, domain, at string) {
 
 // local reports whether a registry is on this machine.
 func local(domain string) bool {
-	host, _, err := net.SplitHostPort(domain)
-	if err != nil {
-		host = strings.Trim(domain, "[]")
-	}
+	host := hostname(domain)
 	addr, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && addr.IsLoopback()
+}
+
+// hostname is domain without the port.
+func hostname(domain string) string {
+	if host, _, err := net.SplitHostPort(domain); err == nil {
+		return host
+	}
+	return strings.Trim(domain, "[]")
 }
 
 // answersTLS tries TLS first: a registry that has it is not talked to in the clear.

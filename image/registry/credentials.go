@@ -204,7 +204,7 @@ func (c *Client) Login(ctx context.Context, domain, user, password string) (file
 	if err != nil {
 		return "", fmt.Errorf("%q is no registry: %w", domain, err)
 	}
-	reg.Client, reg.PlainHTTP = c.client(ctx, reference.Reference{Domain: domain}, c.Registries.insecure(reference.Reference{Domain: domain, Path: "x"}))
+	reg.Client, reg.PlainHTTP = c.client(ctx, place{ref: reference.Reference{Domain: domain}, insecure: c.Registries.insecure(reference.Reference{Domain: domain, Path: "x"})})
 	cred := auth.Credential{Username: user, Password: password}
 	if err := credentials.Login(ctx, store, reg, cred); err != nil {
 		return "", fmt.Errorf("log in to %s: %w", domain, explainLogin(err, domain))

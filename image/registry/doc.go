@@ -58,7 +58,8 @@
 // # Passwords
 //
 // They are sent to the registry that they were stored for, and to the
-// authorization server that it names if that is not a machine of this network.
+// authorization server that it names, which is on this machine or its network only if the registry
+// is, too.
 // A redirect to another host, port or scheme is followed without them. What
 // keeps them on disk is docker's config.json, so who is logged in with docker
 // is with tiffin.

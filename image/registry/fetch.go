@@ -14,7 +14,6 @@ import (
 	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"oras.land/oras-go/v2/errdef"
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
@@ -52,18 +51,18 @@ func (r *Repository) getBlob(ctx context.Context, d ocispec.Descriptor, from tra
 			header.Set("If-Range", from.ETag)
 		}
 	}
-	return r.get(ctx, "blobs/"+d.Digest.String(), header)
+	return r.do(ctx, http.MethodGet, "blobs/"+d.Digest.String(), header)
 }
 
-// get asks for something of the repository.
-func (r *Repository) get(ctx context.Context, what string, header http.Header) (*http.Response, error) {
+// do asks for something of the repository.
+func (r *Repository) do(ctx context.Context, method, what string, header http.Header) (*http.Response, error) {
 	scheme := "https"
 	if r.remote.PlainHTTP {
 		scheme = "http"
 	}
 	ref := r.remote.Reference
 	where := fmt.Sprintf("%s://%s/v2/%s/%s", scheme, ref.Host(), ref.Repository, what)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, where, nil)
+	req, err := http.NewRequestWithContext(ctx, method, where, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +105,7 @@ func checkAnswer(resp *http.Response, d ocispec.Descriptor, from transfer.Positi
 	case resp.StatusCode == http.StatusPartialContent:
 		return wrong("it sends a part, %q, although asked for the whole", resp.Header.Get("Content-Range"))
 	case resp.StatusCode == http.StatusNotFound:
-		return fmt.Errorf("%s: %w", d.Digest, errdef.ErrNotFound)
+		return fmt.Errorf("blob %s is not in the registry, although a manifest there names it", d.Digest)
 	default:
 		return refusal(resp)
 	}

@@ -20,6 +20,7 @@ import (
 type place struct {
 	ref      reference.Reference
 	insecure bool
+	more     bool // another is asked when this one fails
 }
 
 // rule is the one with the longest prefix of the name, or nil; rest is what the prefix does not
@@ -42,7 +43,7 @@ func (g *Registries) rule(r reference.Reference) (best *registryRule, rest strin
 func (g *Registries) places(r reference.Reference) ([]place, error) {
 	rule, rest := g.rule(r)
 	if rule == nil {
-		return []place{{r, false}}, nil
+		return []place{{ref: r}}, nil
 	}
 	switch {
 	case rule.err != nil:
@@ -57,7 +58,7 @@ func (g *Registries) places(r reference.Reference) ([]place, error) {
 			return fmt.Errorf("%s: %s: %w", rule.file, rule.Prefix, err)
 		}
 		at.Tag, at.Digest = r.Tag, r.Digest
-		all = append(all, place{at, insecure})
+		all = append(all, place{ref: at, insecure: insecure})
 		return nil
 	}
 	for _, m := range rule.Mirrors {
@@ -69,7 +70,7 @@ func (g *Registries) places(r reference.Reference) ([]place, error) {
 		}
 	}
 	if rule.Location == "" { // of a wildcard: the name stays as it is
-		return append(all, place{r, rule.Insecure}), nil
+		return append(all, place{ref: r, insecure: rule.Insecure}), nil
 	}
 	err := add(rule.Location, rule.Insecure)
 	return all, err
@@ -102,7 +103,8 @@ func (c *Client) remote(ctx context.Context, r reference.Reference) (transfer.So
 		return c.repository(ctx, places[0]), nil
 	}
 	m := &mirrored{c: c}
-	for _, p := range places {
+	for i, p := range places {
+		p.more = i+1 < len(places)
 		m.repos = append(m.repos, sync.OnceValue(func() *Repository { return c.repository(ctx, p) }))
 	}
 	return m, nil

@@ -64,7 +64,7 @@ func (c *Client) Pushable(ctx context.Context, r reference.Reference, asked *oci
 func (r *Repository) Manifest(ctx context.Context, reference string) (mediaType string, b []byte, err error) {
 	ctx, cancel := context.WithCancelCause(auth.AppendRepositoryScope(ctx, r.remote.Reference, auth.ActionPull))
 	defer cancel(nil)
-	resp, err := r.get(ctx, "manifests/"+reference, http.Header{"Accept": {strings.Join(manifestTypes, ", ")}})
+	resp, err := r.do(ctx, http.MethodGet, "manifests/"+reference, http.Header{"Accept": {strings.Join(manifestTypes, ", ")}})
 	if err != nil {
 		return "", nil, explain(err, r.ref.Domain)
 	}

@@ -222,6 +222,14 @@ func TestManifestOfAnotherDigest(t *testing.T) {
 	wantError(t, err, want.String(), digest.FromBytes(srv.f.manifest).String())
 }
 
+func TestMissingLayerIsNamed(t *testing.T) {
+	f := newFixture(t)
+	l := f.m.Layers[1].Digest
+	delete(f.blobs, l)
+	_, _, err := pull(t, serve(t, f).host())
+	wantError(t, err, "blob "+l.String()+" is not in the registry")
+}
+
 func TestForeignLayerIsRefused(t *testing.T) {
 	f := newFixture(t)
 	f.m.Layers[1].MediaType = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
@@ -324,7 +332,7 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 	req, _ := http.NewRequest("GET", "http://example.org/v2/", nil)
 	resp := &http.Response{StatusCode: 429, Status: "429 Too Many Requests", Header: http.Header{}, Request: req}
 	var w warnings
-	policy := retries{w.client().Warn, firstWait}
+	policy := retries{w.client().Warn, firstWait, maxTries}
 	resp.Header.Set("Retry-After", "7")
 	if d, err := policy.Retry(0, resp, nil); err != nil || d != 7*time.Second {
 		t.Errorf("after 7: %v, %v", d, err)

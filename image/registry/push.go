@@ -4,16 +4,20 @@ package registry
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
+	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"tiffin/image"
@@ -155,12 +159,63 @@ func (u *upload) send(ctx context.Context, d ocispec.Descriptor) error {
 		return err
 	}
 	defer f.Close()
-	add, done := func(int64) {}, func() {}
-	if u.progress != nil {
-		add, done = u.progress.Start(d.Digest.Encoded()[:12], d.Size)
-	}
+	add, done := ingest.Start(u.progress, reference.Short(d.Digest), d.Size)
 	defer done()
-	return u.repo.remote.Blobs().Push(ctx, d, &counted{f, add})
+	ctx = auth.AppendRepositoryScope(ctx, u.repo.remote.Reference, auth.ActionPull, auth.ActionPush)
+	begun, err := u.repo.do(ctx, http.MethodPost, "blobs/uploads/", http.Header{})
+	if err != nil {
+		return err
+	}
+	defer begun.Body.Close()
+	if begun.StatusCode != http.StatusAccepted {
+		return refusal(begun)
+	}
+	return u.put(ctx, begun, d, &counted{f, add})
+}
+
+// put sends a blob to where a registry has said. OCI distribution-spec v1.1, "POST then PUT": the
+// Location may be absolute; on another host, such as a file server, it is sent no password.
+func (u *upload) put(ctx context.Context, begun *http.Response, d ocispec.Descriptor, body io.Reader) error {
+	to, err := begun.Location()
+	if err != nil {
+		return fmt.Errorf("%w: it does not say where to send the blob: %w", transfer.ErrWrongAnswer, err)
+	}
+	asked := begun.Request.URL
+	if asked.Scheme == "https" && to.Scheme != "https" {
+		return fmt.Errorf("%w: it wants the blob sent to %s without TLS", transfer.ErrWrongAnswer, to.Host)
+	}
+	q := to.Query()
+	q.Set("digest", d.Digest.String())
+	to.RawQuery = q.Encode()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, to.String(), body)
+	if err != nil {
+		return err
+	}
+	req.ContentLength = d.Size
+	req.Header.Set("Content-Type", "application/octet-stream")
+	client := u.repo.remote.Client
+	if !sameHost(to, asked) {
+		client = client.(*auth.Client).Client
+	} else if password := begun.Request.Header.Get("Authorization"); password != "" {
+		req.Header.Set("Authorization", password)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusCreated {
+		return refusal(resp)
+	}
+	return nil
+}
+
+// sameHost compares host and port, which may be left out.
+func sameHost(a, b *url.URL) bool {
+	port := func(u *url.URL) string {
+		return cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
+	}
+	return a.Scheme == b.Scheme && strings.EqualFold(a.Hostname(), b.Hostname()) && port(a) == port(b)
 }
 
 // backOff says whether and when to send a blob again: retry.go cannot repeat
@@ -171,6 +226,9 @@ func (c *Client) backOff(try int, err error, said told) (time.Duration, bool) {
 	}
 	var resp *errcode.ErrorResponse
 	if errors.As(err, &resp) {
+		if resp.StatusCode == http.StatusUnauthorized && try == 0 {
+			return 0, true // the token has expired since: a new one is asked for
+		}
 		if !transient(&http.Response{StatusCode: resp.StatusCode}, nil) {
 			return 0, false
 		}

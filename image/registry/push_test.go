@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -287,9 +288,9 @@ func TestSecondPushSendsNoLayer(t *testing.T) {
 	}
 }
 
-// TestUploadToAnotherHostIsRefused: the place that a registry names for an
-// upload gets the password.
-func TestUploadToAnotherHostIsRefused(t *testing.T) {
+// TestUploadToAnotherHost: a registry may have blobs sent elsewhere, where its password is nobody's
+// business. OCI distribution-spec v1.1, "POST then PUT".
+func TestUploadToAnotherHost(t *testing.T) {
 	rc, other := receive(t), receive(t)
 	withConfig(t, loggedIn(strings.TrimPrefix(rc.URL, "http://")))
 	rc.fault = func(w http.ResponseWriter, r *http.Request) bool {
@@ -297,14 +298,49 @@ func TestUploadToAnotherHostIsRefused(t *testing.T) {
 			return true
 		}
 		if r.Method == http.MethodPost {
-			w.Header().Set("Location", other.URL+"/up")
+			w.Header().Set("Location", other.URL+"/up?state=1")
 			w.WriteHeader(http.StatusAccepted)
 		}
 		return r.Method == http.MethodPost
 	}
-	wantError(t, pushTo(t, rc, new(Client)), "different host")
-	if asked := other.asked(); len(asked) > 0 {
+	other.fault = func(w http.ResponseWriter, r *http.Request) bool {
+		if v := r.Header.Get("Authorization"); v != "" || r.URL.Query().Get("state") != "1" {
+			t.Errorf("the other host is asked for %s, with %q", r.URL, v)
+		}
+		return false
+	}
+	if err := pushTo(t, rc, new(Client)); err != nil {
+		t.Error(err)
+	}
+	if asked := other.asked(); len(asked) != 4 { // 3 layers, config
 		t.Errorf("the other host was asked %q", asked)
+	}
+}
+
+// TestTokenThatExpiresBeforeThePut: the answer to POST came in time, that to PUT wants a new token.
+func TestTokenThatExpiresBeforeThePut(t *testing.T) {
+	rc := receive(t)
+	var mu sync.Mutex
+	valid, expired := 1, false
+	rc.fault = func(w http.ResponseWriter, r *http.Request) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		if r.Method == http.MethodPut && !expired {
+			valid, expired = valid+1, true
+		}
+		switch {
+		case r.URL.Path == "/token":
+			fmt.Fprintf(w, `{"token":"t%d"}`, valid)
+		case r.Header.Get("Authorization") == fmt.Sprintf("Bearer t%d", valid):
+			return false
+		default:
+			w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="%s/token",service="s"`, rc.URL))
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+		return true
+	}
+	if err := pushTo(t, rc, new(Client)); err != nil || !expired {
+		t.Errorf("%v, it expired: %v", err, expired)
 	}
 }
 

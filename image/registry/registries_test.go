@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"tiffin/image/reference"
 )
@@ -322,6 +323,25 @@ func TestMirrorThatFails(t *testing.T) {
 	var w warnings
 	if _, err := mirroredClient(t, &w, origin.host(), gone.host()).Pull(context.Background(), newStore(t), ref(t, origin.host()+"/team/app:v1"), nil, nil); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestBusyMirrorIsNotWaitedFor: the next one is there already.
+func TestBusyMirrorIsNotWaitedFor(t *testing.T) {
+	f := newFixture(t)
+	origin, mirror := serve(t, f), serve(t, f)
+	mirror.fault = func(w http.ResponseWriter, r *http.Request) bool {
+		w.Header().Set("Retry-After", "30")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return true
+	}
+	var w warnings
+	begun := time.Now()
+	if _, err := mirroredClient(t, &w, origin.host(), mirror.host()).Pull(context.Background(), newStore(t), ref(t, origin.host()+"/team/app:v1"), nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	if n := mirror.count("v1"); n != 1 || time.Since(begun) > 25*time.Second {
+		t.Errorf("it was asked %d times in %v", n, time.Since(begun))
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 type retries struct {
 	warn  func(string)
 	first time.Duration // before the second try; doubles
+	tries int
 }
 
 const (
@@ -37,7 +38,7 @@ func (r retries) Retry(attempt int, resp *http.Response, err error) (time.Durati
 			told.after = &after
 		}
 	}
-	if attempt+1 >= maxTries || !transient(resp, err) {
+	if attempt+1 >= r.tries || !transient(resp, err) {
 		return -1, nil
 	}
 	if err != nil && attempt > 0 && isTimeout(err) {
