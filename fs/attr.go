@@ -81,9 +81,7 @@ func (f *FS) nodeAttr(n *node, out *fuse.Attr) error {
 	if err != nil {
 		return err
 	}
-	n.mu.RLock()
 	f.fillAttr(n, st, out)
-	n.mu.RUnlock()
 	if n.isDir() {
 		return f.dirAttr(n, out)
 	}
@@ -107,6 +105,8 @@ func (f *FS) fstat(n *node) (*unix.Stat_t, error) {
 
 // fillAttr joins what is remembered (n.stat) with what is real (st).
 func (f *FS) fillAttr(n *node, st *unix.Stat_t, out *fuse.Attr) {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
 	*out = fuse.Attr{Ino: n.shownIno(), Mode: n.stat.Mode, Nlink: uint32(st.Nlink), Rdev: n.stat.Rdev,
 		Owner: fuse.Owner{Uid: f.showUID(n.stat.UID), Gid: f.showGID(n.stat.GID)}, Size: uint64(st.Size), Blocks: uint64(st.Blocks),
 		Blksize: blockSize,
@@ -142,23 +142,30 @@ func (f *FS) dirAttr(n *node, out *fuse.Attr) error {
 // withNode runs fn with the node of id under the lock it needs to answer about
 // attributes: the write lock if a directory has to be read first.
 func (f *FS) withNode(id uint64, fn func(n *node) error) error {
-	f.tree.RLock()
-	n := f.ids.nodes[id]
-	if n == nil {
-		f.tree.RUnlock()
-		return syscall.ESTALE
+	if again, err := f.withRead(id, fn); !again {
+		return err
 	}
-	if !n.isDir() || n.dir != nil || n.gone {
-		defer f.tree.RUnlock()
-		return fn(n)
-	}
-	f.tree.RUnlock()
 	f.tree.Lock()
 	defer f.tree.Unlock()
-	if n = f.ids.nodes[id]; n == nil {
+	n := f.ids.nodes[id]
+	if n == nil {
 		return syscall.ESTALE
 	}
 	return fn(n)
+}
+
+// withRead is withNode under the read lock; again says that it takes the write lock.
+func (f *FS) withRead(id uint64, fn func(n *node) error) (again bool, err error) {
+	f.tree.RLock()
+	defer f.tree.RUnlock()
+	n := f.ids.nodes[id]
+	if n == nil {
+		return false, syscall.ESTALE
+	}
+	if n.isDir() && n.dir == nil && !n.gone {
+		return true, nil
+	}
+	return false, fn(n)
 }
 
 // GetAttr is FUSE_GETATTR.
@@ -211,9 +218,7 @@ func (f *FS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) (
 
 // changeAttr is SetAttr on the open upper file of n.
 func (f *FS) changeAttr(c *call, n *node, in *fuse.SetAttrIn) error {
-	f.tree.RLock()
-	h, err := f.open(n)
-	f.tree.RUnlock()
+	h, err := f.openFile(n)
 	if err != nil {
 		return err
 	}
@@ -283,11 +288,7 @@ func (f *FS) onlyTimes(in *fuse.SetAttrIn, out *fuse.Attr) bool {
 // upperNode returns the node of id with an upper part, copying up its metadata
 // if need be.
 func (f *FS) upperNode(id uint64) (*node, error) {
-	f.tree.RLock()
-	n := f.ids.nodes[id]
-	done := n != nil && n.hasUpper() && !n.partial
-	f.tree.RUnlock()
-	if done {
+	if n := f.inUpper(id); n != nil {
 		return n, nil
 	}
 	f.tree.Lock()
@@ -297,6 +298,16 @@ func (f *FS) upperNode(id uint64) (*node, error) {
 		return nil, err
 	}
 	return f.copyUp(r)
+}
+
+// inUpper returns the node of id if it has all of its upper part, or nil.
+func (f *FS) inUpper(id uint64) *node {
+	f.tree.RLock()
+	defer f.tree.RUnlock()
+	if n := f.ids.nodes[id]; n != nil && n.hasUpper() && !n.partial {
+		return n
+	}
+	return nil
 }
 
 // byID is what a node id stands for. tree locked.

@@ -122,33 +122,64 @@ func pwrite(fd int, b []byte, off int64) (n int, err error) {
 	return n, nil
 }
 
-// forWrite returns the upper file of id, ready for data to be written at off,
-// n.mu locked for reading: unless what is written comes after the data of the
-// origin, that has been copied up. The caller must call done.
-func (f *FS) forWrite(c *call, id uint64, off int64, data []byte) (n *node, h *handle, done func(), err error) {
-	if n, err = f.upperNode(id); err != nil {
-		return nil, nil, nil, err
-	}
-	f.tree.RLock()
-	h, err = f.open(n)
-	f.tree.RUnlock()
+// change is a change of a file's bytes that is asked for.
+type change struct {
+	id   uint64 // of the node
+	off  int64  // where it begins
+	data []byte // what is to be written there; nil: anything
+	who  *fuse.InHeader
+	kill bool // it ends set-user-ID and set-group-ID
+}
+
+// writeTo calls do with the upper file of id, n.mu locked for reading: unless the change is after
+// the data of the origin, that has been copied up. Privileges that the change ends are gone.
+func (f *FS) writeTo(c *call, ch change, do func(n *node, fd int) error) error {
+	n, err := f.upperNode(ch.id)
 	if err != nil {
-		return nil, nil, nil, err
+		return err
 	}
-	n.mu.RLock()
-	for !f.writable(n, off, data) {
-		n.mu.RUnlock()
-		n.mu.Lock()
-		err = f.makeWritable(c, n, h.fd, off, data)
-		n.mu.Unlock()
-		if err != nil {
-			f.fds.put(h)
-			return nil, nil, nil, err
-		}
-		n.mu.RLock()
+	h, err := f.openFile(n)
+	if err != nil {
+		return err
 	}
+	defer f.fds.put(h)
 	c.upper()
-	return n, h, func() { n.mu.RUnlock(); f.fds.put(h) }, nil
+	for {
+		ready, err := f.tryWrite(n, h.fd, ch, do)
+		if ready || err != nil {
+			return err
+		}
+		if err := f.makeReady(c, n, h.fd, ch); err != nil {
+			return err
+		}
+		ch.kill = false // whoever is privileged keeps some: see withoutSuid
+	}
+}
+
+// tryWrite calls do, if everything is ready for it.
+func (f *FS) tryWrite(n *node, fd int, ch change, do func(n *node, fd int) error) (ready bool, err error) {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	if !f.writable(n, ch.off, ch.data) || n.caps || ch.kill && n.isSuid() {
+		return false, nil
+	}
+	return true, do(n, fd)
+}
+
+// makeReady copies up what the change needs, and takes away what a write takes away: file
+// capabilities always, set-user-ID and set-group-ID if the kernel says so, write(2).
+func (f *FS) makeReady(c *call, n *node, fd int, ch change) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err := f.makeWritable(c, n, fd, ch.off, ch.data); err != nil {
+		return err
+	}
+	if err := n.dropCaps(fd); err != nil || !ch.kill {
+		return err
+	}
+	s := n.stat
+	s.Mode = withoutSuid(s, ch.who)
+	return n.putStat(fd, s)
 }
 
 // Writev leaves the work to Write.
@@ -165,31 +196,21 @@ func (f *FS) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (written ui
 	defer f.writing.Add(-1)
 	f.freeze.RLock()
 	defer f.freeze.RUnlock()
-	n, h, done, err := f.forWrite(c, in.NodeId, int64(in.Offset), data)
-	if err != nil {
-		return 0, status(err)
-	}
-	defer done()
-	kill := in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0
-	if n.caps || kill && n.isSuid() {
-		n.mu.RUnlock()
-		err = n.killPriv(h.fd, kill, &in.InHeader)
-		n.mu.RLock()
-		if err != nil {
-			return 0, status(err)
-		}
-	}
 	off := int64(in.Offset)
-	skip := 0 // bytes that the origin has already, see appends
-	if n.metacopy {
-		skip = int(max(f.x.Inode(n.lower).Size-off, 0))
-	}
-	defer f.keepTick(h.fd)()
-	k, err := pwrite(h.fd, data[skip:], off+int64(skip))
-	if k > 0 {
-		return uint32(skip + k), fuse.OK
-	}
-	return 0, status(err)
+	ch := change{in.NodeId, off, data, &in.InHeader, in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0}
+	st = status(f.writeTo(c, ch, func(n *node, fd int) error {
+		skip := 0 // bytes that the origin has already, see appends
+		if n.metacopy {
+			skip = int(max(f.x.Inode(n.lower).Size-off, 0))
+		}
+		defer f.keepTick(fd)()
+		k, err := pwrite(fd, data[skip:], off+int64(skip))
+		if k > 0 {
+			written, err = uint32(skip+k), nil
+		}
+		return err
+	}))
+	return written, st
 }
 
 // keepTick is called before a change of the bytes of upper file fd; what it returns is called
@@ -222,19 +243,6 @@ func inThisTick(t unix.Timespec) bool {
 }
 
 func (n *node) isSuid() bool { return n.stat.Mode&(syscall.S_ISUID|syscall.S_ISGID) != 0 }
-
-// killPriv takes away what a write takes away: file capabilities always,
-// set-user-ID and set-group-ID if the kernel says so, write(2).
-func (n *node) killPriv(fd int, suid bool, who *fuse.InHeader) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if err := n.dropCaps(fd); err != nil || !suid {
-		return err
-	}
-	s := n.stat
-	s.Mode = withoutSuid(s, who)
-	return n.putStat(fd, s)
-}
 
 // dropCaps removes security.capability. n.mu locked.
 func (n *node) dropCaps(fd int) error {

@@ -16,29 +16,14 @@ func (f *FS) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) (st fuse.Status)
 	defer c.end(&st)
 	f.freeze.RLock()
 	defer f.freeze.RUnlock()
-	n, h, done, err := f.forWrite(c, in.NodeId, int64(in.Offset), nil)
-	if err != nil {
-		return status(err)
-	}
-	defer done()
-	if err := n.changed(h.fd, &in.InHeader); err != nil {
-		return status(err)
-	}
-	defer f.keepTick(h.fd)()
-	return status(unix.Fallocate(h.fd, in.Mode, int64(in.Offset), int64(in.Length)))
-}
-
-// changed takes the privileges away that a change of the data ends. The kernel
-// tells WRITE and SETATTR when to, but not these two; it would do so unless the
-// caller had CAP_FSETID in the initial user namespace, where nobody here is.
-// n.mu is locked for reading, before and after.
-func (n *node) changed(fd int, who *fuse.InHeader) error {
-	if !n.caps && !n.isSuid() {
-		return nil
-	}
-	n.mu.RUnlock()
-	defer n.mu.RLock()
-	return n.killPriv(fd, true, who)
+	// The kernel tells WRITE and SETATTR when privileges end, but not this and COPY_FILE_RANGE; it
+	// would do so unless the caller had CAP_FSETID in the initial user namespace, where nobody
+	// here is.
+	ch := change{id: in.NodeId, off: int64(in.Offset), who: &in.InHeader, kill: true}
+	return status(f.writeTo(c, ch, func(_ *node, fd int) error {
+		defer f.keepTick(fd)()
+		return unix.Fallocate(fd, in.Mode, int64(in.Offset), int64(in.Length))
+	}))
 }
 
 // CopyFileRange is FUSE_COPY_FILE_RANGE, copy_file_range(2); the kernel has
@@ -62,28 +47,25 @@ func (f *FS) CopyFileRange(_ <-chan struct{}, in *fuse.CopyFileRangeIn) (written
 	if src != nil {
 		defer f.fds.put(src)
 	}
-	to, dst, done, err := f.forWrite(c, in.NodeIdOut, at, nil)
-	if err != nil {
-		return 0, status(err)
-	}
-	defer done()
-	if err := to.changed(dst.fd, &in.InHeader); err != nil {
-		return 0, status(err)
-	}
-	defer f.keepTick(dst.fd)()
-	var k int64
-	if lower {
-		k, err = f.copyRangeLower(dst.fd, i, from, at, n)
-	}
-	if err != nil || src == nil || lower && from+k < f.x.Inode(i).Size {
-		return uint32(k), status(err)
-	}
-	from, at = from+k, at+k
-	m, err := unix.CopyFileRange(src.fd, &from, dst.fd, &at, int(n-k), int(in.Flags))
-	if k > 0 {
-		err = nil // some of it has been copied: that is the answer
-	}
-	return uint32(k) + uint32(max(m, 0)), status(err)
+	ch := change{id: in.NodeIdOut, off: at, who: &in.InHeader, kill: true}
+	st = status(f.writeTo(c, ch, func(_ *node, fd int) error {
+		defer f.keepTick(fd)()
+		if lower {
+			k, err := f.copyRangeLower(fd, i, from, at, n)
+			written = uint32(k)
+			if err != nil || src == nil || from+k < f.x.Inode(i).Size {
+				return err
+			}
+			from, at, n = from+k, at+k, n-k
+		}
+		m, err := unix.CopyFileRange(src.fd, &from, fd, &at, int(n), int(in.Flags))
+		if written > 0 {
+			err = nil // some of it has been copied: that is the answer
+		}
+		written += uint32(max(m, 0))
+		return err
+	}))
+	return written, st
 }
 
 // readable returns where the bytes of id from off on are: in an upper file, or

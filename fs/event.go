@@ -4,7 +4,9 @@
 package fs
 
 import (
+	"fmt"
 	"path"
+	"slices"
 	"syscall"
 	"time"
 
@@ -90,10 +92,14 @@ func (f *FS) begin(o op, in *fuse.InHeader, name string) *call {
 		return nil
 	}
 	c := &call{f: f, start: time.Now(), ev: Event{Op: opNames[o], PID: in.Pid, Layer: LayerNone}}
-	f.tree.RLock()
-	c.ev.Path = path.Join(f.pathOf(in.NodeId), name)
-	f.tree.RUnlock()
+	c.ev.Path = path.Join(f.pathNow(in.NodeId), name)
 	return c
+}
+
+func (f *FS) pathNow(id uint64) string {
+	f.tree.RLock()
+	defer f.tree.RUnlock()
+	return f.pathOf(id)
 }
 
 // end tells the listeners.
@@ -217,55 +223,73 @@ func (c *call) note(s string) {
 	}
 }
 
-// op numbers the requests for Counts and Event.
+// op is the opcode of a request: enum fuse_opcode in linux/fuse.h.
 type op uint8
 
 const (
-	opLookup op = iota
-	opForget
-	opGetattr
-	opSetattr
-	opReadlink
-	opSymlink
-	opMknod
-	opMkdir
-	opUnlink
-	opRmdir
-	opRename
-	opLink
-	opOpen
-	opRead
-	opWrite
-	opStatfs
-	opRelease
-	opFsync
-	opSetxattr
-	opGetxattr
-	opListxattr
-	opRemovexattr
-	opFlush
-	opOpendir
-	opReaddir
-	opReaddirplus
-	opReleasedir
-	opFsyncdir
-	opAccess
-	opCreate
-	opIoctl
-	opFallocate
-	opLseek
-	opCopyFileRange
-	opTmpfile
-	numOps
+	opLookup        op = 1
+	opForget        op = 2
+	opGetattr       op = 3
+	opSetattr       op = 4
+	opReadlink      op = 5
+	opSymlink       op = 6
+	opMknod         op = 8
+	opMkdir         op = 9
+	opUnlink        op = 10
+	opRmdir         op = 11
+	opRename        op = 12
+	opLink          op = 13
+	opOpen          op = 14
+	opRead          op = 15
+	opWrite         op = 16
+	opStatfs        op = 17
+	opRelease       op = 18
+	opFsync         op = 20
+	opSetxattr      op = 21
+	opGetxattr      op = 22
+	opListxattr     op = 23
+	opRemovexattr   op = 24
+	opFlush         op = 25
+	opOpendir       op = 27
+	opReaddir       op = 28
+	opReleasedir    op = 29
+	opFsyncdir      op = 30
+	opAccess        op = 34
+	opCreate        op = 35
+	opInterrupt     op = 36
+	opIoctl         op = 39
+	opBatchForget   op = 42
+	opFallocate     op = 43
+	opReaddirplus   op = 44
+	opRename2       op = 45
+	opLseek         op = 46
+	opCopyFileRange op = 47
+	opSyncfs        op = 50
+	opTmpfile       op = 51
+	numOps             = 64
 )
 
-var opNames = [numOps]string{"LOOKUP", "FORGET", "GETATTR", "SETATTR", "READLINK", "SYMLINK", "MKNOD", "MKDIR",
-	"UNLINK", "RMDIR", "RENAME", "LINK", "OPEN", "READ", "WRITE", "STATFS", "RELEASE", "FSYNC", "SETXATTR", "GETXATTR",
-	"LISTXATTR", "REMOVEXATTR", "FLUSH", "OPENDIR", "READDIR", "READDIRPLUS", "RELEASEDIR", "FSYNCDIR", "ACCESS",
-	"CREATE", "IOCTL", "FALLOCATE", "LSEEK", "COPY_FILE_RANGE", "TMPFILE"}
+var opNames = [numOps]string{
+	opLookup: "LOOKUP", opForget: "FORGET", opGetattr: "GETATTR", opSetattr: "SETATTR", opReadlink: "READLINK",
+	opSymlink: "SYMLINK", opMknod: "MKNOD", opMkdir: "MKDIR", opUnlink: "UNLINK", opRmdir: "RMDIR", opRename: "RENAME",
+	opLink: "LINK", opOpen: "OPEN", opRead: "READ", opWrite: "WRITE", opStatfs: "STATFS", opRelease: "RELEASE",
+	opFsync: "FSYNC", opSetxattr: "SETXATTR", opGetxattr: "GETXATTR", opListxattr: "LISTXATTR", opRemovexattr: "REMOVEXATTR",
+	opBatchForget: "FORGET", opFlush: "FLUSH", opOpendir: "OPENDIR", opReaddir: "READDIR", opReleasedir: "RELEASEDIR", opFsyncdir: "FSYNCDIR",
+	opAccess: "ACCESS", opCreate: "CREATE", opIoctl: "IOCTL", opFallocate: "FALLOCATE", opReaddirplus: "READDIRPLUS",
+	opRename2: "RENAME", opLseek: "LSEEK", opCopyFileRange: "COPY_FILE_RANGE", opTmpfile: "TMPFILE",
+}
+
+func (o op) String() string {
+	if int(o) < len(opNames) && opNames[o] != "" {
+		return opNames[o]
+	}
+	return fmt.Sprintf("request %d", uint8(o))
+}
 
 // Operations lists the names of the requests there are.
-func Operations() []string { return opNames[:] }
+func Operations() []string {
+	return slices.Compact(slices.Sorted(slices.Values(opNames[:])))[1:] // the first is ""
+}
 
 // Counts returns how many requests of each kind have been served so far, by
 // the names of fuse(4)'s opcodes without FUSE_; kinds never asked for are

@@ -42,19 +42,23 @@ func (f *FS) Lookup(_ <-chan struct{}, in *fuse.InHeader, name string, out *fuse
 	if reserved(name) {
 		return f.missing(out)
 	}
-	f.tree.RLock()
 	again, err := f.lookup(c, in.NodeId, name, false, out)
-	f.tree.RUnlock()
 	if again {
-		f.tree.Lock()
 		_, err = f.lookup(c, in.NodeId, name, true, out)
-		f.tree.Unlock()
 	}
 	return status(err)
 }
 
-// lookup is Lookup under the lock of tree; load says that it is the write lock.
+// lookup is Lookup under the lock of tree: the write lock if something may have to be loaded. again
+// says that it must.
 func (f *FS) lookup(c *call, id uint64, name string, load bool, out *fuse.EntryOut) (again bool, err error) {
+	if load {
+		f.tree.Lock()
+		defer f.tree.Unlock()
+	} else {
+		f.tree.RLock()
+		defer f.tree.RUnlock()
+	}
 	p, err := f.byID(id)
 	if err != nil {
 		return false, err

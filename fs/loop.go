@@ -13,6 +13,7 @@ package fs
 import (
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -51,20 +52,6 @@ const (
 	bufferSize = maxWrite + 4096
 )
 
-// Opcodes of requests that are told apart here: enum fuse_opcode in linux/fuse.h.
-const (
-	opcodeSetattr       = 4
-	opcodeRead          = 15
-	opcodeWrite         = 16
-	opcodeFsync         = 20
-	opcodeFsyncdir      = 30
-	opcodeInterrupt     = 36
-	opcodeFallocate     = 43
-	opcodeLseek         = 46
-	opcodeCopyFileRange = 47
-	opcodeSyncfs        = 50
-)
-
 // loop serves one mount.
 type loop struct {
 	f       *FS
@@ -75,21 +62,43 @@ type loop struct {
 	busy    atomic.Int32  // workers that answer without it
 	workers sync.WaitGroup
 	failed  atomic.Pointer[error] // why there is nothing more to read
+	broken  chan struct{}         // closed when that is a panic
+	stop    int                   // eventfd(2) that wakes who sleeps then
 
 	mu   sync.Mutex
 	free []*worker // that have gone: their buffers are used again
 }
 
-// serve answers requests until the file system is unmounted.
-func (l *loop) serve() error {
+// serve answers requests until the file system is unmounted, or a panic ends it. left is false if
+// some request still is under way after a panic.
+func (l *loop) serve() (left bool, err error) {
 	if err := unix.SetNonblock(l.fd, true); err != nil {
-		return fmt.Errorf("prepare /dev/fuse: %w", err)
+		return true, fmt.Errorf("prepare /dev/fuse: %w", err)
 	}
-	l.token = make(chan struct{}, 1)
+	if l.stop, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err != nil {
+		return true, fmt.Errorf("prepare the end of serving: eventfd: %w", err)
+	}
+	l.token, l.broken = make(chan struct{}, 1), make(chan struct{})
 	l.token <- struct{}{}
 	l.workers.Go(l.work)
-	l.workers.Wait()
-	return *l.failed.Load()
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		l.workers.Wait()
+	}()
+	select {
+	case <-gone:
+		unix.Close(l.stop)
+		return true, *l.failed.Load()
+	case <-l.broken:
+	}
+	select {
+	case <-gone:
+		unix.Close(l.stop)
+		left = true
+	case <-time.After(time.Second):
+	}
+	return left, *l.failed.Load()
 }
 
 // worker has what one needs to answer requests.
@@ -116,7 +125,7 @@ func (l *loop) work() {
 		}
 		l.busy.Add(1)
 		l.pass()
-		w.answer(n)
+		w.follow(n)
 		l.busy.Add(-1)
 		if l.waiting.Load() >= standby {
 			return
@@ -139,8 +148,8 @@ func (l *loop) hire() *worker {
 
 func (l *loop) letGo(w *worker) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.free = append(l.free, w)
-	l.mu.Unlock()
 }
 
 // pass gives the token to a worker that waits, or to a new one. Somebody must always be
@@ -154,10 +163,11 @@ func (l *loop) pass() {
 
 // lead reads and answers, until there is a request that should be answered without
 // the token. It returns its length, in w.in.
-func (w *worker) lead() (int, error) {
+func (w *worker) lead() (n int, err error) {
+	defer w.catch(&err)
 	w.quick = 0
 	for {
-		n, err := w.next()
+		n, err = w.next()
 		if err != nil {
 			return 0, err
 		}
@@ -166,6 +176,43 @@ func (w *worker) lead() (int, error) {
 		}
 		w.answer(n)
 	}
+}
+
+// follow answers the request in w.in without the token.
+func (w *worker) follow(n int) {
+	var err error // the loop has it
+	defer w.catch(&err)
+	w.answer(n)
+}
+
+// catch makes a panic the end of serving. Whoever has asked gets no answer: the supervisor is told
+// first, and then the connection ends for all.
+func (w *worker) catch(err *error) {
+	r := recover()
+	if r == nil {
+		return
+	}
+	h := (*fuse.InHeader)(unsafe.Pointer(&w.in[0]))
+	*err = fmt.Errorf("the file system has failed at %s of %s: %v", op(h.Opcode), w.f.describe(h.NodeId), r)
+	if !w.failed.CompareAndSwap(nil, err) {
+		return
+	}
+	if w.f.cfg.Broken != nil {
+		w.f.cfg.Broken(*err, debug.Stack())
+	}
+	close(w.broken)
+	_, _ = unix.Write(w.stop, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+}
+
+// describe says for a person which file id is, whatever state the server is in.
+func (f *FS) describe(id uint64) (s string) {
+	s = fmt.Sprintf("node %d", id)
+	if !f.tree.TryRLock() {
+		return s
+	}
+	defer f.tree.RUnlock()
+	defer func() { _ = recover() }() // it may be the index that is broken
+	return f.pathOf(id)
 }
 
 // ended is the error that says that the file system is not mounted any more.
@@ -187,6 +234,9 @@ func (w *worker) next() (int, error) {
 			}
 			return int(n), nil
 		case e == unix.EAGAIN:
+			if l := w.failed.Load(); l != nil {
+				return 0, *l
+			}
 		case e == unix.ENOENT || e == unix.EINTR: // it was given up meanwhile: fuse_dev_do_read in fs/fuse/dev.c
 			continue
 		case e == ended:
@@ -214,19 +264,19 @@ func (w *worker) next() (int, error) {
 
 // sleep waits until there is something to read.
 func (w *worker) sleep() {
-	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(w.fd), Events: unix.POLLIN}}, -1)
+	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(w.fd), Events: unix.POLLIN}, {Fd: int32(w.stop), Events: unix.POLLIN}}, -1)
 }
 
 // mayTakeTime tells whether others should not wait for the request in w.in.
 func (w *worker) mayTakeTime(n int) bool {
 	h := (*fuse.InHeader)(unsafe.Pointer(&w.in[0]))
-	switch h.Opcode {
-	case opcodeFsync, opcodeFsyncdir, opcodeFallocate, opcodeLseek, opcodeCopyFileRange, opcodeSyncfs:
+	switch op(h.Opcode) {
+	case opFsync, opFsyncdir, opFallocate, opLseek, opCopyFileRange, opSyncfs:
 		return true
-	case opcodeRead:
+	case opRead:
 		in := (*fuse.ReadIn)(unsafe.Pointer(h))
 		return in.Size > atOnce || !w.f.inMemory(in)
-	case opcodeWrite, opcodeSetattr:
+	case opWrite, opSetattr:
 		return w.f.isFrozen() || w.busy.Load() < writers && (n > atOnce || w.f.copiesData(h))
 	}
 	return w.f.isFrozen()
@@ -235,10 +285,10 @@ func (w *worker) mayTakeTime(n int) bool {
 // answer does what the request in w.in asks for.
 func (w *worker) answer(n int) {
 	h := (*fuse.InHeader)(unsafe.Pointer(&w.in[0]))
-	switch h.Opcode {
-	case opcodeInterrupt:
+	switch op(h.Opcode) {
+	case opInterrupt:
 		// Nothing here is given up half way, and no answer is needed.
-	case opcodeRead:
+	case opRead:
 		w.read((*fuse.ReadIn)(unsafe.Pointer(h)))
 	default:
 		k, st := w.proto.HandleRequest([][]byte{w.in[:n]}, [][]byte{w.out})
@@ -336,14 +386,11 @@ func (f *FS) inMemory(in *fuse.ReadIn) bool {
 
 // copiesData tells whether a WRITE or SETATTR may have to copy data up first.
 func (f *FS) copiesData(h *fuse.InHeader) bool {
-	if h.Opcode == opcodeSetattr && (*fuse.SetAttrIn)(unsafe.Pointer(h)).Valid&fuse.FATTR_SIZE == 0 {
+	if op(h.Opcode) == opSetattr && (*fuse.SetAttrIn)(unsafe.Pointer(h)).Valid&fuse.FATTR_SIZE == 0 {
 		return false
 	}
-	f.tree.RLock()
-	n := f.ids.nodes[h.NodeId]
-	has := n != nil && n.hasUpper()
-	f.tree.RUnlock()
-	if !has {
+	n := f.inUpper(h.NodeId)
+	if n == nil {
 		return true
 	}
 	n.mu.RLock()
@@ -353,9 +400,9 @@ func (f *FS) copiesData(h *fuse.InHeader) bool {
 
 // isFrozen tells whether changes have to wait, see Freeze.
 func (f *FS) isFrozen() bool {
-	if f.freeze.TryRLock() {
-		f.freeze.RUnlock()
-		return false
+	if !f.freeze.TryRLock() {
+		return true
 	}
-	return true
+	defer f.freeze.RUnlock()
+	return false
 }

@@ -27,6 +27,11 @@ type Config struct {
 	// was when it was indexed. May be nil.
 	Damaged func(error)
 
+	// Broken is told of a panic in the server, with the request in which it happened and the stack.
+	// When it returns, the connection ends: every request gets an error, and Serve returns. Whoever
+	// is not to see that error is best killed here. May be nil.
+	Broken func(err error, stack []byte)
+
 	// Upper is the directory that takes all changes, Work an empty one on the
 	// same file system for what is being made. Both "": read-only.
 	Upper, Work string
@@ -183,21 +188,28 @@ func MountOptions(userID, groupID, fd int) (source, fstype, data string) {
 	return "tiffin", "fuse.tiffin", data
 }
 
-// Serve answers requests until the file system is unmounted. mount(2) must
-// have been called with fuseFd, which Serve owns from then on. An FS can be
+// Serve answers requests until the file system is unmounted; an error is why it has stopped before.
+// mount(2) must have been called with fuseFd, which Serve owns from then on. An FS can be
 // served once.
 func (f *FS) Serve(fuseFd int) error {
-	defer f.close()
-	defer f.clearWork()
-	defer unix.Close(fuseFd)
-	f.dev.Store(int32(fuseFd))
-	defer f.dev.Store(-1)
 	l := &loop{f: f, fd: fuseFd, proto: fuse.NewProtocolServer(f, f.options())}
 	f.loop.Store(l)
-	if err := l.serve(); err != ended {
-		return err
+	f.dev.Store(int32(fuseFd))
+	left, err := l.serve()
+	f.dev.Store(-1)
+	if !left {
+		// Somebody may be using the descriptors for ever. In the place of this one there now is
+		// one of nothing, and with the last of /dev/fuse the kernel ends the connection:
+		// fuse_dev_release in fs/fuse/dev.c.
+		return errors.Join(err, unix.Dup3(l.stop, fuseFd, unix.O_CLOEXEC))
 	}
-	return nil
+	unix.Close(fuseFd)
+	f.clearWork()
+	f.close()
+	if err == ended {
+		return nil
+	}
+	return err
 }
 
 // clearWork removes what was open without a name when the last user went.
@@ -223,6 +235,7 @@ func (f *FS) options() *fuse.MountOptions {
 		DisabledCapabilities:     fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_PASSTHROUGH | fuse.CAP_ALLOW_IDMAP,
 		DisableReadDirPlus:       f.cfg.Uncached, // its entries would be asked for again
 		Logger:                   log.New(io.Discard, "", 0),
+		PanicHandler:             func(r any) fuse.Status { panic(r) }, // for catch; else it would be EIO
 	}
 }
 

@@ -92,13 +92,16 @@ func (f *FS) openXattr(id uint64) (n *node, h *handle, upper bool, err error) {
 	if n = f.ids.nodes[id]; n == nil {
 		return nil, nil, false, syscall.ESTALE
 	}
-	n.mu.RLock()
-	any := n.xattrs
-	n.mu.RUnlock()
-	if upper = n.hasUpper(); upper && any {
+	if upper = n.hasUpper(); upper && n.hasXattrs() {
 		h, err = f.open(n)
 	}
 	return n, h, upper, err
+}
+
+func (n *node) hasXattrs() bool {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.xattrs
 }
 
 // layerName is the value of attribute name of an upper file that has none.
@@ -235,9 +238,7 @@ func (f *FS) editXattr(id uint64, name string, edit func(n *node, fd int) error)
 	if err != nil {
 		return err
 	}
-	f.tree.RLock()
-	h, err := f.open(n)
-	f.tree.RUnlock()
+	h, err := f.openFile(n)
 	if err != nil {
 		return err
 	}

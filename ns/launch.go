@@ -339,8 +339,11 @@ func (c *Child) Wait() (int, error) {
 		return -1, err
 	}
 	if ws.Signaled() && c.command != nil {
-		// The helper was killed: its command shall not go on alone.
+		// The helper was killed: its command shall not go on alone. It is now a child of this
+		// process, and until somebody has waited for it the container's process 1 cannot end: it
+		// waits for all of its namespace to be gone, pid_namespaces(7).
 		_ = unix.PidfdSendSignal(int(c.command.Fd()), unix.SIGKILL, nil, 0)
+		_ = unix.Waitid(unix.P_PIDFD, int(c.command.Fd()), nil, unix.WEXITED, nil)
 	}
 	return ExitStatus(ws), nil
 }

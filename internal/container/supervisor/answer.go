@@ -159,11 +159,11 @@ func (s *supervisor) converse(c *control.Conn, cmd *command) {
 	}
 	select {
 	case <-cmd.ended:
-		cmd.answer(c)
+		s.conclude(c, cmd)
 	case <-cmd.io.lost: // its terminal is gone, as far as the client is concerned
 		_ = cmd.child.Signal(unix.SIGKILL)
 		<-cmd.ended
-		cmd.answer(c)
+		s.conclude(c, cmd)
 	case lost := <-gone:
 		if len(cmd.out) == 2 {
 			cmd.io.detach(cmd.out[0], cmd.out[1])
@@ -179,8 +179,12 @@ func (s *supervisor) converse(c *control.Conn, cmd *command) {
 	}
 }
 
-// answer tells the client how its command has ended.
-func (cmd *command) answer(c *control.Conn) {
+// conclude tells the client how its command has ended.
+func (s *supervisor) conclude(c *control.Conn, cmd *command) {
+	if err := s.reason(nil); err != nil {
+		c.Fail(err)
+		return
+	}
 	status, err := cmd.exit()
 	m := &control.Message{Op: control.AnsExit, Exit: status}
 	if err = errors.Join(cmd.io.failure(cmd.out), err); err != nil {

@@ -167,7 +167,7 @@ func (s *supervisor) copy(c *control.Conn, m *control.Message) {
 	s.paused.RLock() // whoever reads the changes waits for this one
 	defer s.paused.RUnlock()
 	ans, err := s.ask(&control.Message{Op: control.OpCopy, PID: pid, Copy: m.Copy, Files: m.Files})
-	if err != nil {
+	if err = s.reason(err); err != nil {
 		c.Fail(err)
 		return
 	}

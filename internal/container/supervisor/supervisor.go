@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,6 +32,8 @@ type supervisor struct {
 	lock *os.File // the container's, for as long as this process lives
 	fs   *fs.FS
 	io   *stdio
+
+	broken atomic.Pointer[error] // why the file system has failed, if it has
 
 	starts     starts    // what is remembered of the image; nil: nothing is, and nothing is to be
 	rememberIt sync.Once // remember
@@ -182,7 +185,7 @@ func (s *supervisor) start(first *control.Conn, out []*os.File) error {
 	}
 	if err != nil {
 		s.io.close()
-		return err
+		return s.reason(err)
 	}
 	s.child = child
 	s.io.started(child.Console)
@@ -229,7 +232,7 @@ func (s *supervisor) openFS() error {
 	if err != nil {
 		return fmt.Errorf("serve the image of container %s: %w", s.c.Name, err)
 	}
-	cfg := fs.Config{Index: index, Flats: flats, MapUID: s.ids.MapUID, MapGID: s.ids.MapGID, Uncached: s.req.Trace != nil, Damaged: s.damaged}
+	cfg := fs.Config{Index: index, Flats: flats, MapUID: s.ids.MapUID, MapGID: s.ids.MapGID, Uncached: s.req.Trace != nil, Damaged: s.damaged, Broken: s.fsBroken}
 	if s.c.Overlay() {
 		err = prepareUpper(s.c.Path("upper"), index, s.ids)
 	} else {
@@ -286,12 +289,30 @@ func (s *supervisor) recordLoss() {
 	}
 }
 
+// fsBroken ends the container with its file system, before anybody in it sees an error.
+func (s *supervisor) fsBroken(err error, stack []byte) {
+	err = errs.Code(fmt.Errorf("container %s has been ended: %w", s.c.Name, err), 125)
+	if file := s.c.Path("panic"); !s.c.AutoRemove && os.WriteFile(file, stack, 0o600) == nil {
+		err = errs.Hint(err, "this is an error in tiffin; please report it with what is in "+file)
+	}
+	s.broken.Store(&err)
+	_ = unix.Kill(-1, unix.SIGKILL) // kill(2), pid -1: all but this process 1
+}
+
+// reason is why the file system has failed, or else err.
+func (s *supervisor) reason(err error) error {
+	if b := s.broken.Load(); b != nil {
+		return *b
+	}
+	return err
+}
+
 func (s *supervisor) serve(device *os.File) {
 	defer close(s.served)
 	fd, err := unix.FcntlInt(device.Fd(), unix.F_DUPFD_CLOEXEC, 0) // Serve owns it
 	device.Close()
 	if err == nil {
-		// An error here is that of a mount that went away at once.
+		// An error here is that of a mount that went away at once, or fsBroken has it.
 		_ = s.fs.Serve(fd)
 	}
 }
@@ -357,6 +378,9 @@ func (s *supervisor) writeNotes() {
 // finish waits for the end of the container and records it.
 func (s *supervisor) finish() {
 	status, err := s.child.Wait()
+	if err = s.reason(err); s.broken.Load() != nil {
+		status = errs.CodeOf(err, 125)
+	}
 	if slices.Contains(s.c.Without, "pid") {
 		// No pid namespace of its own ends with the command. kill(2), pid -1: all but this
 		// process 1.

@@ -1,0 +1,38 @@
+package fs_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"strings"
+	"testing"
+)
+
+// TestLocksAreReleasedByDefer: a panic ends the container, and until it has, whoever waits for a
+// lock that nobody gives back cannot be killed.
+func TestLocksAreReleasedByDefer(t *testing.T) {
+	files := token.NewFileSet()
+	pkgs, err := parser.ParseDir(files, ".", func(f fs.FileInfo) bool { return !strings.HasSuffix(f.Name(), "_test.go") }, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	deferred := 0
+	ast.Inspect(pkgs["fs"], func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.DeferStmt:
+			deferred++
+			return false
+		case *ast.FuncDecl:
+			return n.Name.Name != "Thaw" // its caller defers it
+		case *ast.SelectorExpr:
+			if n.Sel.Name == "Unlock" || n.Sel.Name == "RUnlock" {
+				t.Errorf("%s: %s without defer", files.Position(n.Pos()), n.Sel.Name)
+			}
+		}
+		return true
+	})
+	if deferred < 30 {
+		t.Errorf("only %d statements are deferred: is this the package?", deferred)
+	}
+}
