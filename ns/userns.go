@@ -48,7 +48,7 @@ func (u *UserNS) Start() (*UserProc, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p, p.MapIDs(u.SingleID)
+	return p, p.MapIDs(u.SingleID)()
 }
 
 // Clone is the first half of Start. The program waits for the second: Entered.
@@ -112,9 +112,33 @@ func (u *UserNS) Clone() (p *UserProc, err error) {
 	return &UserProc{Pid: pid, Conn: conn, began: began}, nil
 }
 
-// MapIDs is the second half of UserNS.Start. With single, only the caller's id is mapped. If it
-// fails, the process has ended.
-func (p *UserProc) MapIDs(single bool) error {
+// MapIDs is the second half of UserNS.Start. With single, only the caller's id is mapped. finish
+// waits until the maps are written; if that fails, the process has ended. It must be called once.
+func (p *UserProc) MapIDs(single bool) (finish func() error) {
+	uid, gid := uint32(os.Geteuid()), uint32(os.Getegid())
+	if single || uid == 0 {
+		err := p.sendMaps(single)
+		return func() error { return err }
+	}
+	// Each takes a millisecond or two: both run at once, and the caller goes on.
+	name := UserName(uid)
+	users := p.startMapper("newuidmap", "/etc/subuid", uid, uid, name)
+	groups := p.startMapper("newgidmap", "/etc/subgid", uid, gid, name)
+	finish = func() error {
+		p.IDs.UIDs = p.finishMapper(users)
+		p.IDs.GIDs = p.finishMapper(groups)
+		p.IDs.Setgroups = p.IDs.GIDs != nil
+		return p.sendMaps(true)
+	}
+	if users.pid == 0 && groups.pid == 0 { // nothing to wait for
+		err := finish()
+		return func() error { return err }
+	}
+	return finish
+}
+
+// sendMaps writes the maps that are missing, and lets the process go on.
+func (p *UserProc) sendMaps(single bool) error {
 	err := p.writeMaps(single)
 	if err == nil {
 		err = answer(p.Conn, &message{Op: opMaps, IDs: &p.IDs})
@@ -189,16 +213,12 @@ func Entered() (*wire.Conn, IDMap, error) {
 	return conn, *m.IDs, nil
 }
 
-// writeMaps gives the new user namespace its ids: as many as can be had.
+// writeMaps gives the new user namespace the ids that it has not got from a mapper: root all there
+// are, others one.
 func (p *UserProc) writeMaps(single bool) error {
 	uid, gid := uint32(os.Geteuid()), uint32(os.Getegid())
-	if !single {
-		if uid == 0 && p.writeIdentity() == nil {
-			return nil
-		}
-		if uid != 0 {
-			p.writeSubordinate(uid, gid)
-		}
+	if !single && p.writeIdentity() == nil {
+		return nil
 	}
 	// One id needs nobody's permission, if setgroups(2) is given up first:
 	// user_namespaces(7), "Defining user and group ID mappings".
@@ -265,19 +285,8 @@ func (p *UserProc) writeIdentity() error {
 	return nil
 }
 
-// writeSubordinate lets newuidmap(1) and newgidmap(1), both setuid root, map the
-// ranges of /etc/subuid and /etc/subgid. What fails becomes a note.
-func (p *UserProc) writeSubordinate(uid, gid uint32) {
-	name := UserName(uid)
-	// Each takes about a millisecond: both run at once.
-	users := p.startMapper("newuidmap", "/etc/subuid", uid, uid, name)
-	groups := p.startMapper("newgidmap", "/etc/subgid", uid, gid, name)
-	p.IDs.UIDs = p.finishMapper(users)
-	p.IDs.GIDs = p.finishMapper(groups)
-	p.IDs.Setgroups = p.IDs.GIDs != nil
-}
-
-// mapper is a process of newuidmap(1) or newgidmap(1).
+// mapper is a process of newuidmap(1) or newgidmap(1), which are setuid root and map the ranges of
+// /etc/subuid and /etc/subgid. What fails becomes a note.
 type mapper struct {
 	helper, path string
 	what         string // it maps

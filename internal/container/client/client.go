@@ -50,47 +50,51 @@ type Session struct {
 // process and giving it a user namespace takes some milliseconds, which the
 // client uses to read its flags, to find the image and to make the container.
 type Launch struct {
-	single chan bool
 	conn   *control.Conn
 	proc   *ns.UserProc
-	err    error
-	done   chan struct{} // closed when conn, proc and err are valid
+	mapped func() error // waits for the id maps
+	err    error        // the others are not valid
 }
 
-// NewLaunch begins to start a supervisor, for a container of the store at root, which waits for
-// MapIDs. What it prints, which is nothing but the trace of a panic, goes to stderr, if the
-// container is to run in the foreground.
+// NewLaunch starts a supervisor, for a container of the store at root, which waits for MapIDs. What
+// it prints, which is nothing but the trace of a panic, goes to stderr, if the container is to run
+// in the foreground.
 func NewLaunch(root string, stderr *os.File) *Launch {
-	l := &Launch{single: make(chan bool, 1), done: make(chan struct{})}
-	go func() {
-		defer close(l.done)
-		var program *os.File
-		if program, l.err = programs.Open(root, programs.Runtime); l.err != nil {
-			return
-		}
-		defer program.Close()
-		u := ns.UserNS{
-			Program: program, Args: []string{"tiffin", control.SupervisorCommand}, Dir: "/", Setsid: true,
-			Stdio: [3]*os.File{nil, nil, stderr},
-		}
-		if l.proc, l.err = u.Clone(); l.err == nil {
-			l.conn = &control.Conn{Conn: l.proc.Conn}
-			l.err = l.proc.MapIDs(<-l.single)
-		}
-	}()
+	l := new(Launch)
+	var program *os.File
+	if program, l.err = programs.Open(root, programs.Runtime); l.err != nil {
+		return l
+	}
+	defer program.Close()
+	u := ns.UserNS{
+		Program: program, Args: []string{"tiffin", control.SupervisorCommand}, Dir: "/", Setsid: true,
+		Stdio: [3]*os.File{nil, nil, stderr},
+	}
+	if l.proc, l.err = u.Clone(); l.err == nil {
+		l.conn = &control.Conn{Conn: l.proc.Conn}
+	}
 	return l
 }
 
 // MapIDs lets it come up: with subordinate ids, or with a single one. It must be called once.
 func (l *Launch) MapIDs(single bool) *Launch {
-	l.single <- single
+	if l.err == nil {
+		l.mapped = l.proc.MapIDs(single)
+	}
 	return l
+}
+
+// ready waits until the ids are mapped.
+func (l *Launch) ready() error {
+	if l.err == nil {
+		l.err = l.mapped()
+	}
+	return l.err
 }
 
 // Cancel sends the supervisor away, if it has not been given a container.
 func (l *Launch) Cancel() {
-	<-l.done
-	if l.err == nil {
+	if l.ready() == nil {
 		l.conn.Close()
 		_, _ = l.proc.Wait()
 	}
@@ -120,9 +124,8 @@ func Start(c *disk.Container, l *Launch, lock *os.File, m *cache.Mountable, o St
 
 // start gives the supervisor its container.
 func (l *Launch) start(c *disk.Container, lock *os.File, m *cache.Mountable, o StartOptions) (*Session, error) {
-	<-l.done
-	if l.err != nil {
-		return nil, probe.Explain(l.err)
+	if err := l.ready(); err != nil {
+		return nil, probe.Explain(err)
 	}
 	req := &control.Message{Op: control.OpStart, Files: []*os.File{lock}, Start: &control.Start{
 		Dir: c.Dir(), Union: m.UnionPath, Flats: m.FlatPaths, Blocks: m.BlockPaths, Indexes: m.IndexPaths, Starts: m.StartPath, Rows: o.Rows, Cols: o.Cols, Foreground: o.Stdout != nil,

@@ -57,9 +57,8 @@ func OpenTree(c *disk.Container, store *image.Store) (*Tree, error) {
 // runs nothing in it.
 func lend(c *disk.Container, lock *os.File, m *cache.Mountable) (*Tree, error) {
 	l := NewLaunch(c.Root(), nil).MapIDs(c.SingleID)
-	<-l.done
-	if l.err != nil {
-		return nil, errs.Code(probe.Explain(l.err), 125)
+	if err := l.ready(); err != nil {
+		return nil, errs.Code(probe.Explain(err), 125)
 	}
 	t := &Tree{c, l.conn, l.proc}
 	_, err := l.conn.Call(&control.Message{Op: control.OpStart, Files: []*os.File{lock}, Start: &control.Start{
