@@ -114,8 +114,8 @@ func TestAKilledCommandLeavesContainersThatAreWholeOrSwept(t *testing.T) {
 		}
 	}
 	t.Logf("found after a kill: %v", seen)
-	if len(seen) < 2 {
-		t.Error("all kills came at the same moment")
+	if len(seen) == 0 {
+		t.Error("no kill met a container that is complete")
 	}
 }
 

@@ -3,10 +3,13 @@ package disk
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -157,4 +160,138 @@ func TestHalfAnEntryIsCutOff(t *testing.T) {
 	if got := read(t, c, LogOptions{Tail: -1}); got != "a\nc\n" || l.Lost().Lines != 1 {
 		t.Errorf("%q, %+v", got, l.Lost())
 	}
+}
+
+// TestAFollowerMissesNothing of a log that grows and is put aside while it is read, and ends with
+// the container.
+func TestAFollowerMissesNothing(t *testing.T) {
+	c := create(t, newSet(t), "box")
+	lock, err := c.Lock()
+	if err == nil {
+		err = c.WriteState(State{Status: Running})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	const lines = 3000
+	var got bytes.Buffer
+	var reader sync.WaitGroup
+	reader.Go(func() {
+		if err := c.Logs(LogOptions{Tail: -1, Follow: true}, func(e Entry) error { got.Write(e.Text); return nil }); err != nil {
+			t.Error(err)
+		}
+	})
+	l := &LogWriter{Path: c.Path("log")}
+	var want strings.Builder
+	for i := range lines {
+		if i == lines/2 {
+			l.size = maxLog + 1 // once: what is put aside twice within a moment may be missed
+		}
+		text := fmt.Sprintf("line %d\n", i)
+		want.WriteString(text)
+		l.Write("stdout", []byte(text), time.Now())
+	}
+	if err := c.WriteState(State{Status: Exited}); err != nil {
+		t.Fatal(err)
+	}
+	lock.Close()
+	reader.Wait()
+	if got.String() != want.String() {
+		t.Errorf("%d bytes of %d came", got.Len(), want.Len())
+	}
+}
+
+// TestAFollowerOfAKilledContainerEnds: nothing on disk changes when a supervisor is killed.
+func TestAFollowerOfAKilledContainerEnds(t *testing.T) {
+	c := create(t, newSet(t), "box")
+	lock, err := c.Lock()
+	if err == nil {
+		err = c.WriteState(State{Status: Running})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(50*time.Millisecond, func() { lock.Close() })
+	ended := make(chan error, 1)
+	go func() { ended <- c.Logs(LogOptions{Tail: -1, Follow: true}, func(Entry) error { return nil }) }()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it waits for ever")
+	}
+}
+
+func TestLogsAreReadBetweenTwoMoments(t *testing.T) {
+	c := &Container{dir: t.TempDir()}
+	l := &LogWriter{Path: c.Path("log")}
+	noon := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	for i := range 5 {
+		l.Write("stdout", fmt.Appendf(nil, "%d", i), noon.Add(time.Duration(i)*time.Minute))
+	}
+	at := func(n int) time.Time { return noon.Add(time.Duration(n) * time.Minute) }
+	for _, e := range []struct {
+		opt  LogOptions
+		want string
+	}{
+		{LogOptions{Tail: -1, Since: at(2)}, "234"},
+		{LogOptions{Tail: -1, Until: at(2)}, "012"},
+		{LogOptions{Tail: -1, Since: at(1), Until: at(3)}, "123"},
+		{LogOptions{Tail: -1, Since: at(9)}, ""},
+	} {
+		var b strings.Builder
+		if err := c.Logs(e.opt, func(e Entry) error { b.Write(e.Text); return nil }); err != nil || b.String() != e.want {
+			t.Errorf("%+v: %q, %v, want %q", e.opt, b.String(), err, e.want)
+		}
+	}
+	enough := errors.New("enough")
+	if err := c.Logs(LogOptions{Tail: -1}, func(Entry) error { return enough }); !errors.Is(err, enough) {
+		t.Errorf("who reads it cannot end it: %v", err)
+	}
+	c.NoLog = true
+	if err := c.Logs(LogOptions{}, nil); err == nil {
+		t.Error("a log that is not kept was read")
+	}
+}
+
+func TestALogThatIsDamagedIsAnError(t *testing.T) {
+	c := &Container{dir: t.TempDir()}
+	good := `{"log":"a\n","stream":"stdout","time":"2026-01-02T03:04:05Z"}` + "\n"
+	for _, bad := range []string{"{\n", "\x00\n", `{"log":1}` + "\n", `{"raw":"!"}` + "\n"} {
+		if err := os.WriteFile(c.Path("log"), []byte(good+bad+good), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		if err := c.Logs(LogOptions{Tail: -1}, func(Entry) error { n++; return nil }); err == nil || n != 1 {
+			t.Errorf("%q: %d entries, %v", bad, n, err)
+		}
+	}
+	// The end of an entry that is being written is no damage.
+	if err := os.WriteFile(c.Path("log"), []byte(good+good[:20]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Logs(LogOptions{Tail: -1}, func(Entry) error { return nil }); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestALogThatCannotBeWrittenIsNotTriedAgain: the container goes on without it.
+func TestALogThatCannotBeWrittenIsNotTriedAgain(t *testing.T) {
+	dir := t.TempDir()
+	l := &LogWriter{Path: filepath.Join(dir, "nosuch", "log")}
+	l.Write("stdout", []byte("a"), time.Now())
+	if l.err == nil {
+		t.Fatal("written into a directory that is not there")
+	}
+	if err := os.Mkdir(filepath.Join(dir, "nosuch"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	l.Write("stdout", []byte("b"), time.Now())
+	if _, err := os.Stat(l.Path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it goes on with a hole: %v", err)
+	}
+	var none *LogWriter
+	none.Write("stdout", []byte("c"), time.Now())
 }

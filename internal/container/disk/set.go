@@ -180,7 +180,9 @@ func (s *Set) link(name, id string) error {
 		if err == nil && !locked(filepath.Join(s.dir, owner, "lock")) {
 			if _, err := os.Stat(filepath.Join(s.dir, owner, "state.json")); errors.Is(err, os.ErrNotExist) {
 				os.Remove(path)
-				return os.Symlink(id, path)
+				if err := os.Symlink(id, path); !errors.Is(err, os.ErrExist) {
+					return err
+				} // somebody came between who had not met the old one
 			}
 		}
 	}
