@@ -314,7 +314,7 @@ func Kill(c *disk.Container, sig syscall.Signal) error {
 
 // patience is how long a supervisor may take for what is sure to happen soon. One that is stopped
 // (SIGSTOP) or stuck never answers.
-const patience = 8 * time.Second
+var patience = 8 * time.Second
 
 // Stop ends a running container: with its stop signal and, if it still runs
 // after a number of seconds (negative: never; the container's own or 10

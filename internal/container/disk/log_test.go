@@ -276,22 +276,3 @@ func TestALogThatIsDamagedIsAnError(t *testing.T) {
 		t.Error(err)
 	}
 }
-
-// TestALogThatCannotBeWrittenIsNotTriedAgain: the container goes on without it.
-func TestALogThatCannotBeWrittenIsNotTriedAgain(t *testing.T) {
-	dir := t.TempDir()
-	l := &LogWriter{Path: filepath.Join(dir, "nosuch", "log")}
-	l.Write("stdout", []byte("a"), time.Now())
-	if l.err == nil {
-		t.Fatal("written into a directory that is not there")
-	}
-	if err := os.Mkdir(filepath.Join(dir, "nosuch"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	l.Write("stdout", []byte("b"), time.Now())
-	if _, err := os.Stat(l.Path); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("it goes on with a hole: %v", err)
-	}
-	var none *LogWriter
-	none.Write("stdout", []byte("c"), time.Now())
-}
