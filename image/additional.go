@@ -79,7 +79,7 @@ func (s *Store) adopt(st *store.Staging, d ocispec.Descriptor) error {
 	if err != nil {
 		return err
 	}
-	for _, d := range []digest.Digest{d.Digest, m.Digest, m.Config.Digest} {
+	for _, d := range []digest.Digest{store.Top(d), d.Digest, m.Digest, m.Config.Digest} {
 		b, err := s.ReadBlob(d)
 		if err != nil {
 			return err

@@ -49,13 +49,14 @@ type Image struct {
 	ID       digest.Digest      // of the config: what `tiffin images` calls IMAGE ID; of the manifest if Unfit
 	Manifest ocispec.Descriptor // of the manifest, without annotations
 	Config   ocispec.Image
-	Layers   []oci.Layer // bottom first
-	Names    []string    // familiar form ("debian:latest"), sorted; none: the image is dangling
-	Created  time.Time   // zero if the config does not say
-	Size     int64       // bytes of all layers, uncompressed where that is known
-	Builtin  bool        // one of the names is the built-in base image's
-	Store    string      // directory of the additional store that names it; "" for this one
-	Unfit    string      // why it is no image that can be run, but something else that was pushed here; or ""
+	Layers   []oci.Layer              // bottom first
+	Names    []string                 // familiar form ("debian:latest"), sorted; none: the image is dangling
+	Created  time.Time                // zero if the config does not say
+	Size     int64                    // bytes of all layers, uncompressed where that is known
+	Digests  map[string]digest.Digest // by name: of what a registry has under it, a manifest or an index
+	Builtin  bool                     // one of the names is the built-in base image's
+	Store    string                   // directory of the additional store that names it; "" for this one
+	Unfit    string                   // why it is no image that can be run, but something else that was pushed here; or ""
 }
 
 // CommitOptions says how CommitLayer describes the new image. The zero value

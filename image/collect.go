@@ -36,6 +36,7 @@ func (n *needs) add(s *Store, d ocispec.Descriptor) error {
 	if !reference.ValidDigest(d.Digest) {
 		return fmt.Errorf("%q is no sha256 digest", d.Digest)
 	}
+	n.blobs[store.Top(d).Encoded()] = true
 	if n.added[d.Digest.Encoded()] {
 		return nil
 	}

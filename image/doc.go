@@ -36,9 +36,8 @@
 // A blob whose last image goes is deleted by the same command (remove.go). What nothing refers to
 // otherwise, because a command was killed in the few milliseconds of publishing, is collected by
 // the next command, or by prune (collect.go). Blobs keep the bytes that came: pulled and pushed
-// again they have the same digest. Of an index only the manifest of one platform is kept, unless
-// it was pushed here; the index's digest stays in the image's name if that is what it was pulled
-// by.
+// again they have the same digest. Of an index that was pulled only the manifest of one platform is
+// kept beside it; index.json has its digest as that of the name.
 //
 // Manifests and configs are hashed whenever they are read. Layers are hashed when they come and
 // when they leave, and when derived files are made from them; a wrong one is named and refused,

@@ -94,7 +94,7 @@ func (s *Store) Inspect(img *Image) *Inspection {
 		if r.Tag != "" {
 			x.RepoTags = append(x.RepoTags, n)
 		}
-		if d := r.FamiliarName() + "@" + img.Manifest.Digest.String(); !seen[d] {
+		if d := r.FamiliarName() + "@" + img.Digests[n].String(); !seen[d] {
 			seen[d] = true
 			x.RepoDigests = append(x.RepoDigests, d)
 		}

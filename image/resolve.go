@@ -157,7 +157,7 @@ func (s *Store) image(ix *store.Index, d ocispec.Descriptor) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	img := &Image{ID: m.Config.Digest, Manifest: m.Descriptor(), Config: c, Store: ix.From}
+	img := &Image{ID: m.Config.Digest, Manifest: m.Descriptor(), Config: c, Store: ix.From, Digests: map[string]digest.Digest{}}
 	if c.Created != nil {
 		img.Created = *c.Created
 	}
@@ -167,6 +167,9 @@ func (s *Store) image(ix *store.Index, d ocispec.Descriptor) (*Image, error) {
 		img.Size += s.layerSize(ly)
 	}
 	for _, other := range ix.Manifests {
+		if r, ok := store.NameOf(other); ok && other.Digest == d.Digest {
+			img.Digests[r.Familiar()] = store.Top(other)
+		}
 		img.Builtin = img.Builtin || other.Digest == d.Digest && other.Annotations[annotationBuiltin] != ""
 	}
 	img.Names = Familiar(ix.Names(d.Digest))

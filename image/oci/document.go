@@ -30,6 +30,9 @@ const (
 	dockerConfig   = "application/vnd.docker.container.image.v1+json"
 )
 
+// types are those of manifests and indexes.
+var types = []string{ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageIndex, dockerManifest, dockerList}
+
 // MaxLayers is docker's limit on the layers of an image; the merged index numbers them in 16 bits.
 const MaxLayers = 1024
 
@@ -59,7 +62,7 @@ func ParseDocument(b []byte) (*Document, error) {
 // manifest.md, "mediaType": it "SHOULD be used"; v1.0 left it out.
 func (d *Document) Type() string {
 	switch {
-	case slices.Contains([]string{ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageIndex, dockerManifest, dockerList}, d.MediaType):
+	case slices.Contains(types, d.MediaType):
 		return d.MediaType
 	case d.MediaType != "":
 		return ""

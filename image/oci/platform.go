@@ -3,6 +3,7 @@
 package oci
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"runtime"
@@ -10,6 +11,7 @@ import (
 	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/cpu"
 )
 
 // Platform is what machine an image is for, by Go's names: GOOS, GOARCH and a
@@ -53,30 +55,70 @@ func (p Platform) String() string {
 	return s
 }
 
-// Runs reports whether an image for other is one for p. What other leaves open
-// fits; arm64 is v8 if nothing else is said.
+// Runs reports whether an image for other is one for p. What other leaves open fits. Of amd64, a
+// variant is the level of the processor, which runs what is for lower ones; arm64 is v8 if nothing
+// else is said.
 func (p Platform) Runs(other ocispec.Platform) bool {
-	variant := func(arch, v string) string {
-		if arch == "arm64" && v == "" {
-			return "v8"
-		}
-		return v
+	switch {
+	case other.OS != "" && other.OS != p.OS || other.Architecture != "" && other.Architecture != p.Architecture:
+		return false
+	case p.Architecture == "amd64":
+		return level(other.Variant) <= p.level()
+	case p.Architecture == "arm64":
+		return p.Variant == "" || other.Variant == "" || cmp.Or(p.Variant, "v8") == cmp.Or(other.Variant, "v8")
 	}
-	return (other.OS == "" || other.OS == p.OS) &&
-		(other.Architecture == "" || other.Architecture == p.Architecture) &&
-		(p.Variant == "" || other.Variant == "" || variant(p.Architecture, p.Variant) == variant(other.Architecture, other.Variant))
+	return p.Variant == "" || other.Variant == "" || p.Variant == other.Variant
+}
+
+// level is which amd64 processors a variant is for, from 1 on: the x86-64 psABI, 3.1.1
+// "Processor Architecture". One that is not known here is for none.
+func level(variant string) int {
+	if i := slices.Index([]string{"v1", "v2", "v3", "v4"}, cmp.Or(variant, "v1")); i >= 0 {
+		return i + 1
+	}
+	return 1000
+}
+
+// level is that of the processor if no variant is asked for.
+func (p Platform) level() int {
+	if x := cpu.X86; p.Variant == "" && p.Architecture == runtime.GOARCH {
+		v2 := x.HasCX16 && x.HasPOPCNT && x.HasSSE3 && x.HasSSSE3 && x.HasSSE41 && x.HasSSE42
+		v3 := v2 && x.HasAVX && x.HasAVX2 && x.HasBMI1 && x.HasBMI2 && x.HasFMA && x.HasOSXSAVE
+		v4 := v3 && x.HasAVX512F && x.HasAVX512BW && x.HasAVX512CD && x.HasAVX512DQ && x.HasAVX512VL
+		switch {
+		case v4:
+			return 4
+		case v3:
+			return 3
+		case v2:
+			return 2
+		}
+	}
+	return level(p.Variant)
 }
 
 // Fits reports whether a descriptor's manifest is for the platform. One without a platform is for
 // all; what buildkit attests has "unknown".
-func (p Platform) Fits(d ocispec.Descriptor) bool { return d.Platform == nil || p.Runs(*d.Platform) }
+func (p Platform) Fits(d ocispec.Descriptor) bool {
+	return known(d) && (d.Platform == nil || p.Runs(*d.Platform))
+}
 
-// Choose finds the manifest for the platform in an index.
-func (p Platform) Choose(index []ocispec.Descriptor) (ocispec.Descriptor, error) {
-	if i := slices.IndexFunc(index, p.Fits); i >= 0 {
-		return index[i], nil
+// Choose finds the manifest for the platform in an index: the first of those for the highest level.
+func (p Platform) Choose(index []ocispec.Descriptor) (best ocispec.Descriptor, err error) {
+	highest := 0
+	for _, d := range index {
+		l := 1
+		if d.Platform != nil && d.Platform.Architecture == "amd64" {
+			l = level(d.Platform.Variant)
+		}
+		if p.Fits(d) && l > highest {
+			best, highest = d, l
+		}
 	}
-	return ocispec.Descriptor{}, fmt.Errorf("%w %s, only for %s", ErrOtherPlatform, p, platforms(index))
+	if highest == 0 {
+		err = fmt.Errorf("%w %s, only for %s", ErrOtherPlatform, p, platforms(index))
+	}
+	return best, err
 }
 
 // ErrOtherPlatform is wrapped by errors that say that an image is for other machines.
@@ -93,14 +135,22 @@ func (p Platform) Prefer(index []ocispec.Descriptor) (ocispec.Descriptor, error)
 }
 
 // IsImage leaves out what is in indexes beside images, such as buildkit's attestations.
-func IsImage(d ocispec.Descriptor) bool { return d.Platform == nil || d.Platform.OS != "unknown" }
+func IsImage(d ocispec.Descriptor) bool {
+	return known(d) && (d.Platform == nil || d.Platform.OS != "unknown")
+}
+
+// known leaves out what is of no type that is known here. OCI image-spec v1.1 image-index.md: "An
+// encountered mediaType that is unknown to the implementation MUST NOT generate an error."
+func known(d ocispec.Descriptor) bool {
+	return d.MediaType == "" || slices.Contains(types, d.MediaType)
+}
 
 // platforms lists what an index has images for.
 func platforms(index []ocispec.Descriptor) string {
 	var names []string
 	for _, d := range index {
 		if d.Platform != nil && IsImage(d) {
-			names = append(names, d.Platform.OS+"/"+d.Platform.Architecture)
+			names = append(names, Platform{d.Platform.OS, d.Platform.Architecture, d.Platform.Variant}.String())
 		}
 	}
 	slices.Sort(names)

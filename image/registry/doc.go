@@ -5,8 +5,9 @@
 //
 // A registry is a web server that keeps blobs by their digests, as the store
 // does, and names for some of them. OCI distribution-spec v1.1 has all of its
-// protocol; of it a pull needs two requests:
+// protocol; of it a pull needs few requests:
 //
+//	HEAD /v2/library/debian/manifests/latest    → its digest, if there is one here to compare with
 //	GET /v2/library/debian/manifests/latest     → index or manifest, JSON
 //	GET /v2/library/debian/manifests/sha256:8e… → manifest for this machine, if that was an index
 //	GET /v2/library/debian/blobs/sha256:5f…     → config

@@ -20,7 +20,7 @@ import (
 	"tiffin/image/transfer"
 )
 
-// Blob implements image.Remote. It asks for the rest of a blob with Range, and
+// Blob implements transfer.Source. It asks for the rest of a blob with Range, and
 // with If-Range, so that a server that has another version by now sends that
 // from its start: RFC 9110, 13.1.5 and 14. oras-go can seek in a blob, but
 // compares neither Content-Range nor ETag.

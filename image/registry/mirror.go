@@ -9,6 +9,7 @@ import (
 	"io"
 	"sync"
 
+	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"tiffin/image/reference"
@@ -110,12 +111,17 @@ func (c *Client) remote(ctx context.Context, r reference.Reference) (transfer.So
 	return m, nil
 }
 
+// first is the index of the one to ask first.
+func (m *mirrored) first() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.serving
+}
+
 // each asks one registry after the other, from the one that had the manifest
 // on, until one has an answer.
 func (m *mirrored) each(ctx context.Context, ask func(*Repository) error) error {
-	m.mu.Lock()
-	first := m.serving
-	m.mu.Unlock()
+	first := m.first()
 	var failed []error
 	for i := range m.repos {
 		at := (first + i) % len(m.repos)
@@ -138,7 +144,12 @@ func (m *mirrored) each(ctx context.Context, ask func(*Repository) error) error 
 	return failed[len(failed)-1] // the others have been warned of
 }
 
-// Manifest implements image.Remote.
+// Resolve implements transfer.Resolver: what the first says that is asked for the manifest as well.
+func (m *mirrored) Resolve(ctx context.Context, tag string) (digest.Digest, error) {
+	return m.repos[m.first()]().Resolve(ctx, tag)
+}
+
+// Manifest implements transfer.Source.
 func (m *mirrored) Manifest(ctx context.Context, reference string) (mediaType string, b []byte, err error) {
 	err = m.each(ctx, func(r *Repository) (err error) {
 		mediaType, b, err = r.Manifest(ctx, reference)
@@ -147,7 +158,7 @@ func (m *mirrored) Manifest(ctx context.Context, reference string) (mediaType st
 	return mediaType, b, err
 }
 
-// Blob implements image.Remote.
+// Blob implements transfer.Source.
 func (m *mirrored) Blob(ctx context.Context, d ocispec.Descriptor, from transfer.Position) (r io.ReadCloser, etag string, err error) {
 	err = m.each(ctx, func(repo *Repository) (err error) {
 		r, etag, err = repo.Blob(ctx, d, from)

@@ -59,7 +59,7 @@ func (c *Client) Pushable(ctx context.Context, r reference.Reference, asked *oci
 	return img, nil
 }
 
-// Manifest implements image.Remote. OCI distribution-spec v1.1, "Pulling manifests":
+// Manifest implements transfer.Source. OCI distribution-spec v1.1, "Pulling manifests":
 // Docker-Content-Digest "SHOULD" be there, as Content-Length; oras-go does not do without both.
 func (r *Repository) Manifest(ctx context.Context, reference string) (mediaType string, b []byte, err error) {
 	ctx, cancel := context.WithCancelCause(auth.AppendRepositoryScope(ctx, r.remote.Reference, auth.ActionPull))
@@ -94,4 +94,19 @@ func (r *Repository) Manifest(ctx context.Context, reference string) (mediaType 
 		return "", nil, fmt.Errorf("manifest %s: %w: it does not say its type: %w", reference, transfer.ErrWrongAnswer, err)
 	}
 	return mediaType, b, nil
+}
+
+// Resolve implements transfer.Resolver. OCI distribution-spec v1.1, "Checking if content exists in
+// the registry".
+func (r *Repository) Resolve(ctx context.Context, tag string) (digest.Digest, error) {
+	ctx = auth.AppendRepositoryScope(ctx, r.remote.Reference, auth.ActionPull)
+	resp, err := r.do(ctx, http.MethodHead, "manifests/"+tag, http.Header{"Accept": {strings.Join(manifestTypes, ", ")}})
+	if err != nil {
+		return "", explain(err, r.ref.Domain)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return "", explain(refusal(resp), r.ref.Domain)
+	}
+	return digest.Digest(resp.Header.Get("Docker-Content-Digest")), nil
 }

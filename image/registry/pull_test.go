@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -117,6 +118,69 @@ func TestPlatformIsChosenFromAnIndex(t *testing.T) {
 		asked := oci.Platform{OS: "linux", Architecture: "s390x"}
 		_, err = new(Client).Pull(context.Background(), s, ref(t, srv.host()+"/team/app:v1"), &asked, nil)
 		wantError(t, err, "no image for linux/s390x", "linux/mips")
+	}
+}
+
+// TestThePulledIndexIsRemembered: what the registry has under the name is an index, and that is its
+// digest here, too. As long as it is there, nothing but it is asked for: with HEAD, which is not
+// counted as a pull.
+func TestThePulledIndexIsRemembered(t *testing.T) {
+	f := newFixture(t)
+	srv := serve(t, f)
+	put := func(comment string) digest.Digest {
+		b := mustJSON(t, ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Annotations: map[string]string{"c": comment},
+			Manifests: []ocispec.Descriptor{{MediaType: f.m.MediaType, Digest: digest.FromBytes(f.manifest), Size: int64(len(f.manifest)), Platform: &ocispec.Platform{OS: "linux", Architecture: oci.ThisMachine().Architecture}}}})
+		f.blobs["v1"], srv.types = b, map[digest.Digest]string{"v1": ocispec.MediaTypeImageIndex}
+		return digest.FromBytes(b)
+	}
+	var asked []string
+	srv.fault = func(w http.ResponseWriter, r *http.Request) bool {
+		if strings.Contains(r.URL.Path, "/v1") {
+			asked = append(asked, r.Method)
+			w.Header().Set("Docker-Content-Digest", digest.FromBytes(f.blobs["v1"]).String())
+		} else if r.URL.Path != "/v2/" {
+			asked = append(asked, "something else")
+		}
+		return false
+	}
+	s := newStore(t)
+	name := ref(t, srv.host()+"/team/app:v1")
+	pull := func(want digest.Digest) []string {
+		t.Helper()
+		asked = nil
+		p, err := new(Client).Pull(context.Background(), s, name, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		img, err := s.Resolve(name.FamiliarName() + "@" + want.String())
+		if err != nil || p.Digest != want || !slices.Equal(s.Inspect(img).RepoDigests, []string{name.FamiliarName() + "@" + want.String()}) {
+			t.Errorf("pulled %s of %s: %v; %+v", p.Digest, want, err, s.Inspect(img).RepoDigests)
+		}
+		return asked
+	}
+	blobs := func() int {
+		all, _ := os.ReadDir(s.Path("blobs", "sha256"))
+		return len(all)
+	}
+	first := put("first")
+	pull(first)
+	if got := pull(first); !slices.Equal(got, []string{"HEAD"}) {
+		t.Errorf("what is here was asked for by %q", got)
+	}
+	n := blobs()
+	if got := pull(put("second")); !slices.Equal(got, []string{"HEAD", "GET"}) || blobs() != n {
+		t.Errorf("another index of the same image was asked for by %q, and there are %d blobs instead of %d", got, blobs(), n)
+	}
+	if err := s.Tag(name.String(), "mine:1"); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{name.String(), "mine:1"} {
+		if _, err := s.Remove(name, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if blobs() != 0 {
+		t.Errorf("%d blobs are left", blobs())
 	}
 }
 

@@ -50,11 +50,37 @@ func Unfit(d ocispec.Descriptor, why error) ocispec.Descriptor {
 // WhyUnfit is what Unfit noted, or "".
 func WhyUnfit(d ocispec.Descriptor) string { return d.Annotations[annotationUnfit] }
 
+// annotationTop is the digest of the index that led to a manifest when it was pulled. The index is
+// kept, but not what it has for other machines.
+const annotationTop = "tiffin.index"
+
+// Below notes which index has led to a manifest.
+func Below(top digest.Digest, d ocispec.Descriptor) ocispec.Descriptor {
+	if top != d.Digest {
+		d.Annotations = map[string]string{annotationTop: top.String()}
+	}
+	return d
+}
+
+// Top is the digest of what a registry has under a name: the index that led to a manifest, or it.
+func Top(d ocispec.Descriptor) digest.Digest {
+	if top := digest.Digest(d.Annotations[annotationTop]); reference.ValidDigest(top) {
+		return top
+	}
+	return d.Digest
+}
+
 // Nameless is a descriptor without the annotations that are about one name of it.
 func Nameless(d ocispec.Descriptor) ocispec.Descriptor {
-	why := WhyUnfit(d)
-	if d.Annotations = nil; why != "" {
-		d.Annotations = map[string]string{annotationUnfit: why}
+	all := d.Annotations
+	d.Annotations = nil
+	for _, key := range []string{annotationUnfit, annotationTop} {
+		if v := all[key]; v != "" {
+			if d.Annotations == nil {
+				d.Annotations = map[string]string{}
+			}
+			d.Annotations[key] = v
+		}
 	}
 	return d
 }
@@ -274,7 +300,7 @@ func (ix *Index) FindAny(r reference.Reference) *ocispec.Descriptor {
 	for i := range ix.Manifests {
 		d := &ix.Manifests[i]
 		// Or the digest is that of the index which a pull followed to it.
-		if n, ok := NameOf(*d); ok && n.Name() == r.Name() && (d.Digest == r.Digest || n.Digest == r.Digest) {
+		if n, ok := NameOf(*d); ok && n.Name() == r.Name() && slices.Contains([]digest.Digest{d.Digest, Top(*d), n.Digest}, r.Digest) {
 			return d
 		}
 	}

@@ -295,7 +295,7 @@ func sound(t testing.TB, s *image.Store) {
 	}
 	blobs, layers, unions := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for _, d := range ix.Manifests {
-		blobs[d.Digest.Encoded()] = true
+		blobs[d.Digest.Encoded()], blobs[store.Top(d).Encoded()] = true, true
 	}
 	imgs, err := s.List()
 	if err != nil {

@@ -3,6 +3,7 @@
 package transfer
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -28,7 +29,7 @@ type Image struct {
 	Config   []byte                // verbatim: the image keeps its ID
 	Layers   []oci.Layer           // bottom first, as manifest and config describe them
 	Names    []reference.Reference // that an archive gives it
-	Top      digest.Digest         // of what led to it: an index, or the manifest
+	Index    []byte                // that led to it, the outermost; nil if none did
 
 	platform ocispec.Platform
 	src      Source
@@ -45,7 +46,7 @@ func NewImage(m *oci.Document, config []byte) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	img := &Image{Document: m, Config: config, Top: m.Digest, platform: cfg.Platform, close: func() {}}
+	img := &Image{Document: m, Config: config, platform: cfg.Platform, close: func() {}}
 	for i, l := range m.Layers {
 		img.Layers = append(img.Layers, oci.Layer{DiffID: cfg.RootFS.DiffIDs[i], Digest: l.Digest, Size: l.Size, MediaType: l.MediaType})
 	}
@@ -55,14 +56,14 @@ func NewImage(m *oci.Document, config []byte) (*Image, error) {
 // Find finds an image in a source: what the descriptor and, if it is not "", the reference stand
 // for, and from an index the image that choose takes.
 func Find(ctx context.Context, src Source, reference string, want ocispec.Descriptor, choose oci.Choice) (*Image, error) {
-	top := digest.Digest("")
+	var top []byte
 	m, err := oci.Follow(want, choose, func(want ocispec.Descriptor) ([]byte, error) {
-		if top != "" || reference == "" {
+		if top != nil || reference == "" {
 			reference = want.Digest.String()
 		}
 		b, err := document(ctx, src, reference, want)
-		if err == nil && top == "" {
-			top = digest.FromBytes(b)
+		if err == nil && top == nil {
+			top = b
 		}
 		return b, err
 	})
@@ -76,11 +77,23 @@ func Find(ctx context.Context, src Source, reference string, want ocispec.Descri
 		return nil, fmt.Errorf("image config: %w", err)
 	}
 	img, err := NewImage(m, config)
-	if err != nil {
+	if err != nil && !oci.IsImageConfig(m.Config.MediaType) {
+		return nil, fmt.Errorf("this is no image, but %s: manifest %s has neither config nor layers of one", cmp.Or(m.ArtifactType, m.Config.MediaType), m.Digest)
+	} else if err != nil {
 		return nil, err
 	}
-	img.Top, img.src = top, src
+	if img.src = src; digest.FromBytes(top) != m.Digest {
+		img.Index = top
+	}
 	return img, nil
+}
+
+// descriptor is that of the manifest, and says which index led to it.
+func (img *Image) descriptor() ocispec.Descriptor {
+	if img.Index == nil {
+		return img.Document.Descriptor()
+	}
+	return store.Below(digest.FromBytes(img.Index), img.Document.Descriptor())
 }
 
 // document fetches one manifest or index, and checks it against what led to it.

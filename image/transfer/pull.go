@@ -45,7 +45,7 @@ type PulledLayer struct {
 // through package ingest, so that the image can be run when the last byte has come.
 func Pull(ctx context.Context, s *image.Store, from Source, r reference.Reference, asked *oci.Platform, p ingest.Progress) (*Pulled, error) {
 	var pulled *Pulled
-	img, err := FromRegistry(ctx, stored{from, s}, r.Stored(), asked)
+	img, err := FromRegistry(ctx, stored{from, s, r.Stored()}, r.Stored(), asked)
 	if err == nil {
 		pulled, err = take(ctx, s, img, r.Stored(), p)
 	}
@@ -59,10 +59,34 @@ func Pull(ctx context.Context, s *image.Store, from Source, r reference.Referenc
 	return pulled, nil
 }
 
-// stored is a source that is not asked for the small blobs that the store has.
+// Resolver is a Source that tells what a tag stands for without sending it.
+type Resolver interface {
+	Resolve(ctx context.Context, tag string) (digest.Digest, error)
+}
+
+// stored is a source that is not asked for the small blobs that the store has. That the tag still
+// stands for the same is asked, which registries do not count as a pull.
 type stored struct {
 	Source
-	s *image.Store
+	s    *image.Store
+	name reference.Reference
+}
+
+func (h stored) Manifest(ctx context.Context, reference string) (string, []byte, error) {
+	d := digest.Digest(reference)
+	if from, ok := h.Source.(Resolver); ok && h.has() && reference == h.name.Tag {
+		d, _ = from.Resolve(ctx, reference) // an error comes again
+	}
+	if b, err := h.s.ReadBlob(d); err == nil {
+		return "", b, nil
+	}
+	return h.Source.Manifest(ctx, reference)
+}
+
+// has reports whether the name stands for something here.
+func (h stored) has() bool {
+	ix, err := h.s.ReadIndex()
+	return err == nil && ix.Find(h.name) != nil
 }
 
 func (h stored) Blob(ctx context.Context, d ocispec.Descriptor, from Position) (io.ReadCloser, string, error) {
@@ -96,7 +120,7 @@ func take(ctx context.Context, s *image.Store, img *Image, r reference.Reference
 	if err != nil {
 		return nil, err
 	}
-	out := &Pulled{ID: img.Document.Config.Digest, Digest: img.Top, Newer: true}
+	out := &Pulled{ID: img.Document.Config.Digest, Digest: store.Top(img.descriptor()), Newer: true}
 	for _, l := range img.Layers {
 		out.Layers = append(out.Layers, PulledLayer{l.Digest, fetched[l]})
 	}
@@ -226,6 +250,11 @@ func Finish(s *image.Store, st *store.Staging, imgs ...*Image) (loaded []Loaded,
 		if _, err := st.PutBlob(img.Document.Bytes); err != nil {
 			return nil, fmt.Errorf("store the image manifest: %w", err)
 		}
+		if img.Index != nil {
+			if _, err := st.PutBlob(img.Index); err != nil {
+				return nil, fmt.Errorf("store the image index: %w", err)
+			}
+		}
 		if err := s.Merge(st, img.Layers); err != nil {
 			return nil, err
 		}
@@ -240,10 +269,10 @@ func Finish(s *image.Store, st *store.Staging, imgs ...*Image) (loaded []Loaded,
 	err = s.Publish(st, func(ix *store.Index) error {
 		for _, img := range imgs {
 			for _, r := range img.Names {
-				superseded = append(superseded, replace(s, ix, r, img.Document.Descriptor())...)
+				superseded = append(superseded, replace(s, ix, r, img.descriptor())...)
 			}
 			if len(img.Names) == 0 {
-				ix.Add(img.Document.Descriptor())
+				ix.Add(img.descriptor())
 			}
 		}
 		return nil
@@ -265,7 +294,12 @@ func replace(s *image.Store, ix *store.Index, r reference.Reference, manifest oc
 		before = store.Nameless(*old)
 	}
 	ix.Set(r, manifest, nil)
-	if old == nil || before.Digest == manifest.Digest || len(ix.Names(before.Digest)) > 0 {
+	switch {
+	case old == nil:
+		return nil
+	case store.Top(before) != store.Top(manifest) && before.Digest == manifest.Digest:
+		return []ocispec.Descriptor{before} // its index is another
+	case before.Digest == manifest.Digest, len(ix.Names(before.Digest)) > 0:
 		return nil
 	}
 	was, err1 := s.Manifest(before)

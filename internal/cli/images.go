@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path"
@@ -98,7 +99,7 @@ const none = "<none>"
 
 func newImageRow(img *image.Image, name string, whole bool) *imageRow {
 	r := &imageRow{
-		ID: id(img.ID.String(), whole), Repository: none, Tag: none, Digest: img.Manifest.Digest.String(),
+		ID: id(img.ID.String(), whole), Repository: none, Tag: none, Digest: cmp.Or(img.Digests[name], img.Manifest.Digest).String(),
 		CreatedAt: localTime(img.Created), CreatedSince: ago(img.Created), Size: size(img.Size), VirtualSize: size(img.Size),
 		Store: img.Store, Containers: "N/A", SharedSize: "N/A", UniqueSize: "N/A",
 	}
