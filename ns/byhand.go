@@ -333,12 +333,11 @@ func byHandUserID(s *Spec) string {
 	case !s.IDs.Setgroups:
 		return strings.Join(append(lines, `PRIVS="$PRIVS --regid $RUN_GID --keep-groups"   # setgroups(2) is denied`), "\n")
 	case withGroup:
-		return strings.Join(append(lines, `PRIVS="$PRIVS --regid $RUN_GID --clear-groups"`), "\n")
+		return strings.Join(append(lines, `PRIVS="$PRIVS --regid $RUN_GID --groups $RUN_GID"`), "\n")
 	}
 	return strings.Join(append(lines,
-		`RUN_GROUPS=$(awk -F: -v u="${ENTRY%%:*}" 'u && index("," $4 ",", "," u ",") { print $3 }' etc/group | paste -sd , -)`,
-		`if [ -n "$RUN_GROUPS" ]; then PRIVS="$PRIVS --regid $RUN_GID --groups $RUN_GROUPS"`,
-		`else PRIVS="$PRIVS --regid $RUN_GID --clear-groups"; fi`), "\n")
+		`RUN_GROUPS=$(awk -F: -v u="${ENTRY%%:*}" -v g="$RUN_GID" 'u && $3 != g && index("," $4 ",", "," u ",") { printf ",%s", $3 }' etc/group)`,
+		`PRIVS="$PRIVS --regid $RUN_GID --groups $RUN_GID$RUN_GROUPS"`), "\n")
 }
 
 // byHandExec does in one line what must be done by one program: the last tools of the host change

@@ -163,22 +163,23 @@ func runUser(b *builder) error {
 	return nil
 }
 
-// setgroups sets the supplementary groups that have a mapping. Where setgroups(2) is
-// denied, the caller's own stay: user_namespaces(7), "The /proc/pid/setgroups file".
+// setgroups sets the supplementary groups that have a mapping. The primary group is one of them, as
+// in docker: a program that changes its group, set-group-ID ones for instance, must not lose what
+// a file denies to the old one (CVE-2022-36109). Where setgroups(2) is denied, the caller's own
+// stay: user_namespaces(7), "The /proc/pid/setgroups file".
 func (b *builder) setgroups() error {
-	groups := make([]uint32, 0, len(b.who.groups))
+	groups := []uint32{b.who.gid} // it is mapped: checkMapped
 	for _, g := range b.who.groups {
+		if g == b.who.gid {
+			continue
+		}
 		if b.spec.IDs.HasGID(g) {
 			groups = append(groups, g)
 		} else {
 			b.note(fmt.Sprintf("group %d of the user", g), "it is not mapped in this user namespace", "")
 		}
 	}
-	var first unsafe.Pointer
-	if len(groups) > 0 {
-		first = unsafe.Pointer(&groups[0])
-	}
-	err := b.raw(unix.SYS_SETGROUPS, uintptr(len(groups)), uintptr(first), 0, 0, 0)
+	err := b.raw(unix.SYS_SETGROUPS, uintptr(len(groups)), uintptr(unsafe.Pointer(&groups[0])), 0, 0, 0)
 	return b.call(err, "setgroups(%d, %v)", len(groups), groups)
 }
 

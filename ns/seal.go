@@ -32,7 +32,8 @@ var supervisorCalls = []uint32{unix.SYS_CLONE, unix.SYS_SETNS, unix.SYS_UNSHARE,
 // have what the container's first process has. Hence a supervisor has no filter, or not
 // no_new_privs, if its container has not. Capabilities are there again when a helper enters the
 // container's user namespace. Landlock would be inherited too, and forbid mount(2) to those
-// commands: landlock(7), "Mount options".
+// commands, whatever capabilities they were given: the kernel's
+// Documentation/userspace-api/landlock.rst, "Filesystem topology modification".
 func (s *Spec) Seal(also uint64) error {
 	filtered := !s.Process.NoSeccomp && !s.leavesOut("seccomp") && seccomp.Supported()
 	if !s.Process.NewPrivs && !s.leavesOut("no-new-privs") {

@@ -241,13 +241,13 @@ func TestInitIsNoMorePrivilegedThanTheCommand(t *testing.T) {
 func TestUserOfTheImage(t *testing.T) {
 	each(t, func(t *testing.T, s *sandbox) {
 		for _, c := range []struct{ user, uid, gid, groups, home string }{
-			{"", "0", "0", "", "/root"},
-			{"root", "0", "0", "", "/root"},
-			{"user", "1000", "1000", "1001", "/home/user"},
-			{"1000", "1000", "1000", "1001", "/home/user"},
-			{"user:extra", "1000", "1001", "", "/home/user"},
-			{"user:7", "1000", "7", "", "/home/user"},
-			{"1234", "1234", "0", "", "/"},
+			{"", "0", "0", "0", "/root"},
+			{"root", "0", "0", "0", "/root"},
+			{"user", "1000", "1000", "1000 1001", "/home/user"},
+			{"1000", "1000", "1000", "1000 1001", "/home/user"},
+			{"user:extra", "1000", "1001", "1001", "/home/user"},
+			{"user:7", "1000", "7", "7", "/home/user"},
+			{"1234", "1234", "0", "0", "/"},
 		} {
 			j := s.job("facts")
 			j.Spec.Process.User = c.user

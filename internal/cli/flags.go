@@ -235,14 +235,14 @@ func setWorld(cfg *disk.Config, c *cli.Context, _ ocispec.ImageConfig) error {
 	switch cfg.Network {
 	case "none":
 	case "host":
-		if cfg.Hostname == "" {
-			cfg.Hostname, _ = os.Hostname()
+		if name, err := os.Hostname(); cfg.Hostname == "" && err == nil && disk.ValidHostname(name) {
+			cfg.Hostname = name
 		}
 	default:
 		return errs.Hint(fmt.Errorf("network %q is not there", cfg.Network), "use none (only loopback) or host (the network of this machine)")
 	}
-	if len(cfg.Hostname) > 64 { // sethostname(2): HOST_NAME_MAX
-		return fmt.Errorf("hostname %q is longer than 64 bytes", cfg.Hostname)
+	if cfg.Hostname != "" && !disk.ValidHostname(cfg.Hostname) {
+		return errs.Hint(fmt.Errorf("%q is no host name", cfg.Hostname), "use letters, digits and hyphens, with dots between parts; 64 bytes at most")
 	}
 	switch d := c.String("log-driver"); d {
 	case "json-file", "": // no such flag: nothing is going to run

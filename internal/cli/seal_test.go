@@ -72,3 +72,32 @@ func statusOtherThan(t *testing.T, files string, want map[string]string) (wrong 
 	}
 	return wrong
 }
+
+// With --driver overlay, set-user-ID programs of a container are so on this machine's disk.
+func TestAnOverlayIsNotStartedWhereOthersCanEnter(t *testing.T) {
+	store := terminalStore(t)
+	k := &killer{t: t, p: person{uid: os.Getuid(), gid: os.Getgid()}, store: store}
+	k.tiffin("run", "--name", "shut", "--driver", "overlay", "tiffin/base", "sh", "-c", "cp /bin/sh /su; chmod 4755 /su")
+	dir, err := filepath.EvalSymlinks(filepath.Join(store, "containers", "shut"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st, err := os.Stat(filepath.Join(dir, "upper/su")); err != nil || st.Mode()&os.ModeSetuid == 0 {
+		t.Fatalf("nothing is to be kept from others: %v, %v", st, err)
+	}
+	for _, mode := range []os.FileMode{0o710, 0o701, 0o755} {
+		if err := os.Chmod(dir, mode); err != nil {
+			t.Fatal(err)
+		}
+		out, err := k.try("start", "shut")
+		if err == nil || !strings.Contains(out, "others can enter") || !strings.Contains(out, "hint: chmod 700 "+dir) {
+			t.Errorf("mode %o: %v, %s", mode, err, out)
+		}
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	k.tiffin("start", "shut")
+	k.tiffin("wait", "shut")
+	k.tiffin("rm", "shut")
+}

@@ -91,7 +91,7 @@ func mountDenied(what string, err error) (why, fix string) {
 	why = fmt.Sprintf("%s cannot be mounted in a user namespace: %v", what, err)
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
 		if apparmorRestricts(readSetting) {
-			return why + ": AppArmor takes the capabilities of new user namespaces away", appArmorFix
+			return why + ": AppArmor takes the capabilities of new user namespaces away", appArmorFix()
 		}
 		if confined(readSetting) {
 			return why + ": a seccomp filter around this session forbids it, as in a container", outerFix

@@ -16,10 +16,20 @@ import (
 	"tiffin/ns"
 )
 
-const (
-	appArmorFix = "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0   # for good: in /etc/sysctl.d/60-userns.conf"
-	outerFix    = "docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined …   # for the container around this session"
-)
+const outerFix = "docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined …   # for the container around this session"
+
+// appArmorFix gives this program the right, and those that it carries and executes for containers,
+// where the user's store has its usual place: a profile that is unconfined but for its rule
+// "userns". To switch the restriction off (sysctl) would take it from the whole machine.
+func appArmorFix() string {
+	exe, err := os.Executable()
+	if err != nil {
+		exe = "/usr/local/bin/tiffin"
+	}
+	return `printf '%s\n' 'abi <abi/4.0>,' 'include <tunables/global>' 'profile tiffin "{` + exe +
+		`,@{HOME}/.local/share/tiffin/programs/*}" flags=(unconfined) { userns, }' > /etc/apparmor.d/tiffin` +
+		"\napparmor_parser -r /etc/apparmor.d/tiffin"
+}
 
 // setting reads a file of /proc, "" if there is none: readSetting, or a test's.
 type setting func(path string) string
@@ -87,7 +97,7 @@ func whyNoUserNS(err error, get setting) (why, fix string) {
 	case get("/proc/sys/kernel/unprivileged_userns_clone") == "0":
 		return "kernel.unprivileged_userns_clone is 0: only root may create user namespaces", "sysctl -w kernel.unprivileged_userns_clone=1"
 	case apparmorRestricts(get):
-		return "kernel.apparmor_restrict_unprivileged_userns is 1: AppArmor lets only listed programs use user namespaces", appArmorFix
+		return "kernel.apparmor_restrict_unprivileged_userns is 1: AppArmor lets only listed programs use user namespaces", appArmorFix()
 	case confined(get):
 		return "a seccomp filter around this session forbids user namespaces, as in a container", outerFix
 	case errors.Is(err, unix.EPERM) && chrooted():

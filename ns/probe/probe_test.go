@@ -53,7 +53,7 @@ func TestReasonIsTheSettingAtFault(t *testing.T) {
 		{err: unix.ENOSPC, why: "limit of user namespaces is reached", fix: "user.max_user_namespaces"},
 		{err: unix.EUSERS, why: "nested", fix: "user.max_user_namespaces"},
 		{err: unix.EPERM, path: "/proc/sys/kernel/unprivileged_userns_clone", is: "0", why: "only root", fix: "unprivileged_userns_clone=1"},
-		{err: unix.EACCES, path: "/proc/sys/kernel/apparmor_restrict_unprivileged_userns", is: "1", why: "AppArmor", fix: "apparmor_restrict"},
+		{err: unix.EACCES, path: "/proc/sys/kernel/apparmor_restrict_unprivileged_userns", is: "1", why: "AppArmor", fix: "profile tiffin"},
 		{err: unix.EPERM, path: "/proc/self/status", is: "Name:\tx\nSeccomp:\t2\n", why: "seccomp filter", fix: "seccomp=unconfined"},
 		{err: unix.EINVAL, why: "CONFIG_USER_NS", fix: "CONFIG_USER_NS"},
 		{err: unix.EIO, why: "input/output error"},

@@ -46,6 +46,23 @@ func ValidName(s string) bool {
 	return ok
 }
 
+// ValidHostname reports whether a machine can be called that: letters, digits and hyphens, in parts
+// of up to 63 bytes with dots between them, RFC 1123 section 2.1, and no more than 64 bytes in all,
+// sethostname(2). It becomes part of files and of the environment.
+func ValidHostname(s string) bool {
+	for part := range strings.SplitSeq(s, ".") {
+		if part == "" || len(part) > 63 || part[0] == '-' || part[len(part)-1] == '-' {
+			return false
+		}
+		for _, c := range []byte(part) {
+			if (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && c != '-' {
+				return false
+			}
+		}
+	}
+	return len(s) <= 64
+}
+
 // Create makes the directory of a new container and gives it an ID, a name if
 // cfg has none, and a time. It returns the container together with its lock,
 // which the caller closes or passes to Start. Until Start or Commission

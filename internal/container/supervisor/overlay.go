@@ -15,6 +15,22 @@ import (
 	"tiffin/ns"
 )
 
+// closed refuses a container whose directory others can enter. What the command makes
+// set-user-ID is so on this machine's disk, and belongs to the user: whoever reaches it becomes the
+// user by it.
+func (s *supervisor) closed() error {
+	dir := s.c.Dir()
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil {
+		return fmt.Errorf("look at the directory of container %s: %w", s.c.Name, err)
+	}
+	if open := st.Mode & 0o077; open != 0 {
+		return errs.Hint(fmt.Errorf("others can enter the directory of container %s, and with --driver overlay its set-user-ID programs would be theirs to run: %s has mode %04o", s.c.Name, dir, st.Mode&0o7777),
+			"chmod 700 "+dir)
+	}
+	return nil
+}
+
 // prepareUpper gives a new upper directory what the image's root directory has: the root of an
 // overlay mount is shown as the root of its upper directory is. It is called in the user
 // namespace, and marks what it has done.

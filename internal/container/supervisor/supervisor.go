@@ -234,7 +234,9 @@ func (s *supervisor) openFS() error {
 	}
 	cfg := fs.Config{Index: index, Flats: flats, MapUID: s.ids.MapUID, MapGID: s.ids.MapGID, Uncached: s.req.Trace != nil, Damaged: s.damaged, Broken: s.fsBroken}
 	if s.c.Overlay() {
-		err = prepareUpper(s.c.Path("upper"), index, s.ids)
+		if err = s.closed(); err == nil {
+			err = prepareUpper(s.c.Path("upper"), index, s.ids)
+		}
 	} else {
 		cfg.Upper, cfg.Work = s.c.Path("upper"), s.c.Path("work")
 	}
