@@ -313,12 +313,12 @@ func byHandUserID(s *Spec) string {
 	if user == "" {
 		user = "0"
 	}
-	missing := `{ echo "no such user" >&2; exit 125; }`
+	column, missing := "$1", `{ echo "no such user" >&2; exit 125; }`
 	if _, numeric := parseID(user); numeric {
-		missing = "ENTRY=::" + user + ":0::/:"
+		column, missing = "$3", "ENTRY=::"+user+":0::/:"
 	}
 	lines := []string{
-		"ENTRY=$(awk -F: -v u=" + quote(user) + ` '$1 == u || $3 == u { print; exit }' etc/passwd || :)`,
+		"ENTRY=$(awk -F: -v u=" + quote(user) + ` '` + column + ` == u { print; exit }' etc/passwd || :)`,
 		`[ -n "$ENTRY" ] || ` + missing,
 		`RUN_UID=$(echo "$ENTRY" | cut -d : -f 3) RUN_GID=$(echo "$ENTRY" | cut -d : -f 4)`,
 		`RUN_HOME=$(echo "$ENTRY" | cut -d : -f 6)`,

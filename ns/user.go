@@ -104,7 +104,8 @@ type userFiles interface {
 }
 
 // resolveUser works out "name|uid[:group|gid]": OCI image-spec v1.1 config.md, "User".
-// A number needs no line in /etc/passwd; its group is then 0, as in docker. Without
+// A number is never a name, which would let an image make root of it (CVE-2016-3697); it needs no
+// line in /etc/passwd, and its group is then 0, as in docker. Without
 // ":group", the supplementary groups of the user come from /etc/group.
 func resolveUser(spec string, files userFiles) (identityOf, error) {
 	user, group, withGroup := strings.Cut(spec, ":")
@@ -116,7 +117,7 @@ func resolveUser(spec string, files userFiles) (identityOf, error) {
 	var found *passwdEntry
 	err := readUserFile(files, "/etc/passwd", func(r io.Reader) error {
 		return scanPasswd(r, func(p passwdEntry) bool {
-			if p.name == user || numeric && p.uid == number {
+			if numeric && p.uid == number || !numeric && p.name == user {
 				found = &p
 			}
 			return found == nil

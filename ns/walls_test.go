@@ -277,6 +277,18 @@ func TestUserOfTheImage(t *testing.T) {
 		j := s.job("true")
 		j.Spec.Process.User = "nobody"
 		want(t, "message", s.fails(j).Message, "unable to find user nobody: no matching entries in passwd file")
+		// A number that 32 bits do not hold would be 0 in them, and one that is a name in the image
+		// is a number all the same.
+		j.Spec.Process.User = "4294967296"
+		want(t, "message", s.fails(j).Message, "unable to find user 4294967296: no matching entries in passwd file")
+		s.write("root/etc/passwd", "root:x:0:0::/:/bin/sh\n1000:x:0:0::/:/bin/sh\n")
+		j = s.job("facts")
+		if j.Spec.Process.User = "1000"; s.who.single {
+			want(t, "message", strings.Contains(s.fails(j).Message, "user id 1000 is not mapped"), true)
+		} else {
+			want(t, "uid", s.ok(j).facts(t).Status["Uid"], "1000 1000 1000 1000")
+		}
+		j = s.job("true")
 		j.Spec.Process.User = "root:nogroup"
 		want(t, "message", s.fails(j).Message, "unable to find group nogroup: no matching entries in group file")
 	})
