@@ -266,58 +266,51 @@ func (s *Cache) readAgain(ctx context.Context, st *store.Staging, diffID digest.
 	return true
 }
 
-// openIndex opens the index of a layer, staged or in the store.
-func (s *Cache) openIndex(st *store.Staging, diffID digest.Digest) (*layer.Index, error) {
-	x, err := layer.OpenIndex(st.Path("layers", diffID.Encoded(), store.IndexName))
-	if errors.Is(err, fs.ErrNotExist) {
-		return layer.OpenIndex(s.IndexPath(diffID))
+// derived is where a derived file is: staged, or else in the store.
+func (s *Cache) derived(st *store.Staging, name ...string) string {
+	if _, err := os.Lstat(st.Path(name...)); err == nil {
+		return st.Path(name...)
 	}
-	return x, err
-}
-
-// openUnion opens the merged index of a chain, staged or in the store.
-func (s *Cache) openUnion(st *store.Staging, chain digest.Digest) (*layer.Index, error) {
-	x, err := layer.OpenIndex(st.Path("unions", chain.Encoded()))
-	if errors.Is(err, fs.ErrNotExist) {
-		return layer.OpenIndex(s.UnionPath(chain))
-	}
-	return x, err
+	return s.Path(name...)
 }
 
 // Merge stages the merged index of a stack of layers, unless there is a good
 // one already. It starts from the highest stack below that has one: after a
 // commit there is one layer to merge.
 func (s *Cache) Merge(st *store.Staging, layers []oci.Layer) error {
+	defer ingest.Economize()()
 	ids := diffIDs(layers)
 	var merged *layer.Tree
 	n := len(ids)
 	for ; n > 0; n-- {
-		x, err := s.openUnion(st, ChainID(ids[:n]))
-		if err != nil {
+		path := s.derived(st, "unions", ChainID(ids[:n]).Encoded())
+		if _, err := layer.OpenIndex(path); err != nil {
 			continue
 		}
 		if n == len(ids) {
 			return nil
 		}
-		merged = x.Tree()
-		break
+		var err error
+		if merged, err = layer.ReadTree(path); err == nil {
+			break
+		}
 	}
 	for i := n; i < len(ids); i++ {
-		x, err := s.openIndex(st, ids[i])
+		t, err := layer.ReadTree(s.derived(st, "layers", ids[i].Encoded(), store.IndexName))
 		if err != nil && s.rebuild(context.Background(), st, layers[i]) == nil {
-			x, err = s.openIndex(st, ids[i])
+			t, err = layer.ReadTree(s.derived(st, "layers", ids[i].Encoded(), store.IndexName))
 		}
 		if err != nil {
 			return fmt.Errorf("merge the layers: %w", err)
 		}
-		if merged, err = union.Merge(merged, x.Tree(), uint16(i)); err != nil {
+		if merged, err = union.Merge(merged, t, uint16(i)); err != nil {
 			return fmt.Errorf("merge layer %s: %w", ids[i], err)
 		}
 	}
 	if merged == nil { // no layers at all
-		merged = &layer.Tree{Root: layer.NewDir(0o755)}
+		merged = layer.NewTree(layer.NewDir(0o755))
 	}
-	return store.WriteFile(st.Path("unions", ChainID(ids).Encoded()), merged.Encode(), false)
+	return store.DiskError(merged.WriteFile(st.Path("unions", ChainID(ids).Encoded())))
 }
 
 // Reuse stages a layer that the store has already, if its blob still has its

@@ -21,6 +21,7 @@ const commitLevel = 3
 func Compress(ctx context.Context, st *store.Staging, write func(io.Writer) error) (oci.Layer, error) {
 	in := newIngest(st, oci.Layer{}, Options{KeepBlob: true})
 	defer in.discard()
+	defer Economize()()
 	if err := in.openSinks(gzipped); err != nil {
 		return oci.Layer{}, err
 	}

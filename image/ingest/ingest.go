@@ -78,6 +78,7 @@ type Options struct {
 
 func (in *pass) run(ctx context.Context, r io.Reader) (got oci.Layer, err error) {
 	defer in.discard()
+	defer Economize()()
 	var start [SniffLen]byte
 	n, err := Fill(r, start[:])
 	if err != nil && err != io.EOF {
@@ -245,6 +246,7 @@ func (in *pass) writeDerived(diffID digest.Digest) error {
 	if err := writeTables(dir, in.tree, in.blocks); err != nil {
 		return err
 	}
+	in.tree = nil // there may be others to come
 	if !in.flat.durable {
 		if err := store.WriteFile(filepath.Join(dir, store.UnsyncedName), []byte(store.BootID()), false); err != nil {
 			return err
@@ -255,7 +257,7 @@ func (in *pass) writeDerived(diffID digest.Digest) error {
 
 // writeTables writes what has been found out about a flat.tar.
 func writeTables(dir string, tree *layer.Tree, blocks *layer.Blocks) error {
-	if err := store.WriteFile(filepath.Join(dir, store.IndexName), tree.Encode(), false); err != nil {
+	if err := tree.WriteFile(filepath.Join(dir, store.IndexName)); err != nil {
 		return err
 	}
 	return store.WriteFile(filepath.Join(dir, store.BlocksName), blocks.Encode(), false)
@@ -264,6 +266,7 @@ func writeTables(dir string, tree *layer.Tree, blocks *layer.Blocks) error {
 // Flat stages the tables of a flat.tar that is there already, here or in an additional store. It
 // fails if that does not have the digest.
 func Flat(ctx context.Context, st *store.Staging, r io.Reader, diffID digest.Digest) error {
+	defer Economize()()
 	in := newIngest(st, oci.Layer{DiffID: diffID}, Options{})
 	g, ctx := errgroup.WithContext(ctx)
 	f := in.tables(g, ctx)

@@ -16,11 +16,11 @@
 // file straight out of flat.tar at the offset that the table says. Owners,
 // modes and device numbers are just numbers in it.
 //
-//	        Scan                 Encode                 OpenIndex
-//	tarball ────► Tree of Nodes ────────► index (file) ──────────► Index
-//	                 ▲   │                                  │
-//	                 │   └── union.Merge(lower, upper) ◄────┘ Index.Tree
-//	                 └───────────┘
+//	        Scan       WriteFile                OpenIndex
+//	tarball ────► Tree ─────────► index (file) ──────────► Index
+//	               ▲ │                  │
+//	               │ └► union.Merge ◄───┘ ReadTree
+//	               └─────────┘
 //
 //	upper directory ──► WriteDiff ──► tarball of the next layer
 //	                └─► Changes   ──► the lines of `diff`
@@ -50,10 +50,14 @@
 // something (a whiteout, or an earlier entry that was a file) is Opaque.
 //
 // Tarballs come from strangers. Names are cleaned as docker does it (leading
-// "/" and "./" mean nothing), and what could lead outside is refused: "..",
-// and anything that reaches through a symbolic link or file of the same layer.
-// Memory is bounded by the limits in scan.go, extended headers by 1 MiB each
-// as in archive/tar; nothing is allocated because a header claims a size.
+// "/" and "./" mean nothing, "a/../b" is "b"), and what leads outside is
+// refused, as is what reaches through a file. A symbolic link of the same layer
+// that an entry is below is followed as tar does it, inside of the root: bin
+// may be a link to usr/bin, and bin/tool an entry. AUFS's own files are left
+// out, but hard links into its directory find theirs. Memory is bounded by the
+// limits in scan.go, extended headers by 1 MiB each as in archive/tar; nothing
+// is allocated because a header claims a size. A tree is tables, not objects:
+// a layer of 999,000 files takes 90 MB while its index is written.
 //
 // # The upper directory
 //
@@ -73,6 +77,6 @@
 // # Locking
 //
 // An Index is immutable; any number of goroutines share it. A Tree belongs to one goroutine at a
-// time; Encode marks its nodes while it runs. Nothing may write to an upper directory during
+// time. Nothing may write to an upper directory during
 // WriteDiff or Changes: fs.FS.Freeze sees to that.
 package layer

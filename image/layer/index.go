@@ -136,6 +136,7 @@ type Index struct {
 	xattrs   []xattr
 	extents  []Extent
 	heap     string
+	raw      []byte // all of it
 }
 
 // ErrCorrupt is wrapped by every error that says an index file cannot be
@@ -183,7 +184,7 @@ func openHeader(path string) (*os.File, *header, error) {
 	h := &header{}
 	st, err := f.Stat()
 	if err == nil {
-		_, err = f.ReadAt(unsafe.Slice((*byte)(unsafe.Pointer(h)), headerSize), 0)
+		_, err = f.ReadAt(bytesOf(h), 0)
 	}
 	switch {
 	case err == io.EOF:
@@ -201,7 +202,11 @@ func openHeader(path string) (*os.File, *header, error) {
 	return f, h, nil
 }
 
-var errVersion = fmt.Errorf("%w: not an index of version %d for this machine", ErrCorrupt, version)
+var (
+	errSum     = errors.New("its checksum does not match")
+	errTables  = errors.New("its tables do not fit each other")
+	errVersion = fmt.Errorf("%w: not an index of version %d for this machine", ErrCorrupt, version)
+)
 
 func (h *header) known() bool {
 	return string(h.Magic[:]) == magic && h.Version == version && h.Order == orderMark &&
@@ -232,9 +237,9 @@ func Decode(b []byte) (*Index, error) {
 		return nil, errVersion
 	}
 	if crc32.Checksum(b[headerSize:], crcTable) != h.CRC {
-		return nil, fmt.Errorf("%w: its checksum does not match", ErrCorrupt)
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, errSum)
 	}
-	x := &Index{flatSize: h.FlatSize}
+	x := &Index{flatSize: h.FlatSize, raw: b}
 	rest, ok := b[headerSize:], true
 	x.inodes = table[Inode](&rest, h.NumInodes, &ok)
 	x.dirents = table[dirent](&rest, h.NumDirents, &ok)
@@ -242,7 +247,7 @@ func Decode(b []byte) (*Index, error) {
 	x.xattrs = table[xattr](&rest, h.NumXattrs, &ok)
 	x.extents = table[Extent](&rest, h.NumExtents, &ok)
 	if !ok || uint64(len(rest)) != h.HeapLen {
-		return nil, fmt.Errorf("%w: its tables do not fill the file", ErrCorrupt)
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, errTables)
 	}
 	x.heap = unsafe.String(unsafe.SliceData(rest), len(rest))
 	if err := x.check(); err != nil {
@@ -288,7 +293,7 @@ func (x *Index) check() error {
 			!next(&used.xattrs, n.xattr, n.numXattr, len(x.xattrs)) || !next(&used.extents, n.extent, n.numExtent, len(x.extents)) {
 			return fmt.Errorf("inode %d points outside its tables", i)
 		}
-		if n.Size < 0 || n.Offset < 0 || !goodExtents(x.extents[n.extent:n.extent+n.numExtent], n.Size) {
+		if n.Size < 0 || n.Offset < 0 || n.Offset%blockSize != 0 || n.Offset/blockSize > 1<<32-1 || !goodExtents(x.extents[n.extent:n.extent+n.numExtent], n.Size) {
 			return fmt.Errorf("inode %d has its data in impossible places", i)
 		}
 		if n.IsDir() {

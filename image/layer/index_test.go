@@ -14,14 +14,16 @@ import (
 )
 
 func TestIndexKeepsTheTreeItWasEncodedFrom(t *testing.T) {
-	root := NewDir(0o755)
-	a := NewDir(0o700)
-	root.Children["a"] = a
-	f := &Node{Mode: unix.S_IFREG | 0o644, Size: 3, Offset: 512, Xattrs: []Xattr{{"user.z", "1"}, {"user.b", ""}}}
-	a.Children["x"] = f
-	root.Children["hard"] = f
-	root.Children["link"] = &Node{Mode: unix.S_IFLNK | 0o777, Target: "a/x", Size: 3}
-	b := (&Tree{Root: root, FlatSize: 7}).Encode()
+	tree := NewTree(NewDir(0o755))
+	tree.FlatSize = 7
+	dir := NewDir(0o700)
+	a := tree.Add(&dir)
+	tree.Put(0, "a", a)
+	f := tree.Add(&Node{Mode: unix.S_IFREG | 0o644, Size: 3, Offset: 512, Xattrs: []Xattr{{"user.b", ""}, {"user.z", "1"}}})
+	tree.Put(a, "x", f)
+	tree.Put(0, "hard", f)
+	tree.Put(0, "link", tree.Add(&Node{Mode: unix.S_IFLNK | 0o777, Target: "a/x", Size: 3}))
+	b := tree.Encode()
 	x, err := Decode(b)
 	if err != nil {
 		t.Fatal(err)
@@ -125,7 +127,7 @@ func TestOpenIndexRefusesLies(t *testing.T) {
 // TestOpenIndexOpensRegularFilesOnly: nothing else can keep it waiting, or show another file.
 func TestOpenIndexOpensRegularFilesOnly(t *testing.T) {
 	dir := t.TempDir()
-	err := errors.Join(os.WriteFile(dir+"/index", (&Tree{Root: NewDir(0o755)}).Encode(), 0o600),
+	err := errors.Join(NewTree(NewDir(0o755)).WriteFile(dir+"/index"),
 		unix.Mkfifo(dir+"/fifo", 0o600), os.Symlink("index", dir+"/link"), os.Mkdir(dir+"/dir", 0o700))
 	if err != nil {
 		t.Fatal(err)
@@ -146,9 +148,9 @@ func TestOpenIndexOpensRegularFilesOnly(t *testing.T) {
 // TestIndexIsNotTheFile: what happens to the file after it has been read changes nothing.
 func TestIndexIsNotTheFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "index")
-	root := NewDir(0o755)
-	root.Children["name"] = &Node{Mode: unix.S_IFLNK | 0o777, Target: "target", Size: 6}
-	if err := os.WriteFile(path, (&Tree{Root: root}).Encode(), 0o600); err != nil {
+	tree := NewTree(NewDir(0o755))
+	tree.Put(0, "name", tree.Add(&Node{Mode: unix.S_IFLNK | 0o777, Target: "target", Size: 6}))
+	if err := tree.WriteFile(path); err != nil {
 		t.Fatal(err)
 	}
 	x, err := OpenIndex(path)

@@ -7,22 +7,25 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// Limits of a layer. They bound the memory that Scan takes whatever it is
-// given: about 400 bytes an inode and maxHeap.
+// Limits of a layer. They bound the memory that Scan takes whatever it is given: about 100 bytes
+// for each inode and its name, and up to three times maxHeap while that grows.
 const (
 	maxInodes = 1_000_000 // entries, and directories implied by their names
 	maxHeap   = 256 << 20 // bytes of names, link targets, attributes and sparse maps
+	maxLinks  = 40        // symbolic links on the way to a file, path_resolution(7)
 	pathMax   = 4095      // PATH_MAX of linux/limits.h, without the NUL
 	xattrMax  = 65536     // XATTR_SIZE_MAX
 	idMax     = 1<<32 - 2 // -1 means "leave it" to chown(2)
 
 	aufsPrefix = ".wh..wh."
+	aufsLinks  = ".wh..wh.plnk"
 )
 
 // Scan reads one uncompressed tarball to the end of r and returns the tree in
@@ -32,12 +35,14 @@ const (
 // The tree is that of the layer alone: whiteouts are in it as names, and what
 // it needs of the layers below is marked (see the flags of Inode). The last
 // of several entries with one name counts. A leading "/" or "./" of a name is
-// dropped. Refused, with an error that names the entry: a name with "..", an
-// entry or hard link that reaches through something that is no directory in
-// this layer, and whatever exceeds Linux' limits or those above.
+// dropped, and "a/../b" is "b". A symbolic link of the layer that an entry is
+// below, or a hard link's target, is followed as tar does it inside of the
+// root: "/" and ".." never lead out of it. Refused, with an error that names
+// the entry: a name that leads out of the root, an entry or hard link that
+// reaches through a file, and whatever exceeds Linux' limits or those above.
 func Scan(r io.Reader) (*Tree, error) {
-	s := &scanner{tarReader: tarReader{stream{r: r, buf: make([]byte, 64<<10)}}, root: NewDir(0o755)}
-	s.root.Flags = Implicit
+	s := &scanner{tarReader: tarReader{stream: stream{r: r, buf: make([]byte, 64<<10)}}, t: NewTree(NewDir(0o755))}
+	s.t.Mark(0, Implicit, 0, 0)
 	for {
 		m, err := s.read()
 		if err == io.EOF {
@@ -55,18 +60,19 @@ func Scan(r io.Reader) (*Tree, error) {
 	if err := s.drain(); err != nil {
 		return nil, fmt.Errorf("after the end of the tar archive: %w", err)
 	}
-	return &Tree{Root: s.root, FlatSize: s.off, Inodes: s.inodes + 1, Heap: s.heap}, nil
+	s.t.FlatSize = s.off
+	return s.t, nil
 }
 
 type scanner struct {
 	tarReader
-	root   *Node
-	inodes int
-	heap   int64
+	t *Tree
 	// The directory of the entry before: entries of a directory usually follow
-	// one another. Dropped when a name is replaced.
-	lastDir  string
-	lastNode *Node
+	// one another. Forgotten when a name is replaced.
+	lastDir string
+	last    uint32
+	names   int               // hard links
+	aufs    map[string]uint32 // files in AUFS's own directory, which hard links lead to
 }
 
 // add puts one entry into the tree.
@@ -79,14 +85,12 @@ func (s *scanner) add(m *member) error {
 		if m.typ != typeDir {
 			return errors.New("the root of the layer is not a directory")
 		}
-		return s.set(s.root, m)
+		return s.set(0, m)
 	}
-	dir, base := "", name
-	if i := strings.LastIndexByte(name, '/'); i >= 0 {
-		dir, base = name[:i], name[i+1:]
-	}
+	dir, base := path.Split(name)
+	dir = strings.TrimSuffix(dir, "/")
 	if strings.HasPrefix(base, aufsPrefix) && base != OpaqueName || strings.HasPrefix(dir, aufsPrefix) {
-		return nil // housekeeping of aufs, which docker skips as well
+		return s.housekeeping(dir, base, m)
 	}
 	if len(dir) > pathMax {
 		return tooLong(name)
@@ -99,7 +103,7 @@ func (s *scanner) add(m *member) error {
 	case len(dir)+1+len(hidden) > pathMax && base != OpaqueName:
 		return tooLong(name)
 	case base == OpaqueName:
-		parent.Flags |= Opaque
+		s.mark(parent, Opaque, 0)
 		return nil
 	case whiteout:
 		return s.whiteout(parent, hidden)
@@ -111,84 +115,96 @@ func (s *scanner) add(m *member) error {
 	return s.put(parent, base, m)
 }
 
+func (s *scanner) mark(i uint32, set, clear uint16) { s.t.Mark(i, set, clear, 0) }
+
 func tooLong(path string) error {
 	return fmt.Errorf("its path has %d bytes, more than a path can have (%d)", len(path), pathMax)
 }
 
-// cleanName makes a name relative to the layer's root, without "." and empty
+// cleanName makes a name relative to the layer's root, without ".", ".." and empty
 // parts. The root itself is "".
 func cleanName(name string) (string, error) {
 	if err := noNUL(name); err != nil {
 		return "", fmt.Errorf("its name is unusable: %w", err)
 	}
-	name = strings.TrimSuffix(strings.TrimPrefix(name, "./"), "/")
-	clean := true
-	for part := range strings.SplitSeq(name, "/") {
-		switch part {
-		case "..":
-			return "", fmt.Errorf("the name %.300q contains \"..\", which could lead out of the image", name)
-		case "", ".":
-			clean = false
-		}
+	switch clean := path.Clean(strings.TrimLeft(name, "/")); {
+	case clean == ".":
+		return "", nil
+	case clean == ".." || strings.HasPrefix(clean, "../"):
+		return "", fmt.Errorf("the name %.300q contains \"..\", which leads out of the image", name)
+	default:
+		return clean, nil
 	}
-	if clean {
-		return name, nil
+}
+
+// housekeeping is what AUFS kept in a layer for itself. It is no part of the image, but for files
+// in aufsLinks that hard links of the image lead to.
+func (s *scanner) housekeeping(dir, base string, m *member) error {
+	if dir != aufsLinks || m.typ != typeFile {
+		return nil
 	}
-	var parts []string
-	for part := range strings.SplitSeq(name, "/") {
-		if part != "" && part != "." {
-			parts = append(parts, part)
-		}
+	i, err := s.newNode(0)
+	if err != nil {
+		return err
 	}
-	return strings.Join(parts, "/"), nil
+	if s.aufs == nil {
+		s.aufs = map[string]uint32{}
+	}
+	s.aufs[base] = i
+	return s.set(i, m)
 }
 
 // mkdirs returns the directory with that clean name. Those that the layer has
 // no entry for yet are made, marked Implicit.
-func (s *scanner) mkdirs(dir string) (*Node, error) {
+func (s *scanner) mkdirs(dir string) (uint32, error) {
 	if dir == "" {
-		return s.root, nil
+		return 0, nil
 	}
-	if dir == s.lastDir && s.lastNode != nil {
-		return s.lastNode, nil
+	if dir == s.lastDir {
+		return s.last, nil
 	}
-	n := s.root
-	for part := range strings.SplitSeq(dir, "/") {
-		c := n.Children[part]
-		switch {
-		case c == nil || c.Flags&Whiteout != 0:
-			if len(part) > nameMax {
-				return nil, fmt.Errorf("a part of its name has %d bytes, more than a name can have (%d)", len(part), nameMax)
-			}
-			if strings.HasPrefix(part, WhiteoutPrefix) {
-				return nil, fmt.Errorf("it is below %q, and a whiteout has nothing in it", part)
-			}
-			fresh := NewDir(0o755)
-			if fresh.Flags = Implicit; c != nil {
-				fresh.Flags = Opaque // made anew in the place of what the whiteout hides
-			}
-			if err := s.grow(len(part)); err != nil {
-				return nil, err
-			}
-			n.Children[strings.Clone(part)] = fresh
-			c = fresh
-		case !c.IsDir():
-			return nil, fmt.Errorf("it is below %q, which is no directory in this layer", part)
-		}
-		n = c
+	way, err := s.t.follow(dir, s.mkdir)
+	if err != nil {
+		return 0, fmt.Errorf("it %w", err)
 	}
-	s.lastDir, s.lastNode = dir, n
-	return n, nil
+	s.lastDir, s.last = strings.Clone(dir), way[len(way)-1].ino
+	return s.last, nil
 }
 
-// grow accounts for one more inode and the bytes it brings.
-func (s *scanner) grow(bytes int) error {
-	s.inodes++
-	s.heap += int64(bytes)
-	if s.inodes > maxInodes {
-		return fmt.Errorf("the layer has more than %d files", maxInodes)
+// mkdir makes a directory that is implied by a name.
+func (s *scanner) mkdir(parent uint32, name string) (uint32, error) {
+	if len(name) > nameMax {
+		return 0, fmt.Errorf("is below a part that has %d bytes, more than a name can have (%d)", len(name), nameMax)
 	}
-	if s.heap > maxHeap {
+	if strings.HasPrefix(name, WhiteoutPrefix) {
+		return 0, fmt.Errorf("is below %q, and a whiteout has nothing in it", name)
+	}
+	flags := Implicit
+	if _, hidden := s.t.Lookup(parent, name); hidden {
+		flags = Opaque // made anew in the place of what the whiteout hides
+	}
+	i, err := s.newNode(len(name))
+	if err != nil {
+		return 0, err
+	}
+	n := NewDir(0o755)
+	n.Flags = flags
+	s.t.Set(i, &n)
+	s.t.Put(parent, name, i)
+	return i, nil
+}
+
+// newNode makes an inode, and accounts for it and the bytes it brings.
+func (s *scanner) newNode(bytes int) (uint32, error) {
+	if s.t.Len() > maxInodes {
+		return 0, fmt.Errorf("the layer has more than %d files", maxInodes)
+	}
+	return s.t.Add(&Node{}), s.grow(bytes)
+}
+
+// grow accounts for bytes that are to come.
+func (s *scanner) grow(bytes int) error {
+	if s.t.Weight()+int64(bytes) > maxHeap {
 		return fmt.Errorf("the names and attributes in the layer take more than %d MiB", maxHeap>>20)
 	}
 	return nil
@@ -199,59 +215,58 @@ func (s *scanner) grow(bytes int) error {
 // layer.md, "Whiteouts": "Whiteout files MUST only apply to resources in
 // lower/parent layers." Only for a directory does this make a difference: it
 // starts anew, like an opaque one.
-func (s *scanner) whiteout(parent *Node, name string) error {
+func (s *scanner) whiteout(parent uint32, name string) error {
 	if name == "" || name == "." || name == ".." {
 		return errors.New("a whiteout that hides no name")
 	}
 	if len(name) > nameMax {
 		return fmt.Errorf("it hides a name of %d bytes, more than a name can have (%d)", len(name), nameMax)
 	}
-	switch old := parent.Children[name]; {
-	case old == nil:
-		if err := s.grow(len(name)); err != nil {
+	switch old, ok := s.t.Lookup(parent, name); {
+	case !ok:
+		i, err := s.newNode(len(name))
+		if err != nil {
 			return err
 		}
-		parent.Children[strings.Clone(name)] = &Node{Flags: Whiteout}
-	case old.IsDir():
-		old.Flags = old.Flags&^Implicit | Opaque
+		s.mark(i, Whiteout, 0)
+		s.t.Put(parent, name, i)
+	case s.t.IsDir(old):
+		s.mark(old, Opaque, Implicit)
 	}
 	return nil
 }
 
 // put enters m under the name, in the place of an earlier entry if there is
 // one; a directory that comes again only gets new attributes.
-func (s *scanner) put(parent *Node, name string, m *member) error {
-	old := parent.Children[name]
-	if old != nil && old.IsDir() && m.typ == typeDir {
+func (s *scanner) put(parent uint32, name string, m *member) error {
+	old, replaces := s.t.Lookup(parent, name)
+	if replaces && m.typ == typeDir && s.t.IsDir(old) {
 		return s.set(old, m)
 	}
-	n := &Node{}
-	if m.typ == typeDir {
-		n.Children = map[string]*Node{}
-		if old != nil {
-			n.Flags = Opaque // the first entry has replaced what the layers below have
-		}
-	}
-	if err := s.grow(len(name)); err != nil {
+	i, err := s.newNode(len(name))
+	if err != nil {
 		return err
 	}
-	if err := s.set(n, m); err != nil {
+	if m.typ == typeDir && replaces {
+		s.mark(i, Opaque, 0) // the first entry has replaced what the layers below have
+	}
+	if err := s.set(i, m); err != nil {
 		return err
 	}
-	s.enter(parent, name, n)
+	s.enter(parent, name, i)
 	return nil
 }
 
-func (s *scanner) enter(parent *Node, name string, n *Node) {
-	if parent.Children[name] != nil {
-		s.lastNode = nil
+func (s *scanner) enter(parent uint32, name string, i uint32) {
+	if _, replaces := s.t.Lookup(parent, name); replaces {
+		s.lastDir = ""
 	}
-	parent.Children[strings.Clone(name)] = n
+	s.t.Put(parent, name, i)
 }
 
 // link makes name another name of m.link. If this layer does not have that,
 // the layers below must, and union.Merge will look.
-func (s *scanner) link(parent *Node, name string, m *member) error {
+func (s *scanner) link(parent uint32, name string, m *member) error {
 	target, err := cleanName(m.link)
 	if err != nil {
 		return fmt.Errorf("hard link to %.300q: %w", m.link, err)
@@ -259,43 +274,44 @@ func (s *scanner) link(parent *Node, name string, m *member) error {
 	if len(target) > pathMax {
 		return tooLong(target)
 	}
-	n := s.root
-	for part := range strings.SplitSeq(target, "/") {
-		if n == nil {
-			break // this layer does not have the directory
-		}
-		if !n.IsDir() {
-			return fmt.Errorf("hard link to %.300q, which reaches through something that is no directory", m.link)
-		}
-		if n = n.Children[part]; n != nil && n.Flags&Whiteout != 0 {
-			n = nil
-		}
+	i, ok, target, err := s.target(target)
+	if err != nil {
+		return fmt.Errorf("hard link to %.300q, which %w", m.link, err)
 	}
-	if target == "" || n != nil && n.IsDir() {
-		return fmt.Errorf("hard link to %.300q, which is a directory", m.link)
-	}
-	if n == nil {
-		n = &Node{Flags: HardLink, Target: strings.Clone(target)}
-		if err := s.grow(len(target)); err != nil {
+	if !ok {
+		if i, err = s.newNode(len(target) + len(name)); err != nil {
 			return err
 		}
-	}
-	if err := s.grow(len(name)); err != nil {
+		s.t.Set(i, &Node{Flags: HardLink, Target: target})
+	} else if err := s.grow(len(name)); err != nil {
 		return err
 	}
-	s.enter(parent, name, n)
+	if s.names++; s.names > maxInodes {
+		return fmt.Errorf("the layer has more than %d hard links", maxInodes)
+	}
+	s.enter(parent, name, i)
 	return nil
 }
 
-// set gives n the attributes of m.
-func (s *scanner) set(n *Node, m *member) error {
+// target is the inode that a hard link leads to. ok is false if this layer does not have it; then
+// name is its path without symbolic links of this layer.
+func (s *scanner) target(path string) (i uint32, ok bool, name string, err error) {
+	if base, aufs := strings.CutPrefix(path, aufsLinks+"/"); aufs {
+		if i, ok = s.aufs[base]; !ok {
+			err = errors.New("AUFS's directory does not have")
+		}
+		return i, ok, "", err
+	}
+	return s.t.file(path, func(uint32, string) (uint32, error) { return gone, nil })
+}
+
+// set gives inode i the attributes of m.
+func (s *scanner) set(i uint32, m *member) error {
 	if m.uid < 0 || m.gid < 0 || m.uid > idMax || m.gid > idMax {
 		return fmt.Errorf("owner %d:%d is no pair of 32-bit ids", m.uid, m.gid)
 	}
-	n.Mode = uint32(m.mode) & 0o7777
-	n.UID, n.GID = uint32(m.uid), uint32(m.gid)
-	n.Mtime, n.Nsec = m.sec, m.nsec
-	n.Flags &^= Implicit
+	n := Node{Mode: uint32(m.mode) & 0o7777, UID: uint32(m.uid), GID: uint32(m.gid), Mtime: m.sec, Nsec: m.nsec,
+		Flags: s.t.Flags(i) &^ Implicit}
 	switch m.typ {
 	case typeDir:
 		n.Mode |= unix.S_IFDIR
@@ -307,12 +323,15 @@ func (s *scanner) set(n *Node, m *member) error {
 		} else if m.size == 0 {
 			n.Offset = 0
 		}
+		if n.Offset/blockSize > 1<<32-1 {
+			return errors.New("it begins more than 2 TiB after the start of the layer")
+		}
 	case typeSymlink:
 		n.Mode |= unix.S_IFLNK
 		if m.link == "" || len(m.link) > pathMax {
 			return fmt.Errorf("the target of the symbolic link has %d bytes, not 1 to %d", len(m.link), pathMax)
 		}
-		n.Target, n.Size = strings.Clone(m.link), int64(len(m.link))
+		n.Target, n.Size = m.link, int64(len(m.link))
 	case typeFifo:
 		n.Mode |= unix.S_IFIFO
 	case typeChar, typeBlock:
@@ -328,20 +347,18 @@ func (s *scanner) set(n *Node, m *member) error {
 	default:
 		return fmt.Errorf("entries of type %q are not supported", m.typ)
 	}
-	return s.setXattrs(n, m)
-}
-
-func (s *scanner) setXattrs(n *Node, m *member) error {
-	n.Xattrs = nil
 	bytes := len(n.Target) + 24*len(n.Extents)
 	for _, a := range m.xattrs {
 		if a.Name == "" || len(a.Name) > nameMax || len(a.Value) > xattrMax || noNUL(a.Name) != nil {
 			return fmt.Errorf("extended attribute %.300q of %d bytes exceeds Linux' limits", a.Name, len(a.Value))
 		}
-		n.Xattrs = append(n.Xattrs, Xattr{strings.Clone(a.Name), strings.Clone(a.Value)})
-		bytes += len(a.Name) + len(a.Value)
+		bytes += 16 + len(a.Name) + len(a.Value)
 	}
+	n.Xattrs = m.xattrs
 	slices.SortFunc(n.Xattrs, func(a, b Xattr) int { return strings.Compare(a.Name, b.Name) })
-	s.inodes-- // grow counts one; put has already
-	return s.grow(bytes)
+	if err := s.grow(bytes); err != nil {
+		return err
+	}
+	s.t.Set(i, &n)
+	return nil
 }

@@ -49,7 +49,10 @@ type member struct {
 }
 
 // tarReader takes a stream apart into members.
-type tarReader struct{ stream }
+type tarReader struct {
+	stream
+	m member // the last one
+}
 
 // bad is a member with something wrong in it.
 func (m *member) bad(format string, args ...any) error {
@@ -57,12 +60,13 @@ func (m *member) bad(format string, args ...any) error {
 }
 
 // read returns the next member with the stream at the end of its data, or
-// io.EOF at the end of the archive.
+// io.EOF at the end of the archive. The member is valid until the next call.
 func (t *tarReader) read() (*member, error) {
 	var pax, longName, longLink string
 	headers := 0 // that wait for the entry they describe
 	for ; ; headers++ {
-		m := &member{}
+		m := &t.m
+		*m = member{}
 		b, err := t.header(m)
 		if err != nil {
 			if err == io.EOF && headers > 0 {

@@ -1,9 +1,14 @@
-// The tree of a layer in memory, where two names that share a node are hard links.
+// The tree of a layer in memory, in tables: a layer of a million files is not a million objects.
 
 package layer
 
 import (
-	"hash/crc32"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"iter"
+	"path"
 	"slices"
 	"strings"
 	"unsafe"
@@ -11,220 +16,368 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Node is one inode of a Tree. Two names that share a Node are hard links.
+// Tree is a directory tree while it is being built: by Scan from one tarball, by union.Merge from
+// two trees. It has inodes, which are numbered as they come, 0 is the root, and names that lead to
+// them; an inode that several names lead to has hard links, and one without a name is not in the
+// index that Encode and WriteFile make of the tree. An inode takes 40 bytes, a name 24 and its
+// bytes; targets, attributes and device numbers come on top where there are any.
+type Tree struct {
+	FlatSize int64 // bytes of flat.tar, 0 for a merged tree
+
+	inodes  chunks[record]
+	names   chunks[entry]
+	more    chunks[extra]
+	xattrs  chunks[xattr]
+	extents chunks[Extent]
+	heap    []byte   // only ever appended to: strings point into it
+	slots   []uint32 // hash table: 1 + number of a name, 0 is free; nil until there are questions
+	seed    maphash.Seed
+}
+
+// Node is what a Tree knows about one inode.
 type Node struct {
 	Mode, UID, GID, Rdev uint32 // as in Inode
 	Size, Mtime          int64
 	Nsec                 uint32
-	Flags, Layer         uint16
-	Offset               int64
+	Flags, Layer         uint16 // Layer is less than 2048
+	Offset               int64  // a multiple of 512 below 2 TiB
 	Target               string
-	Xattrs               []Xattr
-	Extents              []Extent         // only with Sparse
-	Children             map[string]*Node // only of a directory
-
-	ino  uint32 // of use to Encode only
-	seen bool
-}
-
-// NewDir returns an empty directory.
-func NewDir(mode uint32) *Node {
-	return &Node{Mode: unix.S_IFDIR | mode, Children: map[string]*Node{}}
+	Xattrs               []Xattr  // sorted by name
+	Extents              []Extent // only with Sparse
 }
 
 // IsDir reports whether the node is a directory.
 func (n *Node) IsDir() bool { return n.Mode&unix.S_IFMT == unix.S_IFDIR }
 
-// Tree is a directory tree while it is being built: by Scan from one tarball,
-// by union.Merge from two trees. Encode turns it into an index.
-type Tree struct {
-	Root     *Node
-	FlatSize int64 // bytes of flat.tar, 0 for a merged tree
-	// At most so many inodes, and bytes of names, targets and attributes, are
-	// in the tree. They bound what Encode has to number with 32 bits; a tree
-	// built by hand may leave them 0.
-	Inodes int
-	Heap   int64
+// record is a Node as it is kept.
+type record struct {
+	mode           uint16
+	marks          uint16 // flags, and the layer in the bits above markBits
+	uid, gid, nsec uint32
+	more           uint32 // 1 + number of its extra, or 0
+	block          uint32 // offset in units of blockSize
+	size, mtime    int64
 }
 
-type encoder struct {
-	nodes   []*Node
-	parents []uint32
-	sorted  [][]string // of nodes: names of the children
-	dirents []dirent
-	first   []uint32 // of nodes: first dirent of a directory, else first link
-	nlink   []uint32 // of nodes: names
-	links   []link
-	xattrs  []xattr
-	extents []Extent
-	heap    []byte
-	strs    map[string]uint32 // strings on the heap, so that equal ones share bytes
+const markBits = 5
+
+func (r *record) isDir() bool   { return r.mode&unix.S_IFMT == unix.S_IFDIR }
+func (r *record) flags() uint16 { return r.marks & (1<<markBits - 1) }
+
+// extra is what few inodes have.
+type extra struct{ target, targetLen, rdev, xattr, numXattr, extent, numExtent uint32 }
+
+// entry is a name of directory dir. ino is gone if it has been removed.
+type entry struct {
+	dir, ino, name uint32
+	nameLen        uint8
 }
 
-// Encode returns the index file of the tree, numbered as Index documents. It
-// may be called again, but not at the same time for trees that share nodes.
-func (t *Tree) Encode() []byte {
-	e := &encoder{strs: map[string]uint32{}}
-	e.number(t.Root, 0)
-	e.entries()
-	e.hardLinks()
-	b := e.bytes(t.FlatSize)
-	for _, n := range e.nodes {
-		n.ino, n.seen = 0, false
-	}
-	return b
+const gone = ^uint32(0)
+
+// NewTree returns a tree of one empty directory.
+func NewTree(root Node) *Tree {
+	t := &Tree{seed: maphash.MakeSeed()}
+	t.Add(&root)
+	return t
 }
 
-// number gives n and all below it their numbers, depth first.
-func (e *encoder) number(n *Node, parent uint32) {
-	n.ino, n.seen = uint32(len(e.nodes)), true
-	ino := n.ino
-	e.nodes = append(e.nodes, n)
-	e.parents = append(e.parents, parent)
-	e.sorted = append(e.sorted, nil)
-	if len(n.Children) == 0 {
-		return
-	}
-	names := make([]string, 0, len(n.Children))
-	for name := range n.Children {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	e.sorted[ino] = names
-	for _, name := range names {
-		if c := n.Children[name]; !c.seen {
-			e.number(c, ino)
+// NewDir returns a directory with these permissions.
+func NewDir(mode uint32) Node { return Node{Mode: unix.S_IFDIR | mode} }
+
+// Len is the number of inodes, of those without a name too.
+func (t *Tree) Len() int { return t.inodes.len() }
+
+// Weight is how many bytes names, targets, attributes and sparse maps take.
+func (t *Tree) Weight() int64 {
+	return int64(len(t.heap)) + 16*int64(t.xattrs.len()) + 24*int64(t.extents.len()) + 28*int64(t.more.len())
+}
+
+// Add makes an inode, without a name yet, and returns its number.
+func (t *Tree) Add(n *Node) uint32 {
+	i := t.inodes.add(record{})
+	t.Set(i, n)
+	return i
+}
+
+// Set replaces what is known about an inode.
+func (t *Tree) Set(i uint32, n *Node) {
+	r := record{mode: uint16(n.Mode), marks: n.Flags | n.Layer<<markBits, uid: n.UID, gid: n.GID, nsec: n.Nsec,
+		block: uint32(n.Offset / blockSize), size: n.Size, mtime: n.Mtime}
+	if n.Target != "" || n.Rdev != 0 || len(n.Xattrs) > 0 || len(n.Extents) > 0 {
+		e := extra{target: t.str(n.Target), targetLen: uint32(len(n.Target)), rdev: n.Rdev,
+			xattr: uint32(t.xattrs.len()), numXattr: uint32(len(n.Xattrs)), extent: uint32(t.extents.len()), numExtent: uint32(len(n.Extents))}
+		for _, a := range n.Xattrs {
+			t.xattrs.add(xattr{t.str(a.Name), uint32(len(a.Name)), t.str(a.Value), uint32(len(a.Value))})
 		}
+		for _, e := range n.Extents {
+			t.extents.add(e)
+		}
+		r.more = t.more.add(e) + 1
 	}
+	*t.inodes.at(i) = r
 }
 
-// entries writes the directory entries and counts the names of each inode.
-func (e *encoder) entries() {
-	e.first = make([]uint32, len(e.nodes))
-	e.nlink = make([]uint32, len(e.nodes))
-	for i, n := range e.nodes {
-		e.first[i] = uint32(len(e.dirents))
-		for _, name := range e.sorted[i] {
-			c := n.Children[name].ino
-			e.nlink[c]++
-			e.dirents = append(e.dirents, dirent{e.str(name), uint32(len(name)), c})
-		}
+// Node is what is known about inode i.
+func (t *Tree) Node(i uint32) Node {
+	r, e := t.inodes.at(i), t.extra(i)
+	n := Node{Mode: uint32(r.mode), UID: r.uid, GID: r.gid, Rdev: e.rdev, Size: r.size, Mtime: r.mtime, Nsec: r.nsec,
+		Flags: r.flags(), Layer: r.marks >> markBits, Offset: int64(r.block) * blockSize, Target: t.text(e.target, e.targetLen)}
+	for k := range e.numXattr {
+		a := t.xattrs.at(e.xattr + k)
+		n.Xattrs = append(n.Xattrs, Xattr{t.text(a.name, a.nameLen), t.text(a.value, a.valueLen)})
 	}
+	for k := range e.numExtent {
+		n.Extents = append(n.Extents, *t.extents.at(e.extent + k))
+	}
+	return n
 }
 
-// hardLinks writes the names of the inodes that have several.
-func (e *encoder) hardLinks() {
-	total := uint32(0)
-	for i, n := range e.nodes {
-		if n.IsDir() {
-			continue
-		}
-		e.first[i] = 0
-		if e.nlink[i] > 1 {
-			e.first[i] = total
-			total += e.nlink[i]
-		}
+// extra is that of inode i, or an empty one.
+func (t *Tree) extra(i uint32) extra {
+	if k := t.inodes.at(i).more; k > 0 {
+		return *t.more.at(k - 1)
 	}
-	e.links = make([]link, total)
-	filled := make(map[uint32]uint32)
-	for i, n := range e.nodes {
-		for k := range uint32(len(n.Children)) {
-			d := e.first[i] + k
-			if c := e.dirents[d].ino; e.nlink[c] > 1 {
-				e.links[e.first[c]+filled[c]] = link{uint32(i), d}
-				filled[c]++
-			}
-		}
-	}
+	return extra{}
 }
 
-// str puts s on the heap once.
-func (e *encoder) str(s string) uint32 {
-	if off, ok := e.strs[s]; ok {
-		return off
-	}
-	off := uint32(len(e.heap))
-	e.strs[s] = off
-	e.heap = append(e.heap, s...)
+// IsDir reports whether inode i is a directory.
+func (t *Tree) IsDir(i uint32) bool { return t.inodes.at(i).isDir() }
+
+// Flags are those of inode i.
+func (t *Tree) Flags(i uint32) uint16 { return t.inodes.at(i).flags() }
+
+// Mark sets and clears flags of inode i, and says which layer it is from.
+func (t *Tree) Mark(i uint32, set, clear, layer uint16) {
+	r := t.inodes.at(i)
+	r.marks = r.flags()&^clear | set | layer<<markBits
+}
+
+// str puts s on the heap.
+func (t *Tree) str(s string) uint32 {
+	off := uint32(len(t.heap))
+	t.heap = append(t.heap, s...)
 	return off
 }
 
-func (e *encoder) inode(i int) Inode {
-	n := e.nodes[i]
-	r := Inode{Mode: n.Mode, UID: n.UID, GID: n.GID, Rdev: n.Rdev, Size: n.Size, Mtime: n.Mtime, Nsec: n.Nsec,
-		Offset: n.Offset, Layer: n.Layer, Flags: n.Flags, parent: e.parents[i],
-		target: e.str(n.Target), targetLen: uint32(len(n.Target)),
-		xattr: uint32(len(e.xattrs)), numXattr: uint32(len(n.Xattrs)), extent: uint32(len(e.extents))}
-	if n.IsDir() {
-		r.first, r.count, r.Nlink = e.first[i], uint32(len(n.Children)), 2
-		for _, c := range n.Children {
-			if c.IsDir() {
-				r.Nlink++
+func (t *Tree) text(off, n uint32) string {
+	return unsafe.String(unsafe.SliceData(t.heap[off:off+n]), n)
+}
+
+// Lookup finds name in directory dir.
+func (t *Tree) Lookup(dir uint32, name string) (ino uint32, ok bool) {
+	if _, k := t.find(dir, name); k != gone {
+		ino = t.names.at(k).ino
+		return ino, ino != gone
+	}
+	return 0, false
+}
+
+// Put lets name in directory dir lead to inode ino, whatever it led to before. The name has at most
+// 255 bytes.
+func (t *Tree) Put(dir uint32, name string, ino uint32) {
+	slot, k := t.find(dir, name)
+	if k != gone {
+		t.names.at(k).ino = ino
+		return
+	}
+	t.slots[slot] = t.names.add(entry{dir, ino, t.str(name), uint8(len(name))}) + 1
+	if 2*t.names.len() > len(t.slots) {
+		t.slots = nil
+	}
+}
+
+// Remove takes name out of directory dir.
+func (t *Tree) Remove(dir uint32, name string) {
+	if _, k := t.find(dir, name); k != gone {
+		t.names.at(k).ino = gone
+	}
+}
+
+// find is the number of a name, or gone and where it belongs in the hash table.
+func (t *Tree) find(dir uint32, name string) (slot, k uint32) {
+	if t.slots == nil {
+		size := 64
+		for size < 4*t.names.len() {
+			size *= 2
+		}
+		t.slots = make([]uint32, size)
+		for k := range uint32(t.names.len()) {
+			e := t.names.at(k)
+			slot, _ := t.find(e.dir, t.text(e.name, uint32(e.nameLen)))
+			t.slots[slot] = k + 1
+		}
+	}
+	var h maphash.Hash // its seed is secret: nobody can make names meet
+	h.SetSeed(t.seed)
+	var b [4]byte
+	binary.NativeEndian.PutUint32(b[:], dir)
+	h.Write(b[:])
+	h.WriteString(name)
+	mask := uint32(len(t.slots) - 1)
+	for slot = uint32(h.Sum64()) & mask; t.slots[slot] != 0; slot = (slot + 1) & mask {
+		k := t.slots[slot] - 1
+		if e := t.names.at(k); e.dir == dir && t.text(e.name, uint32(e.nameLen)) == name {
+			return slot, k
+		}
+	}
+	return slot, gone
+}
+
+// Find finds the file that path leads to from the root; path_resolution(7): a symbolic link is
+// followed unless it is the last part, and ".." of the root is the root.
+func (t *Tree) Find(path string) (uint32, error) {
+	missing := errors.New("is not there")
+	i, ok, _, err := t.file(path, func(uint32, string) (uint32, error) { return 0, missing })
+	if err == nil && !ok {
+		err = missing
+	}
+	return i, err
+}
+
+// step is a directory on the way to a file. It is gone if the tree does not have it.
+type step struct {
+	ino  uint32
+	name string
+}
+
+// file is Find. clean is the path without symbolic links. missing is asked for directories that the
+// tree does not have, or has a whiteout for.
+func (t *Tree) file(p string, missing func(dir uint32, name string) (uint32, error)) (i uint32, ok bool, clean string, err error) {
+	dir, base := path.Split(p)
+	way, err := t.follow(dir, missing)
+	if err != nil {
+		return 0, false, "", err
+	}
+	for _, s := range way[1:] {
+		clean += s.name + "/"
+	}
+	if at := way[len(way)-1].ino; at != gone && base != "" {
+		i, ok = t.Lookup(at, base)
+		ok = ok && t.Flags(i)&Whiteout == 0
+	}
+	if base == "" || ok && t.IsDir(i) {
+		err = errors.New("is a directory")
+	}
+	return i, ok, clean + base, err
+}
+
+// follow walks dir from the root and returns the way, which begins there.
+func (t *Tree) follow(dir string, missing func(dir uint32, name string) (uint32, error)) (way []step, err error) {
+	way = []step{{}}
+	for links, rest := 0, dir; rest != ""; {
+		var part string
+		part, rest, _ = strings.Cut(rest, "/")
+		switch part {
+		case "", ".":
+			continue
+		case "..":
+			way = way[:max(1, len(way)-1)]
+			continue
+		}
+		at := way[len(way)-1].ino
+		i, ok := gone, at != gone
+		if ok {
+			i, ok = t.Lookup(at, part)
+		}
+		if !ok || t.Flags(i)&Whiteout != 0 {
+			if i, err = missing(at, part); err != nil {
+				return nil, err
 			}
 		}
-	} else {
-		r.first, r.Nlink = e.first[i], e.nlink[i]
-	}
-	slices.SortFunc(n.Xattrs, func(a, b Xattr) int { return strings.Compare(a.Name, b.Name) })
-	for _, a := range n.Xattrs {
-		e.xattrs = append(e.xattrs, xattr{e.str(a.Name), uint32(len(a.Name)), e.str(a.Value), uint32(len(a.Value))})
-	}
-	if n.Flags&Sparse != 0 {
-		e.extents = append(e.extents, n.Extents...)
-		r.numExtent = uint32(len(n.Extents))
-	}
-	return r
-}
-
-func (e *encoder) bytes(flatSize int64) []byte {
-	inodes := make([]Inode, len(e.nodes))
-	for i := range inodes {
-		inodes[i] = e.inode(i)
-	}
-	h := header{Version: version, Order: orderMark, FlatSize: flatSize,
-		NumInodes: uint32(len(inodes)), NumDirents: uint32(len(e.dirents)), NumLinks: uint32(len(e.links)),
-		NumXattrs: uint32(len(e.xattrs)), NumExtents: uint32(len(e.extents)), HeapLen: uint64(len(e.heap))}
-	copy(h.Magic[:], magic)
-	b := make([]byte, headerSize, headerSize+88*len(inodes)+12*len(e.dirents)+len(e.heap)+4096)
-	b = put(b, inodes)
-	b = put(b, e.dirents)
-	b = put(b, e.links)
-	b = put(b, e.xattrs)
-	b = put(b, e.extents)
-	b = append(b, e.heap...)
-	h.CRC = crc32.Checksum(b[headerSize:], crcTable)
-	copy(b, unsafe.Slice((*byte)(unsafe.Pointer(&h)), headerSize))
-	return b
-}
-
-// put appends the records' bytes and pads to a multiple of 8.
-func put[T any](b []byte, recs []T) []byte {
-	if len(recs) > 0 {
-		b = append(b, unsafe.Slice((*byte)(unsafe.Pointer(&recs[0])), len(recs)*int(unsafe.Sizeof(recs[0])))...)
-	}
-	return append(b, make([]byte, align8(uint64(len(b)))-uint64(len(b)))...)
-}
-
-// Tree turns an index back into a tree, so that another layer can be merged
-// over it. The strings of x must outlive it.
-func (x *Index) Tree() *Tree {
-	nodes := make([]*Node, x.Len())
-	for i := range nodes {
-		n := x.Inode(uint32(i))
-		nodes[i] = &Node{Mode: n.Mode, UID: n.UID, GID: n.GID, Rdev: n.Rdev, Size: n.Size, Mtime: n.Mtime, Nsec: n.Nsec,
-			Flags: n.Flags, Layer: n.Layer, Offset: n.Offset, Target: x.Target(uint32(i)), Xattrs: x.Xattrs(uint32(i))}
-		if n.Flags&Sparse != 0 {
-			nodes[i].Extents = x.Extents(uint32(i))
+		switch {
+		case i == gone || t.IsDir(i):
+			way = append(way, step{i, part})
+		case t.inodes.at(i).mode&unix.S_IFMT == unix.S_IFLNK:
+			x := t.extra(i)
+			target := t.text(x.target, x.targetLen)
+			if links++; links > maxLinks || len(target)+len(rest) > pathMax {
+				return nil, fmt.Errorf("is below %q, a symbolic link that leads through too many others", part)
+			}
+			if strings.HasPrefix(target, "/") {
+				way = way[:1]
+			}
+			rest = target + "/" + rest
+		default:
+			return nil, fmt.Errorf("is below %q, which is no directory", part)
 		}
 	}
-	for i, n := range nodes {
-		if n.IsDir() {
-			n.Children = make(map[string]*Node, x.DirLen(uint32(i)))
-			for k := range x.DirLen(uint32(i)) {
-				name, ino := x.Dirent(uint32(i), k)
-				n.Children[name] = nodes[ino]
+	return way, nil
+}
+
+// Listing is all names of a tree, by directory.
+type Listing struct {
+	t     *Tree
+	first []uint32 // of each inode: where its names begin in names
+	names []uint32 // their numbers, sorted by the names' bytes within a directory
+}
+
+// List lists the tree as it is now.
+func (t *Tree) List() *Listing {
+	t.slots = nil // as large as the list; find makes it again
+	l := &Listing{t: t, first: make([]uint32, t.Len()+1)}
+	total := 0
+	for k := range uint32(t.names.len()) {
+		if e := t.names.at(k); e.ino != gone {
+			l.first[e.dir]++
+			total++
+		}
+	}
+	sum := uint32(0) // a counting sort: the ends, from which the names go down to the starts
+	for i, n := range l.first {
+		sum += n
+		l.first[i] = sum
+	}
+	l.names = make([]uint32, total)
+	for k := range uint32(t.names.len()) {
+		if e := t.names.at(k); e.ino != gone {
+			l.first[e.dir]--
+			l.names[l.first[e.dir]] = k
+		}
+	}
+	for i := range t.Len() {
+		slices.SortFunc(l.names[l.first[i]:l.first[i+1]], func(a, b uint32) int { return strings.Compare(l.name(a), l.name(b)) })
+	}
+	return l
+}
+
+func (l *Listing) name(k uint32) string {
+	e := l.t.names.at(k)
+	return l.t.text(e.name, uint32(e.nameLen))
+}
+
+// Of gives the names of directory dir, sorted by their bytes, and where they lead.
+func (l *Listing) Of(dir uint32) iter.Seq2[string, uint32] {
+	return func(yield func(string, uint32) bool) {
+		for _, k := range l.names[l.first[dir]:l.first[dir+1]] {
+			if !yield(l.name(k), l.t.names.at(k).ino) {
+				return
 			}
 		}
 	}
-	return &Tree{Root: nodes[0], FlatSize: x.flatSize, Inodes: len(nodes), Heap: int64(len(x.heap))}
+}
+
+// chunks is a table that grows without being copied.
+type chunks[T any] [][]T
+
+const chunkLen = 1 << 12
+
+func (c *chunks[T]) len() int {
+	if k := len(*c) - 1; k >= 0 {
+		return k*chunkLen + len((*c)[k])
+	}
+	return 0
+}
+
+// at points to record i, until the next add.
+func (c *chunks[T]) at(i uint32) *T { return &(*c)[i/chunkLen][i%chunkLen] }
+
+func (c *chunks[T]) add(v T) uint32 {
+	n := c.len()
+	if n%chunkLen == 0 {
+		*c = append(*c, make([]T, 0, min(n, chunkLen))) // the first one grows as it needs
+	}
+	k := n / chunkLen
+	(*c)[k] = append((*c)[k], v)
+	return uint32(n)
 }

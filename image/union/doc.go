@@ -33,18 +33,18 @@
 //   - Replacing one name of a hard-linked file leaves its other names alone, and
 //     what they show.
 //
-// A symbolic link is a name like any other: a layer that has lib/x where the
-// layer below has a link lib replaces the link by a directory. That is what
-// kernel overlayfs does with layers unpacked one by one (docker, podman);
-// programs that unpack them on top of one another may follow the link instead.
+// A symbolic link of a layer below is a name like any other: a layer that has
+// lib/x where the layer below has a link lib replaces the link by a directory.
+// That is what kernel overlayfs does with layers unpacked one by one (docker,
+// podman); programs that unpack them on top of one another may follow the link
+// instead. A link of the same layer has been followed by Scan, as tar does, and
+// a hard link's target is looked for through those of the layers below.
 //
 // # Merge
 //
-// Merge builds the tree of an image layer by layer, from the bottom. It copies
-// only the directories that the upper layer mentions, and their lists of names;
-// all else is shared with the tree below, which stays valid. Ten files over
-// an image of 50,000 cost 50 µs and 67 KB; 50,000 over 50,000 cost 20 ms.
-// Encode of the result is the file unions/CHAINID of the store.
+// Merge builds the tree of an image layer by layer, from the bottom, and changes
+// the tree below in place: its cost is that of the upper layer. The tree's
+// WriteFile makes the file unions/CHAINID of the store.
 //
 // # Explain
 //

@@ -3,131 +3,156 @@
 package union
 
 import (
+	"errors"
 	"fmt"
-	"maps"
-	"strings"
 
 	"tiffin/image/layer"
 )
 
 // Limits of a merged tree, so that its index can be numbered with 32 bits.
-const (
-	maxInodes = 16_000_000
-	maxHeap   = 2 << 30 // bytes of names, link targets and attributes
-)
+var maxInodes = 16_000_000
 
-// Merge puts layer number n (upper, as Scan or Index.Tree returned it) over
+const maxHeap = 2 << 30 // bytes of names, link targets and attributes
+
+// Merge puts layer number n (upper, as Scan or ReadTree returned it) over
 // the merged tree of layers 0 to n-1; lower is nil for n = 0. The result is a
 // merged tree: no whiteouts, and every inode says which layer it is from.
 //
-// Neither argument is changed. The result shares with lower all that upper
-// leaves alone, so nothing in either may be changed afterwards; all may be
-// merged again, and encoded one after the other. Time and memory are those of
-// upper and of the directories that it touches.
+// Both arguments are used up: the result is one of them, changed. Time and memory are those of
+// upper.
 //
 // Errors: a hard link to a file that no layer below has, and too many files.
 func Merge(lower, upper *layer.Tree, n uint16) (*layer.Tree, error) {
-	m := &merger{n: n, copies: map[*layer.Node]*layer.Node{}}
-	out := &layer.Tree{Inodes: upper.Inodes, Heap: upper.Heap}
-	if lower != nil {
-		m.lower = lower.Root
-		out.Inodes += lower.Inodes
-		out.Heap += lower.Heap
+	m := &merger{lower: lower, upper: upper, n: n, list: upper.List()}
+	var err error
+	if lower == nil {
+		m.lower, err = upper, m.bottom(0, "")
+	} else {
+		err = m.merge()
 	}
-	if out.Inodes > maxInodes || out.Heap > maxHeap {
-		return nil, fmt.Errorf("merge layer %d: the image has up to %d files with %d MiB of names; tiffin takes %d and %d",
-			n, out.Inodes, out.Heap>>20, maxInodes, maxHeap>>20)
-	}
-	root, err := m.dir(m.lower, upper.Root, "")
 	if err != nil {
 		return nil, fmt.Errorf("merge layer %d: %w", n, err)
 	}
-	out.Root = root
-	return out, nil
+	m.lower.FlatSize = 0
+	return m.lower, nil
 }
 
 type merger struct {
-	lower  *layer.Node // root of the layers below, nil if there are none
-	n      uint16
-	copies map[*layer.Node]*layer.Node // upper's files, so that hard links stay such
+	lower, upper *layer.Tree
+	list         *layer.Listing // of upper
+	n            uint16
+	files        []uint32 // of upper's inodes: 1 + the number of the same file in lower, so that hard links stay such
 }
 
-// dir merges directory above of the upper over below, which is nil unless the
-// lower has a directory of that path. path is for errors.
-func (m *merger) dir(below, above *layer.Node, path string) (*layer.Node, error) {
-	d := m.copy(above)
-	d.Flags &^= layer.Opaque | layer.Implicit
-	if below != nil && above.Flags&layer.Implicit != 0 {
-		d.Mode, d.UID, d.GID, d.Mtime, d.Nsec = below.Mode, below.UID, below.GID, below.Mtime, below.Nsec
-		d.Xattrs, d.Layer = below.Xattrs, below.Layer
-	}
-	if above.Flags&layer.Opaque != 0 {
-		below = nil
-	}
-	if below == nil {
-		d.Children = make(map[string]*layer.Node, len(above.Children))
-	} else {
-		d.Children = maps.Clone(below.Children)
-	}
-	for name, c := range above.Children {
-		switch {
-		case c.Flags&layer.Whiteout != 0:
-			delete(d.Children, name)
-		case c.Flags&layer.HardLink != 0:
-			target, err := m.resolve(c.Target)
-			if err != nil {
-				return nil, fmt.Errorf("%.300q is a hard link to %.300q, %w", path+"/"+name, c.Target, err)
+// bottom makes a merged tree of the lowest layer: below it there is nothing.
+func (m *merger) bottom(dir uint32, path string) error {
+	m.upper.Mark(dir, 0, layer.Opaque|layer.Implicit, m.n)
+	for name, i := range m.list.Of(dir) {
+		switch flags := m.upper.Flags(i); {
+		case flags&layer.Whiteout != 0:
+			m.upper.Remove(dir, name)
+		case flags&layer.HardLink != 0:
+			return noTarget(path+"/"+name, m.upper.Node(i).Target, errors.New("no layer below has"))
+		case m.upper.IsDir(i):
+			if err := m.bottom(i, path+"/"+name); err != nil {
+				return err
 			}
-			d.Children[name] = target
-		case c.IsDir():
-			var b *layer.Node
-			if below != nil {
-				if b = below.Children[name]; b != nil && !b.IsDir() {
-					b = nil // a directory in the place of a file starts anew
-				}
-			}
-			sub, err := m.dir(b, c, path+"/"+name)
-			if err != nil {
-				return nil, err
-			}
-			d.Children[name] = sub
 		default:
-			f := m.copies[c]
-			if f == nil {
-				f = m.copy(c)
-				m.copies[c] = f
+			m.upper.Mark(i, 0, 0, m.n)
+		}
+	}
+	return nil
+}
+
+func noTarget(path, target string, why error) error {
+	return fmt.Errorf("%.300q is a hard link to %.300q, which %w", path, target, why)
+}
+
+func (m *merger) merge() error {
+	if inodes, heap := m.lower.Len()+m.upper.Len(), m.lower.Weight()+m.upper.Weight(); inodes > maxInodes || heap > maxHeap {
+		return fmt.Errorf("the image has up to %d files with %d MiB of names; tiffin takes %d and %d",
+			inodes, heap>>20, maxInodes, maxHeap>>20)
+	}
+	m.files = make([]uint32, m.upper.Len())
+	if err := m.resolve(0, ""); err != nil {
+		return err
+	}
+	if m.upper.Flags(0)&layer.Opaque != 0 {
+		for name := range m.lower.List().Of(0) {
+			m.lower.Remove(0, name)
+		}
+	}
+	m.attributes(0, 0)
+	m.dir(0, 0)
+	return nil
+}
+
+// resolve finds the files that hard links of the upper lead to, before anything is changed: the
+// upper may replace or delete that very name and keep the file under the new one.
+func (m *merger) resolve(dir uint32, path string) error {
+	for name, i := range m.list.Of(dir) {
+		if m.upper.IsDir(i) {
+			if err := m.resolve(i, path+"/"+name); err != nil {
+				return err
 			}
-			d.Children[name] = f
+		} else if m.upper.Flags(i)&layer.HardLink != 0 && m.files[i] == 0 {
+			target := m.upper.Node(i).Target
+			file, err := m.lower.Find(target)
+			if err != nil {
+				return noTarget(path+"/"+name, target, fmt.Errorf("in the layers below %w", err))
+			}
+			m.files[i] = file + 1
 		}
 	}
-	return d, nil
+	return nil
 }
 
-func (m *merger) copy(n *layer.Node) *layer.Node {
-	c := *n
-	c.Layer = m.n
-	return &c
+// dir merges the names of directory above of the upper into directory below of the lower.
+func (m *merger) dir(below, above uint32) {
+	for name, i := range m.list.Of(above) {
+		old, ok := m.lower.Lookup(below, name)
+		switch flags := m.upper.Flags(i); {
+		case flags&layer.Whiteout != 0:
+			m.lower.Remove(below, name)
+		case m.upper.IsDir(i):
+			if !ok || !m.lower.IsDir(old) { // in the place of a file it starts anew
+				old = m.add(i)
+				m.lower.Put(below, name, old)
+			} else {
+				if flags&layer.Opaque != 0 { // a new one with the attributes of the old
+					n := m.lower.Node(old)
+					old = m.lower.Add(&n)
+					m.lower.Put(below, name, old)
+				}
+				m.attributes(old, i)
+			}
+			m.dir(old, i)
+		default:
+			if m.files[i] == 0 {
+				m.files[i] = m.add(i) + 1
+			}
+			m.lower.Put(below, name, m.files[i]-1)
+		}
+	}
 }
 
-// resolve finds the file that a hard link of the upper leads to. It is looked
-// for in the layers below as they were: the upper may replace or delete that
-// very name and keep the file under the new one.
-func (m *merger) resolve(target string) (*layer.Node, error) {
-	n := m.lower
-	for name := range strings.SplitSeq(target, "/") {
-		if n == nil {
-			break
-		}
-		if !n.IsDir() {
-			return nil, fmt.Errorf("which reaches through something that is no directory")
-		}
-		n = n.Children[name]
+// add makes an inode of the lower like i of the upper.
+func (m *merger) add(i uint32) uint32 {
+	n := m.node(i)
+	return m.lower.Add(&n)
+}
+
+// attributes gives directory below of the lower those of above, if that has any.
+func (m *merger) attributes(below, above uint32) {
+	if m.upper.Flags(above)&layer.Implicit == 0 {
+		n := m.node(above)
+		m.lower.Set(below, &n)
 	}
-	if n == nil {
-		return nil, fmt.Errorf("which no layer below has")
-	}
-	if n.IsDir() {
-		return nil, fmt.Errorf("which is a directory")
-	}
-	return n, nil
+}
+
+func (m *merger) node(i uint32) layer.Node {
+	n := m.upper.Node(i)
+	n.Flags &^= layer.Opaque | layer.Implicit
+	n.Layer = m.n
+	return n
 }

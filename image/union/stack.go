@@ -17,11 +17,11 @@ type Stack struct {
 
 // Push puts a layer on top.
 func (s *Stack) Push(t *layer.Tree) error {
-	merged, err := Merge(s.Merged.Tree(), t, uint16(len(s.Layers)))
+	top, err := layer.Decode(t.Encode())
 	if err != nil {
 		return err
 	}
-	top, err := layer.Decode(t.Encode())
+	merged, err := Merge(s.Merged.Tree(), t, uint16(len(s.Layers)))
 	if err != nil {
 		return err
 	}

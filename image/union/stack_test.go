@@ -63,7 +63,7 @@ func TestPushIsOneMoreLayer(t *testing.T) {
 	if _, ok := s.Merged.Find("a"); ok {
 		t.Error("what the new layer deletes is there")
 	}
-	if err := s.Push(&layer.Tree{Root: layer.NewDir(0o755)}); err != nil || len(s.Layers) != 3 {
+	if err := s.Push(layer.NewTree(layer.NewDir(0o755))); err != nil || len(s.Layers) != 3 {
 		t.Errorf("an empty layer: %v", err)
 	}
 }

@@ -45,9 +45,10 @@ func TestImplicitDirectoriesKeepTheAttributesBelow(t *testing.T) {
 		[]tt.Entry{tt.Dir("d", tt.Mode(0o700), tt.Owner(3, 4), tt.Mtime(9, 9), tt.Xattr("user.a", "b")), tt.File("d/f", "")},
 		[]tt.Entry{tt.File("d/g", "")},
 		[]tt.Entry{tt.Opaque("d")})
-	d := tree.Root.Children["d"]
-	if d.Mode&0o777 != 0o700 || d.UID != 3 || d.GID != 4 || d.Mtime != 9 || d.Nsec != 9 || len(d.Xattrs) != 1 || d.Layer != 0 || len(d.Children) != 0 {
-		t.Errorf("%+v", d)
+	i, ok := tree.Lookup(0, "d")
+	_, err := tree.Find("d/f")
+	if d := tree.Node(i); !ok || err == nil || d.Mode&0o777 != 0o700 || d.UID != 3 || d.GID != 4 || d.Mtime != 9 || d.Nsec != 9 || len(d.Xattrs) != 1 || d.Layer != 0 {
+		t.Errorf("%+v %v", d, err)
 	}
 }
 
@@ -78,8 +79,8 @@ func TestAHardLinkMayKeepWhatItsLayerDeletes(t *testing.T) {
 func TestAHardLinkToNothingIsAnError(t *testing.T) {
 	for _, c := range []struct {
 		target, want string
-	}{{"gone", "no layer below has"}, {"d", "is a directory"}, {"l/f", "no directory"}} {
-		low, _ := layer.Scan(bytes.NewReader(tt.Of(t, tt.Dir("d"), tt.File("d/f", ""), tt.Symlink("l", "d"))))
+	}{{"gone", "is not there"}, {"d", "is a directory"}, {"d/f/x", "no directory"}, {"l/x", "is not there"}, {"loop/x", "too many"}} {
+		low, _ := layer.Scan(bytes.NewReader(tt.Of(t, tt.Dir("d"), tt.File("d/f", ""), tt.Symlink("l", "d"), tt.Symlink("loop", "loop"))))
 		up, err := layer.Scan(bytes.NewReader(tt.Of(t, tt.Hardlink("x/h", c.target))))
 		if err != nil {
 			t.Fatal(err)
@@ -94,10 +95,24 @@ func TestAHardLinkToNothingIsAnError(t *testing.T) {
 	}
 }
 
+func TestAHardLinkIsFollowedThroughALinkBelow(t *testing.T) {
+	_, tree := stack(t,
+		[]tt.Entry{tt.File("d/f", "text"), tt.Symlink("l", "/d")},
+		[]tt.Entry{tt.Hardlink("new", "l/f"), tt.Whiteout("l")})
+	a, err1 := tree.Find("new")
+	b, err2 := tree.Find("d/f")
+	if err1 != nil || err2 != nil || a != b {
+		t.Errorf("%d %v, %d %v", a, err1, b, err2)
+	}
+}
+
 func TestTooLargeAnImageIsRefused(t *testing.T) {
 	_, tree := stack(t, []tt.Entry{tt.File("f", "")})
-	tree.Inodes = maxInodes
-	if _, err := Merge(tree, tree, 1); err == nil || !strings.Contains(err.Error(), "tiffin takes") {
+	defer func(n int) { maxInodes = n }(maxInodes)
+	maxInodes = 3
+	upper := layer.NewTree(layer.NewDir(0o755))
+	upper.Add(&layer.Node{})
+	if _, err := Merge(tree, upper, 1); err == nil || !strings.Contains(err.Error(), "tiffin takes") {
 		t.Error(err)
 	}
 }

@@ -34,7 +34,7 @@ func Union(t *testing.T, tars ...[]byte) *Image {
 // BuildImage is Union in a given directory.
 func BuildImage(dir string, tars ...[]byte) (*Image, error) {
 	im := &Image{Index: filepath.Join(dir, "index")}
-	merged := &layer.Tree{Root: layer.NewDir(0o755)}
+	merged := layer.NewTree(layer.NewDir(0o755))
 	for n, b := range tars {
 		base := filepath.Join(dir, fmt.Sprint(n))
 		tree, err := layer.Scan(bytes.NewReader(b))
