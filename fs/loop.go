@@ -88,13 +88,13 @@ func (l *loop) serve() (left bool, err error) {
 	}()
 	select {
 	case <-gone:
-		unix.Close(l.stop)
+		l.end()
 		return true, *l.failed.Load()
 	case <-l.broken:
 	}
 	select {
 	case <-gone:
-		unix.Close(l.stop)
+		l.end()
 		left = true
 	case <-time.After(time.Second):
 	}
@@ -104,6 +104,7 @@ func (l *loop) serve() (left bool, err error) {
 // worker has what one needs to answer requests.
 type worker struct {
 	*loop
+	buffers []byte // all of it: in and out
 	in, out []byte
 	quick   int // requests found waiting, in a row
 }
@@ -133,8 +134,8 @@ func (l *loop) work() {
 	}
 }
 
-// hire returns a worker. Its buffers are memory only as far as they have been used; new
-// ones from the collected heap would be zeroed, and so all be there.
+// hire returns a worker. Its buffers are memory only as far as they have been used, mmap(2); those
+// from the collected heap would be zeroed, and so all be there.
 func (l *loop) hire() *worker {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -143,7 +144,31 @@ func (l *loop) hire() *worker {
 		l.free = l.free[:k]
 		return w
 	}
-	return &worker{loop: l, in: make([]byte, bufferSize), out: make([]byte, bufferSize)}
+	b, err := unix.Mmap(-1, 0, 2*bufferSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	if err != nil {
+		b = make([]byte, 2*bufferSize)
+	}
+	return &worker{loop: l, buffers: b, in: b[:bufferSize], out: b[bufferSize:]}
+}
+
+// trim gives back the memory of workers that have gone.
+func (l *loop) trim() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, w := range l.free {
+		_ = unix.Madvise(w.buffers, unix.MADV_DONTNEED)
+	}
+}
+
+// end unmaps the buffers, when all workers have gone.
+func (l *loop) end() {
+	unix.Close(l.stop)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, w := range l.free {
+		_ = unix.Munmap(w.buffers)
+	}
+	l.free = nil
 }
 
 func (l *loop) letGo(w *worker) {

@@ -212,6 +212,13 @@ func (f *FS) Serve(fuseFd int) error {
 	return err
 }
 
+// Trim gives back memory that a burst of requests has left.
+func (f *FS) Trim() {
+	if l := f.loop.Load(); l != nil {
+		l.trim()
+	}
+}
+
 // clearWork removes what was open without a name when the last user went.
 func (f *FS) clearWork() {
 	if f.root != nil {

@@ -32,6 +32,7 @@ func (s *supervisor) settle() {
 			continue
 		}
 		if !done {
+			s.fs.Trim()
 			debug.FreeOSMemory()
 			dropFilePages()
 			done = true
