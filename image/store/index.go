@@ -178,16 +178,16 @@ func (s *Store) replaceIndex(b []byte) error {
 	return nil
 }
 
-// NameOf is the name that a descriptor gives its manifest, if any.
+// NameOf is the name that a descriptor gives its manifest, if any. The whole name counts if the
+// other one is that or, as docker and containerd write it, its tag: umoci tags by copying a
+// descriptor and changing the other one alone.
 func NameOf(d ocispec.Descriptor) (reference.Reference, bool) {
-	for _, key := range []string{annotationContainerd, annotationRef} {
-		if v := d.Annotations[key]; v != "" {
-			if r, err := reference.Parse(v); err == nil {
-				return r, true
-			}
-		}
+	short := d.Annotations[annotationRef]
+	r, err := reference.Parse(d.Annotations[annotationContainerd])
+	if err != nil || short != "" && !slices.Contains([]string{r.Tag, r.Familiar(), r.String()}, short) {
+		r, err = reference.Parse(short)
 	}
-	return reference.Reference{}, false
+	return r, err == nil
 }
 
 // Annotations give a manifest a name, by which this program and others find it.

@@ -61,6 +61,9 @@ func find(ctx context.Context, st *store.Staging, file, name string, p ingest.Pr
 func chooseNamed(imgs []*Image, name string) (*Image, error) {
 	var names []string
 	for _, img := range imgs {
+		if name != "" && slices.Contains(img.tags, name) {
+			return img, nil
+		}
 		for _, r := range img.Names {
 			if w, err := reference.Parse(name); err == nil && w == r {
 				return img, nil
@@ -77,8 +80,8 @@ func chooseNamed(imgs []*Image, name string) (*Image, error) {
 	return imgs[0], nil
 }
 
-// WriteArchive writes an image to an archive such as Save writes.
-func WriteArchive(ctx context.Context, w io.Writer, src *Image, name *reference.Reference, p ingest.Progress) error {
+// WriteArchive writes an image to an archive such as Save writes, with a name if that is not "".
+func WriteArchive(ctx context.Context, w io.Writer, src *Image, name string, p ingest.Progress) error {
 	a := newSaving()
 	a.image(src, name)
 	return a.write(ctx, w, p)

@@ -31,6 +31,7 @@ type Image struct {
 	Names    []reference.Reference // that an archive gives it
 	Index    []byte                // that led to it, the outermost; nil if none did
 
+	tags     []string // the same as they are written in a layout, where they may be no such names
 	platform ocispec.Platform
 	src      Source
 	known    func(oci.Layer) bool // layers that are known to be what the config says. May be nil

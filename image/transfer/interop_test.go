@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"os"
@@ -138,5 +139,38 @@ func TestUmociUnpacksTheStore(t *testing.T) {
 	}
 	if out := output(t, umoci, "stat", "--image", s.Root()+":thing:v1"); !strings.Contains(out, "step 1") {
 		t.Errorf("umoci stat: %s", out)
+	}
+	output(t, umoci, "tag", "--image", s.Root()+":thing:v1", "other:v2")
+	if got := resolve(t, s, "other:v2"); !slices.Equal(got.Names, []string{"other:v2", "thing:v1"}) {
+		t.Errorf("umoci gave a tag, and the names are %q", got.Names)
+	}
+}
+
+// TestSkopeoFindsTheTagInAnArchive: what stands behind the file's name is the same for both, also
+// where it is no name of an image.
+func TestSkopeoFindsTheTagInAnArchive(t *testing.T) {
+	skopeo := must.Tool(t, "skopeo")
+	s, img, _ := interop(t)
+	for _, tag := range []string{"1", "V1.0", "thing", "thing:v1"} {
+		src, err := FromStore(s, img)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b bytes.Buffer
+		if err := WriteArchive(context.Background(), &b, src, tag, nil); err != nil {
+			t.Fatal(err)
+		}
+		file := inFile(t, b.Bytes())
+		if got := output(t, skopeo, "inspect", "--format", "{{.Digest}}", "oci-archive:"+file+":"+tag); strings.TrimSpace(got) != img.Manifest.Digest.String() {
+			t.Errorf("%s: skopeo finds %s", tag, got)
+		}
+		theirs := filepath.Join(t.TempDir(), "theirs.tar")
+		output(t, skopeo, "copy", "-q", "oci-archive:"+file+":"+tag, "oci-archive:"+theirs+":"+tag)
+		back, err := FromFile(context.Background(), s, theirs, tag, nil)
+		if err != nil {
+			t.Errorf("%s, as skopeo writes it: %v", tag, err)
+			continue
+		}
+		back.Close()
 	}
 }

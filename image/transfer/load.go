@@ -127,6 +127,7 @@ func describeLayout(ctx context.Context, in files) ([]*Image, error) {
 			byDigest[d.Digest] = img
 			imgs = append(imgs, img)
 		}
+		img.tags = append(img.tags, d.Annotations[ocispec.AnnotationRefName])
 		r, ok := store.NameOf(d)
 		if r.Digest != "" && r.Digest != d.Digest {
 			ok = false // that of an index, or of something else: nothing here proves it

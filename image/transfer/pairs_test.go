@@ -103,7 +103,7 @@ func TestWhatLeavesIsWhatItSays(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer src.Close()
-			err = WriteArchive(context.Background(), io.Discard, src, nil, nil)
+			err = WriteArchive(context.Background(), io.Discard, src, "", nil)
 			if (err == nil) != (f == good) {
 				t.Errorf("%s: %v", f.names, err)
 			}

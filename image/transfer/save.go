@@ -46,9 +46,9 @@ func Save(ctx context.Context, s *image.Store, w io.Writer, refs []string, p ing
 		if err != nil {
 			return err
 		}
-		var name *reference.Reference
+		name := ""
 		if r, err := reference.Parse(ref); err == nil && r.Digest == "" && slices.Contains(img.Names, r.Familiar()) {
-			name = &r
+			name = r.Familiar()
 		}
 		a.image(p, name)
 	}
@@ -72,8 +72,9 @@ func newSaving() *saving {
 		blobs: map[digest.Digest]savedBlob{}}
 }
 
-// image adds one image and the name that it is to have, or nil.
-func (a *saving) image(p *Image, name *reference.Reference) {
+// image adds one image and the name that it is to have, or "". As skopeo has it, what stands behind
+// an archive in the layout need be no whole name.
+func (a *saving) image(p *Image, name string) {
 	d := p.Document.Descriptor()
 	a.blobs[d.Digest] = savedBlob{d, func(context.Context, ocispec.Descriptor) (io.ReadCloser, error) {
 		return io.NopCloser(bytes.NewReader(p.Document.Bytes)), nil
@@ -81,15 +82,19 @@ func (a *saving) image(p *Image, name *reference.Reference) {
 	for _, d := range p.Blobs() {
 		a.blobs[d.Digest] = savedBlob{d, p.Open}
 	}
-	if name != nil {
-		d.Annotations = store.Annotations(*name)
+	r, err := reference.Parse(name)
+	switch {
+	case err == nil && r.Familiar() == name:
+		d.Annotations = store.Annotations(r)
+	case name != "":
+		d.Annotations = map[string]string{ocispec.AnnotationRefName: name}
 	}
 	a.ix.Manifests = append(a.ix.Manifests, d)
-	a.addDocker(&p.Document.Manifest, name)
+	a.addDocker(&p.Document.Manifest, r, err == nil)
 }
 
 // addDocker adds the image to manifest.json, once with all its names.
-func (a *saving) addDocker(m *ocispec.Manifest, name *reference.Reference) {
+func (a *saving) addDocker(m *ocispec.Manifest, name reference.Reference, named bool) {
 	config := blobName(m.Config.Digest)
 	i := slices.IndexFunc(a.docker, func(e dockerEntry) bool { return e.Config == config })
 	if i < 0 {
@@ -100,7 +105,7 @@ func (a *saving) addDocker(m *ocispec.Manifest, name *reference.Reference) {
 		a.docker = append(a.docker, e)
 		i = len(a.docker) - 1
 	}
-	if name != nil {
+	if named {
 		a.docker[i].RepoTags = append(a.docker[i].RepoTags, name.Familiar())
 	}
 }

@@ -184,13 +184,13 @@ func (cp *copier) write(ctx context.Context, img *transfer.Image, src, dst endpo
 }
 
 func (cp *copier) writeArchive(ctx context.Context, img *transfer.Image, dst endpoint) error {
-	var name *reference.Reference
-	if dst.name != "" {
-		ref, err := reference.Parse(dst.name)
+	name := dst.name
+	if name != "" && dst.transport == "docker-archive:" {
+		ref, err := reference.Parse(name)
 		if err != nil {
 			return err
 		}
-		name = &ref
+		name = ref.Familiar()
 	}
 	if _, err := os.Stat(dst.path); err == nil {
 		return errs.Hint(fmt.Errorf("%s exists", dst.path), "an archive is written in one go; remove that one first")
