@@ -31,7 +31,8 @@ func serveCommand() *cli.Command {
 			"as HOST:PORT/NAME is NAME here, and can be run at once. With --htpasswd, who has a password may pull, and push below NAME/;\n" +
 			"--rights FILE says where else, or nowhere. Without passwords,\n" +
 			"everybody who reaches the address may pull, everybody with an account on this machine that is, and only you push:\n" +
-			"tiffin finds the password by itself, and the first lines say how others get it.\n" +
+			"the kernel says whose a connection from this machine is. Where it does not, as for what runs in a container, there is\n" +
+			"a password, which tiffin finds by itself; the first lines say how others get it. Who forwards the port lets others push.\n" +
 			"Who may push may delete (skopeo delete), and attach signatures and the like to an image (oras attach).\n" +
 			"A socket is yours alone, and `ssh -L 5000:SOCKET HOST` makes it 127.0.0.1:5000 elsewhere.\n" +
 			"Ctrl-C ends it when the requests that have begun are answered, a second one at once.",
@@ -104,7 +105,7 @@ func runServe(c *cli.Context) error {
 	}
 	printAddress(l, cert != nil, c.Bool("quiet"), store.Root())
 	if own != nil && !c.Bool("quiet") {
-		fmt.Fprintf(stdout, "Only you can push: tiffin by itself, podman and skopeo after\n  podman login --tls-verify=false -u %s --password-stdin %s <\"%s\"\n", token.User, own.Addr, own.File())
+		fmt.Fprintf(stdout, "Only you can push, from this machine; podman and what is in a container after\n  podman login --tls-verify=false -u %s --password-stdin %s <\"%s\"\n", token.User, own.Addr, own.File())
 	}
 	return serveUntilSignal(s, l, cert)
 }

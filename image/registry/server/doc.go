@@ -50,16 +50,17 @@
 // below their name: anna in anna/…, and nobody else there. A file of rights (rights.go) makes
 // readers, tutors and teachers. Without passwords, everybody who reaches the address may read,
 // and who runs the server may push: what is pushed replaces what its owner runs next, and
-// 127.0.0.1 is not private, everybody with an account on this machine reaches it. Who runs the
-// server is known by a token (package token), which is the password of the user "owner"; tiffin's
-// own clients find it, others are given it with `podman login`. Open lets everybody push,
-// ReadOnly nobody.
+// 127.0.0.1 is not private, everybody with an account on this machine reaches it. So it is found
+// out whose the other end of a connection from there is (peer.go). Where that says nothing, in a
+// container or behind a forwarded port of root's, there is a token (package token), which is the
+// password of the user "owner"; tiffin's own clients find it, others are given it with `podman
+// login`. Open lets everybody push, ReadOnly nobody.
 //
 // A socket is private: its permissions decide who connects, and the kernel says who
 // that is, so that one that was opened to all is still pushed to by its owner alone.
 // With ssh -L 5000:/PATH/SOCKET HOST it is an address elsewhere, and whoever reaches that
-// is its owner: on a machine with other users, ReadOnly is for that. CheckPublic is what
-// an address must have that others reach.
+// is its owner, as with a port of 127.0.0.1 that its owner forwards: on a machine with other users,
+// ReadOnly or passwords are for that. CheckPublic is what an address must have that others reach.
 //
 // A browser that shows another's page must not read or push for its user. Requests that
 // a browser sends for a page may read only, and a Host that is not this server's is

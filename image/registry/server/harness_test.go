@@ -43,7 +43,7 @@ func TestMain(m *testing.M) {
 	for _, name := range []string{"DOCKER_CONFIG", "XDG_CONFIG_HOME", "XDG_STATE_HOME"} {
 		os.Setenv(name, dir)
 	}
-	code := reexec.Main(m, reexec.Parts{"serve": reexec.Fails(serveAlone), "post": func(args []string) int {
+	code := reexec.Main(m, reexec.Parts{"serve": reexec.Fails(serveAlone), "dial": reexec.Fails(dialAndHold), "post": func(args []string) int {
 		fmt.Println(postTo(args[0]))
 		return 0
 	}})

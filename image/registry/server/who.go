@@ -1,21 +1,17 @@
 // Who sends a request, and from where. A server without passwords believes two proofs: the token,
-// which its user's clients read from a file, and what the kernel says about the other end of a Unix
-// socket. An address is no proof: everybody on this machine reaches 127.0.0.1.
+// which its user's clients read from a file, and what the kernel says about the other end of a
+// connection on this machine (peer.go).
 
 package server
 
 import (
-	"context"
 	"crypto/subtle"
 	"errors"
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"tiffin/image/registry/token"
 )
@@ -34,7 +30,7 @@ func (s *Server) identify(x *exchange) (err error) {
 		if s.Token != "" && name == token.User && subtle.ConstantTimeCompare([]byte(password), []byte(s.Token)) == 1 {
 			x.log.User, err = token.User, nil
 		}
-	case peerIsMe(x.r):
+	case !s.ReadOnly && !s.Open && writes(x.r) && peerIsMe(x.r):
 		x.log.User = token.User
 	}
 	if err != nil {
@@ -47,6 +43,12 @@ func (s *Server) identify(x *exchange) (err error) {
 		x.Header().Set("WWW-Authenticate", basic)
 	}
 	return nil
+}
+
+// writes reports whether a request is for its sender only: it changes something, or asks how far an
+// upload has come.
+func writes(r *http.Request) bool {
+	return r.Method != http.MethodGet && r.Method != http.MethodHead || strings.Contains(r.URL.Path, "/blobs/uploads/")
 }
 
 // basic is the challenge of RFC 7617, 2.
@@ -114,31 +116,3 @@ func (s *Server) checkWrite(x *exchange) error {
 }
 
 var errNotOwner = errors.New("without passwords only the user who runs this registry may push and delete: others need tiffin serve --htpasswd FILE")
-
-type peerKey struct{}
-
-// withPeer notes in a connection's context whose the other end of a Unix socket is.
-func withPeer(ctx context.Context, c net.Conn) context.Context {
-	socket, ok := c.(*net.UnixConn)
-	if !ok {
-		return ctx
-	}
-	raw, err := socket.SyscallConn()
-	if err != nil {
-		return ctx
-	}
-	_ = raw.Control(func(fd uintptr) {
-		// unix(7), SO_PEERCRED: the ids that the other end had when it called connect(2).
-		if peer, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
-			ctx = context.WithValue(ctx, peerKey{}, int(peer.Uid))
-		}
-	})
-	return ctx
-}
-
-// peerIsMe reports whether a request came by a Unix socket from the user who runs the server, or
-// from root.
-func peerIsMe(r *http.Request) bool {
-	uid, ok := r.Context().Value(peerKey{}).(int)
-	return ok && (uid == os.Getuid() || uid == 0)
-}

@@ -225,9 +225,13 @@ func TestSocketKnowsItsPeer(t *testing.T) {
 	}
 }
 
-// postTo begins an upload by a socket, and returns the status.
+// postTo begins an upload by a socket, or at tcp:HOST:PORT, and returns the status.
 func postTo(path string) string {
-	c := http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", path) }}}
+	network, addr, ok := strings.Cut(path, ":")
+	if !ok {
+		network, addr = "unix", path
+	}
+	c := http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial(network, addr) }}}
 	resp, err := c.Post("http://localhost/v2/x/blobs/uploads/", "", nil)
 	if err != nil {
 		return err.Error()
