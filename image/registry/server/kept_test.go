@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"tiffin/image"
+	"tiffin/image/registry"
 	"tiffin/internal/test/tartest"
 )
 
@@ -117,6 +119,16 @@ func TestWhatCannotRunIsKept(t *testing.T) {
 				empty(t, h.store)
 			}
 		})
+	}
+}
+
+// TestPullOfAnArtifactSaysSo: also a tiffin elsewhere says what it is.
+func TestPullOfAnArtifactSaysSo(t *testing.T) {
+	h := start(t, &Server{})
+	h.push(t, "helm", "v1", artifact(t, "application/vnd.cncf.helm.config.v1+json", `{"name":"c"}`, "application/vnd.cncf.helm.chart.content.v1.tar+gzip", gz(nil)))
+	_, err := new(registry.Client).Pull(context.Background(), newStore(t), ref(t, h.host+"/helm:v1"), nil, nil)
+	if err == nil || !strings.Contains(err.Error(), "this is no image: its config is of type application/vnd.cncf.helm.config.v1+json") {
+		t.Error(err)
 	}
 }
 
