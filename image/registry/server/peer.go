@@ -7,8 +7,8 @@
 //     made by this user, and with an inode. One that has been closed or shut down is in another
 //     state, has no inode, and is listed as root's.
 //  2. This end is ESTABLISHED still. So all the time there was one connection between these two
-//     addresses: for another one the kernel would have had to end this. What step 1 saw is the other
-//     end of this very connection, and not a later socket of this user's at the same port.
+//     addresses: for another one the kernel would have had to end this. What step 1 saw is the
+//     other end of this very connection, and not a later socket of this user's at the same port.
 //  3. Whoever holds that inode is this user, by all four user ids, in the user namespace of this
 //     process. A set-user-ID program has another real one; what runs in a container with this
 //     machine's network has another namespace, also where its root is this user.
@@ -108,10 +108,10 @@ func isEstablished(c *net.TCPConn) (is bool) {
 }
 
 // establishedSocket finds a socket with that local and that remote address: its inode, in decimal,
-// and who made it. proc_pid_net(5), /proc/net/tcp: a line is
+// and who made it. proc(5), /proc/net/tcp: a line is
 //
-//	0: 0100007F:A3F2 0100007F:1388 01 00000000:00000000 00:00000000 00000000  1000        0 24131 …
-//	   local         remote        ESTABLISHED                                uid           inode
+//	0: 0100007F:A3F2 0100007F:1388 01 00000000:00000000 00:00000000 00000000 1000 0 24131 …
+//	   local         remote        ESTABLISHED                                uid    inode
 func establishedSocket(local, remote netip.AddrPort) (inode, uid string, ok bool) {
 	for _, file := range []string{"/proc/self/net/tcp", "/proc/self/net/tcp6"} {
 		six := strings.HasSuffix(file, "6") // where programs keep 127.0.0.1 as ::ffff:127.0.0.1
@@ -130,7 +130,7 @@ func establishedSocket(local, remote netip.AddrPort) (inode, uid string, ok bool
 	return "", "", false
 }
 
-// procAddress is how /proc/net/tcp writes an address: each four bytes as a number of this machine's.
+// procAddress is how /proc/net/tcp writes an address: four bytes are a number of this machine's.
 func procAddress(a netip.AddrPort, six bool) (text string) {
 	b := a.Addr().AsSlice()
 	if six {
@@ -152,14 +152,14 @@ func heldByMe(inode string) (held bool) {
 	}
 	me := fmt.Sprint(os.Getuid())
 	me = strings.Join([]string{"Uid:", me, me, me, me}, "\t")
-	fds, _ := filepath.Glob("/proc/[0-9]*/fd") // proc_pid_fd(5)
+	fds, _ := filepath.Glob("/proc/[0-9]*/fd") // proc(5)
 	for _, dir := range fds {
 		process := filepath.Dir(dir)
 		if !hasOpen(dir, "socket:["+inode+"]") {
 			continue
 		}
 		space, err := os.Readlink(process + "/ns/user")  // user_namespaces(7)
-		status, err2 := os.ReadFile(process + "/status") // proc_pid_status(5): real, effective, saved, file system's
+		status, err2 := os.ReadFile(process + "/status") // proc(5): real, effective, saved, fs
 		if err != nil || err2 != nil || space != own || !slices.Contains(strings.Split(string(status), "\n"), me) {
 			return false
 		}

@@ -135,8 +135,8 @@ func TestClosedConnectionsAreNobodys(t *testing.T) {
 }
 
 // TestAPortThatIsUsedAgain: somebody sends a request and resets the connection; then this user
-// happens to connect from the same port. The request is still there to be read, and the kernel lists
-// a socket of this user's with the addresses that it came from.
+// happens to connect from the same port. The request is still there to be read, and the kernel
+// lists a socket of this user's with the addresses that it came from.
 func TestAPortThatIsUsedAgain(t *testing.T) {
 	l := listener(t, "127.0.0.1:0")
 	c, first := connected(t, l, l.Addr().String(), 0)

@@ -1,7 +1,7 @@
 // Package token is how a registry of this machine and its clients find out that one person runs
-// both. A port of 127.0.0.1 has no owner: everybody with an account reaches it, and a browser can be
-// led there. So a server makes a secret when it starts, in a file that only its user can read, and
-// whoever presents it may write:
+// both. A port of 127.0.0.1 has no owner: everybody with an account reaches it, and a browser can
+// be led there. So a server makes a secret when it starts, in a file that only its user can read,
+// and whoever presents it may write:
 //
 //	$XDG_STATE_HOME/tiffin/serve/HOST/127.0.0.1:5000     HOST is this machine's name,
 //	                                                     for machines may share a home
