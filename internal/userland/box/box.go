@@ -98,7 +98,7 @@ func Run(args []string) (status int, ok bool) {
 	if !ok {
 		return 0, false
 	}
-	call := &Call{Command: c, args: args[1:], out: bufio.NewWriterSize(os.Stdout, 32<<10)}
+	call := &Call{Command: c, args: args[1:], out: bufio.NewWriterSize(stdout{c.Name}, 32<<10)}
 	if len(args) == 2 && args[1] == "--help" && !strings.Contains(rawArgs, " "+c.Name+" ") {
 		fmt.Fprintf(call.out, "usage: %s\n%s\n", strings.TrimSpace(c.Name+" "+c.Usage), c.Help)
 	} else {
@@ -106,6 +106,20 @@ func Run(args []string) (status int, ok bool) {
 	}
 	call.flush()
 	return call.exit, true
+}
+
+// stdout is the standard output of the command called name. That nobody reads it ends a process by
+// SIGPIPE, but process 1 of a container is not ended by that (pid_namespaces(7)): it ends itself,
+// whatever it is at.
+type stdout struct{ name string }
+
+func (o stdout) Write(b []byte) (int, error) {
+	n, err := os.Stdout.Write(b)
+	if errors.Is(err, syscall.EPIPE) {
+		fmt.Fprintf(os.Stderr, "%s: write error: %s\n", o.name, reason(err))
+		os.Exit(1)
+	}
+	return n, err
 }
 
 // flush writes what is buffered; a failure is a failed command.

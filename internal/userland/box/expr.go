@@ -17,10 +17,13 @@ import (
 func trueCmd(*Call)    {}
 func falseCmd(c *Call) { c.exit = 1 }
 
-func echo(c *Call) {
+func echo(c *Call) { fmt.Fprint(c.out, Echo(c.args)) }
+
+// Echo is what echo prints for its arguments. It is the shell's builtin, too.
+func Echo(args []string) string {
 	newline, escapes := true, false
-	for len(c.args) > 0 && len(c.args[0]) > 1 && strings.Trim(c.args[0][1:], "neE") == "" && c.args[0][0] == '-' {
-		for _, l := range c.args[0][1:] {
+	for len(args) > 0 && len(args[0]) > 1 && strings.Trim(args[0][1:], "neE") == "" && args[0][0] == '-' {
+		for _, l := range args[0][1:] {
 			switch l {
 			case 'n':
 				newline = false
@@ -30,16 +33,16 @@ func echo(c *Call) {
 				escapes = false
 			}
 		}
-		c.args = c.args[1:]
+		args = args[1:]
 	}
-	s := strings.Join(c.args, " ")
+	s := strings.Join(args, " ")
 	if escapes {
 		s, _, _ = expand.Format(&expand.Config{}, strings.ReplaceAll(s, "%", "%%"), nil)
 	}
-	fmt.Fprint(c.out, s)
 	if newline {
-		fmt.Fprintln(c.out)
+		s += "\n"
 	}
+	return s
 }
 
 // test: evaluate a condition (POSIX, test). The grammar, loosest first:

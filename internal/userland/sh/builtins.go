@@ -5,7 +5,9 @@ package sh
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -17,6 +19,7 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 
 	"tiffin/userland/box"
+	sigs "tiffin/userland/sig"
 )
 
 // marker is the beginning of the names under which the interpreter passes our
@@ -24,7 +27,7 @@ import (
 const marker = "builtin:"
 
 // ours are the builtins that replace interp's, or that it does not have.
-const ours = " [ bg disown exec fg help history jobs kill logout printf suspend test times trap ulimit umask wait "
+const ours = " [ bg disown echo exec fg help history jobs kill logout printf suspend test times trap ulimit umask wait "
 
 func isOurs(name string) bool { return strings.Contains(ours, " "+name+" ") }
 
@@ -68,8 +71,6 @@ func (s *shell) call(ctx context.Context, args []string) ([]string, error) {
 		}
 	case "set":
 		return s.setArgs(args), nil
-	case "echo":
-		return echoArgs(args), nil
 	}
 	if isOurs(name) {
 		return append([]string{marker + name}, args[1:]...), nil
@@ -191,18 +192,22 @@ func (s *shell) setArgs(args []string) []string {
 	return out
 }
 
-// echoArgs splits combined options, which the interpreter does not know.
-func echoArgs(args []string) []string {
-	out := []string{"echo"}
-	for i, a := range args[1:] {
-		if len(a) < 2 || a[0] != '-' || strings.Trim(a[1:], "neE") != "" {
-			return append(out, args[i+1:]...)
-		}
-		for _, l := range a[1:] {
-			out = append(out, "-"+string(l))
-		}
+// print writes what a builtin prints. That nobody reads it ends the shell as SIGPIPE would, or
+// the subshell if it is in one.
+func (s *shell) print(ctx context.Context, hc interp.HandlerContext, name, text string) error {
+	_, err := io.WriteString(hc.Stdout, text)
+	if err == nil {
+		return nil
 	}
-	return out
+	if errors.Is(err, syscall.EPIPE) && s.traps.endsBy(syscall.SIGPIPE) {
+		if s.isMain(hc) {
+			sigs.Default(syscall.SIGPIPE)
+			syscall.Kill(os.Getpid(), syscall.SIGPIPE) // process 1 outlives it
+		}
+		return hc.Builtin(ctx, []string{"exit", strconv.Itoa(128 + int(syscall.SIGPIPE))})
+	}
+	fmt.Fprintf(hc.Stderr, "%s: %s: %s\n", s.label(), name, errnoOf(err))
+	return interp.ExitStatus(1)
 }
 
 // builtin runs one of our builtins.
@@ -239,8 +244,14 @@ func (s *shell) builtin(ctx context.Context, hc interp.HandlerContext, name stri
 		s.jobs.mu.Unlock()
 	case "kill":
 		status = s.builtinKill(hc, args)
+	case "echo":
+		return s.print(ctx, hc, name, box.Echo(args))
 	case "printf":
-		status = box.Printf(hc.Stdout, func(m string) { fmt.Fprintf(hc.Stderr, "%s: printf: %s\n", s.label(), m) }, args)
+		var out strings.Builder
+		status = box.Printf(&out, func(m string) { fmt.Fprintf(hc.Stderr, "%s: printf: %s\n", s.label(), m) }, args)
+		if err := s.print(ctx, hc, name, out.String()); err != nil {
+			return err
+		}
 	case "umask":
 		status = s.builtinUmask(hc, args)
 	case "ulimit":

@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	sigs "tiffin/userland/sig"
 )
 
 // A job is a process group: the processes of one statement, or one in the
@@ -87,7 +89,7 @@ func (t *jobTable) collect() {
 	}
 	t.collecting = true
 	ch := make(chan os.Signal, 1)
-	signal.Notify(ch, syscall.SIGCHLD)
+	sigs.Notify(ch, syscall.SIGCHLD)
 	go func() {
 		for range ch {
 			t.reap()

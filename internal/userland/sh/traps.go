@@ -35,6 +35,18 @@ type trapTable struct {
 func (t *trapTable) init(s *shell) {
 	t.s = s
 	t.actions = map[syscall.Signal]string{}
+	// Caught, because it is for one stage of a pipeline, and all stages are in this process.
+	if !sigs.Ignored(syscall.SIGPIPE) {
+		t.listen(syscall.SIGPIPE)
+	}
+}
+
+// endsBy tells whether a signal ends the shell: it is neither ignored nor trapped.
+func (t *trapTable) endsBy(sig syscall.Signal) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, trapped := t.actions[sig]
+	return !trapped && !sigs.Ignored(sig)
 }
 
 // any tells whether a trap is set.

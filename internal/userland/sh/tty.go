@@ -29,8 +29,11 @@ func isTerminal(fd int) bool {
 
 // keeps lists the signals an interactive shell survives (POSIX, sh,
 // "ASYNCHRONOUS EVENTS"). They are caught and not ignored, so that children
-// get the default action.
+// get the default action. SIGPIPE is caught by every shell, see print.
 func (s *shell) keeps(sig os.Signal) bool {
+	if sig == syscall.SIGPIPE {
+		return true
+	}
 	if !s.interactive {
 		return false
 	}

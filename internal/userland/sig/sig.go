@@ -1,4 +1,13 @@
 // Package sig gives signals their default actions, past Go's runtime.
+//
+// The runtime installs handlers for most signals before any code of a program runs, and what they
+// do with SIGSEGV is a traceback and exit status 2, where a C program is ended by the signal. In
+// process 1 of a container the handlers are worse: the kernel discards a signal without one
+// (pid_namespaces(7)), and the runtime, which cannot end itself by it, exits. So the program begins
+// at an entry point of its own, if it is built with the tag entry and `-ldflags "-E
+// tiffin/userland/sig.entry -checklinkname=0"`: it marks the signals in the runtime's table as ones
+// to be left alone until os/signal asks for them. Without it (in tests), [Defaults] does nearly the
+// same a moment later.
 package sig
 
 import (
@@ -37,25 +46,36 @@ func Notify(ch chan<- os.Signal, list ...os.Signal) {
 	signal.Notify(ch, list...)
 }
 
-// Defaults gives the signals that end or stop a process their default
-// action, in place of the handlers that Go's runtime installed.
+// Defaults gives all signals their default action, in place of the handlers that Go's runtime
+// installed, but for SIGURG and the three real-time signals that the runtime itself uses.
 //
-// SIGHUP and SIGINT stay ignored if the parent ignored them (nohup, background
-// jobs); the runtime leaves them alone then. SIGTTOU, SIGTTIN and SIGTSTP are
-// reset, since an interactive shell written in Go has to leave SIGTTOU ignored
+// A signal stays ignored if the parent ignored it (nohup, background jobs). SIGTTOU, SIGTTIN
+// and SIGTSTP are reset, since an interactive shell written in Go has to leave SIGTTOU ignored
 // in the processes it starts (see package sh, "Job control").
 func Defaults() {
-	for _, s := range [...]unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM,
-		unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU} {
-		if s == unix.SIGHUP || s == unix.SIGINT {
-			var old kernelSigaction
-			sigaction(s, nil, &old)
-			if old.handler == sigIgn {
-				continue
+	if os.Getpid() == 1 {
+		// Not ended by it, process 1 finds out that nobody reads: write(2), EPIPE. The runtime
+		// would exit with status 2, unless the program seems to want the signal.
+		signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
+	}
+	for s := unix.Signal(1); s <= 64; s++ {
+		switch s {
+		case unix.SIGKILL, unix.SIGSTOP, unix.SIGURG, 32, 33, 34:
+		case unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
+			Default(s)
+		default:
+			if !Ignored(s) {
+				Default(s)
 			}
 		}
-		Default(s)
 	}
+}
+
+// Ignored tells whether a signal is ignored.
+func Ignored(s unix.Signal) bool {
+	var old kernelSigaction
+	sigaction(s, nil, &old)
+	return old.handler == sigIgn
 }
 
 // sigaction is rt_sigaction(2); it cannot fail for these signals.
