@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"tiffin/image"
 	"tiffin/image/cache"
 	"tiffin/internal/container/control"
@@ -145,13 +147,22 @@ func (t *Tree) Unpack(r io.Reader, dir, top string, owners bool) (int64, error) 
 	if err != nil {
 		return 0, err
 	}
+	copied := make(chan error, 1)
 	go func() {
-		_, _ = io.Copy(w, r) // an r that fails leaves a tarball without an end, which Unpack refuses
+		_, err := io.Copy(w, r)
+		copied <- err // before the helper sees the end
 		w.Close()
 	}()
 	res, err := t.ask(&control.Copy{Op: control.CopyUnpack, Path: dir, Name: top, Owners: owners}, theirs)
 	if err != nil {
 		return 0, err
 	}
-	return res.Bytes, nil
+	select {
+	case err = <-copied: // an r that fails at once looks like a tarball with nothing in it
+		if errors.Is(err, unix.EPIPE) {
+			err = nil // more than the tarball
+		}
+	default: // the tarball has an end, and r has not yet
+	}
+	return res.Bytes, err
 }

@@ -130,11 +130,21 @@ func (s *supervisor) main(out []*os.File, owner bool) *command {
 	return &command{child: s.child, io: s.io, out: out, ended: s.ended, exit: func() (int, error) { return s.exit, s.unrecorded }, kill: owner}
 }
 
+// outputs checks descriptors for a command's standard output and error: there are both, or none.
+func outputs(files []*os.File) error {
+	if n := len(files); n != 0 && n != 2 {
+		return fmt.Errorf("control connection: %d descriptors for standard output and error", n)
+	}
+	return nil
+}
+
 // attach lets another client see what the container's first process prints.
 func (s *supervisor) attach(c *control.Conn, m *control.Message) {
-	if len(m.Files) == 2 {
-		s.io.attach(m.Files[0], m.Files[1], false)
+	if err := outputs(m.Files); err != nil {
+		c.Fail(err)
+		return
 	}
+	s.io.attach(m.Files, false)
 	s.converse(c, s.main(m.Files, false))
 }
 
@@ -165,9 +175,7 @@ func (s *supervisor) converse(c *control.Conn, cmd *command) {
 		<-cmd.ended
 		s.conclude(c, cmd)
 	case lost := <-gone:
-		if len(cmd.out) == 2 {
-			cmd.io.detach(cmd.out[0], cmd.out[1])
-		}
+		cmd.io.detach(cmd.out)
 		if lost && cmd.kill {
 			cmd.io.abandon()
 			_ = cmd.child.Signal(unix.SIGKILL)
@@ -226,6 +234,9 @@ func (s *supervisor) startExec(c *control.Conn, m *control.Message) (*command, e
 	if o == nil {
 		return nil, errors.New("control connection: exec of nothing")
 	}
+	if err := outputs(m.Files); err != nil {
+		return nil, err
+	}
 	p := s.c.Process()
 	p.Args, p.Terminal, p.Rows, p.Cols = o.Args, o.TTY, o.Rows, o.Cols
 	p.Env = disk.MergeEnv(s.c.Environment(o.TTY), o.Env)
@@ -242,9 +253,7 @@ func (s *supervisor) startExec(c *control.Conn, m *control.Message) (*command, e
 			return nil, err
 		}
 	}
-	if len(m.Files) == 2 {
-		io.attach(m.Files[0], m.Files[1], !o.Detach)
-	}
+	io.attach(m.Files, !o.Detach)
 	e := &ns.Exec{Container: s.child, IDs: s.ids, Process: p, Stdio: io.child, Without: s.c.Without}
 	if o.Explain {
 		e.Report = s.explainExec(c, p)

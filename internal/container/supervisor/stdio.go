@@ -112,21 +112,21 @@ func (s *stdio) close() {
 	}
 }
 
-// attach lets the streams also go to out and err, which may be nil. With own,
+// attach lets the streams also go to out: two files, or none. With own,
 // the command's output is for them alone: when the reader of one is gone, the
 // command gets the EPIPE that it would get without a container, or is killed if it has a terminal.
 // So it is when one cannot be written to for another reason, which failure remembers.
-func (s *stdio) attach(out, err *os.File, own bool) {
-	for i, f := range []*os.File{out, err} {
-		if f != nil && s.out[i] != nil {
+func (s *stdio) attach(out []*os.File, own bool) {
+	for i, f := range out {
+		if s.out[i] != nil {
 			s.out[i].add(sink{f, own})
 		}
 	}
 }
 
-func (s *stdio) detach(out, err *os.File) {
-	for i, f := range []*os.File{out, err} {
-		if f != nil && s.out[i] != nil {
+func (s *stdio) detach(out []*os.File) {
+	for i, f := range out {
+		if s.out[i] != nil {
 			s.out[i].remove(f)
 		}
 	}

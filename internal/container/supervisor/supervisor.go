@@ -81,7 +81,7 @@ func supervise() int {
 		if n := len(out) - 1; s.req.Trace != nil && n >= 0 {
 			out, s.traceTo = out[:n], out[n]
 		}
-		if err = s.forgetStderr(); err == nil {
+		if err = errors.Join(outputs(out), s.forgetStderr()); err == nil {
 			err = s.start(first, out)
 		}
 	}
@@ -216,9 +216,7 @@ func (s *supervisor) openStdio(out []*os.File) (err error) {
 	} else if s.io, err = newStdio(s.c.Stdin, log); err != nil {
 		return err
 	}
-	if len(out) == 2 {
-		s.io.attach(out[0], out[1], s.req.Foreground)
-	}
+	s.io.attach(out, s.req.Foreground)
 	return nil
 }
 
