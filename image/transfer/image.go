@@ -44,9 +44,6 @@ func NewImage(m *oci.Document, config []byte) (*Image, error) {
 		return nil, fmt.Errorf("config %s has %d bytes, and the manifest says %d: the manifest is wrong", m.Config.Digest, len(config), m.Config.Size)
 	}
 	cfg, err := oci.ParseConfig(config, len(m.Layers))
-	if err != nil && !oci.IsImageConfig(m.Config.MediaType) {
-		err = fmt.Errorf("this is no image: its config is of type %s", m.Config.MediaType)
-	}
 	if err != nil {
 		return nil, err
 	}

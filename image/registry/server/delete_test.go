@@ -171,7 +171,7 @@ func TestDeleteWhileOthersPull(t *testing.T) {
 					got++
 				case err != nil && strings.Contains(err.Error(), "no such image"):
 					refused++
-				case err != nil && (strings.Contains(err.Error(), "not found") || errors.Is(err, image.ErrNotFound)):
+				case err != nil && (strings.Contains(err.Error(), "not found") || strings.Contains(err.Error(), "is not in the registry") || errors.Is(err, image.ErrNotFound)):
 					refused++
 				default:
 					t.Errorf("neither pulled nor refused: %+v, %v", p, err)

@@ -127,7 +127,7 @@ func TestPullOfAnArtifactSaysSo(t *testing.T) {
 	h := start(t, &Server{})
 	h.push(t, "helm", "v1", artifact(t, "application/vnd.cncf.helm.config.v1+json", `{"name":"c"}`, "application/vnd.cncf.helm.chart.content.v1.tar+gzip", gz(nil)))
 	_, err := new(registry.Client).Pull(context.Background(), newStore(t), ref(t, h.host+"/helm:v1"), nil, nil)
-	if err == nil || !strings.Contains(err.Error(), "this is no image: its config is of type application/vnd.cncf.helm.config.v1+json") {
+	if err == nil || !strings.Contains(err.Error(), "this is no image, but application/vnd.cncf.helm.config.v1+json") {
 		t.Error(err)
 	}
 }
