@@ -32,8 +32,12 @@ func (s *Store) Import(ctx context.Context, r io.Reader, opt ImportOptions) (*Im
 		return nil, err
 	}
 	defer st.Close()
+	content, err := ingest.Content(r)
+	if err != nil {
+		return nil, err
+	}
 	add, done := ingest.Start(opt.Progress, "importing", opt.Total)
-	l, err := ingest.Layer(ctx, st, r, oci.Layer{}, ingest.Options{KeepBlob: true, Progress: add})
+	l, err := ingest.Layer(ctx, st, content, oci.Layer{}, ingest.Options{KeepBlob: true, Progress: add})
 	done()
 	if err != nil {
 		return nil, err

@@ -24,17 +24,19 @@ const (
 	Plain compression = iota
 	gzipped
 	zstandard
+	xzipped // these two: not a layer, see SniffArchive
+	bzipped
 )
 
 var magics = []struct {
 	magic string
 	kind  compression
-	other string // name of what we do not read
+	other string // name of what no layer may have
 }{
 	{"\x1f\x8b", gzipped, ""},           // RFC 1952, 2.3.1
 	{"\x28\xb5\x2f\xfd", zstandard, ""}, // RFC 8878, 3.1.1
-	{"BZh", 0, "bzip2"},
-	{"\xfd7zXZ\x00", 0, "xz"},
+	{"BZh", bzipped, "bzip2"},
+	{"\xfd7zXZ\x00", xzipped, "xz"},
 	{"\x04\x22\x4d\x18", 0, "lz4"},
 	{"\x5d\x00\x00", 0, "lzma"},
 	{"PK\x03\x04", 0, "zip"},
@@ -43,7 +45,17 @@ var magics = []struct {
 // SniffLen is how many bytes sniff wants to see.
 const SniffLen = 6
 
-// Sniff tells what the stream that starts with these bytes is compressed with.
+// SniffArchive is Sniff for what need not be a layer as it is: xz and bzip2 will do.
+func SniffArchive(start []byte) (compression, error) {
+	for _, m := range magics {
+		if m.kind > zstandard && bytes.HasPrefix(start, []byte(m.magic)) {
+			return m.kind, nil
+		}
+	}
+	return Sniff(start)
+}
+
+// Sniff tells what the layer that starts with these bytes is compressed with.
 func Sniff(start []byte) (compression, error) {
 	for _, m := range magics {
 		if !bytes.HasPrefix(start, []byte(m.magic)) {
@@ -77,6 +89,9 @@ func Decompress(r io.Reader, kind compression) (content io.Reader, close func(),
 			return nil, nil, fmt.Errorf("zstd: %w", err)
 		}
 		return &named{"zstd", z}, z.Close, nil
+	case xzipped, bzipped:
+		content, err = decompressRare(r, kind)
+		return content, func() {}, err
 	}
 	return r, func() {}, nil
 }

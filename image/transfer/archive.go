@@ -222,7 +222,7 @@ func uncompressed(ctx context.Context, st *store.Staging, f *os.File, p ingest.P
 	if n == 0 {
 		return nil, errors.New("the archive is empty")
 	}
-	kind, err := ingest.Sniff(start[:n])
+	kind, err := ingest.SniffArchive(start[:n])
 	if err != nil || kind == ingest.Plain {
 		return f, err
 	}
