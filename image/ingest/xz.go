@@ -1,4 +1,4 @@
-// xz and bzip2: no layer of an image may have them, but archives that people have at hand do.
+// Archives that people have at hand may be compressed with xz and bzip2. No layer of an image may.
 
 package ingest
 

@@ -17,7 +17,7 @@ import (
 func importCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage:   "[-c CHANGE] [-m MESSAGE] FILE|- [NAME[:TAG]]",
-		Description: "FILE is the tarball of a root file system, plain or compressed with gzip or zstd; - is the standard input.\nPrints the ID of the image.",
+		Description: "FILE is the tarball of a root file system, plain or compressed with gzip, zstd, xz or bzip2; - is the standard input.\nPrints the ID of the image.",
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "change", Aliases: []string{"c"}, Usage: "apply a Dockerfile `INSTRUCTION` to the config: CMD, ENV, USER, …"},
 			&cli.StringFlag{Name: "message", Aliases: []string{"m"}, Usage: "`TEXT` for the image's history"},
