@@ -102,26 +102,47 @@ func TestErrorsDoNotActOnTheTerminal(t *testing.T) {
 }
 
 func TestDetachKeysLeaveAndNothingElseIsLost(t *testing.T) {
+	const usual = "ctrl-p,ctrl-q"
 	for _, c := range []struct {
-		typed []string
+		keys  string
+		typed []string // "…" is a pause
 		out   string
 		leave bool
 	}{
-		{[]string{"ls\r"}, "ls\r", false},
-		{[]string{"\x10\x11"}, "", true},
-		{[]string{"a\x10", "\x11b"}, "a", true},
-		{[]string{"\x10", "x"}, "\x10x", false},
-		{[]string{"\x10\x10\x11"}, "\x10", true},
-		{[]string{"\x11\x10"}, "\x11", false},
+		{usual, []string{"ls\r"}, "ls\r", false},
+		{usual, []string{"\x10\x11"}, "", true},
+		{usual, []string{"a\x10", "\x11b"}, "a", true},
+		{usual, []string{"\x10", "x"}, "\x10x", false},
+		{usual, []string{"\x10\x10\x11"}, "\x10", true},
+		{usual, []string{"\x11\x10"}, "\x11", false},
+		{usual, []string{"\x10", "…"}, "\x10", false},
+		{usual, []string{"\x10", "…", "\x10", "…", "x"}, "\x10\x10x", false},
+		{usual, []string{"\x10", "…", "\x11"}, "\x10", true},
+		{"a,a,b", []string{"a", "…", "aacaaab"}, "aaaca", true},
+		{"Ctrl-A,x", []string{"\x01x"}, "", true},
+		{"", []string{"\x10\x11"}, "\x10\x11", false},
 	} {
-		var k detachKeys
+		keys, err := parseDetachKeys(c.keys)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k := detachKeys{keys: keys}
 		out, leave := "", false
 		for _, s := range c.typed {
+			if s == "…" {
+				out += string(k.release())
+				continue
+			}
 			b, l := k.filter([]byte(s))
 			out, leave = out+string(b), leave || l
 		}
 		if out != c.out || leave != c.leave {
-			t.Errorf("%q: %q %v", c.typed, out, leave)
+			t.Errorf("%s, %q: %q %v", c.keys, c.typed, out, leave)
+		}
+	}
+	for _, keys := range []string{"ctrl-", "ctrl-1", "pq", ",", "ctrl-é"} {
+		if list, err := parseDetachKeys(keys); err == nil {
+			t.Errorf("%s: %q", keys, list)
 		}
 	}
 }

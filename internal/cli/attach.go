@@ -13,9 +13,10 @@ import (
 func attachCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage:   "[FLAGS] CONTAINER",
-		Description: "Ctrl-P Ctrl-Q leaves a container with a terminal; it runs on.",
+		Description: "Ctrl-P Ctrl-Q, or the --detach-keys, leave a container with a terminal; it runs on.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "no-stdin", Usage: "only look"},
+			detachKeysFlag(),
 		},
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c, 1, 1, "one container"); err != nil {
@@ -25,7 +26,10 @@ func attachCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			t := terminalOf(ctr.TTY, ctr.Stdin && !c.Bool("no-stdin"))
+			t, err := terminalOf(c, ctr.TTY, ctr.Stdin && !c.Bool("no-stdin"))
+			if err != nil {
+				return err
+			}
 			if err := t.check(); err != nil {
 				return err
 			}

@@ -27,7 +27,7 @@ func execCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "env-file", Usage: "set what `FILE` says, one VAR=VALUE a line"},
 			&cli.StringFlag{Name: "workdir", Aliases: []string{"w"}, Usage: "start in `DIR`"},
 			&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "run as `USER[:GROUP]`"},
-			newExplainFlag(),
+			newExplainFlag(), detachKeysFlag(),
 		},
 		Action: runExec,
 	}
@@ -37,7 +37,10 @@ func runExec(c *cli.Context) error {
 	if err := wantArgs(c, 2, -1, "a container and a command"); err != nil {
 		return err
 	}
-	t := terminalOf(c.Bool("tty"), c.Bool("interactive"))
+	t, err := terminalOf(c, c.Bool("tty"), c.Bool("interactive"))
+	if err != nil {
+		return err
+	}
 	detach := c.Bool("detach")
 	if !detach {
 		if err := t.check(); err != nil {

@@ -25,18 +25,21 @@ func runCommand() *cli.Command {
 		ArgsUsage: "[FLAGS] IMAGE [COMMAND [ARGUMENT…]]",
 		Description: "Without --detach the exit status is that of the command, or 128+N if signal N ended it;\n" +
 			"125 if tiffin failed, 126 if the command could not be executed, 127 if it was not found.\n" +
-			"With -it, Ctrl-P Ctrl-Q leaves the container running.\n" +
+			"With -it, Ctrl-P Ctrl-Q, or the --detach-keys, leave the container running.\n" +
 			"--explain tells what is done on the way to the command, --step waits there, --without leaves a step\n" +
 			"out, and `tiffin explain --script` writes it all down for a shell.",
 		Flags: append(append(createFlags(),
 			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "leave it running and print its id"},
-			newExplainFlag(), stepFlag()), traceFlags()...),
+			newExplainFlag(), stepFlag(), detachKeysFlag()), traceFlags()...),
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c, 1, -1, "an image"); err != nil {
 				return err
 			}
 			detach := c.Bool("detach")
-			t := terminalOf(c.Bool("tty"), c.Bool("interactive"))
+			t, err := terminalOf(c, c.Bool("tty"), c.Bool("interactive"))
+			if err != nil {
+				return err
+			}
 			if !detach {
 				if err := t.check(); err != nil {
 					return err

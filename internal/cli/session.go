@@ -11,7 +11,9 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 
+	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
@@ -23,13 +25,18 @@ import (
 // the window, the signals. The command's output does not come by here.
 type terminal struct {
 	tty, input bool // -t, -i
+	keys       detachKeys
 	late       bool // the terminal is needed for something else before the command has started: --step
 
 	restoreOnce sync.Once
 	saved       *term.State // of the user's terminal while it is raw
 }
 
-func terminalOf(tty, input bool) *terminal { return &terminal{tty: tty, input: input} }
+// terminalOf returns that of a command with detachKeysFlag.
+func terminalOf(c *cli.Context, tty, input bool) (*terminal, error) {
+	keys, err := parseDetachKeys(c.String("detach-keys"))
+	return &terminal{tty: tty, input: input, keys: detachKeys{keys: keys}}, err
+}
 
 // check fails if a terminal is asked for and the input is none.
 func (t *terminal) check() error {
@@ -202,39 +209,38 @@ func (t *terminal) passInput(s *client.Session) (leave bool) {
 		s.Stdin.Close()
 		return false
 	}
-	var keys detachKeys
-	b := make([]byte, 4096)
+	in := make(chan []byte)
+	go func() {
+		defer close(in)
+		for {
+			b := make([]byte, 4096)
+			n, err := os.Stdin.Read(b)
+			in <- b[:n]
+			if err != nil {
+				return
+			}
+		}
+	}()
 	for {
-		n, err := os.Stdin.Read(b)
-		out, leave := keys.filter(b[:n])
-		if _, err := s.Stdin.Write(out); err != nil {
+		var late <-chan time.Time
+		if t.keys.held() {
+			late = time.After(detachDelay)
+		}
+		var out []byte
+		leave, more := false, true
+		select {
+		case b, ok := <-in:
+			if more = ok; ok {
+				out, leave = t.keys.filter(b)
+			}
+		case <-late:
+			out = t.keys.release()
+		}
+		if _, err := s.Stdin.Write(out); err != nil || !more {
 			return false
 		}
 		if leave {
 			return true
 		}
-		if err != nil {
-			return false
-		}
 	}
-}
-
-// detachKeys finds Ctrl-P Ctrl-Q in what is typed.
-type detachKeys struct{ p bool }
-
-// filter returns what the command shall see of b, and whether the keys came.
-func (k *detachKeys) filter(b []byte) (out []byte, leave bool) {
-	const ctrlP, ctrlQ = 'P' & 0x1f, 'Q' & 0x1f
-	for _, c := range b {
-		if k.p {
-			if c == ctrlQ {
-				return out, true
-			}
-			out = append(out, ctrlP)
-		}
-		if k.p = c == ctrlP; !k.p {
-			out = append(out, c)
-		}
-	}
-	return out, false
 }

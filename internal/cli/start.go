@@ -23,7 +23,7 @@ func startCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "attach", Aliases: []string{"a"}, Usage: "stay with it: its output and signals are yours"},
 			&cli.BoolFlag{Name: "interactive", Aliases: []string{"i"}, Usage: "hand on standard input; implies --attach"},
-			newExplainFlag(), stepFlag(),
+			newExplainFlag(), stepFlag(), detachKeysFlag(),
 		},
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c, 1, -1, "one or more containers"); err != nil {
@@ -98,7 +98,10 @@ func startAttached(c *cli.Context, store *image.Store, set *disk.Set) error {
 	if err != nil {
 		return err
 	}
-	t := terminalOf(ctr.TTY, ctr.Stdin && c.Bool("interactive"))
+	t, err := terminalOf(c, ctr.TTY, ctr.Stdin && c.Bool("interactive"))
+	if err != nil {
+		return err
+	}
 	if err := t.check(); err != nil {
 		return err
 	}
