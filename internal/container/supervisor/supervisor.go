@@ -45,6 +45,7 @@ type supervisor struct {
 	child      *ns.Child     // set when started is closed
 	started    chan struct{} // closed: the command runs, or could not be started
 	failed     error         // why not; valid after started
+	mounts     *os.File      // the mount namespace of a container with --rm; nil: finish waits for its end
 	served     chan struct{} // closed: the file system is unmounted, all data is in the upper directory
 	ended      chan struct{} // closed: exit is valid, state.json says so
 	exit       int
@@ -327,6 +328,13 @@ func (s *supervisor) running(first *ns.Child) error {
 	if err != nil {
 		return err
 	}
+	if s.c.AutoRemove && !s.c.Overlay() {
+		// To take a mount namespace apart, the kernel waits for RCU grace periods, and the last
+		// process in it does not end before. Here it is not the last: what the container has
+		// written is of no use to anybody then, so why should its client wait? If this cannot be
+		// opened, it does.
+		s.mounts, _ = os.Open(fmt.Sprintf("/proc/%d/ns/mnt", host))
+	}
 	s.mu.Lock()
 	s.state = disk.State{Status: disk.Running, Pid: host, PidStart: disk.StartTime(host), Started: time.Now().UTC(), Made: s.state.Made, Log: s.state.Log}
 	fmt.Sscan(me, &s.state.Supervisor)
@@ -387,13 +395,8 @@ func (s *supervisor) finish() {
 		_ = unix.Kill(-1, unix.SIGKILL)
 	}
 	s.io.drain(0)
-	select {
-	case <-s.served:
-		if s.c.Overlay() {
-			s.clearWork()
-		}
-	case <-time.After(10 * time.Second):
-		// Somebody outside keeps the container's mount namespace alive.
+	if s.mounts == nil {
+		s.unmounted()
 	}
 	loss := s.io.loss()
 	s.mu.Lock()
@@ -413,6 +416,22 @@ func (s *supervisor) finish() {
 	}
 	s.mu.Unlock()
 	close(s.ended)
+	if s.mounts != nil {
+		s.mounts.Close()
+		s.unmounted()
+	}
 	remove()
 	s.rememberIt.Do(s.remember)
+}
+
+// unmounted waits until the container's file system is, which brings all data into its directory.
+func (s *supervisor) unmounted() {
+	select {
+	case <-s.served:
+		if s.c.Overlay() {
+			s.clearWork()
+		}
+	case <-time.After(10 * time.Second):
+		// Somebody outside keeps the container's mount namespace alive.
+	}
 }
