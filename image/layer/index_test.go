@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"unsafe"
 
@@ -145,22 +146,53 @@ func TestOpenIndexOpensRegularFilesOnly(t *testing.T) {
 	}
 }
 
-// TestIndexIsNotTheFile: what happens to the file after it has been read changes nothing.
+// TestIndexIsNotTheFile: what happens to the file after it has been read changes nothing, if
+// others than this user can write it or if it is not to be mapped.
 func TestIndexIsNotTheFile(t *testing.T) {
+	for name, c := range map[string]struct {
+		open func(string) (*Index, error)
+		mode os.FileMode
+	}{
+		"opened": {OpenIndex, 0o600}, "mapped, open to a group": {MapIndex, 0o620}, "mapped, open to all": {MapIndex, 0o602},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "index")
+			tree := NewTree(NewDir(0o755))
+			tree.Put(0, "name", tree.Add(&Node{Mode: unix.S_IFLNK | 0o777, Target: "target", Size: 6}))
+			if err := errors.Join(tree.WriteFile(path), os.Chmod(path, c.mode)); err != nil {
+				t.Fatal(err)
+			}
+			x, err := c.open(path)
+			if err == nil {
+				err = os.Truncate(path, 0)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i, ok := x.Lookup(0, "name"); !ok || x.Target(i) != "target" {
+				t.Errorf("%d %v", i, ok)
+			}
+		})
+	}
+}
+
+// TestMappedIndexIsTheSame: a file of this user's alone is mapped.
+func TestMappedIndexIsTheSame(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "index")
 	tree := NewTree(NewDir(0o755))
 	tree.Put(0, "name", tree.Add(&Node{Mode: unix.S_IFLNK | 0o777, Target: "target", Size: 6}))
-	if err := tree.WriteFile(path); err != nil {
+	if err := errors.Join(tree.WriteFile(path), os.Chmod(path, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	x, err := OpenIndex(path)
-	if err == nil {
-		err = os.Truncate(path, 0)
-	}
+	x, err := MapIndex(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if i, ok := x.Lookup(0, "name"); !ok || x.Target(i) != "target" {
 		t.Errorf("%d %v", i, ok)
+	}
+	maps, _ := os.ReadFile("/proc/self/maps")
+	if !strings.Contains(string(maps), path) {
+		t.Error("it is not mapped")
 	}
 }

@@ -223,7 +223,7 @@ func (s *supervisor) openStdio(out []*os.File) (err error) {
 
 // openFS opens the image and the container's own directory.
 func (s *supervisor) openFS() error {
-	index, err := layer.OpenIndex(s.req.Union)
+	index, err := layer.MapIndex(s.req.Union)
 	if err != nil {
 		return fmt.Errorf("open the image of container %s: %w", s.c.Name, err)
 	}
