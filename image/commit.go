@@ -77,8 +77,25 @@ func (s *Store) baseConfig(base *Image) (cfg ocispec.Image, raw []byte, err erro
 	return cfg, raw, oci.Unmarshal(raw, &cfg)
 }
 
+// fitHistory makes a history tell of as many layers as there are, so that what is told of the next
+// one is not taken for that of another: OCI image-spec v1.1 config.md, "history". Images have too
+// little of it, or too much.
+func fitHistory(cfg *ocispec.Image) {
+	told := 0
+	for i := range cfg.History {
+		h := &cfg.History[i]
+		if h.EmptyLayer = h.EmptyLayer || told == len(cfg.RootFS.DiffIDs); !h.EmptyLayer {
+			told++
+		}
+	}
+	for ; told < len(cfg.RootFS.DiffIDs); told++ {
+		cfg.History = append(cfg.History, ocispec.History{Created: cfg.Created, Comment: "nothing is known of this layer"})
+	}
+}
+
 // describe records a layer in a config.
 func describe(cfg *ocispec.Image, l oci.Layer, created time.Time, author, by, comment string) {
+	fitHistory(cfg)
 	cfg.Created, cfg.Author = &created, author
 	cfg.RootFS.Type = "layers"
 	cfg.RootFS.DiffIDs = append(cfg.RootFS.DiffIDs, l.DiffID)

@@ -340,33 +340,44 @@ func TestLyingAboutTheRest(t *testing.T) {
 	}
 }
 
-// TestTwoPullsOfTheSameBlob: one keeps what it has, the other does without.
+// TestTwoPullsOfTheSameBlob: it is fetched once, whether the other pull then succeeds or not.
 func TestTwoPullsOfTheSameBlob(t *testing.T) {
-	f, l := bigFixture(t, gz)
-	srv := serve(t, f)
-	var asked blobRequests
-	both := make(chan struct{})
-	asked.note(srv, l.Digest, func(n int, w http.ResponseWriter, r *http.Request) bool {
-		if n == 2 {
-			close(both)
+	for _, fails := range []bool{false, true} {
+		f, l := bigFixture(t, gz)
+		srv := serve(t, f)
+		var asked blobRequests
+		asked.note(srv, l.Digest, func(n int, w http.ResponseWriter, r *http.Request) bool {
+			time.Sleep(500 * time.Millisecond) // the other one has come by now
+			return false
+		})
+		s := newStore(t)
+		ctx, cancel := context.WithCancel(context.Background())
+		errs := make(chan error)
+		for _, ctx := range []context.Context{ctx, context.Background()} {
+			go func() {
+				_, err := new(Client).Pull(ctx, s, ref(t, srv.host()+"/team/app:v1"), nil, nil)
+				errs <- err
+			}()
+			time.Sleep(100 * time.Millisecond)
 		}
-		<-both
-		return false
-	})
-	s := newStore(t)
-	errs := make(chan error)
-	for range 2 {
-		go func() {
-			_, err := new(Client).Pull(context.Background(), s, ref(t, srv.host()+"/team/app:v1"), nil, nil)
-			errs <- err
-		}()
-	}
-	for range 2 {
+		if fails {
+			cancel()
+			<-errs
+		} else if err := <-errs; err != nil {
+			t.Error(err)
+		}
 		if err := <-errs; err != nil {
 			t.Error(err)
 		}
+		cancel()
+		if n := srv.count(l.Digest.String()); !fails && n != 1 {
+			t.Errorf("it was fetched %d times", n)
+		}
+		whole(t, s, srv)
+		if left, _ := os.ReadDir(s.Path("partial")); len(left) > 0 {
+			t.Errorf("left in partial/: %v", left)
+		}
 	}
-	whole(t, s, srv)
 }
 
 func TestStalledServerIsGivenUp(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 
@@ -39,18 +40,22 @@ const PartialAge = 7 * 24 * time.Hour
 
 const etagSuffix = ".etag"
 
-// OpenPartial opens the partial file of a blob. If another command is just
-// fetching the same one, or there is no place for it, it is one in the staging
-// directory, which goes with the command.
+// ErrBusy says that another command is just fetching the same blob.
+var ErrBusy = errors.New("it is being fetched already")
+
+// OpenPartial opens the partial file of a blob, which nobody else writes to until it is released or
+// closed. What another command has fetched to its end is used as it is. Errors wrap ErrBusy.
 func (st *Staging) OpenPartial(d ocispec.Descriptor) (*Partial, error) {
 	path := st.s.Path("partial", d.Digest.Encoded())
 	for range 10 { // or its name always changes in between
 		f, err := lockPartial(path)
-		if errors.Is(err, fs.ErrNotExist) {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
 			continue
-		}
-		if err != nil {
-			break
+		case errors.Is(err, unix.EWOULDBLOCK):
+			return nil, ErrBusy
+		case err != nil:
+			return st.OwnPartial(d) // there is no place for it
 		}
 		p := &Partial{File: f}
 		if st, err := f.Stat(); err == nil {
@@ -59,11 +64,25 @@ func (st *Staging) OpenPartial(d ocispec.Descriptor) (*Partial, error) {
 		if b, err := oci.ReadFile(path+etagSuffix, maxETag); err == nil {
 			p.ETag = string(b)
 		}
-		if p.Have > d.Size {
+		if p.Have > d.Size || p.Have < d.Size && p.linked() {
 			return p, p.Restart()
 		}
 		return p, nil
 	}
+	return st.OwnPartial(d)
+}
+
+// PartialSize is how much has come of a blob, in bytes.
+func (s *Store) PartialSize(d digest.Digest) int64 {
+	st, err := os.Stat(s.Path("partial", d.Encoded()))
+	if err != nil {
+		return 0
+	}
+	return st.Size()
+}
+
+// OwnPartial is one in the staging directory, which goes with the command.
+func (st *Staging) OwnPartial(d ocispec.Descriptor) (*Partial, error) {
 	f, err := os.OpenFile(st.Path("partial-"+d.Digest.Encoded()), os.O_RDWR|os.O_APPEND|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return nil, DiskError(err)
@@ -87,20 +106,9 @@ func lockPartial(path string) (*os.File, error) {
 		f.Close()
 		return nil, err
 	}
-	var here, there unix.Stat_t
-	err = unix.Fstat(int(f.Fd()), &here)
-	if err == nil && here.Nlink > 1 {
-		// A command was killed after it had published the blob: this is a
-		// file of the store, and not to be written to.
-		err = errors.Join(os.Remove(path), fs.ErrNotExist)
-	}
-	// Or its owner has removed it before it let go of the lock.
-	if err == nil && (unix.Lstat(path, &there) != nil || here.Ino != there.Ino) {
-		err = fs.ErrNotExist
-	}
-	if err != nil {
+	if !isNamed(f, path) { // its owner has removed it before it let go of the lock
 		f.Close()
-		return nil, err
+		return nil, fs.ErrNotExist
 	}
 	return f, nil
 }
@@ -115,19 +123,49 @@ func (p *Partial) Version(etag string) {
 	_ = WriteFile(p.File.Name()+etagSuffix, []byte(etag), false)
 }
 
+// linked reports whether the file has another name: it is a staged or published blob by now, and
+// not to be written to.
+func (p *Partial) linked() bool {
+	var st unix.Stat_t
+	return unix.Fstat(int(p.File.Fd()), &st) != nil || st.Nlink > 1
+}
+
 // Restart forgets what has been fetched.
 func (p *Partial) Restart() error {
 	p.Have = 0
 	p.Version("")
-	return p.File.Truncate(0)
+	if !p.linked() {
+		return p.File.Truncate(0)
+	}
+	name := p.File.Name()
+	os.Remove(name)
+	p.File.Close()
+	f, err := lockPartial(name)
+	if err == nil {
+		p.File = f
+	}
+	return err
 }
 
-// Drop removes the file: its content is wrong, or in the store.
+// Release lets others use the file, of which the last byte has come.
+func (p *Partial) Release() { unix.Flock(int(p.File.Fd()), unix.LOCK_UN) }
+
+// Drop removes the file, since its content is wrong or in the store, unless another command has it
+// by now.
 func (p *Partial) Drop() {
-	os.Remove(p.File.Name() + etagSuffix)
-	os.Remove(p.File.Name())
-	os.Remove(filepath.Dir(p.File.Name())) // if it is empty
-	p.File.Close()
+	defer p.File.Close()
+	if name := p.File.Name(); unix.Flock(int(p.File.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil && isNamed(p.File, name) {
+		os.Remove(name + etagSuffix)
+		os.Remove(name)
+		os.Remove(filepath.Dir(name)) // if it is empty
+	}
+}
+
+// isNamed reports whether name is that of the open file still.
+func isNamed(f *os.File, name string) bool {
+	here, err1 := f.Stat()
+	there, err2 := os.Lstat(name)
+	return err1 == nil && err2 == nil && os.SameFile(here, there)
 }
 
 // SweepPartials removes the files of interrupted pulls that are older than
@@ -146,8 +184,10 @@ func (s *Store) SweepPartials(age time.Duration) (bytes int64) {
 		if err != nil {
 			continue // it is being fetched
 		}
-		size, _ := RemoveTree(f.Name())
-		bytes += size
+		var disk unix.Stat_t
+		if unix.Fstat(int(f.Fd()), &disk) == nil && disk.Nlink == 1 {
+			bytes += disk.Blocks * 512 // stat(2): st_blocks is in units of 512 bytes
+		}
 		(&Partial{File: f}).Drop()
 	}
 	return bytes

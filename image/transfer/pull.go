@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -189,18 +190,25 @@ func (t *taking) layer(ctx context.Context, src Source, l oci.Layer) (fetched bo
 	if t.whole {
 		return true, t.ingest(ctx, newDownload(ctx, src, descriptor(l), nil), l)
 	}
-	part, err := t.st.OpenPartial(descriptor(l))
+	part, err := t.partial(ctx, l)
 	if err != nil {
 		return true, err
 	}
 	t.mu.Lock()
 	t.parts = append(t.parts, part)
 	t.mu.Unlock()
+	// Another command may have fetched it and published it meanwhile.
+	if ok, err := t.s.Reuse(ctx, t.st, l); ok || err != nil {
+		return false, err
+	}
 	for try := 1; ; try++ {
 		resumed := part.Have > 0
 		dl := newDownload(ctx, src, descriptor(l), part)
 		err = t.ingest(ctx, dl, l)
 		over, wrong := errors.Is(err, ErrStartOver), errors.Is(err, ErrWrongAnswer) || errors.Is(dl.err, oci.ErrDamaged)
+		if err == nil {
+			part.Release()
+		}
 		if err == nil || ctx.Err() != nil || dl.err != nil && !over && !wrong {
 			return true, err // what has come is kept for the next pull
 		}
@@ -213,6 +221,32 @@ func (t *taking) layer(ctx context.Context, src Source, l oci.Layer) (fetched bo
 		}
 	}
 }
+
+// partial is the file that a layer is fetched into. While another command fetches the same it is
+// waited for, as long as it gets on.
+func (t *taking) partial(ctx context.Context, l oci.Layer) (*store.Partial, error) {
+	size, since := int64(-1), time.Now()
+	for {
+		part, err := t.st.OpenPartial(descriptor(l))
+		if !errors.Is(err, store.ErrBusy) {
+			return part, err
+		}
+		if now := t.s.PartialSize(l.Digest); now != size {
+			size, since = now, time.Now()
+		}
+		if time.Since(since) > othersStall {
+			return t.st.OwnPartial(descriptor(l))
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// othersStall is how long another command may get nothing of a layer that is waited for.
+const othersStall = 20 * time.Second
 
 func descriptor(l oci.Layer) ocispec.Descriptor {
 	return ocispec.Descriptor{MediaType: l.MediaType, Digest: l.Digest, Size: l.Size}
