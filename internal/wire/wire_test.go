@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -112,6 +113,7 @@ func TestALineWithoutEndIsRefusedBeforeLong(t *testing.T) {
 }
 
 func TestDescriptorsThatNobodyAnnouncedAreFewAndClosed(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // which closes what is forgotten
 	before := openFiles(t)
 	line := []byte(`{"op":"wait"}` + "\n")
 	if n, err := hostile(t, bytes.Repeat(line, 100), len(line), 3); err == nil || errors.Is(err, io.EOF) {

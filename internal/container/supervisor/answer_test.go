@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -186,6 +187,7 @@ func settled(t testing.TB, before int, what string) {
 
 // TestDescriptorsThatNobodyAskedForAreClosed at once, and not when the garbage collector comes by.
 func TestDescriptorsThatNobodyAskedForAreClosed(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // which closes what is forgotten
 	s := fake(t)
 	for _, op := range []string{control.OpCounts, control.OpWait, control.OpSignal, control.OpAttach, control.OpExec, control.OpTrace, control.OpCopy, control.OpStop, "nonsense"} {
 		for _, n := range []int{1, 2, 5} {
