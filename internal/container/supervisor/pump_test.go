@@ -91,7 +91,7 @@ func TestOutputGoesToTheLogAndToAllWhoAreThere(t *testing.T) {
 	}
 }
 
-// TestACommandLearnsThatItsReaderIsGone: `tiffin run … | head` ends as it would without a container.
+// TestACommandLearnsThatItsReaderIsGone: `tiffin run … | head` ends as without a container.
 func TestACommandLearnsThatItsReaderIsGone(t *testing.T) {
 	s, stdout, _ := pumped(t, nil)
 	r, w := pipe(t)
