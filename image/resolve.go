@@ -47,6 +47,27 @@ func (s *Store) Resolve(ref string) (*Image, error) {
 	return img, err
 }
 
+// Descriptor is what index.json has of what Resolve finds, or of what is no image.
+func (s *Store) Descriptor(ref string) (ocispec.Descriptor, error) {
+	if _, err := s.Resolve(ref); err != nil && !errors.Is(err, ErrNoImage) { // makes a built-in one
+		return ocispec.Descriptor{}, err
+	}
+	ix, err := s.ReadIndex()
+	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	d, err := s.lookup(ix, ref)
+	if errors.Is(err, ErrNotFound) {
+		if _, _, theirs := s.lookupAdditional(ref); theirs != nil {
+			return *theirs, nil
+		}
+	}
+	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	return *d, nil
+}
+
 // lookup finds the descriptor that ref means.
 func (s *Store) lookup(ix *store.Index, ref string) (*ocispec.Descriptor, error) {
 	r, nameErr := reference.Parse(ref)

@@ -59,6 +59,19 @@ func (c *Client) Pushable(ctx context.Context, r reference.Reference, asked *oci
 	return img, nil
 }
 
+// Whole is what a registry has under a name, with all that it lists, to be sent elsewhere.
+func (c *Client) Whole(ctx context.Context, r reference.Reference) (*transfer.Image, error) {
+	from, err := c.remote(ctx, r)
+	var img *transfer.Image
+	if err == nil {
+		img, err = transfer.Whole(ctx, from, r.TagOrDigest(), ocispec.Descriptor{Digest: r.Digest, Size: -1})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("copy %s: %w", r.Familiar(), err)
+	}
+	return img, nil
+}
+
 // Manifest implements transfer.Source. OCI distribution-spec v1.1, "Pulling manifests":
 // Docker-Content-Digest "SHOULD" be there, as Content-Length; oras-go does not do without both.
 func (r *Repository) Manifest(ctx context.Context, reference string) (mediaType string, b []byte, err error) {

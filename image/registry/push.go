@@ -46,10 +46,20 @@ const parallelUploads = 3
 // Push sends an image of the store to the registry that its name r says.
 func (c *Client) Push(ctx context.Context, s *image.Store, r reference.Reference, p ingest.Progress) (*Pushed, error) {
 	img, err := s.Resolve(r.Familiar())
-	if err != nil {
-		return nil, fmt.Errorf("push %s: %w", r.Familiar(), err)
+	var src *transfer.Image
+	if err == nil {
+		src, err = transfer.FromStore(s, img)
 	}
-	src, err := transfer.FromStore(s, img)
+	return c.push(ctx, s, src, err, r, p)
+}
+
+// PushAll is Push for an index with all that it lists, or anything else that was pushed here.
+func (c *Client) PushAll(ctx context.Context, s *image.Store, r reference.Reference, p ingest.Progress) (*Pushed, error) {
+	src, err := transfer.WholeOfStore(ctx, s, r.Familiar())
+	return c.push(ctx, s, src, err, r, p)
+}
+
+func (c *Client) push(ctx context.Context, s *image.Store, src *transfer.Image, err error, r reference.Reference, p ingest.Progress) (*Pushed, error) {
 	if err != nil {
 		return nil, fmt.Errorf("push %s: %w", r.Familiar(), err)
 	}
@@ -70,6 +80,16 @@ func (c *Client) send(ctx context.Context, src *transfer.Image, r reference.Refe
 	if err := src.CheckLayers(); err != nil {
 		return nil, err
 	}
+	var parts []PushedLayer
+	for _, part := range src.Parts {
+		by := r
+		by.Tag = ""
+		sent, err := c.send(ctx, part, by, there, p)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, sent.Layers...)
+	}
 	u := &upload{repo: c.Repository(ctx, r), there: there, src: src, progress: p}
 	manifest, blobs := src.Document.Descriptor(), src.Blobs()
 	out := &Pushed{Digest: manifest.Digest, Size: manifest.Size, Layers: make([]PushedLayer, len(blobs))}
@@ -86,7 +106,7 @@ func (c *Client) send(ctx context.Context, src *transfer.Image, r reference.Refe
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	out.Layers = out.Layers[:len(blobs)-1] // the last is the config
+	out.Layers = append(parts, out.Layers[:max(len(blobs)-1, 0)]...) // the last is the config
 	reference := r.Tag
 	if reference == "" {
 		reference = manifest.Digest.String()

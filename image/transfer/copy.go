@@ -112,8 +112,14 @@ func writeLayout(ctx context.Context, dir, name string, src *Image, p ingest.Pro
 	if err != nil {
 		return fmt.Errorf("index.json: %w", err)
 	}
-	for _, d := range src.Blobs() {
-		if err := layoutBlob(ctx, filepath.Join(blobs, d.Digest.Encoded()), d, src, p); err != nil {
+	for _, part := range src.All() {
+		for _, d := range part.Blobs() {
+			if err := layoutBlob(ctx, filepath.Join(blobs, d.Digest.Encoded()), d, part, p); err != nil {
+				return err
+			}
+		}
+		err := replaceFile(filepath.Join(blobs, part.Document.Digest.Encoded()), func(w io.Writer) error { _, err := w.Write(part.Document.Bytes); return err })
+		if err != nil {
 			return err
 		}
 	}
@@ -132,7 +138,7 @@ func writeLayout(ctx context.Context, dir, name string, src *Image, p ingest.Pro
 	for _, f := range []struct {
 		name string
 		b    []byte
-	}{{filepath.Join("blobs", "sha256", d.Digest.Encoded()), src.Document.Bytes}, {"oci-layout", []byte(store.LayoutMarker)}, {"index.json", b}} {
+	}{{"oci-layout", []byte(store.LayoutMarker)}, {"index.json", b}} {
 		if err := replaceFile(filepath.Join(dir, f.name), func(w io.Writer) error { _, err := w.Write(f.b); return err }); err != nil {
 			return err
 		}

@@ -30,7 +30,9 @@ type Image struct {
 	Layers   []oci.Layer           // bottom first, as manifest and config describe them
 	Names    []reference.Reference // that an archive gives it
 	Index    []byte                // that led to it, the outermost; nil if none did
+	Parts    []*Image              // what it lists, if this is an index that goes elsewhere as a whole
 
+	raw      bool     // it has not been looked into, see Whole
 	tags     []string // the same as they are written in a layout, where they may be no such names
 	platform ocispec.Platform
 	src      Source
@@ -150,15 +152,7 @@ func FromRegistry(ctx context.Context, from Source, r reference.Reference, asked
 
 // FromStore is an image of the store.
 func FromStore(s *image.Store, img *image.Image) (*Image, error) {
-	src := Blobs(func(d digest.Digest) (io.ReadCloser, int64, error) {
-		f, err := s.OpenBlob(d)
-		if err != nil {
-			return nil, 0, oci.Damaged(d, "is missing")
-		}
-		st, err := f.Stat()
-		return f, st.Size(), err
-	})
-	found, err := Find(context.Background(), src, "", img.Manifest, oci.ThisMachine().Prefer)
+	found, err := Find(context.Background(), storeBlobs(s), "", img.Manifest, oci.ThisMachine().Prefer)
 	if err != nil {
 		return nil, err
 	}
@@ -168,6 +162,9 @@ func FromStore(s *image.Store, img *image.Image) (*Image, error) {
 
 // CheckLayers refuses layers that no registry may be asked for, or given.
 func (img *Image) CheckLayers() error {
+	if img.raw {
+		return nil // Blobs leaves them out
+	}
 	for _, l := range img.Document.Layers {
 		if err := oci.CheckLayer(l); err != nil {
 			return err
@@ -176,10 +173,13 @@ func (img *Image) CheckLayers() error {
 	return nil
 }
 
-// Blobs are the layers, bottom first, then the config; each once.
+// Blobs are the layers, bottom first, then the config; each once. An index has none itself.
 func (img *Image) Blobs() (all []ocispec.Descriptor) {
+	if img.Document.Manifests != nil {
+		return nil
+	}
 	for _, d := range append(slices.Clip(img.Document.Layers), img.Document.Config) {
-		if !slices.ContainsFunc(all, func(b ocispec.Descriptor) bool { return b.Digest == d.Digest }) {
+		if !slices.ContainsFunc(all, func(b ocispec.Descriptor) bool { return b.Digest == d.Digest }) && !(img.raw && oci.IsForeign(d)) {
 			all = append(all, d)
 		}
 	}

@@ -36,18 +36,35 @@ type dockerEntry struct {
 // images give the same bytes: entries are sorted and have no time. A blob whose
 // bytes have changed since it was stored is refused (ErrDamaged).
 func Save(ctx context.Context, s *image.Store, w io.Writer, refs []string, p ingest.Progress) error {
+	return save(ctx, s, w, refs, false, p)
+}
+
+// SaveAll is Save, but an index goes in with all that it lists.
+func SaveAll(ctx context.Context, s *image.Store, w io.Writer, refs []string, p ingest.Progress) error {
+	return save(ctx, s, w, refs, true, p)
+}
+
+func save(ctx context.Context, s *image.Store, w io.Writer, refs []string, whole bool, p ingest.Progress) error {
 	a := newSaving()
 	for _, ref := range refs {
-		img, err := s.Resolve(ref)
+		d, err := s.Descriptor(ref)
 		if err != nil {
 			return err
 		}
-		p, err := FromStore(s, img)
+		var p *Image
+		if whole {
+			p, err = WholeOfStore(ctx, s, ref)
+		} else if img, ierr := s.Resolve(ref); ierr == nil {
+			p, err = FromStore(s, img)
+		} else {
+			err = ierr
+		}
 		if err != nil {
 			return err
 		}
 		name := ""
-		if r, err := reference.Parse(ref); err == nil && r.Digest == "" && slices.Contains(img.Names, r.Familiar()) {
+		is, ok := store.NameOf(d)
+		if r, err := reference.Parse(ref); err == nil && ok && r == is && r.Digest == "" {
 			name = r.Familiar()
 		}
 		a.image(p, name)
@@ -76,11 +93,13 @@ func newSaving() *saving {
 // an archive in the layout need be no whole name.
 func (a *saving) image(p *Image, name string) {
 	d := p.Document.Descriptor()
-	a.blobs[d.Digest] = savedBlob{d, func(context.Context, ocispec.Descriptor) (io.ReadCloser, error) {
-		return io.NopCloser(bytes.NewReader(p.Document.Bytes)), nil
-	}}
-	for _, d := range p.Blobs() {
-		a.blobs[d.Digest] = savedBlob{d, p.Open}
+	for _, part := range p.All() {
+		a.blobs[part.Document.Digest] = savedBlob{part.Document.Descriptor(), func(context.Context, ocispec.Descriptor) (io.ReadCloser, error) {
+			return io.NopCloser(bytes.NewReader(part.Document.Bytes)), nil
+		}}
+		for _, d := range part.Blobs() {
+			a.blobs[d.Digest] = savedBlob{d, part.Open}
+		}
 	}
 	r, err := reference.Parse(name)
 	switch {
@@ -90,7 +109,9 @@ func (a *saving) image(p *Image, name string) {
 		d.Annotations = map[string]string{ocispec.AnnotationRefName: name}
 	}
 	a.ix.Manifests = append(a.ix.Manifests, d)
-	a.addDocker(&p.Document.Manifest, r, err == nil)
+	if here := p.here(); here != nil {
+		a.addDocker(&here.Document.Manifest, r, err == nil)
+	}
 }
 
 // addDocker adds the image to manifest.json, once with all its names.

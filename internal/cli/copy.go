@@ -33,8 +33,10 @@ func copyCommand() *cli.Command {
 			"  oci-archive:FILE[:TAG]      in an archive of one\n" +
 			"  docker-archive:FILE[:NAME]  in what docker save or podman save wrote\n\n" +
 			"Layers are copied as they are: the digests stay. An archive is written as an OCI layout and a docker-archive at\n" +
-			"once. From a registry nothing is stored on the way. Of an image for several platforms one is copied.",
+			"once. From a registry nothing is stored on the way. Of an image for several platforms one is copied,\n" +
+			"with --all the index with all that it lists, byte by byte; the store itself takes one.",
 		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "an index with what it lists for all platforms, or what is no image"},
 			platformFlag(), tlsFlag(),
 			&cli.BoolFlag{Name: "src-tls-verify", Value: true, Usage: "=false: --tls-verify=false for the source only"},
 			&cli.BoolFlag{Name: "dest-tls-verify", Value: true, Usage: "=false: --tls-verify=false for the destination only"},
@@ -108,6 +110,9 @@ func runCopy(c *cli.Context) error {
 	if cp.platform, err = askedPlatform(c); err != nil {
 		return err
 	}
+	if cp.all = c.Bool("all"); cp.all && (dst.transport == "" || cp.platform != nil) {
+		return errs.Hint(usagef("--all goes with neither --platform nor the store as destination"), "tiffin copy --all docker://… to a tiffin serve of your store keeps all of it")
+	}
 	img, err := cp.open(ctx, src)
 	if err == nil {
 		defer img.Close()
@@ -130,6 +135,7 @@ type copier struct {
 	client   *registry.Client
 	insecure bool
 	platform *oci.Platform
+	all      bool
 	progress ingest.Progress
 }
 
@@ -137,6 +143,9 @@ type copier struct {
 func (cp *copier) open(ctx context.Context, src endpoint) (*transfer.Image, error) {
 	switch src.transport {
 	case "":
+		if cp.all {
+			return transfer.WholeOfStore(ctx, cp.store, src.name)
+		}
 		img, err := cp.store.Resolve(src.name)
 		// HOST/NAME is a name that an image of the store may have as well.
 		if r, rerr := reference.Parse(src.name); errors.Is(err, image.ErrNotFound) && rerr == nil && strings.HasPrefix(src.name, r.Domain+"/") {
@@ -151,7 +160,13 @@ func (cp *copier) open(ctx context.Context, src endpoint) (*transfer.Image, erro
 		if err != nil {
 			return nil, err
 		}
+		if cp.all {
+			return cp.client.Whole(ctx, ref)
+		}
 		return cp.client.Pushable(ctx, ref, cp.platform)
+	}
+	if cp.all {
+		return transfer.WholeOfFile(ctx, cp.store, src.path, src.name, cp.progress)
 	}
 	return transfer.FromFile(ctx, cp.store, src.path, src.name, cp.progress)
 }

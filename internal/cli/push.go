@@ -17,6 +17,7 @@ func pushCommand() *cli.Command {
 		Description: "The name says where to: `tiffin tag IMAGE HOST[:PORT]/NAME:TAG` gives an image such a one. Blobs are sent as they\n" +
 			"are stored, those that the registry has already are not sent.",
 		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "all", Usage: "an index with what it lists for all platforms, or what is no image"},
 			tlsFlag(),
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only the whole name of the image"},
 		},
@@ -51,7 +52,11 @@ func runPush(c *cli.Context) error {
 	ctx, end := interruptible(c)
 	defer end()
 	progress, stop := newProgress(quiet)
-	pushed, err := client.Push(ctx, store, ref, progress)
+	push := client.Push
+	if c.Bool("all") {
+		push = client.PushAll
+	}
+	pushed, err := push(ctx, store, ref, progress)
 	stop()
 	if err != nil {
 		return err

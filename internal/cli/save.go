@@ -22,6 +22,7 @@ func saveCommand() *cli.Command {
 		ArgsUsage:   "[-o FILE] IMAGE…",
 		Description: "The archive is an OCI layout and a docker-archive at once: docker, podman, skopeo and tiffin load it.\nThe layers go in as they are stored.",
 		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "all", Usage: "indexes with what they list for all platforms"},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE` instead of the standard output"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "show no progress"},
 		},
@@ -45,10 +46,14 @@ func runSave(c *cli.Context) error {
 	defer end()
 	progress, stop := newProgress(c.Bool("quiet"))
 	defer stop()
-	if out == "" {
-		return transfer.Save(ctx, store, os.Stdout, c.Args().Slice(), progress)
+	save := transfer.Save
+	if c.Bool("all") {
+		save = transfer.SaveAll
 	}
-	return writeFile("save", out, func(w io.Writer) error { return transfer.Save(ctx, store, w, c.Args().Slice(), progress) })
+	if out == "" {
+		return save(ctx, store, os.Stdout, c.Args().Slice(), progress)
+	}
+	return writeFile("save", out, func(w io.Writer) error { return save(ctx, store, w, c.Args().Slice(), progress) })
 }
 
 // writeFile writes a file as a whole or not at all. What is no regular file (a fifo, /dev/stdout)

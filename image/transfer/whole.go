@@ -1,0 +1,164 @@
+// An index goes elsewhere with all that it lists, for all machines, byte by byte.
+
+package transfer
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	digest "github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"tiffin/image"
+	"tiffin/image/ingest"
+	"tiffin/image/oci"
+	"tiffin/image/reference"
+	"tiffin/image/store"
+	"tiffin/internal/errs"
+)
+
+// maxParts bounds what an index of a stranger's makes this program fetch.
+const maxParts = 1024
+
+// Whole finds what the reference, or if that is "" the descriptor, stands for, with all that it
+// lists. Nothing of it is looked into: attestations and artifacts are parts like others.
+func Whole(ctx context.Context, src Source, ref string, want ocispec.Descriptor) (*Image, error) {
+	left := maxParts
+	return whole(ctx, src, ref, want, 4, &left) // an index in an index in an index is enough
+}
+
+func whole(ctx context.Context, src Source, ref string, want ocispec.Descriptor, depth int, left *int) (*Image, error) {
+	if *left--; depth == 0 || *left < 0 {
+		return nil, fmt.Errorf("image index %s: more than %d parts, or nested too deeply", want.Digest, maxParts)
+	}
+	b, err := document(ctx, src, cmp.Or(ref, want.Digest.String()), want)
+	if err != nil {
+		return nil, err
+	}
+	m, err := oci.ParseDocument(b)
+	if err != nil {
+		return nil, err
+	}
+	img := &Image{Document: m, src: src, raw: true, close: func() {}}
+	if m.Manifests == nil {
+		return img, m.CheckImage()
+	}
+	for _, d := range m.Manifests {
+		if !reference.ValidDigest(d.Digest) {
+			return nil, fmt.Errorf("image index %s: %q is no sha256 digest", m.Digest, d.Digest)
+		}
+		part, err := whole(ctx, src, "", d, depth-1, left)
+		if err != nil {
+			return nil, err
+		}
+		img.Parts = append(img.Parts, part)
+	}
+	return img, nil
+}
+
+// All are the parts of an index, each before what lists it, and then the image or index itself.
+func (img *Image) All() (all []*Image) {
+	for _, part := range img.Parts {
+		for _, p := range part.All() {
+			if !slices.ContainsFunc(all, func(a *Image) bool { return a.Document.Digest == p.Document.Digest }) {
+				all = append(all, p)
+			}
+		}
+	}
+	return append(all, img)
+}
+
+// here is the part of an index that runs on this machine, or the first image; nil if there is none.
+func (img *Image) here() *Image {
+	if img.Document.Manifests == nil {
+		return img
+	}
+	d, err := oci.ThisMachine().Prefer(img.Document.Manifests)
+	i := slices.IndexFunc(img.Parts, func(p *Image) bool { return p.Document.Digest == d.Digest })
+	if err != nil || i < 0 {
+		return nil
+	}
+	return img.Parts[i].here()
+}
+
+// WholeOfStore is Whole for a name of the store. Of what was pulled it has one machine's part.
+func WholeOfStore(ctx context.Context, s *image.Store, ref string) (*Image, error) {
+	d, err := s.Descriptor(ref)
+	if err != nil {
+		return nil, err
+	}
+	img, err := Whole(ctx, storeBlobs(s), "", ocispec.Descriptor{Digest: store.Top(d), Size: -1})
+	if errors.Is(err, oci.ErrDamaged) && store.Top(d) != d.Digest {
+		err = errs.Hint(fmt.Errorf("%s is here for one machine only", ref), "pull keeps what runs here; tiffin copy --all docker://… takes all from the registry")
+	}
+	return img, err
+}
+
+// WholeOfFile is Whole for what has the name in an OCI layout or an archive of one, or for the only
+// one there.
+func WholeOfFile(ctx context.Context, s *image.Store, file, name string, p ingest.Progress) (*Image, error) {
+	st, err := s.Stage() // an archive compressed as a whole is unpacked there
+	if err != nil {
+		return nil, err
+	}
+	img, err := wholeOfFile(ctx, st, file, name, p)
+	if err != nil {
+		st.Close()
+		return nil, fmt.Errorf("copy %s: %w", file, unpath(err))
+	}
+	return img, nil
+}
+
+func wholeOfFile(ctx context.Context, st *store.Staging, file, name string, p ingest.Progress) (img *Image, err error) {
+	in, err := openFiles(ctx, st, file, nil, p)
+	if err != nil {
+		return nil, err
+	}
+	var ix ocispec.Index
+	if err = readJSON(in, "index.json", &ix); err == nil {
+		var d ocispec.Descriptor
+		if d, err = named(ix.Manifests, name); err == nil {
+			d.Annotations = nil
+			img, err = Whole(ctx, layout(in), "", d)
+		}
+	}
+	if err != nil {
+		in.Close()
+		return nil, err
+	}
+	img.close = func() { in.Close(); st.Close() }
+	return img, nil
+}
+
+// named finds the descriptor with a name in index.json.
+func named(all []ocispec.Descriptor, name string) (ocispec.Descriptor, error) {
+	if name == "" && len(all) == 1 {
+		return all[0], nil
+	}
+	for _, d := range all {
+		r, ok := store.NameOf(d)
+		if w, err := reference.Parse(name); name != "" && (d.Annotations[ocispec.AnnotationRefName] == name || ok && err == nil && w == r) {
+			return d, nil
+		}
+	}
+	if name == "" {
+		return ocispec.Descriptor{}, fmt.Errorf("there are %d images in it: say which one, as in oci:DIR:NAME", len(all))
+	}
+	return ocispec.Descriptor{}, fmt.Errorf("there is no %s in it", name)
+}
+
+// storeBlobs is the store as a source.
+func storeBlobs(s *image.Store) Blobs {
+	return func(d digest.Digest) (io.ReadCloser, int64, error) {
+		f, err := s.OpenBlob(d)
+		if err != nil {
+			return nil, 0, oci.Damaged(d, "is missing")
+		}
+		st, err := f.Stat()
+		return f, st.Size(), err
+	}
+}
