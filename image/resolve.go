@@ -47,7 +47,7 @@ func (s *Store) Resolve(ref string) (*Image, error) {
 	return img, err
 }
 
-// Descriptor is what index.json has of what Resolve finds, or of what is no image.
+// Descriptor is what index.json has of a name, also where Resolve says that it is not an image.
 func (s *Store) Descriptor(ref string) (ocispec.Descriptor, error) {
 	if _, err := s.Resolve(ref); err != nil && !errors.Is(err, ErrNoImage) { // makes a built-in one
 		return ocispec.Descriptor{}, err
