@@ -36,9 +36,18 @@ type builtinImage struct {
 	config ocispec.ImageConfig
 }
 
-// BuiltinFor returns the image to make for ref, which the index has as d; ok is
-// false if there is nothing to do.
-func (s *Store) BuiltinFor(ref string, d *ocispec.Descriptor) (b builtinImage, ok bool) {
+// MakeBuiltin makes the built-in image for ref, which the index has as d. It is nil if there is
+// none, or nothing to do.
+func (s *Store) MakeBuiltin(ref string, d *ocispec.Descriptor) (*Image, error) {
+	b, ok := s.builtinFor(ref, d)
+	if !ok {
+		return nil, nil
+	}
+	return s.materialise(b)
+}
+
+// builtinFor returns the image to make, or ok false.
+func (s *Store) builtinFor(ref string, d *ocispec.Descriptor) (b builtinImage, ok bool) {
 	if s.Builtin == nil || d != nil && d.Annotations[annotationBuiltin] == "" {
 		return b, false
 	}
@@ -54,8 +63,7 @@ func (s *Store) BuiltinFor(ref string, d *ocispec.Descriptor) (b builtinImage, o
 	return b, ok
 }
 
-// Materialise makes a built-in image.
-func (s *Store) Materialise(b builtinImage) (*Image, error) {
+func (s *Store) materialise(b builtinImage) (*Image, error) {
 	defer b.layer.Close()
 	fail := func(err error) (*Image, error) {
 		return nil, fmt.Errorf("make the built-in image %s: %w", b.ref.Familiar(), err)
@@ -98,9 +106,13 @@ func (s *Store) Materialise(b builtinImage) (*Image, error) {
 	if err != nil {
 		return fail(err)
 	}
-	if old != nil {
-		// The image made with the previous key is removed, unless a container needs it.
-		s.removeUnnamed(*old)
+	if old == nil {
+		return img, nil
+	}
+	// The image made with the previous key is removed. What goes wrong, prune meets again.
+	if ix, release, err := s.LockIndex(); err == nil {
+		defer release()
+		s.DeleteUnnamed(ix, *old)
 	}
 	return img, nil
 }

@@ -199,17 +199,26 @@ func (s *Store) Subject(manifest digest.Digest) digest.Digest {
 	return m.Subject.Digest
 }
 
-// Dropped writes the index, from which gone has been dropped, and deletes what
-// only gone needed. The caller has the lock.
-func (s *Store) Dropped(ix *store.Index, gone ocispec.Descriptor) (freed, error) {
-	if err := s.WriteIndex(ix); err != nil {
-		return freed{}, err
+// DeleteUnnamed writes the index, and deletes an image with what only it needs, unless it has a
+// name or a container needs it. The caller has the lock.
+func (s *Store) DeleteUnnamed(ix *store.Index, d ocispec.Descriptor) error {
+	_, used, err := s.used(d)
+	if err != nil {
+		return err
 	}
-	return s.CollectOf(ix, []ocispec.Descriptor{gone})
+	keep := used || len(ix.Names(d.Digest)) > 0
+	if !keep {
+		ix.Drop(d)
+	}
+	if err := s.WriteIndex(ix); err != nil || keep {
+		return err
+	}
+	_, err = s.collectOf(ix, []ocispec.Descriptor{store.Nameless(d)})
+	return err
 }
 
-// CollectOf deletes what only the images that are gone from the index needed.
-func (s *Store) CollectOf(ix *store.Index, gone []ocispec.Descriptor) (freed, error) {
+// collectOf deletes what only the images that are gone from the index needed.
+func (s *Store) collectOf(ix *store.Index, gone []ocispec.Descriptor) (freed, error) {
 	candidates := newNeeds()
 	for _, d := range gone {
 		candidates.add(s, d) // as far as it can be read
@@ -246,26 +255,8 @@ func (s *Store) Discard(gone []ocispec.Descriptor) {
 	}
 	if ix, release, err := s.LockIndex(); err == nil {
 		defer release()
-		s.CollectOf(ix, gone)
+		s.collectOf(ix, gone)
 	}
-}
-
-// removeUnnamed deletes an image that has lost its last name, if no container
-// needs it. It is housekeeping: what goes wrong, prune meets again.
-func (s *Store) removeUnnamed(d ocispec.Descriptor) {
-	ix, release, err := s.LockIndex()
-	if err != nil {
-		return
-	}
-	defer release()
-	if len(ix.Names(d.Digest)) > 0 {
-		return
-	}
-	if _, used, err := s.Used(d); err != nil || used {
-		return
-	}
-	ix.Drop(d)
-	s.Dropped(ix, store.Nameless(d))
 }
 
 // needed adds the derived files of those images in additional stores that containers need. What

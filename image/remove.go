@@ -90,7 +90,7 @@ func (s *Store) Remove(ref string, force bool) (done []Removed, err error) {
 			"remove them one by one, or all with rmi -f")
 	}
 	gone := store.Nameless(*d)
-	id, used, err := s.Used(gone)
+	id, used, err := s.used(gone)
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +111,7 @@ func (s *Store) Remove(ref string, force bool) (done []Removed, err error) {
 	if used {
 		return done, nil
 	}
-	freed, err := s.CollectOf(ix, []ocispec.Descriptor{gone})
+	freed, err := s.collectOf(ix, []ocispec.Descriptor{gone})
 	if id != "" {
 		done = append(done, Removed{Deleted: id})
 	}
@@ -128,9 +128,9 @@ func Familiar(rs []reference.Reference) (names []string) {
 	return names
 }
 
-// Used reports whether a container needs the image, and the image's ID. An image that is too
+// used reports whether a container needs the image, and the image's ID. An image that is too
 // damaged to have an ID counts as unused, since it could not run.
-func (s *Store) Used(d ocispec.Descriptor) (id digest.Digest, used bool, err error) {
+func (s *Store) used(d ocispec.Descriptor) (id digest.Digest, used bool, err error) {
 	if store.WhyUnfit(d) != "" {
 		return d.Digest, false, nil
 	}
@@ -172,7 +172,7 @@ func (s *Store) Prune(all bool, keep func(*Image) bool) (Pruned, error) {
 		}
 		seen = append(seen, d.Digest)
 		names := ix.Names(d.Digest)
-		id, used, err := s.Used(d)
+		id, used, err := s.used(d)
 		if err != nil {
 			return p, err
 		}
@@ -192,7 +192,7 @@ func (s *Store) Prune(all bool, keep func(*Image) bool) (Pruned, error) {
 	if err := s.WriteIndex(ix); err != nil {
 		return Pruned{}, err
 	}
-	theirs, err := s.CollectOf(ix, gone) // what is about an image goes with it
+	theirs, err := s.collectOf(ix, gone) // what is about an image goes with it
 	if err != nil {
 		return p, err
 	}

@@ -29,8 +29,8 @@ func (s *Store) Resolve(ref string) (*Image, error) {
 		return nil, err
 	}
 	d, err := s.lookup(ix, ref)
-	if b, ok := s.BuiltinFor(ref, d); ok {
-		return s.Materialise(b)
+	if img, err := s.MakeBuiltin(ref, d); img != nil || err != nil {
+		return img, err
 	}
 	if errors.Is(err, ErrNotFound) {
 		if img, ferr := s.resolveAdditional(ref); img != nil || ferr != nil {

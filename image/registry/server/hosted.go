@@ -80,11 +80,11 @@ func HostedManifest(s *image.Store, r reference.Reference) (ocispec.Descriptor, 
 			return ocispec.Descriptor{}, nil, err
 		}
 		found := ix.Find(r)
-		if b, ok := s.BuiltinFor(r.Familiar(), found); ok {
-			img, err := s.Materialise(b)
-			if err != nil {
-				return ocispec.Descriptor{}, nil, err
-			}
+		img, err := s.MakeBuiltin(r.Familiar(), found)
+		if err != nil {
+			return ocispec.Descriptor{}, nil, err
+		}
+		if img != nil {
 			found = &img.Manifest
 		}
 		if found == nil {

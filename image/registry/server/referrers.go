@@ -95,14 +95,10 @@ func DeleteManifest(s *image.Store, r reference.Reference, all bool) error {
 	if gone.Digest == "" {
 		return notDeleted(s, ix, r)
 	}
-	if _, used, err := s.Used(gone); err != nil {
-		return err
-	} else if used || others || len(ix.Names(gone.Digest)) > 0 {
+	if others {
 		return s.WriteIndex(ix)
 	}
-	ix.Drop(gone)
-	_, err = s.Dropped(ix, gone)
-	return err
+	return s.DeleteUnnamed(ix, gone)
 }
 
 // notDeleted says why what is not in a repository cannot be deleted there.
