@@ -182,17 +182,27 @@ func readUserFile(files userFiles, path string, read func(io.Reader) error) erro
 // checkMapped refuses ids that the user namespace does not have, before the
 // kernel does so with a bare EINVAL.
 func checkMapped(who identityOf, ids IDMap) error {
-	bad := ""
-	switch {
-	case !ids.HasUID(who.uid):
-		bad = "user id " + strconv.FormatUint(uint64(who.uid), 10)
-	case !ids.HasGID(who.gid):
-		bad = "group id " + strconv.FormatUint(uint64(who.gid), 10)
-	default:
-		return nil
+	kind, id, has := "user", who.uid, ids.UIDs
+	if ids.HasUID(id) {
+		kind, id, has = "group", who.gid, ids.GIDs
+		if ids.HasGID(id) {
+			return nil
+		}
 	}
-	return errs.Hint(fmt.Errorf("%s is not mapped in this user namespace", bad),
-		"run as root of the container (-u 0), or have subordinate ids: `tiffin doctor` says how; see user_namespaces(7)")
+	var list []string
+	total := uint32(0)
+	for _, r := range has {
+		text := strconv.FormatUint(uint64(r.Inside), 10)
+		if total += r.Count; r.Count > 1 {
+			text += " to " + strconv.FormatUint(uint64(r.Inside)+uint64(r.Count)-1, 10)
+		}
+		list = append(list, text)
+	}
+	advice := "run as root of the container (-u 0), or have subordinate ids: `tiffin doctor` says how; see user_namespaces(7)"
+	if total > 1 {
+		advice = "take one of these, or have more subordinate ids: see subuid(5) and user_namespaces(7)"
+	}
+	return errs.Hint(fmt.Errorf("%s id %d is not mapped in this user namespace, which has %s", kind, id, strings.Join(list, ", ")), advice)
 }
 
 // rootFiles reads the files of the tree at an O_PATH descriptor, or of the

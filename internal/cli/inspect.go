@@ -8,7 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"text/template"
 
 	"github.com/urfave/cli/v2"
 
@@ -46,7 +46,7 @@ func runInspect(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		print = func(v any) error { return executeEither(tmpl.Execute, v) }
+		print = func(v any) error { return executeEither(tmpl, v) }
 	}
 	store, err := openStore(c)
 	if err != nil {
@@ -95,21 +95,22 @@ func inspect(store *image.Store, arg, kind string) (any, error) {
 
 // executeEither runs a template on the value, whose fields have Go's names, and
 // if it has no such field on its JSON: {{.ID}} and {{.Id}} both work, as with
-// docker.
-func executeEither(execute func(io.Writer, any) error, v any) error {
+// docker. What neither has is an error.
+func executeEither(tmpl *template.Template, v any) error {
 	var out bytes.Buffer
-	err := execute(&out, v)
-	if err != nil {
-		b, jerr := json.Marshal(v)
+	if tmpl.Execute(&out, v) != nil {
+		b, err := json.Marshal(v)
 		var m map[string]any
-		if jerr != nil || json.Unmarshal(b, &m) != nil {
-			return fmt.Errorf("--format: %w", err)
+		if err == nil {
+			err = json.Unmarshal(b, &m)
 		}
-		out.Reset()
-		if execute(&out, m) != nil {
-			return fmt.Errorf("--format: %w", err)
+		if out.Reset(); err == nil {
+			err = tmpl.Option("missingkey=error").Execute(&out, m)
+		}
+		if err != nil {
+			return formatError(err)
 		}
 	}
-	_, err = stdout.Write(out.Bytes())
+	_, err := stdout.Write(out.Bytes())
 	return err
 }

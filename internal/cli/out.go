@@ -52,7 +52,7 @@ func printRows[T any](w io.Writer, format, columns string, header *T, rows []*T)
 	}
 	for _, r := range rows {
 		if err := tmpl.Execute(out, r); err != nil {
-			return fmt.Errorf("--format: %w", err)
+			return formatError(err)
 		}
 	}
 	return nil
@@ -66,6 +66,15 @@ func parseFormat(text string) (*template.Template, error) {
 		return nil, usagef("--format: %s", strings.TrimPrefix(err.Error(), "template: "))
 	}
 	return tmpl, nil
+}
+
+// formatError is an error of a template without the template's own name and place.
+func formatError(err error) error {
+	text := err.Error()
+	if _, what, ok := strings.Cut(text, " at <"); ok {
+		text = "<" + what
+	}
+	return fmt.Errorf("--format: %s", text)
 }
 
 // formatFuncs are the functions that docker's templates have.
