@@ -36,11 +36,11 @@ func (f *FS) Lookup(_ <-chan struct{}, in *fuse.InHeader, name string, out *fuse
 				return fuse.OK
 			}
 		} else {
-			return f.missing(out)
+			return f.missing(name, out)
 		}
 	}
 	if reserved(name) {
-		return f.missing(out)
+		return f.missing(name, out)
 	}
 	again, err := f.lookup(c, in.NodeId, name, false, out)
 	if again {
@@ -80,14 +80,20 @@ func (f *FS) lookup(c *call, id uint64, name string, load bool, out *fuse.EntryO
 	}
 	if !r.ok() {
 		c.whiteout(r.white)
-		f.missing(out)
+		if st := f.missing(name, out); !st.Ok() {
+			return false, syscall.Errno(st)
+		}
 		return false, nil
 	}
 	return false, f.entry(c, r, out)
 }
 
-// missing is the reply that the kernel remembers as "no such name": node id 0.
-func (f *FS) missing(out *fuse.EntryOut) fuse.Status {
+// missing is the reply that the kernel remembers as "no such name": node id 0. Of a name that no
+// file could have, each system call says so: path_resolution(7), "Length limit".
+func (f *FS) missing(name string, out *fuse.EntryOut) fuse.Status {
+	if len(name) > nameMax {
+		return fuse.Status(syscall.ENAMETOOLONG)
+	}
 	out.NodeId = 0
 	return fuse.OK
 }

@@ -20,6 +20,9 @@ func (f *FS) target(c *call, id uint64, name string) (*node, error) {
 	if f.root == nil {
 		return nil, syscall.EROFS
 	}
+	if len(name) > nameMax {
+		return nil, syscall.ENAMETOOLONG
+	}
 	if reserved(name) {
 		c.note("a name beginning with .wh. cannot exist: it would mean a deletion in an image layer")
 		return nil, syscall.EPERM

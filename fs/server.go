@@ -181,7 +181,8 @@ func (f *FS) close() {
 
 // MountOptions returns the arguments, but for the flags, of the mount(2) call that attaches the
 // file system whose server has /dev/fuse open as fd. userID and groupID are
-// the caller's, as its user namespace has them.
+// the caller's, as its user namespace has them. Reading sets no access time, as on any FUSE file
+// system (fuse_init_inode in fs/fuse/inode.c): MS_NOATIME among the flags makes the mount say so.
 func MountOptions(userID, groupID, fd int) (source, fstype, data string) {
 	data = fmt.Sprintf("fd=%d,rootmode=40000,user_id=%d,group_id=%d,default_permissions,allow_other,max_read=%d",
 		fd, userID, groupID, maxWrite)
@@ -229,8 +230,13 @@ func (f *FS) clearWork() {
 // options is what is agreed with the kernel at FUSE_INIT.
 func (f *FS) options() *fuse.MountOptions {
 	caps := uint64(fuse.CAP_READDIRPLUS_AUTO | fuse.CAP_NO_OPENDIR_SUPPORT | fuse.CAP_HANDLE_KILLPRIV_V2)
-	if f.root != nil && !f.cfg.Uncached {
-		caps |= fuse.CAP_WRITEBACK_CACHE
+	if f.root != nil {
+		// A handle must find its file when the kernel has forgotten it, which the node id of one that
+		// only the upper has does not. So name_to_handle_at(2) is EOPNOTSUPP, as it is on overlayfs.
+		caps |= fuse.CAP_NO_EXPORT_SUPPORT
+		if !f.cfg.Uncached {
+			caps |= fuse.CAP_WRITEBACK_CACHE
+		}
 	}
 	return &fuse.MountOptions{
 		MaxWrite:                 maxWrite,

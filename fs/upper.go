@@ -140,9 +140,9 @@ func (f *FS) openFile(n *node) (*handle, error) {
 }
 
 func (f *FS) openPlace(p place, dir bool) (int, error) {
-	flags := unix.O_RDWR | unix.O_NONBLOCK
+	flags := unix.O_RDWR | unix.O_NONBLOCK | unix.O_NOATIME // ours are only the times that somebody sets
 	if dir {
-		flags = unix.O_RDONLY | unix.O_DIRECTORY
+		flags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOATIME
 	}
 	fd := -1
 	err := f.in(p.dir, func(dirfd int) (err error) {

@@ -62,7 +62,7 @@ func runRoot(b *builder) error {
 		return errs.Hint(err, "the kernel needs FUSE (modprobe fuse), and the device must be writable for you; see fuse(4) and `tiffin doctor`")
 	}
 	data := withFD(r.FUSE.Data, dev)
-	flags := b.rootFlags()
+	flags := b.rootFlags() | unix.MS_NOATIME // fs.MountOptions
 	if r.Overlay != nil {
 		flags |= unix.MS_RDONLY
 	}

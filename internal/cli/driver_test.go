@@ -3,6 +3,7 @@ package cli_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -102,6 +104,7 @@ func TestDriversCommitTheSameLayer(t *testing.T) {
 			for _, driver := range []string{"fuse", "overlay"} {
 				b.tiffin("run", "--driver", driver, "--name", driver, "tiffin/base", "sh", "-c", script)
 				diff[driver] = b.tiffin("diff", driver)
+				b.tiffin("run", "--rm", "--driver", driver, "-v", b.probe+":/driver-probe:ro", "tiffin/base", "/driver-probe", "numbers")
 				b.tiffin("commit", driver, driver+":1")
 				layers[driver] = b.tiffin("inspect", "--format", "{{json .RootFS.Layers}}", driver+":1")
 				if got := b.tiffin("inspect", "--format", "{{.GraphDriver.Name}}", driver); (driver == "overlay") != (got == "overlay\n") {
@@ -369,11 +372,34 @@ func driverProbe() {
 		err = writePairs(os.Args[2])
 	case "check":
 		err = checkPairs(os.Args[2])
+	case "numbers":
+		err = errors.Join(os.WriteFile("/home/new", nil, 0o644), os.Chmod("/usr/bin", 0o700), sameNumbers("/usr"), sameNumbers("/home"))
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+// sameNumbers compares d_ino of getdents(2) with st_ino of stat(2) in a directory.
+func sameNumbers(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	buf := make([]byte, 64<<10)
+	n, err := unix.Getdents(int(f.Fd()), buf)
+	for b := buf[:max(n, 0)]; len(b) > 0 && err == nil; {
+		e := (*unix.Dirent)(unsafe.Pointer(&b[0]))
+		name, _, _ := strings.Cut(string(b[unsafe.Offsetof(e.Name):e.Reclen]), "\x00")
+		var st unix.Stat_t
+		if err = unix.Lstat(filepath.Join(dir, name), &st); err == nil && st.Ino != e.Ino && name != ".." {
+			err = fmt.Errorf("%s/%s: d_ino %d, st_ino %d", dir, name, e.Ino, st.Ino)
+		}
+		b = b[e.Reclen:]
+	}
+	return err
 }
 
 // writePairs appends to a file and to a second one, always first the first.

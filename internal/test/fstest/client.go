@@ -90,7 +90,7 @@ func (m *Mount) Start() error {
 	}
 	defer unix.Close(fuse)
 	source, fstype, data := fs.MountOptions(0, 0, fuse)
-	if err := unix.Mount(source, m.Dir, fstype, unix.MS_NOSUID|unix.MS_NODEV, data); err != nil {
+	if err := unix.Mount(source, m.Dir, fstype, unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOATIME, data); err != nil {
 		err = fmt.Errorf("mount -t %s -o %s: %w", fstype, data, err)
 		if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENODEV) {
 			err = &errMissing{"fuse", err}
@@ -163,7 +163,7 @@ func (m *Mount) Fault(t testing.TB, at int, errno unix.Errno) (hit bool) {
 func (m *Mount) DropCaches() error {
 	m.busy.Lock()
 	defer m.busy.Unlock()
-	return unix.Mount("", m.Dir, "", unix.MS_REMOUNT|unix.MS_NOSUID|unix.MS_NODEV, "")
+	return unix.Mount("", m.Dir, "", unix.MS_REMOUNT|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOATIME, "")
 }
 
 func (m *Mount) ask(op string) message {
