@@ -377,6 +377,9 @@ func (f *FS) setStat(n *node, fd int, in *fuse.SetAttrIn) error {
 	}
 	if in.Valid&fuse.FATTR_MODE != 0 {
 		s.Mode = s.Mode&syscall.S_IFMT | in.Mode&0o7777
+		if err := n.chmodACL(fd, s.Mode); err != nil {
+			return err
+		}
 	} else if in.Valid&fuse.FATTR_KILL_SUIDGID != 0 || s.Mode&syscall.S_IFMT != syscall.S_IFDIR && chownsNothing(in) {
 		s.Mode = withoutSuid(n.stat, &in.InHeader)
 	}

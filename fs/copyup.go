@@ -232,12 +232,8 @@ func (f *FS) fillCopy(n *node, fd int) error {
 	if err := unix.Fsetxattr(fd, layer.XattrOrigin, []byte(origin), 0); err != nil {
 		return err
 	}
-	for _, a := range f.x.Xattrs(n.lower) {
-		if err := unix.Fsetxattr(fd, layer.StoreXattr(a.Name), []byte(a.Value), 0); err != nil {
-			return err
-		}
-		n.xattrs = true
-		n.caps = n.caps || a.Name == xattrCaps
+	if err := n.giveXattrs(fd, f.x.Xattrs(n.lower)); err != nil {
+		return err
 	}
 	switch {
 	case n.isReg() && in.Size > 0:
@@ -255,6 +251,18 @@ func (f *FS) fillCopy(n *node, fd int) error {
 	}
 	t := unix.Timespec{Sec: in.Mtime, Nsec: int64(in.Nsec)}
 	return futimens(fd, t, t)
+}
+
+// giveXattrs gives the new upper file fd of n its attributes.
+func (n *node) giveXattrs(fd int, attrs []layer.Xattr) error {
+	for _, a := range attrs {
+		if err := unix.Fsetxattr(fd, layer.StoreXattr(a.Name), []byte(a.Value), 0); err != nil {
+			return err
+		}
+		n.xattrs = true
+		n.caps = n.caps || a.Name == xattrCaps
+	}
+	return nil
 }
 
 // visibleNames gives the places where a lookup finds lower inode i in its

@@ -48,7 +48,7 @@ func (f *FS) target(c *call, id uint64, name string) (*node, error) {
 }
 
 // create makes name in the directory id and fills in the reply.
-func (f *FS) create(c *call, in *fuse.InHeader, name string, mode, rdev uint32, link string, out *fuse.EntryOut) fuse.Status {
+func (f *FS) create(c *call, in *fuse.InHeader, name string, mode, umask, rdev uint32, link string, out *fuse.EntryOut) fuse.Status {
 	f.freeze.RLock()
 	defer f.freeze.RUnlock()
 	f.tree.Lock()
@@ -63,13 +63,16 @@ func (f *FS) create(c *call, in *fuse.InHeader, name string, mode, rdev uint32, 
 		return fuse.Status(syscall.EEXIST)
 	}
 	n := &node{lower: noLower}
-	n.show(f.newStat(d, in, mode, rdev))
+	attrs, err := f.newStat(n, d, in, mode, umask, rdev)
+	if err != nil {
+		return status(err)
+	}
 	p := place{d, name}
 	var fd int
-	if plain(n.stat) {
+	if plain(n.stat) && attrs == nil {
 		fd, err = f.makeInPlace(n, p)
 	} else {
-		fd, err = f.makeInWork(n, p, link)
+		fd, err = f.makeInWork(n, p, attrs, link)
 	}
 	if err != nil {
 		return status(err)
@@ -85,20 +88,27 @@ func (f *FS) create(c *call, in *fuse.InHeader, name string, mode, rdev uint32, 
 	return status(f.entry(c, found{n: n}, out))
 }
 
-// newStat is the owner and mode of something new in directory d: as
+// newStat sets the owner and mode of n, which is new in directory d: as
 // inode_init_owner in the kernel, a set-group-ID directory hands its group on,
-// and to directories also the bit. inode(7), "The set-group-ID bit".
-func (f *FS) newStat(d *node, in *fuse.InHeader, mode, rdev uint32) layer.Stat {
+// and to directories also the bit. inode(7), "The set-group-ID bit". It returns
+// the attributes that n is to have.
+func (f *FS) newStat(n, d *node, in *fuse.InHeader, mode, umask, rdev uint32) ([]layer.Xattr, error) {
 	s := layer.Stat{UID: in.Uid, GID: in.Gid, Mode: mode, Rdev: rdev}
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	if d.stat.Mode&syscall.S_ISGID != 0 {
-		s.GID = d.stat.GID
+	if dir := d.shown(); dir.Mode&syscall.S_ISGID != 0 {
+		s.GID = dir.GID
 		if mode&syscall.S_IFMT == syscall.S_IFDIR {
 			s.Mode |= syscall.S_ISGID
 		}
 	}
-	return s
+	attrs, err := f.inherited(d, &s, umask)
+	n.show(s)
+	return attrs, err
+}
+
+func (n *node) shown() layer.Stat {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.stat
 }
 
 // makeInPlace makes a file or directory whose real owner and mode say it all.
@@ -150,7 +160,7 @@ func (n *node) settle(fd int) error {
 
 // makeInWork makes what needs attributes or content; link is the target of a
 // symbolic link.
-func (f *FS) makeInWork(n *node, p place, link string) (fd int, err error) {
+func (f *FS) makeInWork(n *node, p place, attrs []layer.Xattr, link string) (fd int, err error) {
 	w := f.workName()
 	if n.isDir() {
 		if err := unix.Mkdirat(f.fds.work, w, realMode(n.stat.Mode)); err != nil {
@@ -162,6 +172,9 @@ func (f *FS) makeInWork(n *node, p place, link string) (fd int, err error) {
 	}
 	if err == nil {
 		err = n.settle(fd)
+	}
+	if err == nil {
+		err = n.giveXattrs(fd, attrs)
 	}
 	if err == nil && link != "" {
 		_, err = unix.Write(fd, []byte(link))
@@ -187,21 +200,21 @@ func (f *FS) Mknod(_ <-chan struct{}, in *fuse.MknodIn, name string, out *fuse.E
 	if t := in.Mode & syscall.S_IFMT; t != syscall.S_IFCHR && t != syscall.S_IFBLK {
 		rdev = 0
 	}
-	return f.create(c, &in.InHeader, name, in.Mode, rdev, "", out)
+	return f.create(c, &in.InHeader, name, in.Mode, in.Umask, rdev, "", out)
 }
 
 // Mkdir is FUSE_MKDIR.
 func (f *FS) Mkdir(_ <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) (st fuse.Status) {
 	c := f.begin(opMkdir, &in.InHeader, name)
 	defer c.end(&st)
-	return f.create(c, &in.InHeader, name, in.Mode&0o7777|syscall.S_IFDIR, 0, "", out)
+	return f.create(c, &in.InHeader, name, in.Mode&0o7777|syscall.S_IFDIR, in.Umask, 0, "", out)
 }
 
 // Symlink is FUSE_SYMLINK.
 func (f *FS) Symlink(_ <-chan struct{}, in *fuse.InHeader, target, name string, out *fuse.EntryOut) (st fuse.Status) {
 	c := f.begin(opSymlink, in, name)
 	defer c.end(&st)
-	return f.create(c, in, name, syscall.S_IFLNK|0o777, 0, target, out)
+	return f.create(c, in, name, syscall.S_IFLNK|0o777, 0, 0, target, out)
 }
 
 // Tmpfile is FUSE_TMPFILE, open(2) with O_TMPFILE: a file in Work until link(2)
@@ -221,13 +234,19 @@ func (f *FS) Tmpfile(_ <-chan struct{}, in *fuse.CreateIn, out *fuse.CreateOut) 
 		return status(err)
 	}
 	n := &node{lower: noLower, gone: true}
-	n.show(f.newStat(d, &in.InHeader, in.Mode&0o7777|syscall.S_IFREG, 0))
+	attrs, err := f.newStat(n, d, &in.InHeader, in.Mode&0o7777|syscall.S_IFREG, in.Umask, 0)
+	if err != nil {
+		return status(err)
+	}
 	w := f.workName()
 	fd, err := openat(f.fds.work, w, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL, realMode(n.stat.Mode))
 	if err != nil {
 		return status(err)
 	}
-	if err := n.settle(fd); err != nil {
+	if err = n.settle(fd); err == nil {
+		err = n.giveXattrs(fd, attrs)
+	}
+	if err != nil {
 		unix.Close(fd)
 		unix.Unlinkat(f.fds.work, w, 0)
 		return status(err)

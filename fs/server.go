@@ -63,7 +63,7 @@ type FS struct {
 	loop               atomic.Pointer[loop]
 	root               *node        // nil: read-only
 	dev                atomic.Int32 // descriptor of /dev/fuse while it is served, or -1
-	noXattrs           bool         // see bare
+	noXattrs, hasACLs  bool         // see lookForXattrs
 	reads              firstReads
 
 	writing atomic.Int32 // WRITEs being done
@@ -115,7 +115,7 @@ func New(cfg Config) (*FS, error) {
 			return nil, err
 		}
 	}
-	f.noXattrs = f.bare()
+	f.lookForXattrs()
 	return f, nil
 }
 
@@ -231,6 +231,7 @@ func (f *FS) clearWork() {
 func (f *FS) options() *fuse.MountOptions {
 	caps := uint64(fuse.CAP_READDIRPLUS_AUTO | fuse.CAP_NO_OPENDIR_SUPPORT | fuse.CAP_HANDLE_KILLPRIV_V2)
 	if f.root != nil {
+		caps |= fuse.CAP_DONT_MASK // a default access control list takes the place of the umask
 		// A handle must find its file when the kernel has forgotten it, which the node id of one that
 		// only the upper has does not. So name_to_handle_at(2) is EOPNOTSUPP, as it is on overlayfs.
 		caps |= fuse.CAP_NO_EXPORT_SUPPORT
@@ -245,6 +246,7 @@ func (f *FS) options() *fuse.MountOptions {
 		EnableSymlinkCaching:     !f.cfg.Uncached,
 		ExplicitDataCacheControl: true,
 		ExtraCapabilities:        caps,
+		EnableAcl:                f.root != nil || f.hasACLs,
 		DisabledCapabilities:     fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_PASSTHROUGH | fuse.CAP_ALLOW_IDMAP,
 		DisableReadDirPlus:       f.cfg.Uncached, // its entries would be asked for again
 		Logger:                   log.New(io.Discard, "", 0),

@@ -1,12 +1,10 @@
-// Extended attributes, xattr(7). user.*, security.* and
-// trusted.* are kept; POSIX ACLs (system.*) are not supported: the kernel asks
-// a FUSE server in a user namespace for them only if it enforces them itself.
+// Extended attributes, xattr(7). user.*, security.*, trusted.* and access control lists (acl.go) are
+// kept. Those that nobody in a user namespace can read are not listed.
 
 package fs
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -24,9 +22,27 @@ const LayerXattr = "user.tiffin.layer"
 // xattrListMax is XATTR_LIST_MAX, xattr(7): bytes in a list of names.
 const xattrListMax = 65536
 
+func isACL(name string) bool { return name == aclAccess || name == aclDefault }
+
 // storable reports whether attributes of this name can be kept.
 func storable(name string) bool {
-	return strings.HasPrefix(name, "user.") || strings.HasPrefix(name, "security.") || strings.HasPrefix(name, "trusted.")
+	return strings.HasPrefix(name, "user.") || strings.HasPrefix(name, "security.") || strings.HasPrefix(name, "trusted.") || isACL(name)
+}
+
+// listed reports whether an attribute of a file with that mode is one that the kernel gives to
+// somebody in the container. xattr(7): trusted.* is for the first user namespace's root alone, and
+// user.* is of regular files and directories. Of other namespaces nothing is known here.
+func (f *FS) listed(name, value string, mode uint32) bool {
+	t := mode & syscall.S_IFMT
+	switch {
+	case strings.HasPrefix(name, "user."):
+		return !f.hidden(name) && (t == syscall.S_IFREG || t == syscall.S_IFDIR)
+	case name == aclDefault && t != syscall.S_IFDIR || isACL(name) && t == syscall.S_IFLNK:
+		return false
+	case isACL(name):
+		return f.showACL(value) != ""
+	}
+	return strings.HasPrefix(name, "security.")
 }
 
 // hidden reports whether an attribute of a layer is not to be seen. Without an upper directory
@@ -37,20 +53,24 @@ func (f *FS) hidden(name string) bool {
 	return f.root == nil && strings.HasPrefix(name, layer.OverlayMarks)
 }
 
-// bare reports whether no file has an attribute to be seen, nor ever will. The kernel's overlayfs
-// asks for one of its marks for each file of its lower side that it looks up, which makes a cold
-// find(1) cost a request for every file. So for most images the answer is once and for all
+// lookForXattrs learns whether no file has an attribute to be seen, nor ever will. The kernel's
+// overlayfs asks for one of its marks for each file of its lower side that it looks up, which makes
+// a cold find(1) cost a request for every file. So for most images the answer is once and for all
 // ENOSYS, which the kernel turns into ENOTSUP by itself from then on.
-func (f *FS) bare() bool {
+func (f *FS) lookForXattrs() {
 	if f.root != nil {
-		return false
+		return
 	}
+	f.noXattrs = true
 	for i := range uint32(f.x.Len()) {
-		if f.x.HasXattrs(i) && slices.ContainsFunc(f.x.Xattrs(i), func(a layer.Xattr) bool { return !f.hidden(a.Name) }) {
-			return false
+		if !f.x.HasXattrs(i) {
+			continue
+		}
+		for _, a := range f.x.Xattrs(i) {
+			f.noXattrs = f.noXattrs && f.hidden(a.Name)
+			f.hasACLs = f.hasACLs || isACL(a.Name)
 		}
 	}
-	return true
 }
 
 // GetXAttr is FUSE_GETXATTR.
@@ -62,6 +82,13 @@ func (f *FS) GetXAttr(_ <-chan struct{}, in *fuse.InHeader, name string, dest []
 	}
 	if !storable(name) || f.hidden(name) {
 		return 0, fuse.ENODATA
+	}
+	if isACL(name) {
+		v, err := f.xattrOf(in.NodeId, name)
+		if err != nil {
+			return 0, status(err)
+		}
+		return copyOut(dest, f.showACL(v))
 	}
 	if i, ok := f.ids.lowerOnly(in.NodeId); ok {
 		return f.lowerXattr(i, name, dest)
@@ -82,6 +109,37 @@ func (f *FS) GetXAttr(_ <-chan struct{}, in *fuse.InHeader, name string, dest []
 		return copyOut(dest, layerName(n, name))
 	}
 	return uint32(max(k, 0)), status(err)
+}
+
+// xattrOf is the value of an attribute of file id, "" if it has none.
+func (f *FS) xattrOf(id uint64, name string) (string, error) {
+	i, ok := f.ids.lowerOnly(id)
+	if !ok {
+		n, h, upper, err := f.openXattr(id)
+		if err != nil {
+			return "", err
+		}
+		if h != nil {
+			defer f.fds.put(h)
+			v, err := getXattr(h.fd, layer.StoreXattr(name))
+			if err == syscall.ENODATA {
+				err = nil
+			}
+			return v, err
+		}
+		if upper {
+			return "", nil
+		}
+		i = n.lower
+	}
+	if f.x.HasXattrs(i) {
+		for _, a := range f.x.Xattrs(i) {
+			if a.Name == name {
+				return a.Value, nil
+			}
+		}
+	}
+	return "", nil
 }
 
 // openXattr returns the node of id, whether it has an upper file, and that, if
@@ -168,7 +226,12 @@ func (f *FS) ListXAttr(_ <-chan struct{}, in *fuse.InHeader, dest []byte) (size 
 				return 0, status(err)
 			}
 			for _, name := range names {
-				if shown, ok := layer.ShowXattr(name); ok {
+				shown, ok := layer.ShowXattr(name)
+				value := ""
+				if ok && isACL(shown) {
+					value, _ = getXattr(h.fd, name) // what cannot be read is not listed
+				}
+				if ok && f.listed(shown, value, n.typ) {
 					add(shown)
 				}
 			}
@@ -177,7 +240,7 @@ func (f *FS) ListXAttr(_ <-chan struct{}, in *fuse.InHeader, dest []byte) (size 
 	}
 	if ok {
 		for _, a := range f.x.Xattrs(i) {
-			if !f.hidden(a.Name) {
+			if f.listed(a.Name, a.Value, f.x.Inode(i).Mode) {
 				add(a.Name)
 			}
 		}
@@ -199,6 +262,13 @@ func (f *FS) SetXAttr(_ <-chan struct{}, in *fuse.SetXAttrIn, name string, data 
 	defer c.end(&st)
 	data = data[:min(len(data), int(in.Size))]
 	return status(f.editXattr(in.NodeId, name, func(n *node, fd int) error {
+		if name == aclAccess {
+			s := n.stat
+			if in.Uid != 0 && in.Gid != s.GID {
+				s.Mode &^= syscall.S_ISGID // as chmod(2); posix_acl_update_mode in fs/posix_acl.c
+			}
+			return n.setACL(fd, data, s)
+		}
 		if err := unix.Fsetxattr(fd, layer.StoreXattr(name), data, int(in.Flags)); err != nil {
 			return err
 		}
