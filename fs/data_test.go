@@ -152,3 +152,33 @@ func TestSeekSeesWhatIsNotWrittenBackYet(t *testing.T) {
 		}
 	})
 }
+
+// TestASparseFileOfManyPieces has more pieces in one READ than writev(2) takes (IOV_MAX, 1024).
+func TestASparseFileOfManyPieces(t *testing.T) {
+	var pieces []tartest.Piece
+	for i := range 3000 {
+		pieces = append(pieces, tartest.Piece{Off: int64(2 * i), Data: "D"})
+	}
+	want := strings.Repeat("D\x00", 3000)
+	fstest.Run(t, fstest.Options{Layers: [][]byte{tartest.Of(t, tartest.Sparse10("sp", 6000, pieces))}}, func(t *testing.T, m *fstest.Mount) {
+		p := filepath.Join(m.Dir, "sp")
+		for _, copied := range []bool{false, true} {
+			if copied {
+				if err := os.Chmod(p, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				f, err := os.OpenFile(p, os.O_WRONLY, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, err = f.WriteAt([]byte("D"), 0)
+				if err = errors.Join(err, f.Close(), m.DropCaches()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got, err := os.ReadFile(p); err != nil || string(got) != want {
+				t.Errorf("%d bytes that differ, %v", len(got), err)
+			}
+		}
+	})
+}

@@ -27,8 +27,8 @@ func runOverlay(b *builder) error {
 	o, target := b.spec.Root.Overlay, b.spec.Root.Target
 	// overlayfs.rst, "User xattr": trusted.* is not for us, so its marks are user.overlay.*. It
 	// implies that directories of a lower layer cannot be renamed (EXDEV) and that chmod(2)
-	// copies the whole file. "Inode properties": with xino d_ino of readdir(3) is st_ino, though the
-	// layers and the upper directory are two file systems.
+	// copies the whole file. "Inode properties": with xino d_ino of readdir(3) is st_ino, though
+	// layers and upper directory are two file systems.
 	data := "userxattr,xino=on,lowerdir=" + overlayPath(target) + ",upperdir=" + overlayPath(o.Upper) + ",workdir=" + overlayPath(o.Work)
 	flags := b.rootFlags()
 	err := unix.Mount("overlay", target, "overlay", flags, data)

@@ -20,7 +20,8 @@ const (
 	maxInodes = 1_000_000 // entries, and directories implied by their names
 	maxHeap   = 256 << 20 // bytes of names, link targets, attributes and sparse maps
 	maxLinks  = 40        // symbolic links on the way to a file, path_resolution(7)
-	pathMax   = 4095      // PATH_MAX of linux/limits.h, without the NUL
+	maxPath   = 16384     // bytes in a path: programs make deeper trees than a system call can name
+	pathMax   = 4095      // in the target of a link: PATH_MAX of linux/limits.h, without the NUL
 	xattrMax  = 65536     // XATTR_SIZE_MAX
 	idMax     = 1<<32 - 2 // -1 means "leave it" to chown(2)
 
@@ -92,16 +93,16 @@ func (s *scanner) add(m *member) error {
 	if strings.HasPrefix(base, aufsPrefix) && base != OpaqueName || strings.HasPrefix(dir, aufsPrefix) {
 		return s.housekeeping(dir, base, m)
 	}
-	if len(dir) > pathMax {
-		return tooLong(name)
+	if len(dir) > maxPath {
+		return tooLong(name, maxPath)
 	}
 	parent, err := s.mkdirs(dir)
 	if err != nil {
 		return err
 	}
 	switch hidden, whiteout := strings.CutPrefix(base, WhiteoutPrefix); {
-	case len(dir)+1+len(hidden) > pathMax && base != OpaqueName:
-		return tooLong(name)
+	case len(dir)+1+len(hidden) > maxPath && base != OpaqueName:
+		return tooLong(name, maxPath)
 	case base == OpaqueName:
 		s.mark(parent, Opaque, 0)
 		return nil
@@ -117,8 +118,8 @@ func (s *scanner) add(m *member) error {
 
 func (s *scanner) mark(i uint32, set, clear uint16) { s.t.Mark(i, set, clear, 0) }
 
-func tooLong(path string) error {
-	return fmt.Errorf("its path has %d bytes, more than a path can have (%d)", len(path), pathMax)
+func tooLong(path string, most int) error {
+	return fmt.Errorf("its path has %d bytes, more than %d", len(path), most)
 }
 
 // cleanName makes a name relative to the layer's root, without ".", ".." and empty
@@ -272,7 +273,7 @@ func (s *scanner) link(parent uint32, name string, m *member) error {
 		return fmt.Errorf("hard link to %.300q: %w", m.link, err)
 	}
 	if len(target) > pathMax {
-		return tooLong(target)
+		return tooLong(target, pathMax)
 	}
 	i, ok, target, err := s.target(target)
 	if err != nil {

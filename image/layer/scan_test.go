@@ -242,7 +242,7 @@ func TestHardLinksIntoTheDirectoryOfAUFS(t *testing.T) {
 
 func TestScanRefuses(t *testing.T) {
 	sp := []tt.Piece{{Off: 0, Data: strings.Repeat("x", 512)}}
-	deep := strings.Repeat("d/", 2100)
+	deep := strings.Repeat("d/", 8300)
 	for _, c := range []struct {
 		what    string
 		entries []tt.Entry
@@ -258,8 +258,8 @@ func TestScanRefuses(t *testing.T) {
 		{`hard link to "d", which is a directory`, []tt.Entry{tt.Dir("d"), tt.Hardlink("h", "d")}},
 		{`hard link to "/", which is a directory`, []tt.Entry{tt.Hardlink("h", "/")}},
 		{`the root of the layer is not a directory`, []tt.Entry{tt.Symlink("./", "/etc")}},
-		{`has 4199 bytes, more than a path`, []tt.Entry{tt.Dir(deep)}},
-		{`has 4199 bytes, more than a path`, []tt.Entry{tt.Hardlink("h", deep)}},
+		{`has 16599 bytes, more than`, []tt.Entry{tt.Dir(deep)}},
+		{`has 16599 bytes, more than`, []tt.Entry{tt.Hardlink("h", deep)}},
 		{`has 256 bytes, more than a name`, []tt.Entry{tt.File(strings.Repeat("n", 256), "")}},
 		{`has 256 bytes, more than a name`, []tt.Entry{tt.File(strings.Repeat("n", 256)+"/f", "")}},
 		{`hides a name of 256 bytes`, []tt.Entry{tt.Whiteout(strings.Repeat("n", 256))}},
@@ -335,12 +335,12 @@ func TestScanReadsToTheEndWhateverFollows(t *testing.T) {
 }
 
 func TestALongPathCanBeDeleted(t *testing.T) {
-	dir := strings.Repeat("d/", 2046)
-	if tree := scan(t, tt.Of(t, tt.File(dir+"abc", ""), tt.Whiteout(dir+"xyz"), tt.Opaque(dir+"dir"))); tree.Len() != 2046+4 {
+	dir := strings.Repeat("d/", 8190)
+	if tree := scan(t, tt.Of(t, tt.File(dir+"abc", ""), tt.Whiteout(dir+"xyz"), tt.Opaque(dir+"dir"))); tree.Len() != 8190+4 {
 		t.Errorf("%d inodes", tree.Len())
 	}
-	if _, err := Scan(bytes.NewReader(tt.Of(t, tt.Whiteout(dir+"wxyz")))); err == nil {
-		t.Error("a path of 4096 bytes was accepted")
+	if _, err := Scan(bytes.NewReader(tt.Of(t, tt.Whiteout(dir+"wxyz1")))); err == nil {
+		t.Error("a path of 16385 bytes was accepted")
 	}
 }
 

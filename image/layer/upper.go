@@ -64,7 +64,7 @@ func readUpper(u *Upper) (*upNode, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the changes of the container, %s: %w", u.Dir, err)
 	}
-	defer unix.Close(fd)
+	defer func() { unix.Close(fd) }()
 	r := &upReader{u: u, links: map[uint64]*upNode{}}
 	root, err := r.node(fd, "")
 	if err == nil && !root.isDir() {
@@ -77,7 +77,7 @@ func readUpper(u *Upper) (*upNode, error) {
 		}
 	}
 	if err == nil {
-		err = r.dir(fd, root)
+		fd, err = r.dir(fd, root)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the changes of the container in %s: %w", u.Dir, err)
@@ -88,27 +88,53 @@ func readUpper(u *Upper) (*upNode, error) {
 	return root, nil
 }
 
-// dir reads what is in directory d, open as fd.
-func (r *upReader) dir(fd int, d *upNode) error {
+// dir reads what is in directory d, open as fd, and returns a descriptor of it, another one perhaps:
+// however deep the tree is, two are open.
+func (r *upReader) dir(fd int, d *upNode) (int, error) {
+	if len(d.path) > maxPath {
+		return fd, fmt.Errorf("the path %.40q… is longer than %d bytes", d.path, maxPath)
+	}
 	names, err := readNames(fd)
 	if err != nil {
-		return fmt.Errorf("list %q: %w", d.path, err)
+		return fd, fmt.Errorf("list %q: %w", d.path, err)
 	}
 	d.kids, d.whiteouts = map[string]*upNode{}, map[string]bool{}
 	for _, name := range names {
 		gone, ok, err := r.whiteout(fd, name)
 		if err != nil {
-			return fmt.Errorf("whiteout %q: %w", join(d.path, name), err)
+			return fd, fmt.Errorf("whiteout %q: %w", join(d.path, name), err)
 		}
 		if ok {
 			d.whiteouts[gone] = true
 			continue
 		}
-		if d.kids[name], err = r.entry(fd, d, name); err != nil {
-			return err
+		if fd, d.kids[name], err = r.entry(fd, d, name); err != nil {
+			return fd, err
 		}
 	}
-	return nil
+	return fd, nil
+}
+
+// below reads what is in directory n, open as fd, with directory d closed meanwhile, open as up.
+func (r *upReader) below(up int, d *upNode, fd int, n *upNode) (int, error) {
+	unix.Close(up)
+	fd, err := r.dir(fd, n)
+	defer unix.Close(fd)
+	if err != nil {
+		return -1, err
+	}
+	// Nothing changes meanwhile, as a rule; if it does, ".." may be elsewhere.
+	if up, err = unix.Openat(fd, "..", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+		return -1, fmt.Errorf("open %q again: %w", d.path, err)
+	}
+	var st unix.Stat_t
+	if err = unix.Fstat(up, &st); err == nil && st.Ino != d.realIno {
+		err = errors.New("it was moved")
+	}
+	if err != nil {
+		return up, fmt.Errorf("open %q again: %w", d.path, err)
+	}
+	return up, nil
 }
 
 // whiteout tells whether the file called name stands for a deletion, and of what.
@@ -153,36 +179,39 @@ func readSmall(dirfd int, name string) (string, error) {
 	return string(b[:n]), nil
 }
 
-// entry reads the file called name in directory d, and all below it.
-func (r *upReader) entry(dirfd int, d *upNode, name string) (*upNode, error) {
+// entry reads the file called name in directory d, and all below it. As dir, it returns a descriptor
+// of d.
+func (r *upReader) entry(dirfd int, d *upNode, name string) (int, *upNode, error) {
 	path := join(d.path, name)
 	var st unix.Stat_t
 	if err := unix.Fstatat(dirfd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return nil, fmt.Errorf("%q: %w", path, err)
+		return dirfd, nil, fmt.Errorf("%q: %w", path, err)
 	}
 	if n := r.links[st.Ino]; n != nil {
-		return n, nil
+		return dirfd, n, nil
 	}
 	n := &upNode{path: path}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG, unix.S_IFDIR:
 		fd, err := unix.Openat(dirfd, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 		if err != nil {
-			return nil, fmt.Errorf("open %q: %w", path, err)
+			return dirfd, nil, fmt.Errorf("open %q: %w", path, err)
 		}
-		defer unix.Close(fd)
 		if n, err = r.node(fd, path); err != nil {
-			return nil, err
+			unix.Close(fd)
+			return dirfd, nil, err
 		}
 		r.continues(d, name, n)
 		if st.Mode&unix.S_IFMT == unix.S_IFDIR {
-			return n, r.dir(fd, n)
+			dirfd, err = r.below(dirfd, d, fd, n)
+			return dirfd, n, err
 		}
+		unix.Close(fd)
 	case unix.S_IFLNK: // the kernel's; tiffin makes none, but somebody may
 		b := make([]byte, pathMax+1)
 		k, err := unix.Readlinkat(dirfd, name, b)
 		if err != nil {
-			return nil, fmt.Errorf("read link %q: %w", path, err)
+			return dirfd, nil, fmt.Errorf("read link %q: %w", path, err)
 		}
 		n.target = string(b[:k])
 		r.fill(n, &st)
@@ -194,7 +223,7 @@ func (r *upReader) entry(dirfd int, d *upNode, name string) (*upNode, error) {
 	if st.Nlink > 1 {
 		r.links[st.Ino] = n
 	}
-	return n, nil
+	return dirfd, n, nil
 }
 
 // fill takes what a real file says about itself.

@@ -74,8 +74,8 @@ type diffWriter struct {
 }
 
 func (w *diffWriter) edit(e edit) error {
-	if len(e.path) > pathMax {
-		return fmt.Errorf("its path has %d bytes; a layer takes %d", len(e.path), pathMax)
+	if len(e.path) > maxPath {
+		return fmt.Errorf("its path has %d bytes; a layer takes %d", len(e.path), maxPath)
 	}
 	if n := e.path[strings.LastIndexByte(e.path, '/')+1:]; strings.HasPrefix(n, WhiteoutPrefix) {
 		return fmt.Errorf("its name begins with %q, which in a layer stands for a deletion", WhiteoutPrefix) // only the kernel's overlayfs lets it be made

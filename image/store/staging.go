@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tiffin/image/oci"
+	"tiffin/internal/treecopy"
 )
 
 // Staging is where one command prepares what it will add to the store: a
@@ -106,7 +107,7 @@ func (s *Store) Sweep() (orphans bool) {
 			if _, err := os.Stat(filepath.Join(dir, publishingName)); err == nil {
 				orphans = true
 			}
-			os.RemoveAll(dir)
+			treecopy.Remove(dir)
 			f.Close()
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tiffin/internal/treecopy"
 )
 
 // Eraser removes a container's directory in which files belong to subordinate ids (subuid(5)), as
@@ -45,7 +47,7 @@ func (c *Container) removeFiles(e Eraser) error {
 	}
 	// The rest: plain files and directories of the user's own, see image/layer, no
 	// symbolic link and no directory that cannot be entered.
-	err := os.RemoveAll(c.dir)
+	err := treecopy.Remove(c.dir)
 	if errors.Is(err, os.ErrPermission) && e != nil {
 		err = e(c)
 	}
@@ -88,7 +90,7 @@ func (s *Set) Sweep(e Eraser) {
 		if errors.Is(err, os.ErrNotExist) {
 			// Perhaps made a moment ago, and not locked yet.
 			if fi, err := os.Stat(dir); err == nil && time.Since(fi.ModTime()) > time.Minute {
-				os.RemoveAll(dir)
+				treecopy.Remove(dir)
 			}
 			continue
 		}

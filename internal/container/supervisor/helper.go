@@ -61,7 +61,7 @@ func do(m *control.Message, ids ns.IDMap, ans *control.Message) error {
 		ans.Copied = new(control.Copied)
 		return copyFiles(m, ans.Copied)
 	case m.Op == control.OpErase && m.Upper != nil:
-		return os.RemoveAll(m.Upper.Dir)
+		return treecopy.Remove(m.Upper.Dir)
 	case m.Upper != nil && len(m.Files) == 1:
 		return readUpper(m.Op, m.Upper, ids, m.Files[0])
 	}
