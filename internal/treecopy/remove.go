@@ -31,7 +31,7 @@ func Remove(path string) error {
 	return os.Remove(path)
 }
 
-// flattener moves the directories of a tree up into its top, level by level, and removes them there.
+// flattener moves the directories of a tree up into its top, level by level, and removes them.
 type flattener struct {
 	top *os.File
 	n   int // directories moved
@@ -51,7 +51,7 @@ func (f *flattener) empty() error {
 	}
 }
 
-// remove removes one entry of a directory; full is what to do with a directory that has some itself.
+// remove removes one entry of a directory; full is what to do with a directory that is not empty.
 func (f *flattener) remove(dir int, name string, full func(name string) error) error {
 	err := unix.Unlinkat(dir, name, 0)
 	if err == unix.EISDIR || err == unix.EPERM { // unlink(2): POSIX has the latter
