@@ -1,7 +1,7 @@
-// POSIX access control lists, acl(5). The kernel enforces them (FUSE_POSIX_ACL): it asks for a file's
-// list once, when somebody who is not its owner wants something of it, and sends a new one as an
-// attribute. What else the lists mean is done here: the mode's group bits are the mask, chmod(2)
-// changes both, and what is made in a directory inherits its default list.
+// POSIX access control lists, acl(5). The kernel enforces them (FUSE_POSIX_ACL): it asks for a
+// file's list once, when somebody who is not its owner wants something of it, and sends a new one
+// as an attribute. What else the lists mean is done here: the mode's group bits are the mask,
+// chmod(2) changes both, and what is made in a directory inherits its default list.
 
 package fs
 
@@ -101,8 +101,8 @@ func (a acl) inherit(mode uint32) (access acl, m uint32) {
 	return access, m
 }
 
-// showACL is the value as the container sees it. Users and groups that its user namespace has not are
-// left out: nobody there can be one, and the kernel takes no list that names them
+// showACL is the value as the container sees it. Users and groups that its user namespace has not
+// are left out: nobody there can be one, and the kernel takes no list that names them
 // (posix_acl_from_xattr in fs/posix_acl.c). "" is no list, or none that is valid.
 func (f *FS) showACL(v string) string {
 	a, ok := parseACL(v)

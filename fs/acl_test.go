@@ -176,9 +176,9 @@ func TestACLsAreEnforced(t *testing.T) {
 					t.Errorf("%s: the list is %x, %v", when, b[:max(n, 0)], err)
 				}
 			}
-			// What a user other than the owner costs: the list of each file on the way, once. But that of
-			// the root each time: the kernel has made that inode before the server could say that it
-			// knows lists, and caches none of it (fuse_init_inode in fs/fuse/inode.c).
+			// What a user other than the owner costs: the list of each file on the way, once. But
+			// that of the root each time: the kernel has made that inode before the server could
+			// say that it knows lists, and caches none of it (fuse_init_inode in fs/fuse/inode.c).
 			if _, err := os.ReadFile(bad); err != nil { // the kernel learns what it need not ask for
 				t.Fatal(err)
 			}

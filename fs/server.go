@@ -232,8 +232,9 @@ func (f *FS) options() *fuse.MountOptions {
 	caps := uint64(fuse.CAP_READDIRPLUS_AUTO | fuse.CAP_NO_OPENDIR_SUPPORT | fuse.CAP_HANDLE_KILLPRIV_V2)
 	if f.root != nil {
 		caps |= fuse.CAP_DONT_MASK // a default access control list takes the place of the umask
-		// A handle must find its file when the kernel has forgotten it, which the node id of one that
-		// only the upper has does not. So name_to_handle_at(2) is EOPNOTSUPP, as it is on overlayfs.
+		// A handle must find its file when the kernel has forgotten it, which the node id of one
+		// that only the upper has does not. So name_to_handle_at(2) is EOPNOTSUPP, as it is on
+		// overlayfs.
 		caps |= fuse.CAP_NO_EXPORT_SUPPORT
 		if !f.cfg.Uncached {
 			caps |= fuse.CAP_WRITEBACK_CACHE

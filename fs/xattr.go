@@ -1,5 +1,5 @@
-// Extended attributes, xattr(7). user.*, security.*, trusted.* and access control lists (acl.go) are
-// kept. Those that nobody in a user namespace can read are not listed.
+// Extended attributes, xattr(7). user.*, security.*, trusted.* and access control lists (acl.go)
+// are kept. Those that nobody in a user namespace can read are not listed.
 
 package fs
 

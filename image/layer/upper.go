@@ -88,8 +88,8 @@ func readUpper(u *Upper) (*upNode, error) {
 	return root, nil
 }
 
-// dir reads what is in directory d, open as fd, and returns a descriptor of it, another one perhaps:
-// however deep the tree is, two are open.
+// dir reads what is in directory d, open as fd, and returns a descriptor of it, another one
+// perhaps: however deep the tree is, two are open.
 func (r *upReader) dir(fd int, d *upNode) (int, error) {
 	if len(d.path) > maxPath {
 		return fd, fmt.Errorf("the path %.40q… is longer than %d bytes", d.path, maxPath)
@@ -179,8 +179,8 @@ func readSmall(dirfd int, name string) (string, error) {
 	return string(b[:n]), nil
 }
 
-// entry reads the file called name in directory d, and all below it. As dir, it returns a descriptor
-// of d.
+// entry reads the file called name in directory d, and all below it. As dir, it returns a
+// descriptor of d.
 func (r *upReader) entry(dirfd int, d *upNode, name string) (int, *upNode, error) {
 	path := join(d.path, name)
 	var st unix.Stat_t

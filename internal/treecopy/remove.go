@@ -12,8 +12,8 @@ import (
 )
 
 // Remove is os.RemoveAll, which holds a descriptor for each level, where there are not enough of
-// them (RLIMIT_NOFILE, getrlimit(2)): a container makes directories as deep as it likes. No symbolic
-// link is followed.
+// them (RLIMIT_NOFILE, getrlimit(2)): a container makes directories as deep as it likes. No
+// symbolic link is followed.
 func Remove(path string) error {
 	err := os.RemoveAll(path)
 	if !errors.Is(err, unix.EMFILE) && !errors.Is(err, unix.ENFILE) {
