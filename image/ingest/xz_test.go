@@ -13,7 +13,7 @@ import (
 // "text\n" as bzip2(1) 1.0.8 compresses it.
 const bzipText = "QlpoOTFBWSZTWcBv4GUAAAHBgAAQAgAEQCAAIYyDNNCI8XckU4UJDAb+BlA="
 
-func xzOf(t *testing.T, content string) []byte {
+func xzOf(t testing.TB, content string) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	w, err := xz.NewWriter(&b)

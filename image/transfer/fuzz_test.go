@@ -3,12 +3,10 @@ package transfer
 import (
 	"bytes"
 	"context"
-	"io"
 	"testing"
 
 	digest "github.com/opencontainers/go-digest"
 
-	"tiffin/image/ingest"
 	"tiffin/image/oci"
 	"tiffin/image/reference"
 	"tiffin/internal/test/tartest"
@@ -28,30 +26,6 @@ func FuzzArchive(f *testing.F) {
 		s := newStore(t)
 		if _, err := Load(context.Background(), s, "", bytes.NewReader(b), nil); err == nil {
 			sound(t, s)
-		}
-	})
-}
-
-// FuzzSniff decompresses anything, within bounds.
-func FuzzSniff(f *testing.F) {
-	for _, p := range packings {
-		f.Add(p.pack(f, []byte("some content, some content, some content")))
-	}
-	f.Add([]byte("\x50\x2a\x4d\x18\x00\x00\x00\x00"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		kind, err := ingest.Sniff(b)
-		if err != nil {
-			return
-		}
-		r, done, err := ingest.Decompress(bytes.NewReader(b), kind)
-		if err != nil {
-			return
-		}
-		defer done()
-		g := &ingest.BombGuard{R: r, In: func() int64 { return int64(len(b)) }, Maximum: 1 << 20}
-		n, err := io.Copy(io.Discard, g)
-		if err == nil && n > max(1<<20, int64(len(b))*ingest.BombRatio) {
-			t.Errorf("%d bytes became %d", len(b), n)
 		}
 	})
 }
