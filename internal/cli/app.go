@@ -241,6 +241,16 @@ func eachArg(c *cli.Context, f func(arg string) error) error {
 	return failed
 }
 
+// takes lets an action have as many arguments as wantArgs allows.
+func takes(min, max int, what string, action cli.ActionFunc) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		if err := wantArgs(c, min, max, what); err != nil {
+			return err
+		}
+		return action(c)
+	}
+}
+
 // wantArgs checks the number of arguments; max < 0 is no limit.
 func wantArgs(c *cli.Context, min, max int, what string) error {
 	n := c.Args().Len()

@@ -18,10 +18,7 @@ func attachCommand() *cli.Command {
 			&cli.BoolFlag{Name: "no-stdin", Usage: "only look"},
 			detachKeysFlag(),
 		},
-		Action: func(c *cli.Context) error {
-			if err := wantArgs(c, 1, 1, "one container"); err != nil {
-				return err
-			}
+		Action: takes(1, 1, "one container", func(c *cli.Context) error {
 			ctr, err := findContainer(c.Args().First())
 			if err != nil {
 				return err
@@ -40,6 +37,6 @@ func attachCommand() *cli.Command {
 				}
 				return s, err
 			})
-		},
+		}),
 	}
 }

@@ -15,10 +15,7 @@ func bookCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage:   "[CHAPTER]",
 		Description: "Without a chapter it lists them. A chapter is named by its number or its word: `tiffin book 1 | less`.",
-		Action: func(c *cli.Context) error {
-			if err := wantArgs(c, 0, 1, "a chapter"); err != nil {
-				return err
-			}
+		Action: takes(0, 1, "a chapter", func(c *cli.Context) error {
 			if c.NArg() == 0 {
 				for _, p := range book.Pages() {
 					fmt.Fprintf(stdout, "%-16s %s\n", p.Name, p.Title)
@@ -31,6 +28,6 @@ func bookCommand() *cli.Command {
 			}
 			fmt.Fprint(stdout, p.Text())
 			return nil
-		},
+		}),
 	}
 }

@@ -24,14 +24,7 @@ func commitCommand() *cli.Command {
 			&cli.BoolFlag{Name: "pause", Aliases: []string{"p"}, Value: true, Usage: "for docker's sake: it is always held still", Hidden: true},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "for podman's sake: it is always quiet", Hidden: true},
 		},
-		Action: func(c *cli.Context) error {
-			if err := wantArgs(c, 1, 2, "a container and perhaps a name for the image"); err != nil {
-				return err
-			}
-			store, err := openStore(c)
-			if err != nil {
-				return err
-			}
+		Action: takes(1, 2, "a container and perhaps a name for the image", inStore(func(c *cli.Context, store *image.Store) error {
 			ctr, err := disk.In(store.Root()).Find(c.Args().First())
 			if err != nil {
 				return err
@@ -44,6 +37,6 @@ func commitCommand() *cli.Command {
 			}
 			fmt.Fprintln(stdout, img.ID)
 			return nil
-		},
+		})),
 	}
 }

@@ -42,7 +42,7 @@ func copyCommand() *cli.Command {
 			&cli.BoolFlag{Name: "dest-tls-verify", Value: true, Usage: "=false: --tls-verify=false for the destination only"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only the digest"},
 		},
-		Action: runCopy,
+		Action: takes(2, 2, "SOURCE and DESTINATION", runCopy),
 	}
 }
 
@@ -83,9 +83,6 @@ func parseEndpoint(arg string) (endpoint, error) {
 }
 
 func runCopy(c *cli.Context) error {
-	if err := wantArgs(c, 2, 2, "SOURCE and DESTINATION"); err != nil {
-		return err
-	}
 	src, err := parseEndpoint(c.Args().Get(0))
 	if err != nil {
 		return err

@@ -31,10 +31,7 @@ func cpCommand() *cli.Command {
 			&cli.BoolFlag{Name: "follow-link", Aliases: []string{"L"}, Usage: "copy what a symbolic link SRC leads to"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "do not say how much was copied"},
 		},
-		Action: func(c *cli.Context) error {
-			if err := wantArgs(c, 2, 2, "a source and a destination"); err != nil {
-				return err
-			}
+		Action: takes(2, 2, "a source and a destination", func(c *cli.Context) error {
 			src, err := newCpEnd(c, c.Args().Get(0))
 			if err != nil {
 				return err
@@ -57,7 +54,7 @@ func cpCommand() *cli.Command {
 				fmt.Fprintf(stderr, "Copied %s to %s\n", units.HumanSize(float64(n)), c.Args().Get(1))
 			}
 			return err
-		},
+		}),
 	}
 }
 

@@ -17,10 +17,7 @@ func createCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage: "[FLAGS] IMAGE [COMMAND [ARGUMENT…]]",
 		Flags:     createFlags(),
-		Action: func(c *cli.Context) error {
-			if err := wantArgs(c, 1, -1, "an image"); err != nil {
-				return err
-			}
+		Action: takes(1, -1, "an image", func(c *cli.Context) error {
 			ctr, lock, _, err := createContainer(c, false)
 			if err != nil {
 				return err
@@ -31,7 +28,7 @@ func createCommand() *cli.Command {
 			}
 			fmt.Fprintln(stdout, ctr.ID)
 			return nil
-		},
+		}),
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"fmt"
 
+	"tiffin/image"
 	"tiffin/internal/container/client"
 	"tiffin/internal/container/disk"
 
@@ -16,14 +17,7 @@ func diffCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage:   "CONTAINER",
 		Description: "A is added, C changed, D deleted, in relation to the image.",
-		Action: func(c *cli.Context) error {
-			if err := wantArgs(c, 1, 1, "one container"); err != nil {
-				return err
-			}
-			store, err := openStore(c)
-			if err != nil {
-				return err
-			}
+		Action: takes(1, 1, "one container", inStore(func(c *cli.Context, store *image.Store) error {
 			ctr, err := disk.In(store.Root()).Find(c.Args().First())
 			if err != nil {
 				return err
@@ -37,6 +31,6 @@ func diffCommand() *cli.Command {
 				fmt.Fprintf(w, "%c %s\n", ch.Kind, printable(ch.Path))
 			}
 			return w.Flush()
-		},
+		})),
 	}
 }

@@ -22,10 +22,7 @@ func doctorCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "format", Usage: "`json`, or nothing"},
 		},
-		Action: func(c *cli.Context) error {
-			if err := wantArgs(c, 0, 0, "no arguments"); err != nil {
-				return err
-			}
+		Action: takes(0, 0, "no arguments", func(c *cli.Context) error {
 			results := probe.All()
 			switch f := c.String("format"); f {
 			case "json":
@@ -46,7 +43,7 @@ func doctorCommand() *cli.Command {
 				}
 			}
 			return nil
-		},
+		}),
 	}
 }
 

@@ -29,14 +29,11 @@ func execCommand() *cli.Command {
 			&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "run as `USER[:GROUP]`"},
 			newExplainFlag(), detachKeysFlag(),
 		},
-		Action: runExec,
+		Action: takes(2, -1, "a container and a command", runExec),
 	}
 }
 
 func runExec(c *cli.Context) error {
-	if err := wantArgs(c, 2, -1, "a container and a command"); err != nil {
-		return err
-	}
 	t, err := terminalOf(c, c.Bool("tty"), c.Bool("interactive"))
 	if err != nil {
 		return err

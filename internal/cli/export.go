@@ -13,10 +13,7 @@ func exportCommand() *cli.Command {
 		ArgsUsage:   "[FLAGS] CONTAINER",
 		Description: "One tarball, without layers and without the image's config: `tiffin import` makes an image of it. The container\nneed not run.",
 		Flags:       []cli.Flag{&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`, not to standard output"}},
-		Action: func(c *cli.Context) error {
-			if err := wantArgs(c, 1, 1, "one container"); err != nil {
-				return err
-			}
+		Action: takes(1, 1, "one container", func(c *cli.Context) error {
 			src, err := newCpEnd(c, c.Args().First()+":/")
 			if err != nil {
 				return err
@@ -27,6 +24,6 @@ func exportCommand() *cli.Command {
 				return cpToTarball(src, false)
 			}
 			return writeFile("export", name, func(w io.Writer) error { return src.Pack(w, "/", ".", false) })
-		},
+		}),
 	}
 }

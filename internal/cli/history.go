@@ -22,7 +22,7 @@ func historyCommand() *cli.Command {
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "only IDs"},
 			&cli.StringFlag{Name: "format", Usage: "`TEMPLATE` of Go for each, table TEMPLATE, or json"},
 		},
-		Action: runHistory,
+		Action: takes(1, 1, "one IMAGE", inStore(runHistory)),
 	}
 }
 
@@ -35,14 +35,7 @@ var historyHeader = historyRow{
 	ID: "IMAGE", CreatedSince: "CREATED", CreatedAt: "CREATED AT", CreatedBy: "CREATED BY", Size: "SIZE", Comment: "COMMENT",
 }
 
-func runHistory(c *cli.Context) error {
-	if err := wantArgs(c, 1, 1, "one IMAGE"); err != nil {
-		return err
-	}
-	store, err := openStore(c)
-	if err != nil {
-		return err
-	}
+func runHistory(c *cli.Context, store *image.Store) error {
 	img, err := store.Resolve(c.Args().First())
 	if err != nil {
 		return err

@@ -31,7 +31,7 @@ func imagesCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "filter", Aliases: []string{"f"}, Usage: "only with `KEY=VALUE`: dangling, reference, label, before, since"},
 			&cli.StringFlag{Name: "format", Usage: "`TEMPLATE` of Go for each, table TEMPLATE, or json"},
 		},
-		Action: runImages,
+		Action: takes(0, 1, "one NAME at most", inStore(runImages)),
 	}
 }
 
@@ -45,14 +45,7 @@ var imageHeader = imageRow{
 	Repository: "REPOSITORY", Size: "SIZE", Store: "STORE", Tag: "TAG",
 }
 
-func runImages(c *cli.Context) error {
-	if err := wantArgs(c, 0, 1, "one NAME at most"); err != nil {
-		return err
-	}
-	store, err := openStore(c)
-	if err != nil {
-		return err
-	}
+func runImages(c *cli.Context, store *image.Store) error {
 	imgs, damaged := store.List()
 	filters, err := parseImageFilters(c.StringSlice("filter"), store)
 	if err != nil {

@@ -23,14 +23,11 @@ func importCommand() *cli.Command {
 			&cli.StringFlag{Name: "message", Aliases: []string{"m"}, Usage: "`TEXT` for the image's history"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "show no progress"},
 		},
-		Action: runImport,
+		Action: takes(1, 2, "a FILE (or -) and perhaps a NAME", runImport),
 	}
 }
 
 func runImport(c *cli.Context) error {
-	if err := wantArgs(c, 1, 2, "a FILE (or -) and perhaps a NAME"); err != nil {
-		return err
-	}
 	file, from := os.Stdin, c.Args().First()
 	if strings.HasPrefix(from, "http://") || strings.HasPrefix(from, "https://") {
 		return errs.Hint(fmt.Errorf("import %s: a URL cannot be imported", from), "curl -L "+from+" | tiffin import - NAME")

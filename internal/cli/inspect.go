@@ -27,14 +27,11 @@ func inspectCommand() *cli.Command {
 			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "`TEMPLATE` of Go for each, or json"},
 			&cli.StringFlag{Name: "type", Usage: "`KIND`: image or container; without it, an image if there is one"},
 		},
-		Action: runInspect,
+		Action: takes(1, -1, "at least one NAME or ID", runInspect),
 	}
 }
 
 func runInspect(c *cli.Context) error {
-	if err := wantArgs(c, 1, -1, "at least one NAME or ID"); err != nil {
-		return err
-	}
 	kind := c.String("type")
 	if kind != "" && kind != "image" && kind != "container" {
 		return usagef("--type is image or container, not %q", kind)

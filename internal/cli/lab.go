@@ -130,6 +130,24 @@ func readLabs(dir string) ([]*tutorial.Lab, error) {
 	return tutorial.ReadDir(dir)
 }
 
+// onLab is the action of a command that does something with the lab that the argument names, or
+// the current one.
+func onLab(do func(ctx context.Context, k *course, l *tutorial.Lab) error) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		k, err := openCourse(c)
+		if err != nil {
+			return err
+		}
+		l, err := k.lab(c)
+		if err != nil {
+			return err
+		}
+		ctx, stop := labContext(c)
+		defer stop()
+		return do(ctx, k, l)
+	}
+}
+
 // lab is the one that the argument names, or the current one.
 func (k *course) lab(c *cli.Context) (*tutorial.Lab, error) {
 	if err := wantArgs(c, 0, 1, "the number or name of one lab"); err != nil {

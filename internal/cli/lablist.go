@@ -19,10 +19,7 @@ func labListCommand() *cli.Command {
 		Description: "Templates have .Number .Name .Title .State .Points .Of and .Minutes.",
 		Flags: []cli.Flag{labDirFlag(),
 			&cli.StringFlag{Name: "format", Usage: "`TEMPLATE` of Go for each, or json"}},
-		Action: func(c *cli.Context) error {
-			if err := wantArgs(c, 0, 0, "no arguments"); err != nil {
-				return err
-			}
+		Action: takes(0, 0, "no arguments", func(c *cli.Context) error {
 			k, err := openCourse(c)
 			if err != nil {
 				return err
@@ -32,7 +29,7 @@ func labListCommand() *cli.Command {
 				return err
 			}
 			return errors.Join(printLabs(c.String("format"), k.labs, p), k.damaged)
-		},
+		}),
 	}
 }
 

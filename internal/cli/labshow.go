@@ -3,28 +3,21 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
+
+	"tiffin/tutorial"
 )
 
 func labShowCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage: "[FLAGS] [LAB]",
 		Flags:     []cli.Flag{labDirFlag()},
-		Action: func(c *cli.Context) error {
-			k, err := openCourse(c)
-			if err != nil {
-				return err
-			}
-			l, err := k.lab(c)
-			if err != nil {
-				return err
-			}
-			ctx, stop := labContext(c)
-			defer stop()
+		Action: onLab(func(ctx context.Context, k *course, l *tutorial.Lab) error {
 			text, err := k.Lesson(ctx, l)
 			if err != nil {
 				return err
@@ -34,7 +27,7 @@ func labShowCommand() *cli.Command {
 			printWrapped(stdout, "  ", l.Concept)
 			fmt.Fprintf(stdout, "\n%s\n", strings.Trim(text, "\n"))
 			return nil
-		},
+		}),
 	}
 }
 
@@ -42,23 +35,13 @@ func labHintCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage: "[FLAGS] [LAB]",
 		Flags:     []cli.Flag{labDirFlag()},
-		Action: func(c *cli.Context) error {
-			k, err := openCourse(c)
-			if err != nil {
-				return err
-			}
-			l, err := k.lab(c)
-			if err != nil {
-				return err
-			}
-			ctx, stop := labContext(c)
-			defer stop()
+		Action: onLab(func(ctx context.Context, k *course, l *tutorial.Lab) error {
 			text, n, of, err := k.Hint(ctx, l)
 			if err != nil {
 				return err
 			}
 			fmt.Fprintf(stdout, "hint %d of %d for lab %s:\n\n%s\n", n, of, l.Number(), text)
 			return nil
-		},
+		}),
 	}
 }

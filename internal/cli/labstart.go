@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -90,17 +91,7 @@ func labResetCommand() *cli.Command {
 		Description: "Deletes everything in the lab's work directory, and all containers and images\n" +
 			"whose names begin with the lab's prefix (lab03-… and lab03/…), and then makes\nthe start state.",
 		Flags: []cli.Flag{labDirFlag(), labLimitFlag()},
-		Action: func(c *cli.Context) error {
-			k, err := openCourse(c)
-			if err != nil {
-				return err
-			}
-			l, err := k.lab(c)
-			if err != nil {
-				return err
-			}
-			ctx, stop := labContext(c)
-			defer stop()
+		Action: onLab(func(ctx context.Context, k *course, l *tutorial.Lab) error {
 			res, err := k.Reset(ctx, l)
 			if err != nil {
 				return err
@@ -110,7 +101,7 @@ func labResetCommand() *cli.Command {
 			}
 			fmt.Fprintf(stdout, "lab %s is as it was at the start\n", l.Number())
 			return nil
-		},
+		}),
 	}
 }
 
@@ -118,10 +109,7 @@ func labNextCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage: "[FLAGS]",
 		Flags:     []cli.Flag{labDirFlag(), labLimitFlag()},
-		Action: func(c *cli.Context) error {
-			if err := wantArgs(c, 0, 0, "no arguments"); err != nil {
-				return err
-			}
+		Action: takes(0, 0, "no arguments", func(c *cli.Context) error {
 			k, err := openCourse(c)
 			if err != nil {
 				return err
@@ -137,6 +125,6 @@ func labNextCommand() *cli.Command {
 				}
 			}
 			return err
-		},
+		}),
 	}
 }

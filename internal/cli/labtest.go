@@ -114,16 +114,13 @@ func labNewCommand() *cli.Command {
 		Description: "Writes a small lab that works into the new directory DIR, whose name is two\n" +
 			"digits and a name: 50-my-lab. Its files say in comments how to make another of\n" +
 			"it; `tiffin lab test DIR` tells whether it still judges well.",
-		Action: func(c *cli.Context) error {
-			if err := wantArgs(c, 1, 1, "one new directory"); err != nil {
-				return err
-			}
+		Action: takes(1, 1, "one new directory", func(c *cli.Context) error {
 			dir := c.Args().First()
 			if err := tutorial.New(dir); err != nil {
 				return err
 			}
 			fmt.Fprintf(stdout, "%s is a lab that works. Change it, and then:\n\n  tiffin lab test %s\n  tiffin lab start --dir %s %s\n", dir, dir, filepath.Dir(dir), filepath.Base(dir)[:2])
 			return nil
-		},
+		}),
 	}
 }

@@ -24,7 +24,7 @@ func layersCommand() *cli.Command {
 			&cli.BoolFlag{Name: "no-trunc", Usage: "whole digests and commands"},
 			&cli.StringFlag{Name: "format", Usage: "`TEMPLATE` of Go for each, table TEMPLATE, or json"},
 		},
-		Action: runLayers,
+		Action: takes(1, 1, "one IMAGE", inStore(runLayers)),
 	}
 }
 
@@ -37,14 +37,7 @@ var layerHeader = layerRow{
 	Number: "LAYER", ID: "DIFF ID", Digest: "DIGEST", Size: "SIZE", Files: "FILES", Hidden: "HIDDEN", HiddenFiles: "HIDDEN FILES", CreatedBy: "CREATED BY",
 }
 
-func runLayers(c *cli.Context) error {
-	if err := wantArgs(c, 1, 1, "one IMAGE"); err != nil {
-		return err
-	}
-	store, err := openStore(c)
-	if err != nil {
-		return err
-	}
+func runLayers(c *cli.Context, store *image.Store) error {
 	img, err := store.Resolve(c.Args().First())
 	if err != nil {
 		return err

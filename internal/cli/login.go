@@ -31,14 +31,11 @@ func loginCommand() *cli.Command {
 			&cli.BoolFlag{Name: "password-stdin", Usage: "read the password from the standard input"},
 			tlsFlag(),
 		},
-		Action: runLogin,
+		Action: takes(0, 1, "at most one registry", runLogin),
 	}
 }
 
 func runLogin(c *cli.Context) error {
-	if err := wantArgs(c, 0, 1, "at most one registry"); err != nil {
-		return err
-	}
 	domain, err := registry.Domain(c.Args().First())
 	if err != nil {
 		return err

@@ -14,10 +14,7 @@ import (
 func logoutCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage: "[REGISTRY]",
-		Action: func(c *cli.Context) error {
-			if err := wantArgs(c, 0, 1, "at most one registry"); err != nil {
-				return err
-			}
+		Action: takes(0, 1, "at most one registry", func(c *cli.Context) error {
 			domain, err := registry.Domain(c.Args().First())
 			if err != nil {
 				return err
@@ -31,6 +28,6 @@ func logoutCommand() *cli.Command {
 				fmt.Fprintf(stdout, "Removing login credentials for %s\n", domain)
 			}
 			return err
-		},
+		}),
 	}
 }

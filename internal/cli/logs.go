@@ -26,14 +26,11 @@ func logsCommand() *cli.Command {
 			&cli.StringFlag{Name: "since", Usage: "nothing before `TIME`: 2026-01-31T12:00:00Z, or 10m ago"},
 			&cli.StringFlag{Name: "until", Usage: "nothing after `TIME`"},
 		},
-		Action: runLogs,
+		Action: takes(1, 1, "one container", runLogs),
 	}
 }
 
 func runLogs(c *cli.Context) error {
-	if err := wantArgs(c, 1, 1, "one container"); err != nil {
-		return err
-	}
 	ctr, err := findContainer(c.Args().First())
 	if err != nil {
 		return err

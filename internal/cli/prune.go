@@ -26,18 +26,11 @@ func pruneCommand() *cli.Command {
 			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "do not ask"},
 			&cli.StringSliceFlag{Name: "filter", Usage: "only with `KEY=VALUE`: until, label"},
 		},
-		Action: runPrune,
+		Action: takes(0, 0, "no arguments", inStore(runPrune)),
 	}
 }
 
-func runPrune(c *cli.Context) error {
-	if err := wantArgs(c, 0, 0, "no arguments"); err != nil {
-		return err
-	}
-	store, err := openStore(c)
-	if err != nil {
-		return err
-	}
+func runPrune(c *cli.Context, store *image.Store) error {
 	filters, err := parseImageFilters(c.StringSlice("filter"), store)
 	if err != nil {
 		return err

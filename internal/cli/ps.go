@@ -36,7 +36,7 @@ func psCommand() *cli.Command {
 			&cli.BoolFlag{Name: "no-trunc", Usage: "whole ids and commands"},
 			&cli.StringFlag{Name: "format", Usage: "`TEMPLATE` of Go for each, table TEMPLATE, or json"},
 		},
-		Action: runPs,
+		Action: takes(0, 0, "no arguments", runPs),
 	}
 }
 
@@ -55,9 +55,6 @@ type psRow struct {
 func (r *psRow) Label(key string) string { return r.labels[key] }
 
 func runPs(c *cli.Context) error {
-	if err := wantArgs(c, 0, 0, "no arguments"); err != nil {
-		return err
-	}
 	set, err := containers()
 	if err != nil {
 		return err

@@ -31,18 +31,11 @@ func pullCommand() *cli.Command {
 			&cli.BoolFlag{Name: "all-tags", Aliases: []string{"a"}, Usage: "fetch the images of all tags"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only the whole name of the image"},
 		},
-		Action: runPull,
+		Action: takes(1, 1, "the name of an image", inStore(runPull)),
 	}
 }
 
-func runPull(c *cli.Context) error {
-	if err := wantArgs(c, 1, 1, "the name of an image"); err != nil {
-		return err
-	}
-	store, err := openStore(c)
-	if err != nil {
-		return err
-	}
+func runPull(c *cli.Context, store *image.Store) error {
 	client, err := registryClient(c)
 	if err != nil {
 		return err

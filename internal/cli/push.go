@@ -21,14 +21,11 @@ func pushCommand() *cli.Command {
 			tlsFlag(),
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only the whole name of the image"},
 		},
-		Action: runPush,
+		Action: takes(1, 1, "the name of an image", runPush),
 	}
 }
 
 func runPush(c *cli.Context) error {
-	if err := wantArgs(c, 1, 1, "the name of an image"); err != nil {
-		return err
-	}
 	arg := c.Args().First()
 	ref, err := reference.Parse(arg)
 	if err != nil {

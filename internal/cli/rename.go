@@ -7,10 +7,7 @@ import "github.com/urfave/cli/v2"
 func renameCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage: "CONTAINER NAME",
-		Action: func(c *cli.Context) error {
-			if err := wantArgs(c, 2, 2, "a container and its new name"); err != nil {
-				return err
-			}
+		Action: takes(2, 2, "a container and its new name", func(c *cli.Context) error {
 			set, err := containers()
 			if err != nil {
 				return err
@@ -20,6 +17,6 @@ func renameCommand() *cli.Command {
 				return err
 			}
 			return set.Rename(ctr, c.Args().Get(1))
-		},
+		}),
 	}
 }

@@ -20,14 +20,7 @@ func rmiCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "all names of an ID; also if a container needs the image, which then stays without a name"},
 		},
-		Action: func(c *cli.Context) error {
-			if err := wantArgs(c, 1, -1, "at least one IMAGE"); err != nil {
-				return err
-			}
-			store, err := openStore(c)
-			if err != nil {
-				return err
-			}
+		Action: takes(1, -1, "at least one IMAGE", inStore(func(c *cli.Context, store *image.Store) error {
 			return eachArg(c, func(arg string) error {
 				done, err := store.Remove(arg, c.Bool("force"))
 				if c.Bool("force") && errors.Is(err, image.ErrNotFound) {
@@ -37,7 +30,7 @@ func rmiCommand() *cli.Command {
 				printRemoved(stdout, done)
 				return err
 			})
-		},
+		})),
 	}
 }
 

@@ -31,10 +31,7 @@ func runCommand() *cli.Command {
 		Flags: append(append(createFlags(),
 			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "leave it running and print its id"},
 			newExplainFlag(), stepFlag(), detachKeysFlag()), traceFlags()...),
-		Action: func(c *cli.Context) error {
-			if err := wantArgs(c, 1, -1, "an image"); err != nil {
-				return err
-			}
+		Action: takes(1, -1, "an image", func(c *cli.Context) error {
 			detach := c.Bool("detach")
 			t, err := terminalOf(c, c.Bool("tty"), c.Bool("interactive"))
 			if err != nil {
@@ -77,7 +74,7 @@ func runCommand() *cli.Command {
 				return s, err
 			})
 			return joinQuietly(err, endTrace())
-		},
+		}),
 	}
 }
 

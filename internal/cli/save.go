@@ -26,14 +26,11 @@ func saveCommand() *cli.Command {
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE` instead of the standard output"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "show no progress"},
 		},
-		Action: runSave,
+		Action: takes(1, -1, "at least one IMAGE", runSave),
 	}
 }
 
 func runSave(c *cli.Context) error {
-	if err := wantArgs(c, 1, -1, "at least one IMAGE"); err != nil {
-		return err
-	}
 	out := c.String("output")
 	if out == "" && isTerminal(os.Stdout) {
 		return errs.Hint(errors.New("an archive is not for a terminal"), "name a file with -o FILE, or redirect the output")

@@ -49,14 +49,11 @@ func serveCommand() *cli.Command {
 			&cli.BoolFlag{Name: "insecure-public", Usage: "listen where other machines reach it even without passwords and TLS, and let everybody push and delete"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only the address, and no line for each request"},
 		},
-		Action: runServe,
+		Action: takes(0, 0, "only flags", runServe),
 	}
 }
 
 func runServe(c *cli.Context) error {
-	if err := wantArgs(c, 0, 0, "only flags"); err != nil {
-		return err
-	}
 	if c.IsSet("addr") && c.IsSet("unix") {
 		return usagef("--addr and --unix are two places to listen at: give one")
 	}

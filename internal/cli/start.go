@@ -25,14 +25,7 @@ func startCommand() *cli.Command {
 			&cli.BoolFlag{Name: "interactive", Aliases: []string{"i"}, Usage: "hand on standard input; implies --attach"},
 			newExplainFlag(), stepFlag(), detachKeysFlag(),
 		},
-		Action: func(c *cli.Context) error {
-			if err := wantArgs(c, 1, -1, "one or more containers"); err != nil {
-				return err
-			}
-			store, err := openStore(c)
-			if err != nil {
-				return err
-			}
+		Action: takes(1, -1, "one or more containers", inStore(func(c *cli.Context, store *image.Store) error {
 			set := disk.In(store.Root())
 			if c.Bool("attach") || c.Bool("interactive") {
 				if c.Args().Len() > 1 {
@@ -51,7 +44,7 @@ func startCommand() *cli.Command {
 				fmt.Fprintln(stdout, ref)
 				return nil
 			})
-		},
+		})),
 	}
 }
 

@@ -20,6 +20,17 @@ import (
 	"tiffin/internal/programs"
 )
 
+// inStore opens the store for an action.
+func inStore(action func(*cli.Context, *image.Store) error) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		store, err := openStore(c)
+		if err != nil {
+			return err
+		}
+		return action(c, store)
+	}
+}
+
 // openStore opens the user's store of images and tells it what it cannot know
 // by itself: which images containers need, and how the built-in one is made.
 func openStore(*cli.Context) (*image.Store, error) {

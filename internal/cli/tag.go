@@ -2,21 +2,18 @@
 
 package cli
 
-import "github.com/urfave/cli/v2"
+import (
+	"github.com/urfave/cli/v2"
+
+	"tiffin/image"
+)
 
 func tagCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage:   "IMAGE NAME[:TAG]",
 		Description: "If another image has that name, it loses it.",
-		Action: func(c *cli.Context) error {
-			if err := wantArgs(c, 2, 2, "an IMAGE and its new NAME"); err != nil {
-				return err
-			}
-			store, err := openStore(c)
-			if err != nil {
-				return err
-			}
+		Action: takes(2, 2, "an IMAGE and its new NAME", inStore(func(c *cli.Context, store *image.Store) error {
 			return store.Tag(c.Args().Get(0), c.Args().Get(1))
-		},
+		})),
 	}
 }

@@ -34,10 +34,7 @@ func traceCommand() *cli.Command {
 			&cli.StringFlag{Name: "path", Usage: "only about `PATH` and what is below it"},
 			&cli.BoolFlag{Name: "json", Usage: "print each request as a JSON object on a line, and no summary"},
 		},
-		Action: func(c *cli.Context) error {
-			if err := wantArgs(c, 1, 1, "one container"); err != nil {
-				return err
-			}
+		Action: takes(1, 1, "one container", func(c *cli.Context) error {
 			filter, err := traceFilter(c.StringSlice("op"), c.String("path"))
 			if err != nil {
 				return err
@@ -51,7 +48,7 @@ func traceCommand() *cli.Command {
 			defer stop()
 			err = client.Trace(ctx, ctr, p.tracing(filter))
 			return joinQuietly(execError(ctr, err), p.finish())
-		},
+		}),
 	}
 }
 

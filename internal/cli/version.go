@@ -31,10 +31,7 @@ func versionCommand() *cli.Command {
 		ArgsUsage:   "[--format json]",
 		Description: "The programs are what starts with a container (runtime) and what tiffin/base consists of (userland). A tiffin that a bare `go build` made has none.",
 		Flags:       []cli.Flag{&cli.StringFlag{Name: "format", Usage: "`json`, or nothing"}},
-		Action: func(c *cli.Context) error {
-			if err := wantArgs(c, 0, 0, "no arguments"); err != nil {
-				return err
-			}
+		Action: takes(0, 0, "no arguments", func(c *cli.Context) error {
 			v := thisVersion()
 			switch f := c.String("format"); f {
 			case "json":
@@ -54,7 +51,7 @@ func versionCommand() *cli.Command {
 				fmt.Fprintln(stdout, "no programs are embedded: scripts/setup does that")
 			}
 			return nil
-		},
+		}),
 	}
 }
 

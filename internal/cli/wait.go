@@ -13,10 +13,7 @@ import (
 func waitCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage: "CONTAINER…",
-		Action: func(c *cli.Context) error {
-			if err := wantArgs(c, 1, -1, "one or more containers"); err != nil {
-				return err
-			}
+		Action: takes(1, -1, "one or more containers", func(c *cli.Context) error {
 			return eachArg(c, func(ref string) error {
 				ctr, err := findContainer(ref)
 				if err != nil {
@@ -29,6 +26,6 @@ func waitCommand() *cli.Command {
 				fmt.Fprintln(stdout, code)
 				return nil
 			})
-		},
+		}),
 	}
 }

@@ -32,14 +32,11 @@ func whyCommand() *cli.Command {
 			&cli.StringFlag{Name: "type", Usage: "`KIND`: image or container; without it, an image if there is one"},
 			&cli.StringFlag{Name: "format", Usage: "`json`: a line for each layer"},
 		},
-		Action: runWhy,
+		Action: takes(2, 2, "an IMAGE or CONTAINER, and a PATH", runWhy),
 	}
 }
 
 func runWhy(c *cli.Context) error {
-	if err := wantArgs(c, 2, 2, "an IMAGE or CONTAINER, and a PATH"); err != nil {
-		return err
-	}
 	kind, format := c.String("type"), c.String("format")
 	if kind != "" && kind != "image" && kind != "container" {
 		return usagef("--type is image or container, not %q", kind)
