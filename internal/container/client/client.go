@@ -382,13 +382,3 @@ func requestWithin(c *disk.Container, limit time.Duration, m *control.Message) e
 	_, err = conn.Call(m)
 	return err
 }
-
-// Counts returns how many requests the container's file system has answered,
-// by their names.
-func Counts(c *disk.Container) (map[string]uint64, error) {
-	m, err := request(c, &control.Message{Op: control.OpCounts})
-	if err != nil {
-		return nil, err
-	}
-	return m.Counts, nil
-}

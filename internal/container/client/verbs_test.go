@@ -172,16 +172,26 @@ func TestWhatIsHeldStillGoesOn(t *testing.T) {
 			t.Fatal(err)
 		}
 		first := size()
-		time.Sleep(200 * time.Millisecond)
+		next := make(chan func(), 1) // the kernel writes when it is told to, so this one tells it
+		go func() {
+			again, err := hold(b.Container)
+			if err != nil {
+				t.Error(err)
+			}
+			next <- again
+		}()
+		select {
+		case <-next:
+			t.Fatalf("round %d: two hold it", round)
+		case <-time.After(200 * time.Millisecond):
+		}
 		if now := size(); now != first || first < 0 {
 			t.Errorf("round %d: %d bytes, then %d: it was written to", round, first, now)
 		}
 		release()
-		again, err := hold(b.Container) // which has all of it written out
-		if err != nil {
-			t.Fatal(err)
+		if again := <-next; again != nil {
+			again()
 		}
-		again()
 		for end := time.Now().Add(10 * time.Second); size() <= first; time.Sleep(20 * time.Millisecond) {
 			if h, err := hold(b.Container); err == nil {
 				h()
@@ -244,8 +254,8 @@ func TestATraceEndsWithItsReaderOrTheContainer(t *testing.T) {
 	<-begun
 	<-begun
 	cancel()
-	if counts, err := Counts(b.Container); err != nil || counts["LOOKUP"] == 0 {
-		t.Errorf("%v, %v", counts, err)
+	if m, err := request(b.Container, &control.Message{Op: control.OpCounts}); err != nil || m.Counts["LOOKUP"] == 0 {
+		t.Errorf("%+v, %v", m, err)
 	}
 	_ = s.Signal(unix.SIGTERM)
 	ends(t, s, 7)
@@ -292,10 +302,10 @@ func TestAnErrorKeepsItsKindOnItsWay(t *testing.T) {
 			}
 		}
 	}()
-	if _, err := Counts(c); err == nil || err.Error() != "a" || errs.HintOf(err) != "b" || errs.CodeOf(err, 0) != 99 {
+	if _, err := request(c, &control.Message{Op: control.OpCounts}); err == nil || err.Error() != "a" || errs.HintOf(err) != "b" || errs.CodeOf(err, 0) != 99 {
 		t.Errorf("%v, %q, %d", err, errs.HintOf(err), errs.CodeOf(err, 0))
 	}
-	if _, err := Counts(c); !errors.Is(err, layer.ErrCorrupt) {
+	if _, err := request(c, &control.Message{Op: control.OpWait}); !errors.Is(err, layer.ErrCorrupt) {
 		t.Error(err)
 	}
 }
