@@ -2,7 +2,11 @@
 
 package ns
 
-import "golang.org/x/sys/unix"
+import (
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
 
 // readAheadUnit is how many bytes the kernel reads for one posix_fadvise(2) at most: its
 // default for the read-ahead of a file system, VM_READAHEAD_PAGES.
@@ -14,12 +18,16 @@ const readAheadUnit = 128 << 10
 // business: the list is a guess.
 func (b *builder) readAhead() {
 	ahead := b.spec.Root.Ahead
+	if len(ahead) == 0 {
+		return
+	}
 	root, err := unix.FcntlInt(uintptr(b.root), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil || len(ahead) == 0 {
+	if err != nil {
 		return
 	}
 	b.ahead.Go(func() {
 		willNeed(root, ahead, b.call)
+		find(root, b.proc)
 		_ = unix.Close(root)
 	})
 	if b.spec.Explain {
@@ -48,6 +56,21 @@ func willNeed(root int, spans []Span, report func(error, string, ...any) error) 
 			n := min(readAheadUnit, s.Off+s.Len-off)
 			err := unix.Fadvise(open, off, n, unix.FADV_WILLNEED)
 			_ = report(err, "posix_fadvise(%d /* %s */, %d, %d, POSIX_FADV_WILLNEED)", open, s.Path, off, n)
+		}
+	}
+}
+
+// find looks for the command as lookPath is going to, and leaves what it has met, and what there is
+// not, in the kernel's cache of names.
+func find(root int, p *Process) {
+	if len(p.Args) == 0 || strings.Contains(p.Args[0], "/") {
+		return
+	}
+	for dir := range strings.SplitSeq(searchPath(p.Env), ":") {
+		fd, err := openIn(root, dir+"/"+p.Args[0], unix.O_PATH, 0, inRoot|unix.RESOLVE_NO_XDEV)
+		if err == nil {
+			_ = unix.Close(fd)
+			return
 		}
 	}
 }

@@ -144,6 +144,17 @@ func (b *builder) environment() []string {
 // defaultPath is docker's.
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+// searchPath is the PATH of the environment.
+func searchPath(env []string) string {
+	search := defaultPath
+	for _, e := range env {
+		if v, ok := strings.CutPrefix(e, "PATH="); ok {
+			search = v
+		}
+	}
+	return search
+}
+
 // lookPath finds the command as a shell would, inside the container and with the command's
 // own rights.
 func lookPath(args, env []string) (string, error) {
@@ -154,12 +165,7 @@ func lookPath(args, env []string) (string, error) {
 	if strings.Contains(name, "/") {
 		return name, nil
 	}
-	search := defaultPath
-	for _, e := range env {
-		if v, ok := strings.CutPrefix(e, "PATH="); ok {
-			search = v
-		}
-	}
+	search := searchPath(env)
 	var denied error
 	for dir := range strings.SplitSeq(search, ":") {
 		if dir == "" {
