@@ -11,6 +11,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"tiffin/image/oci"
 	"tiffin/image/reference"
 	"tiffin/image/store"
 	"tiffin/internal/errs"
@@ -55,6 +56,38 @@ func (s *Store) tagAdditional(d ocispec.Descriptor, r reference.Reference) error
 		ix.Set(r, store.Nameless(d), nil)
 		return nil
 	})
+}
+
+// KeepDocument gives a manifest or index that cannot be run, for the reason why, the name r. What
+// had that name goes, unless it has another.
+func (s *Store) KeepDocument(r reference.Reference, b []byte, why error) error {
+	m, err := oci.ParseDocument(b)
+	if err != nil {
+		return err
+	}
+	st, err := s.Stage()
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	if _, err := st.PutBlob(b); err != nil {
+		return err
+	}
+	var gone []ocispec.Descriptor
+	err = s.Publish(st, func(ix *store.Index) error {
+		old := ocispec.Descriptor{}
+		if d := ix.Find(r); d != nil {
+			old = store.Nameless(*d)
+		}
+		ix.Set(r, store.Unfit(m.Descriptor(), why), nil)
+		if store.WhyUnfit(old) != "" && len(ix.Names(old.Digest)) == 0 {
+			ix.Drop(old)
+			gone = append(gone, old)
+		}
+		return nil
+	})
+	s.Discard(gone)
+	return err
 }
 
 // Remove takes a name off its image, and deletes the image if that was the

@@ -60,6 +60,15 @@ func whole(ctx context.Context, src Source, ref string, want ocispec.Descriptor,
 	return img, nil
 }
 
+// NewIndex is an index whose parts have been found.
+func NewIndex(b []byte, parts []*Image) (*Image, error) {
+	m, err := oci.ParseDocument(b)
+	if err != nil {
+		return nil, err
+	}
+	return &Image{Document: m, Parts: parts, raw: true, close: func() {}}, nil
+}
+
 // All are the parts of an index, each before what lists it, and then the image or index itself.
 func (img *Image) All() (all []*Image) {
 	for _, part := range img.Parts {

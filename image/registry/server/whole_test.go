@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"tiffin/image"
 	"tiffin/image/registry"
 	"tiffin/image/transfer"
 )
@@ -101,5 +103,60 @@ func TestIndexesGoAsAWhole(t *testing.T) {
 	s, _ := tiffinPull(t, from.host+"/x:v1")
 	if _, err := c.PushAll(ctx, s, ref(t, from.host+"/x:v1"), nil); err == nil {
 		t.Error("a pull has all of it, or a push does not")
+	}
+}
+
+// TestManifestLists: an index is put together of images in two repositories, annotated, and pushed
+// with both into a third.
+func TestManifestLists(t *testing.T) {
+	h, s, ctx, c := start(t, &Server{}), newStore(t), context.Background(), new(registry.Client)
+	one, two := newFixture(t, "a", "amd64"), newFixture(t, "b", "arm")
+	h.push(t, "by/one", "v1", one)
+	h.push(t, "by/two", "v1", two)
+	name, other := ref(t, h.host+"/all:v1"), ref(t, h.host+"/by/two:v1")
+	fail := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	l := registry.NewList()
+	fail(l.Add(ctx, c, ref(t, h.host+"/by/one:v1")))
+	fail(l.Add(ctx, c, other))
+	fail(l.Add(ctx, c, other)) // once
+	fail(l.Keep(s, name))
+	l, err := registry.ReadList(s, name)
+	fail(err)
+	fail(l.Annotate(ctx, c, other, func(p *ocispec.Platform) { p.Variant = "v7" }))
+	if err := l.Annotate(ctx, c, ref(t, "x@"+digest.FromString("none").String()), nil); err == nil {
+		t.Error("what is not in the list is annotated")
+	}
+	fail(l.Keep(s, name))
+	if _, err := s.Prune(false, nil); err != nil {
+		t.Error(err)
+	}
+	l, err = registry.ReadList(s, name)
+	fail(err)
+	pushed, err := l.Push(ctx, c, name, nil)
+	fail(err)
+	want := index(t,
+		ocispec.Descriptor{MediaType: one.m.MediaType, Digest: one.descriptor().Digest, Size: one.descriptor().Size, Platform: &ocispec.Platform{OS: "linux", Architecture: "amd64"}},
+		ocispec.Descriptor{MediaType: two.m.MediaType, Digest: two.descriptor().Digest, Size: two.descriptor().Size, Platform: &ocispec.Platform{OS: "linux", Architecture: "arm", Variant: "v7"}})
+	if got := h.do(t, "GET", "/v2/all/manifests/v1", nil).want(t, 200); got.body != string(want) || pushed.Digest != digest.FromBytes(want) {
+		t.Errorf("%s\ninstead of %s", got.body, want)
+	}
+	if err := registry.NewList().Add(ctx, c, name); err == nil {
+		t.Error("an index is part of an index")
+	}
+	if _, err := s.Resolve(name.Familiar()); err == nil {
+		t.Error("a list that was not pulled can be run")
+	}
+	if _, err := s.Remove(name.Familiar(), false); err != nil {
+		t.Error(err)
+	}
+	empty(t, s)
+	tiny, _ := tiffinPull(t, h.host+"/by/one:v1")
+	if _, err := registry.ReadList(tiny, ref(t, h.host+"/by/one:v1")); err == nil || errors.Is(err, image.ErrNotFound) {
+		t.Errorf("an image is a list: %v", err)
 	}
 }
