@@ -4,12 +4,12 @@ package registry
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"tiffin/image/oci"
 	"tiffin/image/reference"
 	"tiffin/image/transfer"
 )
@@ -44,10 +44,8 @@ func (c *Client) Manifest(ctx context.Context, r reference.Reference) (*Manifest
 
 // Members fetches the manifests that an index lists; of a manifest, itself.
 func (c *Client) Members(ctx context.Context, r reference.Reference, m *Manifest) ([]*Manifest, error) {
-	var ix struct {
-		Manifests []ocispec.Descriptor `json:"manifests"`
-	}
-	if err := json.Unmarshal(m.Bytes, &ix); err != nil {
+	ix, err := oci.ParseDocument(m.Bytes)
+	if err != nil {
 		return nil, fmt.Errorf("manifest of %s: %w", r.Familiar(), err)
 	}
 	if ix.Manifests == nil {
