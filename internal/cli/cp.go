@@ -123,12 +123,33 @@ func newCpEnd(c *cli.Context, arg string) (*cpEnd, error) {
 	return &cpEnd{t, name, path, t.Close}, nil
 }
 
+// maxLinks is how many symbolic links are followed, as the kernel does: path_resolution(7).
+const maxLinks = 40
+
+// resolve says what is at a destination. If it is a symbolic link to nothing, its target is the
+// destination, which can be made; the link stays, as with docker.
+func (e *cpEnd) resolve() (treecopy.Info, error) {
+	to, err := e.Stat(e.path, true)
+	for n := 0; err == nil && !to.Exists && n < maxLinks; n++ {
+		link, e2 := e.Stat(e.path, false)
+		if e2 != nil || link.Link == "" {
+			break
+		}
+		if !strings.HasPrefix(link.Link, "/") {
+			link.Link = filepath.Dir(e.path) + "/" + link.Link
+		}
+		e.path = link.Link
+		to, err = e.Stat(e.path, true)
+	}
+	return to, err
+}
+
 // cp copies, and returns the number of bytes in the files.
 func cp(src, dst *cpEnd, follow, owners bool) (int64, error) {
 	if dst.path == "-" && dst.name == "" {
 		return 0, cpToTarball(src, follow)
 	}
-	to, err := dst.Stat(dst.path, true)
+	to, err := dst.resolve()
 	if err != nil {
 		return 0, err
 	}

@@ -20,7 +20,7 @@ import (
 // are copied as links. Sockets are left out: a tarball cannot hold them. Errors: those of w and
 // of reading, with the file's name.
 func (t *Tree) Pack(w io.Writer, p, as string, follow bool) error {
-	k := &packer{tw: tar.NewWriter(w), top: as, first: map[[2]uint64]string{}}
+	k := &packer{tw: tar.NewWriter(w), top: as, rooted: t.links, first: map[[2]uint64]string{}}
 	err := k.add(func(flags int) (int, error) { return t.open(p, flags, follow) }, as)
 	if err != nil {
 		return err
@@ -29,9 +29,10 @@ func (t *Tree) Pack(w io.Writer, p, as string, follow bool) error {
 }
 
 type packer struct {
-	tw    *tar.Writer
-	top   string               // name of what was asked for
-	first map[[2]uint64]string // by device and inode number: a file's first name
+	tw     *tar.Writer
+	top    string               // name of what was asked for
+	rooted bool                 // it is of a container
+	first  map[[2]uint64]string // by device and inode number: a file's first name
 }
 
 // add packs one file, and what is in it if it is a directory. open opens it with the given flags,
@@ -59,12 +60,9 @@ func (k *packer) add(open func(flags int) (int, error), as string) error {
 	}
 	h := header(&st, as)
 	if h.Typeflag == tar.TypeSymlink {
-		buf := make([]byte, unix.PathMax)
-		n, err := unix.Readlinkat(fd, "", buf) // readlinkat(2): with an empty path, the descriptor itself
-		if err != nil {
+		if h.Linkname, err = readlink(fd); err != nil {
 			return fail(err)
 		}
-		h.Linkname = string(buf[:n])
 	}
 	return k.tw.WriteHeader(h)
 }
@@ -85,7 +83,7 @@ func (k *packer) opened(open func(flags int) (int, error), as string) error {
 	h := header(&st, as)
 	switch h.Typeflag {
 	case tar.TypeDir:
-		if err := k.tw.WriteHeader(h); err != nil || pseudo(fd) {
+		if err := k.tw.WriteHeader(h); err != nil || pseudo(fd) || k.rooted && as != k.top && temporary(fd) {
 			return err
 		}
 		return k.entries(f, as)
@@ -108,6 +106,13 @@ func pseudo(fd int) bool {
 		return true
 	}
 	return false
+}
+
+// temporary tells whether a tmpfs is mounted on a directory: docker-cp(1) leaves out what is in it.
+// By its own name it can be copied.
+func temporary(fd int) bool {
+	var st unix.Statfs_t
+	return mounted(fd) && unix.Fstatfs(fd, &st) == nil && st.Type == unix.TMPFS_MAGIC
 }
 
 // mounted tells whether a file is mounted where it is, as the device nodes in /dev of a container

@@ -34,8 +34,9 @@ func Rooted(fd int) *Tree {
 
 // Info says what is at a path.
 type Info struct {
-	Exists bool `json:"exists,omitempty"`
-	Dir    bool `json:"dir,omitempty"`
+	Exists bool   `json:"exists,omitempty"`
+	Dir    bool   `json:"dir,omitempty"`
+	Link   string `json:"link,omitempty"` // what a symbolic link says that was not followed
 }
 
 // Stat says what is at a path; links on the way are followed, and one at its end if follow is
@@ -53,7 +54,20 @@ func (t *Tree) Stat(p string, follow bool) (Info, error) {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return Info{}, fmt.Errorf("%s: %w", p, err)
 	}
-	return Info{Exists: true, Dir: st.Mode&unix.S_IFMT == unix.S_IFDIR}, nil
+	info := Info{Exists: true, Dir: st.Mode&unix.S_IFMT == unix.S_IFDIR}
+	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
+		if info.Link, err = readlink(fd); err != nil {
+			return Info{}, fmt.Errorf("%s: %w", p, err)
+		}
+	}
+	return info, nil
+}
+
+// readlink reads the symbolic link that is open: readlinkat(2), with an empty path.
+func readlink(fd int) (string, error) {
+	buf := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(fd, "", buf)
+	return string(buf[:max(n, 0)]), err
 }
 
 // open opens what the user has named.
