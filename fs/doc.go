@@ -88,6 +88,9 @@
 // lock at all. The kernel orders what could conflict there: it holds the
 // directory's lock for every LOOKUP, UNLINK or RENAME in it.
 //
+// Each is released by defer. A panic is the end: the request in which it happened is reported
+// (Config.Broken), and /dev/fuse is closed, so that nobody waits for an answer (loop.go, catch).
+//
 // # Asking less
 //
 // Nothing but this server changes the tree, so every reply is good for ever,
@@ -129,6 +132,6 @@
 // server.go is the beginning: Config, New, Serve. node.go has the numbers,
 // dir.go the union of a directory, lookup.go and readdir.go the questions;
 // copyup.go, names.go, remove.go and rename.go the changes of the tree; attr.go,
-// data.go, copydata.go, dataops.go and xattr.go those of a file; upper.go the real files,
+// data.go, copydata.go, dataops.go, xattr.go and acl.go those of a file; upper.go the real files,
 // event.go what others can watch.
 package fs

@@ -254,6 +254,11 @@ func (m *member) record(key, value string) (err error) {
 		if k, ok := strings.CutPrefix(key, "LIBARCHIVE.xattr."); ok {
 			return m.libarchiveXattr(k, value)
 		}
+		if name := aclAttrs[key]; name != "" {
+			if value, err = encodeACL(value); err == nil && (len(value) > aclOfMode || key != "SCHILY.acl.access") {
+				m.setXattr(name, value)
+			}
+		}
 	}
 	return err
 }
