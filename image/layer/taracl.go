@@ -23,7 +23,8 @@ var aclTags = map[string][2]uint16{"user": {2, 1}, "group": {8, 4}, "mask": {0, 
 const aclOfMode = 4 + 3*8
 
 // encodeACL makes the value of an attribute, struct posix_acl_xattr_header and its entries in
-// linux/posix_acl_xattr.h, of a text such as "user::rw-,user:1000:r--,group::r--,mask::r--,other::---".
+// linux/posix_acl_xattr.h, of a text such as
+// "user::rw-,user:1000:r--,group::r--,mask::r--,other::---".
 // The qualifier may be a name, with a number behind the permissions. A name alone is nobody's here, as
 // with the owner of an entry: who has it is left out.
 func encodeACL(text string) (string, error) {
