@@ -25,8 +25,8 @@ const aclOfMode = 4 + 3*8
 // encodeACL makes the value of an attribute, struct posix_acl_xattr_header and its entries in
 // linux/posix_acl_xattr.h, of a text such as
 // "user::rw-,user:1000:r--,group::r--,mask::r--,other::---".
-// The qualifier may be a name, with a number behind the permissions. A name alone is nobody's here, as
-// with the owner of an entry: who has it is left out.
+// The qualifier may be a name, with a number behind the permissions. A name alone is nobody's here,
+// as with the owner of an entry: who has it is left out.
 func encodeACL(text string) (string, error) {
 	b := binary.LittleEndian.AppendUint32(nil, 2) // POSIX_ACL_XATTR_VERSION
 	for _, e := range strings.FieldsFunc(text, func(c rune) bool { return c == ',' || c == '\n' }) {
