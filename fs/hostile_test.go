@@ -127,7 +127,7 @@ func newHostile(t testing.TB) *hostile {
 	h.files = append(h.files, stored{"unions/0", merged.Encode()})
 	h.restore(t)
 	h.truth = map[string]seen{}
-	f := h.open(t)
+	f := h.open(t, layer.OpenIndex)
 	defer f.close()
 	h.walk(t, f, func(p string, s seen, err error) {
 		if err != nil {
@@ -159,8 +159,8 @@ func (h *hostile) restore(t testing.TB) {
 }
 
 // open opens the store as a container does; nil if it is refused.
-func (h *hostile) open(t testing.TB) *FS {
-	x, err := layer.OpenIndex(h.path("store/unions/0"))
+func (h *hostile) open(t testing.TB, openIndex func(string) (*layer.Index, error)) *FS {
+	x, err := openIndex(h.path("store/unions/0"))
 	if err != nil {
 		return nil
 	}
@@ -209,7 +209,11 @@ func (h *hostile) round(t *testing.T, seed uint64) {
 			lies = h.mutate(r, r.IntN(2) == 0) || lies
 		}
 	}
-	f := h.open(t)
+	openIndex := layer.OpenIndex
+	if r.IntN(2) == 0 {
+		openIndex = layer.MapIndex
+	}
+	f := h.open(t, openIndex)
 	if f == nil {
 		h.refused++
 		h.unharmed(t)

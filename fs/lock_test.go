@@ -4,7 +4,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"io/fs"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -13,12 +13,12 @@ import (
 // lock that nobody gives back cannot be killed.
 func TestLocksAreReleasedByDefer(t *testing.T) {
 	files := token.NewFileSet()
-	pkgs, err := parser.ParseDir(files, ".", func(f fs.FileInfo) bool { return !strings.HasSuffix(f.Name(), "_test.go") }, 0)
+	names, err := filepath.Glob("*.go")
 	if err != nil {
 		t.Fatal(err)
 	}
 	deferred := 0
-	ast.Inspect(pkgs["fs"], func(n ast.Node) bool {
+	locks := func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.DeferStmt:
 			deferred++
@@ -31,7 +31,17 @@ func TestLocksAreReleasedByDefer(t *testing.T) {
 			}
 		}
 		return true
-	})
+	}
+	for _, name := range names {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(files, name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, locks)
+	}
 	if deferred < 30 {
 		t.Errorf("only %d statements are deferred: is this the package?", deferred)
 	}

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 type tests struct{ m *testing.M }
 
 func (t tests) Run() int {
-	return built.Main(tidy{t.m}, func(file string) { binary = file })
+	return built.Main(tidy(t), func(file string) { binary = file })
 }
 
 // tidy is tests that must leave nothing behind.

@@ -165,34 +165,6 @@ func OpenIndex(path string) (*Index, error) {
 	return x, nil
 }
 
-// MapIndex is OpenIndex for a process that keeps the index: a file that nobody but this user can
-// write is mapped, for as long as the process lives. Its pages are then those of the page cache,
-// the same for all containers of an image. Others are read, as OpenIndex does.
-func MapIndex(path string) (*Index, error) {
-	f, h, err := openHeader(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return nil, fmt.Errorf("%s: fstat: %w", path, err)
-	}
-	if st.Uid != uint32(os.Geteuid()) || st.Mode&0o022 != 0 {
-		return OpenIndex(path)
-	}
-	b, err := unix.Mmap(int(f.Fd()), 0, int(h.size()), unix.PROT_READ, unix.MAP_SHARED)
-	if err != nil {
-		return nil, fmt.Errorf("%s: mmap: %w", path, err)
-	}
-	x, err := Decode(b)
-	if err != nil {
-		_ = unix.Munmap(b)
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return x, nil
-}
-
 // PeekFlatSize reads only the header of the index file at path and returns the size in bytes of the
 // flat.tar that it describes. The tables are not checked. Errors: as for OpenIndex.
 func PeekFlatSize(path string) (int64, error) {

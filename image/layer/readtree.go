@@ -47,7 +47,6 @@ type treeReader struct {
 	counts []uint32 // names of each inode
 	xattrs uint32   // that the inodes so far have
 	extent uint32
-	off    int64
 }
 
 func readTree(r io.Reader, h *header) (*Tree, error) {
