@@ -208,8 +208,9 @@ func (f *FS) isDir(r found) bool {
 	return f.x.Inode(r.lower).IsDir()
 }
 
-// find looks name up in directory n. tree locked; with only the read lock
-// (load false) it gives again = true where it would have to load something.
+// find looks name up in directory n: in the upper directory, then in the layers. An entry of the
+// upper that is not real is a whiteout. tree locked; with only the read lock (load false) it gives
+// again = true where it would have to load something.
 func (f *FS) find(n *node, name string, load bool) (r found, again bool, err error) {
 	r.lower = noLower
 	if n.gone {

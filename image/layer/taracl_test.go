@@ -8,7 +8,7 @@ import (
 )
 
 // TestTextListsAreTheAttributesThatTheyStandFor: as setfacl(1) and `tar --acls` (also with
-// --numeric-owner) and star(1) write them.
+// --numeric-owner) and star write them.
 func TestTextListsAreTheAttributesThatTheyStandFor(t *testing.T) {
 	const want = "02000000" + "01000600ffffffff" + "02000400e8030000" + "04000400ffffffff" + "10000400ffffffff" + "20000000ffffffff"
 	for _, text := range []string{

@@ -18,12 +18,12 @@ import (
 
 // Staging is where one command prepares what it will add to the store: a
 // directory tmp/XXXX with the same layout as the store itself. Nothing outside
-// it changes before publish, so a command that fails or is killed has changed
-// nothing. The command holds a flock(2) on the directory; one whose lock is
-// free belongs to nobody any more, and sweep removes it.
+// it changes before Publish, so a command that fails or is killed has changed
+// nothing. The command holds a flock(2) on the directory; if the lock is free,
+// the command is gone, and Sweep removes the directory.
 //
 // What the command finds in the store already and relies on, it links into the
-// staging directory as well (keep), so that an rmi in between cannot take it.
+// staging directory as well (Pin), so that an rmi in between cannot take it.
 type Staging struct {
 	s    *Store
 	Dir  string
@@ -36,7 +36,7 @@ func (s *Store) Stage() (*Staging, error) {
 		return nil, fmt.Errorf("%s: %w", s.root, ErrReadOnly)
 	}
 	// Between mkdir and flock the new directory looks abandoned: the lock of
-	// tmp/ itself keeps sweep out.
+	// tmp/ itself keeps Sweep out.
 	tmp, err := lockDir(s.Path("tmp"), unix.LOCK_SH)
 	if err != nil {
 		return nil, fmt.Errorf("prepare the store: %w", err)
@@ -149,7 +149,7 @@ func (st *Staging) LayerFile(diffID digest.Digest, name string) (string, error) 
 	return filepath.Join(dir, name), nil
 }
 
-// NoteInflates stages the knowledge that the blob of a layer inflates to its diff ID.
+// NoteInflates stages a note that the blob of a layer inflates to its diff ID.
 func (st *Staging) NoteInflates(l oci.Layer) error {
 	name, err := st.LayerFile(l.DiffID, pairName(l.Digest))
 	if err != nil {
@@ -169,7 +169,7 @@ func (st *Staging) PutBlob(b []byte) (digest.Digest, error) {
 // disk (their writers have synced them), then their names, then the index that
 // refers to them, then its name. Derived files need no order: they are checked
 // when they are used. It holds the store's lock exclusively, for milliseconds.
-// After an error the index is as it was, and blobs may be in the store that no image has.
+// After an error the index is as it was, but there may be blobs that no image has.
 func (st *Staging) Publish(update func(*Index) error) error {
 	ix, release, err := st.s.LockIndex()
 	if err != nil {
@@ -195,8 +195,8 @@ func (st *Staging) Publish(update func(*Index) error) error {
 }
 
 // moveAll renames the staged files over those of the store: where both exist
-// they have the same content, unless the store's was damaged. Somebody may have
-// removed the directories of derived files whole, which is allowed.
+// they have the same content, unless the store's was damaged. The directories of
+// derived files may be missing: a person may delete them.
 func (st *Staging) moveAll() error {
 	file, dir := st.s.modes()
 	for _, d := range []string{"layers", "unions"} {
@@ -237,8 +237,8 @@ func (s *Store) modes() (file, dir fs.FileMode) {
 }
 
 // Pin links the files of a layer that is in the store into the staging
-// directory: nobody can take them away before publish. On a file system without
-// hard links there is nothing to hold them by, and publish may find them gone.
+// directory: nobody can take them away before Publish. A file system without
+// hard links cannot hold them, and Publish may find them gone.
 func (st *Staging) Pin(l oci.Layer) error {
 	pairs := [][2]string{{st.s.BlobPath(l.Digest), st.BlobPath(l.Digest)}}
 	// The mark first: without it flat.tar is taken for written.
@@ -258,8 +258,8 @@ func (st *Staging) Pin(l oci.Layer) error {
 	return nil
 }
 
-// Pinned reports whether pin got hold of all files of a layer: another command
-// may have removed some between a look at them and pin.
+// Pinned reports whether Pin got hold of all files of a layer: another command
+// may have removed some between a look at them and Pin.
 func (st *Staging) Pinned(l oci.Layer) bool {
 	dir := st.Path("layers", l.DiffID.Encoded())
 	for _, name := range []string{st.BlobPath(l.Digest), filepath.Join(dir, FlatName), filepath.Join(dir, IndexName), filepath.Join(dir, BlocksName)} {

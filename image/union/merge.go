@@ -1,4 +1,4 @@
-// One layer is put over those below it. These are the merge rules, and nothing else is.
+// The merge rules: one layer is put over those below it.
 
 package union
 
@@ -107,7 +107,8 @@ func (m *merger) resolve(dir uint32, path string) error {
 	return nil
 }
 
-// dir merges the names of directory above of the upper into directory below of the lower.
+// dir merges one directory, and those in it: above is its number in the upper tree, below in the
+// lower one, which is changed. Its first case decides a whiteout.
 func (m *merger) dir(below, above uint32) {
 	for name, i := range m.list.Of(above) {
 		old, ok := m.lower.Lookup(below, name)
@@ -142,7 +143,7 @@ func (m *merger) add(i uint32) uint32 {
 	return m.lower.Add(&n)
 }
 
-// attributes gives directory below of the lower those of above, if that has any.
+// attributes gives directory below of the lower tree the attributes of above, if that has any.
 func (m *merger) attributes(below, above uint32) {
 	if m.upper.Flags(above)&layer.Implicit == 0 {
 		n := m.node(above)
