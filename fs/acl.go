@@ -1,7 +1,7 @@
 // POSIX access control lists, acl(5). The kernel enforces them (FUSE_POSIX_ACL): it asks for a
-// file's list once, when somebody who is not its owner wants something of it, and sends a new one
-// as an attribute. What else the lists mean is done here: the mode's group bits are the mask,
-// chmod(2) changes both, and what is made in a directory inherits its default list.
+// file's list once, when a user who is not its owner opens or changes it, and sends a new list as
+// an attribute. The rest is done here: the mode's group bits are the mask, chmod(2) changes both,
+// and what is made in a directory inherits its default list.
 
 package fs
 
@@ -101,9 +101,9 @@ func (a acl) inherit(mode uint32) (access acl, m uint32) {
 	return access, m
 }
 
-// showACL is the value as the container sees it. Users and groups that its user namespace has not
-// are left out: nobody there can be one, and the kernel takes no list that names them
-// (posix_acl_from_xattr in fs/posix_acl.c). "" is no list, or none that is valid.
+// showACL is the value as the container sees it. Users and groups without a mapping in its user
+// namespace are left out: no process there can be one, and the kernel takes no list that names them
+// (posix_acl_from_xattr in fs/posix_acl.c). "": there is no list, or no valid one.
 func (f *FS) showACL(v string) string {
 	a, ok := parseACL(v)
 	if !ok {
@@ -119,7 +119,7 @@ func (f *FS) showACL(v string) string {
 	return string(shown)
 }
 
-// setACL makes value the access list of n. One that says no more than a mode is only that.
+// setACL makes value the access list of n. A list that says no more than a mode only sets the mode.
 // n.mu locked.
 func (n *node) setACL(fd int, value []byte, s layer.Stat) error {
 	a, ok := parseACL(string(value))
@@ -164,8 +164,8 @@ func (n *node) storedACL(fd int, name string) (acl, error) {
 	return a, err
 }
 
-// inherited completes s, what something new in directory d is shown as, and gives the attributes
-// that it gets of d: acl(5), "OBJECT CREATION AND DEFAULT ACLs".
+// inherited completes s, what a new file in directory d is shown as, and returns the attributes
+// that it inherits from d: acl(5), "OBJECT CREATION AND DEFAULT ACLs".
 func (f *FS) inherited(d *node, s *layer.Stat, umask uint32) (attrs []layer.Xattr, err error) {
 	var def acl
 	if d.hasXattrs() {

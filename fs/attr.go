@@ -216,7 +216,7 @@ func (f *FS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) (
 	return status(f.withNode(in.NodeId, func(n *node) error { return f.nodeAttr(n, &out.Attr) }))
 }
 
-// changeAttr is SetAttr on the open upper file of n.
+// changeAttr does the work of SetAttr on the open upper file of n.
 func (f *FS) changeAttr(c *call, n *node, in *fuse.SetAttrIn) error {
 	h, err := f.openFile(n)
 	if err != nil {
@@ -252,9 +252,9 @@ func (f *FS) timesByName(n *node, in *fuse.SetAttrIn) (done bool, err error) {
 	})
 }
 
-// onlyTimes answers the kernel writing back the times of a file that has lost its last name: who
-// has it open sees mtime and ctime as the kernel has them, and nobody else will. So nothing is
-// copied up for them, or written.
+// onlyTimes answers when the kernel writes back the times of a file that has lost its last name.
+// Processes that have it open see mtime and ctime as the kernel has them, and no other process can
+// open it. So nothing is copied up for the times, and nothing written.
 func (f *FS) onlyTimes(in *fuse.SetAttrIn, out *fuse.Attr) bool {
 	if in.Valid&^(timeBits|fuse.FATTR_FH|fuse.FATTR_LOCKOWNER) != 0 || chownsNothing(in) {
 		return false
@@ -391,17 +391,17 @@ func (f *FS) setStat(n *node, fd int, in *fuse.SetAttrIn) error {
 	return n.putStat(fd, s)
 }
 
-// chownsNothing recognises chown(2) with -1 for both ids, which takes
-// the set-user-ID bit of all but directories away, as every chown does. All that arrives of it
-// is the time, and without the writeback cache, where the time is ours, nothing.
+// chownsNothing recognises chown(2) with -1 for both ids. Like every chown it takes the
+// set-user-ID bit away, except from directories. The request has only the time in it, and without
+// the writeback cache, where the server keeps the time, nothing at all.
 func chownsNothing(in *fuse.SetAttrIn) bool {
 	return in.Valid&^(fuse.FATTR_FH|fuse.FATTR_LOCKOWNER|fuse.FATTR_CTIME) == 0
 }
 
-// withoutSuid is the mode of a file shown as s after a write or a chown by
-// who, as setattr_should_drop_sgid in the kernel has it: without group
-// execution the set-group-ID bit goes only if who is neither in the group nor
-// privileged. Supplementary groups are not known here and do not count.
+// withoutSuid is the mode of a file shown as s after a write or a chown by the
+// caller who, by the rule of setattr_should_drop_sgid in the kernel: without group
+// execution the set-group-ID bit goes only if the caller is neither in the group
+// nor privileged. Supplementary groups are not known here and do not count.
 func withoutSuid(s layer.Stat, who *fuse.InHeader) uint32 {
 	mode := s.Mode &^ syscall.S_ISUID
 	if mode&syscall.S_IXGRP != 0 || who.Uid != 0 && who.Gid != s.GID {

@@ -1,6 +1,6 @@
-// From a metacopy to a copy. Whoever changes bytes that
-// the origin has makes a copy of them all; whoever only adds some after them
-// does not: the upper file gets a tail, and what is before it stays a hole.
+// How a metacopy becomes a copy. When bytes of the origin are changed, all of
+// them are copied. When bytes are only added after them, nothing is copied: the
+// upper file gets a tail, and stays a hole before it.
 //
 //	metacopy         ""        the origin's data
 //	… with a tail    "head"    the origin's data, then the upper file's own
@@ -132,7 +132,7 @@ func (f *FS) writable(n *node, off int64, data []byte) bool {
 	return n.tail && f.appends(n, off, data)
 }
 
-// makeWritable makes it so. n.mu locked.
+// makeWritable copies up what writable asks for. n.mu locked.
 func (f *FS) makeWritable(c *call, n *node, fd int, off int64, data []byte) error {
 	if err := n.dropMark(fd); err != nil {
 		return err
@@ -161,8 +161,8 @@ func (f *FS) growTail(n *node, fd int) bool {
 // copyHead is copyData for a metacopy with a tail, which stays where it is.
 // st is how the upper file was. n.mu locked.
 //
-// Below the end of the origin the size says that all data is here: a crash before the
-// mark is taken away is one after it (hollowHead).
+// If the upper file is shorter than the origin, all its data is here: a crash before the mark is
+// taken away leaves the same as one after it (hollowHead).
 func (f *FS) copyHead(c *call, n *node, fd int, size int64, st *unix.Stat_t) error {
 	head := f.x.Inode(n.lower).Size
 	err := f.copyExtents(c, fd, n.lower, min(size, head))
@@ -188,9 +188,9 @@ func (f *FS) copyHead(c *call, n *node, fd int, size int64, st *unix.Stat_t) err
 	return nil
 }
 
-// dropMark takes the mark of a copy away that was a metacopy with a tail. Before anything is
-// written to it the mark must be gone: once it is longer than its origin again, the
-// mark would mean that. n.mu locked.
+// dropMark takes away the mark of a copy that was a metacopy with a tail. It must be gone before
+// the file is written to: when the file is longer than its origin again, the mark would make it a
+// metacopy. n.mu locked.
 func (n *node) dropMark(fd int) error {
 	if n.metacopy || !n.tail {
 		return nil

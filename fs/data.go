@@ -1,5 +1,5 @@
-// The bytes of files. Lower bytes go from the map of
-// flat.tar to the kernel in one copy; upper bytes are those of the real file.
+// The bytes of files. Lower bytes are read from flat.tar, checked, and handed to the
+// kernel from the same buffer; upper bytes are those of the real file.
 
 package fs
 
@@ -14,8 +14,8 @@ import (
 	"tiffin/image/layer"
 )
 
-// mapFlat makes a flat.tar known to mincore(2), see inMemory. The map is never read: who owns the
-// file may cut it short.
+// mapFlat maps a flat.tar for mincore(2), see inMemory. The map is never read, because the file's
+// owner may cut it short.
 func mapFlat(fl *layer.Flat) ([]byte, error) {
 	if fl.Size() == 0 {
 		return nil, nil
@@ -131,8 +131,9 @@ type change struct {
 	kill bool // it ends set-user-ID and set-group-ID
 }
 
-// writeTo calls do with the upper file of id, n.mu locked for reading: unless the change is after
-// the data of the origin, that has been copied up. Privileges that the change ends are gone.
+// writeTo calls do with the upper file of id, n.mu locked for reading. The data of the origin has
+// been copied up then, unless the change comes after it; the privileges that the change ends are
+// gone.
 func (f *FS) writeTo(c *call, ch change, do func(n *node, fd int) error) error {
 	n, err := f.upperNode(ch.id)
 	if err != nil {

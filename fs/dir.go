@@ -1,6 +1,6 @@
-// What a directory with an upper part contains. Its
-// real listing is read once; from then on the server, the only writer, keeps
-// the state in memory in step with it. All of it is guarded by FS.tree.
+// What a directory with an upper part contains. Its real listing is read once;
+// from then on the state in memory follows each change, because the server is
+// the only writer. All of it is guarded by FS.tree.
 
 package fs
 

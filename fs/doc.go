@@ -55,8 +55,8 @@
 //   - A metacopy becomes a copy in this order: write, fdatasync(2), remove the
 //     mark user.tiffin.metacopy. As long as the mark is there the data is the
 //     origin's, whatever the file contains. Without space the file is emptied
-//     again and the error goes to the writer: with the writeback cache that is
-//     whoever calls close(2) or fsync(2).
+//     again and the error goes to the writer: with the writeback cache, to the
+//     caller of close(2) or fsync(2).
 //   - Appending to a lower file, or making it longer, copies nothing: the
 //     metacopy gets a tail, and the mark says so (copydata.go). The kernel
 //     writes whole pages, so that the first WRITE begins with the end of the
@@ -88,8 +88,9 @@
 // lock at all. The kernel orders what could conflict there: it holds the
 // directory's lock for every LOOKUP, UNLINK or RENAME in it.
 //
-// Each is released by defer. A panic is the end: the request in which it happened is reported
-// (Config.Broken), and /dev/fuse is closed, so that nobody waits for an answer (loop.go, catch).
+// Each is released by defer. A panic ends the file system: the request in which it happened is
+// reported (Config.Broken), and /dev/fuse is closed, so that no process waits for an answer
+// (loop.go, catch).
 //
 // # Asking less
 //
@@ -108,7 +109,7 @@
 //
 // # The mount is not for the server
 //
-// The server must never look a path up in its own mount, nor start a program
+// The server must never look up a path in its own mount, nor start a program
 // from it, nor be in a mount namespace that has it. Go's fork keeps one of the
 // few places to run code in (a P) until the child's execve(2) has read the
 // program, which here means: until this process has answered. A garbage

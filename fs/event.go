@@ -1,5 +1,5 @@
-// What is told about each request to somebody who listens, such as tiffin trace. Nothing is spent
-// on it while nobody does.
+// Events: what a listener, such as tiffin trace, is told about each request. Without a listener
+// they cost nothing.
 
 package fs
 
@@ -77,8 +77,8 @@ func (f *FS) editSubs(edit func([]*subscriber) []*subscriber) {
 	f.subs.Store(&l)
 }
 
-// call is a request that somebody listens to; nil, on which all methods do
-// nothing, when nobody does.
+// call is a request that has listeners. Without any it is nil, and its methods do
+// nothing.
 type call struct {
 	f     *FS
 	start time.Time

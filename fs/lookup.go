@@ -88,8 +88,8 @@ func (f *FS) lookup(c *call, id uint64, name string, load bool, out *fuse.EntryO
 	return false, f.entry(c, r, out)
 }
 
-// missing is the reply that the kernel remembers as "no such name": node id 0. Of a name that no
-// file could have, each system call says so: path_resolution(7), "Length limit".
+// missing is the reply that the kernel remembers as "no such name": node id 0. A name too long for
+// any file is ENAMETOOLONG in each system call: path_resolution(7), "Length limit".
 func (f *FS) missing(name string, out *fuse.EntryOut) fuse.Status {
 	if len(name) > nameMax {
 		return fuse.Status(syscall.ENAMETOOLONG)

@@ -31,15 +31,15 @@ const (
 	// waits four times that.
 	spin = 50 * time.Microsecond
 
-	// crowded is how long giving way to others takes when there are others.
+	// crowded is how long a round of asking takes when another thread had the CPU meanwhile.
 	crowded = 15 * time.Microsecond
 
 	// atOnce is the largest READ or WRITE, in bytes, that the reader does itself: as much as
 	// the kernel reads ahead at a time (VM_READAHEAD_PAGES).
 	atOnce = 128 << 10
 
-	// backlog is how many requests in a row found waiting tell that there is more than
-	// one client.
+	// backlog is how many requests in a row must be found waiting to conclude that there is
+	// more than one client.
 	backlog = 4
 
 	// standby is how many workers may wait for the token, and writers how many WRITEs of
@@ -210,7 +210,7 @@ func (w *worker) follow(n int) {
 	w.answer(n)
 }
 
-// catch makes a panic the end of serving. Whoever has asked gets no answer: the supervisor is told
+// catch ends serving after a panic. The request in hand gets no answer: the supervisor is told
 // first, and then the connection ends for all.
 func (w *worker) catch(err *error) {
 	r := recover()
@@ -269,7 +269,7 @@ func (w *worker) next() (int, error) {
 		default:
 			return 0, fmt.Errorf("read %d bytes from /dev/fuse: %w", int(n), e)
 		}
-		// Somebody else had the CPU meanwhile, and what sleeps is woken sooner than what
+		// Another thread had the CPU meanwhile, and what sleeps is woken sooner than what
 		// has just run; or it is not worth while any more.
 		now := time.Now()
 		if began.IsZero() {
@@ -348,8 +348,8 @@ func (w *worker) reply(to *fuse.InHeader, st fuse.Status, data [][]byte) bool {
 	return w.write(append([][]byte{head}, data...))
 }
 
-// write sends a message. Whoever asked may have given up (ENOENT), and the mount may be
-// gone (ENODEV): then nobody misses it.
+// write sends a message. The process that asked may have given up (ENOENT), and the mount may be
+// gone (ENODEV): then no one waits for it.
 func (l *loop) write(message [][]byte) bool {
 	for {
 		_, err := unix.Writev(l.fd, message)

@@ -1,7 +1,7 @@
-// Taking names away. The whiteout that hides the
-// layers' file comes first, then the upper's own entry goes: a crash between
-// the two changes nothing, since a real entry wins over a whiteout. What may
-// still be open is kept open here until the kernel forgets it, or moves to Work.
+// Removing names. The whiteout that hides the layers' file comes first, then the
+// upper's own entry goes: a crash between the two changes nothing, since a real
+// entry wins over a whiteout. A file that may still be open in a process is kept
+// open here until the kernel forgets it, or moves to Work.
 
 package fs
 

@@ -28,8 +28,8 @@ type Config struct {
 	Damaged func(error)
 
 	// Broken is told of a panic in the server, with the request in which it happened and the stack.
-	// When it returns, the connection ends: every request gets an error, and Serve returns. Whoever
-	// is not to see that error is best killed here. May be nil.
+	// When it returns, the connection ends: every request gets an error, and Serve returns. Here
+	// processes that must not see that error should be killed. May be nil.
 	Broken func(err error, stack []byte)
 
 	// Upper is the directory that takes all changes, Work an empty one on the
@@ -37,8 +37,8 @@ type Config struct {
 	Upper, Work string
 
 	// MapUID and MapGID give the owner to show for an id that an inode has;
-	// nil shows it as it is. An id that the user namespace has no mapping for
-	// must be shown as one it has: the kernel refuses to write to an inode
+	// nil shows it as it is. An id without a mapping in the user namespace
+	// must be shown as one with a mapping: the kernel refuses to write to an inode
 	// whose owner it cannot express (user_namespaces(7)).
 	MapUID, MapGID func(uint32) uint32
 
@@ -199,8 +199,8 @@ func (f *FS) Serve(fuseFd int) error {
 	left, err := l.serve()
 	f.dev.Store(-1)
 	if !left {
-		// Somebody may be using the descriptors for ever. In the place of this one there now is
-		// one of nothing, and with the last of /dev/fuse the kernel ends the connection:
+		// A request that never ends may use the descriptors. In the place of this one there now is
+		// another file, and when the last of /dev/fuse is closed, the kernel ends the connection:
 		// fuse_dev_release in fs/fuse/dev.c.
 		return errors.Join(err, unix.Dup3(l.stop, fuseFd, unix.O_CLOEXEC))
 	}
@@ -220,7 +220,7 @@ func (f *FS) Trim() {
 	}
 }
 
-// clearWork removes what was open without a name when the last user went.
+// clearWork removes the files without a name that were open until the end.
 func (f *FS) clearWork() {
 	if f.root != nil {
 		removeAll(f.fds.work)
@@ -232,8 +232,8 @@ func (f *FS) options() *fuse.MountOptions {
 	caps := uint64(fuse.CAP_READDIRPLUS_AUTO | fuse.CAP_NO_OPENDIR_SUPPORT | fuse.CAP_HANDLE_KILLPRIV_V2)
 	if f.root != nil {
 		caps |= fuse.CAP_DONT_MASK // a default access control list takes the place of the umask
-		// A handle must find its file when the kernel has forgotten it, which the node id of one
-		// that only the upper has does not. So name_to_handle_at(2) is EOPNOTSUPP, as it is on
+		// A handle must find its file when the kernel has forgotten it. The node id of a file that
+		// only the upper has does not live so long. So name_to_handle_at(2) is EOPNOTSUPP, as on
 		// overlayfs.
 		caps |= fuse.CAP_NO_EXPORT_SUPPORT
 		if !f.cfg.Uncached {

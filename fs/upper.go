@@ -34,8 +34,8 @@ type fdCache struct {
 	work int // descriptor of the work directory
 }
 
-// breakFile is a file which, while it exists, makes the next use of a descriptor panic, under all
-// the locks that a request may hold then. Only a test's linker gives it a name (-ldflags -X).
+// breakFile is for a test: while a file of that name exists, the next use of a descriptor panics,
+// with all the locks that a request may hold then. Only the test's linker sets it (-ldflags -X).
 var breakFile string
 
 func breakIfAsked() {
@@ -325,8 +325,8 @@ func futimens(fd int, atime, mtime unix.Timespec) error {
 	return nil
 }
 
-// keepTimes runs fn and then sets back the times of directory d: what fn puts
-// into it is no change that anybody asked for.
+// keepTimes runs fn and then sets back the times of directory d: no one asked
+// for the change that fn makes in it.
 func (f *FS) keepTimes(d *node, fn func(dirfd int) error) error {
 	return f.in(d, func(dirfd int) error {
 		var st unix.Stat_t
@@ -343,8 +343,8 @@ func (f *FS) keepTimes(d *node, fn func(dirfd int) error) error {
 	})
 }
 
-// park moves the name p of n to Work, where it stays until the kernel forgets
-// n: a file that is open lives on without a name. tree locked.
+// park moves the upper file p of n to Work, where it stays until the kernel
+// forgets n: an open file lives on without a name. tree locked.
 func (f *FS) park(n *node, p place) error {
 	w := f.workName()
 	if err := f.in(p.dir, func(fd int) error { return unix.Renameat(fd, p.name, f.fds.work, w) }); err != nil {
@@ -354,9 +354,9 @@ func (f *FS) park(n *node, p place) error {
 	return nil
 }
 
-// hold opens the upper file of n, called p, for until the kernel forgets n: so it can lose its
-// last name without getting one in Work. It returns nil if it has further names, is no regular
-// file, or too many are held. tree locked.
+// hold opens the upper file of n, called p, and keeps it open until the kernel forgets n: so it can
+// lose its last name without getting one in Work. It returns nil if the file has further names, is
+// no regular file, or too many are held. tree locked.
 func (f *FS) hold(n *node, p place) *handle {
 	if !n.isReg() || f.held >= f.fds.max/2 {
 		return nil
@@ -377,7 +377,7 @@ func (f *FS) hold(n *node, p place) *handle {
 	return h
 }
 
-// loseName does what takes the last name of n away, which h holds. tree locked.
+// loseName calls do, which takes away the last name of n; h holds the file open. tree locked.
 func (f *FS) loseName(n *node, h *handle, do func() error) error {
 	if err := do(); err != nil {
 		f.fds.put(h)
@@ -396,7 +396,7 @@ func (n *node) setParked(w string) {
 }
 
 // discard removes the parked upper file of n, and the whiteouts in it if it is
-// a directory. Nobody can be told about an error; the next start clears Work.
+// a directory. Errors have no one to go to; the next start clears Work.
 func (f *FS) discard(n *node) {
 	if !n.isDir() {
 		unix.Unlinkat(f.fds.work, n.at.name, 0)

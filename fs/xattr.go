@@ -1,5 +1,5 @@
 // Extended attributes, xattr(7). user.*, security.*, trusted.* and access control lists (acl.go)
-// are kept. Those that nobody in a user namespace can read are not listed.
+// are kept. Attributes that no process in a user namespace can read are not listed.
 
 package fs
 
@@ -29,9 +29,9 @@ func storable(name string) bool {
 	return strings.HasPrefix(name, "user.") || strings.HasPrefix(name, "security.") || strings.HasPrefix(name, "trusted.") || isACL(name)
 }
 
-// listed reports whether an attribute of a file with that mode is one that the kernel gives to
-// somebody in the container. xattr(7): trusted.* is for the first user namespace's root alone, and
-// user.* is of regular files and directories. Of other namespaces nothing is known here.
+// listed reports whether the kernel lets processes of the container read an attribute of a file
+// with that mode. xattr(7): trusted.* is for root of the first user namespace alone, and only
+// regular files and directories have user.*. Of the others, security.* and valid lists are listed.
 func (f *FS) listed(name, value string, mode uint32) bool {
 	t := mode & syscall.S_IFMT
 	switch {
@@ -47,8 +47,8 @@ func (f *FS) listed(name, value string, mode uint32) bool {
 
 // hidden reports whether an attribute of a layer is not to be seen. Without an upper directory
 // this may be the lower side of an overlayfs, which would take such an attribute for a mark of
-// its own: an image could hide what is below, or have a file refused, in a way that no other
-// program that runs the image agrees with.
+// its own: an image could hide what is below, or make the kernel refuse a file, while other
+// programs that run the image show both.
 func (f *FS) hidden(name string) bool {
 	return f.root == nil && strings.HasPrefix(name, layer.OverlayMarks)
 }

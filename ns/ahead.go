@@ -1,4 +1,4 @@
-// Asking for what the command is going to read before it does.
+// Reading ahead: the kernel is asked for what the command is going to read, before it does.
 
 package ns
 
@@ -14,8 +14,8 @@ const readAheadUnit = 128 << 10
 
 // readAhead makes the kernel read what Spec.Root.Ahead names, in a thread of its own: the server
 // answers while this process goes on with its steps, and execve(2), which waits for the thread,
-// finds names and pages there. A file that is missing or something else now is none of its
-// business: the list is a guess.
+// finds names and pages there. A file that is missing or something else now is passed over: the
+// list is a guess.
 func (b *builder) readAhead() {
 	ahead := b.spec.Root.Ahead
 	if len(ahead) == 0 {
@@ -60,8 +60,8 @@ func willNeed(root int, spans []Span, report func(error, string, ...any) error) 
 	}
 }
 
-// find looks for the command as lookPath is going to, and leaves what it has met, and what there is
-// not, in the kernel's cache of names.
+// find looks for the command as lookPath is going to, so that the names are in the kernel's cache,
+// also those that do not exist.
 func find(root int, p *Process) {
 	if len(p.Args) == 0 || strings.Contains(p.Args[0], "/") {
 		return

@@ -1,7 +1,7 @@
 // A process can move into a user namespace, new or old, only if it has one thread: unshare(2) and
 // setns(2), "CLONE_NEWUSER". A Go program always has several. `tiffin run` makes a child for it,
-// with clone(2). But unshare(1) moves the very process that the user started, the one that the
-// shell knows the number of, and then becomes the command.
+// with clone(2). But unshare(1) moves the very process that the user started, whose number the
+// shell knows, and then becomes the command.
 //
 // So this process gives up being a Go program. What there is to do is written down first, as a
 // list of system calls. Then all threads but one are ended, by a signal whose handler is exit(2):
@@ -95,7 +95,7 @@ var likely = []syscall.Errno{
 	unix.ENOTDIR, unix.EISDIR, unix.EINVAL, unix.ETXTBSY, unix.ENOSPC, unix.EROFS, unix.ENOSYS, unix.ELOOP, unix.EUSERS,
 }
 
-// failures makes the words for each error, from what says of it.
+// failures makes the words for each error: say puts it in words.
 func (p *program) failures(say func(error) error, status func(syscall.Errno) uintptr) []failure {
 	var fs []failure
 	add := func(errno syscall.Errno, err error) {
@@ -109,7 +109,7 @@ func (p *program) failures(say func(error) error, status func(syscall.Errno) uin
 	return fs
 }
 
-// add appends a system call; hint words its errors, and may be nil.
+// add appends a system call; hint puts its errors in words, and may be nil.
 func (p *program) add(kind callKind, what string, hint func(error) error, trap uintptr, args ...uintptr) {
 	c := call{trap: trap, kind: kind}
 	copy(c.args[:], args)

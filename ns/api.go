@@ -145,8 +145,8 @@ type Start struct {
 	Spec   *Spec
 	Stdio  [3]*os.File  // not used with a terminal; nil = /dev/null
 	Forked func(*Child) // init is there, and Shell and Signal can be used
-	// Mounted is called when the root is mounted: start serving /dev/fuse, which is yours, and
-	// return at once. Without FUSE it is not called.
+	// Mounted is called when the root is mounted: it must begin to serve /dev/fuse, which it owns
+	// from then on, and return at once. Without FUSE it is not called.
 	Mounted func(fuse *os.File)
 	// Report is called when a step was done, or skipped; init waits until it returns. nil = do not
 	// explain.

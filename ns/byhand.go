@@ -44,7 +44,7 @@ func inRootPath(path string) string { return `"$ROOT"` + quote(path) }
 
 func byHandUser(s *Spec) string {
 	if len(s.IDs.UIDs) > 0 && s.IDs.UIDs[0] == (IDRange{0, 0, s.IDs.UIDs[0].Count}) && !s.IDs.Single() {
-		// Only whoever has CAP_SETUID out there can map many ids alone; unshare(1) asks
+		// Without CAP_SETUID in the namespace above, a process cannot map many ids; unshare(1) asks
 		// newuidmap(1).
 		return "unshare --user --mount --pid --fork --kill-child sh\n" +
 			"# from another shell, by the number that ps(1) has there:\n" +
@@ -54,8 +54,8 @@ func byHandUser(s *Spec) string {
 	return "unshare " + s.userOptions() + " --mount --pid --fork --kill-child sh"
 }
 
-// userOptions make unshare(1) map the same ids, up to one range of subordinate ones: it takes no
-// more.
+// userOptions make unshare(1) map the same ids, but of the subordinate ranges one at most: it takes
+// no more.
 func (s *Spec) userOptions() string {
 	if len(s.IDs.UIDs) < 2 && len(s.IDs.GIDs) < 2 {
 		return "--user --map-root-user"
@@ -73,9 +73,9 @@ func (s *Spec) userOptions() string {
 	return line
 }
 
-// byHandNamespaces maps one id as unshare(1) does, and more of them from outside: only who is in
-// the namespace above may, and a shell that has begun without ids has lost its capabilities, until
-// it executes the next program as root.
+// byHandNamespaces maps one id as unshare(1) does, and several from outside: only a process in the
+// namespace above may do that. A shell that was started before it had ids has lost its
+// capabilities, until it executes the next program as root.
 func byHandNamespaces(s *Spec) string {
 	line, flags := "unshare --user --map-root-user", s.cloneFlags()
 	before := ""

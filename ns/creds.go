@@ -104,7 +104,7 @@ func (b *builder) raw(trap, a1, a2, a3, a4, a5 uintptr) error {
 	return nil
 }
 
-// stays tells whether this process goes on beside the command.
+// stays tells whether this process goes on while the command runs.
 func (b *builder) stays() bool {
 	return (b.spec.Init || b.spec.leavesOut(withoutUserMap)) && !b.joining
 }
@@ -123,7 +123,7 @@ func runBounding(b *builder) error {
 			return &callError{"prctl(PR_CAPBSET_DROP, CAP_" + capNames[c] + ")", err}
 		}
 	}
-	// Capabilities that a newer kernel has and this table has not.
+	// Capabilities that a newer kernel has and this table lacks.
 	for c := uintptr(lastCap + 1); c < 64; c++ {
 		if b.raw(unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, c, 0, 0, 0) != nil {
 			break
@@ -164,8 +164,8 @@ func runUser(b *builder) error {
 }
 
 // setgroups sets the supplementary groups that have a mapping. The primary group is one of them, as
-// in docker: a program that changes its group, set-group-ID ones for instance, must not lose what
-// a file denies to the old one (CVE-2022-36109). Where setgroups(2) is denied, the caller's own
+// in docker: a process must not get what a file denies to its group by changing that group, as a
+// set-group-ID program does (CVE-2022-36109). Where setgroups(2) is denied, the caller's groups
 // stay: user_namespaces(7), "The /proc/pid/setgroups file".
 func (b *builder) setgroups() error {
 	groups := []uint32{b.who.gid} // it is mapped: checkMapped

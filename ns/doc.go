@@ -6,23 +6,22 @@
 //	client       your namespaces, your user id                    UserNS.Start
 //	 └─ supervisor   + user, mount, pid                           Entered, Start.Run, Exec.Run
 //	     ├─ init → command   + user, mount, pid, net, uts, ipc, cgroup  InitMain; PID 1
-//	     └─ exec helper      the supervisor's                     ExecMain
+//	     └─ exec helper      the container's user, else the supervisor's    ExecMain
 //	         └─ command      joins those of the container
 //
 // All but the client are one program, the runtime (internal/programs), executed under an internal
 // name, with one connection (internal/wire) on an inherited descriptor. Its first line is what the
 // process must know (Spec). Errors travel back the same way, and the process that the user started
-// prints them. A Go program cannot fork and go on, because other threads would be missing in the
-// child; executing itself is how it gets a clean process, and is paid with about a millisecond each
-// time.
+// prints them. A Go program cannot fork and go on, because the child would lack its other threads.
+// So a program is executed anew for each process, which costs about a millisecond.
 //
 // The client creates the user namespace and writes the id maps from outside, while the supervisor
 // is already coming up. The supervisor has every capability there, and a mount namespace in which
 // nothing is changed: the container's mounts exist in init's copy only, so that the supervisor,
 // which serves the root file system, never meets a path that waits for its own answer. It is PID
 // 1 of a pid namespace of its own, so that killing it, however rudely, makes the kernel kill all
-// that is below; the parent-death signal (step "parent-death") says the same a second time, for
-// supervisors started otherwise.
+// that is below. The parent-death signal (step "parent-death") does the same for supervisors that
+// were started in another way.
 //
 // # Steps
 //

@@ -37,8 +37,8 @@ func (e *Exec) Run() (*Child, error) {
 }
 
 // run has a helper do what is specified, and follows it until it has executed the command.
-// container is a pidfd of the container that it joins, and shell what it executes if it is to be
-// one; nil: there is none.
+// container is a pidfd of the container to join, nil if there is none yet; shell is the program to
+// execute as a shell, nil for the command.
 func (s *execSpec) run(stdio [3]*os.File, container, shell *os.File, report func(Report)) (*Child, error) {
 	c, conn, err := launch(ExecCommand, stdio, container, 0)
 	if err != nil {
@@ -72,8 +72,8 @@ func ExecMain() {
 	runtime.LockOSThread()
 	_ = setComm("tiffin: exec")
 	// The child that becomes the command is visible in the container before it does.
-	// prctl(2), PR_SET_DUMPABLE: who has not CAP_SYS_PTRACE there is kept from it (runc's
-	// CVE-2016-9962). Who has it finds nothing beyond the container's.
+	// prctl(2), PR_SET_DUMPABLE keeps processes without CAP_SYS_PTRACE there from looking into it
+	// (runc's CVE-2016-9962). Those with it find nothing in it but what is the container's.
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 	b := &builder{joining: true, root: -1, console: -1}
 	m, err := b.configured(opJoin)
@@ -107,11 +107,11 @@ func (b *builder) join(m *message) error {
 	return b.runShell(int(shell.Fd()))
 }
 
-// whileLiving calls f, which does setns(2), for as long as that says there is no such process and
-// there is one. One of several threads that executes another program from one that is not its first
-// is without namespaces for a moment: the first thread has ended and the other not yet taken its
-// place (the kernel's fs/exec.c, de_thread). setns then says ESRCH, of which a shell written in Go,
-// busy with `exec sleep`, is an example.
+// whileLiving calls f, which does setns(2), again and again while it fails with ESRCH although the
+// process lives. When a process of several threads executes a program, and not from its first
+// thread, it is without namespaces for a moment: the first thread has ended and the other has not
+// yet taken its place (the kernel's fs/exec.c, de_thread). So it is with `exec sleep` in a shell
+// written in Go.
 func whileLiving(pidfd int, f func() error) error {
 	for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
 		err := f()
@@ -165,8 +165,8 @@ func (b *builder) accompany(path string, env []string, keep int) error {
 		// It is this process's child, and its number is its own until wait(2).
 		pidfd, err := unix.PidfdOpen(s.pid, 0)
 		if err == nil {
-			// If this helper dies, the supervisor kills the command: a parent outside of the pid
-			// namespace has no parent-death signal to give, as far as Go knows (getppid(2) is 0).
+			// If this helper dies, the supervisor kills the command. No parent-death signal would:
+			// Go takes a parent outside of the pid namespace for a dead one (getppid(2) is 0).
 			err = b.send(&message{Op: opCommand}, pidfd)
 			_ = unix.Close(pidfd)
 		}

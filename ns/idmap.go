@@ -142,8 +142,8 @@ func parseSubIDs(r io.Reader, uid uint32, name string) []IDRange {
 	return ranges
 }
 
-// freeRange proposes 65536 ids behind all that file gives away, as usermod(8) takes them. Two users
-// with the same ids could change each other's files.
+// freeRange proposes 65536 ids above all that the file gives to users, in the form that usermod(8)
+// takes. Two users with the same ids could change each other's files.
 func freeRange(file string) string {
 	first := uint64(100000)
 	if text, err := os.ReadFile(file); err == nil {

@@ -131,7 +131,7 @@ func (b *builder) idle() error {
 	}
 }
 
-// environment adds HOME, which only /etc/passwd knows.
+// environment adds HOME, which stands only in /etc/passwd.
 func (b *builder) environment() []string {
 	for _, e := range b.proc.Env {
 		if strings.HasPrefix(e, "HOME=") {
@@ -189,7 +189,7 @@ func lookPath(args, env []string) (string, error) {
 		"is it in the image? PATH is "+search), 127)
 }
 
-// execError words a failed execve(2). Exit statuses: docker-run(1), "Exit Status".
+// execError puts a failed execve(2) into words. Exit statuses: docker-run(1), "Exit Status".
 func execError(name string, err error) error {
 	wrapped := fmt.Errorf("exec: %q: %w", name, err)
 	switch {
@@ -249,7 +249,7 @@ func (b *builder) lookAfter(path string, env []string) error {
 	return nil
 }
 
-// wait lets go of what is the command's, tells that it runs, and ends with its exit status.
+// wait closes what belongs to the command, tells that it runs, and ends with its exit status.
 func (b *builder) wait(pid int) {
 	for fd := range 3 { // that the command closed them must be seen by their readers
 		_ = unix.Close(fd)
@@ -272,8 +272,7 @@ func forward(signals <-chan os.Signal, pid int) {
 	}
 }
 
-// reap waits for children, of whom PID 1 inherits every orphan, until the command has
-// ended: wait(2).
+// reap waits for children until the command has ended: wait(2). PID 1 inherits every orphan.
 func reap(command int) int {
 	for {
 		var ws syscall.WaitStatus

@@ -1,4 +1,4 @@
-// Files of the container are opened here, so that no symbolic link and no rename of a stranger's
+// Files of the container are opened here, so that no symbolic link and no rename by a stranger
 // leads out of its tree: openat2(2).
 
 package ns
@@ -50,9 +50,9 @@ func openRegular(root int, path string) (io.ReadCloser, error) {
 	return rawFile(fd), nil
 }
 
-// rawFile reads a descriptor without the run-time's poller, which has nothing to
-// offer for regular files and costs an epoll instance in a process that is
-// about to become another program.
+// rawFile reads a descriptor without the run-time's poller. That is of no use for
+// regular files, and costs an epoll instance in a process that is about to become
+// another program.
 type rawFile int
 
 func (f rawFile) Read(p []byte) (int, error) {

@@ -21,8 +21,8 @@ import (
 )
 
 // cloneFlags are the namespaces a container gets. The user namespace, below the supervisor's, owns
-// the others: whatever capabilities the command has, they count for nothing that is the
-// supervisor's, and for none of its processes.
+// the others: whatever capabilities the command has, they give no power over the supervisor, its
+// files or its processes.
 func (s *Spec) cloneFlags() uintptr {
 	flags := uintptr(unix.CLONE_NEWUSER)
 	for _, n := range namespaceFlags {
@@ -164,9 +164,9 @@ func launch(command string, stdio [3]*os.File, container *os.File, namespaces ui
 	return c, conn, err
 }
 
-// configure sends the process that was launched its first message, when nothing but it has the
-// clone of its program's mount any more (protect). It comes up meanwhile: to give up a mount, the
-// kernel waits for an RCU grace period (namespace_unlock in fs/namespace.c), a millisecond or two.
+// configure sends the process that was launched its first message, after this process has closed
+// the clone of the program's mount (protect). The kernel waits for an RCU grace period then, a
+// millisecond or two (namespace_unlock in fs/namespace.c); the process comes up meanwhile.
 func (c *Child) configure(conn *wire.Conn, m *message) error {
 	<-c.alone
 	return answer(conn, m)
@@ -199,8 +199,8 @@ func startInit(exe *os.File, command string, files []*os.File, namespaces uintpt
 
 // startHelper starts exe with an empty environment in the container's user namespace: with the
 // container's ids and capabilities, and otherwise as this process. The container does not see it.
-// Only there may it look at the root: what fuse(4) calls allow_other reaches the user namespace
-// that owns the mount, and those below.
+// Outside of that namespace it could not look at the root: what fuse(4) calls allow_other reaches
+// the user namespace that owns the mount, and those below.
 func startHelper(exe *os.File, command string, files []*os.File, container *os.File) (*Child, error) {
 	exe, err := outOfTheWay(exe, files)
 	if err != nil {
@@ -339,9 +339,9 @@ func (c *Child) Wait() (int, error) {
 		return -1, err
 	}
 	if ws.Signaled() && c.command != nil {
-		// The helper was killed: its command shall not go on alone. It is now a child of this
-		// process, and until somebody has waited for it the container's process 1 cannot end: it
-		// waits for all of its namespace to be gone, pid_namespaces(7).
+		// The helper was killed: its command must not go on alone. It is now a child of this
+		// process, which has to wait for it: before that the container's process 1 cannot end, as
+		// it waits for all of its namespace to be gone, pid_namespaces(7).
 		_ = unix.PidfdSendSignal(int(c.command.Fd()), unix.SIGKILL, nil, 0)
 		_ = unix.Waitid(unix.P_PIDFD, int(c.command.Fd()), nil, unix.WEXITED, nil)
 	}

@@ -86,9 +86,9 @@ func runRoot(b *builder) error {
 	return nil
 }
 
-// rootFlags are those of the root's mounts. Set-user-ID programs count where they are asked for.
-// What they can become is a user of the container's, with the capabilities of its bounding set: in
-// a process of another user namespace, the kernel ignores such bits (mnt_may_suid in
+// rootFlags are the flags of the root's mounts. Set-user-ID programs work only if the user asks for
+// it. What they can become is a user of the container, with the capabilities of its bounding set:
+// in a process of another user namespace, the kernel ignores such bits (mnt_may_suid in
 // fs/namespace.c).
 func (b *builder) rootFlags() uintptr {
 	if b.proc.NewPrivs {
@@ -192,7 +192,7 @@ func (b *builder) attach(tree, at int, name string) error {
 }
 
 // mountSystem mounts a file system of the kernel on a directory of the root. No symbolic link
-// may be on the way: an image whose /proc leads elsewhere wants something.
+// may be on the way: an image whose /proc leads elsewhere is an attack.
 func (b *builder) mountSystem(fstype, target string, flags uintptr, data string) error {
 	fd, err := openIn(b.root, target, unix.O_PATH|unix.O_DIRECTORY, 0, inRoot|unix.RESOLVE_NO_SYMLINKS)
 	if errors.Is(err, unix.ENOENT) {
@@ -213,8 +213,9 @@ func (b *builder) mountSystem(fstype, target string, flags uintptr, data string)
 	return b.call(err, "mount(%q, %q /* %s */, %q, %s, %q)", fstype, procFD(fd), target, fstype, mountFlags(flags), data)
 }
 
-// runProc mounts a /proc of the new pid namespace. One of another's may only be mounted by whoever
-// owns that: pid_namespaces(7), "/proc and PID namespaces". Then the host's is bound.
+// runProc mounts a /proc of the new pid namespace. Without a new one, /proc cannot be mounted by a
+// process that does not own the pid namespace (pid_namespaces(7), "/proc and PID namespaces"): then
+// the host's is bound.
 func runProc(b *builder) error {
 	if b.spec.leavesOut("pid") {
 		return b.bindHost("/proc", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
@@ -222,7 +223,7 @@ func runProc(b *builder) error {
 	return b.mountSystem("proc", "/proc", standard, "")
 }
 
-// bindHost makes a directory of the host's, and what is mounted below it, appear at the same place.
+// bindHost makes a directory of the host, and what is mounted below it, appear at the same place.
 func (b *builder) bindHost(dir string, attrs uint64) error {
 	at, err := b.mountPoint(dir, wantDir)
 	if err != nil {
@@ -303,7 +304,7 @@ func runShm(b *builder) error {
 	return b.mountSystem("tmpfs", "/dev/shm", standard, shmData(b.spec))
 }
 
-// runMqueue does without where the kernel has no message queues.
+// runMqueue mounts the message queues, if the kernel has any.
 func runMqueue(b *builder) error {
 	err := b.mountSystem("mqueue", "/dev/mqueue", standard, "")
 	if errors.Is(err, unix.ENODEV) {
@@ -332,7 +333,7 @@ func skipCgroup(b *builder) string {
 	return skipIf(b.spec.hostNetwork(), "the host's /sys, with its control groups, is shown read-only")
 }
 
-// runCgroup does without where the kernel does not allow it: nothing depends on it.
+// runCgroup mounts the control groups, if the kernel allows it: nothing depends on them.
 func runCgroup(b *builder) error {
 	if _, err := os.Stat("/proc/self/ns/cgroup"); err != nil {
 		return nil

@@ -1,6 +1,6 @@
-// Namespaces by hand: what unshare(1) and nsenter(1) of util-linux do, so that whoever learns
-// namespaces needs nothing but tiffin. Both are a list of system calls that end in an execve(2);
-// alone.go says why they cannot simply be made.
+// Namespaces by hand: what unshare(1) and nsenter(1) of util-linux do, so that a person who learns
+// namespaces needs nothing but tiffin. Both are a list of system calls that ends with execve(2);
+// alone.go says why a Go program cannot simply make them.
 
 package ns
 
@@ -54,7 +54,7 @@ func (u *Unshare) Run() error {
 		p.mount("none", "/", "", unix.MS_REC|u.Propagation, nil)
 	}
 	if u.MountProc {
-		// The one that is there belongs to the pid namespace of whoever mounted it:
+		// The /proc that is there belongs to the pid namespace of the process that mounted it:
 		// pid_namespaces(7), "/proc and PID namespaces".
 		if u.Propagation == 0 {
 			p.mount("none", "/proc", "", unix.MS_REC|unix.MS_PRIVATE, nil)

@@ -52,9 +52,9 @@ trap 'unshare %[2]s rm -rf "$WORK"' EXIT
 trap 'kill -KILL $CHILD; exit 130' INT HUP TERM
 `
 
-// scriptLayers is what overlayfs wants done first, in the user namespace: directories instead of
-// tarballs. In kernel overlayfs a whiteout is character device 0:0, which Linux 5.8 and later let
-// everyone make.
+// scriptLayers makes what overlayfs needs, in the user namespace: directories instead of tarballs.
+// For the kernel's overlayfs a whiteout is character device 0:0, which Linux 5.8 and later let
+// every user make.
 const scriptLayers = `
 # The layers become directories, and the whiteouts in them those of overlayfs.
 # Manual: OCI image-spec layer.md, "Whiteouts"; the kernel's

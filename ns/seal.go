@@ -1,5 +1,5 @@
-// The supervisor parses what strangers wrote, for as long as the container lives. When the
-// command runs, it gives up what it needs no longer.
+// The supervisor parses what strangers wrote for as long as the container lives. So once the
+// command runs, the supervisor gives up the rights that it no longer needs.
 
 package ns
 
@@ -29,10 +29,10 @@ var supervisorCalls = []uint32{unix.SYS_CLONE, unix.SYS_SETNS, unix.SYS_UNSHARE,
 //     none, because that is its own: user_namespaces(7), "Capabilities".
 //
 // The first two are inherited by helpers, and so by the commands of `tiffin exec`, which are to
-// have what the container's first process has. Hence a supervisor has no filter, or not
-// no_new_privs, if its container has not. Capabilities are there again when a helper enters the
-// container's user namespace. Landlock would be inherited too, and forbid mount(2) to those
-// commands, whatever capabilities they were given: the kernel's
+// have what the container's first process has. Hence the supervisor loads no filter, or does not
+// set no_new_privs, if the container does without. A helper that enters the container's user
+// namespace has all capabilities there again. Landlock would be inherited too, and forbid mount(2)
+// to those commands, whatever capabilities they were given: the kernel's
 // Documentation/userspace-api/landlock.rst, "Filesystem topology modification".
 func (s *Spec) Seal(also uint64) error {
 	filtered := !s.Process.NoSeccomp && !s.leavesOut("seccomp") && seccomp.Supported()

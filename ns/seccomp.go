@@ -19,9 +19,10 @@ func skipSeccomp(b *builder) string {
 	return skipIf(!seccomp.Supported(), "tiffin has no list of system calls for "+runtime.GOARCH)
 }
 
-// runSeccomp loads the filter, while this process still has CAP_SYS_ADMIN in its user namespace:
-// seccomp(2), EACCES, wants that or no_new_privs, which the user may not want. What is done after
-// it, ordinary programs may do too. It answers by the capabilities that the command will have.
+// runSeccomp loads the filter while this process still has CAP_SYS_ADMIN in its user namespace:
+// seccomp(2), EACCES, asks for that or for no_new_privs, which the user may have switched off. The
+// steps after it make only calls that the filter allows. The filter goes by the capabilities that
+// the command will have.
 func runSeccomp(b *builder) error {
 	keep, err := b.proc.capMask()
 	if err != nil {

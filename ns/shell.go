@@ -1,4 +1,4 @@
-// The shell of run --step: it runs in what there is of a container while its start waits.
+// The shell of run --step: it runs in the half-built container while the start waits.
 
 package ns
 
@@ -6,10 +6,9 @@ import (
 	"os"
 )
 
-// Shell runs a shell in what there is of a container while its start waits at a step:
-// in the namespaces that have been made, with the mounts that are there, and with the user,
-// capabilities and filter that the command will have, as far as the steps have come. It is the
-// helper of `tiffin exec` that stops early.
+// Shell runs a shell in a container whose start waits at a step: in the namespaces and with the
+// mounts that have been made so far, and with the user, capabilities and filter of the command, as
+// far as the steps have set them. It is the helper of `tiffin exec`, stopped early.
 type Shell struct {
 	Program *os.File // is executed as "sh"
 	Init    *Child   // nil after the first step: the supervisor's namespaces are all there is
@@ -24,8 +23,8 @@ func (s *Shell) Run() error {
 	p := s.Spec.Process
 	p.Args, p.Env, p.Terminal, p.Rlimits = []string{"sh"}, s.Env, true, withFiles(p.Rlimits)
 	spec := execSpec{Process: p, IDs: s.Spec.IDs, Without: s.Spec.Without, Until: s.Done}
-	// Opened before the container's tree, which may have none, comes into view; and not to be
-	// written from there.
+	// Opened before the container's tree, which may have no shell, comes into view; and protected,
+	// so that no process there can write to it.
 	exe, err := protect(pathOf(s.Program))
 	if err != nil {
 		return err
@@ -44,8 +43,8 @@ func (s *Shell) Run() error {
 	return err
 }
 
-// reached tells whether a step of the exec helper is wanted: all of them are, unless a shell is
-// to see the container as it is after the step with number until. The i-th step has number i+1.
+// reached tells whether a step of the exec helper is done: all are, unless a shell is to see the
+// container as it is after step number until. i counts from 0, until from 1.
 func (b *builder) reached(i int, s *Step) bool {
 	switch {
 	case b.until == 0:
@@ -56,7 +55,7 @@ func (b *builder) reached(i int, s *Step) bool {
 	return i < b.until && s.Name != "terminal" && s.Name != "exec"
 }
 
-// runShell is the last step then: the shell is at descriptor shell.
+// runShell, the last step in that case, executes the program at descriptor shell.
 func (b *builder) runShell(shell int) error {
 	resetSignals()
 	if err := b.send(&message{Op: opReady}); err != nil {

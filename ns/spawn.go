@@ -1,11 +1,11 @@
 // This file starts a child that shares nothing with its parent: no memory, and no descriptor that
 // it is not given.
 //
-// syscall.ForkExec clones with CLONE_VM. Until execve(2) such a child has its parent's memory, and
-// what may look into the one may change the other. That must not be where a container's processes
-// can see the child: with CAP_SYS_PTRACE they would own a process outside. And between clone(2) and
-// execve(2) a child that has a process of its own can do what a Go program cannot, which is to
-// enter a user namespace: setns(2), "User namespaces", wants a process of one thread.
+// syscall.ForkExec clones with CLONE_VM. Until execve(2) such a child shares its parent's memory,
+// and a process that may trace the child can change the parent. If a container's processes can see
+// the child, they could take over a process outside with CAP_SYS_PTRACE. Besides, a child with
+// memory of its own has one thread, and can do between clone(2) and execve(2) what a Go program
+// cannot: enter a user namespace, setns(2), "User namespaces".
 package ns
 
 import (
@@ -17,9 +17,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// spawn is a child to be. What it does between clone(2) and execve(2) are system calls only, by
-// functions that neither grow the stack nor allocate: of Go's runtime there is but one thread in
-// it. Everything is prepared before.
+// spawn describes a child to be started. Between clone(2) and execve(2) it only makes system calls,
+// by functions that neither grow the stack nor allocate: Go's runtime has only one thread there.
+// Everything is prepared before.
 type spawn struct {
 	path     string
 	argv     []string

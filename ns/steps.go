@@ -62,7 +62,7 @@ type builder struct {
 	ahead     sync.WaitGroup // readAhead
 	notes     []Note
 	created   []string
-	// calls collects what is done, if somebody wants it explained.
+	// calls collects what is done, if it is to be explained.
 	calls []string
 	self  int // directory of this thread in /proc, 0 before observe has opened it
 }
@@ -108,7 +108,7 @@ func errName(err error) string {
 	return err.Error()
 }
 
-// note remembers something this machine cannot do.
+// note records something that this machine cannot do.
 func (b *builder) note(what, why, fix string) {
 	b.notes = append(b.notes, Note{what, why, fix})
 }

@@ -18,7 +18,7 @@ import (
 )
 
 // An image's /etc/passwd and /etc/group are written by strangers: only regular
-// files inside the image are read, and of those no more than this many bytes.
+// files inside the image are read, and no more than this many bytes of each.
 const (
 	userFileLimit = 4 << 20
 	maxGroups     = 1024 // supplementary groups taken from an image
@@ -104,9 +104,9 @@ type userFiles interface {
 }
 
 // resolveUser works out "name|uid[:group|gid]": OCI image-spec v1.1 config.md, "User".
-// A number is never a name, which would let an image make root of it (CVE-2016-3697); it needs no
-// line in /etc/passwd, and its group is then 0, as in docker. Without
-// ":group", the supplementary groups of the user come from /etc/group.
+// A number is never looked up as a name: an image could make it root (CVE-2016-3697). It needs no
+// line in /etc/passwd, and its group is then 0, as in docker. Without ":group", the supplementary
+// groups of the user come from /etc/group.
 func resolveUser(spec string, files userFiles) (identityOf, error) {
 	user, group, withGroup := strings.Cut(spec, ":")
 	if user == "" {

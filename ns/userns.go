@@ -58,8 +58,8 @@ func (u *UserNS) Start() (*UserProc, error) {
 // Ambient capabilities survive it: capabilities(7), "Ambient". One exec saved is
 // about a millisecond.
 func (u *UserNS) Clone() (p *UserProc, err error) {
-	// What this process has inherited is nobody's business below: with --init, init would keep
-	// it, and the container could open it again through /proc/1/fd (runc's CVE-2024-21626).
+	// The new process must not inherit what this one did: with --init, init would keep it, and the
+	// container could open it again through /proc/1/fd (runc's CVE-2024-21626).
 	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("start the supervisor: close_range: %w", err)
 	}
@@ -213,14 +213,14 @@ func Entered() (*wire.Conn, IDMap, error) {
 	return conn, *m.IDs, nil
 }
 
-// writeMaps gives the new user namespace the ids that it has not got from a mapper: root all there
-// are, others one.
+// writeMaps gives the new user namespace the ids that no mapper has given it: for root all there
+// are, for other users one.
 func (p *UserProc) writeMaps(single bool) error {
 	uid, gid := uint32(os.Geteuid()), uint32(os.Getegid())
 	if !single && p.writeIdentity() == nil {
 		return nil
 	}
-	// One id needs nobody's permission, if setgroups(2) is given up first:
+	// One's own id can be mapped without permission, if setgroups(2) is given up first:
 	// user_namespaces(7), "Defining user and group ID mappings".
 	if p.IDs.GIDs == nil {
 		if err := p.writeFile("setgroups", "deny"); err != nil {
@@ -323,7 +323,7 @@ func (p *UserProc) startMapper(helper, file string, uid, own uint32, name string
 			args = append(args, strconv.FormatUint(uint64(n), 10))
 		}
 	}
-	// A file, not a pipe: nobody has to read while it runs. There is nothing in it to be read.
+	// A file, not a pipe, which would have to be read while it runs.
 	fd, err := unix.MemfdCreate(helper, unix.MFD_CLOEXEC)
 	if err == nil {
 		m.said = os.NewFile(uintptr(fd), helper)
@@ -354,7 +354,8 @@ func (p *UserProc) finishMapper(m *mapper) []IDRange {
 	return m.ranges
 }
 
-// wait tells what went wrong, nil if nothing did. idMap is the file that is written.
+// wait waits for the mapper and tells what went wrong, nil if nothing did. idMap is the file that
+// it writes.
 func (m *mapper) wait(idMap string) *Note {
 	ws, err := reapProcess(m.pid)
 	if err == nil && ws != 0 {

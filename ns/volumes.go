@@ -1,5 +1,5 @@
-// The steps for volumes and small files of the user's, and for the paths of /proc and /sys that
-// are covered or made read-only.
+// The steps for the user's volumes and small files, and for the paths of /proc and /sys that are
+// covered or made read-only.
 
 package ns
 
@@ -79,8 +79,8 @@ func (b *builder) writeFiles() error {
 	return nil
 }
 
-// source is the name of the i-th file before it is mounted: after the target, so that mountinfo
-// tells what it is, and numbered, because two may end alike.
+// source is the name of the i-th file before it is mounted: made of the target's, so that mountinfo
+// shows what it is, and of a number, because two targets may have the same last part.
 func (f *File) source(i int) string {
 	return fmt.Sprintf("%d-%s", i, f.Target[strings.LastIndexByte(f.Target, '/')+1:])
 }
@@ -109,8 +109,8 @@ func (b *builder) attachVolume(m *Mount, tree int) error {
 		return &callError{"fstat " + m.Source, err}
 	}
 	kind := st.Mode & unix.S_IFMT
-	// A setuid bit or a device node below a volume has no business in a container. A
-	// single device that is itself the volume was asked for.
+	// Setuid bits and device nodes below a volume must not work in a container. But a single
+	// device that is itself the volume was asked for.
 	attrs := uint64(unix.MOUNT_ATTR_NOSUID)
 	if kind != unix.S_IFCHR && kind != unix.S_IFBLK {
 		attrs |= unix.MOUNT_ATTR_NODEV
@@ -171,8 +171,8 @@ func tmpfsOptions(options string) (flags uintptr, data string) {
 	return flags, strings.Join(rest, ",")
 }
 
-// runFiles mounts the small files over the image's. An image on a file system that
-// cannot be written, and without the file, goes without.
+// runFiles mounts the small files over the image's. If the image lacks a file and its file system
+// cannot be written, that file is left out.
 func runFiles(b *builder) error {
 	for i, f := range b.spec.Files {
 		at, err := b.mountPoint(f.Target, wantFile)

@@ -102,8 +102,8 @@ func (b *builder) report(r *Report) error {
 	return nil
 }
 
-// answer tells init, or the exec helper, something. That it has gone is not an error here: why is
-// what follow says.
+// answer sends a message to init, or to the exec helper. If it has gone, that is no error here:
+// follow finds out why.
 func answer(conn *wire.Conn, m *message) error {
 	err := conn.Send(m)
 	if err != nil && !errors.Is(err, unix.EPIPE) && !errors.Is(err, unix.ECONNRESET) {

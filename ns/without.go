@@ -1,6 +1,6 @@
-// This file is about leaving one wall out, to see what it was for: Spec.Without. A name in it is
-// that of a step, or of a namespace that the step "namespaces" then does not make; "caps" is two
-// steps. Two names cannot mean quite what they say:
+// Leaving out one wall, to see what it was for: Spec.Without. Each of its names is that of a step,
+// or of a namespace, which the step "namespaces" then does not make; "caps" stands for two steps.
+// Two names do not mean exactly what they say:
 //
 // "mount" leaves out the mount namespace with all that is mounted in it. The command runs in the
 // user's own tree, because a root file system without a mount namespace to be in would be the

@@ -18,9 +18,9 @@ import (
 
 const outerFix = "docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined …   # for the container around this session"
 
-// appArmorFix gives this program the right, and those that it carries and executes for containers,
-// where the user's store has its usual place: a profile that is unconfined but for its rule
-// "userns". To switch the restriction off (sysctl) would take it from the whole machine.
+// appArmorFix gives the right to this program, and to those that it carries and executes for
+// containers, if the user's store is in its usual place: by a profile that confines nothing and has
+// the rule "userns". To switch the restriction off (sysctl) would do so for the whole machine.
 func appArmorFix() string {
 	exe, err := os.Executable()
 	if err != nil {
@@ -127,7 +127,7 @@ func chrooted() bool {
 	return err == nil && stx.Attributes_mask&unix.STATX_ATTR_MOUNT_ROOT != 0 && stx.Attributes&unix.STATX_ATTR_MOUNT_ROOT == 0
 }
 
-// subordinate maps all ids there are to be had. denied is why not even one could be.
+// subordinate maps all ids that this user may have. denied is why not even one could be mapped.
 func subordinate(denied error) Result {
 	r := Result{Name: "subordinate ids", Level: Optional, Page: "subuid(5); newuidmap(1)"}
 	if denied != nil {
@@ -170,8 +170,8 @@ func subordinate(denied error) Result {
 	return r
 }
 
-// overlaps looks for somebody else whose subordinate ids are also ours: each could then change
-// the other's files.
+// overlaps looks for another user with some of our subordinate ids: each could then change the
+// other's files.
 func overlaps() string {
 	uid := uint32(os.Geteuid())
 	name := ns.UserName(uid)

@@ -97,7 +97,7 @@ func enter(single bool) ([]Result, error) {
 	return m.Results, err
 }
 
-// message is what that process has to say: package wire.
+// message is what the process inside sends: package wire.
 type message struct {
 	NumFiles int `json:"files,omitempty"`
 	Results  []Result
