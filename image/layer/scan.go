@@ -21,7 +21,7 @@ const (
 	maxHeap   = 256 << 20 // bytes of names, link targets, attributes and sparse maps
 	maxLinks  = 40        // symbolic links on the way to a file, path_resolution(7)
 	maxPath   = 16384     // bytes in a path: programs make deeper trees than a system call can name
-	pathMax   = 4095      // in the target of a link: PATH_MAX of linux/limits.h, without the NUL
+	pathMax   = 4095      // in the targets of these: PATH_MAX of linux/limits.h, without the NUL
 	xattrMax  = 65536     // XATTR_SIZE_MAX
 	idMax     = 1<<32 - 2 // -1 means "leave it" to chown(2)
 

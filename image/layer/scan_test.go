@@ -254,6 +254,7 @@ func TestScanRefuses(t *testing.T) {
 		{`below "f", which is no directory`, []tt.Entry{tt.File("f", ""), tt.Dir("f/x")}},
 		{`hard link to "l/passwd", which is below "l", which is no directory`, []tt.Entry{tt.File("l", ""), tt.Hardlink("h", "l/passwd")}},
 		{`"a/x": it is below "a", a symbolic link that leads through too many others`, []tt.Entry{tt.Symlink("a", "b"), tt.Symlink("b", "a"), tt.File("a/x", "")}},
+		{`"l/m/x": it is below "m", a symbolic link that leads through too many others`, []tt.Entry{tt.Symlink("l", deep[:4000]), tt.Symlink("l/m", deep[:4000]), tt.File("l/m/x", "")}},
 		{`hard link to ".wh..wh.plnk/1.2", which AUFS's directory does not have`, []tt.Entry{tt.Hardlink("h", ".wh..wh.plnk/1.2")}},
 		{`hard link to "d", which is a directory`, []tt.Entry{tt.Dir("d"), tt.Hardlink("h", "d")}},
 		{`hard link to "/", which is a directory`, []tt.Entry{tt.Hardlink("h", "/")}},

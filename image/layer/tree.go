@@ -265,7 +265,8 @@ func (t *Tree) file(p string, missing func(dir uint32, name string) (uint32, err
 // follow walks dir from the root and returns the way, which begins there.
 func (t *Tree) follow(dir string, missing func(dir uint32, name string) (uint32, error)) (way []step, err error) {
 	way = []step{{}}
-	for links, rest := 0, dir; rest != ""; {
+	links, bytes := 0, 0 // followed, and in their targets: all memory and time that a link can cost
+	for rest := dir; rest != ""; {
 		var part string
 		part, rest, _ = strings.Cut(rest, "/")
 		switch part {
@@ -291,7 +292,8 @@ func (t *Tree) follow(dir string, missing func(dir uint32, name string) (uint32,
 		case t.inodes.at(i).mode&unix.S_IFMT == unix.S_IFLNK:
 			x := t.extra(i)
 			target := t.text(x.target, x.targetLen)
-			if links++; links > maxLinks || len(target)+len(rest) > pathMax {
+			bytes += len(target)
+			if links++; links > maxLinks || bytes > pathMax {
 				return nil, fmt.Errorf("is below %q, a symbolic link that leads through too many others", part)
 			}
 			if strings.HasPrefix(target, "/") {
