@@ -126,22 +126,24 @@ func newCpEnd(c *cli.Context, arg string) (*cpEnd, error) {
 // maxLinks is how many symbolic links are followed, as the kernel does: path_resolution(7).
 const maxLinks = 40
 
-// resolve says what is at a destination. If it is a symbolic link to nothing, its target is the
-// destination, which can be made; the link stays, as with docker.
+// resolve says what is at a destination. If it is a symbolic link to a file or to nothing, that is
+// the destination, and the link stays: docker-cp(1). Only a link that the user has named is
+// followed, not one in a directory that is copied to, which an earlier copy may have brought.
 func (e *cpEnd) resolve() (treecopy.Info, error) {
-	to, err := e.Stat(e.path, true)
-	for n := 0; err == nil && !to.Exists && n < maxLinks; n++ {
-		link, e2 := e.Stat(e.path, false)
-		if e2 != nil || link.Link == "" {
-			break
+	for n := 0; ; n++ {
+		to, err := e.Stat(e.path, true)
+		if err != nil || to.Exists && !to.File || n == maxLinks {
+			return to, err
+		}
+		link, err := e.Stat(e.path, false)
+		if err != nil || link.Link == "" {
+			return to, err
 		}
 		if !strings.HasPrefix(link.Link, "/") {
-			link.Link = filepath.Dir(e.path) + "/" + link.Link
+			link.Link = e.path[:strings.LastIndex(e.path, "/")+1] + link.Link
 		}
 		e.path = link.Link
-		to, err = e.Stat(e.path, true)
 	}
-	return to, err
 }
 
 // cp copies, and returns the number of bytes in the files.

@@ -36,6 +36,7 @@ func Rooted(fd int) *Tree {
 type Info struct {
 	Exists bool   `json:"exists,omitempty"`
 	Dir    bool   `json:"dir,omitempty"`
+	File   bool   `json:"file,omitempty"` // a regular one
 	Link   string `json:"link,omitempty"` // what a symbolic link says that was not followed
 }
 
@@ -54,7 +55,7 @@ func (t *Tree) Stat(p string, follow bool) (Info, error) {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return Info{}, fmt.Errorf("%s: %w", p, err)
 	}
-	info := Info{Exists: true, Dir: st.Mode&unix.S_IFMT == unix.S_IFDIR}
+	info := Info{Exists: true, Dir: st.Mode&unix.S_IFMT == unix.S_IFDIR, File: st.Mode&unix.S_IFMT == unix.S_IFREG}
 	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
 		if info.Link, err = readlink(fd); err != nil {
 			return Info{}, fmt.Errorf("%s: %w", p, err)

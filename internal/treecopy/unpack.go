@@ -18,9 +18,9 @@ import (
 
 // Unpack reads a tarball into directory dir, under the name top, or, if that is "", into dir
 // itself, whose own attributes stay as they are. A file that exists is written over, a directory
-// that exists is kept. With owners the files get those that the tarball says, else they belong to
-// this process. It returns how many bytes of data were written. An error leaves what was unpacked
-// so far.
+// that exists is kept, a link is replaced: an earlier tarball may have brought it. With owners the
+// files get those that the tarball says, else they belong to this process. It returns how many
+// bytes of data were written. An error leaves what was unpacked so far.
 func (t *Tree) Unpack(r io.Reader, dir, top string, owners bool) (bytes int64, err error) {
 	fd, err := t.open(dir, unix.O_RDONLY|unix.O_DIRECTORY, true)
 	if err != nil {
@@ -30,10 +30,6 @@ func (t *Tree) Unpack(r io.Reader, dir, top string, owners bool) (bytes int64, e
 	u := &unpacker{t: t, base: fd, top: top, owners: owners}
 	if t.links { // what is below is looked up from the root, so that absolute links mean what they say
 		u.base, u.prefix = t.root, dir
-	}
-	if top != "" {
-		u.linked = t.openLinked(path.Join(dir, top))
-		defer u.linked.Close() // of nil it is no more than an error
 	}
 	for tr := tar.NewReader(r); ; {
 		h, err := tr.Next()
@@ -49,38 +45,8 @@ func (t *Tree) Unpack(r io.Reader, dir, top string, owners bool) (bytes int64, e
 	}
 }
 
-// openLinked opens the regular file that a symbolic link at the destination leads to, for what is
-// copied to the link is meant for that file: docker-cp(1). It is nil if there is no such link. It
-// is looked for before anything is unpacked: what a tarball brings is never followed.
-func (t *Tree) openLinked(dst string) *os.File {
-	at, err := t.open(dst, unix.O_PATH, false)
-	if err != nil {
-		return nil
-	}
-	defer unix.Close(at)
-	if !is(at, unix.S_IFLNK) {
-		return nil
-	}
-	fd, err := t.open(dst, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_NOCTTY, true)
-	if err != nil {
-		return nil
-	}
-	if !is(fd, unix.S_IFREG) {
-		unix.Close(fd)
-		return nil
-	}
-	return os.NewFile(uintptr(fd), dst)
-}
-
-// is tells whether an open file is of a type: inode(7), "The file type and mode".
-func is(fd int, kind uint32) bool {
-	var st unix.Stat_t
-	return unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == kind
-}
-
 type unpacker struct {
 	t      *Tree
-	linked *os.File // what a link at the destination led to, or nil
 	base   int
 	prefix string // of paths below base
 	top    string
@@ -163,10 +129,6 @@ func (u *unpacker) entry(h *tar.Header, data io.Reader) error {
 			return nil
 		}
 		return fail(errors.New("a file has this name"))
-	case h.Typeflag == tar.TypeReg && rel == u.top && u.linked != nil:
-		if err = u.linked.Truncate(0); err == nil {
-			err = u.fill(u.linked, h, data)
-		}
 	case h.Typeflag == tar.TypeReg:
 		err = u.regular(at, name, there, h, data)
 	default:

@@ -149,8 +149,8 @@ func (t *Tree) Unpack(r io.Reader, dir, top string, owners bool) (int64, error) 
 	}
 	copied := make(chan error, 1)
 	go func() {
-		_, err := io.Copy(w, r)
-		copied <- err // before the helper sees the end
+		_, err := io.Copy(w, struct{ io.Reader }{r}) // by splice(2), errors of r would be said to be of w
+		copied <- err                                // before the helper sees the end
 		w.Close()
 	}()
 	res, err := t.ask(&control.Copy{Op: control.CopyUnpack, Path: dir, Name: top, Owners: owners}, theirs)
