@@ -38,7 +38,7 @@ func (s *Store) lookupAdditional(ref string) (in *store.Store, ix *store.Index, 
 }
 
 // listAdditional lists the images with a name in additional stores, without the names
-// that stand for an image here or in an earlier one.
+// that stand for an image here or in an earlier additional store.
 func (s *Store) listAdditional(own *store.Index) (imgs []*Image) {
 	taken := map[string]bool{}
 	for _, d := range own.Manifests {
@@ -72,8 +72,8 @@ func (s *Store) listAdditional(own *store.Index) (imgs []*Image) {
 	return imgs
 }
 
-// adopt stages the small blobs of an image in an additional store that gets a name
-// here: what the own index names can be told apart without that store.
+// adopt stages the small blobs of an image in an additional store that gets a name here: so an
+// image that the own index names can be listed without that store.
 func (s *Store) adopt(st *store.Staging, d ocispec.Descriptor) error {
 	m, err := s.Manifest(d)
 	if err != nil {

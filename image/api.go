@@ -24,8 +24,8 @@ type Store struct {
 	Uses func() (map[digest.Digest]bool, error)
 	// Builtin materialises images on first use. nil: there are none.
 	Builtin BuiltinFunc
-	// BuiltinKey tells what Builtin makes them from, such as the digest of a program: with another
-	// key they are made again. "": what is there already is right.
+	// BuiltinKey identifies what Builtin makes them from, such as the digest of a program: with
+	// another key they are made again. "": they are never made again.
 	BuiltinKey string
 }
 
@@ -96,7 +96,7 @@ type Removed struct {
 var (
 	// ErrNotFound is wrapped by errors that say there is no such image.
 	ErrNotFound = errors.New("no such image")
-	// ErrNoImage is wrapped by errors that say that something was pushed here that is no image.
+	// ErrNoImage is wrapped by errors that say that what was pushed here is no image.
 	ErrNoImage = errors.New("is no image that can be run")
 	// ErrInUse is wrapped by errors that say a container needs the image.
 	ErrInUse = errors.New("image is in use")

@@ -20,9 +20,9 @@ import (
 // one. Its descriptor in index.json is annotated with the key of what it was made from, so that
 // to see whether it is still right costs a comparison.
 //
-// The name belongs to the user first: an image that was tagged, loaded or
-// pulled as tiffin/base has no such annotation, is used as it is and is never
-// replaced. After `rmi` of it the built-in one is back.
+// The user may take the name: an image that was tagged, loaded or pulled as
+// tiffin/base has no such annotation, is used as it is and is never replaced.
+// After `rmi` of it the name stands for the built-in image again.
 
 // annotationBuiltin marks the built-in base image in index.json with
 // Store.BuiltinKey.
@@ -109,7 +109,7 @@ func (s *Store) materialise(b builtinImage) (*Image, error) {
 	if old == nil {
 		return img, nil
 	}
-	// The image made with the previous key is removed. What goes wrong, prune meets again.
+	// The image made with the previous key is removed. If that fails, prune tries again.
 	if ix, release, err := s.LockIndex(); err == nil {
 		defer release()
 		s.DeleteUnnamed(ix, *old)

@@ -229,7 +229,7 @@ func (s *Store) collectOf(ix *store.Index, gone []ocispec.Descriptor) (freed, er
 	return s.collect(ix, candidates)
 }
 
-// collectOrphans deletes what no image has. Errors are left to prune.
+// collectOrphans deletes what belongs to no image. Errors are left to prune.
 func (s *Store) collectOrphans() {
 	if ix, release, err := s.LockIndex(); err == nil {
 		defer release()
@@ -237,8 +237,8 @@ func (s *Store) collectOrphans() {
 	}
 }
 
-// Publish publishes what is staged. If that fails, blobs that it has left without an image are
-// deleted.
+// Publish publishes what is staged. If that fails, it deletes the blobs that are left without an
+// image.
 func (s *Store) Publish(st *store.Staging, update func(*store.Index) error) error {
 	err := st.Publish(update)
 	if err != nil {
@@ -247,8 +247,8 @@ func (s *Store) Publish(st *store.Staging, update func(*store.Index) error) erro
 	return err
 }
 
-// Discard deletes what only images needed that have been dropped from the index. It is
-// housekeeping: what goes wrong, prune meets again.
+// Discard deletes what only images dropped from the index needed. It is housekeeping: if it fails,
+// prune tries again.
 func (s *Store) Discard(gone []ocispec.Descriptor) {
 	if len(gone) == 0 {
 		return
@@ -260,7 +260,7 @@ func (s *Store) Discard(gone []ocispec.Descriptor) {
 }
 
 // needed adds the derived files of those images in additional stores that containers need. What
-// was made here for other such images is deleted, and is made again when it is used.
+// was made here for other images of these stores is deleted, and is made again when it is used.
 func (n *needs) needed(s *Store) error {
 	if s.Uses == nil || len(s.Additional()) == 0 {
 		return nil

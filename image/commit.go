@@ -77,9 +77,9 @@ func (s *Store) baseConfig(base *Image) (cfg ocispec.Image, raw []byte, err erro
 	return cfg, raw, oci.Unmarshal(raw, &cfg)
 }
 
-// fitHistory makes a history tell of as many layers as there are, so that what is told of the next
-// one is not taken for that of another: OCI image-spec v1.1 config.md, "history". Images have too
-// little of it, or too much.
+// fitHistory gives a history as many entries with a layer as there are layers, so that an entry for
+// the next layer is not taken for that of another: OCI image-spec v1.1 config.md, "history". Some
+// images have too few entries, or too many.
 func fitHistory(cfg *ocispec.Image) {
 	told := 0
 	for i := range cfg.History {
@@ -102,7 +102,7 @@ func describe(cfg *ocispec.Image, l oci.Layer, created time.Time, author, by, co
 	cfg.History = append(cfg.History, ocispec.History{Created: &created, CreatedBy: by, Author: author, Comment: comment})
 }
 
-// nameIt is the usual last step of finishImage: it gives the image a name, or leaves it without.
+// nameIt is the usual last step of finishImage: it gives the image a name, unless r is nil.
 func nameIt(r *reference.Reference) func(*store.Index, ocispec.Descriptor) error {
 	return func(ix *store.Index, m ocispec.Descriptor) error {
 		if r == nil {

@@ -29,15 +29,15 @@
 //
 // A layer has two digests: that of the blob as it travels, and the diff ID,
 // that of the tarball uncompressed. The manifest has the first, the config the
-// second; who loads an image has to check both.
+// second; a program that loads an image has to check both.
 //
 // # What goes and what stays
 //
-// A blob whose last image goes is deleted by the same command (remove.go). What nothing refers to
-// otherwise, because a command was killed in the few milliseconds of publishing, is collected by
-// the next command, or by prune (collect.go). Blobs keep the bytes that came: pulled and pushed
-// again they have the same digest. Of an index that was pulled only the manifest of one platform is
-// kept beside it; index.json has its digest as that of the name.
+// A blob whose last image goes is deleted by the same command (remove.go). Blobs without an image
+// are left only if a command was killed in the few milliseconds of publishing; the next command, or
+// prune, collects them (collect.go). Blobs keep the bytes that came: pulled and pushed again they
+// have the same digest. Of an index that was pulled, only the manifest of one platform is kept
+// beside it; index.json records the index's digest as that of the name.
 //
 // Manifests and configs are hashed whenever they are read. Layers are hashed when they come and
 // when they leave, and when derived files are made from them; a wrong one is named and refused,

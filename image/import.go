@@ -1,4 +1,4 @@
-// The tarball of a root file system, as an image.
+// An image is made of the tarball of a root file system.
 
 package image
 

@@ -15,7 +15,7 @@ import (
 	"tiffin/image/union"
 )
 
-// StackLayer is one layer of an image's stack and what it is good for.
+// StackLayer is one layer of an image's stack, with its size and its part in the image.
 type StackLayer struct {
 	Number    int           `json:"number"` // 0 is the bottom, as in traces
 	DiffID    digest.Digest `json:"diffID"`

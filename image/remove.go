@@ -58,8 +58,8 @@ func (s *Store) tagAdditional(d ocispec.Descriptor, r reference.Reference) error
 	})
 }
 
-// KeepDocument gives a manifest or index that cannot be run, for the reason why, the name r. What
-// had that name goes, unless it has another.
+// KeepDocument gives the name r to a manifest or index that cannot be run; why is the reason. The
+// image that had that name is deleted, unless it has another.
 func (s *Store) KeepDocument(r reference.Reference, b []byte, why error) error {
 	m, err := oci.ParseDocument(b)
 	if err != nil {

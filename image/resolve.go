@@ -22,7 +22,7 @@ import (
 // Resolve finds an image by what a person types: a name (NAME, NAME:TAG,
 // NAME@DIGEST), a whole ID, or the beginning of one. A name wins over an ID
 // that begins the same. A built-in image is made when it is first asked for.
-// Errors wrap ErrNotFound or ErrDamaged.
+// Errors wrap ErrNotFound or oci.ErrDamaged.
 func (s *Store) Resolve(ref string) (*Image, error) {
 	ix, err := s.ReadIndex()
 	if err != nil {
@@ -198,7 +198,7 @@ func (s *Store) image(ix *store.Index, d ocispec.Descriptor) (*Image, error) {
 	return img, nil
 }
 
-// unfit describes what is kept, but cannot be run.
+// unfit describes something that is kept but cannot be run.
 func (s *Store) unfit(ix *store.Index, d ocispec.Descriptor) *Image {
 	img := &Image{ID: d.Digest, Manifest: d, Unfit: store.WhyUnfit(d), Names: Familiar(ix.Names(d.Digest)), Store: ix.From}
 	sort.Strings(img.Names)

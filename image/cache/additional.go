@@ -20,15 +20,15 @@ import (
 	"tiffin/image/store"
 )
 
-// Additional image stores are other people's, an instructor's on a file server say, whose
-// images are used in place: TIFFIN_IMAGE_PATH lists their directories, with
-// colons between, as PATH does. The package comment of image says what holds for them.
+// Additional image stores belong to other people, such as an instructor, and their images are used
+// in place: TIFFIN_IMAGE_PATH lists their directories, with colons between, as PATH does. The
+// package comment says what holds for them.
 //
 // Such a store is only ever read, and believed only by digest: index.json says which image a name
 // stands for, and everything else is checked. Blobs are hashed when they are read. Of a layer
 // flat.tar alone is used; it is hashed once, and its index and the codes of its blocks are made
-// here, which every byte that is read later is checked by (layer.Flat). Indexes and merged
-// indexes that are there are not read at all. All files are opened by layer.OpenStored.
+// here. By these codes every byte that is read later is checked (layer.Flat). Indexes and merged
+// indexes of that store are not read at all. All files are opened by layer.OpenStored.
 
 func (s *Cache) Report(err error) {
 	if s.Warn != nil {
@@ -76,8 +76,8 @@ func allowReading(root string) string {
 	return "its owner can allow it with chmod -R go+rX " + root
 }
 
-// Find is path, which is that of a file in this store, or the same file in a
-// additional store if it is not here.
+// Find returns path, that of a file in this store, or if it is not here the path of the same file
+// in an additional store.
 func (s *Cache) Find(path string) string {
 	if store.Readable(path) {
 		return path
@@ -109,7 +109,7 @@ func (s *Cache) OpenBlob(d digest.Digest) (*os.File, error) {
 	return openAdditionalFile(path)
 }
 
-// TakeBlob stages a blob: one that is here by a further name, one of an additional store as a copy.
+// TakeBlob stages a blob: a further name if it is here, a copy if it is in an additional store.
 func (s *Cache) TakeBlob(st *store.Staging, d digest.Digest) error {
 	if s.FindBlob(d) == s.BlobPath(d) {
 		return store.LinkOrCopy(s.BlobPath(d), st.BlobPath(d))
@@ -144,8 +144,8 @@ func openAdditionalFile(path string) (*os.File, error) {
 	return layer.OpenStored(root, name)
 }
 
-// findFlat is where the tarball of a layer is, by the quick check, and whether the tables for it
-// are here and it has been found.
+// findFlat says where the tarball of a layer is, by the quick check; ok is true if the tarball has
+// been found and its tables are here.
 func (s *Cache) findFlat(diffID digest.Digest) (flat string, ok bool) {
 	flat = s.FlatPath(diffID)
 	size, ok := s.tables(diffID)

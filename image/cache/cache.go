@@ -9,9 +9,9 @@
 //
 // TIFFIN_IMAGE_PATH=/srv/images:/net/course/images lists stores of other people whose images are
 // used where they are. They are ordinary stores: an instructor sets TIFFIN_ROOT to such a
-// directory, loads or pulls, and then does `chmod -R go+rX` of it, once: what comes later can be
-// read by those who may read the directory itself. No containers belong there: they would be shown
-// as well. What holds:
+// directory, loads or pulls, and once makes it readable with `chmod -R go+rX`. What comes later can
+// be read by those who may read the directory itself. Containers should not be there, or be left
+// out of the chmod: others could read them. What holds:
 //
 //   - Names are looked up here first, then in each additional store in turn; so are IDs. The own
 //     built-in image comes before any of them.
@@ -30,10 +30,10 @@
 //   - A store that cannot be read is a warning, when something is looked for in it.
 //   - Other programs that read this store as a layout do not know of it.
 //
-// Nobody keeps the other's owner from deleting what containers here need: then they do not start,
-// and say which blob is missing; those that run may die, as with any program whose file on a file
-// server goes. What is read is what its digest says, or an error; index.json alone says which
-// image a name stands for, so who can write there decides what a name runs here, as with PATH.
+// The owner of such a store may delete what containers here need. Then they do not start, and say
+// which blob is missing; those that run may die, as any program does whose file on a file server
+// goes away. What is read is what its digest says, or an error. But index.json alone says which
+// image a name stands for, so whoever can write it decides what a name runs here, as with PATH.
 package cache
 
 import (
@@ -91,7 +91,7 @@ type Cache struct {
 	// additional opens the additional stores when something is not found here: a file server
 	// that does not answer must not hold up `tiffin ps`.
 	Additional func() []*store.Store
-	warned     sync.Map // *disk: that files in it cannot be read
+	warned     sync.Map // *store.Store: stores of which Warn has been told
 }
 
 func New(s *store.Store) *Cache {
@@ -119,7 +119,7 @@ var ErrGone = errors.New("a file of its layers has just been removed")
 // Prepare makes sure that the derived files of a stack of layers are there, and says
 // where. It looks at headers and sizes only, some 10 µs for each layer; a
 // damaged table inside an index is found by layer.OpenIndex, and the caller
-// then uses rebuildAll. Errors wrap oci.ErrDamaged if a blob that is needed for
+// then uses RebuildAll. Errors wrap oci.ErrDamaged if a blob that is needed for
 // rebuilding is not what it was, and ErrGone if another process removed the
 // image meanwhile.
 func (s *Cache) Prepare(layers []oci.Layer) (*Mountable, error) {
@@ -165,8 +165,8 @@ func (s *Cache) IsDerived(diffID digest.Digest) bool {
 	return written(s.Store, diffID)
 }
 
-// tables is the quick check of what the own store knows about a flat.tar; size is what that has
-// in bytes.
+// tables is the quick check of the own store's index and codes for a flat.tar; size is that of the
+// flat.tar, in bytes.
 func (s *Cache) tables(diffID digest.Digest) (size int64, ok bool) {
 	size, err := layer.PeekFlatSize(s.IndexPath(diffID))
 	if err != nil {
@@ -242,7 +242,7 @@ func (s *Cache) inflate(ctx context.Context, st *store.Staging, l oci.Layer) err
 	defer f.Close()
 	want := oci.Layer{DiffID: l.DiffID, Digest: l.Digest}
 	if _, err := ingest.Layer(ctx, st, f, want, ingest.Options{}); err != nil {
-		// Say which it is: a blob that is not what it was, or no space for it.
+		// Say which it is: a blob that has changed, or no space for it.
 		if got, herr := store.HashFile(f); herr == nil && got != l.Digest {
 			return oci.Damaged(l.Digest, fmt.Sprintf("its content has digest %s", got))
 		}
@@ -313,9 +313,9 @@ func (s *Cache) Merge(st *store.Staging, layers []oci.Layer) error {
 	return store.DiskError(merged.WriteFile(st.Path("unions", ChainID(ids).Encoded())))
 }
 
-// Reuse stages a layer that the store has already, if its blob still has its
-// digest: damage is repaired by pulling again. The derived files may be missing. It fails if the
-// blob does not inflate to the diff ID.
+// Reuse stages a layer that the store has already. It reports false if the blob no longer has its
+// digest: so pulling again repairs damage. The derived files may be missing. It fails if the blob
+// does not inflate to the diff ID.
 func (s *Cache) Reuse(ctx context.Context, st *store.Staging, l oci.Layer) (bool, error) {
 	blob, err := layer.OpenStored(filepath.Split(s.BlobPath(l.Digest)))
 	if err != nil {
@@ -341,7 +341,7 @@ func (s *Cache) Reuse(ctx context.Context, st *store.Staging, l oci.Layer) (bool
 	return true, s.inflate(ctx, st, l)
 }
 
-// Pin is that of the staging directory. Files of additional stores cannot be held on to.
+// Pin is Staging.Pin; files of additional stores cannot be held.
 func (s *Cache) Pin(st *store.Staging, l oci.Layer) error {
 	if blob := s.FindBlob(l.Digest); blob != s.BlobPath(l.Digest) {
 		return nil

@@ -42,10 +42,10 @@ var magics = []struct {
 	{"PK\x03\x04", 0, "zip"},
 }
 
-// SniffLen is how many bytes sniff wants to see.
+// SniffLen is how many bytes Sniff and SniffArchive want to see.
 const SniffLen = 6
 
-// SniffArchive is Sniff for what need not be a layer as it is: xz and bzip2 will do.
+// SniffArchive is Sniff for archives, which may be compressed with xz and bzip2 as well.
 func SniffArchive(start []byte) (compression, error) {
 	for _, m := range magics {
 		if m.kind > zstandard && bytes.HasPrefix(start, []byte(m.magic)) {
@@ -96,7 +96,7 @@ func Decompress(r io.Reader, kind compression) (content io.Reader, close func(),
 	return r, func() {}, nil
 }
 
-// named says in its errors which decoder they come from.
+// named is a reader whose errors say which decoder they come from.
 type named struct {
 	name string
 	r    io.Reader

@@ -1,4 +1,4 @@
-// A layer that passes by: whether it is what its image's config says, without keeping any of it.
+// A layer that passes through is checked against its image's config; nothing of it is kept.
 
 package ingest
 

@@ -7,9 +7,9 @@
 //
 // Archives are not unpacked but looked into, so the names in them can do no harm.
 //
-//	entries of an image archive    100,000 (of the layers in it: see layer.Scan)
-//	memory of a zstd stream        128 MiB, as `zstd --long` may ask for
-//	inflated layer or archive      1 GiB, or 1000 times its size if that is more
+//	entries of an image archive        100,000 (of the layers in it: see layer.Scan)
+//	window of zstd, dictionary of xz   128 MiB, as `zstd --long` may ask for
+//	inflated layer or archive          1 GiB, or 1000 times its size if that is more
 //
 // The last is against decompression bombs; TIFFIN_INFLATE_LIMIT=20GiB in the environment replaces
 // the 1 GiB.
@@ -195,7 +195,7 @@ func (in *pass) content(g *errgroup.Group, ctx context.Context) *fan {
 	return f
 }
 
-// tables is the fan for the uncompressed bytes if they are only looked at.
+// tables is the fan for the uncompressed bytes if they are not written.
 func (in *pass) tables(g *errgroup.Group, ctx context.Context) *fan {
 	f := newFan(g, ctx)
 	f.each(func(b []byte) error { in.flatSum.Write(b); return nil })
@@ -328,7 +328,7 @@ func newSink(st *store.Staging, durable bool) (*sink, error) {
 	return &sink{f: f, durable: durable}, nil
 }
 
-// Write is write for those who want an io.Writer.
+// Write makes a sink an io.Writer.
 func (k *sink) Write(b []byte) (int, error) { return len(b), k.write(b) }
 
 func (k *sink) write(b []byte) error {

@@ -1,4 +1,4 @@
-// How far a long operation has come, and copying that tells it.
+// The progress of a long operation, and copying that reports it.
 
 package ingest
 

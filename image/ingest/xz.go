@@ -1,4 +1,4 @@
-// Archives that people have at hand may be compressed with xz and bzip2. No layer of an image may.
+// Archives may be compressed with xz and bzip2; layers of an image may not.
 
 package ingest
 
@@ -13,7 +13,8 @@ import (
 	"github.com/ulikunitz/xz"
 )
 
-// Content returns what r holds if that is compressed as a layer cannot be, else r.
+// Content returns the content of r uncompressed if it is in a compression that layers cannot have,
+// else r.
 func Content(r io.Reader) (io.Reader, error) {
 	in := &inputCount{r: r}
 	b := bufio.NewReader(in)
@@ -44,7 +45,7 @@ func (c *inputCount) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// decompressRare is Decompress for these two.
+// decompressRare is Decompress for xz and bzip2.
 func decompressRare(r io.Reader, kind compression) (io.Reader, error) {
 	if kind == bzipped {
 		return &named{"bzip2", bzip2.NewReader(r)}, nil

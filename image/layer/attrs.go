@@ -1,4 +1,4 @@
-// Names and attributes in the upper directory: what a real file of the user's stands for.
+// Names and attributes in the upper directory: what a real file there stands for.
 
 package layer
 

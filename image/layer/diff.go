@@ -61,8 +61,8 @@ func (d *diff) claim(n *upNode) {
 }
 
 // expand gives renamed directories the entries that they have from the image,
-// as if all had been copied up: in a layer there is no other way to say that a
-// directory has moved. below is what the layers below have in the place of n.
+// as if all had been copied up: a layer has no other way to say that a directory
+// has moved. below is what the layers below have in the place of n.
 func (d *diff) expand(n *upNode, below uint32, exists bool) {
 	renamed := n.hasOrigin && !(exists && below == n.origin)
 	if renamed {
@@ -120,8 +120,8 @@ func (d *diff) relink() {
 	}
 }
 
-// where finds lower directory i in the upper. It is nil, yet visible, if the
-// upper has not touched it.
+// where finds lower directory i in the upper. n is nil if the upper has not
+// touched it; visible is false if it has been removed.
 func (d *diff) where(i uint32) (n *upNode, visible bool) {
 	if n := d.dirs[i]; n != nil {
 		return n, true
@@ -134,7 +134,7 @@ func (d *diff) where(i uint32) (n *upNode, visible bool) {
 	return nil, parent.kids[name] == nil && !parent.whiteouts[name]
 }
 
-// ensure is where for a visible directory, which it copies up.
+// ensure is where, for a visible directory, and copies it up if need be.
 func (d *diff) ensure(i uint32) *upNode {
 	if n := d.dirs[i]; n != nil {
 		return n

@@ -7,8 +7,8 @@
 // front: to find etc/passwd one has to pass everything before it. The usual
 // answer is to unpack every layer into a directory. That writes each byte of
 // the image once more, needs an inode of the host for each file, and without
-// root it cannot be done truly: an ordinary user cannot make a device node or
-// a file that belongs to somebody else.
+// root it cannot be done faithfully: an ordinary user cannot make a device node
+// or a file that belongs to another user.
 //
 // tiffin keeps the tarball as it is (flat.tar, whose SHA-256 is the layer's
 // diffID) and writes a table of contents next to it. Scan makes that table
@@ -37,7 +37,8 @@
 // means the same file after the index has been made again. A directory's number is higher than
 // its parent's, so that no loop is possible. OpenIndex reads the file once, and checks the checksum
 // and every reference in what it has read: whatever becomes of the file, no lookup fails later,
-// leaves the tables or shows something else, and none allocates.
+// leaves the tables or shows something else, and none allocates. MapIndex maps the file, with a
+// lease that makes the same true.
 //
 // # What Scan makes of a tarball
 //
@@ -50,9 +51,9 @@
 // something (a whiteout, or an earlier entry that was a file) is Opaque.
 //
 // Tarballs come from strangers. Names are cleaned as docker does it (leading
-// "/" and "./" mean nothing, "a/../b" is "b"), and what leads outside is
-// refused, as is what reaches through a file. A symbolic link of the same layer
-// that an entry is below is followed as tar does it, inside of the root: bin
+// "/" and "./" mean nothing, "a/../b" is "b"). A name that leads outside is
+// refused, and so is an entry below a file. A symbolic link of the same layer in
+// the path of an entry is followed as tar does, inside of the root: bin
 // may be a link to usr/bin, and bin/tool an entry. AUFS's own files are left
 // out, but hard links into its directory find theirs. Memory is bounded by the
 // limits in scan.go, extended headers by 1 MiB each as in archive/tar; nothing
@@ -66,8 +67,8 @@
 //
 // WriteDiff reads that directory alone. For each path it compares what is there
 // with what the image's index has at the same path, never the image's tree:
-// the cost is that of the changes. Two things the upper says briefly have to be
-// said at length in a layer. A renamed directory is written with all that is in
+// the cost is that of the changes. Two things take one mark in the upper and
+// many entries in a layer. A renamed directory is written with all that is in
 // it, its data copied from the flat files, because a layer has no word for
 // "moved". And if one name of a hard-linked file of the image is written, all
 // names that can still be seen are, as links to the first: a layer's hard link

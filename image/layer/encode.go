@@ -1,4 +1,4 @@
-// A tree becomes an index file, table by table, without being in memory a second time.
+// A tree is written as an index file, table by table, so that it is not in memory twice.
 
 package layer
 

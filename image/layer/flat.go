@@ -1,14 +1,14 @@
-// The bytes of a layer, and how they are believed.
+// The bytes of a layer, and how they are checked.
 //
-// flat.tar may be in a store of somebody else, who can change it at any moment, or on a disk that
-// forgets. So beside the own index there is a file of the own store, blocks, made in the one pass
-// in which all of flat.tar was hashed and had the layer's digest. It has a code for each 32 KiB,
-// and no byte leaves this package before the code of its block has been checked, on the very copy
-// that is handed out: whoever changes the file between check and use changes nothing.
+// flat.tar may be in another user's store, who can change it at any moment, or on a disk that
+// forgets. So the own store has a file `blocks` beside the index, made in the one pass in which all
+// of flat.tar was hashed and had the layer's digest. It has a code for each 32 KiB, and no byte
+// leaves this package before the code of its block has been checked, on the very copy that is
+// handed out: a change of the file between check and use has no effect.
 //
-// The code is AES-GMAC (NIST SP 800-38D) with a random key for each layer: who does not know the
-// key, and it is in a file of mode 0600, cannot make another block with the same code. The number
-// of the block is the nonce, so blocks do not pass for one another either.
+// The code is AES-GMAC (NIST SP 800-38D) with a random key for each layer. The key is in a file of
+// mode 0600; without it no one can make another block with the same code. The number of the block
+// is the nonce, so one block cannot stand in for another.
 //
 //	offset      bytes           what
 //	0           8               "tiffinB1"
@@ -128,9 +128,9 @@ type Flat struct {
 	edge []byte // checked
 }
 
-// OpenFlat opens a flat.tar, which is where a store has it and may be somebody else's, and the file
-// of the own store with the codes of its blocks. Errors: those of open(2); one that wraps
-// ErrChanged if the tarball is shorter than it was; one that wraps ErrCorrupt for the other file.
+// OpenFlat opens a flat.tar, in its place in a store, which may be another user's, and the file of
+// the own store with the codes of its blocks. Errors: those of open(2); one that wraps ErrChanged
+// if the tarball is shorter than it was; one that wraps ErrCorrupt for the file of codes.
 func OpenFlat(tar, blocks string) (*Flat, error) {
 	f := &Flat{have: -1}
 	var err error
@@ -200,8 +200,8 @@ func (f *Flat) Fd() int { return int(f.tar.Fd()) }
 // Name is the path of the tarball.
 func (f *Flat) Name() string { return f.tar.Name() }
 
-// ReadAt is io.ReaderAt. What it returns has been checked; errors that say that it is not what it
-// was wrap ErrChanged.
+// ReadAt is io.ReaderAt. What it returns has been checked; the error for a changed tarball wraps
+// ErrChanged.
 func (f *Flat) ReadAt(b []byte, off int64) (int, error) {
 	if off < 0 || off >= f.size {
 		return 0, io.EOF
@@ -230,7 +230,7 @@ func (f *Flat) ReadAt(b []byte, off int64) (int, error) {
 	return len(b), end
 }
 
-// part reads from one block, from byte in of it on.
+// part reads from one block, beginning with its byte in.
 func (f *Flat) part(b []byte, block, in int64) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -280,10 +280,10 @@ func openStored(path string) (*os.File, error) {
 	return OpenStored(root, name)
 }
 
-// OpenStored opens a file of a store that may be somebody else's for reading. Its owner decides
-// what is in it and nothing else: no symbolic link below root is followed, only a regular file is
-// opened (a fifo or a lease would keep the caller waiting), and it belongs to whom the store
-// belongs to, to root, or to the caller. openat2(2), RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS.
+// OpenStored opens a file for reading, in a store that may be another user's. That user decides
+// what is in the file and nothing else: no symbolic link below root is followed, only a regular
+// file is opened (a fifo or a lease would keep the caller waiting), and it must belong to the owner
+// of the store, to root, or to the caller. openat2(2), RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS.
 func OpenStored(root, name string) (*os.File, error) {
 	path := filepath.Join(root, name)
 	fail := func(err error) (*os.File, error) { return nil, &os.PathError{Op: "open", Path: path, Err: err} }

@@ -274,9 +274,9 @@ func table[T any](rest *[]byte, n uint32, ok *bool) []T {
 func align8(n uint64) uint64 { return (n + 7) &^ 7 }
 
 // check follows every reference once, in time proportional to the file's size: the tables are used
-// from their start to their end, so that no two inodes share a piece of one, and what is compared
-// has a length that Linux allows. A directory's number is larger than its parent's, which rules
-// out cycles. A name becomes one of a file of the host's when it is copied up: one with a slash
+// from their start to their end, so that no two inodes share a piece of one, and names and targets
+// have a length that Linux allows. A directory's number is larger than its parent's, which rules
+// out cycles. When a file is copied up, its name becomes one of a real file: a name with a slash
 // would lead elsewhere.
 func (x *Index) check() error {
 	if len(x.inodes) == 0 || !x.inodes[0].IsDir() {

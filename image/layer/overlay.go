@@ -16,7 +16,7 @@ import (
 //
 //	a character device 0:0     its name is deleted from the lower directory
 //	user.overlay.opaque = "y"  on a directory: nothing of the lower one shows
-//	all else in user.overlay.  of no concern: where a file was copied from, what is mixed
+//	all else in user.overlay.  ignored: where a file was copied from, what is mixed
 //
 // (the kernel's Documentation/filesystems/overlayfs.rst, "whiteouts and opaque directories" and
 // "User xattr"). A directory without the mark continues the lower one of the same path; with
@@ -60,8 +60,8 @@ func (r *upReader) kernelAttr(n *upNode, a Xattr, _ uint32) error {
 	return nil
 }
 
-// continues finds what the file n, called name in directory d, continues: of a directory, the
-// lower one it is merged with. n has its owner from the disk, which may be a stand-in for the
+// continues finds the lower file that n, called name in directory d, continues: for a directory,
+// the lower one it is merged with. n has its owner from the disk, which may be a stand-in for the
 // true one.
 func (r *upReader) continues(d *upNode, name string, n *upNode) {
 	k := r.u.Kernel

@@ -1,14 +1,14 @@
-// Mount points that a container's start has made are no changes, unless something was put in
-// them.
+// Mount points that a container's start has made do not count as changes, unless something was put
+// in them.
 
 package layer
 
 import "golang.org/x/sys/unix"
 
-// prune takes from the tree of an upper directory what Skip names, as long as
-// nobody has put anything in it: an empty file, an empty directory. Directories
-// on the way to it that have no other change go too. path is that of n, "" for
-// the root; touched says that something below n went.
+// prune removes from the tree of an upper directory what Skip names, if it is
+// still an empty file or directory. Directories on the way to it that have no
+// other change go too. path is that of n, "" for the root; touched says that
+// something below n was removed.
 func (u *Upper) prune(n *upNode, path string) (touched bool) {
 	for name, c := range n.kids {
 		p := path + "/" + name
@@ -38,8 +38,8 @@ func (u *Upper) unused(n *upNode, path string) bool {
 	return !hides
 }
 
-// incidental reports whether directory n at path, all of whose contents went,
-// was made or copied up only to have them.
+// incidental reports whether directory n at path, whose contents were all removed,
+// was made or copied up only to hold them.
 func (u *Upper) incidental(n *upNode, path string) bool {
 	if !n.hasOrigin {
 		return u.unused(n, path)

@@ -18,15 +18,15 @@ var aclAttrs = map[string]string{
 // aclTags are those of linux/posix_acl.h for an entry with a qualifier, and without.
 var aclTags = map[string][2]uint16{"user": {2, 1}, "group": {8, 4}, "mask": {0, 16}, "other": {0, 32}}
 
-// aclOfMode is how many bytes the value has that says no more than a mode: a version, and three
+// aclOfMode is the length in bytes of a value that says no more than a mode: a version and three
 // entries.
 const aclOfMode = 4 + 3*8
 
 // encodeACL makes the value of an attribute, struct posix_acl_xattr_header and its entries in
 // linux/posix_acl_xattr.h, of a text such as
 // "user::rw-,user:1000:r--,group::r--,mask::r--,other::---".
-// The qualifier may be a name, with a number behind the permissions. A name alone is nobody's here,
-// as with the owner of an entry: who has it is left out.
+// The qualifier may be a name, with a number behind the permissions. An entry with a name alone is
+// left out: as with the owners of files, only numbers count here.
 func encodeACL(text string) (string, error) {
 	b := binary.LittleEndian.AppendUint32(nil, 2) // POSIX_ACL_XATTR_VERSION
 	for _, e := range strings.FieldsFunc(text, func(c rune) bool { return c == ',' || c == '\n' }) {

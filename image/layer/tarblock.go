@@ -116,7 +116,7 @@ func (s *stream) meta(size int64) (string, error) {
 	return b.String(), nil
 }
 
-// noEOF is for places where the stream must not end.
+// noEOF turns io.EOF into io.ErrUnexpectedEOF, where the stream must not end.
 func noEOF(err error) error {
 	if err == io.EOF {
 		return io.ErrUnexpectedEOF

@@ -1,4 +1,4 @@
-// The tree of a layer in memory, in tables: a layer of a million files is not a million objects.
+// The tree of a layer in memory, in tables, so that a million files are not a million objects.
 
 package layer
 
@@ -64,7 +64,7 @@ const markBits = 5
 func (r *record) isDir() bool   { return r.mode&unix.S_IFMT == unix.S_IFDIR }
 func (r *record) flags() uint16 { return r.marks & (1<<markBits - 1) }
 
-// extra is what few inodes have.
+// extra is what only few inodes have.
 type extra struct{ target, targetLen, rdev, xattr, numXattr, extent, numExtent uint32 }
 
 // entry is a name of directory dir. ino is gone if it has been removed.
@@ -85,7 +85,7 @@ func NewTree(root Node) *Tree {
 // NewDir returns a directory with these permissions.
 func NewDir(mode uint32) Node { return Node{Mode: unix.S_IFDIR | mode} }
 
-// Len is the number of inodes, of those without a name too.
+// Len is the number of inodes, including those without a name.
 func (t *Tree) Len() int { return t.inodes.len() }
 
 // Weight is how many bytes names, targets, attributes and sparse maps take.
@@ -241,8 +241,8 @@ type step struct {
 	name string
 }
 
-// file is Find. clean is the path without symbolic links. missing is asked for directories that the
-// tree does not have, or has a whiteout for.
+// file is Find, and also returns the path without symbolic links, clean. missing is called for
+// directories that the tree lacks, or has a whiteout for.
 func (t *Tree) file(p string, missing func(dir uint32, name string) (uint32, error)) (i uint32, ok bool, clean string, err error) {
 	dir, base := path.Split(p)
 	way, err := t.follow(dir, missing)

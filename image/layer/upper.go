@@ -88,8 +88,8 @@ func readUpper(u *Upper) (*upNode, error) {
 	return root, nil
 }
 
-// dir reads what is in directory d, open as fd, and returns a descriptor of it, another one
-// perhaps: however deep the tree is, two are open.
+// dir reads what is in directory d, open as fd, and returns a descriptor of d, perhaps another
+// one: however deep the tree is, only two descriptors are open.
 func (r *upReader) dir(fd int, d *upNode) (int, error) {
 	if len(d.path) > maxPath {
 		return fd, fmt.Errorf("the path %.40q… is longer than %d bytes", d.path, maxPath)
@@ -115,7 +115,8 @@ func (r *upReader) dir(fd int, d *upNode) (int, error) {
 	return fd, nil
 }
 
-// below reads what is in directory n, open as fd, with directory d closed meanwhile, open as up.
+// below reads what is in directory n, open as fd, which is in directory d, open as up. Meanwhile d
+// is closed.
 func (r *upReader) below(up int, d *upNode, fd int, n *upNode) (int, error) {
 	unix.Close(up)
 	fd, err := r.dir(fd, n)
@@ -304,7 +305,7 @@ func (r *upReader) attr(n *upNode, a Xattr, realMode uint32) (err error) {
 	return err
 }
 
-// readXattrs lists the attributes of fd. A file system without any is as good.
+// readXattrs lists the attributes of fd: none if the file system has no attributes.
 func readXattrs(fd int) ([]Xattr, error) {
 	list, err := grow(func(b []byte) (int, error) { return unix.Flistxattr(fd, b) })
 	if errors.Is(err, unix.ENOTSUP) {

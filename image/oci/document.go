@@ -1,5 +1,5 @@
-// Package oci reads the documents of the OCI image-spec v1.1 that images consist of, and docker's
-// of the same form: manifests, indexes and configs.
+// Package oci reads the documents that images consist of, manifests, indexes and configs, as OCI
+// image-spec v1.1 defines them, and docker's of the same form.
 //
 // All of them may come from strangers. They are read up to a size and a depth of nesting, a
 // document that is manifest and index at once is refused, and digests are checked before they
@@ -36,7 +36,7 @@ var types = []string{ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageIndex
 // MaxLayers is docker's limit on the layers of an image; the merged index numbers them in 16 bits.
 const MaxLayers = 1024
 
-// Document is a manifest, or an index of some.
+// Document is a manifest or an index.
 type Document struct {
 	ocispec.Manifest
 	Manifests []ocispec.Descriptor `json:"manifests"` // of an index; nil: it is a manifest
@@ -79,7 +79,7 @@ func (d *Document) Descriptor() ocispec.Descriptor {
 	return ocispec.Descriptor{MediaType: d.Type(), Digest: d.Digest, Size: int64(len(d.Bytes))}
 }
 
-// CheckImage refuses what is not an image's manifest, and digests that are not file names.
+// CheckImage refuses a document that is not an image's manifest, and digests that are not valid.
 func (d *Document) CheckImage() error {
 	if !reference.ValidDigest(d.Config.Digest) {
 		return fmt.Errorf("manifest %s is not an image's: config digest %q", d.Digest, d.Config.Digest)
@@ -163,7 +163,7 @@ func ociType(t string) string {
 	return t
 }
 
-// IsForeign reports whether a layer is to be had from its owner only.
+// IsForeign reports whether only the layer's owner may hand it out.
 func IsForeign(d ocispec.Descriptor) bool {
 	return len(d.URLs) > 0 || strings.Contains(d.MediaType, "nondistributable") || strings.Contains(d.MediaType, "foreign")
 }

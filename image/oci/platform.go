@@ -1,4 +1,4 @@
-// What machine an image is for, and which image of an index is for a machine.
+// Platforms: which machine an image is for, and which image of an index a machine gets.
 
 package oci
 
@@ -55,9 +55,9 @@ func (p Platform) String() string {
 	return s
 }
 
-// Runs reports whether an image for other is one for p. What other leaves open fits. Of amd64, a
-// variant is the level of the processor, which runs what is for lower ones; arm64 is v8 if nothing
-// else is said.
+// Runs reports whether an image for other runs on p. Fields that other leaves empty fit. On amd64 a
+// variant is the level of the processor, which also runs what is for lower levels; arm64 is v8
+// unless other says otherwise.
 func (p Platform) Runs(other ocispec.Platform) bool {
 	switch {
 	case other.OS != "" && other.OS != p.OS || other.Architecture != "" && other.Architecture != p.Architecture:
@@ -70,8 +70,8 @@ func (p Platform) Runs(other ocispec.Platform) bool {
 	return p.Variant == "" || other.Variant == "" || p.Variant == other.Variant
 }
 
-// level is which amd64 processors a variant is for, from 1 on: the x86-64 psABI, 3.1.1
-// "Processor Architecture". One that is not known here is for none.
+// level is the level of amd64 processors that a variant is for, from 1 on: the x86-64 psABI, 3.1.1
+// "Processor Architecture". A variant that is not known here fits no processor.
 func level(variant string) int {
 	if i := slices.Index([]string{"v1", "v2", "v3", "v4"}, cmp.Or(variant, "v1")); i >= 0 {
 		return i + 1
@@ -79,7 +79,7 @@ func level(variant string) int {
 	return 1000
 }
 
-// level is that of the processor if no variant is asked for.
+// level is the level asked for, or else that of this processor.
 func (p Platform) level() int {
 	if x := cpu.X86; p.Variant == "" && p.Architecture == runtime.GOARCH {
 		v2 := x.HasCX16 && x.HasPOPCNT && x.HasSSE3 && x.HasSSSE3 && x.HasSSE41 && x.HasSSE42
@@ -97,8 +97,8 @@ func (p Platform) level() int {
 	return level(p.Variant)
 }
 
-// Fits reports whether a descriptor's manifest is for the platform. One without a platform is for
-// all; what buildkit attests has "unknown".
+// Fits reports whether a descriptor's manifest is for the platform. Without a platform it is for
+// all; buildkit's attestations have the platform "unknown".
 func (p Platform) Fits(d ocispec.Descriptor) bool {
 	return known(d) && (d.Platform == nil || p.Runs(*d.Platform))
 }
@@ -124,8 +124,8 @@ func (p Platform) Choose(index []ocispec.Descriptor) (best ocispec.Descriptor, e
 // ErrOtherPlatform is wrapped by errors that say that an image is for other machines.
 var ErrOtherPlatform = errors.New("has no image for")
 
-// Prefer is Choose, or else the first image, in order that one for other machines can be listed and
-// handed on.
+// Prefer is Choose, or else returns the first image, so that one for other machines can be listed
+// and handed on.
 func (p Platform) Prefer(index []ocispec.Descriptor) (ocispec.Descriptor, error) {
 	d, err := p.Choose(index)
 	if i := slices.IndexFunc(index, IsImage); err != nil && i >= 0 {
@@ -139,7 +139,7 @@ func IsImage(d ocispec.Descriptor) bool {
 	return known(d) && (d.Platform == nil || d.Platform.OS != "unknown")
 }
 
-// known leaves out what is of no type that is known here. OCI image-spec v1.1 image-index.md: "An
+// known leaves out what has an unknown media type. OCI image-spec v1.1 image-index.md: "An
 // encountered mediaType that is unknown to the implementation MUST NOT generate an error."
 func known(d ocispec.Descriptor) bool {
 	return d.MediaType == "" || slices.Contains(types, d.MediaType)

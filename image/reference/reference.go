@@ -257,7 +257,7 @@ func (r Reference) TagOrDigest() string {
 	return r.Tag
 }
 
-// ParseTag is ParseRef for a name that an image shall get.
+// ParseTag is Parse for a name that an image is to get.
 func ParseTag(s string) (Reference, error) {
 	r, err := Parse(s)
 	if err == nil && r.Digest != "" {

@@ -32,9 +32,9 @@ func configHome() string {
 	return filepath.Join(home, ".config")
 }
 
-// authorities are those that may vouch for a registry, if there is one besides
-// those that may for all; else nil. (For all: the system's, or those of
-// $SSL_CERT_FILE and $SSL_CERT_DIR.)
+// authorities are all that may vouch for a registry, if it has any of its own;
+// else nil. The common ones are the system's, or those of $SSL_CERT_FILE and
+// $SSL_CERT_DIR.
 func (c *Client) authorities(domain string) *x509.CertPool {
 	var roots *x509.CertPool
 	for _, dir := range certsDirs() {
@@ -74,8 +74,8 @@ func (c *Client) clientCertificates(domain string) (all []tls.Certificate) {
 	return all
 }
 
-// byHost sends what is for one host by a transport of its own, so that no other is shown its
-// client certificates, such as one that a redirect leads to.
+// byHost sends requests to one host by a transport of its own, so that no other host, such as one
+// that a redirect leads to, is shown its client certificates.
 type byHost struct {
 	host            string
 	own, everywhere http.RoundTripper

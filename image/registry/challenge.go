@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// challenges has oras-go, which looks at the first field alone and knows parameters in lower case,
-// see the one challenge that it can answer: a token if that is among them, else a password.
+// challenges shows oras-go the one challenge that it can answer: a token if that is among them,
+// else a password. For oras-go looks at the first field alone, and knows parameters in lower case
+// only.
 type challenges struct{ http.RoundTripper }
 
 func (c challenges) RoundTrip(req *http.Request) (*http.Response, error) {

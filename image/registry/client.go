@@ -30,12 +30,12 @@ import (
 
 // Client talks to registries.
 type Client struct {
-	// Insecure allows certificates that nobody vouches for, and plain HTTP. The
-	// registries of this machine are allowed it anyhow.
+	// Insecure allows certificates that no authority vouches for, and plain HTTP.
+	// The registries of this machine may always have these.
 	Insecure bool
-	// Registries is what a person has laid down about them. May be nil.
+	// Registries has the settings of registries.conf. May be nil.
 	Registries *Registries
-	// Warn is told what a person should know although it is no failure. May be nil.
+	// Warn is told what a person should know although nothing has failed. May be nil.
 	Warn func(string)
 
 	// How long a server may send nothing in the middle of a blob, and before it
@@ -79,7 +79,7 @@ func (c *Client) repository(ctx context.Context, at place) *Repository {
 	return &Repository{client: c, ref: at.ref, remote: repo}
 }
 
-// client is an HTTP client for a repository, and whether it has to do without TLS.
+// client returns an HTTP client for a repository; plain says that the registry has no TLS.
 func (c *Client) client(ctx context.Context, at place) (client *auth.Client, plain bool) {
 	domain := at.ref.Domain
 	t := http.DefaultTransport.(*http.Transport).Clone()
@@ -112,9 +112,10 @@ func (c *Client) client(ctx context.Context, at place) (client *auth.Client, pla
 	return client, plain
 }
 
-// notRealms are the addresses that a registry may not name as its token server, which is sent the
-// password: of this machine and its network, unless the registry is there itself, as on a campus.
-// What a cloud's machines ask for their secrets (169.254.169.254 and the like) is never one.
+// notRealms are the addresses that a registry may not name as its token server, because that is
+// sent the password: those of this machine and its network, unless the registry is there too, as on
+// a campus. The addresses at which a cloud gives its machines their secrets (169.254.169.254 and
+// the like) are always among them.
 func notRealms(ctx context.Context, domain string) []netip.Prefix {
 	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", hostname(domain))
 	here := slices.ContainsFunc(addrs, netip.Addr.IsLoopback)
@@ -128,8 +129,8 @@ func notRealms(ctx context.Context, domain string) []netip.Prefix {
 	return slices.DeleteFunc(blocked, func(p netip.Prefix) bool { return here && p.Addr().IsLoopback() })
 }
 
-// dialOwn has a transport reach the server of this user where it listens, and by no proxy: who has
-// another address that the name stands for must not get the token.
+// dialOwn makes a transport reach this user's server at the address where it listens, and by no
+// proxy: whoever has another address that the name stands for must not get the token.
 func dialOwn(t *http.Transport, domain, at string) {
 	dial := t.DialContext
 	t.Proxy = nil
@@ -156,7 +157,7 @@ func hostname(domain string) string {
 	return strings.Trim(domain, "[]")
 }
 
-// answersTLS tries TLS first: a registry that has it is not talked to in the clear.
+// answersTLS tries TLS: a registry that has it is never talked to without.
 func answersTLS(ctx context.Context, t *http.Transport, domain string) bool {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()

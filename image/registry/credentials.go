@@ -2,8 +2,8 @@
 // program docker-credential-NAME that "credHelpers" or "credsStore" of that file name.
 // https://docs.docker.com/reference/cli/docker/login/#credential-stores
 //
-// What podman and skopeo keep in files of their own is read as well, and as containers-auth.json(5)
-// has it, an entry may be of a registry or of a part of it. The most specific of a file counts:
+// The files of podman and skopeo are read as well. As in containers-auth.json(5), an entry may be
+// for a registry or for a part of it. The most specific one of a file counts:
 //
 //	registry.example.org/course/lab1, registry.example.org/course, registry.example.org
 
@@ -79,9 +79,9 @@ func credentialFiles() (files []string, err error) {
 	return append(files, filepath.Join(configHome(), "containers", "auth.json")), nil
 }
 
-// credential finds the password for a repository. Where they are kept being broken is no reason
-// not to fetch what is public: then there is none, and a warning. A server that this user runs on
-// this machine is given its token instead.
+// credential finds the password for a repository. If the file or helper is broken there is a
+// warning and no password, since what is public can still be fetched. A server that this user runs
+// on this machine is given its token instead.
 func (c *Client) credential(r reference.Reference, own *token.Token) auth.CredentialFunc {
 	registry := orasregistry.Reference{Registry: r.Domain}.Host()
 	return func(ctx context.Context, host string) (auth.Credential, error) {
@@ -177,7 +177,7 @@ func oldKey(auths map[string]json.RawMessage, registry string) string {
 	return ""
 }
 
-// StoredUser is whose password is stored for the registry, or "".
+// StoredUser is the user whose password is stored for the registry, or "".
 func StoredUser(ctx context.Context, domain string) string {
 	file, err := CredentialsFile()
 	if err != nil {

@@ -39,9 +39,9 @@
 //
 // registries.conf of the user (registries.go) says where else images are looked
 // for, which registries may do without TLS, and what short names stand for. It
-// is written as podman's, and it changes from where bytes come, never what they
-// have to be: an image has the name and the digests that were asked for. Pushes
-// go to the registry of the name alone.
+// has the format of podman's, and it changes where bytes come from, never what
+// they have to be: an image has the name and the digests that were asked for.
+// Pushes go to the registry of the name alone.
 //
 // # When it breaks off
 //
@@ -59,11 +59,10 @@
 // # Passwords
 //
 // They are sent to the registry that they were stored for, and to the
-// authorization server that it names, which is on this machine or its network only if the registry
-// is, too.
-// A redirect to another host, port or scheme is followed without them. What
-// keeps them on disk is docker's config.json, so who is logged in with docker
-// is with tiffin.
+// authorization server that it names, which may be on this machine or its network
+// only if the registry is there too. A redirect to another host, port or scheme is
+// followed without them. On disk they are in docker's config.json, so a login with
+// docker counts for tiffin.
 //
 // # Limits
 //

@@ -1,5 +1,5 @@
-// An index is put together of images in registries, kept in the store until it is complete, and
-// pushed: what docker calls a manifest list.
+// Building an index of images in registries, which docker calls a manifest list: it is kept in the
+// store until it is complete, and then pushed.
 
 package registry
 
@@ -27,7 +27,7 @@ const annotationFrom = "tiffin.from"
 // List is an index that is being put together.
 type List struct{ ocispec.Index }
 
-// ReadList reads the one with that name from the store. Errors wrap image.ErrNotFound.
+// ReadList reads the list with that name from the store. Errors wrap image.ErrNotFound.
 func ReadList(s *image.Store, r reference.Reference) (*List, error) {
 	d, err := s.Descriptor(r.Familiar())
 	if err != nil {
@@ -47,7 +47,7 @@ func ReadList(s *image.Store, r reference.Reference) (*List, error) {
 	return l, nil
 }
 
-// NewList is an empty one.
+// NewList returns an empty list.
 func NewList() *List {
 	return &List{ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{}}}
 }
@@ -61,7 +61,7 @@ func (l *List) Keep(s *image.Store, r reference.Reference) error {
 	return s.KeepDocument(r, b, fmt.Errorf("it is a list of manifests that tiffin manifest push %s sends", r.Familiar()))
 }
 
-// Add adds the image that a registry has under a name, with the platform that its config says.
+// Add adds the image that a registry has under a name, with the platform in its config.
 func (l *List) Add(ctx context.Context, c *Client, r reference.Reference) error {
 	img, err := c.Whole(ctx, r)
 	if err != nil {

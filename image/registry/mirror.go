@@ -83,9 +83,9 @@ func (g *Registries) insecure(r reference.Reference) bool {
 	return rule != nil && rule.Insecure
 }
 
-// mirrored is an image that several registries may have. What one of them does
-// not have, or cannot send, the next is asked for; digests decide as ever. Each
-// is sent the password that is stored for it, and no other.
+// mirrored is an image that several registries may have. If one of them lacks a
+// blob, or cannot send it, the next is asked; the digest decides as ever. Each is
+// sent the password that is stored for it, and no other.
 type mirrored struct {
 	c     *Client
 	repos []func() *Repository // in order, each prepared when it is first needed
@@ -144,7 +144,7 @@ func (m *mirrored) each(ctx context.Context, ask func(*Repository) error) error 
 	return failed[len(failed)-1] // the others have been warned of
 }
 
-// Resolve implements transfer.Resolver: what the first says that is asked for the manifest as well.
+// Resolve implements transfer.Resolver. It asks the registry that is first asked for the manifest.
 func (m *mirrored) Resolve(ctx context.Context, tag string) (digest.Digest, error) {
 	return m.repos[m.first()]().Resolve(ctx, tag)
 }

@@ -53,7 +53,7 @@ func (c *Client) Push(ctx context.Context, s *image.Store, r reference.Reference
 	return c.push(ctx, s, src, err, r, p)
 }
 
-// PushAll is Push for an index with all that it lists, or anything else that was pushed here.
+// PushAll is Push for an index with all that it lists, or for anything else that was pushed here.
 func (c *Client) PushAll(ctx context.Context, s *image.Store, r reference.Reference, p ingest.Progress) (*Pushed, error) {
 	src, err := transfer.WholeOfStore(ctx, s, r.Familiar())
 	return c.push(ctx, s, src, err, r, p)
@@ -66,8 +66,8 @@ func (c *Client) push(ctx context.Context, s *image.Store, src *transfer.Image, 
 	return c.Send(ctx, src, r, func(layer digest.Digest) []string { return transfer.Repositories(s, r.Domain, layer) }, p)
 }
 
-// Send sends an image to the registry that the name r says. there, if not nil,
-// tells the repositories of that registry that may have a layer already.
+// Send sends an image to the registry in the name r. there, if not nil, returns
+// the repositories of that registry that may have a layer already.
 func (c *Client) Send(ctx context.Context, src *transfer.Image, r reference.Reference, there func(digest.Digest) []string, p ingest.Progress) (*Pushed, error) {
 	pushed, err := c.send(ctx, src, r, there, p)
 	if err != nil {

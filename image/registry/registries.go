@@ -17,7 +17,7 @@ import (
 	"tiffin/internal/errs"
 )
 
-// Registries is what has been laid down about registries, in the words of
+// Registries are the settings about registries, in the words of
 // containers-registries.conf(5):
 //
 //	# names without a registry are looked for here instead of on Docker Hub
@@ -46,7 +46,8 @@ type Registries struct {
 	tell       func(string) // of what is wrong with what was not asked for; may be nil
 }
 
-// document is such a file. What is known and not used here is named, so that it is not unknown.
+// document is such a file. It has fields for known keys that are not used here, so that they do not
+// count as unknown.
 type document struct {
 	Search     []string          `toml:"unqualified-search-registries"`
 	Registries []registryRule    `toml:"registry"`
@@ -74,10 +75,10 @@ type mirrorRule struct {
 // systemDir is where a machine has such files for all its users.
 var systemDir = "/etc/containers"
 
-// LoadRegistries reads the files, none of which need be there: first podman's, of the machine and
-// of the user, then tiffin's own, $XDG_CONFIG_HOME/tiffin/registries.conf. What comes later
-// replaces what has the same prefix, alias or key. warn is told what is wrong, and no error for
-// most names.
+// LoadRegistries reads the files, none of which need exist: first podman's, of the machine and of
+// the user, then tiffin's own, $XDG_CONFIG_HOME/tiffin/registries.conf. A later entry replaces an
+// earlier one with the same prefix, alias or key. warn is told of mistakes in podman's
+// files, and of unknown keys.
 func LoadRegistries(warn func(string)) (*Registries, error) {
 	g := &Registries{aliases: map[string]string{}}
 	for _, file := range podmanFiles() {
@@ -216,8 +217,8 @@ func (r *registryRule) match(name string) (rest string, ok bool) {
 	return rest, ok && (rest == "" || rest[0] == '/')
 }
 
-// serves tells whether a mirror is for a name: containers-registries.conf(5), pull-from-mirror and
-// mirror-by-digest-only.
+// serves tells whether a mirror is used for a name: containers-registries.conf(5), pull-from-mirror
+// and mirror-by-digest-only.
 func (m *mirrorRule) serves(name reference.Reference, byDigest bool) bool {
 	if name.Digest != "" {
 		return m.From != "tag-only"
@@ -252,7 +253,7 @@ func checkLocation(s string) error {
 	return nil
 }
 
-// hasRegistry reports whether a name says its registry, as package image reads it.
+// hasRegistry reports whether a name contains its registry, as package reference reads it.
 func hasRegistry(name string) bool {
 	first, _, ok := strings.Cut(name, "/")
 	return ok && (first == "localhost" || strings.ContainsAny(first, ".:") || strings.ToLower(first) != first)

@@ -14,9 +14,9 @@ import (
 	"time"
 )
 
-// retries says when a request is sent again: a server that is overloaded or
-// restarting, or a connection that broke, is asked up to maxTries times, at
-// growing distances or when the server says. It is a retry.Policy of oras-go.
+// retries says when a request is sent again: if the server is overloaded or
+// restarting, or the connection broke, it is sent up to maxTries times, with growing
+// pauses or when the server says. It is a retry.Policy of oras-go.
 type retries struct {
 	warn  func(string)
 	first time.Duration // before the second try; doubles
@@ -61,7 +61,7 @@ func (r retries) Retry(attempt int, resp *http.Response, err error) (time.Durati
 	return wait, nil
 }
 
-// told is what a server said about when to come back, for those who repeat
+// told records when a server wants to be asked again, for callers that repeat
 // requests themselves.
 type told struct{ after *time.Duration }
 

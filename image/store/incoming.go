@@ -1,9 +1,9 @@
 // Blobs that were pushed here and wait for a manifest.
 //
-// A registry gets blobs before anybody says what image they are for: first all
-// blobs, each acknowledged by itself, then the manifest (hosted.go). What has
-// been acknowledged must not be lost, but belongs to no image yet, and would be
-// garbage in blobs/. It waits in
+// A registry gets blobs before it is told what image they are for: first all
+// blobs, each acknowledged by itself, then the manifest (package server,
+// accept.go). What has been acknowledged must not be lost, but belongs to no
+// image yet, and would be garbage in blobs/. It waits in
 //
 //	incoming/HEX/blob                      HEX is the digest of the blob
 //	             diffid                    only of a layer: its diff ID

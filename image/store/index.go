@@ -33,8 +33,8 @@ const (
 	annotationContainerd = "io.containerd.image.name"
 )
 
-// annotationUnfit says why what has been pushed here is no image that can be run. A registry keeps
-// other things too.
+// annotationUnfit says why something that was pushed here cannot be run as an image. A registry
+// keeps other things too.
 const annotationUnfit = "tiffin.unfit"
 
 // Unfit marks a descriptor of what cannot be run, or takes the mark away if why is nil.
@@ -51,7 +51,7 @@ func Unfit(d ocispec.Descriptor, why error) ocispec.Descriptor {
 func WhyUnfit(d ocispec.Descriptor) string { return d.Annotations[annotationUnfit] }
 
 // annotationTop is the digest of the index that led to a manifest when it was pulled. The index is
-// kept, but not what it has for other machines.
+// kept, but not its images for other machines.
 const annotationTop = "tiffin.index"
 
 // Below notes which index has led to a manifest.
@@ -62,7 +62,8 @@ func Below(top digest.Digest, d ocispec.Descriptor) ocispec.Descriptor {
 	return d
 }
 
-// Top is the digest of what a registry has under a name: the index that led to a manifest, or it.
+// Top is the digest of what a registry has under a name: of the index that led to a manifest, or of
+// the manifest.
 func Top(d ocispec.Descriptor) digest.Digest {
 	if top := digest.Digest(d.Annotations[annotationTop]); reference.ValidDigest(top) {
 		return top
@@ -138,8 +139,8 @@ func (s *Store) WriteIndex(ix *Index) error {
 	return err
 }
 
-// ReserveName is a file that is deleted when the disk is full: to delete an image, an index must be
-// written first.
+// ReserveName is a file that is deleted when the disk is full, to make room: before an image is
+// deleted, a new index must be written.
 const ReserveName = "reserve"
 
 // reserve makes room for the next index, if there is none and the disk has some.
@@ -158,7 +159,7 @@ func (s *Store) reserve(size int) {
 	}
 }
 
-// replaceIndex is writeIndex with the bytes of the index.
+// replaceIndex is WriteIndex with the bytes of the index.
 func (s *Store) replaceIndex(b []byte) error {
 	next := s.Path("tmp", "index.json") // one name: under the lock there is one writer
 	if err := WriteFile(next, b, true); err != nil {
@@ -178,9 +179,10 @@ func (s *Store) replaceIndex(b []byte) error {
 	return nil
 }
 
-// NameOf is the name that a descriptor gives its manifest, if any. The whole name counts if the
-// other one is that or, as docker and containerd write it, its tag: umoci tags by copying a
-// descriptor and changing the other one alone.
+// NameOf is the name that a descriptor gives its manifest, if any. The whole name
+// (io.containerd.image.name) counts if ref.name is the same, or its tag alone, as docker and
+// containerd write it. Otherwise ref.name counts: umoci tags by copying a descriptor and changing
+// only that.
 func NameOf(d ocispec.Descriptor) (reference.Reference, bool) {
 	short := d.Annotations[annotationRef]
 	r, err := reference.Parse(d.Annotations[annotationContainerd])
@@ -291,7 +293,7 @@ func (ix *Index) Names(manifest digest.Digest) (rs []reference.Reference) {
 	return rs
 }
 
-// FindAny is find, but a digest decides alone: NAME:TAG@DIGEST is the image of
+// FindAny is Find, but a digest decides alone: NAME:TAG@DIGEST is the image of
 // that repository with that digest, whatever the tag is today.
 func (ix *Index) FindAny(r reference.Reference) *ocispec.Descriptor {
 	if d := ix.Find(r); d != nil || r.Digest == "" {

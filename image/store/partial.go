@@ -24,10 +24,10 @@ import (
 //	partial/HEX        the first bytes of the blob with that digest
 //	partial/HEX.etag   the server's name for the version that they are of
 //
-// Who writes to it holds a flock(2) on it. It is neither staged nor in the
-// store: what it holds is hashed from its first byte again by the command that
-// goes on with it. Staged are further links to the same file, once it is whole
-// and has its digest; the name here goes when those are published.
+// The command that writes to it holds a flock(2) on it. It is neither staged nor
+// in the store: the command that goes on with it hashes it again from its first
+// byte. Once it is whole and has its digest, further links to the same file are
+// staged; the name here goes when those are published.
 type Partial struct {
 	File *os.File // opened for appending
 	Have int64    // bytes that were here when this try began

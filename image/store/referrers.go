@@ -3,15 +3,15 @@
 // What is said about an image — a signature, a list of what is in it — is a
 // manifest of its own that names the image as its subject: OCI image-spec v1.1
 // manifest.md, "subject". It is no image and has no name, so index.json does not
-// have it. That it is there is a file,
+// have it. A file records it,
 //
 //	referrers/SUBJECT/MANIFEST
 //
 // both in hexadecimal digits, with a line for each repository in which it was said: what is said
 // about an image in one is not said in another that has the same image. The manifest and its blobs
 // are blobs like others.
-// They live as long as the subject does, whoever else goes. It "MAY" come before
-// its subject, and then waits for it as long as a blob waits for its manifest.
+// They are kept as long as the subject is. A manifest "MAY" come before its
+// subject, and then waits for it as long as a blob waits for its manifest.
 
 package store
 
@@ -40,8 +40,8 @@ func (s *Store) RefersIn(subject, manifest digest.Digest) []string {
 	return strings.Fields(string(b))
 }
 
-// AddReferrer notes that a manifest of the store is about a subject in a repository. It is durable
-// when it returns. The caller has the lock.
+// AddReferrer records that a manifest of the store is about a subject in a repository. The record
+// is durable when it returns. The caller has the lock.
 func (s *Store) AddReferrer(subject, manifest digest.Digest, repository string) error {
 	all := s.RefersIn(subject, manifest)
 	if slices.Contains(all, repository) {
@@ -70,8 +70,8 @@ func (s *Store) writeReferrer(subject, manifest digest.Digest, repositories []st
 	return syncDir(s.root)
 }
 
-// RemoveReferrerIn forgets it in one repository, and reports whether it is about the subject in
-// others. The caller has the lock.
+// RemoveReferrerIn deletes that record for one repository, and reports whether there are others.
+// The caller has the lock.
 func (s *Store) RemoveReferrerIn(subject, manifest digest.Digest, repository string) (others bool, err error) {
 	all := slices.DeleteFunc(s.RefersIn(subject, manifest), func(r string) bool { return r == repository })
 	if len(all) == 0 {
@@ -81,7 +81,7 @@ func (s *Store) RemoveReferrerIn(subject, manifest digest.Digest, repository str
 	return true, s.writeReferrer(subject, manifest, all)
 }
 
-// RemoveReferrer forgets it in all. The caller has the lock.
+// RemoveReferrer deletes it for all repositories. The caller has the lock.
 func (s *Store) RemoveReferrer(subject, manifest digest.Digest) {
 	file := s.ReferrerPath(subject, manifest)
 	os.Remove(file)

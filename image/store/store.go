@@ -71,12 +71,12 @@ const (
 var DerivedNames = []string{UnsyncedName, BlocksName, IndexName, FlatName}
 
 // pairName is an empty file among a layer's derived files, which says that the blob with that
-// digest inflates to this layer. Neither digest says so, and what the config of an image says of it
-// nobody has checked before the blob has been inflated.
+// digest inflates to this layer. Neither digest shows that; an image's config only claims it, until
+// the blob has been inflated.
 func pairName(blob digest.Digest) string { return "from-" + blob.Encoded() }
 
-// Inflates reports whether the blob of a layer is known to inflate to its diff ID. If not, it may
-// yet: to inflate it tells.
+// Inflates reports whether the blob of a layer is known to inflate to its diff ID. If not, only
+// inflating it tells.
 func (s *Store) Inflates(l oci.Layer) bool {
 	return Readable(filepath.Join(s.LayerDir(l.DiffID), pairName(l.Digest)))
 }
@@ -121,7 +121,7 @@ func Open(root string) (*Store, error) {
 	return s, nil
 }
 
-// OpenReadOnly opens a store of somebody else's: nothing in it is ever changed.
+// OpenReadOnly opens another user's store: nothing in it is ever changed.
 func OpenReadOnly(root string) *Store { return &Store{root: root, readOnly: true} }
 
 // create makes the directories of a new store, or finds that an existing one
@@ -187,7 +187,7 @@ func (s *Store) Path(elem ...string) string {
 	return filepath.Join(append([]string{s.root}, elem...)...)
 }
 
-// BlobPath is where the blob with digest d is. d must have passed validDigest.
+// BlobPath is where the blob with digest d is. d must have passed reference.ValidDigest.
 func (s *Store) BlobPath(d digest.Digest) string { return s.Path("blobs", "sha256", d.Encoded()) }
 
 func (s *Store) LayerDir(diffID digest.Digest) string { return s.Path("layers", diffID.Encoded()) }

@@ -1,4 +1,4 @@
-// From one place to another, in which the store is one of several.
+// Images are copied from one place to another; the store may be one of the two, or neither.
 
 package transfer
 

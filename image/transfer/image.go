@@ -33,14 +33,14 @@ type Image struct {
 	Parts    []*Image              // what it lists, if this is an index that goes elsewhere as a whole
 
 	raw      bool     // it has not been looked into, see Whole
-	tags     []string // the same as they are written in a layout, where they may be no such names
+	tags     []string // names as a layout has them, where they need not be valid references
 	platform ocispec.Platform
 	src      Source
 	known    func(oci.Layer) bool // layers that are known to be what the config says. May be nil
 	close    func()
 }
 
-// NewImage is the image with a manifest and a config, which have to fit.
+// NewImage makes an image of a manifest and a config, which have to fit each other.
 func NewImage(m *oci.Document, config []byte) (*Image, error) {
 	if int64(len(config)) != m.Config.Size {
 		return nil, fmt.Errorf("config %s has %d bytes, and the manifest says %d: the manifest is wrong", m.Config.Digest, len(config), m.Config.Size)
@@ -130,8 +130,8 @@ func document(ctx context.Context, src Source, reference string, want ocispec.De
 }
 
 // FromRegistry is an image of a registry, for a platform or, if that is nil, for this machine. A
-// platform asked for by name has to be the image's; of a nil one that is only hoped for, as an
-// image without an index may not say what it is for.
+// platform that was asked for has to be the image's. If it is nil, an image without an index is
+// taken as it is, because it may not say what it is for.
 func FromRegistry(ctx context.Context, from Source, r reference.Reference, asked *oci.Platform) (*Image, error) {
 	platform := oci.ThisMachine()
 	if asked != nil {
@@ -160,7 +160,7 @@ func FromStore(s *image.Store, img *image.Image) (*Image, error) {
 	return found, nil
 }
 
-// CheckLayers refuses layers that no registry may be asked for, or given.
+// CheckLayers refuses layers that may be neither fetched from a registry nor sent to one.
 func (img *Image) CheckLayers() error {
 	if img.raw {
 		return nil // Blobs leaves them out
@@ -186,8 +186,8 @@ func (img *Image) Blobs() (all []ocispec.Descriptor) {
 	return all
 }
 
-// Open opens a blob. Its reader fails at the end, before the last byte is handed out, if the blob
-// does not have its digest or size, or is a layer and not the one that the config names.
+// Open opens a blob. Before the last byte is handed out, its reader fails if the blob does not have
+// its digest or size, or is a layer that the config does not name.
 func (img *Image) Open(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
 	v := &verifying{r: newDownload(ctx, img.src, d, nil), sum: sha256.New(), want: d.Digest, left: d.Size}
 	for _, l := range img.Layers {
@@ -240,8 +240,8 @@ func (v *verifying) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Repositories are those of a registry that an image here with this layer has
-// a name in: the registry may have the layer in one of them.
+// Repositories are those in the names that images here with this layer have at a
+// registry: the registry may have the layer in one of them.
 func Repositories(s *image.Store, domain string, layer digest.Digest) []string {
 	ix, err := s.ReadIndex()
 	if err != nil {

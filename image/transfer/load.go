@@ -1,4 +1,4 @@
-// Archives and layouts into the store: every image of one, or none.
+// Archives and layouts are loaded into the store: all images of one, or none.
 
 package transfer
 
@@ -72,9 +72,9 @@ func unpath(err error) error {
 	return err
 }
 
-// describe finds out which images are in an archive or directory. Where it is OCI layout and
-// docker-archive at once, the layout wins: it has the manifests, whose digests
-// stay the same then.
+// describe finds out which images are in an archive or directory. If it is an OCI layout and a
+// docker-archive at once, the layout counts: it has the manifests, so that their digests stay the
+// same.
 func describe(ctx context.Context, in files) ([]*Image, error) {
 	switch {
 	case in.has("index.json") && in.has("oci-layout"):
@@ -142,8 +142,8 @@ func describeLayout(ctx context.Context, in files) ([]*Image, error) {
 	return imgs, nil
 }
 
-// describeDocker reads a docker-archive's manifest.json, and writes the manifests that it lacks:
-// always the same, and with what the layers are found to be.
+// describeDocker reads a docker-archive's manifest.json, and makes the OCI manifests that the
+// archive lacks: from what the layers are found to be, so the same archive gives the same ones.
 // https://github.com/moby/docker-image-spec, v1.2, "Combined Image JSON + Filesystem Changeset
 // Format".
 func describeDocker(in files) ([]*Image, error) {

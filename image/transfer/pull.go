@@ -1,5 +1,5 @@
-// Images into the store, all of a command or none: of a registry while they arrive, of an archive,
-// or of wherever a copy comes from.
+// Images are brought into the store, all of a command or none: from a registry while they arrive,
+// from an archive, or from the source of a copy.
 
 package transfer
 
@@ -65,8 +65,8 @@ type Resolver interface {
 	Resolve(ctx context.Context, tag string) (digest.Digest, error)
 }
 
-// stored is a source that is not asked for the small blobs that the store has. That the tag still
-// stands for the same is asked, which registries do not count as a pull.
+// stored is a source that takes from the store the small blobs that are there. Only whether the tag
+// still stands for the same is asked, which registries do not count as a pull.
 type stored struct {
 	Source
 	s    *image.Store
@@ -151,8 +151,8 @@ type taking struct {
 // two layers to keep two cores busy; a third fills the gaps.
 const parallelLayers = 3
 
-// layers stages the layers of images, those that are not here yet by fetching them, the largest
-// first: one that began last would be inflated on one core while the others have nothing to do.
+// layers stages the layers of images; those that are not here yet it fetches, the largest first. If
+// the largest began last, it would be inflated on one core while the others have nothing to do.
 func (t *taking) layers(ctx context.Context, imgs ...*Image) (fetched map[oci.Layer]bool, err error) {
 	fetched = map[oci.Layer]bool{}
 	sources := map[oci.Layer]Source{} // docker's empty layer comes several times in an image
@@ -222,8 +222,8 @@ func (t *taking) layer(ctx context.Context, src Source, l oci.Layer) (fetched bo
 	}
 }
 
-// partial is the file that a layer is fetched into. While another command fetches the same it is
-// waited for, as long as it gets on.
+// partial is the file that a layer is fetched into. If another command fetches the same layer,
+// partial waits for it, as long as it makes progress.
 func (t *taking) partial(ctx context.Context, l oci.Layer) (*store.Partial, error) {
 	size, since := int64(-1), time.Now()
 	for {
@@ -245,7 +245,7 @@ func (t *taking) partial(ctx context.Context, l oci.Layer) (*store.Partial, erro
 	}
 }
 
-// othersStall is how long another command may get nothing of a layer that is waited for.
+// othersStall is how long another command that is waited for may get nothing of the layer.
 const othersStall = 20 * time.Second
 
 func descriptor(l oci.Layer) ocispec.Descriptor {

@@ -1,4 +1,4 @@
-// Images into an archive that docker, podman and skopeo read.
+// Images are written to an archive that docker, podman and skopeo read.
 
 package transfer
 
@@ -34,7 +34,7 @@ type dockerEntry struct {
 // at once, with the blobs as they are stored: docker, podman, skopeo, umoci and
 // Load all read it. An image named by ID is saved without a name. The same
 // images give the same bytes: entries are sorted and have no time. A blob whose
-// bytes have changed since it was stored is refused (ErrDamaged).
+// bytes have changed since it was stored is refused (oci.ErrDamaged).
 func Save(ctx context.Context, s *image.Store, w io.Writer, refs []string, p ingest.Progress) error {
 	return save(ctx, s, w, refs, false, p)
 }
@@ -89,8 +89,8 @@ func newSaving() *saving {
 		blobs: map[digest.Digest]savedBlob{}}
 }
 
-// image adds one image and the name that it is to have, or "". As skopeo has it, what stands behind
-// an archive in the layout need be no whole name.
+// image adds one image and the name that it is to have, or "". As with skopeo, the name in the
+// layout need not be a whole reference.
 func (a *saving) image(p *Image, name string) {
 	d := p.Document.Descriptor()
 	for _, part := range p.All() {

@@ -1,11 +1,11 @@
 // Package transfer brings images into the store and takes them elsewhere: from and to registries,
 // archives and OCI layouts.
 //
-// Where an image comes from is a Source: it hands out manifests and blobs by their digests, and is
-// not believed. Find reads manifest and config of an Image in it. One that leaves streams blob by
-// blob, hashed on the way; none is packed anew, so all digests stay. One that comes is staged: its
-// layers first, then config, manifest and merged index; then all of it is published at once, or
-// nothing.
+// An image comes from a Source, which hands out manifests and blobs by their digests, and is not
+// believed. Find reads manifest and config of an Image in it. An image that leaves streams blob by
+// blob, hashed on the way; nothing is packed anew, so all digests stay. An image that comes is
+// staged: its layers first, then config, manifest and merged index. Then all of it is published at
+// once, or nothing.
 package transfer
 
 import (

@@ -1,4 +1,4 @@
-// An index goes elsewhere with all that it lists, for all machines, byte by byte.
+// An index is copied with all that it lists, for all machines, byte by byte.
 
 package transfer
 
@@ -21,11 +21,11 @@ import (
 	"tiffin/internal/errs"
 )
 
-// maxParts bounds what an index of a stranger's makes this program fetch.
+// maxParts bounds how many parts a stranger's index can make this program fetch.
 const maxParts = 1024
 
-// Whole finds what the reference, or if that is "" the descriptor, stands for, with all that it
-// lists. Nothing of it is looked into: attestations and artifacts are parts like others.
+// Whole finds what the reference stands for, or if that is "" the descriptor, with all that it
+// lists. The parts are not looked into: attestations and artifacts are parts like others.
 func Whole(ctx context.Context, src Source, ref string, want ocispec.Descriptor) (*Image, error) {
 	left := maxParts
 	return whole(ctx, src, ref, want, 4, &left) // an index in an index in an index is enough
@@ -94,7 +94,8 @@ func (img *Image) here() *Image {
 	return img.Parts[i].here()
 }
 
-// WholeOfStore is Whole for a name of the store. Of what was pulled it has one machine's part.
+// WholeOfStore is Whole for a name of the store. Of an index that was pulled, the store has only
+// one machine's part, which is an error.
 func WholeOfStore(ctx context.Context, s *image.Store, ref string) (*Image, error) {
 	d, err := s.Descriptor(ref)
 	if err != nil {

@@ -21,7 +21,7 @@ const (
 	Whiteout               // deletes the path, or the directory At above it
 	Opaque                 // does not have it, and directory At hides the layers below
 	NotDir                 // has At, a part of the path, as something that is no directory
-	Replaced               // has it as no directory, in the place of which a layer above has one
+	Replaced               // has something else than a directory, and a layer above has a directory instead
 )
 
 // String names the answer in a word or two.

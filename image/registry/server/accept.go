@@ -1,4 +1,4 @@
-// A manifest that is pushed: what it names has to be here, and an image can be run at once.
+// A manifest is pushed: all that it names has to be here, and an image can be run at once.
 
 package server
 
@@ -42,10 +42,10 @@ type Accepted struct {
 	Taken   []digest.Digest // blobs that have waited for it
 }
 
-// PutManifest keeps a manifest or index whose blobs have all come, under the name r. If it is an
-// image that can be run, it can be run when PutManifest returns; of anything else the index says
-// why not, and who runs it is told. What is kept survives a power cut. Errors wrap ErrRefused or
-// ErrNoBlob if the manifest is what is wrong.
+// PutManifest keeps a manifest or index whose blobs have all come, under the name r. An image can
+// be run when PutManifest returns. For anything else index.json says why it cannot be run, and
+// `run` prints that. What is kept survives a power cut. Errors wrap ErrRefused or ErrNoBlob if the
+// fault is the manifest's.
 func PutManifest(ctx context.Context, s *image.Store, r reference.Reference, mediaType string, b []byte) (Accepted, error) {
 	a := &accepting{s: s, ref: r}
 	if err := a.check(mediaType, b); err != nil {
@@ -95,7 +95,7 @@ func (a *accepting) check(mediaType string, b []byte) error {
 	return nil
 }
 
-// present checks that all that the manifest names is here, in the sizes that it says, but for
+// present checks that all that the manifest names is here, with the sizes that it says, except
 // layers that registries may not keep. OCI distribution-spec v1.1, "Pushing Manifests": "A registry
 // MAY reject a manifest … if any of the referenced … do not exist".
 func (a *accepting) present() error {
@@ -198,8 +198,8 @@ func (a *accepting) image(ctx context.Context, m *oci.Document) (*transfer.Image
 // errMoved says that another manifest has just taken a layer into the store.
 var errMoved = errors.New("it is being moved")
 
-// layer stages a layer that has come or that another image has. That the blob inflates to what the
-// config says has been found out when it came, or is found out now.
+// layer stages a layer that has come or that another image has. Whether the blob inflates to what
+// the config says was checked when it came, or is checked now.
 func (a *accepting) layer(ctx context.Context, l oci.Layer) error {
 	diffID, err := os.ReadFile(a.s.Incoming(l.Digest, store.IncomingDiffID))
 	switch {
@@ -290,9 +290,9 @@ func (a *accepting) index() (*oci.Document, error) {
 	return m, nil
 }
 
-// publish keeps a manifest as it is: an index, or what cannot be run for the reason why. What is
-// about something and has no tag is found by that alone. The parts of an index belong to it from
-// now on, and lose the names that they had by digest.
+// publish keeps a manifest as it is: an index, or something that cannot be run; why is the reason.
+// A manifest with a subject and without a tag gets no name: it is found by its subject. The parts
+// of an index belong to it from now on, and lose the names that they had by digest.
 func (a *accepting) publish(why error) error {
 	all := a.m.Manifests
 	if all == nil {

@@ -24,43 +24,46 @@
 // next command removes. Manifests keep their bytes, docker's too, and so do
 // indexes of several platforms.
 //
-// Who may push somewhere may delete there: a tag goes alone, a digest takes all tags of its
-// repository, and what has no name any more goes as with tiffin rmi. Layers that
-// other images need stay, and so does an image that a container was made from. A
-// blob goes with its images; deleted by itself is only one that waits for a manifest.
+// Whoever may push to a repository may delete there. To delete a tag removes that tag alone, to
+// delete a digest all tags of it in the repository, and an image without a name is deleted as by
+// tiffin rmi. Layers that other images need stay, and so does an image that a container was made
+// from. A blob is deleted with its images; by itself only if it still waits for a manifest.
 //
-// What a registry keeps is not what a runner believes. Any manifest is kept whose blobs have come
-// with the digests and sizes that it says, and any index of such: charts, modules, signatures,
-// images whose config is about other layers. Blobs may be of any kind; those that are tarballs,
-// plain or in gzip or zstd, are got ready to be run. A manifest that cannot be run is marked with
-// the reason, which `tiffin run` gives.
+// A registry keeps more than can be run. Any manifest is kept whose blobs have come with the
+// digests and sizes that it says, and any index of such manifests: charts, modules, signatures,
+// images whose config does not fit their layers. Blobs may be of any kind; those that are tarballs,
+// plain or in gzip or zstd, are made ready to be run. A manifest that cannot be run is marked with
+// the reason, which `tiffin run` prints.
 //
-// A manifest that says which one it is about, its subject, is found by its digest and by
+// A manifest may name another one that it is about, its subject. It is found by its digest and by
 //
 //	GET /v2/course/lab1/referrers/sha256:8e…?artifactType=application/spdx+json
 //
-// in the repository that it was pushed to, and without a tag of its own goes with its subject
+// in the repository that it was pushed to. Without a tag of its own it is deleted with its subject
 // (referrers.go of package store).
 //
 // Not there: digests other than SHA-256.
 //
 // # Who may ask
 //
-// With passwords in an htpasswd file (htpasswd.go), who has one may read, and push and delete
-// below their name: anna in anna/…, and nobody else there. A file of rights (rights.go) makes
-// readers, tutors and teachers. Without passwords, everybody who reaches the address may read,
-// and who runs the server may push: what is pushed replaces what its owner runs next, and
-// 127.0.0.1 is not private, everybody with an account on this machine reaches it. So it is found
-// out whose the other end of a connection from there is (peer.go). Where that says nothing, in a
-// container or behind a forwarded port of root's, there is a token (package token), which is the
-// password of the user "owner"; tiffin's own clients find it, others are given it with `podman
-// login`. Open lets everybody push, ReadOnly nobody.
+// With passwords in an htpasswd file (htpasswd.go), every user who has one may read, and may push
+// and delete below the own name: anna in anna/…, and no one else there. A file of rights
+// (rights.go) makes readers, tutors and teachers.
 //
-// A socket is private: its permissions decide who connects, and the kernel says who
-// that is, so that one that was opened to all is still pushed to by its owner alone.
-// With ssh -L 5000:/PATH/SOCKET HOST it is an address elsewhere, and whoever reaches that
-// is its owner, as with a port of 127.0.0.1 that its owner forwards: on a machine with other users,
-// ReadOnly or passwords are for that. CheckPublic is what an address must have that others reach.
+// Without passwords, everybody who reaches the address may read, and only the user who runs the
+// server may push, because what is pushed replaces what that user runs next. 127.0.0.1 is not
+// private: everybody with an account on this machine reaches it. So the server finds out which user
+// has the other end of a connection from there (peer.go). In a container, or behind a port that
+// root forwards, that says nothing; for such clients there is a token (package token), which is the
+// password of the user "owner". tiffin's own clients find it, others are given it with `podman
+// login`. Open lets everybody push, ReadOnly no one.
+//
+// A socket is private: its permissions decide who connects, and the kernel says which user that is,
+// so that even to a socket that was opened to all only its owner can push. With ssh -L
+// 5000:/PATH/SOCKET HOST the socket becomes an address on another machine, and whoever reaches that
+// address counts as the owner; so it is with a port of 127.0.0.1 that the owner forwards. If that
+// machine has other users, use ReadOnly or passwords. CheckPublic says what an address needs that
+// other machines reach.
 //
 // A browser that shows another's page must not read or push for its user. Requests that
 // a browser sends for a page may read only, and a Host that is not this server's is

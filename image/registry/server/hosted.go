@@ -18,14 +18,14 @@ import (
 	"tiffin/image/store"
 )
 
-// The store as a registry shows it: package image/registry/server speaks the
-// protocol, this file and receive.go know what it means here.
+// The store as a registry shows it. Other files of this package speak the
+// protocol; this one, accept.go, receive.go and referrers.go know the store.
 //
 // A repository NAME of the registry is the image NAME of the store, as a person
-// types it: debian and library/debian are one repository, and so are both in
-// the store. What is pushed to HOST:5000/course/lab1 is course/lab1 here. A name
-// whose registry has a port cannot be said in a repository's name; such images
-// have to be tagged to be shared.
+// types it: debian and library/debian are one repository, as they are one image
+// in the store. What is pushed to HOST:5000/course/lab1 is course/lab1 here. A
+// name whose registry has a port cannot be the name of a repository; such images
+// need another tag to be shared.
 //
 // Repositories are names, nothing else: whoever may read one may ask for any
 // manifest or blob by its digest, in whichever repository.

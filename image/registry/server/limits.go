@@ -1,6 +1,6 @@
-// What one user may take of what all share: places for uploads, and disk that no image has yet.
-// Nobody waits for somebody else's network: a place for work is held while bytes that
-// have come are worked on, and not while they are waited for.
+// How much one user may take of what all share: places for uploads, and disk that no image has yet.
+// No user waits for the network of another: a place for work is held while bytes that have come are
+// worked on, not while they are waited for.
 
 package server
 
@@ -34,7 +34,8 @@ type waiting struct {
 	since   time.Time
 }
 
-// account is whose a request is: the user's, or if nobody has to say who they are the address's.
+// account says whom a request is counted for: the user, or on a server without passwords the
+// address.
 func (x *exchange) account() string {
 	if x.log.User != "" {
 		return x.log.User
@@ -43,8 +44,8 @@ func (x *exchange) account() string {
 	return "at " + host
 }
 
-// room makes sure that a user may begin one more upload. Of those that a user has abandoned, the
-// oldest gives way.
+// room makes sure that a user may begin one more upload. If there are too many, the oldest one that
+// the user has abandoned is dropped.
 func (s *Server) room(x *exchange) error {
 	s.mu.Lock()
 	all, mine := len(s.uploads), 0

@@ -1,4 +1,4 @@
-// Where the server listens, who can reach it there, and what is said about that.
+// Where the server listens, who can reach it there, and the warnings about that.
 
 package server
 

@@ -1,6 +1,6 @@
-// Whose the other end of a connection is, if it is on this machine.
+// Which user has the other end of a connection, if it is on this machine.
 //
-// Of a Unix socket the kernel says it: SO_PEERCRED. Of a connection from 127.0.0.1 or ::1 it is
+// For a Unix socket the kernel says it: SO_PEERCRED. For a connection from 127.0.0.1 or ::1 it is
 // found out once, when something is to be changed:
 //
 //  1. The kernel lists the client's socket, that with the two addresses exchanged, as ESTABLISHED,
@@ -13,9 +13,9 @@
 //     process. A set-user-ID program has another real one; what runs in a container with this
 //     machine's network has another namespace, also where its root is this user.
 //
-// A socket keeps who made it, and all bytes of a connection come from its one other end. What no
-// kernel tells is for whom a process of this user's sends them: who forwards the port (ssh -L,
-// socat) lets those push whom the forwarder lets in. Browsers are refused (who.go).
+// A socket remembers the user who made it, and all bytes of a connection come from its one other
+// end. But the kernel cannot tell for whom a process of this user sends them: if the user forwards
+// the port (ssh -L, socat), whoever the forwarder lets in can push. Browsers are refused (who.go).
 
 package server
 

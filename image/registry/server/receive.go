@@ -1,4 +1,4 @@
-// A blob that is pushed, before anybody says what image it is for.
+// A blob is pushed, before it is known what image it is for.
 
 package server
 
@@ -26,8 +26,8 @@ import (
 var ErrRefused = errors.New("refused")
 
 // Upload is a blob on its way here, of which nothing is known beforehand. A layer is inflated,
-// hashed and indexed while it comes (package ingest); what turns out to be none is kept as it is.
-// Not for use by several goroutines at once.
+// hashed and indexed while it comes (package ingest); any other blob is kept as it is. Not for use
+// by several goroutines at once.
 type Upload struct {
 	st   *store.Staging
 	w    *io.PipeWriter
@@ -183,7 +183,7 @@ func peekUpload(r io.Reader) (*bufio.Reader, []byte, error) {
 }
 
 // startsLayer reports whether the start of a blob is that of a layer: a tarball,
-// as it is or compressed. A list of contents may be compressed and none.
+// plain or compressed. Other compressed blobs, such as a list of contents, are not.
 func startsLayer(start []byte) bool {
 	kind, err := ingest.Sniff(start)
 	if err != nil {

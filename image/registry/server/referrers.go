@@ -58,14 +58,14 @@ func referrer(m *oci.Document) ocispec.Descriptor {
 // itself.
 var ErrNeeded = errors.New("an image here needs it")
 
-// ErrForeign is wrapped by errors that say that something belongs to somebody else.
+// ErrForeign is wrapped by errors that say that something belongs to another user.
 var ErrForeign = errors.New("it is not of a repository of yours")
 
-// DeleteManifest takes what r stands for out of its repository. A tag goes alone; of a digest all
-// tags of the repository, and that it is about something there. What is in no repository any more
-// then is deleted, with what nothing else needs, unless a container was made from it.
+// DeleteManifest takes what r stands for out of its repository: a tag alone; or for a digest, all
+// its tags in the repository, and the record of its subject there. If it is in no repository then,
+// it is deleted, with what nothing else needs, unless a container was made from it.
 //
-// What has lost its names is in no repository, and goes if all is set.
+// A manifest that has lost its names is in no repository; it is deleted if all is set.
 // Errors wrap ErrNotFound, ErrNeeded or ErrForeign.
 func DeleteManifest(s *image.Store, r reference.Reference, all bool) error {
 	ix, release, err := s.LockIndex()

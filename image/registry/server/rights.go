@@ -14,8 +14,8 @@ import (
 	"tiffin/image/registry/token"
 )
 
-// Rights say where users push and delete; who has a password reads everything. Without a line of
-// their own users do below their name, NAME/…, and nowhere else. A file of lines gives more or
+// Rights say where users may push and delete; every user with a password may read everything. A
+// user without a line may push and delete below NAME/…, and nowhere else. A line gives more or
 // less:
 //
 //	# USER    where
@@ -76,7 +76,7 @@ func checkPattern(where string) error {
 	return nil
 }
 
-// MayWrite tells whether a user may push and delete in a repository; the zero Ref stands for
+// MayWrite tells whether a user may push and delete in a repository; the zero Reference stands for
 // all of them, and for what has no name.
 func (r Rights) MayWrite(user string, repo reference.Reference) bool {
 	all, own := r[user]
@@ -93,7 +93,7 @@ func (r Rights) MayWrite(user string, repo reference.Reference) bool {
 	})
 }
 
-// mayWrite tells whether who sends a request may push and delete in a repository.
+// mayWrite tells whether the sender of a request may push and delete in a repository.
 func (s *Server) mayWrite(x *exchange, repo reference.Reference) bool {
 	if s.Auth != nil {
 		return s.Rights.MayWrite(x.log.User, repo)
@@ -101,8 +101,8 @@ func (s *Server) mayWrite(x *exchange, repo reference.Reference) bool {
 	return s.Open || x.log.User == token.User
 }
 
-// idle are the users who cannot push anywhere although nobody said so: what no repository can
-// be called.
+// idle are the users who cannot push anywhere although they have no line: no repository can have
+// their name.
 func (s *Server) idle() (users []string) {
 	if s.Auth == nil || s.ReadOnly {
 		return nil

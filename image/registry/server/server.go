@@ -163,7 +163,7 @@ func (c *counter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// fault is an answer that is none. OCI distribution-spec v1.1, "Error Codes".
+// fault is an answer that says what went wrong. OCI distribution-spec v1.1, "Error Codes".
 type fault struct {
 	status int
 	code   string
@@ -177,7 +177,7 @@ func refuse(status int, code, message string) error {
 	return &fault{status, code, errors.New(message)}
 }
 
-// answer finds the handler, and reports what it could not do.
+// answer has a request handled, and reports an error to the client.
 func (s *Server) answer(x *exchange) {
 	// docker's registry has it, and some clients look for it.
 	x.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
@@ -205,7 +205,7 @@ func (s *Server) answer(x *exchange) {
 	}
 }
 
-// asFault is the answer to an error of package image.
+// asFault is the answer for an error.
 func asFault(err error) *fault {
 	var f *fault
 	switch {
@@ -221,7 +221,7 @@ func asFault(err error) *fault {
 	return &fault{http.StatusInternalServerError, "UNKNOWN", err}
 }
 
-// handle answers a request, or says why not.
+// handle answers a request, or returns why not: it checks who asks, finds the method and calls it.
 func (s *Server) handle(x *exchange) error {
 	if err := s.checkName(x); err != nil {
 		return err

@@ -45,8 +45,8 @@ func (s *Server) identify(x *exchange) (err error) {
 	return nil
 }
 
-// writes reports whether a request is for its sender only: it changes something, or asks how far an
-// upload has come.
+// writes reports whether a request needs the right to write: it changes something, or asks how far
+// an upload has come.
 func writes(r *http.Request) bool {
 	return r.Method != http.MethodGet && r.Method != http.MethodHead || strings.Contains(r.URL.Path, "/blobs/uploads/")
 }
@@ -60,9 +60,9 @@ func challenge(x *exchange, err error) error {
 	return &fault{http.StatusUnauthorized, "UNAUTHORIZED", err}
 }
 
-// checkName refuses a request for another host. The name of somebody's web page can be made to
-// stand for 127.0.0.1 after a browser has loaded the page, which then may read what is here ("DNS
-// rebinding"). It cannot present a password, or a certificate for that name.
+// checkName refuses a request for another host. The owner of a web page can make its name stand for
+// 127.0.0.1 after a browser has loaded the page, which then may read what is here ("DNS
+// rebinding"). The page cannot present a password, or a certificate for that name.
 func (s *Server) checkName(x *exchange) error {
 	if s.Auth != nil || x.r.TLS != nil || s.isCalled(x.r.Host) {
 		return nil
@@ -82,8 +82,8 @@ func (s *Server) isCalled(hostPort string) bool {
 	return err == nil || host == "" || host == "localhost" || strings.HasSuffix(host, ".localhost") || slices.Contains(s.Names, host)
 }
 
-// checkBrowser refuses what a web page wants to change: it may be anybody's. Browsers say that they
-// are some: https://fetch.spec.whatwg.org/#origin-header and
+// checkBrowser refuses what a web page wants to change, because any stranger may have written the
+// page. Browsers send headers that show them: https://fetch.spec.whatwg.org/#origin-header and
 // https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header
 func checkBrowser(r *http.Request) error {
 	if r.Header.Get("Origin") != "" || r.Header.Get("Sec-Fetch-Site") != "" {

@@ -30,7 +30,7 @@ type upload struct {
 	gone     atomic.Bool
 }
 
-// newUpload begins one and holds it.
+// newUpload begins an upload and holds it.
 func (s *Server) newUpload(x *exchange) (*upload, error) {
 	if err := s.room(x); err != nil {
 		return nil, err
@@ -100,9 +100,9 @@ func (u *upload) release() {
 	<-u.busy
 }
 
-// location tells where the upload goes on, and what has come. It is the place of
-// the next byte, ID-OFFSET: what is still under way from a connection that its client
-// has given up cannot get between what the client sends after it has asked.
+// location tells where the upload goes on, ID-OFFSET with the offset of the next
+// byte. So bytes still under way from a connection that the client has given up
+// cannot get between those that it sends after asking.
 func (x *exchange) location(u *upload) {
 	x.Header().Set("Location", fmt.Sprintf("/v2/%s/blobs/uploads/%s-%d", x.name, u.id, u.up.Size()))
 	x.Header().Set("Docker-Upload-Uuid", u.id)

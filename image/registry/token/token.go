@@ -6,8 +6,8 @@
 //	$XDG_STATE_HOME/tiffin/serve/HOST/127.0.0.1:5000     HOST is this machine's name,
 //	                                                     for machines may share a home
 //
-// The server holds a lock on the file as long as it runs, and deletes it in the end. A file that
-// nobody has locked is of a server that was killed: its port may be another user's by now, and the
+// The server holds a lock on the file as long as it runs, and deletes it in the end. A file without
+// a lock was left by a server that was killed: its port may be another user's by now, and the
 // secret is not sent there.
 package token
 
@@ -89,9 +89,9 @@ func (t *Token) Close() {
 	t.file.Close()
 }
 
-// Find returns the token of the server of this user that is reached at HOST:PORT, where HOST is an
-// IP address or localhost. It has to be reached at the token's address then: somebody else may
-// listen at another address that localhost stands for.
+// Find returns the token of this user's server at HOST:PORT, where HOST is an IP address or
+// localhost. The caller must then use the token's address: another user may listen at another
+// address that localhost stands for.
 func Find(hostPort string) (*Token, bool) {
 	host, port, err := net.SplitHostPort(hostPort)
 	if err != nil {
