@@ -1,5 +1,5 @@
-// What the commands about containers share: the user's set of them, and doing one thing to each
-// that is named.
+// What the commands about containers share: the user's set of containers, and doing one thing to
+// each container named.
 
 package cli
 

@@ -65,7 +65,7 @@ type cpTree interface {
 	Unpack(r io.Reader, dir, top string, owners bool) (int64, error)
 }
 
-// shown is a tree that shows how much of it has been packed. How much there is nobody knows before.
+// shown is a tree that shows how much of it has been packed; the total is not known before.
 type shown struct {
 	cpTree
 	to ingest.Progress

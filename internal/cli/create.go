@@ -48,8 +48,8 @@ func createContainer(c *cli.Context, foreground bool) (*disk.Container, *os.File
 		return nil, nil, nil, err
 	}
 	if foreground && cfg.AutoRemove && !c.IsSet("log-driver") {
-		// What it prints is seen here, and it has no afterwards: a log would only slow
-		// down what is piped through it, to a tenth.
+		// What it prints is seen here, and it is deleted at the end: a log would only slow
+		// down what is piped through it, to a tenth of the speed.
 		cfg.NoLog = true
 	}
 	m, err := store.Mountable(img)

@@ -1,4 +1,4 @@
-// The keys with which a user leaves a container that has a terminal, found among all that is typed.
+// The keys that detach a user from a container with a terminal, found among all that is typed.
 
 package cli
 
@@ -36,8 +36,8 @@ func parseDetachKeys(keys string) ([]byte, error) {
 	return list, nil
 }
 
-// detachDelay is how long a key that may be the first of those to leave with is held back. The
-// rest may come later all the same: the command has then seen the first.
+// detachDelay is how long a key that may begin the keys to detach is held back. After that the
+// command gets it; if the other keys follow, they detach all the same.
 const detachDelay = 200 * time.Millisecond
 
 // detachKeys finds the keys in what is typed.

@@ -1,10 +1,10 @@
-// What people who know docker type, and what there is here instead.
+// Commands and flags that only docker has, and what to use here instead.
 
 package cli
 
 import "strings"
 
-// elsewhere has commands.
+// elsewhere has the advice for commands.
 var elsewhere = map[string]string{
 	"build":   "an image is made of a container's changes: `tiffin run`, then `tiffin commit`; or of a root file system: `tiffin import`",
 	"compose": "one container is started at a time: `tiffin run`",
@@ -27,7 +27,7 @@ var inGroups = map[string]string{
 	"system":    "`tiffin prune` deletes images without a name, `tiffin doctor` tells about this machine",
 }
 
-// flagsElsewhere has flags of run and create.
+// flagsElsewhere has the advice for flags of run and create.
 var flagsElsewhere = map[string]string{
 	"p,publish,P,publish-all,expose": "ports are not forwarded; with --network host the command's are this machine's",
 	"m,memory,memory-swap,memory-reservation,cpus,c,cpu-shares,cpuset-cpus,pids-limit,blkio-weight,cgroupns": "control groups are not used; --ulimit sets limits for each process, see getrlimit(2)",

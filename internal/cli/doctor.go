@@ -1,5 +1,5 @@
-// The command tiffin doctor: what this machine allows, and the line that an administrator has to
-// type for what it does not.
+// The command tiffin doctor: what this machine allows, and for what it does not allow the line that
+// an administrator has to type.
 
 package cli
 

@@ -16,7 +16,7 @@ import (
 	"tiffin/ns"
 )
 
-// scriptFlags are the flags of run that a script can do the same with.
+// scriptFlags are the flags of run that a script can carry out.
 var scriptFlags = []string{"env", "env-file", "workdir", "user", "volume", "mount", "tmpfs", "cap-add", "cap-drop", "security-opt", "ulimit", "shm-size", "hostname", "entrypoint", "read-only", "network",
 	"driver", "userns", "without", "pull", "platform", "tls-verify"}
 
@@ -46,7 +46,8 @@ func explainCommand() *cli.Command {
 	}
 }
 
-// printScript makes no container: it finds out what run would build, and which tarballs it needs.
+// printScript prints the script without making a container: it finds out what run would build, and
+// which tarballs that needs.
 func printScript(c *cli.Context) error {
 	store, err := openStore(c)
 	if err != nil {

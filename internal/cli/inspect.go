@@ -90,9 +90,9 @@ func inspect(store *image.Store, arg, kind string) (any, error) {
 	return nil, err
 }
 
-// executeEither runs a template on the value, whose fields have Go's names, and
-// if it has no such field on its JSON: {{.ID}} and {{.Id}} both work, as with
-// docker. What neither has is an error.
+// executeEither runs a template on the value, with Go's names for fields; if one
+// is missing, on its JSON: {{.ID}} and {{.Id}} both work, as with docker. A field
+// that neither has is an error.
 func executeEither(tmpl *template.Template, v any) error {
 	var out bytes.Buffer
 	if tmpl.Execute(&out, v) != nil {

@@ -18,8 +18,8 @@ import (
 	"tiffin/tutorial"
 )
 
-// Exit statuses of lab check: a promise to scripts that grade. Everything else
-// that can go wrong, a lab that is broken among it, is exitUsage.
+// Exit statuses of lab check: a promise to scripts that grade. Every other
+// failure, such as a broken lab, is exitUsage.
 const (
 	exitNotYet      = 1
 	exitUnsupported = 2
@@ -76,7 +76,7 @@ func labNames() string {
 	return strings.Join(names, ", ")
 }
 
-// labDirFlag is for labs that do not come with tiffin.
+// labDirFlag names a directory of labs that do not come with tiffin.
 func labDirFlag() cli.Flag {
 	return &cli.StringFlag{Name: "dir", Usage: "labs in `DIR`, not tiffin's ($TIFFIN_LAB_DIR)"}
 }

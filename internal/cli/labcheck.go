@@ -68,8 +68,8 @@ func labStatus(s tutorial.State) error {
 	return exitStatus(exitNotYet)
 }
 
-// printCheck prints what held, and for what did not what was expected, what
-// was found and which misconception that suggests.
+// printCheck prints the checks that held, and for each other one what was
+// expected, what was found and which misconception that suggests.
 func printCheck(w io.Writer, l *tutorial.Lab, res *tutorial.Result) {
 	fmt.Fprintf(w, "lab %s: %s\n\n", l.Number(), l.Title)
 	if res.State == tutorial.Unsupported {

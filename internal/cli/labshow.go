@@ -1,4 +1,4 @@
-// The command tiffin lab show and lab hint: what the student reads.
+// The commands tiffin lab show and lab hint: what the student reads.
 
 package cli
 

@@ -1,4 +1,4 @@
-// The command tiffin lab start, reset and next: the work directory of a lab is made, or made anew.
+// The commands tiffin lab start, reset and next: make the work directory of a lab, or make it anew.
 
 package cli
 
@@ -119,7 +119,7 @@ func labNextCommand() *cli.Command {
 				fmt.Fprintf(stdout, "all %d labs are passed\n", len(k.labs))
 			}
 			for _, l := range open {
-				// What this machine cannot do is no reason to stop.
+				// A lab that this machine cannot do is skipped.
 				if err = k.start(c, l); err != exitStatus(exitUnsupported) {
 					break
 				}

@@ -1,5 +1,5 @@
-// The command tiffin lab new and lab test, for authors: the skeleton of a lab, and whether a lab
-// judges as it should.
+// The commands tiffin lab new and lab test, for authors: make the skeleton of a lab, and test that
+// a lab judges as it should.
 
 package cli
 

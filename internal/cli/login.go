@@ -67,7 +67,7 @@ func runLogin(c *cli.Context) error {
 
 var errNoPrompt = errors.New("the standard input is no terminal to ask at")
 
-// userName is what -u says, or what is typed; before is the name of last time.
+// userName is the argument of -u, or what is typed; before is the name from last time.
 func userName(c *cli.Context, before string) (string, error) {
 	if u := c.String("username"); u != "" {
 		return u, nil

@@ -61,8 +61,8 @@ func runLogs(c *cli.Context) error {
 	return err
 }
 
-// tellLoss says on standard error what the container's log does not have; with old, also which of
-// its oldest entries.
+// tellLoss says on standard error what the container's log has lost; with old, also that the oldest
+// entries are gone.
 func tellLoss(ctr *disk.Container, old bool) error {
 	s, err := ctr.State()
 	if err != nil {

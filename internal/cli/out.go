@@ -1,5 +1,5 @@
-// How output looks that several commands have: tables, templates and JSON, times, sizes, digests.
-// Nothing is printed for machines unless --format asks for it.
+// The forms of output that several commands share: tables, templates and JSON, times, sizes,
+// digests. Output for machines is printed only if --format asks for it.
 
 package cli
 
@@ -107,8 +107,8 @@ func formatFuncs() template.FuncMap {
 	}
 }
 
-// ago is how long ago t was, for people. The start of 1970 is no time: what is
-// built reproducibly has it.
+// ago is how long ago t was, for people. The start of 1970 counts as no time:
+// files that are built reproducibly have it.
 func ago(t time.Time) string {
 	if t.Unix() <= 0 {
 		return "N/A"
@@ -137,8 +137,8 @@ func id(digest string, whole bool) string {
 }
 
 // interruptible is the context of a command that cleans up when it is
-// interrupted. If it does not get to it, since it waits for its input say, it
-// ends all the same: what it leaves, the next command removes.
+// interrupted. If it cannot, for instance because it waits for input, it ends all
+// the same, and the next command removes what it leaves.
 func interruptible(c *cli.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(c.Context)
 	sigs := make(chan os.Signal, 1)

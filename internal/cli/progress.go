@@ -13,7 +13,7 @@ import (
 )
 
 // newProgress shows bars on the standard error output, if that is a terminal
-// and quiet is not set. stop takes them down; a nil image.Progress is silent.
+// and quiet is not set. stop takes them down; a nil ingest.Progress is silent.
 func newProgress(quiet bool) (p ingest.Progress, stop func()) {
 	if quiet || !isTerminal(os.Stderr) {
 		return nil, func() {}

@@ -61,7 +61,7 @@ func runPrune(c *cli.Context, store *image.Store) error {
 	return nil
 }
 
-// confirm asks a question; no answer is no.
+// confirm asks a question; without an answer the answer is no.
 func confirm(question string) bool {
 	fmt.Fprint(stderr, question)
 	answer, _ := bufio.NewReader(os.Stdin).ReadString('\n')

@@ -83,8 +83,8 @@ func pullRef(c *cli.Context, store *image.Store, client *registry.Client, ref re
 	return err
 }
 
-// pullAll fetches all tags of a repository. A tag may stand for something else
-// than an image, a signature say: the others are fetched nevertheless.
+// pullAll fetches all tags of a repository. If one stands for something that is
+// no image, such as a signature, the others are fetched nevertheless.
 func pullAll(c *cli.Context, store *image.Store, client *registry.Client, name string) error {
 	ref, err := reference.Parse(name)
 	if err != nil {
@@ -113,7 +113,7 @@ func pullAll(c *cli.Context, store *image.Store, client *registry.Client, name s
 	return failed
 }
 
-// printPulled says what docker says at the end, but for the name.
+// printPulled prints what docker prints at the end, but for the name.
 func printPulled(w io.Writer, ref reference.Reference, p *transfer.Pulled) {
 	for _, l := range p.Layers {
 		state := "Already exists"

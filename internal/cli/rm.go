@@ -26,7 +26,7 @@ func rmCommand() *cli.Command {
 			}
 			client.Sweep(set)
 			if c.Bool("force") && c.Args().Len() == 0 {
-				return nil // rm -f $(ps -aq) of nothing
+				return nil // rm -f $(ps -aq) when there are no containers
 			}
 			if !c.Bool("force") {
 				return onContainers(c, func(ctr *disk.Container) error { return client.Remove(ctr, false) })

@@ -1,5 +1,5 @@
 // The command tiffin run: a container is made of an image and a command is run in it. This is the
-// main job; what happens after the flags are read is in package container.
+// main job; what happens after the flags are read is in package client.
 
 package cli
 
@@ -108,9 +108,9 @@ func newLaunch() (*client.Launch, error) {
 	return client.NewLaunch(root, os.Stderr), nil
 }
 
-// start starts a container whose lock is held, and gives the lock away. A
-// terminal t means in the foreground. If it fails, a container that is fresh
-// is deleted if it has --rm, and kept as created if not. In o, start sets what concerns t.
+// start starts a container whose lock is held, and gives the lock away. With a terminal t it runs
+// in the foreground. If it fails, a fresh container is deleted if it has --rm, and kept as created
+// if not. start sets the fields of o that concern t.
 func start(l *client.Launch, ctr *disk.Container, lock *os.File, m *cache.Mountable, fresh bool, t *terminal, o client.StartOptions) (*client.Session, error) {
 	defer lock.Close()
 	if t != nil {

@@ -106,7 +106,7 @@ var proxied = []os.Signal{
 // The error it returns carries the command's exit status.
 func (t *terminal) follow(start func() (*client.Session, error)) error {
 	signals, caught := make(chan os.Signal, 64), make(chan struct{})
-	go func() { // 50 µs for each, of which most is one thread of Go's that waits for another
+	go func() { // 50 µs for each, most of which one thread of Go waits for another
 		signal.Notify(signals, proxied...)
 		close(caught)
 	}()
@@ -165,9 +165,9 @@ func (t *terminal) guard(f func()) {
 	f()
 }
 
-// passSignals hands signals on. With a terminal only the window's size is of
-// interest: keys like Ctrl-C are characters then, and a signal that
-// nevertheless comes is meant for this process, which goes, and the container with it.
+// passSignals hands signals on. With a terminal only changes of the window's size are handed on:
+// keys like Ctrl-C are characters then, and any other signal is meant for this process, which ends,
+// and the container with it.
 func (t *terminal) passSignals(s *client.Session, signals <-chan os.Signal) error {
 	interrupts := 0
 	for sig := range signals {

@@ -1,5 +1,5 @@
-// The flag --step of run: the runner waits after each step, and offers a shell in what there is
-// by then.
+// The flag --step of run: the runner waits after each step, and offers a shell in the container as
+// far as it has been built.
 
 package cli
 
@@ -191,7 +191,7 @@ func openPTY() (master, slave *os.File, err error) {
 }
 
 // relay copies between the user's terminal and master until the other end of over is closed. It
-// takes nothing from the terminal after that: what is typed then is for somebody else.
+// takes nothing from the terminal after that: what is typed then is for the next reader.
 func relay(master, over *os.File) {
 	fds := []unix.PollFd{{Fd: 0, Events: unix.POLLIN}, {Fd: int32(master.Fd()), Events: unix.POLLIN}, {Fd: int32(over.Fd()), Events: unix.POLLIN}}
 	var b [4096]byte

@@ -61,7 +61,7 @@ func (t *plainText) Write(b []byte) (int, error) {
 }
 
 // lost is the error of output that could not be written, nil if all was: on a full disk a command
-// must not seem to have had nothing to say.
+// must not look as if it had nothing to print.
 func (t *plainText) lost() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()

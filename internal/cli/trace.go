@@ -52,7 +52,7 @@ func traceCommand() *cli.Command {
 	}
 }
 
-// traceFlags are those of run.
+// traceFlags are the flags of run about tracing.
 func traceFlags() []cli.Flag {
 	return []cli.Flag{
 		newOptionalFlag("trace", "print each request to the file system on standard error, or with --trace=FILE there"),
@@ -62,7 +62,7 @@ func traceFlags() []cli.Flag {
 	}
 }
 
-// runTrace is what run's flags ask for: nil if that is no trace. close ends it.
+// runTrace is the trace that run's flags ask for, or nil. done ends it.
 func runTrace(c *cli.Context) (t *client.Tracing, done func() error, err error) {
 	where, ok := optionalValue(c, "trace")
 	if !ok {

@@ -48,7 +48,7 @@ func traceHeads(layers int) string {
 	return string(b)
 }
 
-// traceVerdict says what became of a request.
+// traceVerdict says how a request was answered.
 func traceVerdict(e *control.TraceEvent) string {
 	var s string
 	switch {
@@ -73,7 +73,7 @@ func traceVerdict(e *control.TraceEvent) string {
 	return s
 }
 
-// traceReason is the layer because of which a name is not there, if one hides it.
+// traceReason names the layer that hides a name, if one does.
 func traceReason(e *control.TraceEvent) string {
 	for _, a := range e.Layers {
 		at := ""
@@ -100,7 +100,7 @@ func amplification(copied, asked int64) string {
 	return fmt.Sprintf(" (%.1f×)", float64(copied)/float64(asked))
 }
 
-// traceSummary is what a trace comes to.
+// traceSummary is the sum of a trace.
 type traceSummary struct {
 	ops                 map[string]int64
 	read, written       int64 // bytes asked for

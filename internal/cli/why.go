@@ -1,4 +1,4 @@
-// The command tiffin why: which layer decides about a path, and what all others say about it.
+// The command tiffin why: which layer decides a path, and what the others have there.
 
 package cli
 
@@ -142,8 +142,8 @@ func explainPath(st *union.Stack, layers []image.StackLayer, path string) []whyA
 	return out
 }
 
-// linkOnTheWay says which part of a path is a symbolic link, and what the path is by its target; ""
-// if there is none before the last part.
+// linkOnTheWay says which part of a path is a symbolic link, and which path it leads to; "" if
+// there is none before the last part.
 func linkOnTheWay(x *layer.Index, name string) string {
 	name = path.Clean("/" + name)
 	for i, r := range name {

@@ -1,15 +1,15 @@
 // Package programs knows the programs that a tiffin carries, and finds them a place to be executed
 // from.
 //
-// tiffin is one file to install, but several programs: the one that a person types links the
-// registry client, the flags and the progress bars, and the ones that start with each container
-// should pay for none of that. So scripts/setup builds these by themselves and embeds them:
+// tiffin is one file to install, but several programs. The one that a person types links the
+// registry client, the flags and the progress bars, which would only slow down those that start
+// with each container. So scripts/setup builds these separately and embeds them:
 //
 //	runtime    supervisor, init and the helpers of a container: package supervisor
 //	userland   shell and commands of tiffin/base: the module in internal/userland
 //
-// A bare `go build .` embeds none. The program that runs then stands in for the runtime, whose
-// functions it has as well, and there is no tiffin/base.
+// A bare `go build .` embeds none. Then tiffin itself stands in for the runtime, whose functions it
+// has as well, and there is no tiffin/base.
 //
 // # Where they are executed from
 //
@@ -26,16 +26,15 @@
 // A start cannot afford to hash megabytes, so the bytes are checked once, when they are written.
 // Later the file is believed if it is a regular file of this user's with mode 0500, in a directory
 // of this user's that nobody else may write to, and has the size and the modification time that it
-// was given: a constant, which a write(2) would have replaced. Whoever can make another file look
-// like that is this user (or root), who could as well replace tiffin itself; an accident, such as a
-// half restored backup, shows in size or time. A file that is not believed is replaced by a new
-// one.
+// was given: a constant, which a write(2) would have replaced. Only this user (or root) can make
+// another file look like that, and could as well replace tiffin itself. An accident, such as a half
+// restored backup, shows in size or time. A file that is not believed is replaced by a new one.
 //
-// Root of a container is this user, and may meet the file as /proc/PID/exe of a process that comes
-// up there; what it could write there would run outside at the next start (runc's CVE-2019-5736).
-// Mode 0500 is no wall against the owner. Package ns builds the wall: it executes every process
-// that a container can see from a read-only clone of the mount (ns/exe.go). The supervisor itself
-// is in a pid namespace above all of them.
+// Root of a container is this user, and may find the file as /proc/PID/exe of a process that comes
+// up there. If it could write to the file, that would run outside at the next start (runc's
+// CVE-2019-5736). Mode 0500 is no wall against the owner. Package ns builds the wall: it executes
+// every process that a container can see from a read-only clone of the mount (ns/exe.go). The
+// supervisor itself is in a pid namespace above all of them.
 package programs
 
 import (
@@ -84,7 +83,7 @@ func Find(name string) (Program, error) {
 }
 
 // written is the modification time of a program that is laid out: a constant, so that any other
-// tells of a change. What has been written since has another.
+// time shows that the file was written to.
 var written = time.Unix(1767225600, 0) // 2026-01-01 00:00:00 UTC
 
 // Open opens the program for execution, read-only: laid out in the store at root if possible,
@@ -108,7 +107,8 @@ func (p Program) Open(root string) (*os.File, error) {
 	return f, nil
 }
 
-// Open opens a program for execution that the running one can stand in for, for the store at root.
+// Open opens a program for execution, laid out in the store at root; the running program stands in
+// for it if that fails.
 func Open(root, name string) (*os.File, error) {
 	if p, err := Find(name); err == nil {
 		if f, err := p.Open(root); err == nil {

@@ -93,9 +93,9 @@ func (k *packer) opened(open func(flags int) (int, error), as string) error {
 	return fail(fmt.Errorf("it was replaced while it was read"))
 }
 
-// pseudo tells whether what is in a directory is made up by the kernel: a copy of /proc is good
-// for nothing, and would not end well. Of a container that runs, only the mount point is packed.
-// A single file there can be.
+// pseudo tells whether the kernel makes up what is in a directory: a copy of /proc is of no use,
+// and might never end. Of such a directory of a container that runs, only the mount point is
+// packed. A single file in it can be packed.
 func pseudo(fd int) bool {
 	var st unix.Statfs_t
 	if unix.Fstatfs(fd, &st) != nil {
@@ -108,8 +108,8 @@ func pseudo(fd int) bool {
 	return false
 }
 
-// temporary tells whether a tmpfs is mounted on a directory: docker-cp(1) leaves out what is in it.
-// By its own name it can be copied.
+// temporary tells whether a tmpfs is mounted on a directory: docker-cp(1) leaves out what is in it,
+// unless that directory is what was asked for.
 func temporary(fd int) bool {
 	var st unix.Statfs_t
 	return mounted(fd) && unix.Fstatfs(fd, &st) == nil && st.Type == unix.TMPFS_MAGIC

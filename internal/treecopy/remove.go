@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Remove is os.RemoveAll, which holds a descriptor for each level, where there are not enough of
-// them (RLIMIT_NOFILE, getrlimit(2)): a container makes directories as deep as it likes. No
-// symbolic link is followed.
+// Remove is os.RemoveAll for trees of any depth: that holds a descriptor for each level, and a
+// container can make directories deeper than there are descriptors (RLIMIT_NOFILE, getrlimit(2)).
+// No symbolic link is followed.
 func Remove(path string) error {
 	err := os.RemoveAll(path)
 	if !errors.Is(err, unix.EMFILE) && !errors.Is(err, unix.ENFILE) {

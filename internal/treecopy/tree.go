@@ -1,4 +1,4 @@
-// What a place in a tree is, and how one is reached without a symbolic link leading elsewhere.
+// Trees and places in them: reached so that no symbolic link leads elsewhere.
 
 package treecopy
 
@@ -41,7 +41,7 @@ type Info struct {
 }
 
 // Stat says what is at a path; links on the way are followed, and one at its end if follow is
-// set. That there is nothing is no error.
+// set. If nothing is there, that is no error.
 func (t *Tree) Stat(p string, follow bool) (Info, error) {
 	fd, err := t.open(p, unix.O_PATH, follow)
 	switch {
@@ -90,9 +90,9 @@ func openat2(dir int, p string, flags int, resolve uint64) (int, error) {
 	}
 }
 
-// Place says where a copy goes: the name top in directory dir, or, if top is "", into dir itself.
+// Place says where a copy goes: to the name top in directory dir, or if top is "" into dir itself.
 // It is the rule of cp(1) with -R: into a directory that exists, or under the destination's own
-// name. A source that ends in "/." means what is in it.
+// name. A source that ends in "/." stands for what is in that directory.
 func Place(src string, from Info, dst string, to Info) (dir, top string, err error) {
 	switch {
 	case !from.Exists:

@@ -1,4 +1,4 @@
-// Package wire is how the processes of a container talk, all of them: clients, supervisors, init
+// Package wire is the way in which all processes of a container talk: clients, supervisors, init
 // and every helper.
 //
 // A connection is a Unix stream socket with one JSON object a line, either way. Descriptors travel
@@ -6,9 +6,9 @@
 // else: its connection is at descriptor [FD], the first line there is its configuration, and what
 // it has to say, errors too, it sends back the same way.
 //
-// Whoever sends is not believed: a line of more than 16 MiB, one that is no JSON, one that
-// announces more descriptors than came, and descriptors without end are errors, after which the
-// connection is of no use. Descriptors that no line has announced are closed with the connection.
+// The sender is not believed. A line of more than 16 MiB, one that is no JSON, one that announces
+// more descriptors than came, and too many descriptors are errors, after which the connection is of
+// no use. Descriptors that no line has announced are closed with the connection.
 package wire
 
 import (
@@ -94,8 +94,8 @@ func open(fd int) (*Conn, error) {
 	return New(os.NewFile(uintptr(fd), "connection"))
 }
 
-// Inherited is the connection of a process that does one thing after the other: to wait for a line
-// is a system call of the calling thread.
+// Inherited is the connection of a process that does one thing after the other: waiting for a line
+// blocks the calling thread.
 func Inherited() (*Conn, error) {
 	unix.CloseOnExec(FD)
 	return New(os.NewFile(FD, "connection"))
@@ -190,7 +190,7 @@ func call(ready func(func(fd uintptr) bool) error, f func(fd int) error) (err er
 
 // Receive reads a message. The error is io.EOF when the other side is gone.
 func (c *Conn) Receive(m Message) error {
-	for seen := 0; ; { // of the buffer, no line ends in these bytes
+	for seen := 0; ; { // bytes of the buffer in which no line ends
 		if i := bytes.IndexByte(c.buf[seen:], '\n'); i >= 0 {
 			return c.take(seen+i, m)
 		}
@@ -210,7 +210,7 @@ func (c *Conn) take(n int, m Message) error {
 		return fmt.Errorf("connection: %w", err)
 	}
 	if c.buf = c.buf[n+1:]; len(c.buf) == 0 {
-		c.buf = nil // whoever waits long for the next line keeps nothing of this one
+		c.buf = nil // a long wait for the next line must not keep the memory of this one
 	}
 	number, files := m.Attached()
 	if *number < 0 || *number > len(c.files) {
@@ -220,7 +220,7 @@ func (c *Conn) take(n int, m Message) error {
 	return nil
 }
 
-// fill reads what is there into the buffer.
+// fill reads into the buffer what has come.
 func (c *Conn) fill() error {
 	c.buf = slices.Grow(c.buf, chunk)
 	oob := make([]byte, unix.CmsgSpace(4*maxFiles)) // of 4 bytes each, cmsg(3)

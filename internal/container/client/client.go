@@ -56,9 +56,9 @@ type Launch struct {
 	err    error        // the others are not valid
 }
 
-// NewLaunch starts a supervisor, for a container of the store at root, which waits for MapIDs. What
-// it prints, which is nothing but the trace of a panic, goes to stderr, if the container is to run
-// in the foreground.
+// NewLaunch starts a supervisor for a container of the store at root; it waits for MapIDs. The only
+// thing that a supervisor prints is the trace of a panic: for a container in the foreground it goes
+// to stderr.
 func NewLaunch(root string, stderr *os.File) *Launch {
 	l := new(Launch)
 	var program *os.File
@@ -113,7 +113,7 @@ func Start(c *disk.Container, l *Launch, lock *os.File, m *cache.Mountable, o St
 			l = NewLaunch(c.Root(), nil).MapIDs(c.SingleID)
 		}
 		s, err = l.start(c, lock, m, o)
-		l = nil // that one has ended if it was asked in vain
+		l = nil // a supervisor that could not start the container has ended
 		return err
 	})
 	if err != nil {
@@ -163,8 +163,8 @@ func (l *Launch) begin(req *control.Message, explain func(*ns.Spec, ns.Report, *
 	return session(l.conn, ans, err)
 }
 
-// story hands on a plan, with the report of what the client did itself if it did something, and
-// the reports that follow. It returns the first answer that is neither.
+// story hands on to explain the plan, the report of the client's own step if there is one, and the
+// reports that follow. It returns the first answer that is neither plan nor report.
 func story(conn *control.Conn, ans *control.Message, err error, own *ns.Report, explain func(*ns.Spec, ns.Report, *Pause) error) (*control.Message, error) {
 	var plan *ns.Spec
 	for err == nil {
@@ -207,9 +207,9 @@ func session(conn *control.Conn, ans *control.Message, err error) (*Session, err
 	return s, nil
 }
 
-// Wait waits for the end of the command and returns its exit status. All its
-// output has been written by then, and its trace passed on; what of it could not be written, an
-// error beside the status tells.
+// Wait waits for the end of the command and returns its exit status. All its output has been
+// written by then, and its trace passed on. If output could not be written, there is an error
+// beside the status.
 func (s *Session) Wait() (int, error) {
 	m, err := s.conn.Answer()
 	s.conn.Close()
@@ -312,8 +312,8 @@ func Kill(c *disk.Container, sig syscall.Signal) error {
 	return err
 }
 
-// patience is how long a supervisor may take for what is sure to happen soon. One that is stopped
-// (SIGSTOP) or stuck never answers.
+// patience is how long a supervisor may take for what should happen soon. If it is stopped
+// (SIGSTOP) or stuck, it never answers.
 var patience = 8 * time.Second
 
 // Stop ends a running container: with its stop signal and, if it still runs

@@ -17,9 +17,9 @@ import (
 	"tiffin/internal/container/disk"
 )
 
-// hold keeps the container's upper directory as it is until release is called:
-// of a container that runs, its supervisor has all data written and holds
-// changes back; one that does not is locked, so that nobody starts it.
+// hold keeps the container's upper directory as it is until release is called.
+// If the container runs, its supervisor has all data written and holds changes
+// back; if not, it is locked, so that no command starts it.
 func hold(c *disk.Container) (release func(), err error) {
 	conn, err := dial(c)
 	if err == nil {

@@ -27,8 +27,8 @@ type Tree struct {
 	proc *ns.UserProc
 }
 
-// OpenTree gives access to the container's files, also if it does not run; nobody can start it
-// then until Close. What is mounted in it, volumes among them, is only there while it runs.
+// OpenTree gives access to the container's files, also if it does not run: then it cannot be
+// started until Close. Volumes and other mounts are only there while it runs.
 func OpenTree(c *disk.Container, store *image.Store) (*Tree, error) {
 	if s, err := c.State(); err != nil || s.Status == disk.Running {
 		return &Tree{c: c}, err

@@ -49,9 +49,9 @@ func erase(c *disk.Container) error {
 	return inside(c, control.OpErase, &disk.Upper{Dir: c.Dir()}, io.Discard)
 }
 
-// kill ends a running container at once: politely by its supervisor, or, if
-// that does not answer, by ending the supervisor, below which the kernel
-// lets nothing live.
+// kill ends a running container at once: through its supervisor or, if that does
+// not answer, by killing the supervisor, with which the kernel kills all that is
+// below it.
 func kill(c *disk.Container) error {
 	err := requestWithin(c, 5*time.Second, &control.Message{Op: control.OpStop, Signal: int(unix.SIGKILL)})
 	if err == nil || errors.Is(err, ErrNotRunning) || errors.Is(err, control.ErrGone) {

@@ -1,4 +1,4 @@
-// The image of a container is found, and its derived files are made anew if they are damaged.
+// Finding the image of a container, and making its derived files anew if they are damaged.
 
 package client
 
@@ -25,7 +25,7 @@ func mountable(c *disk.Container, store *image.Store) (*image.Image, *cache.Moun
 	return img, m, err
 }
 
-// Uses tells a store which images the containers need: the hook of image.Store.
+// Uses returns a function that says which images the containers need, for image.Store.Uses.
 func Uses(s *disk.Set) func() (map[digest.Digest]bool, error) {
 	return func() (map[digest.Digest]bool, error) {
 		ids, err := s.Uses()
@@ -38,8 +38,8 @@ func Uses(s *disk.Set) func() (map[digest.Digest]bool, error) {
 }
 
 // mended calls f with the container's image. If f finds that its merged index is damaged, the
-// index is built anew from the image's blobs and f is called once more. That is why layers need
-// not be read before every start: a damaged blob is named and refused then.
+// index is built anew from the image's blobs and f is called once more; a damaged blob is named and
+// refused then. So layers need not be read before every start.
 func mended(c *disk.Container, m *cache.Mountable, f func(*cache.Mountable) error) error {
 	err := f(m)
 	if !errors.Is(err, layer.ErrCorrupt) {

@@ -14,8 +14,8 @@ import (
 )
 
 // Tracing asks for a trace. Event is called for each request, in the order in
-// which they were answered, from one goroutine; Begin once before. A caller
-// that is slow in it loses events, which then says an event with Dropped.
+// which they were answered, from one goroutine; Begin once before. If Event is
+// slow, events are lost; another event then says how many, in Dropped.
 type Tracing struct {
 	Filter control.TraceFilter
 	Begin  func(control.TraceInfo)

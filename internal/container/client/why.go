@@ -12,8 +12,8 @@ import (
 	"tiffin/internal/container/disk"
 )
 
-// Stack opens the layers of the container's image with what the container has changed as one more
-// on top: the layer that a commit would make now, but only its headers are kept. The caller
+// Stack opens the layers of the container's image, with one more layer on top for the container's
+// changes: the one that a commit would make now, of which only the headers are kept. The caller
 // closes it.
 func Stack(c *disk.Container, store *image.Store) (*union.Stack, *image.Image, error) {
 	var (

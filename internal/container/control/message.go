@@ -1,4 +1,4 @@
-// The messages: all operations and answers that there are.
+// The messages: all operations and answers.
 
 package control
 
@@ -30,8 +30,8 @@ type Message struct {
 	PID   int          `json:"pid,omitempty"` // of the process whose root a helper works in
 
 	Error *wire.Error `json:"error,omitempty"`
-	// Corrupt says of an Error that an index of the image is damaged: whoever has the image can
-	// make it anew, and ask again.
+	// Corrupt says that the Error is a damaged index of the image: the client can make the index
+	// anew and ask again.
 	Corrupt bool              `json:"corrupt,omitempty"`
 	Exit    int               `json:"exit,omitempty"`
 	Counts  map[string]uint64 `json:"counts,omitempty"`
@@ -131,7 +131,7 @@ type Shell struct {
 	Env  []string `json:"env"`
 }
 
-// Copy asks for one of the methods of treecopy.Tree.
+// Copy asks for a call of one method of treecopy.Tree.
 type Copy struct {
 	Op     string `json:"op"` // CopyStat …
 	Path   string `json:"path"`
@@ -147,7 +147,7 @@ const (
 	CopyUnpack = "unpack"
 )
 
-// Copied is what came of a Copy.
+// Copied is the result of a Copy.
 type Copied struct {
 	Info  treecopy.Info `json:"info"`
 	Bytes int64         `json:"bytes,omitempty"`

@@ -66,7 +66,7 @@ func Listen(dir string) (*Listener, error) {
 	path := socketPath(d)
 	_ = os.Remove(path)
 	// Linux gives the name the mode that the socket has when it is bound, less the umask: at no
-	// moment can somebody else connect.
+	// moment can another user connect.
 	private := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) (err error) {
 		e := raw.Control(func(fd uintptr) { err = unix.Fchmod(int(fd), 0o600) })
 		return errors.Join(err, e)
@@ -80,8 +80,8 @@ func Listen(dir string) (*Listener, error) {
 	return &Listener{l}, nil
 }
 
-// Accept waits for the next connection of this process's user; others are told that it is not
-// theirs. The mode of the socket keeps them away, but a descriptor of it can be passed on.
+// Accept waits for the next connection of this process's user, and refuses those of others. The
+// mode of the socket keeps others away, but a connected descriptor could be passed on to them.
 func (l *Listener) Accept() (*Conn, error) {
 	for {
 		sock, err := l.l.AcceptUnix()

@@ -1,4 +1,4 @@
-// What is said about a trace: which requests, and what became of each.
+// The messages of a trace: which requests to show, and what became of each.
 
 package control
 
@@ -23,7 +23,7 @@ func (f *TraceFilter) Match(op, path string) bool {
 	return p == "" || path == p || strings.HasPrefix(path, p+"/")
 }
 
-// TraceInfo is what there is to know before the first event.
+// TraceInfo is sent before the first event.
 type TraceInfo struct {
 	Layers   int  `json:"layers"`             // of the image
 	Uncached bool `json:"uncached,omitempty"` // the kernel asks about everything, see StartOptions.Trace

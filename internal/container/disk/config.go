@@ -13,7 +13,7 @@ import (
 	"tiffin/ns"
 )
 
-// Config is config.json: what the container is. Nothing but its name ever changes. The image's
+// Config is config.json: what the container is. Only the name in it ever changes. The image's
 // config and the flags of `run` are already merged in it.
 type Config struct {
 	ID      string    `json:"id"`
@@ -84,7 +84,7 @@ type State struct {
 	ExitCode        int       `json:"exitCode"`
 	Error           string    `json:"error,omitempty"` // why it could not start or be kept
 
-	Log   LogLoss   `json:"log,omitzero"`    // what its log has not got
+	Log   LogLoss   `json:"log,omitzero"`    // what its log has lost
 	Notes []ns.Note `json:"notes,omitempty"` // what this machine could not do for it
 	// Made are paths that had to be made in the image's tree to mount something
 	// on; as long as they are empty they are no change of the user's.
@@ -158,9 +158,9 @@ func (c *Container) WriteState(s State) error {
 	return nil
 }
 
-// Reserve keeps room on the disk for the state that s is going to be: a container may fill the
-// disk, and how it ended is not to be lost by that. A file is there already and has its blocks, so
-// neither a free inode nor free space is needed.
+// Reserve keeps room on the disk for the last state, which grows out of s: if a container fills the
+// disk, how it ended must not be lost. The file exists already and has its blocks, so that neither
+// a free inode nor free space is needed at the end.
 func (c *Container) Reserve(s State) error {
 	b, err := json.Marshal(s)
 	if err == nil {

@@ -1,5 +1,5 @@
-// Package disk is containers as they are on disk: configuration, state, name, lock and log of each,
-// and the set of them that a store has. Nothing here talks to a process.
+// Package disk keeps containers on disk: configuration, state, name, lock and log of each, and the
+// set of all in a store. Nothing here talks to a process.
 //
 // # On disk
 //
@@ -9,10 +9,10 @@
 //	    config.json            what it is; written once, but for its name [Config]
 //	    state.json             how it is; replaced as a whole             [State]
 //	    state.last             while it runs: room for how it ends        [Container.Reserve]
-//	    lock                   locked as long as somebody looks after it
+//	    lock                   locked as long as a process looks after it
 //	    control                socket of the supervisor, see package control
 //	    upper/  work/          what it changed, as ordinary files; see package image/layer
-//	    root/                  where init mounts the root; empty for everybody else
+//	    root/                  where init mounts the root; outside its namespace it is empty
 //	    log  log.1             what it printed
 //
 // With [DriverOverlay] the kernel's overlayfs writes upper/ and work/, in its own form and with
@@ -32,7 +32,7 @@
 //	                  (nothing)
 //
 // A directory without state.json is incomplete: being made, if its lock is held,
-// else the leavings of a killed command, which [Set.Sweep] deletes. One that
+// else left by a killed command, and [Set.Sweep] deletes it. One that
 // says "running" while its lock is free has lost its supervisor: [Container.State]
 // shows it as exited with 137, and if it had --rm, Sweep deletes it.
 //

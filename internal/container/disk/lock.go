@@ -1,6 +1,6 @@
-// The lock of a container says that somebody lives who looks after it: first
-// the client that makes or starts it, then its supervisor, which inherits the
-// open file. It is an open file description lock, fcntl(2), "Open file
+// The lock of a container says that a living process looks after it: first the
+// client that makes or starts it, then its supervisor, which inherits the open
+// file. It is an open file description lock, fcntl(2), "Open file
 // description locks (non-POSIX)": like flock(2) it belongs to the open file,
 // passes with it from process to process and is dropped by the kernel when the
 // last holder is gone, however it went; unlike flock it can be asked about
@@ -85,8 +85,8 @@ func (c *Container) LockNow() (*os.File, error) {
 }
 
 // LockWithin waits up to d for the lock of a container whose supervisor was
-// told to go or was killed. Nothing tells when a lock is dropped, so it looks
-// again and again.
+// told to go or was killed. The kernel does not report when a lock is dropped, so
+// it tries again and again.
 func (c *Container) LockWithin(d time.Duration) (*os.File, error) {
 	for end := time.Now().Add(d); ; time.Sleep(2 * time.Millisecond) {
 		lock, err := c.LockNow()
@@ -96,6 +96,6 @@ func (c *Container) LockWithin(d time.Duration) (*os.File, error) {
 	}
 }
 
-// Locked tells whether somebody looks after the container: makes it, starts it, or is its
-// supervisor.
+// Locked tells whether a process looks after the container: a client that makes or starts it, or
+// its supervisor.
 func (c *Container) Locked() bool { return locked(c.Path("lock")) }

@@ -1,4 +1,4 @@
-// The log of a container, as it is written: docker's json-file.
+// Writing the log of a container: docker's json-file.
 
 package disk
 
@@ -17,8 +17,8 @@ import (
 //
 //	{"log":"hello\n","stream":"stdout","time":"2026-11-21T10:00:00.123456789Z"}
 //
-// JSON can only carry UTF-8. Where docker loses other bytes, an entry here has
-// them in base64 besides, as "raw"; a reader that does not know it sees U+FFFD.
+// JSON can only carry UTF-8. Docker loses other bytes; here an entry has them in
+// base64 as well, in "raw". A reader that does not know that sees U+FFFD.
 //
 // When the file has grown to maxLog bytes it is renamed to log.1, replacing
 // the one before, so a chatty container cannot fill a shared disk. What is lost that way, or
@@ -45,9 +45,9 @@ type LogWriter struct {
 	buf  []byte
 }
 
-// Write adds what a stream brought, an entry for each line. What cannot be written is counted as
-// lost, and the next ones are tried all the same: the container goes on, and a disk may have room
-// again.
+// Write adds an entry for each line that came from a stream. Entries that cannot be written are
+// counted as lost, and later ones are tried all the same: the container goes on, and the disk may
+// have room again.
 func (l *LogWriter) Write(stream string, p []byte, now time.Time) {
 	if l == nil || len(p) == 0 {
 		return
@@ -125,8 +125,8 @@ func (l *LogWriter) open() error {
 	return nil
 }
 
-// repair cuts off the half of an entry that a supervisor left which was killed, and returns the
-// file's size in bytes.
+// repair cuts off the half entry that a killed supervisor has left, and returns the file's size in
+// bytes.
 func (l *LogWriter) repair(f *os.File) (int64, error) {
 	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil || size == 0 {

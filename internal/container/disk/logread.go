@@ -1,4 +1,4 @@
-// The log of a container, as it is read: by time, from the end, and on as it grows.
+// Reading the log of a container: by time, from the end, and on as it grows.
 
 package disk
 

@@ -1,4 +1,4 @@
-// Names for containers that nobody names.
+// Names for containers whose user gives none.
 
 package disk
 
@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// The names that containers get when nobody gives one: what is in the lunch
-// box. Strings, not slices: they cost nothing at start-up.
+// The words of these names: what is in a lunch box. Strings, not slices: they
+// cost nothing at start-up.
 const (
 	adjectives = "amber baked bold breezy bright brisk calm candied cheerful chilled cosy crisp crunchy dainty eager earthy " +
 		"fluffy fragrant fresh frosty gentle gilded glazed golden grilled happy hearty hidden honeyed humble jolly keen " +

@@ -13,7 +13,7 @@ import (
 // defaultPath is PATH where neither image nor user sets one, as docker has it.
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// Plan is what ns has to build for such a container, but for its root.
+// Plan is what ns has to build for such a container, without its root.
 func (c *Config) Plan(ids ns.IDMap) *ns.Spec {
 	spec := &ns.Spec{
 		IDs:      ids,

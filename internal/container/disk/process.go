@@ -1,4 +1,4 @@
-// A process is known again by its number and the time of its start: numbers are used anew.
+// A process is recognised by its number and the time of its start, because numbers are used again.
 
 package disk
 

@@ -14,14 +14,14 @@ import (
 	"tiffin/internal/treecopy"
 )
 
-// Eraser removes a container's directory in which files belong to subordinate ids (subuid(5)), as
-// only the kernel's overlayfs leaves them. It takes a process with those ids, which this package
-// does not know how to start.
+// Eraser removes a container's directory with files of subordinate ids (subuid(5)), which only the
+// kernel's overlayfs leaves there. That needs a process with those ids, and this package cannot
+// start one.
 type Eraser func(*Container) error
 
-// Erase deletes the container; the caller holds its lock. The name goes first, then the state:
-// from then on it does not show any more, and if this process is killed half way the next Sweep
-// does the rest. Without an Eraser (nil), what needs one stays and is an error.
+// Erase deletes the container; the caller holds its lock. The name goes first, then the state: from
+// then on the container is not shown, and if this process is killed half way, the next Sweep does
+// the rest. If e is nil, files that need an Eraser stay, and Erase fails.
 func (c *Container) Erase(e Eraser) error {
 	c.removeName()
 	os.Remove(c.Path("state.json"))
@@ -57,9 +57,9 @@ func (c *Container) removeFiles(e Eraser) error {
 	return nil
 }
 
-// Vanish is Erase in two parts: the container is gone when it returns, its files
-// when rest has. Nobody has to wait for the second part; if it is cut short,
-// the store deletes what is left as it does any temporary.
+// Vanish is Erase in two parts: the container is gone when Vanish returns, its
+// files when rest has returned. No one has to wait for the second part; if it is
+// cut short, the store deletes what is left as it does with temporary files.
 func (c *Container) Vanish() (rest func()) {
 	if now, err := Open(c.dir); err == nil {
 		c.Name = now.Name // it may have been renamed while it ran

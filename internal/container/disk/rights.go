@@ -9,8 +9,8 @@ import (
 	"tiffin/ns"
 )
 
-// Rights are what the command may do, as far as the user has a say in it. Zero values stand for
-// what is usual.
+// Rights are what the command may do, as far as the user can choose. Zero values stand for the
+// defaults.
 type Rights struct {
 	CapAdd    []string    `json:"capAdd,omitempty"` // names, or "ALL"
 	CapDrop   []string    `json:"capDrop,omitempty"`
@@ -23,8 +23,8 @@ type Rights struct {
 const allCaps = "ALL"
 
 // caps are the capabilities of root in the container, nil for the default ones: docker-run(1),
-// --cap-add and --cap-drop. What is both added and dropped is dropped, but for ALL, which the
-// other's names are exceptions from.
+// --cap-add and --cap-drop. What is both added and dropped is dropped. If one of the two is ALL,
+// the names in the other are exceptions from it.
 func (r *Rights) caps() []string {
 	if len(r.CapAdd)+len(r.CapDrop) == 0 {
 		return nil

@@ -79,8 +79,8 @@ func (s *Set) Create(cfg Config) (*Container, *os.File, error) {
 	if err := os.Mkdir(c.dir, 0o700); err != nil {
 		return fail(fmt.Errorf("create container: %w", err))
 	}
-	// Under its own name only when it is held: one that is free means that nobody looks after
-	// this, and Sweep of another command may come between Open(2) and fcntl(2).
+	// It gets its name only when it is held: Sweep of another command, which deletes what has a
+	// free lock, may come between open(2) and fcntl(2).
 	lock, err := acquire(c.Path("lock.new"), os.O_CREATE|os.O_EXCL)
 	if err == nil {
 		err = os.Rename(c.Path("lock.new"), c.Path("lock"))
@@ -115,8 +115,7 @@ func (s *Set) fill(c *Container) error {
 	return nil
 }
 
-// writeConfig writes config.json; whoever finds it finds it whole, also if this process is killed
-// now.
+// writeConfig writes config.json: whole or not at all, even if this process is killed now.
 func (c *Container) writeConfig() error {
 	b, err := json.MarshalIndent(c.Config, "", "\t")
 	if err != nil {
@@ -128,9 +127,9 @@ func (c *Container) writeConfig() error {
 	return os.Rename(c.Path("config.json.new"), c.Path("config.json"))
 }
 
-// Rename gives the container another name. It has both until config.json says the new one: if
-// this process is killed before, it keeps the old one, and the link of the new one leads to it
-// none the less until it is removed.
+// Rename gives the container another name. It has both until config.json has the new one: if this
+// process is killed before, the old name stays, and the link of the new one leads to the container
+// until that is removed.
 func (s *Set) Rename(c *Container, name string) error {
 	if !ValidName(name) {
 		return invalidName(name)
@@ -208,8 +207,8 @@ func (s *Set) link(name, id string) error {
 		fmt.Sprintf("remove that one with `tiffin rm %s`, or choose another name", name))
 }
 
-// Commission makes a created container visible. cause is why it did not
-// start, or nil.
+// Commission makes a created container visible. cause is the error if it could
+// not be started, or nil.
 func (c *Container) Commission(cause error) error {
 	s := State{Status: Created}
 	if cause != nil {

@@ -45,7 +45,7 @@ func (s *supervisor) answer(c *control.Conn) {
 		return // the client will see that nobody is here any more
 	}
 	defer s.sessions.leave()
-	defer m.Close() // what is not asked for here is nobody's
+	defer m.Close() // descriptors that no answer takes
 	<-s.started
 	if s.failed != nil {
 		c.Fail(s.failed)
@@ -125,7 +125,7 @@ type command struct {
 	kill  bool                           // the command does not outlive its client
 }
 
-// main is the first process as the client sees it that has passed out.
+// main is the first process, for a client that has passed the descriptors out.
 func (s *supervisor) main(out []*os.File, owner bool) *command {
 	return &command{child: s.child, io: s.io, out: out, ended: s.ended, exit: func() (int, error) { return s.exit, s.unrecorded }, kill: owner}
 }

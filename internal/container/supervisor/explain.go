@@ -14,10 +14,10 @@ import (
 
 var errGivenUp = errors.New("the start was given up")
 
-// explain returns what tells the client of the steps of init, nil if it does not want to know.
-// The client prints before it answers, and only then the next step is done: what the command
-// prints comes after its explanation. If the client of a container in the background goes, init
-// does not wait for it.
+// explain returns what tells the client of the steps of init, nil if it does not want to know. The
+// client prints before it answers, and only then the next step is done: what the command prints
+// comes after its explanation. If the client of a container in the background goes away, init does
+// not wait for it.
 func (s *supervisor) explain(c *control.Conn, spec *ns.Spec) (func(ns.Report), error) {
 	if !s.req.Explain {
 		return nil, nil
@@ -32,8 +32,8 @@ func (s *supervisor) explain(c *control.Conn, spec *ns.Spec) (func(ns.Report), e
 	}, nil
 }
 
-// tell tells the client something, and does what it asks for until it wants the start to go on.
-// The error is that it does not want it to.
+// tell sends the client a message, and does what it asks for until it wants the start to go on. It
+// fails if the client does not want that.
 func (s *supervisor) tell(c *control.Conn, spec *ns.Spec, m *control.Message) error {
 	err := c.Send(m)
 	for err == nil {
@@ -51,7 +51,7 @@ func (s *supervisor) tell(c *control.Conn, spec *ns.Spec, m *control.Message) er
 		}
 	}
 	if s.req.Foreground {
-		return errGivenUp // nobody is there for whom the command would run
+		return errGivenUp // there is no client that the command would run for
 	}
 	return nil
 }

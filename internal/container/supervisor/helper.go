@@ -1,5 +1,5 @@
-// The helpers of the supervisor: they copy, sync, or read and remove files, speak the control
-// protocol, and end.
+// The helpers of the supervisor: each copies, syncs, or reads and removes files, answers in the
+// control protocol, and ends.
 
 package supervisor
 
@@ -52,7 +52,7 @@ func help(inside bool) int {
 	return 0
 }
 
-// do does what m asks for, and puts into ans what there is to say.
+// do does what m asks for, and puts the result into ans.
 func do(m *control.Message, ids ns.IDMap, ans *control.Message) error {
 	switch {
 	case m.Op == control.OpSync:

@@ -1,4 +1,4 @@
-// Package supervisor is what runs beside a container, and answers for it.
+// Package supervisor is the process that runs beside a container and looks after it.
 //
 //	tiffin run          the client: your terminal, your signals, your exit status
 //	 └─ supervisor      process 1 of a pid namespace of its own, in a new user namespace
@@ -23,15 +23,15 @@
 // The supervisor's /proc is the host's, where it has another number than in its
 // own namespace: what it records are the numbers that the host sees.
 //
-// As soon as it serves, it gives up what it needs no longer: Spec.Seal of package ns.
+// As soon as it serves, it gives up the rights that it no longer needs: Spec.Seal of package ns.
 //
 // Inside a supervisor, mu guards state; it is taken by nobody who holds another
 // lock of this package.
 //
 // The supervisor never touches the file system that it serves: it would wait for itself. It knows
-// no store of images, no registry and no command line: the runtime, a program of its own that
-// tiffin carries (package programs), is linked without them. tiffin itself has these processes as
-// well, for when that one is not built in.
+// no store of images, no registry and no command line: it runs in the runtime, a smaller program
+// that tiffin carries (package programs), linked without these. If no runtime is built in, tiffin
+// itself takes its place.
 package supervisor
 
 import (
@@ -39,9 +39,9 @@ import (
 	"tiffin/ns"
 )
 
-// Main runs the program that args (the whole argument vector) name, if it is one of those that make
-// up a running container, and returns its exit status. ok is false if it is none of them. Nothing
-// before it may cost time: every `tiffin run` comes here twice.
+// Main runs the part of a running container that args (the whole argument vector) name, such as the
+// supervisor or init, and returns its exit status. ok is false if they name none. Nothing before it
+// may cost time: every `tiffin run` comes here twice.
 func Main(args []string) (status int, ok bool) {
 	if len(args) < 2 {
 		return 0, false

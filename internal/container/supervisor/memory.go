@@ -13,15 +13,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// settlePeriod is how long nobody must have asked the file system for anything
-// before the supervisor gives memory back.
+// settlePeriod is how long the file system must have had no request before the
+// supervisor gives memory back.
 const settlePeriod = 5 * time.Second
 
 // settle keeps the supervisor small while its container is idle. Most of what
-// it has resident was needed once: its own program text, the checked pages of
-// the index, the buffers of the last burst of writes. Given back, an idle
-// container costs about 5 MB instead of 17 (debian, 25,000 files) and 50 after
-// it has written 200 MB.
+// it has resident was needed only once: its own program text, the checked pages of
+// the index, the buffers of the last burst of writes. Without these, an idle
+// container costs about 5 MB, instead of 17 (debian, 25,000 files) or, after it has
+// written 200 MB, 50.
 func (s *supervisor) settle() {
 	time.Sleep(settlePeriod / 10)
 	debug.SetGCPercent(25)

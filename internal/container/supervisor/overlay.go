@@ -15,9 +15,9 @@ import (
 	"tiffin/ns"
 )
 
-// closed refuses a container whose directory others can enter. What the command makes
-// set-user-ID is so on this machine's disk, and belongs to the user: whoever reaches it becomes the
-// user by it.
+// closed refuses a container whose directory others can enter. A file that the command makes
+// set-user-ID has that bit on this machine's disk and belongs to the user: whoever can execute it
+// there becomes the user.
 func (s *supervisor) closed() error {
 	dir := s.c.Dir()
 	var st unix.Stat_t
@@ -39,7 +39,7 @@ func prepareUpper(dir string, x *layer.Index, ids ns.IDMap) error {
 		return errs.Hint(fmt.Errorf("prepare the upper directory %s: %w", dir, err), "its file system must take extended attributes user.*; see xattr(7)")
 	}
 	if _, err := unix.Getxattr(dir, layer.XattrOrigin, nil); err == nil {
-		return nil // by an earlier run, since when root in the container may have changed it
+		return nil // by an earlier run; root in the container may have changed it since
 	}
 	root := x.Inode(0)
 	if err := os.Chown(dir, int(ids.MapUID(root.UID)), int(ids.MapGID(root.GID))); err != nil {

@@ -1,6 +1,6 @@
-// Holding still what the kernel's overlayfs is written by. tiffin's own file system holds back
-// requests; here there are none, so the processes are stopped, as a terminal's Ctrl-Z does. (A
-// control group's freezer would do it unseen, but needs a delegated one: cgroups(7).)
+// Holding a container with the kernel's overlayfs still. tiffin's own file system holds back
+// requests; overlayfs sends none, so the processes are stopped, as by Ctrl-Z at a terminal. (The
+// freezer of a control group would do it unseen, but needs a delegated group: cgroups(7).)
 
 package supervisor
 
@@ -24,7 +24,7 @@ func (s *supervisor) pause() (resume func()) {
 	before := map[int]bool{}
 	for _, p := range s.descendants() {
 		if p.stopped() {
-			before[p.pid] = true // by somebody else, who will want to find it so
+			before[p.pid] = true // stopped by another process: it must stay so
 		}
 	}
 	// kill(2), pid -1: all in this pid namespace but its process 1, which is the supervisor. None
@@ -43,7 +43,7 @@ func (s *supervisor) pause() (resume func()) {
 	}
 }
 
-// process is the line of /proc/pid/stat, proc(5), as far as it matters here.
+// process has some fields of /proc/pid/stat, proc(5).
 type process struct {
 	pid   int  // in the supervisor's pid namespace
 	state byte // field 3

@@ -1,5 +1,5 @@
-// What a command writes goes to its log and to everybody who is attached; what they type goes to
-// it.
+// What a command writes goes to its log and to all clients that are attached; what they type goes
+// to the command.
 
 package supervisor
 
@@ -112,10 +112,10 @@ func (s *stdio) close() {
 	}
 }
 
-// attach lets the streams also go to out: two files, or none. With own,
-// the command's output is for them alone: when the reader of one is gone, the
-// command gets the EPIPE that it would get without a container, or is killed if it has a terminal.
-// So it is when one cannot be written to for another reason, which failure remembers.
+// attach lets the streams also go to out: two files, or none. With own, the command's output is for
+// them alone: when the reader of one is gone, the command gets the EPIPE that it would get without
+// a container, or is killed if it has a terminal. The same happens when a file cannot be written to
+// for another reason, which failure remembers.
 func (s *stdio) attach(out []*os.File, own bool) {
 	for i, f := range out {
 		if s.out[i] != nil {
@@ -132,7 +132,7 @@ func (s *stdio) detach(out []*os.File) {
 	}
 }
 
-// failure tells what could not be written to out, as attach has got it, and why.
+// failure says which of the files out, given to attach, could not be written to, and why.
 func (s *stdio) failure(out []*os.File) (err error) {
 	for i, f := range out {
 		if s.out[i] == nil {
@@ -145,11 +145,11 @@ func (s *stdio) failure(out []*os.File) (err error) {
 	return err
 }
 
-// loss is what the log has not got.
+// loss is what the log has lost.
 func (s *stdio) loss() disk.LogLoss { return s.out[0].log.Lost() }
 
-// abandon says that a client whom the output was for is gone: what it has not
-// taken yet, nobody waits for.
+// abandon says that the client which the output was for is gone: drain does not
+// wait for what it has not taken yet.
 func (s *stdio) abandon() { s.once.Do(func() { close(s.lost) }) }
 
 // drain waits until all output has been passed on, up to limit if that is not
@@ -203,8 +203,8 @@ func (o *stream) remove(f *os.File) {
 	o.sinks = slices.DeleteFunc(slices.Clone(o.sinks), func(k sink) bool { return k.f == f })
 }
 
-// fail removes a sink that could not be written to. That somebody has stopped reading (EPIPE) is
-// no news to him.
+// fail removes a sink that could not be written to. EPIPE is not remembered: the reader knows that
+// it has stopped reading.
 func (o *stream) fail(f *os.File, err error) {
 	o.remove(f)
 	o.mu.Lock()
@@ -283,8 +283,8 @@ func (o *stream) pump() {
 	}
 }
 
-// writeAll writes p to a descriptor that belongs to somebody else, who may
-// have made it non-blocking.
+// writeAll writes p to a descriptor of another process, which may have made it
+// non-blocking.
 func writeAll(f *os.File, p []byte) error {
 	raw, err := f.SyscallConn()
 	if err != nil {

@@ -35,7 +35,7 @@ type supervisor struct {
 
 	broken atomic.Pointer[error] // why the file system has failed, if it has
 
-	starts     starts    // what is remembered of the image; nil: nothing is, and nothing is to be
+	starts     starts    // what is remembered of the image; nil: nothing is to be remembered
 	rememberIt sync.Once // remember
 	traceTo    *os.File  // where the client wants the trace of req.Trace
 	layersOnce sync.Once
@@ -373,7 +373,7 @@ func (s *supervisor) note() {
 	})
 }
 
-// writeNotes lets other processes see what note has got.
+// writeNotes lets other processes see what note has collected.
 func (s *supervisor) writeNotes() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -424,7 +424,8 @@ func (s *supervisor) finish() {
 	s.rememberIt.Do(s.remember)
 }
 
-// unmounted waits until the container's file system is, which brings all data into its directory.
+// unmounted waits until the container's file system is unmounted: then all data is in its
+// directory.
 func (s *supervisor) unmounted() {
 	select {
 	case <-s.served:

@@ -1,6 +1,5 @@
-// The supervisor's half of a trace. The file system
-// never waits for whoever reads it: what does not fit into a queue is counted
-// and left out.
+// The supervisor's half of a trace. The file system never waits for the reader:
+// events that do not fit into a queue are counted and left out.
 
 package supervisor
 
