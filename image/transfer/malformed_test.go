@@ -51,6 +51,32 @@ func clear(t *testing.T, what string, err error) {
 	}
 }
 
+// TestAWholeIndexIsBounded: one that is small lists the same large manifest again and again.
+func TestAWholeIndexIsBounded(t *testing.T) {
+	part := []byte(`{"schemaVersion":2,"manifests":[]` + strings.Repeat(" ", 2<<20) + "}")
+	d := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: digest.FromBytes(part), Size: int64(len(part))}
+	index, err := json.Marshal(ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, Manifests: slices.Repeat([]ocispec.Descriptor{d}, 1000)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := 0
+	src := Blobs(func(d digest.Digest) (io.ReadCloser, int64, error) {
+		b := part
+		if d == digest.FromBytes(index) {
+			b = index
+		}
+		sent += len(b)
+		return io.NopCloser(bytes.NewReader(b)), int64(len(b)), nil
+	})
+	_, err = Whole(context.Background(), src, "", ocispec.Descriptor{Digest: digest.FromBytes(index), Size: -1})
+	if err == nil || !strings.Contains(err.Error(), "more than 64 MiB") {
+		t.Errorf("an index of 2 GiB: %v", err)
+	}
+	if sent > 80<<20 {
+		t.Errorf("%d bytes were asked for", sent)
+	}
+}
+
 func TestTruncatedArchivesAreRefused(t *testing.T) {
 	for _, p := range packings {
 		f := newFixture(t, p.pack, []string{"x"}, layerTar(t, "one"), layerTar(t, "two"))

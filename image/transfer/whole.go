@@ -21,8 +21,12 @@ import (
 	"tiffin/internal/errs"
 )
 
-// maxParts bounds how many parts a stranger's index can make this program fetch.
-const maxParts = 1024
+// An index of a stranger's makes this program fetch and keep no more than maxParts documents of
+// partSize bytes, where a larger one counts as several.
+const (
+	maxParts = 1024
+	partSize = 64 << 10
+)
 
 // Whole finds what the reference stands for, or if that is "" the descriptor, with all that it
 // lists. The parts are not looked into: attestations and artifacts are parts like others.
@@ -32,12 +36,15 @@ func Whole(ctx context.Context, src Source, ref string, want ocispec.Descriptor)
 }
 
 func whole(ctx context.Context, src Source, ref string, want ocispec.Descriptor, depth int, left *int) (*Image, error) {
-	if *left--; depth == 0 || *left < 0 {
-		return nil, fmt.Errorf("image index %s: more than %d parts, or nested too deeply", want.Digest, maxParts)
+	if depth == 0 {
+		return nil, fmt.Errorf("image index %s is nested too deeply", want.Digest)
 	}
 	b, err := document(ctx, src, cmp.Or(ref, want.Digest.String()), want)
 	if err != nil {
 		return nil, err
+	}
+	if *left -= 1 + len(b)/partSize; *left < 0 {
+		return nil, fmt.Errorf("image index: it lists more than %d manifests, or more than %d MiB of them", maxParts, maxParts*partSize>>20)
 	}
 	m, err := oci.ParseDocument(b)
 	if err != nil {
