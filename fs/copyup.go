@@ -1,7 +1,7 @@
 // Giving a lower file an upper part. First comes its
 // metadata alone, with all its names, in one step that costs the same for a
-// kilobyte and a gigabyte (a "metacopy"); the data follows when somebody
-// writes. Both are complete or absent after a crash.
+// kilobyte and a gigabyte (a "metacopy"); the data follows when the file is
+// written to. Both are complete or absent after a crash.
 
 package fs
 
@@ -158,8 +158,8 @@ func (f *FS) hollow(n *node) error {
 	return futimens(h.fd, st.Atim, st.Mtim)
 }
 
-// copyUpGone gives a lower file that has lost its last name, and that somebody
-// still has open, an upper part without a name.
+// copyUpGone gives an upper part without a name to a lower file that has lost
+// its last name but is still open in a process.
 func (f *FS) copyUpGone(n *node) error {
 	w, fd, err := f.makeCopy(n)
 	if err != nil {

@@ -177,8 +177,8 @@ func (l *loop) letGo(w *worker) {
 	l.free = append(l.free, w)
 }
 
-// pass gives the token to a worker that waits, or to a new one. Somebody must always be
-// there to read: a request under way may wait for another one (Lseek does).
+// pass gives the token to a worker that waits, or to a new one. There must always be
+// a worker to read: a request under way may wait for another one (Lseek does).
 func (l *loop) pass() {
 	if l.failed.Load() == nil && l.waiting.Load() == 0 {
 		l.workers.Go(l.work)

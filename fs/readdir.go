@@ -189,7 +189,7 @@ func (l *lister) add(name string, r found, off uint64) (full bool, err error) {
 		return true, nil
 	}
 	// An entry that cannot be looked up now keeps node id 0: the kernel asks
-	// again when somebody wants it.
+	// again when it is needed.
 	if err := l.f.entry(nil, r, out); err != nil {
 		out.NodeId = 0
 	}

@@ -167,7 +167,7 @@ func (f *FS) isEmpty(r found) (bool, error) {
 }
 
 // lose records that lower inode i, which has no upper part, has lost its last
-// name: whoever has it open goes on reading it from its layer.
+// name: processes that have it open go on reading it from its layer.
 func (f *FS) lose(i uint32) {
 	if f.ids.count[i].Load() == 0 {
 		return

@@ -148,7 +148,7 @@ func (f *FS) renameReal(p, q place, flags uint) error {
 }
 
 // replace renames n from p to q in the place of old, an upper file or an empty
-// directory, which is kept for as long as somebody has it open.
+// directory, which is kept for as long as a process has it open.
 func (f *FS) replace(n *node, p place, old *node, q place) error {
 	if old.isDir() {
 		return f.replaceDir(p, old, q)

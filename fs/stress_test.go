@@ -74,7 +74,7 @@ func TestTreeSurvivesManyUsersAndDroppedCaches(t *testing.T) {
 	})
 }
 
-// lostRace reports whether err is what one gets when somebody else was faster.
+// lostRace reports whether err is one of those that come when another process was faster.
 func lostRace(err error) bool {
 	for _, e := range []error{unix.ENOENT, unix.EEXIST, unix.ENOTEMPTY, unix.ENOTDIR, unix.EISDIR, unix.EINVAL, unix.ESTALE, unix.EPERM} {
 		if strings.Contains(err.Error(), e.Error()) {

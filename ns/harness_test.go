@@ -84,8 +84,8 @@ type person struct {
 	single   bool // without subordinate ids
 }
 
-// people returns whom the tests can be: whoever runs them, and if that is root, also
-// somebody who is not, with and without subordinate ids.
+// people returns the users that the tests run as: the user who runs go test and, if that is
+// root, an ordinary user with subordinate ids and one without.
 func people(t testing.TB) []person {
 	t.Helper()
 	if os.Getuid() != 0 {

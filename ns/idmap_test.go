@@ -77,7 +77,7 @@ func TestProposedRangeIsFree(t *testing.T) {
 	want(t, "two users", freeRange(file), "231072-296607")
 }
 
-// The helpers are programs somebody else installed. Whatever they do, a container starts.
+// The helpers are programs that an administrator installed. Whatever they do, a container starts.
 func TestBrokenHelperIsANote(t *testing.T) {
 	who, ok := withSubIDs()
 	if !ok || os.Getuid() != 0 {

@@ -41,7 +41,7 @@ var namespaceFlags = [...]struct {
 	{"ipc", unix.CLONE_NEWIPC}, {"cgroup", unix.CLONE_NEWCGROUP},
 }
 
-// namespaceFlag is the flag of clone(2) for a name, 0 if it is none.
+// namespaceFlag is the flag of clone(2) for a namespace's name, 0 for other names.
 func namespaceFlag(name string) uintptr {
 	for _, n := range namespaceFlags {
 		if n.name == name {

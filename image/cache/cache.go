@@ -25,8 +25,8 @@
 //     store as long as they are used; what is here can be listed, pruned and removed without it.
 //   - rmi removes nothing from there. prune deletes what was made here for images there, unless a
 //     container was made from one; the next use makes it again.
-//   - Pull and load bring all layers here: they are for a person who does not want to depend on
-//     others. `serve` shows the names here only.
+//   - Pull and load bring all layers here, and so make an image independent of the other stores.
+//     `serve` shows the names here only.
 //   - A store that cannot be read is a warning, when something is looked for in it.
 //   - Other programs that read this store as a layout do not know of it.
 //

@@ -17,8 +17,8 @@
 //     input's end again.
 //   - Output goes into a buffer that begins with the 32 KiB before it, so that
 //     a copy is a copy within one slice, eight bytes at a time.
-//   - Near the end of the input there are zeros behind it rather than a second,
-//     careful loop: whoever has used some of them was promised more than came.
+//   - The end of the input is followed by zeros, so that no second, careful loop is
+//     needed: if any of them have been used, the input was too short.
 //
 // There is no package unsafe in it; every index is checked by the compiler or
 // at run time, and what it is fed comes from strangers.

@@ -91,7 +91,7 @@ func (f *fan) tap() chan *chunk {
 	return ch
 }
 
-// next is the next piece, or nil and why there is none: nil at the end.
+// next is the next piece, or nil and the error, which is nil at the end.
 func (f *fan) next(in chan *chunk) (*chunk, error) {
 	select {
 	case c := <-in: // nil when closed

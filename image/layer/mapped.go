@@ -15,7 +15,7 @@ import (
 // that its pages are those of the page cache, the same for all containers of an image. A read
 // lease, fcntl(2), "Leases", keeps them as they were checked: whoever opens the file to write or
 // truncates it waits until the index has become a copy in memory. Where there is no lease, because
-// the file is somebody else's, is being written or is on a file server, the file is read.
+// the file is another user's, is being written or is on a file server, the file is read.
 func MapIndex(path string) (*Index, error) {
 	f, h, err := openHeader(path)
 	if err != nil {
@@ -47,7 +47,7 @@ func MapIndex(path string) (*Index, error) {
 
 // mapLeased takes a read lease on f for this process and maps the first size bytes.
 func mapLeased(f *os.File, size int) ([]byte, error) {
-	// Not the calling thread, which may end before.
+	// The process, not the calling thread, which may end earlier.
 	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETOWN, os.Getpid()); err != nil {
 		return nil, err
 	}
@@ -61,7 +61,7 @@ func mapLeased(f *os.File, size int) ([]byte, error) {
 }
 
 // detach puts a copy of mapped pages in their place, in one step: mremap(2), MREMAP_FIXED. Without
-// memory for it the process ends, as it must not go on with a file that may change.
+// memory for the copy the process ends, because it must not go on with a file that may change.
 func detach(b []byte) {
 	c, err := unix.Mmap(-1, 0, len(b), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
 	if err != nil {

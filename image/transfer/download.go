@@ -106,7 +106,7 @@ func (d *download) receive(b []byte) (int, error) {
 	}
 }
 
-// broken closes a connection that ended too early, and says so.
+// broken closes a connection that ended too early, and returns the error for that.
 func (d *download) broken(err error) error {
 	d.body.Close()
 	d.body = nil

@@ -29,7 +29,7 @@ type Source interface {
 	// Blob begins to fetch a config or layer, from its first byte or on from a
 	// later one. It returns the ETag of the version that it is of, or "".
 	// Errors after which it is worth asking again wrap ErrInterrupted; from a
-	// later byte on, ErrStartOver if only the whole is to be had.
+	// later byte on, ErrStartOver if the source can only send the whole.
 	Blob(ctx context.Context, d ocispec.Descriptor, from Position) (r io.ReadCloser, etag string, err error)
 }
 

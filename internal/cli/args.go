@@ -56,7 +56,7 @@ func normalise(args []string, flags []cli.Flag, stopAtFirst bool) ([]string, err
 				if i++; i == len(args) {
 					return nil, usagef("flag needs an argument: %s", a)
 				}
-				// In one word, so that a value that begins with "-" is none of our flags.
+				// In one word, so that a value that begins with "-" is not taken for a flag.
 				out[len(out)-1] += "=" + args[i]
 			}
 		}

@@ -57,7 +57,7 @@ func (k *detachKeys) release() []byte {
 	return out
 }
 
-// filter returns what the command shall see of b, and whether the keys came.
+// filter returns what the command is to see of b, and whether the keys came.
 func (k *detachKeys) filter(b []byte) (out []byte, leave bool) {
 	if len(k.keys) == 0 {
 		return b, false

@@ -80,7 +80,7 @@ func upperFirst(s string) string {
 	return strings.ToUpper(s[:1]) + s[1:]
 }
 
-// unknownCommand says so, and what was perhaps meant.
+// unknownCommand is the error for an unknown command, and says what was perhaps meant.
 func unknownCommand(name string) error {
 	err := fmt.Errorf("no such command: %s", name)
 	if advice := commandElsewhere(name); advice != "" {

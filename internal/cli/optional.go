@@ -1,11 +1,11 @@
-// A flag whose value may be left away: --trace or --trace=FILE.
+// A flag whose value is optional: --trace or --trace=FILE.
 
 package cli
 
 import "github.com/urfave/cli/v2"
 
-// optionalFlag is a flag whose value may be left away, and can only be given
-// with "=": --trace, --trace=FILE.
+// optionalFlag is a flag whose value is optional, and can only be given with
+// "=": --trace, --trace=FILE.
 type optionalFlag struct{ *cli.GenericFlag }
 
 // optional is the value of such a flag. IsBoolFlag tells package flag not to

@@ -47,7 +47,7 @@ func runPull(c *cli.Context, store *image.Store) error {
 	return pull(c, store, client, name, stdout, c.Bool("quiet"))
 }
 
-// pull fetches the image of that name, and says so on w.
+// pull fetches the image of that name, and reports it on w.
 func pull(c *cli.Context, store *image.Store, client *registry.Client, name string, w io.Writer, quiet bool) error {
 	ref, err := reference.Parse(name)
 	if err != nil {

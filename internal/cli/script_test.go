@@ -43,14 +43,14 @@ type wrapper struct{ m *testing.M }
 
 func (w wrapper) Run() int { return built.Main(w.m, func(file string) { binary = file }) }
 
-// person is somebody to run scripts as.
+// person is a user to run scripts as.
 type person struct {
 	name     string
 	uid, gid int
 }
 
-// people are those that the scripts run as: besides root somebody with
-// subordinate ids and somebody without, if the machine has them.
+// people are the users that the scripts run as: besides root one with
+// subordinate ids and one without, if the machine has them.
 func people(t *testing.T) []person {
 	t.Helper()
 	if os.Getuid() != 0 {

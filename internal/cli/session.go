@@ -38,7 +38,7 @@ func terminalOf(c *cli.Context, tty, input bool) (*terminal, error) {
 	return &terminal{tty: tty, input: input, keys: detachKeys{keys: keys}}, err
 }
 
-// check fails if a terminal is asked for and the input is none.
+// check fails if a terminal is asked for and the input is not a terminal.
 func (t *terminal) check() error {
 	if t.tty && t.input && !isTerminal(os.Stdin) {
 		return errs.Hint(errors.New("the input device is not a TTY"), "leave -t away when the input comes from a file or a pipe")

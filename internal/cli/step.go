@@ -91,7 +91,7 @@ func (s *stepper) last(r ns.Report) {
 	}
 }
 
-// ask reads a line. It is "end" if there is none any more, or a signal came.
+// ask reads a line. It returns "end" at the end of the input, or when a signal came.
 func (s *stepper) ask() string {
 	line := make(chan string, 1)
 	go func() {

@@ -203,8 +203,8 @@ func (p Program) layOut(dir string) (err error) {
 	return os.Rename(tmp.Name(), filepath.Join(dir, p.Digest))
 }
 
-// check compares the program with its digest: a tiffin that was damaged on its way here shall not
-// leave a file in the store under a digest that it does not have.
+// check compares the program with its digest: a tiffin that was damaged on its way here must not
+// leave a file in the store under a wrong digest.
 func (p Program) check() error {
 	h := sha256.New()
 	io.WriteString(h, p.data)

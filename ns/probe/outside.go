@@ -31,7 +31,7 @@ func appArmorFix() string {
 		"\napparmor_parser -r /etc/apparmor.d/tiffin"
 }
 
-// setting reads a file of /proc, "" if there is none: readSetting, or a test's.
+// setting reads a file of /proc, "" if it does not exist: readSetting, or a function of a test.
 type setting func(path string) string
 
 func readSetting(path string) string {

@@ -35,7 +35,7 @@ type route struct {
 }
 
 // parsePath takes a path apart, from its end: a repository's name may have a
-// component such as "blobs" as well. An error says that the name is none.
+// component such as "blobs" as well. An error says that the name is not valid.
 func parsePath(path string) (route, error) {
 	rest, ok := strings.CutPrefix(path, "/v2/")
 	switch {

@@ -48,7 +48,7 @@ func (s *Server) newUpload(x *exchange) (*upload, error) {
 	return u, nil
 }
 
-// expire gives up an upload, unless somebody is sending.
+// expire gives up an upload, unless a request is working on it.
 func (s *Server) expire(u *upload) {
 	select {
 	case u.busy <- struct{}{}:

@@ -259,8 +259,8 @@ func Attach(c *disk.Container, stdout, stderr *os.File) (*Session, error) {
 
 // Exec starts a further command in a running container. Errors carry an exit
 // status as those of Start. With nil for stdout and stderr its output is lost.
-// explain is told of each step of the helper, as StartOptions.Explain is of init's; nil: nothing is
-// explained.
+// explain is called for each step of the helper, as StartOptions.Explain is for each of init; if it
+// is nil, nothing is explained.
 func Exec(c *disk.Container, o control.Exec, explain func(*ns.Spec, ns.Report), stdout, stderr *os.File) (*Session, error) {
 	conn, err := dial(c)
 	if err != nil {

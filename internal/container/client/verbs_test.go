@@ -265,7 +265,7 @@ func TestATraceEndsWithItsReaderOrTheContainer(t *testing.T) {
 	}
 }
 
-// TestAnIndexThatIsDamagedIsMadeAnew, by whoever has the image, and the start goes on.
+// TestAnIndexThatIsDamagedIsMadeAnew: by the client, which has the image; and the start goes on.
 func TestAnIndexThatIsDamagedIsMadeAnew(t *testing.T) {
 	b := newBox(t, disk.Config{}, "exit", "3")
 	whole, err := os.ReadFile(b.m.UnionPath)

@@ -42,7 +42,7 @@ func dial(args []string) int {
 }
 
 // TestAnotherUserIsTurnedAway who gets as far as to connect: here root, which no mode keeps away,
-// becomes somebody else only after the socket has been opened to all.
+// becomes another user only after the socket has been opened to all.
 func TestAnotherUserIsTurnedAway(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can be somebody else")

@@ -18,7 +18,7 @@ import (
 )
 
 // stdio is the supervisor's side of a command's standard files: what the
-// command writes goes to the log and to everybody who is attached.
+// command writes goes to the log and to all clients that are attached.
 //
 // The container never holds a descriptor of the user's: a terminal would let
 // it push characters into the user's shell (TIOCSTI, ioctl_tty(2)), a
@@ -40,8 +40,8 @@ type stdio struct {
 	lost  chan struct{} // closed by abandon
 }
 
-// newStdio makes the pipes of a command without a terminal. input says that
-// somebody may write to its standard input; otherwise it is /dev/null.
+// newStdio makes the pipes of a command without a terminal. With input, a client
+// may write to its standard input; otherwise that is /dev/null.
 func newStdio(input bool, log *disk.LogWriter) (*stdio, error) {
 	s := &stdio{lost: make(chan struct{})}
 	if input {

@@ -433,6 +433,6 @@ func (s *supervisor) unmounted() {
 			s.clearWork()
 		}
 	case <-time.After(10 * time.Second):
-		// Somebody outside keeps the container's mount namespace alive.
+		// A process outside keeps the container's mount namespace alive.
 	}
 }
