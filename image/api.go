@@ -66,7 +66,7 @@ type CommitOptions struct {
 	Author    string    // recorded in the config and its history
 	Message   string    // comment in the history
 	CreatedBy string    // command in the history, such as the container's
-	Changes   []string  // Dockerfile instructions, see ParseChange
+	Changes   []string  // Dockerfile instructions, see ApplyChanges
 	Created   time.Time // zero: SOURCE_DATE_EPOCH, or now
 	// Edit changes the config after Changes have been applied. May be nil.
 	Edit func(*ocispec.ImageConfig)
@@ -75,7 +75,7 @@ type CommitOptions struct {
 // ImportOptions says how Import describes the new image.
 type ImportOptions struct {
 	Ref, Message string
-	Changes      []string  // Dockerfile instructions, see ParseChange
+	Changes      []string  // Dockerfile instructions, see ApplyChanges
 	Created      time.Time // zero: SOURCE_DATE_EPOCH, or now
 	Total        int64     // bytes of the tarball, for Progress; 0: not known
 	Progress     ingest.Progress

@@ -13,7 +13,7 @@ import (
 	"tiffin/internal/errs"
 )
 
-// DefaultMasked are the paths docker covers: moby oci/defaults.go and
+// defaultMasked are the paths docker covers: moby oci/defaults.go and
 // daemon/pkg/oci/defaults.go. Each tells about the host, or is a way to it.
 var defaultMasked = [...]string{
 	"/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys",

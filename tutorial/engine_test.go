@@ -53,7 +53,7 @@ func student(t *testing.T) *Student {
 	}}
 }
 
-// start starts a lab.
+// mustStart starts a lab.
 func (s *Student) mustStart(t *testing.T, l *Lab) {
 	t.Helper()
 	if res, err := s.Start(context.Background(), l); err != nil || res != nil {

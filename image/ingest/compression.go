@@ -16,7 +16,7 @@ import (
 	"tiffin/internal/errs"
 )
 
-// Compression is told by the first bytes, whatever a media type or a file name
+// compression is told by the first bytes, whatever a media type or a file name
 // says: in practice both lie.
 type compression int
 
@@ -114,7 +114,7 @@ func (n *named) Read(p []byte) (int, error) {
 }
 
 // A decompression bomb is what grows to more than bombSize bytes and to more
-// than bombRatio times its compressed size. gzip cannot do better than 1032:1,
+// than BombRatio times its compressed size. gzip cannot do better than 1032:1,
 // and real layers stay below 20:1; zstd can do 30,000:1.
 const (
 	bombSize  = 1 << 30

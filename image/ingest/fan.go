@@ -17,7 +17,7 @@ import (
 // that brings it in and no other.
 //
 // A consumer that is slower than the others stops the reader after queueLen
-// pieces: a layer in flight holds at most about 2·(queueLen+2)·chunkSize bytes,
+// pieces: a layer in flight holds at most about 2·(queueLen+2)·ChunkSize bytes,
 // 6 MiB.
 type fan struct {
 	g    *errgroup.Group

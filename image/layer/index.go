@@ -521,7 +521,7 @@ func (x *Index) Path(i uint32) string {
 	return p
 }
 
-// putHeader and the size constants below are checked against the structs at
+// The sizes that the format has are checked against the structs at
 // build time: a change of a struct is a change of the format.
 var (
 	_ = [1]struct{}{}[unsafe.Sizeof(header{})-headerSize]

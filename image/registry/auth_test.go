@@ -33,7 +33,7 @@ func withConfig(t *testing.T, content string) string {
 	return file
 }
 
-// login is a config.json with anna's password, "open sesame", for a host.
+// loggedIn is a config.json with anna's password, "open sesame", for a host.
 func loggedIn(host string) string {
 	return fmt.Sprintf(`{"auths":{%q:{"auth":"YW5uYTpvcGVuIHNlc2FtZQ=="}}}`, host)
 }

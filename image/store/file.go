@@ -49,7 +49,7 @@ func makeDir(path string, mode fs.FileMode) error {
 }
 
 // moveFiles renames in an order that puts flat.tar last but for its marker:
-// see unsyncedName.
+// see UnsyncedName.
 func moveFiles(from, to string, mode fs.FileMode) error {
 	names, err := os.ReadDir(from)
 	if err != nil {

@@ -122,7 +122,7 @@ func mustJSON(t testing.TB, v any) []byte {
 
 func (f *fixture) id() digest.Digest { return digest.FromBytes(f.config) }
 
-// files are the files of an OCI layout, or only its blobs.
+// manifest is the fixture's manifest, as JSON.
 func (f *fixture) manifest(t testing.TB) []byte {
 	m := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
 		Config: ocispec.Descriptor{MediaType: ocispec.MediaTypeImageConfig, Digest: f.id(), Size: int64(len(f.config))}}

@@ -15,7 +15,7 @@ import (
 	"tiffin/internal/errs"
 )
 
-// two images share their lowest layer.
+// twoImages share their lowest layer.
 func twoImages(t *testing.T) (s *image.Store, empty []string, one, two *image.Image) {
 	s = newStore(t)
 	empty = listing(t, s)

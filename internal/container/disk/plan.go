@@ -36,7 +36,7 @@ func (c *Config) Process() ns.Process {
 	}
 }
 
-// environment is Env with what every command finds: PATH, HOSTNAME and, with a
+// Environment is Env with what every command finds: PATH, HOSTNAME and, with a
 // terminal, TERM. HOME depends on the user and is added by ns.
 func (c *Config) Environment(tty bool) []string {
 	env := []string{"PATH=" + defaultPath, "HOSTNAME=" + c.Hostname}
