@@ -41,7 +41,8 @@ func ReadList(s *image.Store, r reference.Reference) (*List, error) {
 	if err := oci.Unmarshal(b, &l.Index); err != nil {
 		return nil, err
 	}
-	if l.Manifests == nil || slices.ContainsFunc(l.Manifests, func(d ocispec.Descriptor) bool { return d.Annotations[annotationFrom] == "" }) {
+	// A stranger may have pushed it.
+	if l.Manifests == nil || slices.ContainsFunc(l.Manifests, func(d ocispec.Descriptor) bool { return d.Annotations[annotationFrom] == "" || d.Platform == nil }) {
 		return nil, fmt.Errorf("%s is here, and was not made by tiffin manifest create", r.Familiar())
 	}
 	return l, nil

@@ -159,4 +159,11 @@ func TestManifestLists(t *testing.T) {
 	if _, err := registry.ReadList(tiny, ref(t, h.host+"/by/one:v1")); err == nil || errors.Is(err, image.ErrNotFound) {
 		t.Errorf("an image is a list: %v", err)
 	}
+	strange := registry.NewList()
+	strange.Manifests = append(strange.Manifests, one.descriptor())
+	strange.Manifests[0].Annotations = map[string]string{"tiffin.from": h.host + "/by/one:v1"}
+	fail(strange.Keep(tiny, name))
+	if _, err := registry.ReadList(tiny, name); err == nil {
+		t.Error("a list has a part without a platform")
+	}
 }
