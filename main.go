@@ -15,8 +15,8 @@
 //	tiffin __userland    … that writes out the shell and commands of tiffin/base, for labs
 //	tiffin run …         what the user types
 //
-// As scripts/setup builds it, tiffin carries the runtime as a smaller program of its own, and these
-// processes start quicker; and the userland, which is in no other place: package programs.
+// A tiffin built by scripts/setup carries two more programs (package programs): the runtime, which
+// is smaller, so that these processes start faster, and the userland, which this binary lacks.
 package main
 
 import (

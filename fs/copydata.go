@@ -108,7 +108,7 @@ const copyChunk = 256 << 10
 
 // appends reports whether data written at off leaves what metacopy n has from
 // its origin as it is. The kernel writes whole pages: the first may begin with
-// bytes that the origin has and nobody has changed. nil is any data.
+// unchanged bytes of the origin. nil stands for any data.
 func (f *FS) appends(n *node, off int64, data []byte) bool {
 	if !n.metacopy {
 		return true
@@ -218,8 +218,8 @@ func (f *FS) hollowHead(n *node, fd int, st *unix.Stat_t) error {
 	return futimens(fd, st.Atim, st.Mtim)
 }
 
-// punch gives the space of the first n bytes of fd back, if the disk can:
-// nobody reads them.
+// punch gives back the space of the first n bytes of fd, which are not read any
+// more, if the disk can.
 func punch(fd int, n int64) {
 	unix.Fallocate(fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, n)
 }

@@ -2,7 +2,7 @@
 // and their answers back, fuse(4). What a request means is not known here; go-fuse
 // takes all but READ apart.
 //
-// Who reads is a matter of what waking up costs (appendix B of the book,
+// Which worker reads depends on what waking up costs (appendix B of the book,
 // "What a request costs"). One worker at a time holds the token, which is the right to read. It
 // answers what takes no time itself and goes on reading: a client that waits for each answer
 // always finds the same warm thread. Before what may take time, and when requests come

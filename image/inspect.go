@@ -1,4 +1,4 @@
-// Everything about an image, with the field names of docker.
+// Inspection of an image, with the field names of docker.
 
 package image
 

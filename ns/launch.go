@@ -332,7 +332,7 @@ func reapProcess(pid int) (ws syscall.WaitStatus, err error) {
 }
 
 // Wait waits for the command to end and returns its exit status, 128+N after signal N. It must be
-// called once, and nobody else may wait for just any child meanwhile.
+// called once; meanwhile no other goroutine may call wait(2) for just any child.
 func (c *Child) Wait() (int, error) {
 	ws, err := c.reap()
 	if err != nil {

@@ -55,7 +55,7 @@ func (r *Reader) storedHeader() error {
 	return nil
 }
 
-// stored copies what there is of a block without compression.
+// stored copies the bytes of a block without compression, as far as they have come.
 func (r *Reader) stored() error {
 	if r.plain == 0 {
 		r.state = (*Reader).block

@@ -41,7 +41,7 @@ func Compress(ctx context.Context, st *store.Staging, write func(io.Writer) erro
 	})
 	g.Go(func() error {
 		err := f.run(r)
-		r.CloseWithError(err) // a writer that nobody reads must not wait
+		r.CloseWithError(err) // so that write does not wait for a reader
 		return err
 	})
 	if err := g.Wait(); err != nil {

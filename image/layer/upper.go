@@ -153,8 +153,8 @@ func join(dir, name string) string {
 	return dir + "/" + name
 }
 
-// readNames lists the directory fd. It reads through a descriptor of its own,
-// because the position of fd is shared with nobody but this.
+// readNames lists the directory fd. It reads through a duplicate that it closes;
+// the two share a position, which nothing else uses.
 func readNames(fd int) ([]string, error) {
 	d, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {

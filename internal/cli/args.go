@@ -1,5 +1,5 @@
 // Arguments as people type them for docker (-it, --flag=value, flags behind operands) become what
-// package flag of Go understands. A flag that does not exist is an error that says what there is
+// package flag of Go understands. For a flag that does not exist, the error says what to use
 // instead.
 
 package cli
@@ -95,7 +95,7 @@ func splitFlag(a string, flags []cli.Flag) (words []string, takesNext bool, err 
 	return words, false, nil
 }
 
-// unknownFlag says what there is instead, if the flag is one that docker's run and create have.
+// unknownFlag says what to use instead, if docker's run and create have the flag.
 func unknownFlag(flags []cli.Flag, name string, err error) error {
 	advice := flagElsewhere(name)
 	if advice == "" || findFlag(flags, "entrypoint") == nil {

@@ -52,7 +52,7 @@ func (f *explainFormat) Set(v string) error {
 	return nil
 }
 
-// explanation is what there is to say about a step: the table's words, and what happened.
+// explanation is the text about a step: the table's words, and what happened.
 type explanation struct {
 	Number  int           `json:"number"`
 	Step    string        `json:"step"`

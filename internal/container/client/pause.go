@@ -14,8 +14,8 @@ type Pause struct {
 	done int // number of the step
 }
 
-// Shell runs a shell in what there is of the container, and returns when it has ended. tty is its
-// terminal, and env are variables for it.
+// Shell runs a shell in the container as far as it has been built, and returns when the shell has
+// ended. tty is its terminal, and env are variables for it.
 func (p *Pause) Shell(program, tty *os.File, env []string) error {
 	_, err := p.conn.Call(&control.Message{Op: control.OpShell, Shell: &control.Shell{Done: p.done, Env: env}, Files: []*os.File{tty, program}})
 	return err

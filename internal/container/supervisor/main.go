@@ -25,8 +25,8 @@
 //
 // As soon as it serves, it gives up the rights that it no longer needs: Spec.Seal of package ns.
 //
-// Inside a supervisor, mu guards state; it is taken by nobody who holds another
-// lock of this package.
+// Inside a supervisor, mu guards state; no goroutine takes it while it holds
+// another lock of this package.
 //
 // The supervisor never touches the file system that it serves: it would wait for itself. It knows
 // no store of images, no registry and no command line: it runs in the runtime, a smaller program
