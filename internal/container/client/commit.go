@@ -51,7 +51,7 @@ func changed(c *disk.Container, store *image.Store, f func(*image.Image, delta) 
 		closeAll func()
 	)
 	err = mended(c, m, func(m *cache.Mountable) (err error) {
-		upper = &disk.Upper{Dir: c.Path("upper"), Union: m.UnionPath, Flats: m.FlatPaths, Blocks: m.BlockPaths}
+		upper = &disk.Upper{Dir: c.UpperDir(), Union: m.UnionPath, Flats: m.FlatPaths, Blocks: m.BlockPaths}
 		opened, closeAll, err = upper.Open(nil)
 		return err
 	})

@@ -12,15 +12,17 @@
 //	    lock                   locked as long as a process looks after it
 //	    control                socket of the supervisor, see package control
 //	    upper/  work/          what it changed, as ordinary files; see package image/layer
+//	    overlay/               with [DriverOverlay], the directory that has upper/ and work/
 //	    root/                  where init mounts the root; outside its namespace it is empty
 //	    log  log.1             what it printed
 //
 // With [DriverOverlay] the kernel's overlayfs writes upper/ and work/, in its own form and with
-// the owners that the container sees. Only in a user namespace with the container's ids can all
-// of it be read and removed, so commit, diff and rm start a helper that enters one; it reads the
-// directory and writes a layer, the same bytes as tiffin's own file system gives for the same
-// changes. overlayfs leaves a directory without permissions in work/, which the supervisor
-// removes at the end, so that rm -rf of the store does not stumble over it.
+// the owners and modes that the container sees; overlay/ keeps others out, see package supervisor.
+// Only in a user namespace with the container's ids can all of it be read and removed, so commit,
+// diff and rm start a helper that enters one; it reads the directory and writes a layer, the same
+// bytes as tiffin's own file system gives for the same changes. overlayfs leaves a directory
+// without permissions in work/, which the supervisor removes at the end, so that with one id
+// rm -rf of the store does not stumble over it.
 //
 // # States
 //

@@ -4,6 +4,7 @@ package disk
 
 import (
 	"fmt"
+	"path/filepath"
 
 	"tiffin/internal/errs"
 )
@@ -27,3 +28,20 @@ func ParseDriver(name string) (string, error) {
 
 // Overlay tells whether the kernel merges the layers with the upper directory.
 func (c *Config) Overlay() bool { return c.Driver == DriverOverlay }
+
+// Wall is the directory that keeps others from what the kernel's overlayfs has written. The first
+// start fills it.
+func (c *Container) Wall() string { return c.Path("overlay") }
+
+// UpperDir is where what the container changes is.
+func (c *Container) UpperDir() string { return c.own("upper") }
+
+// WorkDir is where the driver prepares changes.
+func (c *Container) WorkDir() string { return c.own("work") }
+
+func (c *Container) own(name string) string {
+	if c.Overlay() {
+		return filepath.Join(c.Wall(), name)
+	}
+	return c.Path(name)
+}

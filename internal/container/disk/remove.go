@@ -90,7 +90,7 @@ func (s *Set) Sweep(e Eraser) {
 		if errors.Is(err, os.ErrNotExist) {
 			// Perhaps made a moment ago, and not locked yet.
 			if fi, err := os.Stat(dir); err == nil && time.Since(fi.ModTime()) > time.Minute {
-				treecopy.Remove(dir)
+				_ = (&Container{dir: dir}).removeFiles(e)
 			}
 			continue
 		}

@@ -97,7 +97,11 @@ func (s *Set) Create(cfg Config) (*Container, *os.File, error) {
 
 // fill puts into the new directory what every container has.
 func (s *Set) fill(c *Container) error {
-	for _, d := range []string{"upper", "work", "root"} {
+	dirs := []string{"root"}
+	if !c.Overlay() {
+		dirs = append(dirs, "upper", "work")
+	}
+	for _, d := range dirs {
 		if err := os.Mkdir(c.Path(d), 0o700); err != nil {
 			return fmt.Errorf("create container: %w", err)
 		}

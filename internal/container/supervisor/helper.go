@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -110,6 +111,9 @@ func readUpper(op string, d *disk.Upper, ids ns.IDMap, w io.Writer) error {
 		return err
 	}
 	defer closeAll()
+	if _, err := wall(filepath.Dir(d.Dir), ids); err != nil { // the container may never have run
+		return err
+	}
 	switch op {
 	case control.OpDiff:
 		list, err := layer.Changes(u)

@@ -1,11 +1,13 @@
-// What the overlay driver needs before and after: attributes of the root, an empty work
-// directory.
+// What the overlay driver needs before and after: a wall against others, attributes of the root,
+// an empty work directory.
 
 package supervisor
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -15,9 +17,52 @@ import (
 	"tiffin/ns"
 )
 
-// closed refuses a container whose directory others can enter. A file that the command makes
-// set-user-ID has that bit on this machine's disk and belongs to the user: whoever can execute it
-// there becomes the user.
+// shut keeps others from what the kernel's overlayfs is going to write. When it returns, the
+// directories are there that init mounts.
+func (s *supervisor) shut() error {
+	stands, err := wall(s.c.Wall(), s.ids)
+	if err != nil || stands {
+		return err
+	}
+	return s.closed()
+}
+
+// wall builds the wall of a container, Container.Wall, and what is behind it. A file that the
+// command makes set-user-ID has that bit on this machine's disk and belongs to the user: whoever
+// can execute it there becomes the user. So the wall belongs to a subordinate id, subuid(5), which
+// is no user's: not even the owner's `chmod -R` opens it, chmod(2), and helpers enter by
+// CAP_DAC_OVERRIDE. It does not stand if there is no such id; root has none, for its containers
+// have those of all users.
+func wall(dir string, ids ns.IDMap) (stands bool, err error) {
+	stands = ids.HasUID(1) && ids.UIDs[0].Outside != 0
+	if err = os.Mkdir(dir, 0o700); errors.Is(err, os.ErrExist) {
+		err = nil
+	}
+	if err == nil && stands {
+		err = os.Chown(dir, 1, int(ids.MapGID(1)))
+	}
+	if err == nil {
+		err = os.Chmod(dir, 0o700)
+	}
+	if err != nil {
+		return false, errs.Hint(fmt.Errorf("shut others out of what the container has changed: %w", err),
+			"if "+dir+" belongs to an id that /etc/subuid does not give you any more, ask an administrator to give it back")
+	}
+	// Behind it they are made only now, so that nobody has opened them before.
+	for _, name := range []string{"upper", "work"} {
+		path := filepath.Join(dir, name)
+		// A container of an earlier version has them in its directory.
+		if err = os.Rename(filepath.Join(filepath.Dir(dir), name), path); errors.Is(err, os.ErrNotExist) {
+			err = os.Mkdir(path, 0o700)
+		}
+		if err != nil && !errors.Is(err, os.ErrExist) {
+			return false, fmt.Errorf("make a directory for what the container changes: %w", err)
+		}
+	}
+	return stands, nil
+}
+
+// closed refuses a container without a wall whose directory others can enter.
 func (s *supervisor) closed() error {
 	dir := s.c.Dir()
 	var st unix.Stat_t
@@ -60,4 +105,4 @@ func prepareUpper(dir string, x *layer.Index, ids ns.IDMap) error {
 
 // clearWork removes what overlayfs has left in the work directory: a directory that only root in
 // the user namespace may enter, so that `rm -rf` of the store would stumble over it.
-func (s *supervisor) clearWork() { _ = os.RemoveAll(s.c.Path("work/work")) }
+func (s *supervisor) clearWork() { _ = os.RemoveAll(filepath.Join(s.c.WorkDir(), "work")) }

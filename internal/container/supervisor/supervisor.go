@@ -130,6 +130,11 @@ func (s *supervisor) start(first *control.Conn, out []*os.File) error {
 	if s.c, err = disk.Open(s.req.Dir); err != nil {
 		return err
 	}
+	if s.c.Overlay() {
+		if err := s.shut(); err != nil {
+			return err
+		}
+	}
 	// The file system is needed when init mounts it, and init first has to come up.
 	opened := make(chan error, 1)
 	go func() { opened <- s.openFS() }()
@@ -233,11 +238,9 @@ func (s *supervisor) openFS() error {
 	}
 	cfg := fs.Config{Index: index, Flats: flats, MapUID: s.ids.MapUID, MapGID: s.ids.MapGID, Uncached: s.req.Trace != nil, Damaged: s.damaged, Broken: s.fsBroken}
 	if s.c.Overlay() {
-		if err = s.closed(); err == nil {
-			err = prepareUpper(s.c.Path("upper"), index, s.ids)
-		}
+		err = prepareUpper(s.c.UpperDir(), index, s.ids)
 	} else {
-		cfg.Upper, cfg.Work = s.c.Path("upper"), s.c.Path("work")
+		cfg.Upper, cfg.Work = s.c.UpperDir(), s.c.WorkDir()
 	}
 	if err != nil {
 		return err
@@ -258,7 +261,7 @@ func (s *supervisor) spec() *ns.Spec {
 	spec := s.c.Plan(s.ids)
 	spec.Root = ns.Root{Target: s.c.Path("root"), FUSE: &ns.FUSEMount{Source: source, Type: fstype, Data: data}}
 	if s.c.Overlay() {
-		spec.Root.Overlay = &ns.OverlayMount{Upper: s.c.Path("upper"), Work: s.c.Path("work")}
+		spec.Root.Overlay = &ns.OverlayMount{Upper: s.c.UpperDir(), Work: s.c.WorkDir()}
 	}
 	spec.Root.Ahead = s.foresee()
 	if s.req.Idle {
