@@ -70,9 +70,9 @@ func (u *unpacker) rel(name string) string {
 
 // open opens a directory below base.
 func (u *unpacker) open(rel string) (int, error) {
-	p := path.Join(u.prefix, rel)
-	if p == "" {
-		p = "."
+	p := "./" + rel
+	if u.prefix != "" {
+		p = u.prefix + "/" + rel // not joined: ".." after a link is the parent of what that leads to
 	}
 	return openat2(u.base, p, unix.O_RDONLY|unix.O_DIRECTORY, u.t.inside)
 }
