@@ -71,9 +71,10 @@ func (s *Cache) openAdditional() (all []*store.Store) {
 	return all
 }
 
-// allowReading is what the owner of a store has to do once; see modes.
+// allowReading is what the owner of a store has to do once; see modes. Containers stay closed: what
+// they have written may be set-user-ID.
 func allowReading(root string) string {
-	return "its owner can allow it with chmod -R go+rX " + root
+	return "its owner can allow it with find " + root + " -name containers -prune -o -exec chmod go+rX {} +"
 }
 
 // Find returns path, that of a file in this store, or if it is not here the path of the same file

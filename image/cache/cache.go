@@ -9,9 +9,8 @@
 //
 // TIFFIN_IMAGE_PATH=/srv/images:/net/course/images lists stores of other people whose images are
 // used where they are. They are ordinary stores: an instructor sets TIFFIN_ROOT to such a
-// directory, loads or pulls, and once makes it readable with `chmod -R go+rX`. What comes later can
-// be read by those who may read the directory itself. Containers should not be there, or be left
-// out of the chmod: others could read them. What holds:
+// directory, loads or pulls, and once makes all but its containers readable (allowReading). What
+// comes later can be read by those who may read the directory itself. What holds:
 //
 //   - Names are looked up here first, then in each additional store in turn; so are IDs. The own
 //     built-in image comes before any of them.
