@@ -42,6 +42,9 @@ func (c *Client) Manifest(ctx context.Context, r reference.Reference) (*Manifest
 	return m, nil
 }
 
+// maxMembers is how much of what an index lists is kept, in bytes.
+const maxMembers = 64 << 20
+
 // Members fetches the manifests that an index lists; of a manifest, itself.
 func (c *Client) Members(ctx context.Context, r reference.Reference, m *Manifest) ([]*Manifest, error) {
 	ix, err := oci.ParseDocument(m.Bytes)
@@ -53,10 +56,17 @@ func (c *Client) Members(ctx context.Context, r reference.Reference, m *Manifest
 	}
 	repo := c.Repository(ctx, r)
 	var all []*Manifest
+	left := maxMembers
 	for _, d := range ix.Manifests {
+		if !reference.ValidDigest(d.Digest) {
+			return nil, fmt.Errorf("manifest of %s: %q is no sha256 digest", r.Familiar(), d.Digest)
+		}
 		member, err := repo.look(ctx, d.Digest.String(), d)
 		if err != nil {
 			return nil, fmt.Errorf("manifest of %s: %w", r.Familiar(), err)
+		}
+		if left -= len(member.Bytes); left < 0 {
+			return nil, fmt.Errorf("manifest of %s: what it lists has more than %d MiB", r.Familiar(), maxMembers>>20)
 		}
 		all = append(all, member)
 	}

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -335,6 +336,23 @@ func TestManifestOfAnIndexAndItsMembers(t *testing.T) {
 	// The index names one that the registry does not have under that digest.
 	_, err = new(Client).Members(context.Background(), name, m)
 	wantError(t, err, digest.FromString("other").String(), "what was sent has digest")
+	// Another one names a large one again and again, another one something that is no digest.
+	big := []byte(`{"schemaVersion":2}` + strings.Repeat(" ", 3<<20))
+	sent := 0
+	srv.fault = func(w http.ResponseWriter, r *http.Request) bool {
+		sent++
+		w.Header().Set("Content-Type", ocispec.MediaTypeImageManifest)
+		w.Write(big)
+		return true
+	}
+	for d, want := range map[digest.Digest]string{digest.FromBytes(big): "more than 64 MiB", "": "is no sha256 digest"} {
+		b, _ := json.Marshal(ocispec.Index{Manifests: slices.Repeat([]ocispec.Descriptor{{Digest: d}}, 100)})
+		_, err = new(Client).Members(context.Background(), name, &Manifest{Bytes: b})
+		wantError(t, err, want)
+	}
+	if sent > 30 {
+		t.Errorf("%d manifests were asked for", sent)
+	}
 }
 
 // TestBrokenConnection: a layer whose transfer breaks off is begun again.
