@@ -28,7 +28,7 @@ var ErrDamaged = errors.New("damaged")
 
 // Damaged is the error for a blob that is not what its digest says, and why.
 func Damaged(d digest.Digest, why string) error {
-	return errs.Hint(fmt.Errorf("blob %s is %w: %s", d, ErrDamaged, why), "load or pull the image again: that replaces the blob; if it was in another store, TIFFIN_IMAGE_PATH has to name that")
+	return errs.Hint(fmt.Errorf("blob %s is %w: %s", d, ErrDamaged, why), "load or pull the image again, or remove it if it is the built-in one: that replaces the blob; if it was in another store, TIFFIN_IMAGE_PATH has to name that")
 }
 
 // ReadBlob reads a small blob, a manifest or a config, from where open finds it, and checks that
