@@ -119,6 +119,18 @@ func TestErrorsHaveTheClassicForm(t *testing.T) {
 	}
 }
 
+func TestLsPrintsNoControlCharacters(t *testing.T) {
+	bin, dir := binDir(t), t.TempDir()
+	for _, name := range []string{"bell\a", "clear\x1b[2J", "c1\u009b2J", "\u00e9t\u00e9"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r := shell(t, bin, dir, "ls | cat"); r.out != "bell?\nc1?2J\nclear?[2J\n\u00e9t\u00e9\n" {
+		t.Errorf("%+q", r.out)
+	}
+}
+
 func TestPsShowsTheProcess(t *testing.T) {
 	bin := binDir(t)
 	r := shell(t, bin, t.TempDir(), `sleep 30 & p=$!; sleep 0.2; ps -o pid,ppid,comm,args -p $p; ps -o args= -p $p; pgrep -P $$ sleep > f; read q < f; [ $p = $q ] && echo found; kill $p; ps -p 99999999; echo $?`)

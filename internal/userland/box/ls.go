@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"golang.org/x/sys/unix"
 )
@@ -189,18 +190,16 @@ func (c *Call) prefix(f file, width int) string {
 	return s
 }
 
-// shown is the name as printed: control characters made visible on a terminal,
-// with a letter for the kind of file if -F or -p ask for one.
+// shown is the name as printed, with a letter for the kind of file if -F or -p ask for one.
+// Control characters are ? as with -q (POSIX, ls), in a pipe too: a container's output mostly goes
+// to a terminal in the end, and from inside nothing shows whether it does.
 func (c *Call) shown(f file) string {
-	name := f.name
-	if isTerminal(1) {
-		name = strings.Map(func(r rune) rune {
-			if r < ' ' || r == 0x7f {
-				return '?'
-			}
-			return r
-		}, name)
-	}
+	name := strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return '?'
+		}
+		return r
+	}, f.name)
 	if c.has('p') && f.fi.IsDir() {
 		return name + "/"
 	}
