@@ -27,31 +27,30 @@ import (
 // FromFile is the image of that name in an archive or OCI layout. Without a
 // name it has to be the only one.
 func FromFile(ctx context.Context, s *image.Store, file, name string, p ingest.Progress) (*Image, error) {
+	return findInFile(ctx, s, file, p, func(in files) (*Image, error) {
+		imgs, err := describe(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		return chooseNamed(imgs, name)
+	})
+}
+
+// findInFile opens an archive or OCI layout for the image that find chooses there.
+func findInFile(ctx context.Context, s *image.Store, file string, p ingest.Progress, find func(in files) (*Image, error)) (img *Image, err error) {
 	st, err := s.Stage() // an archive compressed as a whole is unpacked there
 	if err != nil {
 		return nil, err
 	}
-	img, err := find(ctx, st, file, name, p)
+	in, err := openFiles(ctx, st, file, nil, p)
+	if err == nil {
+		if img, err = find(in); err != nil {
+			in.Close()
+		}
+	}
 	if err != nil {
 		st.Close()
 		return nil, fmt.Errorf("copy %s: %w", file, unpath(err))
-	}
-	return img, nil
-}
-
-func find(ctx context.Context, st *store.Staging, file, name string, p ingest.Progress) (*Image, error) {
-	in, err := openFiles(ctx, st, file, nil, p)
-	if err != nil {
-		return nil, err
-	}
-	imgs, err := describe(ctx, in)
-	var img *Image
-	if err == nil {
-		img, err = chooseNamed(imgs, name)
-	}
-	if err != nil {
-		in.Close()
-		return nil, err
 	}
 	img.close = func() { in.Close(); st.Close() }
 	return img, nil

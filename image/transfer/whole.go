@@ -118,37 +118,18 @@ func WholeOfStore(ctx context.Context, s *image.Store, ref string) (*Image, erro
 // WholeOfFile is Whole for what has the name in an OCI layout or an archive of one, or for the only
 // one there.
 func WholeOfFile(ctx context.Context, s *image.Store, file, name string, p ingest.Progress) (*Image, error) {
-	st, err := s.Stage() // an archive compressed as a whole is unpacked there
-	if err != nil {
-		return nil, err
-	}
-	img, err := wholeOfFile(ctx, st, file, name, p)
-	if err != nil {
-		st.Close()
-		return nil, fmt.Errorf("copy %s: %w", file, unpath(err))
-	}
-	return img, nil
-}
-
-func wholeOfFile(ctx context.Context, st *store.Staging, file, name string, p ingest.Progress) (img *Image, err error) {
-	in, err := openFiles(ctx, st, file, nil, p)
-	if err != nil {
-		return nil, err
-	}
-	var ix ocispec.Index
-	if err = readJSON(in, "index.json", &ix); err == nil {
-		var d ocispec.Descriptor
-		if d, err = named(ix.Manifests, name); err == nil {
-			d.Annotations = nil
-			img, err = Whole(ctx, layout(in), "", d)
+	return findInFile(ctx, s, file, p, func(in files) (*Image, error) {
+		var ix ocispec.Index
+		if err := readJSON(in, "index.json", &ix); err != nil {
+			return nil, err
 		}
-	}
-	if err != nil {
-		in.Close()
-		return nil, err
-	}
-	img.close = func() { in.Close(); st.Close() }
-	return img, nil
+		d, err := named(ix.Manifests, name)
+		if err != nil {
+			return nil, err
+		}
+		d.Annotations = nil
+		return Whole(ctx, layout(in), "", d)
+	})
 }
 
 // named finds the descriptor with a name in index.json.
