@@ -70,7 +70,7 @@ func (n *needs) add(s *Store, d ocispec.Descriptor) error {
 		}
 	}
 	if m.Config.Size > oci.MaxJSON {
-		return nil // what is no image has blobs only
+		return nil // an artifact leads to blobs and to nothing derived
 	}
 	raw, err := s.ReadBlob(m.Config.Digest)
 	if err != nil {

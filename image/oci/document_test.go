@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"tiffin/internal/test/must"
 )
 
 // TestADocumentIsManifestOrIndex: what could be taken for either is two images under one digest.
@@ -71,7 +73,7 @@ func TestThePlatformOfAProcessor(t *testing.T) {
 		// ld.so(8) knows as well: glibc ≥ 2.33 lists the levels that it searches.
 		out, err := exec.Command("/lib64/ld-linux-x86-64.so.2", "--help").Output()
 		if err != nil || !strings.Contains(string(out), "x86-64-v4") {
-			t.Skipf("ld.so does not tell: %v", err)
+			must.Skip(t, "", "ld.so does not tell: %v", err)
 		}
 		for _, v := range []string{"v2", "v3", "v4"} {
 			theirs := regexp.MustCompile("x86-64-" + v + ` \(supported`).Match(out)

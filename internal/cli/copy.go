@@ -36,7 +36,7 @@ func copyCommand() *cli.Command {
 			"once. From a registry nothing is stored on the way. Of an image for several platforms one is copied,\n" +
 			"with --all the index with all that it lists, byte by byte; the store itself takes one.",
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "an index with what it lists for all platforms, or what is no image"},
+			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "an index with all that it lists, for every platform; an artifact too"},
 			platformFlag(), tlsFlag(),
 			&cli.BoolFlag{Name: "src-tls-verify", Value: true, Usage: "=false: --tls-verify=false for the source only"},
 			&cli.BoolFlag{Name: "dest-tls-verify", Value: true, Usage: "=false: --tls-verify=false for the destination only"},

@@ -17,7 +17,7 @@ func pushCommand() *cli.Command {
 		Description: "The name says where to: `tiffin tag IMAGE HOST[:PORT]/NAME:TAG` gives an image such a one. Blobs are sent as they\n" +
 			"are stored, those that the registry has already are not sent.",
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "all", Usage: "an index with what it lists for all platforms, or what is no image"},
+			&cli.BoolFlag{Name: "all", Usage: "an index with all that it lists, for every platform; an artifact too"},
 			tlsFlag(),
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only the whole name of the image"},
 		},

@@ -45,7 +45,7 @@ func listener(t *testing.T, addr string) *net.TCPListener {
 	t.Helper()
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		t.Skip(err) // a machine without IPv6
+		must.Skip(t, "", "%v", err) // a machine without IPv6
 	}
 	t.Cleanup(func() { l.Close() })
 	return l.(*net.TCPListener)
