@@ -67,7 +67,7 @@ var gaps = []gap{
 }
 
 // TestURootStillLacksWhatTheImageNeeds keeps the reason for our own commands
-// true (package box, "Why not u-root's commands"): when a newer u-root closes the
+// true (appendix B of the book, "The commands of tiffin/base"): when a newer u-root closes the
 // gaps of a command, this fails, and ours is to go.
 func TestURootStillLacksWhatTheImageNeeds(t *testing.T) {
 	left := map[string]int{}
