@@ -107,12 +107,13 @@ func (f *FS) fstat(n *node) (*unix.Stat_t, error) {
 func (f *FS) fillAttr(n *node, st *unix.Stat_t, out *fuse.Attr) {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
+	mtime, ctime := f.shownTimes(n, st)
 	*out = fuse.Attr{Ino: n.shownIno(), Mode: n.stat.Mode, Nlink: uint32(st.Nlink), Rdev: n.stat.Rdev,
 		Owner: fuse.Owner{Uid: f.showUID(n.stat.UID), Gid: f.showGID(n.stat.GID)}, Size: uint64(st.Size), Blocks: uint64(st.Blocks),
 		Blksize: blockSize,
 		Atime:   uint64(st.Atim.Sec), Atimensec: uint32(st.Atim.Nsec),
-		Mtime: uint64(st.Mtim.Sec), Mtimensec: uint32(st.Mtim.Nsec),
-		Ctime: uint64(st.Ctim.Sec), Ctimensec: uint32(st.Ctim.Nsec)}
+		Mtime: uint64(mtime.Sec), Mtimensec: uint32(mtime.Nsec),
+		Ctime: uint64(ctime.Sec), Ctimensec: uint32(ctime.Nsec)}
 	switch {
 	case n.metacopy && n.tail:
 		out.Blocks += f.lowerBlocks(n.lower)
@@ -242,14 +243,18 @@ func (f *FS) timesByName(n *node, in *fuse.SetAttrIn) (done bool, err error) {
 	if !n.hasUpper() {
 		return false, nil
 	}
-	if !n.mu.TryLock() { // bytes are being changed, and their time with them: see keepTick
+	if !n.mu.TryLock() { // copying takes its time, and the tree is locked
 		return false, nil
 	}
 	defer n.mu.Unlock()
 	a, m := times(in)
-	return true, f.in(n.at.dir, func(dirfd int) error {
+	err = f.in(n.at.dir, func(dirfd int) error {
 		return unix.UtimesNanoAt(dirfd, n.at.name, []unix.Timespec{a, m}, unix.AT_SYMLINK_NOFOLLOW)
 	})
+	if err == nil {
+		f.noteTimes(n, in)
+	}
+	return true, err
 }
 
 // onlyTimes answers when the kernel writes back the times of a file that has lost its last name.
@@ -340,10 +345,11 @@ func (f *FS) setAttr(c *call, n *node, fd int, in *fuse.SetAttrIn) error {
 	}
 	if in.Valid&(fuse.FATTR_ATIME|fuse.FATTR_MTIME) != 0 {
 		a, m := times(in)
-		if err := futimens(fd, a, m); !resize {
+		if err := futimens(fd, a, m); err != nil && !resize {
 			return err
 		}
 	}
+	f.noteTimes(n, in)
 	return nil
 }
 

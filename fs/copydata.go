@@ -20,14 +20,6 @@ import (
 	"tiffin/image/layer"
 )
 
-// giveTimesBack gives an upper file the times back that copying has changed. With the
-// writeback cache the kernel sends those of the write; without, they are the file's.
-func (f *FS) giveTimesBack(fd int, was *unix.Stat_t) {
-	if !f.cfg.Uncached {
-		futimens(fd, was.Atim, was.Mtim)
-	}
-}
-
 // truncate sets the size of n. Of a metacopy it copies up only what remains.
 // n.mu locked.
 func (f *FS) truncate(c *call, n *node, fd int, size int64) error {
@@ -76,7 +68,6 @@ func (f *FS) copyData(c *call, n *node, fd int, size int64) error {
 		return err
 	}
 	n.metacopy = false
-	f.giveTimesBack(fd, &st)
 	return nil
 }
 
@@ -179,7 +170,6 @@ func (f *FS) copyHead(c *call, n *node, fd int, size int64, st *unix.Stat_t) err
 		futimens(fd, st.Atim, st.Mtim)
 		return err
 	}
-	f.giveTimesBack(fd, st)
 	n.metacopy = false
 	if err := n.dropMark(fd); err != nil && size >= head {
 		n.metacopy = true

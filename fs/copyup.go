@@ -59,16 +59,16 @@ func (f *FS) copyUpLower(i uint32) (*node, error) {
 		return nil, err
 	}
 	f.ids.add(n)
-	f.fds.put(f.fds.insert(n, fd))
+	h := f.fds.insert(n, fd)
+	defer f.fds.put(h)
 	f.enter(first, n)
 	if n.isDir() {
 		n.dir = f.newState(n)
-		return n, nil
-	}
-	if err := f.linkAll(n, names[1:]); err != nil {
+	} else if err := f.linkAll(n, names[1:]); err != nil {
 		f.undoCopy(n)
 		return nil, err
 	}
+	f.keepCtime(n, h.fd, n.times.ctime)
 	return n, nil
 }
 
@@ -250,7 +250,14 @@ func (f *FS) fillCopy(n *node, fd int) error {
 		}
 	}
 	t := unix.Timespec{Sec: in.Mtime, Nsec: int64(in.Nsec)}
-	return futimens(fd, t, t)
+	if err := futimens(fd, t, t); err != nil {
+		return err
+	}
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	n.times = stamps{mtime: t, ctime: t, real: st.Ctim}
+	return nil
 }
 
 // giveXattrs gives the new upper file fd of n its attributes.

@@ -204,43 +204,14 @@ func (f *FS) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (written ui
 		if n.metacopy {
 			skip = int(max(f.x.Inode(n.lower).Size-off, 0))
 		}
-		defer f.keepTick(fd)()
 		k, err := pwrite(fd, data[skip:], off+int64(skip))
 		if k > 0 {
 			written, err = uint32(skip+k), nil
+			f.noteWrite(n, in.Unique)
 		}
 		return err
 	}))
 	return written, st
-}
-
-// keepTick is called before a change of the bytes of upper file fd; what it returns is called
-// after the change.
-// If the clock has not ticked since the file's last change, the file keeps its times: with the
-// writeback cache the kernel stamps a write(2) with the time of the last tick, and says nothing
-// to the server if its inode has that already; the real file would get a later one (package
-// comment, "WRITE comes after"). In another tick the real file's time has to stand, for the
-// kernel's may never arrive. n.mu is locked for reading.
-func (f *FS) keepTick(fd int) func() {
-	var was unix.Stat_t
-	if f.cfg.Uncached || unix.Fstat(fd, &was) != nil || !inThisTick(was.Mtim) {
-		return func() {}
-	}
-	return func() {
-		if inThisTick(was.Mtim) {
-			futimens(fd, was.Atim, was.Mtim)
-		}
-	}
-}
-
-// inThisTick tells whether t is between the last tick of the clock, every 1 to 10 ms, and now.
-func inThisTick(t unix.Timespec) bool {
-	var tick, now unix.Timespec
-	// clock_gettime(2): CLOCK_REALTIME_COARSE is the time of the last tick.
-	if unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &tick) != nil || unix.ClockGettime(unix.CLOCK_REALTIME, &now) != nil {
-		return false
-	}
-	return tick.Nano() <= t.Nano() && t.Nano() <= now.Nano()
 }
 
 func (n *node) isSuid() bool { return n.stat.Mode&(syscall.S_ISUID|syscall.S_ISGID) != 0 }

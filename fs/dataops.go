@@ -20,8 +20,8 @@ func (f *FS) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) (st fuse.Status)
 	// would do so unless the caller had CAP_FSETID in the initial user namespace, where nobody
 	// here is.
 	ch := change{id: in.NodeId, off: int64(in.Offset), who: &in.InHeader, kill: true}
-	return status(f.writeTo(c, ch, func(_ *node, fd int) error {
-		defer f.keepTick(fd)()
+	return status(f.writeTo(c, ch, func(n *node, fd int) error {
+		defer f.noteWrite(n, in.Unique)
 		return unix.Fallocate(fd, in.Mode, int64(in.Offset), int64(in.Length))
 	}))
 }
@@ -48,8 +48,8 @@ func (f *FS) CopyFileRange(_ <-chan struct{}, in *fuse.CopyFileRangeIn) (written
 		defer f.fds.put(src)
 	}
 	ch := change{id: in.NodeIdOut, off: at, who: &in.InHeader, kill: true}
-	st = status(f.writeTo(c, ch, func(_ *node, fd int) error {
-		defer f.keepTick(fd)()
+	st = status(f.writeTo(c, ch, func(out *node, fd int) error {
+		defer f.noteWrite(out, in.Unique)
 		if lower {
 			k, err := f.copyRangeLower(fd, i, from, at, n)
 			written = uint32(k)

@@ -132,7 +132,7 @@
 //
 // server.go is the beginning: Config, New, Serve. node.go has the numbers,
 // dir.go the union of a directory, lookup.go and readdir.go the questions;
-// copyup.go, names.go, remove.go and rename.go the changes of the tree; attr.go,
+// copyup.go, names.go, remove.go and rename.go the changes of the tree; attr.go, times.go,
 // data.go, copydata.go, dataops.go, xattr.go and acl.go those of a file; upper.go the real files,
 // event.go what others can watch.
 package fs

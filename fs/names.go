@@ -153,7 +153,7 @@ func (n *node) settle(fd int) error {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return err
 	}
-	n.ino = st.Ino
+	n.ino, n.times = st.Ino, stampsOf(&st)
 	n.override = !plain(n.stat)
 	return writeStat(fd, n.stat, st.Mode)
 }
@@ -296,6 +296,7 @@ func (f *FS) link(c *call, in *fuse.LinkIn, name string, out *fuse.EntryOut) err
 		return err
 	}
 	f.enter(p, n)
+	f.renamed(n)
 	n.gone = false
 	f.ids.byIno[n.ino] = n
 	if n.parked && len(n.more) > 0 { // its name in Work has done its service

@@ -54,12 +54,15 @@ type node struct {
 	// mu guards what follows. Data may be written under the read lock; the
 	// write lock is for what makes the bytes come from elsewhere: copy-up.
 	mu       sync.RWMutex
-	stat     layer.Stat // as shown
-	override bool       // there is an override_stat attribute
-	metacopy bool       // the data is still the origin's
-	tail     bool       // …, and after it comes the upper file's own. Without metacopy: see dropMark
-	caps     bool       // has security.capability
-	xattrs   bool       // has some attribute to show
+	stat     layer.Stat  // as shown
+	times    stamps      // as shown
+	unsaid   atomic.Bool // the kernel has not said when it was written to
+	ctimed   bool        // there is a ctime attribute
+	override bool        // there is an override_stat attribute
+	metacopy bool        // the data is still the origin's
+	tail     bool        // …, and after it comes the upper file's own. Without metacopy: see dropMark
+	caps     bool        // has security.capability
+	xattrs   bool        // has some attribute to show
 
 	fd *handle // guarded by fdCache.mu
 }
@@ -181,6 +184,7 @@ func (f *FS) release(n *node) {
 		if f.ids.nodes[n.id] != n {
 			return
 		}
+		f.saveTimes(n)
 		f.fds.drop(n)
 		up := n.at.dir
 		f.forgetPlaces(n)

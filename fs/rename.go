@@ -136,6 +136,7 @@ func (f *FS) moveTo(n *node, p place, dst found, q place) error {
 	n.dropPlace(p)
 	f.change(p.dir, p.name, func(e *dirent) { e.real, e.node, e.ino = false, nil, 0 })
 	f.enter(q, n)
+	f.renamed(n)
 	f.noteMove(n, q)
 	if dst.n != nil {
 		f.release(dst.n)
@@ -274,6 +275,8 @@ func (f *FS) exchange(n *node, p place, dst found, q place) error {
 	m.dropPlace(q)
 	f.enter(q, n)
 	f.enter(p, m)
+	f.renamed(n)
+	f.renamed(m)
 	f.noteMove(n, q)
 	f.noteMove(m, p)
 	return nil

@@ -126,7 +126,7 @@ func (f *FS) openUpper() error {
 		return fmt.Errorf("open the work directory %s: %w", f.cfg.Work, err)
 	}
 	removeAll(f.fds.work)
-	fd, err := unix.Open(f.cfg.Upper, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	fd, err := openat(unix.AT_FDCWD, f.cfg.Upper, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return fmt.Errorf("open the upper directory %s: %w", f.cfg.Upper, err)
 	}
@@ -205,6 +205,7 @@ func (f *FS) Serve(fuseFd int) error {
 		return errors.Join(err, unix.Dup3(l.stop, fuseFd, unix.O_CLOEXEC))
 	}
 	unix.Close(fuseFd)
+	f.saveAllTimes()
 	f.clearWork()
 	f.close()
 	if err == ended {
@@ -272,6 +273,7 @@ func (f *FS) Freeze() {
 		}
 	}
 	f.freeze.Lock()
+	f.saveAllTimes()
 }
 
 // pending reports whether the kernel has requests that nobody has read.

@@ -140,9 +140,9 @@ func (f *FS) openFile(n *node) (*handle, error) {
 }
 
 func (f *FS) openPlace(p place, dir bool) (int, error) {
-	flags := unix.O_RDWR | unix.O_NONBLOCK | unix.O_NOATIME // ours are only the times that somebody sets
+	flags := unix.O_RDWR | unix.O_NONBLOCK
 	if dir {
-		flags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOATIME
+		flags = unix.O_RDONLY | unix.O_DIRECTORY
 	}
 	fd := -1
 	err := f.in(p.dir, func(dirfd int) (err error) {
@@ -174,7 +174,8 @@ func (f *FS) in2(a, b *node, fn func(afd, bfd int) error) error {
 
 func openat(dirfd int, name string, flags int, mode uint32) (fd int, err error) {
 	for {
-		fd, err = unix.Openat(dirfd, name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, mode)
+		// The times are those that somebody has set: O_NOATIME.
+		fd, err = unix.Openat(dirfd, name, flags|unix.O_NOATIME|unix.O_NOFOLLOW|unix.O_CLOEXEC, mode)
 		if err != syscall.EINTR {
 			return fd, err
 		}
@@ -220,7 +221,7 @@ func (n *node) loadStat(fd int) error {
 		return err
 	}
 	defer n.fixMode(fd, st.Mode)
-	n.ino, n.lower = st.Ino, noLower
+	n.ino, n.lower, n.times = st.Ino, noLower, stampsOf(&st)
 	n.show(layer.Stat{Mode: st.Mode&syscall.S_IFMT | st.Mode&0o777})
 	names, err := listXattrs(fd)
 	if err != nil || len(names) == 0 {
@@ -249,6 +250,10 @@ func (n *node) loadStat(fd int) error {
 				return syscall.EIO
 			}
 			n.lower = uint32(o)
+		case layer.XattrCtime:
+			if err := n.loadCtime(fd); err != nil {
+				return err
+			}
 		case layer.XattrMetacopy:
 			v, err := getXattr(fd, name)
 			if err != nil {
@@ -323,24 +328,6 @@ func futimens(fd int, atime, mtime unix.Timespec) error {
 		return e
 	}
 	return nil
-}
-
-// keepTimes runs fn and then sets back the times of directory d: no one asked
-// for the change that fn makes in it.
-func (f *FS) keepTimes(d *node, fn func(dirfd int) error) error {
-	return f.in(d, func(dirfd int) error {
-		var st unix.Stat_t
-		if err := unix.Fstat(dirfd, &st); err != nil {
-			return err
-		}
-		err := fn(dirfd)
-		if err == nil {
-			// What fn did is done: a time that is wrong is no reason to say that
-			// it has failed.
-			_ = futimens(dirfd, st.Atim, st.Mtim)
-		}
-		return err
-	})
 }
 
 // park moves the upper file p of n to Work, where it stays until the kernel

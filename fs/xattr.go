@@ -315,5 +315,7 @@ func (f *FS) editXattr(id uint64, name string, edit func(n *node, fd int) error)
 	defer f.fds.put(h)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return edit(n, h.fd)
+	err = edit(n, h.fd)
+	f.timesAreReal(n)
+	return err
 }

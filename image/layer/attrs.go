@@ -22,6 +22,9 @@ const (
 	// XattrMetacopy marks a file whose data is still that of its origin, all of it ("") or its
 	// head.
 	XattrMetacopy = "user.tiffin.metacopy"
+	// XattrCtime has the ctime that the file is shown with, and when that was written down, both in
+	// seconds since 1970: "SEC.NSEC SEC". If the real ctime is later, the file has changed since.
+	XattrCtime = "user.tiffin.ctime"
 	// XattrPrefix begins the names of all other attributes but plain user.*.
 	XattrPrefix = "user.tiffin.xattr."
 

@@ -1,0 +1,190 @@
+// When a file was changed. With the writeback cache the kernel keeps mtime and ctime of regular
+// files itself as long as it remembers a file: what it was told with the first reply, and what
+// it says with SETATTR since. A WRITE may come before that or after. Of the others, and without
+// that cache, the times are the real file's, but for a ctime that moves because of something
+// nobody asked for: a copy-up, a name of one in a directory.
+//
+// SETATTR may never come. A worker of the kernel that writes dirty files back, after 30 s or for
+// sync(2), does so as the user root; where user_namespaces(7) does not give that one a number here,
+// fuse_get_req in fs/fuse/dev.c refuses (EOVERFLOW), and the kernel tries no more. Then the time
+// of the WRITE is the one that is kept.
+//
+// No call sets a real file's ctime. Where another is shown it is remembered, in the node and, when
+// that goes, in the attribute user.tiffin.ctime (package layer, attrs.go). A server that is killed
+// leaves the real times.
+
+package fs
+
+import (
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"tiffin/image/layer"
+)
+
+// stamps is what is shown instead of the real times of an upper file.
+type stamps struct {
+	mtime, ctime unix.Timespec
+	real         unix.Timespec // the real file's ctime: if it is another now, there was a change since
+	saved        bool          // the attribute says the same
+	said         uint64        // the number of the SETATTR that said so
+}
+
+// stampsOf are the times of a real file.
+func stampsOf(st *unix.Stat_t) stamps { return stamps{mtime: st.Mtim, ctime: st.Ctim, real: st.Ctim} }
+
+// kernelKeeps reports whether the kernel is the one who knows the times of n.
+func (f *FS) kernelKeeps(n *node) bool { return n.isReg() && !f.cfg.Uncached }
+
+// noteWrite is called when request number unique has changed bytes of n. n.mu locked for reading.
+func (f *FS) noteWrite(n *node, unique uint64) {
+	// In the tick of its clock in which the inode has changed last the kernel has nothing to say.
+	if unique > n.times.said && !inThisTick(n.times.mtime) {
+		n.unsaid.Store(true)
+	}
+}
+
+// inThisTick tells whether t is between the last tick of the clock, every 1 to 10 ms, and now.
+func inThisTick(t unix.Timespec) bool {
+	var tick, now unix.Timespec
+	// clock_gettime(2): CLOCK_REALTIME_COARSE is the time of the last tick.
+	if unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &tick) != nil || unix.ClockGettime(unix.CLOCK_REALTIME, &now) != nil {
+		return false
+	}
+	return tick.Nano() <= t.Nano() && t.Nano() <= now.Nano()
+}
+
+// shownTimes are st_mtime and st_ctime of n, whose real file's are in st. n.mu locked.
+func (f *FS) shownTimes(n *node, st *unix.Stat_t) (mtime, ctime unix.Timespec) {
+	// Where the clock has ticks, a change within that of a copy-up leaves real as it is. A change
+	// of names sets mtime then; setAttr and others call timesAreReal.
+	if f.kernelKeeps(n) && !n.unsaid.Load() || st.Ctim == n.times.real && st.Mtim == n.times.mtime {
+		return n.times.mtime, n.times.ctime
+	}
+	return st.Mtim, st.Ctim
+}
+
+// timesAreReal is called when somebody has asked for a change of n. n.mu locked.
+func (f *FS) timesAreReal(n *node) {
+	if !f.kernelKeeps(n) {
+		n.times = stamps{}
+	}
+}
+
+// renamed is called when somebody has asked for another name of n.
+func (f *FS) renamed(n *node) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	f.timesAreReal(n)
+}
+
+// keepCtime is called when the real file fd of n has got another ctime, but this one is shown.
+func (f *FS) keepCtime(n *node, fd int, ctime unix.Timespec) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var st unix.Stat_t
+	if !f.kernelKeeps(n) && unix.Fstat(fd, &st) == nil {
+		n.times = stamps{mtime: st.Mtim, ctime: ctime, real: st.Ctim}
+	}
+}
+
+// keepTimes runs fn and then sets back the times of directory d: no one asked
+// for the change that fn makes in it.
+func (f *FS) keepTimes(d *node, fn func(dirfd int) error) error {
+	return f.in(d, func(dirfd int) error {
+		var st unix.Stat_t
+		if err := unix.Fstat(dirfd, &st); err != nil {
+			return err
+		}
+		ctime := f.ctimeOf(d, &st)
+		err := fn(dirfd)
+		if err == nil {
+			// What fn did is done: a time that is wrong is no reason to say that
+			// it has failed.
+			_ = futimens(dirfd, st.Atim, st.Mtim)
+			f.keepCtime(d, dirfd, ctime)
+		}
+		return err
+	})
+}
+
+// ctimeOf is the ctime that n is shown with.
+func (f *FS) ctimeOf(n *node, st *unix.Stat_t) unix.Timespec {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	_, ctime := f.shownTimes(n, st)
+	return ctime
+}
+
+// noteTimes remembers what the kernel has said, and the real file has. n.mu locked.
+func (f *FS) noteTimes(n *node, in *fuse.SetAttrIn) {
+	f.timesAreReal(n)
+	n.times.saved, n.times.said = false, in.Unique
+	if in.Valid&fuse.FATTR_MTIME != 0 {
+		n.unsaid.Store(false)
+		n.times.mtime = unix.Timespec{Sec: int64(in.Mtime), Nsec: int64(in.Mtimensec)}
+	}
+	if in.Valid&fuse.FATTR_CTIME != 0 {
+		n.times.ctime = unix.Timespec{Sec: int64(in.Ctime), Nsec: int64(in.Ctimensec)}
+	}
+}
+
+// saveTimes makes the upper file of n say what it is shown with. tree locked.
+func (f *FS) saveTimes(n *node) {
+	if !n.hasUpper() || n.parked || n.held != nil || n.gone {
+		return
+	}
+	st, err := f.fstat(n)
+	if err != nil {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	mtime, ctime := f.shownTimes(n, st)
+	if mtime == st.Mtim && (ctime == st.Ctim && !n.ctimed || n.times.saved && st.Ctim == n.times.real) {
+		return
+	}
+	h, err := f.open(n)
+	if err != nil {
+		return
+	}
+	defer f.fds.put(h)
+	if mtime != st.Mtim {
+		_ = futimens(h.fd, unix.Timespec{Nsec: unix.UTIME_OMIT}, mtime)
+	}
+	v := fmt.Sprintf("%d.%09d %d", ctime.Sec, ctime.Nsec, time.Now().Unix())
+	if unix.Fsetxattr(h.fd, layer.XattrCtime, []byte(v), 0) == nil && unix.Fstat(h.fd, st) == nil {
+		n.times, n.ctimed = stamps{mtime, ctime, st.Ctim, true, n.times.said}, true
+	}
+}
+
+// loadCtime reads what saveTimes has written into the attribute of the upper file fd of n.
+func (n *node) loadCtime(fd int) error {
+	v, err := getXattr(fd, layer.XattrCtime)
+	if err != nil {
+		return err
+	}
+	var c unix.Timespec
+	var then int64
+	if _, err := fmt.Sscanf(v, "%d.%d %d", &c.Sec, &c.Nsec, &then); err != nil {
+		return syscall.EIO
+	}
+	n.ctimed = true
+	if since := n.times.real.Sec - then; since == 0 || since == 1 || since == -1 {
+		n.times.ctime, n.times.saved = c, true
+	}
+	return nil
+}
+
+// saveAllTimes is saveTimes for all nodes.
+func (f *FS) saveAllTimes() {
+	f.tree.Lock()
+	defer f.tree.Unlock()
+	for _, n := range f.ids.nodes {
+		f.saveTimes(n)
+	}
+}
