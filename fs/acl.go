@@ -9,8 +9,6 @@ import (
 	"encoding/binary"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
 	"tiffin/image/layer"
 )
 
@@ -128,11 +126,11 @@ func (n *node) setACL(fd int, value []byte, s layer.Stat) error {
 	}
 	var extended bool
 	if s.Mode, extended = a.mode(s.Mode); extended {
-		if err := unix.Fsetxattr(fd, layer.StoreXattr(aclAccess), a, 0); err != nil {
+		if err := n.setAttr(fd, layer.StoreXattr(aclAccess), a, 0); err != nil {
 			return err
 		}
 		n.xattrs = true
-	} else if err := unix.Fremovexattr(fd, layer.StoreXattr(aclAccess)); err != nil && err != syscall.ENODATA {
+	} else if err := n.removeAttr(fd, layer.StoreXattr(aclAccess)); err != nil && err != syscall.ENODATA {
 		return err
 	}
 	return n.putStat(fd, s)
@@ -145,7 +143,7 @@ func (n *node) chmodACL(fd int, mode uint32) error {
 		return err
 	}
 	a.chmod(mode)
-	return unix.Fsetxattr(fd, layer.StoreXattr(aclAccess), a, 0)
+	return n.setAttr(fd, layer.StoreXattr(aclAccess), a, 0)
 }
 
 // storedACL reads a list of upper file fd; nil if it has none.
@@ -153,7 +151,7 @@ func (n *node) storedACL(fd int, name string) (acl, error) {
 	if !n.xattrs {
 		return nil, nil
 	}
-	v, err := getXattr(fd, layer.StoreXattr(name))
+	v, err := n.getAttr(fd, layer.StoreXattr(name))
 	if err == syscall.ENODATA {
 		return nil, nil
 	}

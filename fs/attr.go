@@ -423,7 +423,7 @@ func (n *node) putStat(fd int, s layer.Stat) error {
 	}
 	attr := n.override || !plain(s)
 	if attr {
-		if err := unix.Fsetxattr(fd, layer.XattrOverride, []byte(s.String()), 0); err != nil {
+		if err := n.setAttr(fd, layer.XattrOverride, []byte(s.String()), 0); err != nil {
 			return err
 		}
 	}
@@ -440,9 +440,9 @@ func (n *node) putStat(fd int, s layer.Stat) error {
 // restoreStat puts the attribute back as it was, as far as possible.
 func (n *node) restoreStat(fd int) {
 	if n.override {
-		unix.Fsetxattr(fd, layer.XattrOverride, []byte(n.stat.String()), 0)
+		n.setAttr(fd, layer.XattrOverride, []byte(n.stat.String()), 0)
 	} else {
-		unix.Fremovexattr(fd, layer.XattrOverride)
+		n.removeAttr(fd, layer.XattrOverride)
 	}
 }
 

@@ -59,7 +59,7 @@ func (f *FS) copyData(c *call, n *node, fd int, size int64) error {
 		err = unix.Fdatasync(fd)
 	}
 	if err == nil {
-		err = unix.Fremovexattr(fd, layer.XattrMetacopy)
+		err = n.removeAttr(fd, layer.XattrMetacopy)
 	}
 	if err != nil {
 		unix.Ftruncate(fd, 0)
@@ -145,7 +145,7 @@ func (f *FS) growTail(n *node, fd int) bool {
 	if unix.Fstat(fd, &st) != nil || st.Size != f.x.Inode(n.lower).Size {
 		return false
 	}
-	n.tail = unix.Fsetxattr(fd, layer.XattrMetacopy, []byte(layer.MetacopyHead), 0) == nil
+	n.tail = n.setAttr(fd, layer.XattrMetacopy, []byte(layer.MetacopyHead), 0) == nil
 	return n.tail
 }
 
@@ -185,7 +185,7 @@ func (n *node) dropMark(fd int) error {
 	if n.metacopy || !n.tail {
 		return nil
 	}
-	err := unix.Fremovexattr(fd, layer.XattrMetacopy)
+	err := n.removeAttr(fd, layer.XattrMetacopy)
 	if err == nil || err == syscall.ENODATA {
 		n.tail, err = false, nil
 	}

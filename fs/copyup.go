@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tiffin/image/layer"
+	"tiffin/image/sidecar"
 )
 
 // copyUp returns the node of r with an upper part, making one if it has none.
@@ -51,7 +52,7 @@ func (f *FS) copyUpLower(i uint32) (*node, error) {
 		return nil, err
 	}
 	err = f.keepTimes(first.dir, func(dirfd int) error {
-		return unix.Renameat(f.fds.work, w, dirfd, first.name)
+		return f.named(sidecar.New, first, place{}, n, func() error { return unix.Renameat(f.fds.work, w, dirfd, first.name) })
 	})
 	if err != nil {
 		unix.Close(fd)
@@ -76,7 +77,9 @@ func (f *FS) copyUpLower(i uint32) (*node, error) {
 // nothing has changed in it yet.
 func (f *FS) undoCopy(n *node) {
 	for _, p := range append([]place{n.at}, n.more...) {
-		err := f.keepTimes(p.dir, func(dirfd int) error { return unix.Unlinkat(dirfd, p.name, 0) })
+		err := f.keepTimes(p.dir, func(dirfd int) error {
+			return f.named(sidecar.Gone, p, place{}, n, func() error { return unix.Unlinkat(dirfd, p.name, 0) })
+		})
 		if err != nil {
 			return // it stays, marked partial, and the next change tries again
 		}
@@ -99,7 +102,9 @@ func (f *FS) linkAll(n *node, names []place) error {
 	n.partial = true
 	for _, p := range names {
 		err := f.in2(n.at.dir, p.dir, func(from, to int) error {
-			return f.keepTimes(p.dir, func(int) error { return unix.Linkat(from, n.at.name, to, p.name, 0) })
+			return f.keepTimes(p.dir, func(int) error {
+				return f.named(sidecar.Link, n.at, p, n, func() error { return unix.Linkat(from, n.at.name, to, p.name, 0) })
+			})
 		})
 		if err != nil {
 			return err
@@ -177,6 +182,7 @@ func (f *FS) copyUpGone(n *node) error {
 // for its data, and fills in n. The caller owns fd.
 func (f *FS) makeCopy(n *node) (w string, fd int, err error) {
 	n.asLower(f.x)
+	n.side = f.side.NewFile()
 	in := f.x.Inode(n.lower)
 	w = f.workName()
 	if n.isDir() {
@@ -224,12 +230,12 @@ func (f *FS) fillCopy(n *node, fd int) error {
 		return err
 	}
 	n.ino = st.Ino
-	if err := writeStat(fd, n.stat, st.Mode); err != nil {
+	if err := n.writeStat(fd, st.Mode); err != nil {
 		return err
 	}
 	n.override = !plain(n.stat)
 	origin := strconv.FormatUint(uint64(n.lower), 10)
-	if err := unix.Fsetxattr(fd, layer.XattrOrigin, []byte(origin), 0); err != nil {
+	if err := n.setAttr(fd, layer.XattrOrigin, []byte(origin), 0); err != nil {
 		return err
 	}
 	if err := n.giveXattrs(fd, f.x.Xattrs(n.lower)); err != nil {
@@ -238,7 +244,7 @@ func (f *FS) fillCopy(n *node, fd int) error {
 	switch {
 	case n.isReg() && in.Size > 0:
 		n.metacopy = true
-		if err := unix.Fsetxattr(fd, layer.XattrMetacopy, []byte{}, 0); err != nil {
+		if err := n.setAttr(fd, layer.XattrMetacopy, []byte{}, 0); err != nil {
 			return err
 		}
 		if err := unix.Ftruncate(fd, in.Size); err != nil {
@@ -263,7 +269,7 @@ func (f *FS) fillCopy(n *node, fd int) error {
 // giveXattrs gives the new upper file fd of n its attributes.
 func (n *node) giveXattrs(fd int, attrs []layer.Xattr) error {
 	for _, a := range attrs {
-		if err := unix.Fsetxattr(fd, layer.StoreXattr(a.Name), []byte(a.Value), 0); err != nil {
+		if err := n.setAttr(fd, layer.StoreXattr(a.Name), []byte(a.Value), 0); err != nil {
 			return err
 		}
 		n.xattrs = true

@@ -1,6 +1,7 @@
 package fs_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tiffin/image/sidecar"
 	"tiffin/internal/test/fstest"
 	"tiffin/internal/test/tartest"
 )
@@ -136,43 +138,98 @@ func fresh(t *testing.T, m *fstest.Mount) {
 	if err := m.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	for _, d := range []string{m.Upper, m.Work} {
-		if err := both(os.RemoveAll(d), os.Mkdir(d, 0o755)); err != nil {
-			t.Fatal(err)
-		}
+	if err := emptyUpper(m); err != nil {
+		t.Fatal(err)
 	}
 	if err := m.Start(); err != nil {
 		t.Fatal(err)
 	}
 }
 
+// emptyUpper makes the upper directory as new; it has a sidecar if it had one.
+func emptyUpper(m *fstest.Mount) error {
+	for _, d := range []string{m.Upper, m.Work} {
+		if err := both(os.RemoveAll(d), os.Mkdir(d, 0o755)); err != nil {
+			return err
+		}
+	}
+	if err := os.Remove(sidecar.Path(m.Upper)); err != nil {
+		return missing(err)
+	}
+	s, err := sidecar.Create(m.Upper)
+	s.Close()
+	return err
+}
+
+// missing is err, unless it says that there is no such file.
+func missing(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
 func TestChangesAreCompleteOrAbsentWhenInterrupted(t *testing.T) {
 	for _, errno := range []unix.Errno{0, unix.ENOSPC} {
-		t.Run(fmt.Sprintf("errno=%d", errno), func(t *testing.T) {
-			fstest.Run(t, fstest.Options{Layers: crashLayers(t)}, func(t *testing.T, m *fstest.Mount) {
-				m.EnableFaults()
-				p := func(name string) string { return filepath.Join(m.Dir, name) }
-				for _, c := range changes() {
-					fresh(t, m)
-					start := func() string {
-						if c.prep != nil {
-							if err := c.prep(p); err != nil {
-								t.Fatalf("prepare %s: %v", c.name, err)
-							}
-						}
-						return picture(t, m)
-					}
-					before := start()
-					if err := c.do(p); err != nil {
-						t.Fatalf("%s: %v", c.name, err)
-					}
-					after := picture(t, m)
-					for n := 1; interrupt(t, m, c, n, errno, start, before, after); n++ {
+		t.Run(fmt.Sprintf("errno=%d", errno), func(t *testing.T) { interruptAll(t, errno, false) })
+		t.Run(fmt.Sprintf("errno=%d,sidecar", errno), func(t *testing.T) { interruptAll(t, errno, true) })
+	}
+}
+
+// TestADirectoryIsReplacedOnADiskThatCannotExchange: what a disk answers that does not know
+// RENAME_EXCHANGE, as NFS, is EINVAL.
+func TestADirectoryIsReplacedOnADiskThatCannotExchange(t *testing.T) {
+	fstest.Run(t, fstest.Options{Layers: crashLayers(t), Ramfs: true}, func(t *testing.T, m *fstest.Mount) {
+		m.EnableFaults()
+		fresh(t, m)
+		p := func(name string) string { return filepath.Join(m.Dir, name) }
+		for _, c := range changes() {
+			if c.name != "rename of a directory over one that has become empty" {
+				continue
+			}
+			if err := c.prep(p); err != nil {
+				t.Fatal(err)
+			}
+			m.Fault(t, fstest.Exchanges, unix.EINVAL)
+			if err := c.do(p); err != nil || !m.Fault(t, 0, 0) {
+				t.Errorf("%v", err)
+			}
+			after := picture(t, m)
+			fresh(t, m)
+			if err := both(c.prep(p), c.do(p)); err != nil || picture(t, m) != after {
+				t.Errorf("%v; not as with an exchange:\n%s", err, difference(picture(t, m), after))
+			}
+		}
+	})
+}
+
+// interruptAll interrupts each change at each moment.
+func interruptAll(t *testing.T, errno unix.Errno, side bool) {
+	fstest.Run(t, fstest.Options{Layers: crashLayers(t), Ramfs: side}, func(t *testing.T, m *fstest.Mount) {
+		if _, err := os.Lstat(sidecar.Path(m.Upper)); (err == nil) != side {
+			t.Fatalf("sidecar: %v, wanted %v", err, side)
+		}
+		m.EnableFaults()
+		p := func(name string) string { return filepath.Join(m.Dir, name) }
+		for _, c := range changes() {
+			fresh(t, m)
+			start := func() string {
+				if c.prep != nil {
+					if err := c.prep(p); err != nil {
+						t.Fatalf("prepare %s: %v", c.name, err)
 					}
 				}
-			})
-		})
-	}
+				return picture(t, m)
+			}
+			before := start()
+			if err := c.do(p); err != nil {
+				t.Fatalf("%s: %v", c.name, err)
+			}
+			after := picture(t, m)
+			for n := 1; interrupt(t, m, c, n, errno, start, before, after); n++ {
+			}
+		}
+	})
 }
 
 // interrupt makes the n-th call of c fail. It reports whether there was one.

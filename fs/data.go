@@ -221,7 +221,7 @@ func (n *node) dropCaps(fd int) error {
 	if !n.caps {
 		return nil
 	}
-	err := unix.Fremovexattr(fd, layer.StoreXattr(xattrCaps))
+	err := n.removeAttr(fd, layer.StoreXattr(xattrCaps))
 	if err == nil || err == syscall.ENODATA {
 		n.caps, err = false, nil
 	}

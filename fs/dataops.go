@@ -219,6 +219,9 @@ func (f *FS) sync(in *fuse.FsyncIn) fuse.Status {
 		return status(err)
 	}
 	defer f.fds.put(h)
+	if err := f.side.Sync(); err != nil {
+		return status(err)
+	}
 	if in.FsyncFlags&1 != 0 { // FUSE_FSYNC_FDATASYNC
 		return status(unix.Fdatasync(h.fd))
 	}

@@ -272,6 +272,9 @@ func (f *FS) load(d *node, e *dirent) error {
 		return err
 	}
 	n := &node{}
+	if f.side != nil {
+		n.side = f.side.At(p.path())
+	}
 	if err := n.loadStat(fd); err != nil {
 		unix.Close(fd)
 		return err

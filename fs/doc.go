@@ -44,7 +44,8 @@
 //
 // # The upper directory
 //
-// Its format is in package layer (attrs.go). What this package promises about
+// Its format is in package layer (attrs.go). Where the disk has no extended attributes, package
+// sidecar keeps them (attrs.go here), and the same holds. What this package promises about
 // it, at every moment a crash may come (kill -9, or power as far as the disk
 // keeps the order of its journal):
 //
@@ -134,5 +135,6 @@
 // dir.go the union of a directory, lookup.go and readdir.go the questions;
 // copyup.go, names.go, remove.go and rename.go the changes of the tree; attr.go, times.go,
 // data.go, copydata.go, dataops.go, xattr.go and acl.go those of a file; upper.go the real files,
+// attrs.go their attributes,
 // event.go what others can watch.
 package fs

@@ -27,7 +27,12 @@ func read(t *testing.T, m *fstest.Mount) fstest.Tree {
 // TestKillInARandomSequence kills at random moments of random operations: the
 // union must mount again, keep its rules and show the same tree twice.
 func TestKillInARandomSequence(t *testing.T) {
-	fstest.Run(t, fstest.Options{Layers: modelLayers(t)}, func(t *testing.T, m *fstest.Mount) {
+	t.Run("xattrs", func(t *testing.T) { killAtRandom(t, false) })
+	t.Run("sidecar", func(t *testing.T) { killAtRandom(t, true) })
+}
+
+func killAtRandom(t *testing.T, side bool) {
+	fstest.Run(t, fstest.Options{Layers: modelLayers(t), Sidecar: side}, func(t *testing.T, m *fstest.Mount) {
 		m.EnableFaults()
 		r := rand.New(rand.NewPCG(1, 2))
 		for seed := range uint64(20) {

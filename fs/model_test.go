@@ -93,16 +93,18 @@ func TestUnionBehavesLikeAPlainDirectory(t *testing.T) {
 		ids  uint32
 		drop time.Duration
 		bare bool
+		side bool
 	}{
-		{"one id", 1, 0, false},
-		{"many ids", 65536, 0, false},
-		{"caches dropped all the time", 1, 20 * time.Millisecond, false},
-		{"uncached", 1, 0, true},
+		{"one id", 1, 0, false, false},
+		{"many ids", 65536, 0, false, false},
+		{"caches dropped all the time", 1, 20 * time.Millisecond, false, false},
+		{"uncached", 1, 0, true, false},
+		{"sidecar", 1, 0, false, true},
 	} {
 		t.Run(v.name, func(t *testing.T) {
 			for _, seed := range seeds(t) {
 				t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
-					o := fstest.Options{Layers: modelLayers(t), IDs: v.ids, DropCaches: v.drop, Uncached: v.bare, Timeout: 30 * time.Minute}
+					o := fstest.Options{Layers: modelLayers(t), IDs: v.ids, DropCaches: v.drop, Uncached: v.bare, Sidecar: v.side, Timeout: 30 * time.Minute}
 					fstest.Run(t, o, func(t *testing.T, m *fstest.Mount) {
 						unix.Umask(0o022)
 						c := &comparison{m: m, limit: time.Now().Add(2 * time.Minute)}
@@ -183,13 +185,8 @@ func (c *comparison) restart(plain string) error {
 	if err := c.m.Stop(); err != nil {
 		return err
 	}
-	for _, d := range []string{c.m.Upper, c.m.Work} {
-		if err := os.RemoveAll(d); err != nil {
-			return err
-		}
-		if err := os.Mkdir(d, 0o755); err != nil {
-			return err
-		}
+	if err := emptyUpper(c.m); err != nil {
+		return err
 	}
 	if err := os.Mkdir(plain, 0o755); err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tiffin/image/layer"
+	"tiffin/image/sidecar"
 )
 
 // target checks that name can be made in the directory id and returns the
@@ -62,7 +63,7 @@ func (f *FS) create(c *call, in *fuse.InHeader, name string, mode, umask, rdev u
 	} else if r.ok() {
 		return fuse.Status(syscall.EEXIST)
 	}
-	n := &node{lower: noLower}
+	n := &node{lower: noLower, side: f.side.NewFile()}
 	attrs, err := f.newStat(n, d, in, mode, umask, rdev)
 	if err != nil {
 		return status(err)
@@ -120,11 +121,12 @@ func (f *FS) makeInPlace(n *node, p place) (fd int, err error) {
 	}
 	err = f.in(p.dir, func(dirfd int) error {
 		if n.isDir() {
-			if err := unix.Mkdirat(dirfd, p.name, realMode(n.stat.Mode)); err != nil {
+			err := f.named(sidecar.New, p, place{}, n, func() error { return unix.Mkdirat(dirfd, p.name, realMode(n.stat.Mode)) })
+			if err != nil {
 				return err
 			}
 			var st unix.Stat_t
-			err := unix.Fstatat(dirfd, p.name, &st, unix.AT_SYMLINK_NOFOLLOW)
+			err = unix.Fstatat(dirfd, p.name, &st, unix.AT_SYMLINK_NOFOLLOW)
 			if err == nil && st.Mode&0o7777 == realMode(n.stat.Mode) {
 				n.ino, fd = st.Ino, -1
 				return nil
@@ -132,15 +134,19 @@ func (f *FS) makeInPlace(n *node, p place) (fd int, err error) {
 			fd, err = openat(dirfd, p.name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 			return err
 		}
-		fd, err = openat(dirfd, p.name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL, realMode(n.stat.Mode))
-		return err
+		return f.named(sidecar.New, p, place{}, n, func() (err error) {
+			fd, err = openat(dirfd, p.name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL, realMode(n.stat.Mode))
+			return err
+		})
 	})
 	if err != nil || fd < 0 {
 		return -1, err
 	}
 	if err := n.settle(fd); err != nil {
 		unix.Close(fd)
-		f.in(p.dir, func(dirfd int) error { return unix.Unlinkat(dirfd, p.name, flags) })
+		f.in(p.dir, func(dirfd int) error {
+			return f.named(sidecar.Gone, p, place{}, n, func() error { return unix.Unlinkat(dirfd, p.name, flags) })
+		})
 		return -1, err
 	}
 	return fd, nil
@@ -155,7 +161,7 @@ func (n *node) settle(fd int) error {
 	}
 	n.ino, n.times = st.Ino, stampsOf(&st)
 	n.override = !plain(n.stat)
-	return writeStat(fd, n.stat, st.Mode)
+	return n.writeStat(fd, st.Mode)
 }
 
 // makeInWork makes what needs attributes or content; link is the target of a
@@ -180,7 +186,9 @@ func (f *FS) makeInWork(n *node, p place, attrs []layer.Xattr, link string) (fd 
 		_, err = unix.Write(fd, []byte(link))
 	}
 	if err == nil {
-		err = f.in(p.dir, func(dirfd int) error { return unix.Renameat(f.fds.work, w, dirfd, p.name) })
+		err = f.in(p.dir, func(dirfd int) error {
+			return f.named(sidecar.New, p, place{}, n, func() error { return unix.Renameat(f.fds.work, w, dirfd, p.name) })
+		})
 	}
 	if err != nil {
 		if fd >= 0 {
@@ -233,7 +241,7 @@ func (f *FS) Tmpfile(_ <-chan struct{}, in *fuse.CreateIn, out *fuse.CreateOut) 
 	if err != nil {
 		return status(err)
 	}
-	n := &node{lower: noLower, gone: true}
+	n := &node{lower: noLower, gone: true, side: f.side.NewFile()}
 	attrs, err := f.newStat(n, d, &in.InHeader, in.Mode&0o7777|syscall.S_IFREG, in.Umask, 0)
 	if err != nil {
 		return status(err)
@@ -291,7 +299,9 @@ func (f *FS) link(c *call, in *fuse.LinkIn, name string, out *fuse.EntryOut) err
 		return syscall.EPERM
 	}
 	p := place{d, name}
-	err = f.in2(n.at.dir, d, func(from, to int) error { return unix.Linkat(from, n.at.name, to, name, 0) })
+	err = f.in2(n.at.dir, d, func(from, to int) error {
+		return f.named(sidecar.Link, n.at, p, n, func() error { return unix.Linkat(from, n.at.name, to, name, 0) })
+	})
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"tiffin/image/layer"
+	"tiffin/image/sidecar"
 )
 
 // noLower is the lower inode number of what no layer has.
@@ -64,7 +65,8 @@ type node struct {
 	caps     bool        // has security.capability
 	xattrs   bool        // has some attribute to show
 
-	fd *handle // guarded by fdCache.mu
+	fd   *handle       // guarded by fdCache.mu
+	side *sidecar.File // its attributes, if the disk has none; has a lock of its own
 }
 
 func (n *node) isDir() bool    { return n.typ == syscall.S_IFDIR }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tiffin/image/layer"
+	"tiffin/image/sidecar"
 )
 
 // whiteout hides the lower file that name would show in directory d, if there
@@ -59,7 +60,8 @@ func (f *FS) makeEmpty(dirfd int, name string) error {
 		f.empty = w
 	}
 	err := unix.Linkat(f.fds.work, f.empty, dirfd, name, 0)
-	if err == syscall.EMLINK || err == syscall.EPERM { // it has names enough (65,000 on ext4), or the disk has no links
+	if err == syscall.EMLINK || err == syscall.EPERM || err == syscall.ENOSYS || err == syscall.EOPNOTSUPP {
+		// It has names enough (65,000 on ext4), or the disk has no links.
 		unix.Unlinkat(f.fds.work, f.empty, 0)
 		f.empty = ""
 		err = unix.Mknodat(dirfd, name, syscall.S_IFREG|0o600, 0)
@@ -180,7 +182,9 @@ func (f *FS) lose(i uint32) {
 func (f *FS) removeReal(n *node, p place) error {
 	other := n.dropPlace(p)
 	err := error(nil)
-	unlink := func(fd int) error { return unix.Unlinkat(fd, p.name, 0) }
+	unlink := func(fd int) error {
+		return f.named(sidecar.Gone, p, place{}, n, func() error { return unix.Unlinkat(fd, p.name, 0) })
+	}
 	if other && !n.isDir() {
 		err = f.in(p.dir, unlink)
 	} else if h := f.hold(n, p); h != nil {

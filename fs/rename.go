@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tiffin/image/layer"
+	"tiffin/image/sidecar"
 )
 
 // Rename is FUSE_RENAME and FUSE_RENAME2.
@@ -125,7 +126,7 @@ func (f *FS) moveTo(n *node, p place, dst found, q place) error {
 	if dst.n != nil && dst.n.hasUpper() {
 		err = f.replace(n, p, dst.n, q)
 	} else {
-		err = f.renameReal(p, q, 0)
+		err = f.renameReal(n, p, q, 0)
 	}
 	if err != nil {
 		return err
@@ -144,25 +145,32 @@ func (f *FS) moveTo(n *node, p place, dst found, q place) error {
 	return nil
 }
 
-func (f *FS) renameReal(p, q place, flags uint) error {
-	return f.in2(p.dir, q.dir, func(a, b int) error { return unix.Renameat2(a, p.name, b, q.name, flags) })
+// renameReal renames the upper file of n from p to q, or exchanges the two.
+func (f *FS) renameReal(n *node, p, q place, flags uint) error {
+	verb := sidecar.Move
+	if flags == unix.RENAME_EXCHANGE {
+		verb = sidecar.Swap
+	}
+	return f.in2(p.dir, q.dir, func(a, b int) error {
+		return f.named(verb, p, q, n, func() error { return unix.Renameat2(a, p.name, b, q.name, flags) })
+	})
 }
 
 // replace renames n from p to q in the place of old, an upper file or an empty
 // directory, which is kept for as long as a process has it open.
 func (f *FS) replace(n *node, p place, old *node, q place) error {
 	if old.isDir() {
-		return f.replaceDir(p, old, q)
+		return f.replaceDir(n, p, old, q)
 	}
 	if old.dropPlace(q) {
-		if err := f.renameReal(p, q, 0); err != nil {
+		if err := f.renameReal(n, p, q, 0); err != nil {
 			old.addPlace(q)
 			return err
 		}
 		return nil
 	}
 	if h := f.hold(old, q); h != nil {
-		err := f.loseName(old, h, func() error { return f.renameReal(p, q, 0) })
+		err := f.loseName(old, h, func() error { return f.renameReal(n, p, q, 0) })
 		if err != nil {
 			old.addPlace(q)
 		}
@@ -171,7 +179,7 @@ func (f *FS) replace(n *node, p place, old *node, q place) error {
 	w := f.workName()
 	err := f.in(q.dir, func(fd int) error { return unix.Linkat(fd, q.name, f.fds.work, w, 0) })
 	if err == nil {
-		if err = f.renameReal(p, q, 0); err != nil {
+		if err = f.renameReal(n, p, q, 0); err != nil {
 			unix.Unlinkat(f.fds.work, w, 0)
 		}
 	}
@@ -187,21 +195,26 @@ func (f *FS) replace(n *node, p place, old *node, q place) error {
 // empty for everybody but may have whiteouts in it, so that rename(2) would
 // find it full. A stand-in that is really empty takes its place first: whenever
 // a crash comes, an empty directory is at q, or the new one.
-func (f *FS) replaceDir(p place, old *node, q place) error {
-	w, err := f.standIn(old)
+func (f *FS) replaceDir(n *node, p place, old *node, q place) error {
+	w, in, err := f.standIn(old)
 	if err != nil {
 		return err
 	}
-	swap := func() error {
-		return f.in(q.dir, func(fd int) error { return unix.Renameat2(f.fds.work, w, fd, q.name, unix.RENAME_EXCHANGE) })
+	swap := func(in *node) error {
+		return f.in(q.dir, func(fd int) error {
+			return f.named(sidecar.Swap, q, place{}, in, func() error { return unix.Renameat2(f.fds.work, w, fd, q.name, unix.RENAME_EXCHANGE) })
+		})
 	}
-	if err = swap(); err == nil {
-		if err = f.renameReal(p, q, 0); err != nil {
-			swap()
+	if err = swap(in); err == nil {
+		if err = f.renameReal(n, p, q, 0); err != nil {
+			swap(old)
 		}
 	}
 	if err != nil {
 		f.discardDir(w)
+		if err == syscall.EINVAL {
+			return f.replaceEmpty(n, p, old, q)
+		}
 		return err
 	}
 	old.dropPlace(q)
@@ -210,28 +223,53 @@ func (f *FS) replaceDir(p place, old *node, q place) error {
 	return nil
 }
 
+// replaceEmpty is replaceDir on a disk that cannot exchange two names, such as NFS: rename(2),
+// EINVAL. A crash in its middle leaves nothing at q.
+func (f *FS) replaceEmpty(n *node, p place, old *node, q place) error {
+	if err := f.whiteout(q.dir, q.name); err != nil {
+		return err
+	}
+	old.dropPlace(q)
+	if err := f.park(old, q); err != nil {
+		old.addPlace(q)
+		return err
+	}
+	err := f.renameReal(n, p, q, 0)
+	if err == nil {
+		old.gone = true
+		return nil
+	}
+	if e := f.in(q.dir, func(fd int) error {
+		return f.named(sidecar.New, q, place{}, old, func() error { return unix.Renameat(f.fds.work, old.at.name, fd, q.name) })
+	}); e == nil {
+		old.at, old.parked = place{}, false
+		old.addPlace(q)
+	}
+	return err
+}
+
 // standIn makes an empty directory in Work that looks like old. Without an
 // origin it is opaque.
-func (f *FS) standIn(old *node) (w string, err error) {
-	w = f.workName()
+func (f *FS) standIn(old *node) (w string, n *node, err error) {
+	w, n = f.workName(), &node{side: f.side.NewFile()}
 	if err := unix.Mkdirat(f.fds.work, w, 0o700); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	fd, err := openat(f.fds.work, w, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err == nil {
-		err = f.in(old, func(from int) error { return copyLooks(fd, from) })
+		err = f.in(old, func(from int) error { return n.copyLooks(fd, old, from) })
 		unix.Close(fd)
 	}
 	if err != nil {
 		unix.Unlinkat(f.fds.work, w, unix.AT_REMOVEDIR)
-		return "", err
+		return "", nil, err
 	}
-	return w, nil
+	return w, n, nil
 }
 
-// copyLooks gives the directory fd the attributes, mode and times of from.
-func copyLooks(fd, from int) error {
-	names, err := listXattrs(from)
+// copyLooks gives n, the directory fd, the attributes, mode and times of old, open as from.
+func (n *node) copyLooks(fd int, old *node, from int) error {
+	names, err := old.listAttrs(from)
 	if err != nil {
 		return err
 	}
@@ -239,15 +277,19 @@ func copyLooks(fd, from int) error {
 		if name == layer.XattrOrigin {
 			continue
 		}
-		v, err := getXattr(from, name)
+		v, err := old.getAttr(from, name)
 		if err == nil {
-			err = unix.Fsetxattr(fd, name, []byte(v), 0)
+			err = n.setAttr(fd, name, []byte(v), 0)
 		}
 		if err != nil {
 			return err
 		}
 	}
 	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	n.ino = st.Ino
 	if err := unix.Fstat(from, &st); err != nil {
 		return err
 	}
@@ -268,7 +310,7 @@ func (f *FS) exchange(n *node, p place, dst found, q place) error {
 			return syscall.EINVAL
 		}
 	}
-	if err := f.renameReal(p, q, unix.RENAME_EXCHANGE); err != nil {
+	if err := f.renameReal(n, p, q, unix.RENAME_EXCHANGE); err != nil {
 		return err
 	}
 	n.dropPlace(p)

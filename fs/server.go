@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tiffin/image/layer"
+	"tiffin/image/sidecar"
 )
 
 // Config says what to serve.
@@ -71,12 +72,14 @@ type FS struct {
 	tree    sync.RWMutex // names: which file is where
 	ids     ids
 	fds     fdCache
+	side    *sidecar.Store // attributes of the upper's files; nil: the disk has them
 
-	workSeq atomic.Uint64
-	scanned bool    // findMoved has been here; guarded by tree
-	empty   string  // an empty file in Work, see makeEmpty; guarded by tree
-	held    int     // nodes whose file is held, see hold; guarded by tree
-	idle    []*node // nodes to look at for release; guarded by tree
+	workSeq     atomic.Uint64
+	renamesOpen bool    // of the disk, see hold
+	scanned     bool    // findMoved has been here; guarded by tree
+	empty       string  // an empty file in Work, see makeEmpty; guarded by tree
+	held        int     // nodes whose file is held, see hold; guarded by tree
+	idle        []*node // nodes to look at for release; guarded by tree
 
 	subs   atomic.Pointer[[]*subscriber]
 	subsMu sync.Mutex
@@ -125,6 +128,7 @@ func (f *FS) openUpper() error {
 	if f.fds.work, err = unix.Open(f.cfg.Work, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
 		return fmt.Errorf("open the work directory %s: %w", f.cfg.Work, err)
 	}
+	f.renamesOpen = renamesOpen(f.fds.work)
 	removeAll(f.fds.work)
 	fd, err := openat(unix.AT_FDCWD, f.cfg.Upper, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
@@ -132,22 +136,35 @@ func (f *FS) openUpper() error {
 	}
 	f.fds.max = openMax()
 	n := &node{}
-	if err := n.loadStat(fd); err != nil {
-		unix.Close(fd)
-		return fmt.Errorf("read the upper directory %s: %w", f.cfg.Upper, err)
+	if err = f.openSidecar(); err == nil {
+		n.side = f.side.At("")
+		err = n.loadStat(fd)
 	}
-	if n.lower == noLower { // a new one: it continues the layers' root, whatever mode mkdir(2) gave it
-		n.lower, n.typ = 0, 0
-		if err := f.fillCopy(n.asLower(f.x), fd); err != nil {
-			unix.Close(fd)
-			return fmt.Errorf("mark the upper directory %s (it needs extended attributes user.*): %w", f.cfg.Upper, err)
-		}
+	if err == nil && n.lower == noLower {
+		err = f.newUpper(n, fd)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return fmt.Errorf("open the upper directory %s: %w", f.cfg.Upper, err)
 	}
 	f.root = n
 	f.ids.add(n)
 	n.at = place{nil, "."}
 	f.fds.insert(n, fd) // never put: it stays open
 	return nil
+}
+
+// newUpper makes n, open as fd, the root of a new upper directory: it continues the layers' root,
+// whatever mode mkdir(2) gave it.
+func (f *FS) newUpper(n *node, fd int) error {
+	for {
+		n.lower, n.typ = 0, 0
+		err := f.fillCopy(n.asLower(f.x), fd)
+		if again, err := f.needsSidecar(err, fd); !again {
+			return err
+		}
+		n.side = f.side.At("")
+	}
 }
 
 // openMax is how many descriptors the server may keep open: a quarter of what
@@ -173,6 +190,7 @@ func (f *FS) close() {
 	}
 	f.maps = nil
 	f.fds.closeAll()
+	f.side.Close()
 	if f.fds.work >= 0 {
 		unix.Close(f.fds.work)
 		f.fds.work = -1

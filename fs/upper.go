@@ -7,7 +7,6 @@ package fs
 
 import (
 	"container/list"
-	"errors"
 	"strconv"
 	"sync"
 	"syscall"
@@ -16,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tiffin/image/layer"
+	"tiffin/image/sidecar"
 )
 
 // handle is an open upper file or directory, shared by the requests on it.
@@ -200,10 +200,11 @@ func plain(s layer.Stat) bool {
 	return s.UID == 0 && s.GID == 0 && (t == syscall.S_IFREG || t == syscall.S_IFDIR) && s.Mode&0o7777 == realMode(s.Mode)
 }
 
-// writeStat makes the new file fd, of real mode real, show s.
-func writeStat(fd int, s layer.Stat, real uint32) error {
+// writeStat makes the new file fd of n, of real mode real, show what n is shown as.
+func (n *node) writeStat(fd int, real uint32) error {
+	s := n.stat
 	if !plain(s) {
-		if err := unix.Fsetxattr(fd, layer.XattrOverride, []byte(s.String()), 0); err != nil {
+		if err := n.setAttr(fd, layer.XattrOverride, []byte(s.String()), 0); err != nil {
 			return err
 		}
 	}
@@ -223,14 +224,14 @@ func (n *node) loadStat(fd int) error {
 	defer n.fixMode(fd, st.Mode)
 	n.ino, n.lower, n.times = st.Ino, noLower, stampsOf(&st)
 	n.show(layer.Stat{Mode: st.Mode&syscall.S_IFMT | st.Mode&0o777})
-	names, err := listXattrs(fd)
+	names, err := n.listAttrs(fd)
 	if err != nil || len(names) == 0 {
 		return err
 	}
 	for _, name := range names {
 		switch name {
 		case layer.XattrOverride:
-			v, err := getXattr(fd, name)
+			v, err := n.getAttr(fd, name)
 			if err != nil {
 				return err
 			}
@@ -241,7 +242,7 @@ func (n *node) loadStat(fd int) error {
 			n.show(s)
 			n.override = true
 		case layer.XattrOrigin:
-			v, err := getXattr(fd, name)
+			v, err := n.getAttr(fd, name)
 			if err != nil {
 				return err
 			}
@@ -255,7 +256,7 @@ func (n *node) loadStat(fd int) error {
 				return err
 			}
 		case layer.XattrMetacopy:
-			v, err := getXattr(fd, name)
+			v, err := n.getAttr(fd, name)
 			if err != nil {
 				return err
 			}
@@ -278,47 +279,6 @@ func (n *node) fixMode(fd int, real uint32) {
 	}
 }
 
-// getXattr reads an attribute whose value is short.
-func getXattr(fd int, name string) (string, error) {
-	buf := make([]byte, 256)
-	for {
-		n, err := unix.Fgetxattr(fd, name, buf)
-		if err == syscall.ERANGE {
-			buf = make([]byte, 1<<16)
-			continue
-		}
-		if err != nil {
-			return "", err
-		}
-		return string(buf[:n]), nil
-	}
-}
-
-func listXattrs(fd int) ([]string, error) {
-	buf := make([]byte, 512)
-	n, err := unix.Flistxattr(fd, buf)
-	if err == syscall.ERANGE {
-		buf = make([]byte, 1<<16) // XATTR_LIST_MAX, xattr(7)
-		n, err = unix.Flistxattr(fd, buf)
-	}
-	if err != nil {
-		if errors.Is(err, syscall.ENOTSUP) {
-			err = nil
-		}
-		return nil, err
-	}
-	var names []string
-	for b := buf[:n]; len(b) > 0; {
-		i := 0
-		for i < len(b) && b[i] != 0 {
-			i++
-		}
-		names = append(names, string(b[:i]))
-		b = b[min(i+1, len(b)):]
-	}
-	return names, nil
-}
-
 // futimens is futimens(3): utimensat(2) without a name. A time may be
 // {0, UTIME_OMIT} or {0, UTIME_NOW}.
 func futimens(fd int, atime, mtime unix.Timespec) error {
@@ -334,7 +294,10 @@ func futimens(fd int, atime, mtime unix.Timespec) error {
 // forgets n: an open file lives on without a name. tree locked.
 func (f *FS) park(n *node, p place) error {
 	w := f.workName()
-	if err := f.in(p.dir, func(fd int) error { return unix.Renameat(fd, p.name, f.fds.work, w) }); err != nil {
+	err := f.in(p.dir, func(fd int) error {
+		return f.named(sidecar.Gone, p, place{}, n, func() error { return unix.Renameat(fd, p.name, f.fds.work, w) })
+	})
+	if err != nil {
 		return err
 	}
 	n.setParked(w)
@@ -343,9 +306,10 @@ func (f *FS) park(n *node, p place) error {
 
 // hold opens the upper file of n, called p, and keeps it open until the kernel forgets n: so it can
 // lose its last name without getting one in Work. It returns nil if the file has further names, is
-// no regular file, or too many are held. tree locked.
+// no regular file, or too many are held; and where the disk would itself give it another name in
+// its directory. tree locked.
 func (f *FS) hold(n *node, p place) *handle {
-	if !n.isReg() || f.held >= f.fds.max/2 {
+	if !n.isReg() || f.held >= f.fds.max/2 || f.renamesOpen {
 		return nil
 	}
 	h := f.fds.take(n)
@@ -362,6 +326,20 @@ func (f *FS) hold(n *node, p place) *handle {
 		return nil
 	}
 	return h
+}
+
+// renamesOpen tells whether a disk renames a file that is removed while it is open, in its
+// directory: NFS to .nfs…, what libfuse serves to .fuse_hidden…, SMB.
+func renamesOpen(fd int) bool {
+	var st unix.Statfs_t
+	if unix.Fstatfs(fd, &st) != nil {
+		return false
+	}
+	switch uint32(st.Type) {
+	case unix.NFS_SUPER_MAGIC, unix.FUSE_SUPER_MAGIC, unix.SMB_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC:
+		return true
+	}
+	return false
 }
 
 // loseName calls do, which takes away the last name of n; h holds the file open. tree locked.

@@ -9,7 +9,6 @@ import (
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
-	"golang.org/x/sys/unix"
 
 	"tiffin/image/layer"
 )
@@ -104,7 +103,7 @@ func (f *FS) GetXAttr(_ <-chan struct{}, in *fuse.InHeader, name string, dest []
 		return f.lowerXattr(n.lower, name, dest)
 	}
 	defer f.fds.put(h)
-	k, err := unix.Fgetxattr(h.fd, layer.StoreXattr(name), dest)
+	k, err := n.readAttr(h.fd, layer.StoreXattr(name), dest)
 	if err == syscall.ENODATA && name == LayerXattr {
 		return copyOut(dest, layerName(n, name))
 	}
@@ -121,7 +120,7 @@ func (f *FS) xattrOf(id uint64, name string) (string, error) {
 		}
 		if h != nil {
 			defer f.fds.put(h)
-			v, err := getXattr(h.fd, layer.StoreXattr(name))
+			v, err := n.getAttr(h.fd, layer.StoreXattr(name))
 			if err == syscall.ENODATA {
 				err = nil
 			}
@@ -221,7 +220,7 @@ func (f *FS) ListXAttr(_ <-chan struct{}, in *fuse.InHeader, dest []byte) (size 
 		}
 		if h != nil {
 			defer f.fds.put(h)
-			names, err := listXattrs(h.fd)
+			names, err := n.listAttrs(h.fd)
 			if err != nil {
 				return 0, status(err)
 			}
@@ -229,7 +228,7 @@ func (f *FS) ListXAttr(_ <-chan struct{}, in *fuse.InHeader, dest []byte) (size 
 				shown, ok := layer.ShowXattr(name)
 				value := ""
 				if ok && isACL(shown) {
-					value, _ = getXattr(h.fd, name) // what cannot be read is not listed
+					value, _ = n.getAttr(h.fd, name) // what cannot be read is not listed
 				}
 				if ok && f.listed(shown, value, n.typ) {
 					add(shown)
@@ -269,7 +268,7 @@ func (f *FS) SetXAttr(_ <-chan struct{}, in *fuse.SetXAttrIn, name string, data 
 			}
 			return n.setACL(fd, data, s)
 		}
-		if err := unix.Fsetxattr(fd, layer.StoreXattr(name), data, int(in.Flags)); err != nil {
+		if err := n.setAttr(fd, layer.StoreXattr(name), data, int(in.Flags)); err != nil {
 			return err
 		}
 		n.xattrs = true
@@ -286,7 +285,7 @@ func (f *FS) RemoveXAttr(_ <-chan struct{}, in *fuse.InHeader, name string) (st 
 		return fuse.ENODATA
 	}
 	return status(f.editXattr(in.NodeId, name, func(n *node, fd int) error {
-		if err := unix.Fremovexattr(fd, layer.StoreXattr(name)); err != nil {
+		if err := n.removeAttr(fd, layer.StoreXattr(name)); err != nil {
 			return err
 		}
 		n.caps = n.caps && name != xattrCaps

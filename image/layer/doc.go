@@ -63,7 +63,8 @@
 // # The upper directory
 //
 // What a container changes is kept as real files that a person can look at; appendix A of the
-// book has the rules, with examples.
+// book has the rules, with examples. Attributes are those of the files, or package sidecar has
+// them.
 //
 // WriteDiff reads that directory alone. For each path it compares what is there
 // with what the image's index has at the same path, never the image's tree:

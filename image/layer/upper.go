@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"tiffin/image/sidecar"
 )
 
 // Upper is a container's writable directory over the image it belongs to.
@@ -56,6 +58,7 @@ func (n *upNode) isDir() bool { return n.stat.Mode&unix.S_IFMT == unix.S_IFDIR }
 type upReader struct {
 	u     *Upper
 	links map[uint64]*upNode // by real inode number, those with several names
+	side  *sidecar.Store     // where the attributes are; nil: at the files
 }
 
 // readUpper reads all of u but for the data.
@@ -66,7 +69,13 @@ func readUpper(u *Upper) (*upNode, error) {
 	}
 	defer func() { unix.Close(fd) }()
 	r := &upReader{u: u, links: map[uint64]*upNode{}}
-	root, err := r.node(fd, "")
+	if r.side, err = sidecar.Read(u.Dir); errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
+	var root *upNode
+	if err == nil {
+		root, err = r.node(fd, "")
+	}
 	if err == nil && !root.isDir() {
 		err = errors.New("it is not a directory")
 	}
@@ -245,7 +254,7 @@ func (r *upReader) node(fd int, path string) (*upNode, error) {
 	n := &upNode{path: path}
 	r.fill(n, &st)
 	n.stat.Rdev = 0
-	attrs, err := readXattrs(fd)
+	attrs, err := r.attrs(fd, path)
 	if err != nil {
 		return nil, fmt.Errorf("attributes of %q: %w", path, err)
 	}
@@ -303,6 +312,22 @@ func (r *upReader) attr(n *upNode, a Xattr, realMode uint32) (err error) {
 		}
 	}
 	return err
+}
+
+// attrs lists the attributes of fd, which is at path.
+func (r *upReader) attrs(fd int, path string) (as []Xattr, err error) {
+	if r.side == nil {
+		return readXattrs(fd)
+	}
+	f := r.side.At(path)
+	for _, name := range f.List() {
+		v, err := f.Get(name)
+		if err != nil {
+			return nil, err
+		}
+		as = append(as, Xattr{name, v})
+	}
+	return as, nil
 }
 
 // readXattrs lists the attributes of fd: none if the file system has no attributes.

@@ -91,7 +91,7 @@ func Inspect(c *disk.Container) (*Inspection, error) {
 			ExitCode: s.ExitCode, Error: s.Error, StartedAt: s.Started, FinishedAt: s.Finished},
 		HostConfig: InspectHost{Binds: []string{}, NetworkMode: c.Network, AutoRemove: c.AutoRemove, ReadonlyRootfs: c.ReadOnly, Init: c.Init,
 			CapAdd: c.CapAdd, CapDrop: c.CapDrop, SecurityOpt: c.SecurityOptions(), ShmSize: c.ShmSize, Ulimits: c.Rlimits},
-		GraphDriver: InspectDriver{"tiffin", map[string]string{"UpperDir": c.UpperDir(), "WorkDir": c.WorkDir()}},
+		GraphDriver: InspectDriver{"tiffin", map[string]string{"UpperDir": c.UpperDir(), "WorkDir": c.WorkDir(), "Attributes": c.Attributes()}},
 		Config: InspectConfig{Hostname: c.Hostname, User: c.User, Tty: c.TTY, OpenStdin: c.Stdin, Env: c.Env, Cmd: c.Cmd,
 			Entrypoint: c.Entrypoint, Image: c.Image, WorkingDir: c.Config.Dir, Labels: c.Labels, StopSignal: c.StopSignal, StopTimeout: c.StopTimeout},
 	}

@@ -4,8 +4,10 @@ package disk
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 
+	"tiffin/image/sidecar"
 	"tiffin/internal/errs"
 )
 
@@ -38,6 +40,16 @@ func (c *Container) UpperDir() string { return c.own("upper") }
 
 // WorkDir is where the driver prepares changes.
 func (c *Container) WorkDir() string { return c.own("work") }
+
+// Attributes says where the attributes of the upper directory's files are: a sidecar's path, or
+// "xattr", at the files themselves.
+func (c *Container) Attributes() string {
+	path := sidecar.Path(c.UpperDir())
+	if _, err := os.Stat(path); err != nil {
+		return "xattr"
+	}
+	return path
+}
 
 func (c *Container) own(name string) string {
 	if c.Overlay() {

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tiffin/image/sidecar"
 )
 
 // The anchor's inherited descriptors.
@@ -89,7 +91,13 @@ func (a *anchor) prepareUpper() error {
 	if s.Upper == "" {
 		return nil
 	}
-	if disk := filepath.Dir(s.Upper); s.Tmpfs > 0 {
+	disk := filepath.Dir(s.Upper)
+	if s.Ramfs { // it has none, and a user namespace may mount it
+		if err := unix.Mount("ramfs", disk, "ramfs", 0, ""); err != nil {
+			return fmt.Errorf("mount a ramfs for the upper directory: %w", err)
+		}
+	}
+	if s.Tmpfs > 0 {
 		if err := unix.Mount("tmpfs", disk, "tmpfs", 0, fmt.Sprintf("size=%d,mode=755", s.Tmpfs)); err != nil {
 			return fmt.Errorf("mount a tmpfs for the upper directory: %w", err)
 		}
@@ -98,6 +106,11 @@ func (a *anchor) prepareUpper() error {
 		if err := os.Mkdir(d, 0o755); err != nil {
 			return err
 		}
+	}
+	if s.Sidecar {
+		side, err := sidecar.Create(s.Upper)
+		side.Close()
+		return err
 	}
 	return nil
 }

@@ -23,7 +23,7 @@ import (
 type faults struct {
 	mu     sync.Mutex
 	server *exec.Cmd
-	at     int        // the call to fail; 0 = none
+	at     int        // the call to fail; 0 = none, Exchanges = each that exchanges two names
 	errno  unix.Errno // what it fails with; 0 = the server is killed instead
 	seen   int        // calls since arm
 	hit    bool
@@ -124,7 +124,7 @@ func (f *faults) watch(fd int) {
 			continue // the caller has died meanwhile
 		}
 		r := notifResp{ID: n.ID, Flags: flagContinue}
-		if kill, errno := f.decide(); kill {
+		if kill, errno := f.decide(&n); kill {
 			f.server.Process.Kill()
 			continue
 		} else if errno != 0 {
@@ -134,11 +134,15 @@ func (f *faults) watch(fd int) {
 	}
 }
 
-func (f *faults) decide() (kill bool, errno unix.Errno) {
+// Exchanges as the number of a call stands for every RENAME_EXCHANGE, renameat2(2).
+const Exchanges = -1
+
+func (f *faults) decide(n *notif) (kill bool, errno unix.Errno) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.seen++
-	if f.at == 0 || f.seen != f.at {
+	exchange := f.at == Exchanges && n.Nr == unix.SYS_RENAMEAT2 && n.Args[4]&unix.RENAME_EXCHANGE != 0
+	if !exchange && (f.at == 0 || f.seen != f.at) {
 		return false, 0
 	}
 	f.hit = true

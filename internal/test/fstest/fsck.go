@@ -3,6 +3,7 @@
 package fstest
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tiffin/image/layer"
+	"tiffin/image/sidecar"
 )
 
 // Fsck checks an upper directory against the rules in image/layer (attrs.go) and
@@ -22,13 +24,25 @@ import (
 // data of a metacopy and the real mode of a file that has another in its
 // attribute.
 func Fsck(upper string, lower *layer.Index, crashed bool) []string {
-	c := &checker{lower: lower, uid: uint32(os.Geteuid()), crashed: crashed}
+	c := &checker{lower: lower, upper: upper, uid: uint32(os.Geteuid()), crashed: crashed}
+	var err error
+	if c.side, err = sidecar.Read(upper); err == nil {
+		for _, p := range c.side.Paths() {
+			if _, err := os.Lstat(filepath.Join(upper, p)); err != nil {
+				c.errorf(p, "is in the sidecar alone: %v", err)
+			}
+		}
+	} else if !errors.Is(err, os.ErrNotExist) {
+		c.errorf(upper, "%v", err)
+	}
 	c.dir(upper, true)
 	return c.bad
 }
 
 type checker struct {
 	lower *layer.Index
+	upper string
+	side  *sidecar.Store // nil: the files have their attributes themselves
 	uid   uint32
 	bad   []string
 
@@ -141,6 +155,10 @@ func (c *checker) whiteout(p, name string, origin uint32, hasOrigin bool) {
 }
 
 func (c *checker) xattr(p, name string) (string, bool) {
+	if c.side != nil {
+		v, err := c.side.At(strings.Trim(strings.TrimPrefix(p, c.upper), "/")).Get(name)
+		return v, err == nil
+	}
 	b := make([]byte, 1024)
 	n, err := unix.Lgetxattr(p, name, b)
 	if err != nil {

@@ -57,6 +57,8 @@ type Options struct {
 
 	ReadOnly   bool          // no upper directory
 	Uncached   bool          // as of fs.Config
+	Ramfs      bool          // put upper and work on a disk without extended attributes, so that there is a sidecar
+	Sidecar    bool          // have a sidecar on a disk that would not need it, but can all else
 	UpperTmpfs int64         // bytes: put upper and work on a tmpfs of this size instead of on disk; 0 = disk
 	IDs        uint32        // ids to map into the namespace, from 0; 0 and 1 need no privilege and no subordinate ids
 	DropCaches time.Duration // how often to make the kernel forget its unused dentries and inodes; 0 = never
@@ -79,6 +81,8 @@ type spec struct {
 	Upper    string // "" = read-only
 	Work     string
 	Tmpfs    int64
+	Sidecar  bool
+	Ramfs    bool
 	Drop     time.Duration
 	Uncached bool
 	Faults   bool // have the server's system calls announced, see faults
@@ -132,7 +136,7 @@ func Run(t *testing.T, o Options, f func(t *testing.T, m *Mount)) {
 		return
 	}
 	dir := scratch(t)
-	s := &spec{Test: t.Name(), Call: call, Args: testArgs(t), Dir: dir, Uncached: o.Uncached, Drop: o.DropCaches, Tmpfs: o.UpperTmpfs}
+	s := &spec{Test: t.Name(), Call: call, Args: testArgs(t), Dir: dir, Uncached: o.Uncached, Drop: o.DropCaches, Tmpfs: o.UpperTmpfs, Sidecar: o.Sidecar, Ramfs: o.Ramfs}
 	if o.Image == nil {
 		o.Image = Union(t, o.Layers...)
 	}
