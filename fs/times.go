@@ -135,7 +135,7 @@ func (f *FS) noteTimes(n *node, in *fuse.SetAttrIn) {
 
 // saveTimes makes the upper file of n say what it is shown with. tree locked.
 func (f *FS) saveTimes(n *node) {
-	if !n.hasUpper() || n.parked || n.held != nil || n.gone {
+	if !n.hasUpper() || n.parked || n.held != nil || n.gone || n.times == (stamps{}) && !n.ctimed {
 		return
 	}
 	st, err := f.fstat(n)
@@ -184,7 +184,21 @@ func (n *node) loadCtime(fd int) error {
 func (f *FS) saveAllTimes() {
 	f.tree.Lock()
 	defer f.tree.Unlock()
-	for _, n := range f.ids.nodes {
-		f.saveTimes(n)
+	if f.root != nil {
+		f.saveTree(f.root)
+	}
+}
+
+// saveTree is saveTimes for n and what is below: of a file that is to be opened, the directory is
+// open. tree locked.
+func (f *FS) saveTree(n *node) {
+	f.saveTimes(n)
+	if n.dir == nil {
+		return
+	}
+	for name, e := range n.dir.ents {
+		if e.node != nil && e.node.at == (place{n, name}) {
+			f.saveTree(e.node)
+		}
 	}
 }

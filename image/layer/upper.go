@@ -100,8 +100,8 @@ func readUpper(u *Upper) (*upNode, error) {
 // dir reads what is in directory d, open as fd, and returns a descriptor of d, perhaps another
 // one: however deep the tree is, only two descriptors are open.
 func (r *upReader) dir(fd int, d *upNode) (int, error) {
-	if len(d.path) > maxPath {
-		return fd, fmt.Errorf("the path %.40q… is longer than %d bytes", d.path, maxPath)
+	if len(d.path) > maxPath { // with all the paths above it in a tarball, n levels take n²/2 times a name
+		return fd, fmt.Errorf("the path %.40q… has more than %d bytes, which a layer takes", d.path, maxPath)
 	}
 	names, err := readNames(fd)
 	if err != nil {

@@ -228,13 +228,27 @@ func (w *diffWriter) data(n *upNode) error {
 	return err
 }
 
-// open opens the upper file of n, which must still be the one that was read.
-// openat2(2): RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS keep the path inside.
-func (w *diffWriter) open(n *upNode) (*os.File, error) {
-	fd, err := unix.Openat2(w.dir, n.path, &unix.OpenHow{
-		Flags:   unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC,
+// openBeneath opens a file below dir, through no symbolic link. openat2(2) takes PATH_MAX bytes at
+// a time; RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS keep the path inside.
+func openBeneath(dir int, path string, flags int) (int, error) {
+	if len(path) > pathMax {
+		cut := strings.LastIndexByte(path[:pathMax], '/')
+		part, err := openBeneath(dir, path[:cut], unix.O_PATH|unix.O_DIRECTORY)
+		if err != nil {
+			return -1, err
+		}
+		defer unix.Close(part)
+		return openBeneath(part, path[cut+1:], flags)
+	}
+	return unix.Openat2(dir, path, &unix.OpenHow{
+		Flags:   uint64(flags) | unix.O_NOFOLLOW | unix.O_CLOEXEC,
 		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
 	})
+}
+
+// open opens the upper file of n, which must still be the one that was read.
+func (w *diffWriter) open(n *upNode) (*os.File, error) {
+	fd, err := openBeneath(w.dir, n.path, unix.O_RDONLY|unix.O_NONBLOCK)
 	if err != nil {
 		return nil, fmt.Errorf("open it in the upper directory: %w", err)
 	}

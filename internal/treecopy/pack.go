@@ -35,10 +35,26 @@ type packer struct {
 	first  map[[2]uint64]string // by device and inode number: a file's first name
 }
 
+// maxName is the longest name, in bytes: that of a layer (image/layer). A directory is open while
+// what is in it is packed, so this is also the limit for descriptors.
+const maxName = 16384
+
 // add packs one file, and what is in it if it is a directory. open opens it with the given flags,
 // never through a link that is not meant.
 func (k *packer) add(open func(flags int) (int, error), as string) error {
-	fail := func(err error) error { return fmt.Errorf("read %s: %w", as, err) }
+	if len(as) > maxName {
+		return fmt.Errorf("the path %.40q… has more than %d bytes", as, maxName)
+	}
+	data, err := k.node(open, as)
+	if err == nil && data {
+		return k.opened(open, as)
+	}
+	return err
+}
+
+// node packs what is no regular file and no directory; data says that it is one of these.
+func (k *packer) node(open func(flags int) (int, error), as string) (data bool, err error) {
+	fail := func(err error) (bool, error) { return false, fmt.Errorf("read %s: %w", as, err) }
 	fd, err := open(unix.O_PATH)
 	if err != nil {
 		return fail(err)
@@ -50,12 +66,12 @@ func (k *packer) add(open func(flags int) (int, error), as string) error {
 	}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG, unix.S_IFDIR:
-		return k.opened(open, as)
+		return true, nil
 	case unix.S_IFSOCK:
-		return nil
+		return false, nil
 	case unix.S_IFCHR, unix.S_IFBLK:
 		if as != k.top && mounted(fd) {
-			return nil
+			return false, nil
 		}
 	}
 	h := header(&st, as)
@@ -64,7 +80,7 @@ func (k *packer) add(open func(flags int) (int, error), as string) error {
 			return fail(err)
 		}
 	}
-	return k.tw.WriteHeader(h)
+	return false, k.tw.WriteHeader(h)
 }
 
 // opened packs a regular file or a directory. What was one when add looked may be a fifo by now.

@@ -99,6 +99,9 @@ func (u *unpacker) parent(rel string) (int, error) {
 func (u *unpacker) entry(h *tar.Header, data io.Reader) error {
 	rel := u.rel(h.Name)
 	fail := func(err error) error { return fmt.Errorf("write %s: %w", rel, err) }
+	if len(rel) >= unix.PathMax {
+		return fmt.Errorf("write %.40q…: the path has %d bytes, and a system call takes %d", rel, len(rel), unix.PathMax-1)
+	}
 	if rel == "" {
 		if h.Typeflag != tar.TypeDir {
 			return fail(errors.New("the tarball has something else than a directory for its top"))
