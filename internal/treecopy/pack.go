@@ -52,7 +52,7 @@ func (k *packer) add(open func(flags int) (int, error), as string) error {
 	return err
 }
 
-// node packs what is no regular file and no directory; data says that it is one of these.
+// node packs a file that has no data of its own. Of a regular file and a directory it only says so.
 func (k *packer) node(open func(flags int) (int, error), as string) (data bool, err error) {
 	fail := func(err error) (bool, error) { return false, fmt.Errorf("read %s: %w", as, err) }
 	fd, err := open(unix.O_PATH)
