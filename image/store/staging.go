@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	digest "github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
@@ -71,7 +72,7 @@ func lockDir(dir string, how int) (*os.File, error) {
 		}
 		if !errors.Is(err, unix.EINTR) {
 			f.Close()
-			return nil, &fs.PathError{Op: "lock", Path: dir, Err: err}
+			return nil, noLocks(&fs.PathError{Op: "lock", Path: dir, Err: err})
 		}
 	}
 }
@@ -97,8 +98,12 @@ func (s *Store) Sweep() (orphans bool) {
 		return false // someone is just making a staging directory: next time
 	}
 	defer tmp.Close()
+	shared := isShared(tmp)
 	for _, n := range names {
 		dir := filepath.Join(tmp.Name(), n.Name())
+		if info, err := n.Info(); shared && (err != nil || time.Since(info.ModTime()) < 24*time.Hour) {
+			continue
+		}
 		if !n.IsDir() {
 			os.Remove(dir)
 			continue
@@ -112,6 +117,17 @@ func (s *Store) Sweep() (orphans bool) {
 		}
 	}
 	return orphans
+}
+
+// isShared tells whether other machines may use the disk of f, and do not see locks of directories:
+// flock(2), NOTES.
+func isShared(f *os.File) bool {
+	var st unix.Statfs_t
+	if unix.Fstatfs(int(f.Fd()), &st) != nil {
+		return false
+	}
+	t := uint32(st.Type)
+	return t == unix.NFS_SUPER_MAGIC || t == unix.CIFS_SUPER_MAGIC || t == unix.SMB2_SUPER_MAGIC
 }
 
 // publishingName is a file in a staging directory whose command has begun to

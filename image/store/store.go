@@ -20,7 +20,9 @@
 //
 // # Locks
 //
-// All are flock(2), which the kernel drops when a process ends. In this order:
+// All are flock(2), which the kernel drops when a process ends. On NFS and SMB those of files hold
+// for all machines, those of directories for one: Sweep leaves there what was changed within a day.
+// In this order:
 //
 //	tmp/        shared: while making a staging directory or index.json's successor
 //	            exclusive, without waiting: Sweep, while it removes what is dead
@@ -214,9 +216,17 @@ func (s *Store) Lock(how int) (release func(), err error) {
 		}
 		if !errors.Is(err, unix.EINTR) {
 			f.Close()
-			return nil, fmt.Errorf("lock the store: %w", err)
+			return nil, fmt.Errorf("lock the store: %w", noLocks(err))
 		}
 	}
+}
+
+// noLocks is the error of a flock(2), with advice if the disk has no locks.
+func noLocks(err error) error {
+	if errors.Is(err, unix.ENOLCK) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EOPNOTSUPP) {
+		return errs.Hint(err, "this disk has no locks: set TIFFIN_ROOT to a directory on another one; Lustre has them if mounted with -o flock")
+	}
+	return err
 }
 
 // Hold keeps every image in the store until release is called: Remove and

@@ -9,7 +9,6 @@ import (
 
 	"tiffin/image"
 	"tiffin/internal/container/client"
-	"tiffin/internal/container/disk"
 )
 
 func commitCommand() *cli.Command {
@@ -25,7 +24,7 @@ func commitCommand() *cli.Command {
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "for podman's sake: it is always quiet", Hidden: true},
 		},
 		Action: takes(1, 2, "a container and perhaps a name for the image", inStore(func(c *cli.Context, store *image.Store) error {
-			ctr, err := disk.In(store.Root()).Find(c.Args().First())
+			ctr, err := findContainer(c.Args().First())
 			if err != nil {
 				return err
 			}

@@ -42,7 +42,13 @@ func containers() (*disk.Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	return disk.In(root), nil
+	return containersOf(root)
+}
+
+// containersOf returns the containers of images in the store at root.
+func containersOf(root string) (*disk.Set, error) {
+	run, err := disk.RunRoot(root)
+	return disk.At(root, run), err
 }
 
 func findContainer(ref string) (*disk.Container, error) {

@@ -65,6 +65,10 @@ func createContainer(c *cli.Context, foreground bool) (*disk.Container, *os.File
 	if _, err := os.Stat(m.UnionPath); err != nil {
 		return nil, nil, nil, fmt.Errorf("image %s was removed just now", cfg.Image)
 	}
-	ctr, lock, err := disk.In(store.Root()).Create(cfg)
+	set, err := containersOf(store.Root())
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	ctr, lock, err := set.Create(cfg)
 	return ctr, lock, m, err
 }

@@ -8,7 +8,6 @@ import (
 
 	"tiffin/image"
 	"tiffin/internal/container/client"
-	"tiffin/internal/container/disk"
 
 	"github.com/urfave/cli/v2"
 )
@@ -18,7 +17,7 @@ func diffCommand() *cli.Command {
 		ArgsUsage:   "CONTAINER",
 		Description: "A is added, C changed, D deleted, in relation to the image.",
 		Action: takes(1, 1, "one container", inStore(func(c *cli.Context, store *image.Store) error {
-			ctr, err := disk.In(store.Root()).Find(c.Args().First())
+			ctr, err := findContainer(c.Args().First())
 			if err != nil {
 				return err
 			}

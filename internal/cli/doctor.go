@@ -11,6 +11,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"tiffin/image/store"
+	"tiffin/internal/container/client"
+	"tiffin/internal/container/disk"
 	"tiffin/ns/probe"
 )
 
@@ -18,12 +21,23 @@ func doctorCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage: "[--format json]",
 		Description: "Tries each thing that a container needs, and says what is in the way and which line of an administrator changes it.\n" +
+			"The disk of the store ($TIFFIN_ROOT) and that of the containers ($TIFFIN_RUN_ROOT, or the same) are tried in a\n" +
+			"directory that is removed again.\n" +
 			"The exit status is 1 if containers cannot run here. What is only optional does not count.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "format", Usage: "`json`, or nothing"},
 		},
 		Action: takes(0, 0, "no arguments", func(c *cli.Context) error {
 			results := probe.All()
+			root, err := store.DefaultRoot()
+			run := root
+			if err == nil {
+				run, err = disk.RunRoot(root)
+			}
+			if err != nil {
+				return err
+			}
+			results = append(results, client.TryStore(root, run)...)
 			switch f := c.String("format"); f {
 			case "json":
 				enc := json.NewEncoder(stdout)
@@ -64,7 +78,9 @@ func printResults(w io.Writer, results []probe.Result) {
 			continue
 		}
 		if r.Fix != "" {
-			fmt.Fprintf(w, "%28s an administrator can change that:\n", "")
+			if !strings.HasPrefix(r.Fix, "export ") {
+				fmt.Fprintf(w, "%28s an administrator can change that:\n", "")
+			}
 			for line := range strings.Lines(r.Fix) {
 				fmt.Fprintf(w, "%28s   %s\n", "", strings.TrimRight(line, "\n"))
 			}

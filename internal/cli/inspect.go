@@ -80,7 +80,7 @@ func inspect(store *image.Store, arg, kind string) (any, error) {
 			return nil, err
 		}
 	}
-	ctr, err := disk.In(store.Root()).Find(arg)
+	ctr, err := findContainer(arg)
 	if err == nil {
 		return client.Inspect(ctr)
 	}

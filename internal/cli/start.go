@@ -26,7 +26,10 @@ func startCommand() *cli.Command {
 			newExplainFlag(), stepFlag(), detachKeysFlag(),
 		},
 		Action: takes(1, -1, "one or more containers", inStore(func(c *cli.Context, store *image.Store) error {
-			set := disk.In(store.Root())
+			set, err := containers()
+			if err != nil {
+				return err
+			}
 			if c.Bool("attach") || c.Bool("interactive") {
 				if c.Args().Len() > 1 {
 					return usagef("only one container can be attached to")

@@ -16,7 +16,6 @@ import (
 	"tiffin/image"
 	"tiffin/image/store"
 	"tiffin/internal/container/client"
-	"tiffin/internal/container/disk"
 	"tiffin/internal/programs"
 )
 
@@ -42,7 +41,11 @@ func openStore(*cli.Context) (*image.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Uses = client.Uses(disk.In(s.Root()))
+	set, err := containersOf(s.Root())
+	if err != nil {
+		return nil, err
+	}
+	s.Uses = client.Uses(set)
 	p, _ := programs.Find(programs.Userland) // none: writeBase says so
 	s.Builtin, s.BuiltinKey = builtin(root, p), p.Digest
 	s.Warn = func(err error) { warn(err.Error()) }

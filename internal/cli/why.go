@@ -84,7 +84,7 @@ func openStack(store *image.Store, name, kind string) (*union.Stack, []image.Sta
 			return nil, nil, err
 		}
 	}
-	ctr, err := disk.In(store.Root()).Find(name)
+	ctr, err := findContainer(name)
 	if err != nil {
 		if kind == "" && errors.Is(err, disk.ErrNotFound) {
 			err = errs.Hint(fmt.Errorf("no such image or container: %s", name), "tiffin images and tiffin ps -a list what is there")

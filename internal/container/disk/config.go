@@ -94,14 +94,20 @@ type State struct {
 // Container is a directory that holds a container.
 type Container struct {
 	Config
-	dir string
+	dir    string
+	images string // root of the store that has its image; "" = it has the container, too
 }
 
 // Dir is the container's directory, an absolute path.
 func (c *Container) Dir() string { return c.dir }
 
-// Root is the root directory of the store that has the container: ROOT/containers/ID.
-func (c *Container) Root() string { return filepath.Dir(filepath.Dir(c.dir)) }
+// Root is the root directory of the store that has the container's image.
+func (c *Container) Root() string {
+	if c.images != "" {
+		return c.images
+	}
+	return filepath.Dir(filepath.Dir(c.dir))
+}
 
 // Path is that of a file in the container's directory.
 func (c *Container) Path(name string) string { return filepath.Join(c.dir, name) }

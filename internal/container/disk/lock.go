@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tiffin/internal/errs"
 )
 
 var ErrLocked = errors.New("it is in use by another tiffin command")
@@ -39,7 +41,11 @@ func acquire(path string, flags int) (*os.File, error) {
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
 		return nil, ErrLocked
 	}
-	return nil, fmt.Errorf("lock %s: %w", path, err)
+	err = fmt.Errorf("lock %s: %w", path, err)
+	if errors.Is(err, unix.ENOLCK) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EOPNOTSUPP) {
+		err = errs.Hint(err, "this disk has no locks: set TIFFIN_RUN_ROOT to a directory on another one; Lustre has them if mounted with -o flock")
+	}
+	return nil, err
 }
 
 // locked reports whether some process holds the lock at path.

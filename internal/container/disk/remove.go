@@ -109,6 +109,9 @@ func (s *Set) Sweep(e Eraser) {
 		lock.Close()
 	}
 	s.sweepNames()
+	if s.root != s.images {
+		s.sweepTmp()
+	}
 }
 
 // sweepDead deletes container id if it is a dead one with --rm.

@@ -20,16 +20,23 @@ import (
 	"tiffin/internal/errs"
 )
 
-// Set is the containers of a store: the directory ROOT/containers.
+// Set is the containers of a user: the directory ROOT/containers.
 type Set struct {
 	root, dir string
+	images    string // root of the store with their images, often the same
 }
 
 // ErrNotFound is wrapped by errors that say there is no such container.
 var ErrNotFound = errors.New("no such container")
 
 // In returns the containers of the store at root, an absolute path.
-func In(root string) *Set { return &Set{root: root, dir: filepath.Join(root, "containers")} }
+func In(root string) *Set { return At(root, root) }
+
+// At returns the containers in root of images in the store at images: see RunRoot. Both are
+// absolute paths.
+func At(images, root string) *Set {
+	return &Set{root: root, dir: filepath.Join(root, "containers"), images: images}
+}
 
 func validID(s string) bool {
 	return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == ""
@@ -71,7 +78,10 @@ func (s *Set) Create(cfg Config) (*Container, *os.File, error) {
 	var id [32]byte
 	rand.Read(id[:]) // never fails, crypto/rand
 	cfg.ID, cfg.Created = hex.EncodeToString(id[:]), time.Now().UTC()
-	c := &Container{Config: cfg, dir: filepath.Join(s.dir, cfg.ID)}
+	c := &Container{Config: cfg, dir: filepath.Join(s.dir, cfg.ID), images: s.images}
+	if err := s.prepare(); err != nil {
+		return nil, nil, err
+	}
 	fail := func(err error) (*Container, *os.File, error) {
 		os.RemoveAll(c.dir)
 		return nil, nil, err
@@ -105,6 +115,9 @@ func (s *Set) fill(c *Container) error {
 		if err := os.Mkdir(c.Path(d), 0o700); err != nil {
 			return fmt.Errorf("create container: %w", err)
 		}
+	}
+	if err := CheckNames(c.dir, "root"); err != nil {
+		return err
 	}
 	if err := s.name(c); err != nil {
 		return err
@@ -263,7 +276,11 @@ func (s *Set) get(id string) (*Container, error) {
 	if _, err := os.Stat(filepath.Join(dir, "state.json")); err != nil {
 		return nil, err
 	}
-	return Open(dir)
+	c, err := Open(dir)
+	if err == nil {
+		c.images = s.images
+	}
+	return c, err
 }
 
 // Find returns the container with a name, an ID, or the beginning of one ID only.
@@ -302,23 +319,4 @@ func (s *Set) Find(ref string) (*Container, error) {
 		return found[0], nil
 	}
 	return nil, errs.Hint(fmt.Errorf("%d containers have an id that begins with %s", len(found), ref), "give more of its digits")
-}
-
-// Uses returns the images that containers need: the hook of image.Store.
-func (s *Set) Uses() (map[string]bool, error) {
-	ids, err := s.IDs()
-	if err != nil {
-		return nil, err
-	}
-	uses := make(map[string]bool, len(ids))
-	for _, id := range ids {
-		// Also one that is not complete yet: its creator counts on the image.
-		c, err := Open(filepath.Join(s.dir, id))
-		if err == nil {
-			uses[c.ImageID] = true
-		} else if !errors.Is(err, os.ErrNotExist) {
-			return nil, err
-		}
-	}
-	return uses, nil
 }
