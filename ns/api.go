@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tiffin/internal/wire"
+	"tiffin/ns/cgroup"
 )
 
 // The names main dispatches on, as os.Args[1], before it looks at anything else.
@@ -70,8 +71,9 @@ type Spec struct {
 	Init     bool    // --init: stay as PID 1, reap, forward signals
 	Idle     bool    // no command: make the root, with nothing mounted in it, and stay until killed
 	Process  Process
-	Without  []string // names of steps and namespaces to leave out, see ParseWithout
-	Explain  bool     // set by Start from Report
+	Cgroup   *cgroup.Group // that the container is to be in, nil = its supervisor's
+	Without  []string      // names of steps and namespaces to leave out, see ParseWithout
+	Explain  bool          // set by Start from Report
 }
 
 // Root is where the root file system comes from: exactly one of Bind and FUSE.
@@ -172,7 +174,8 @@ type Child struct {
 	Notes   []Note
 	pidfd   *os.File
 	command *os.File        // exec: pidfd of the command, of which Pid is only the helper
-	flags   uintptr         // the namespaces it was cloned into
+	flags   uintptr         // the namespaces it is in
+	cgroup  *cgroup.Group   // Spec.Cgroup
 	alone   <-chan struct{} // closed: see configure
 }
 

@@ -18,6 +18,8 @@ import (
 	"unicode"
 
 	"golang.org/x/sys/unix"
+
+	"tiffin/ns/cgroup"
 )
 
 // quote makes one word of s for a shell.
@@ -102,6 +104,30 @@ func byHandNamespaces(s *Spec) string {
 		}
 	}
 	return before + line + " sh"
+}
+
+// byHandCgroup takes the group to make another in from $CGROUP, as long as nobody has found it.
+func byHandCgroup(s *Spec) string {
+	g := s.Cgroup
+	if g == nil {
+		g = new(cgroup.Group)
+	}
+	lines := []string{`CG="${CGROUP:?a control group to divide, such as one by: systemd-run --user --scope -p Delegate=yes}/tiffin-$$"`}
+	if g.Dir != "" {
+		lines = []string{"CG=" + quote(g.Dir)}
+	}
+	if g.There {
+		return strings.Join(append(lines, `echo $$ > "$CG/cgroup.procs"`), "\n")
+	}
+	lines = append(lines, `mkdir "$CG"   # afterwards: rmdir`)
+	for _, c := range g.Settings {
+		lines = append(lines, fmt.Sprintf(`echo %s > "$CG/%s"`, quote(c.Value), c.File))
+	}
+	lines = append(lines, `echo $$ > "$CG/cgroup.procs"`)
+	if s.ownCgroupNS() {
+		lines = append(lines, "exec unshare --cgroup sh")
+	}
+	return strings.Join(lines, "\n")
 }
 
 func byHandProc(s *Spec) string {

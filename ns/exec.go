@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tiffin/ns/cgroup"
 )
 
 // execSpec is what the helper of `tiffin exec` is told.
@@ -17,6 +19,7 @@ type execSpec struct {
 	Process Process
 	IDs     IDMap
 	Flags   uintptr // namespaces to join
+	Cgroup  *cgroup.Group
 	Without []string
 	Explain bool
 	Until   int // > 0: do no more steps than this one, and be a shell: Shell
@@ -30,7 +33,7 @@ func (e *Exec) Run() (*Child, error) {
 	}
 	spec := execSpec{
 		Process: e.Process, IDs: e.IDs, Flags: e.Container.flags,
-		Without: e.Without, Explain: e.Report != nil,
+		Cgroup: e.Container.cgroup, Without: e.Without, Explain: e.Report != nil,
 	}
 	spec.Process.Rlimits = withFiles(spec.Process.Rlimits)
 	return spec.run(e.Stdio, e.Container.pidfd, nil, e.Report)
@@ -89,7 +92,7 @@ func (b *builder) join(m *message) error {
 	if spec == nil || spec.Flags != 0 && len(m.files) == 0 {
 		return errors.New("read the configuration: there is none, or no container")
 	}
-	b.spec = &Spec{IDs: spec.IDs, Without: spec.Without, Explain: spec.Explain}
+	b.spec = &Spec{IDs: spec.IDs, Cgroup: spec.Cgroup, Without: spec.Without, Explain: spec.Explain}
 	b.proc, b.joinFlags, b.until = &spec.Process, spec.Flags, spec.Until
 	if spec.Flags != 0 {
 		container := m.file()

@@ -92,6 +92,21 @@ func parseMap(text []byte) ([]IDRange, error) {
 	return ranges, nil
 }
 
+// InsideUID returns what the user namespace of a process calls user ids of this one: a number, or
+// "?".
+func InsideUID(pid int) func(uid uint32) string {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/uid_map", pid))
+	ranges, _ := parseMap(text)
+	return func(uid uint32) string {
+		for _, r := range ranges {
+			if uid >= r.Outside && uid-r.Outside < r.Count {
+				return strconv.FormatUint(uint64(r.Inside+uid-r.Outside), 10)
+			}
+		}
+		return "?"
+	}
+}
+
 // identity returns the map that gives a new user namespace every id this one
 // has. In the initial namespace that is "0 0 4294967295"; when root itself lives
 // in a user namespace, /proc/self/uid_map lists the ids that exist at all, and

@@ -26,6 +26,11 @@ import (
 func (s *Spec) cloneFlags() uintptr {
 	flags := uintptr(unix.CLONE_NEWUSER)
 	for _, n := range namespaceFlags {
+		// The root of a cgroup namespace is the group in which it is made, so the step
+		// "control-group" makes it.
+		if n.name == "cgroup" && s.Cgroup != nil {
+			continue
+		}
 		if !s.leavesOut(n.name) && (n.name != "net" || !s.hostNetwork()) {
 			flags |= n.flag
 		}
@@ -49,7 +54,10 @@ func (s *Start) Run() (*Child, error) {
 		return nil, err
 	}
 	defer conn.Close()
-	c.flags = flags
+	c.flags, c.cgroup = flags, spec.Cgroup
+	if spec.ownCgroupNS() {
+		c.flags |= unix.CLONE_NEWCGROUP
+	}
 	maps, err := c.writeMaps(spec.IDs)
 	if err == nil {
 		err = c.configure(conn, &message{Op: opBuild, Spec: &spec}) // what init waits for

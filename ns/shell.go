@@ -4,6 +4,8 @@ package ns
 
 import (
 	"os"
+
+	"golang.org/x/sys/unix"
 )
 
 // Shell runs a shell in a container whose start waits at a step: in the namespaces and with the
@@ -33,6 +35,11 @@ func (s *Shell) Run() error {
 	var container *os.File
 	if s.Init != nil {
 		container, spec.Flags = s.Init.pidfd, s.Init.flags
+	}
+	if s.Done >= stepNumber("control-group") {
+		spec.Cgroup = s.Spec.Cgroup
+	} else if s.Spec.Cgroup != nil {
+		spec.Flags &^= unix.CLONE_NEWCGROUP // it comes with that step
 	}
 	c, err := spec.run([3]*os.File{s.TTY, s.TTY, s.TTY}, container, exe, nil)
 	if err != nil {

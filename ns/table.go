@@ -41,6 +41,15 @@ func Steps() []Step {
 		Calls:   []string{"setsid(2)"}, ByHand: by("exec setsid sh"),
 		run: runSession, look: sessionID,
 	}, {
+		Name: "control-group", Where: "both",
+		Needed: "it is what --memory and its like ask for, and without them it is not done",
+		Why:    "a control group bounds what all processes of the container use together; it is entered before anything of the image runs, and becomes the root of the groups that the container sees",
+		Man:    "cgroups(7), \"Creating cgroups and moving processes\"; cgroup_namespaces(7)",
+		Calls:  []string{"mkdir(2)", "open(2)", "write(2)", "unshare(2)"}, ByHand: byHandCgroup,
+		skip: func(b *builder) string { return skipIf(b.spec.Cgroup == nil, "no limit given") },
+		run:  runControlGroup, look: controlGroup,
+		hint: "`tiffin doctor` says which controllers you have",
+	}, {
 		Name: "propagation", Where: "init",
 		Instead: "the rule that mounts copied into another user namespace are slaves: what is mounted here never gets out, but what the host mounts comes in",
 		Why:     "mounts and unmounts on the host and in the container no longer reach each other",

@@ -11,12 +11,8 @@ var elsewhere = map[string]string{
 	"events":  "`tiffin wait` waits for an end, `tiffin trace` shows requests to the file system",
 	"info":    "`tiffin doctor` tells about this machine, `tiffin version` about tiffin",
 	"network": "networks are none (only loopback) and host: `tiffin run --network host`",
-	"pause":   "`tiffin kill -s STOP CONTAINER` stops its first process, `tiffin kill -s CONT CONTAINER` lets it go on",
 	"port":    "ports are not forwarded; with `tiffin run --network host` the command's are this machine's",
 	"search":  "registries are searched on their web pages; `tiffin pull` takes any name",
-	"stats":   "top(1) shows its processes: they are yours",
-	"top":     "`tiffin exec CONTAINER ps` lists its processes from inside, ps(1) from outside",
-	"unpause": "`tiffin kill -s CONT CONTAINER` lets a process go on that STOP has stopped",
 	"volume":  "volumes have no names: `tiffin run -v DIR:DST` shows a directory of yours",
 }
 
@@ -30,10 +26,10 @@ var inGroups = map[string]string{
 // flagsElsewhere has the advice for flags of run and create.
 var flagsElsewhere = map[string]string{
 	"p,publish,P,publish-all,expose": "ports are not forwarded; with --network host the command's are this machine's",
-	"m,memory,memory-swap,memory-reservation,cpus,c,cpu-shares,cpuset-cpus,pids-limit,blkio-weight,cgroupns": "control groups are not used; --ulimit sets limits for each process, see getrlimit(2)",
-	"privileged":  "more than this a user namespace cannot give: --cap-add ALL --security-opt seccomp=unconfined",
-	"device,gpus": "the container has six harmless devices; others cannot be opened in it, since its mounts are nodev",
-	"restart":     "nobody is there to restart it: no process of tiffin outlives the container",
+	"cgroupns":                       "a container with a limit is the root of the control groups that it sees; --limits cgroup does that without a limit",
+	"privileged":                     "more than this a user namespace cannot give: --cap-add ALL --security-opt seccomp=unconfined",
+	"device,gpus":                    "the container has six harmless devices; others cannot be opened in it, since its mounts are nodev",
+	"restart":                        "nobody is there to restart it: no process of tiffin outlives the container",
 	"dns,dns-search,add-host,ip,link,mac-address,network-alias": "networks are none (only loopback) and host, where this machine's /etc/resolv.conf counts",
 	"pid,ipc,uts,cgroup-parent":                                 "--without pid, ipc or uts leaves that namespace out",
 	"volumes-from,volume-driver":                                "volumes have no names: -v DIR:DST shows a directory of yours",

@@ -97,14 +97,13 @@ func (e *explainer) teller() func(*ns.Spec, ns.Report, *client.Pause) error {
 	}
 }
 
-// execTeller is what an exec calls with each step; nil if nothing is to be explained. Its steps
-// begin with "join".
+// execTeller is what an exec calls with each step; nil if nothing is to be explained.
 func (e *explainer) execTeller() func(*ns.Spec, ns.Report) {
 	if e == nil {
 		return nil
 	}
 	e.exec = true
-	e.next = slices.IndexFunc(e.steps, func(s ns.Step) bool { return s.Where == "exec" })
+	e.next = slices.IndexFunc(e.steps, func(s ns.Step) bool { return s.Where == "both" })
 	return e.step
 }
 
@@ -112,6 +111,10 @@ func (e *explainer) execTeller() func(*ns.Spec, ns.Report) {
 // reported a second time, since it failed after all, is left to the error message.
 func (e *explainer) step(spec *ns.Spec, r ns.Report) {
 	for e.next < r.N-1 {
+		if e.exec {
+			e.next++ // of the start, which is long over
+			continue
+		}
 		e.print(spec, ns.Report{N: e.next + 1, Skipped: "it belongs to `tiffin exec`, which enters a container that is there"})
 	}
 	if e.next == r.N-1 {

@@ -95,7 +95,7 @@ func newPsRow(ctr *disk.Container, s disk.State, short bool, now time.Time) *psR
 		ID: ctr.ID, Names: ctr.Name, Image: ctr.Image, Command: strconv.Quote(strings.Join(ctr.Args(), " ")),
 		CreatedAt:  localTime(ctr.Created),
 		RunningFor: ago(ctr.Created),
-		State:      string(s.Status), Status: psStatus(s, now), ExitCode: s.ExitCode, Pid: s.Pid,
+		State:      string(s.Shown()), Status: psStatus(s, now), ExitCode: s.ExitCode, Pid: s.Pid,
 		Networks: ctr.Network, labels: ctr.Labels, Size: "0B", LocalVolumes: "0",
 	}
 	if short {
@@ -122,7 +122,11 @@ func newPsRow(ctr *disk.Container, s disk.State, short bool, now time.Time) *psR
 func psStatus(s disk.State, now time.Time) string {
 	switch s.Status {
 	case disk.Running:
-		return "Up " + units.HumanDuration(now.Sub(s.Started))
+		up := "Up " + units.HumanDuration(now.Sub(s.Started))
+		if s.Paused {
+			up += " (Paused)"
+		}
+		return up
 	case disk.Exited:
 		return fmt.Sprintf("Exited (%d) %s ago", s.ExitCode, units.HumanDuration(now.Sub(s.Finished)))
 	}
@@ -191,7 +195,7 @@ func matchPs(c *disk.Container, s disk.State, key, v string) bool {
 	case "name":
 		return strings.Contains(c.Name, strings.TrimPrefix(v, "/"))
 	case "status":
-		return string(s.Status) == v
+		return string(s.Shown()) == v
 	case "exited":
 		return s.Status == disk.Exited && strconv.Itoa(s.ExitCode) == v
 	case "ancestor":

@@ -17,6 +17,7 @@ import (
 
 	built "tiffin/internal/test/binary"
 	"tiffin/internal/test/must"
+	"tiffin/ns/cgroup"
 )
 
 // The scripts in testdata/script run the built binary, each in a store of its
@@ -129,14 +130,17 @@ func TestScripts(t *testing.T) {
 			if err := os.Chmod(root, 0o755); err != nil {
 				t.Fatal(err)
 			}
-			testscript.Run(t, testscript.Params{
-				Dir: scripts, WorkdirRoot: root, RequireExplicitExec: true,
-				Setup: func(e *testscript.Env) error { return p.setup(e) },
-				Cmds: map[string]func(*testscript.TestScript, bool, []string){
-					"tiffin": cmdTiffin, "sh": cmdSh, "status": cmdStatus, "until": cmdUntil,
-				},
-			})
+			testscript.Run(t, params(scripts, root, p.setup))
 		})
+	}
+}
+
+func params(scripts, root string, setup func(*testscript.Env) error) testscript.Params {
+	return testscript.Params{
+		Dir: scripts, WorkdirRoot: root, RequireExplicitExec: true, Setup: setup,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"tiffin": cmdTiffin, "sh": cmdSh, "status": cmdStatus, "until": cmdUntil,
+		},
 	}
 }
 
@@ -211,7 +215,10 @@ func become(path string, args []string) {
 	uid, _ := strconv.Atoi(os.Getenv("TEST_UID"))
 	gid, _ := strconv.Atoi(os.Getenv("TEST_GID"))
 	var err error
-	if uid != os.Getuid() {
+	if dir := os.Getenv("TEST_CGROUP"); dir != "" {
+		err = cgroup.Move(dir, os.Getpid())
+	}
+	if err == nil && uid != os.Getuid() {
 		if err = syscall.Setgroups([]int{gid}); err == nil {
 			if err = syscall.Setgid(gid); err == nil {
 				err = syscall.Setuid(uid)

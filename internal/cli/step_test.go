@@ -10,7 +10,7 @@ import (
 func (p *typist) goOn(step string) {
 	p.t.Helper()
 	for range 40 {
-		if strings.HasSuffix(p.until("] Enter: go on, s: shell, c: no more stops, q: give up > "), "/34 "+step) {
+		if strings.HasSuffix(p.until("] Enter: go on, s: shell, c: no more stops, q: give up > "), "/35 "+step) {
 			return
 		}
 		p.types("\r")
@@ -31,11 +31,11 @@ func TestStepWaitsAndShowsWhatIsThere(t *testing.T) {
 	// The root is mounted, and the host's tree is still there. An interrupt is the shell's.
 	p.goOn("root")
 	p.types("s\r")
-	p.sees("7 root# ")
+	p.sees("8 root# ")
 	p.types("sleep 100\r")
 	p.sees("sleep 100")
 	p.types("\x03")
-	p.sees("7 root# ")
+	p.sees("8 root# ")
 	p.types("ls -d $ROOT/etc/passwd /proc/1; echo $(grep -c fuse.tiffin /proc/self/mountinfo) mount, at $$\r")
 	p.sees("root/etc/passwd")
 	p.sees("1 mount, at ")
@@ -43,14 +43,14 @@ func TestStepWaitsAndShowsWhatIsThere(t *testing.T) {
 	// The image is all there is, and no capability has been dropped.
 	p.goOn("pivot")
 	p.types("s\r")
-	p.sees("22 pivot# ")
+	p.sees("23 pivot# ")
 	p.types("hostname; grep CapEff /proc/self/status; ls $ROOT; exit 3\r")
 	p.sees("box")
 	p.sees("000001ffffffffff")
 	p.sees("no such file")
 	p.goOn("keyring")
 	p.types("s\r")
-	p.sees("28 keyring# ")
+	p.sees("29 keyring# ")
 	p.types("grep Seccomp: /proc/self/status; readlink /proc/self/ns/pid > /same; exit\r")
 	p.sees("Seccomp:")
 	p.sees("0")
@@ -58,7 +58,7 @@ func TestStepWaitsAndShowsWhatIsThere(t *testing.T) {
 	// were seen.
 	p.goOn("capabilities")
 	p.types("s\r")
-	p.sees("32 capabilities# ")
+	p.sees("33 capabilities# ")
 	p.types("grep -e CapEff -e Seccomp: /proc/self/status; exit\r")
 	p.sees("00000000a80425fb")
 	p.sees("2")

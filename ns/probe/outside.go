@@ -7,13 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"tiffin/ns"
+	"tiffin/ns/cgroup"
 )
 
 const outerFix = "docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined …   # for the container around this session"
@@ -212,30 +212,34 @@ func overlap(text string, mine []ns.IDRange, id, name string) string {
 	return ""
 }
 
-// cgroup looks whether this session may make control groups of its own, which limits on
-// memory and processes would need.
-func cgroup() Result {
+// controlGroups looks whether limits on all processes of a container can be kept, and which.
+func controlGroups() Result {
 	r := Result{Name: "cgroup", Level: Optional, Page: "cgroups(7), \"Cgroups v2 delegation\""}
-	const root = "/sys/fs/cgroup"
-	var fs unix.Statfs_t
-	if err := unix.Statfs(root, &fs); err != nil || fs.Type != unix.CGROUP2_SUPER_MAGIC {
-		r.Why, r.Fix = "control groups are not version 2 alone", "boot with systemd.unified_cgroup_hierarchy=1"
-		return r
-	}
-	path := ""
-	for line := range strings.Lines(readSetting("/proc/self/cgroup")) {
-		if p, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
-			path = root + p
+	socket, has := cgroup.Manager()
+	from := "systemd's manager for you gives"
+	var why error
+	if socket == "" {
+		var dir string
+		if dir, why = cgroup.Delegated(nil); why == nil {
+			has, from = strings.Fields(readSetting(dir+"/cgroup.controllers")), dir+" has"
+			_, why = cgroup.Delegated(has)
 		}
 	}
-	if err := unix.Access(path+"/cgroup.procs", unix.W_OK); err != nil || unix.Access(path, unix.W_OK) != nil {
-		r.Why = "this session may not make control groups below " + path
-		r.Fix = "systemctl set-property user-$(id -u).slice Delegate=yes   # or start it by: systemd-run --user --scope -p Delegate=yes …"
-		if _, err := exec.LookPath("systemctl"); err != nil {
-			r.Fix = "chown -R $USER " + path
-		}
-		return r
+	lacking := cgroup.Lacking([]string{"cpu", "cpuset", "io", "memory", "pids"}, has)
+	switch {
+	case why != nil:
+		r.Why = why.Error()
+	case len(lacking) == 0:
+		r.OK = true
+	case len(has) == 0:
+		r.Why = from + " no controller"
 	}
-	r.OK, r.Found = true, "delegated: "+strings.Join(strings.Fields(readSetting(path+"/cgroup.controllers")), ", ")
+	r.Found = from + " " + strings.Join(has, ", ")
+	if !r.OK {
+		if r.Why == "" {
+			r.Why = r.Found + ", but not " + strings.Join(lacking, ", ")
+		}
+		r.Fix = cgroup.Fix(ns.UserName(uint32(os.Geteuid())))
+	}
 	return r
 }

@@ -55,7 +55,7 @@ func All() []Result {
 	if err == nil {
 		results = append(results, p...)
 	}
-	return append(results, subordinate(err), cgroup())
+	return append(results, subordinate(err), controlGroups())
 }
 
 // Explain adds to the error of a failed start what the failing check advises. An error

@@ -42,6 +42,9 @@ type Session struct {
 	// write to and to close; with a terminal, its master side, which the caller
 	// must not read. nil if the input is /dev/null.
 	Stdin *os.File
+	// Notes are what this machine could not do for the container, as far as the client had to do
+	// it.
+	Notes []ns.Note
 	conn  *control.Conn
 	trace *reading // nil without one
 }
@@ -134,6 +137,11 @@ func (l *Launch) start(c *disk.Container, lock *os.File, m *cache.Mountable, o S
 	if o.Stdout != nil {
 		req.Files = append(req.Files, o.Stdout, o.Stderr)
 	}
+	if err := l.limit(c, req.Start); err != nil {
+		l.conn.Close()
+		_, _ = l.proc.Wait()
+		return nil, err
+	}
 	var trace *reading
 	if o.Trace != nil {
 		r, theirs, err := o.Trace.begin()
@@ -149,7 +157,7 @@ func (l *Launch) start(c *disk.Container, lock *os.File, m *cache.Mountable, o S
 		_, _ = l.proc.Wait()
 		return nil, probe.Explain(err)
 	}
-	s.trace = trace
+	s.trace, s.Notes = trace, req.Start.Notes[len(l.proc.Notes):]
 	return s, nil
 }
 
@@ -279,6 +287,17 @@ func Exec(c *disk.Container, o control.Exec, explain func(*ns.Spec, ns.Report), 
 		})
 	}
 	return session(conn, ans, err)
+}
+
+// Suspend stops all processes of a container that runs, and Resume lets them go on.
+func Suspend(c *disk.Container) error {
+	_, err := request(c, &control.Message{Op: control.OpPause})
+	return err
+}
+
+func Resume(c *disk.Container) error {
+	_, err := request(c, &control.Message{Op: control.OpUnpause})
+	return err
 }
 
 // request asks the supervisor of a running container for one thing.

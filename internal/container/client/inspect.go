@@ -3,6 +3,7 @@
 package client
 
 import (
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -32,7 +33,8 @@ type Inspection struct {
 
 type InspectState struct {
 	Status                disk.Status
-	Running               bool
+	Running, Paused       bool
+	OOMKilled             bool
 	Pid                   int
 	SupervisorPid         int
 	ExitCode              int
@@ -52,6 +54,12 @@ type InspectHost struct {
 	ShmSize        int64             `json:",omitempty"` // bytes
 	Ulimits        []ns.Rlimit       `json:",omitempty"`
 	Tmpfs          map[string]string `json:",omitempty"`
+
+	Memory, MemorySwap, MemoryReservation int64 // bytes
+	NanoCpus, CpuShares                   int64
+	CpusetCpus                            string
+	PidsLimit, BlkioWeight                int64
+	CgroupParent                          string `json:",omitempty"` // that its control group is in, while it runs
 }
 
 type InspectDriver struct {
@@ -87,13 +95,18 @@ func Inspect(c *disk.Container) (*Inspection, error) {
 	x := &Inspection{
 		ID: c.ID, Created: c.Created, Image: c.ImageID, Name: "/" + c.Name, Platform: "linux",
 		LogPath: c.Path("log"), Notes: s.Notes, Args: []string{}, Mounts: []InspectMount{},
-		State: InspectState{Status: s.Status, Running: s.Status == disk.Running, Pid: s.Pid, SupervisorPid: supervisor,
+		State: InspectState{Status: s.Shown(), Running: s.Status == disk.Running, Paused: s.Paused, OOMKilled: s.OOMKilled, Pid: s.Pid, SupervisorPid: supervisor,
 			ExitCode: s.ExitCode, Error: s.Error, StartedAt: s.Started, FinishedAt: s.Finished},
 		HostConfig: InspectHost{Binds: []string{}, NetworkMode: c.Network, AutoRemove: c.AutoRemove, ReadonlyRootfs: c.ReadOnly, Init: c.Init,
-			CapAdd: c.CapAdd, CapDrop: c.CapDrop, SecurityOpt: c.SecurityOptions(), ShmSize: c.ShmSize, Ulimits: c.Rlimits},
+			CapAdd: c.CapAdd, CapDrop: c.CapDrop, SecurityOpt: c.SecurityOptions(), ShmSize: c.ShmSize, Ulimits: c.Rlimits,
+			Memory: c.Limits.Memory, MemorySwap: c.Limits.MemorySwap, MemoryReservation: c.Limits.MemoryReservation, NanoCpus: c.Limits.NanoCPUs,
+			CpuShares: c.Limits.CPUShares, CpusetCpus: c.Limits.Cpuset, PidsLimit: c.Limits.Pids, BlkioWeight: c.Limits.BlkioWeight},
 		GraphDriver: InspectDriver{"tiffin", map[string]string{"UpperDir": c.UpperDir(), "WorkDir": c.WorkDir(), "Attributes": c.Attributes()}},
 		Config: InspectConfig{Hostname: c.Hostname, User: c.User, Tty: c.TTY, OpenStdin: c.Stdin, Env: c.Env, Cmd: c.Cmd,
 			Entrypoint: c.Entrypoint, Image: c.Image, WorkingDir: c.Config.Dir, Labels: c.Labels, StopSignal: c.StopSignal, StopTimeout: c.StopTimeout},
+	}
+	if s.Cgroup != "" && s.Status == disk.Running {
+		x.HostConfig.CgroupParent = filepath.Dir(s.Cgroup)
 	}
 	if c.Overlay() {
 		x.GraphDriver.Name = disk.DriverOverlay

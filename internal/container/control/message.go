@@ -56,20 +56,22 @@ func (m *Message) Close() {
 
 // Operations: what a client asks.
 const (
-	OpStart  = "start"  // only on the socket that the supervisor inherits; 1 file: the lock, or 3: and as attach; with a trace one more, last
-	OpAttach = "attach" // 2 files: where standard output and error go
-	OpExec   = "exec"   // 2 files, as attach
-	OpSignal = "signal" // to the command that this connection started or attached to
-	OpDetach = "detach" // leave; the command goes on
-	OpStop   = "stop"
-	OpWait   = "wait"
-	OpFreeze = "freeze" // until the connection ends
-	OpCounts = "counts"
-	OpTrace  = "trace"
-	OpCopy   = "copy"  // with 1 file for a tarball, to or from the container
-	OpNext   = "next"  // the report was read: go on with the next step
-	OpShell  = "shell" // before that: 2 files, the terminal for a shell and its program; the answer comes when it has ended
-	OpQuit   = "quit"  // instead: do not go on
+	OpStart   = "start"  // only on the socket that the supervisor inherits; 1 file: the lock, or 3: and as attach; with a trace one more, last
+	OpAttach  = "attach" // 2 files: where standard output and error go
+	OpExec    = "exec"   // 2 files, as attach
+	OpSignal  = "signal" // to the command that this connection started or attached to
+	OpDetach  = "detach" // leave; the command goes on
+	OpStop    = "stop"
+	OpWait    = "wait"
+	OpFreeze  = "freeze" // until the connection ends
+	OpPause   = "pause"  // until OpUnpause
+	OpUnpause = "unpause"
+	OpCounts  = "counts"
+	OpTrace   = "trace"
+	OpCopy    = "copy"  // with 1 file for a tarball, to or from the container
+	OpNext    = "next"  // the report was read: go on with the next step
+	OpShell   = "shell" // before that: 2 files, the terminal for a shell and its program; the answer comes when it has ended
+	OpQuit    = "quit"  // instead: do not go on
 	// To a helper, besides OpCopy. OpDiff and OpPack: 1 file, where the output goes.
 	OpSync  = "sync"  // have the kernel write out what it keeps of the container's files
 	OpDiff  = "diff"  // the changes, as JSON
@@ -101,6 +103,10 @@ type Start struct {
 	Cols       uint16   `json:"cols,omitempty"`
 	// Notes are what the client could not do for the user namespace.
 	Notes []ns.Note `json:"notes,omitempty"`
+	// Cgroup is where the container's control group is to be made, "" = it has none.
+	Cgroup string `json:"cgroup,omitempty"`
+	// Rlimits are further limits of each process.
+	Rlimits []ns.Rlimit `json:"rlimits,omitempty"`
 	// Trace asks for a trace from the first request on, and that the kernel ask
 	// about everything.
 	Trace *TraceFilter `json:"trace,omitempty"`

@@ -11,10 +11,18 @@ import (
 	"time"
 
 	"tiffin/ns"
+	"tiffin/ns/cgroup"
 )
 
-// Config is config.json: what the container is. Only the name in it ever changes. The image's
-// config and the flags of `run` are already merged in it.
+// Who keeps the limits of a container: see Config.LimitsBy. If it is "", a control group, which is
+// made only if there is a limit.
+const (
+	LimitsCgroup     = "cgroup"      // a control group is made even without a limit
+	LimitsBestEffort = "best-effort" // limits of processes, if there can be no control group
+)
+
+// Config is config.json: what the container is. Only the name and the limits in it ever change.
+// The image's config and the flags of `run` are already merged in it.
 type Config struct {
 	ID      string    `json:"id"`
 	Name    string    `json:"name"`
@@ -43,7 +51,9 @@ type Config struct {
 	Labels      map[string]string `json:"labels,omitempty"`
 	Driver      string            `json:"driver,omitempty"` // "" = DriverFUSE
 	Rights
-	Without []string `json:"without,omitempty"` // steps of the runner to leave out, see ns.ParseWithout
+	Limits   cgroup.Limits `json:"limits,omitzero"`
+	LimitsBy string        `json:"limitsBy,omitempty"` // "", LimitsCgroup or LimitsBestEffort
+	Without  []string      `json:"without,omitempty"`  // steps of the runner to leave out, see ns.ParseWithout
 }
 
 // Volume is a host directory or file, or a tmpfs, that the container has at Target.
@@ -52,6 +62,11 @@ type Volume struct {
 	Target   string `json:"target"`
 	ReadOnly bool   `json:"readOnly,omitempty"`
 	Options  string `json:"options,omitempty"` // of a tmpfs, see mount(8)
+}
+
+// WantsCgroup tells whether the container is to have a control group.
+func (c *Config) WantsCgroup() bool {
+	return c.LimitsBy == LimitsCgroup || c.Limits != cgroup.Limits{}
 }
 
 // Args is the command's argument vector.
@@ -66,6 +81,7 @@ const (
 	Created Status = "created" // has never run, or failed to start
 	Running Status = "running"
 	Exited  Status = "exited"
+	Paused  Status = "paused" // Running with State.Paused, as people see it: State.Shown
 )
 
 // State is state.json: how the container is. Its last writer is the
@@ -83,12 +99,23 @@ type State struct {
 	Finished        time.Time `json:"finished,omitzero"`
 	ExitCode        int       `json:"exitCode"`
 	Error           string    `json:"error,omitempty"` // why it could not start or be kept
+	Paused          bool      `json:"paused,omitempty"`
+	OOMKilled       bool      `json:"oomKilled,omitempty"` // the kernel has killed a process at the limit of memory
+	Cgroup          string    `json:"cgroup,omitempty"`    // directory of its control group, while it runs
 
 	Log   LogLoss   `json:"log,omitzero"`    // what its log has lost
 	Notes []ns.Note `json:"notes,omitempty"` // what this machine could not do for it
 	// Made are paths that had to be made in the image's tree to mount something
 	// on; as long as they are empty they are no change of the user's.
 	Made []string `json:"made,omitempty"`
+}
+
+// Shown is the status in docker's words.
+func (s *State) Shown() Status {
+	if s.Status == Running && s.Paused {
+		return Paused
+	}
+	return s.Status
 }
 
 // Container is a directory that holds a container.

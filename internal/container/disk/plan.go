@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"tiffin/ns"
+	"tiffin/ns/cgroup"
 )
 
 // defaultPath is PATH where neither image nor user sets one, as docker has it.
@@ -21,6 +22,9 @@ func (c *Config) Plan(ids ns.IDMap) *ns.Spec {
 		Files:   c.files(),
 		Process: c.Process(), ShmSize: c.ShmSize,
 		Without: c.Without,
+	}
+	if c.WantsCgroup() {
+		spec.Cgroup = &cgroup.Group{Settings: c.Limits.Settings()}
 	}
 	for _, v := range c.Volumes {
 		spec.Mounts = append(spec.Mounts, ns.Mount{Source: v.Source, Target: v.Target, ReadOnly: v.ReadOnly, Options: v.Options})

@@ -1,32 +1,135 @@
 // A process is recognised by its number and the time of its start, because numbers are used again.
+// And the processes of a container are found, with what top(1) and ps(1) show of them.
 
 package disk
 
 import (
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// StartTime is when process pid was started, in clock ticks since boot, or 0
-// if there is no such process. pid is a number of the /proc that is mounted.
-func StartTime(pid int) uint64 {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return 0
+// Process is what /proc/pid/status and /proc/pid/stat say, proc(5).
+type Process struct {
+	Pid, Parent int    // as the host numbers them
+	Numbers     []int  // the process's in each pid namespace from the host's down
+	State       byte   // 'R', 'S', …, 'T' = stopped
+	UID         uint32 // effective user id on the host
+	Threads     uint64
+	CPU         time.Duration // used since its start, all threads together
+	Started     time.Duration // since boot
+	TTY         uint32        // device number, 0 = none
+	Size, RSS   uint64        // bytes: of the address space, and of it in memory
+	Name        string        // of the program, 15 bytes at most: strangers chose it
+	Args        []string      // likewise; nil if it has none, or is a zombie
+}
+
+// Processes lists the processes of a container that runs, by number.
+func (c *Container) Processes(s State) []Process {
+	depth := Depth(s.Pid)
+	return slices.DeleteFunc(Descendants(s.Supervisor), func(p Process) bool {
+		return depth == 0 || len(p.Numbers) < depth // a helper of the supervisor's
+	})
+}
+
+// Depth is how many pid namespaces a process is in, the host's included; 0 if there is none such.
+func Depth(pid int) int { return len(readStatus(pid).numbers()) }
+
+// Descendants lists the processes below the process pid, by number.
+func Descendants(pid int) (all []Process) {
+	files, _ := filepath.Glob("/proc/[0-9]*")
+	status := map[int]status{}
+	for _, dir := range files {
+		n, _ := strconv.Atoi(filepath.Base(dir))
+		if s := readStatus(n); s != nil {
+			status[n] = s
+		}
 	}
-	// proc(5), /proc/pid/stat: field 2 is the name in parentheses and may contain
-	// anything, so count from the last one; field 22 is starttime.
-	_, rest, _ := strings.Cut(string(b[strings.LastIndexByte(string(b), ')'):]), " ")
-	f := strings.Fields(rest)
-	if len(f) < 20 {
-		return 0
+	for n, s := range status {
+		above := s.number("PPid")
+		for above != pid && status[above] != nil {
+			above = status[above].number("PPid")
+		}
+		if above == pid {
+			all = append(all, s.process(n))
+		}
 	}
-	n, _ := strconv.ParseUint(f[19], 10, 64)
+	slices.SortFunc(all, func(a, b Process) int { return a.Pid - b.Pid })
+	return all
+}
+
+// status is /proc/pid/status; nil if there is no such process.
+type status map[string]string
+
+func readStatus(pid int) (s status) {
+	text, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	for line := range strings.Lines(string(text)) {
+		if name, value, ok := strings.Cut(line, ":"); ok {
+			if s == nil {
+				s = status{}
+			}
+			s[name] = strings.TrimSpace(value)
+		}
+	}
+	return s
+}
+
+func (s status) number(name string) int {
+	n, _ := strconv.Atoi(s[name])
 	return n
 }
+
+// numbers are those of "NSpid".
+func (s status) numbers() (all []int) {
+	for f := range strings.FieldsSeq(s["NSpid"]) {
+		n, _ := strconv.Atoi(f)
+		all = append(all, n)
+	}
+	return all
+}
+
+// ticks is how many clock ticks a second has for user space: sysconf(3), _SC_CLK_TCK.
+const ticks = 100
+
+func (s status) process(pid int) Process {
+	p := Process{Pid: pid, Parent: s.number("PPid"), Numbers: s.numbers(), Name: s["Name"], State: (s["State"] + "?")[0]}
+	if ids := strings.Fields(s["Uid"]); len(ids) == 4 { // real, effective, saved, file system
+		n, _ := strconv.ParseUint(ids[1], 10, 32)
+		p.UID = uint32(n)
+	}
+	f := statFields(pid)
+	duration := func(n uint64) time.Duration { return time.Duration(n) * time.Second / ticks }
+	p.CPU, p.Started = duration(f(14)+f(15)), duration(f(22))
+	p.TTY, p.Threads, p.Size, p.RSS = uint32(f(7)), f(20), f(23), f(24)*uint64(os.Getpagesize())
+	if b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline"); err == nil && len(b) > 0 {
+		p.Args = strings.Split(strings.TrimRight(string(b), "\x00"), "\x00")
+	}
+	return p
+}
+
+// statFields gives access to the numbers in /proc/pid/stat, by proc(5)'s count; all are 0 if
+// there is no such process.
+func statFields(pid int) func(n int) uint64 {
+	b, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	// Field 2 is the name in parentheses and may contain anything, so count from the last one.
+	f := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+	return func(n int) uint64 {
+		if n-3 >= len(f) {
+			return 0
+		}
+		v, _ := strconv.ParseUint(f[n-3], 10, 64)
+		return v
+	}
+}
+
+// StartTime is when process pid was started, in clock ticks since boot, or 0
+// if there is no such process. pid is a number of the /proc that is mounted.
+func StartTime(pid int) uint64 { return statFields(pid)(22) }
 
 // KillStale ends process pid if it is still the one that started at start.
 func KillStale(pid int, start uint64) {

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tiffin/internal/treecopy"
+	"tiffin/ns/cgroup"
 )
 
 // Eraser removes a container's directory with files of subordinate ids (subuid(5)), which only the
@@ -114,10 +115,19 @@ func (s *Set) Sweep(e Eraser) {
 	}
 }
 
-// sweepDead deletes container id if it is a dead one with --rm.
+// sweepDead deletes container id if it is a dead one with --rm, and the control group of any dead
+// one.
 func (s *Set) sweepDead(id string, e Eraser) {
 	c, err := s.get(id)
-	if err != nil || !c.AutoRemove {
+	if err != nil {
+		return
+	}
+	// Each run has a group of its own name: if nobody holds the lock after the state was read, that
+	// run is over.
+	if st, err := c.ReadState(); err == nil && st.Cgroup != "" && !c.Locked() {
+		_ = cgroup.Remove(st.Cgroup)
+	}
+	if !c.AutoRemove {
 		return
 	}
 	lock, err := c.LockNow()

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tiffin/internal/errs"
+	"tiffin/ns/cgroup"
 )
 
 // Set is the containers of a user: the directory ROOT/containers.
@@ -165,6 +166,15 @@ func (s *Set) Rename(c *Container, name string) error {
 	}
 	if id, err := os.Readlink(filepath.Join(s.dir, old)); err == nil && id == c.ID {
 		os.Remove(filepath.Join(s.dir, old))
+	}
+	return nil
+}
+
+// SetLimits changes the limits for the next start.
+func (c *Container) SetLimits(l cgroup.Limits) error {
+	c.Limits = l
+	if err := c.writeConfig(); err != nil {
+		return fmt.Errorf("update container %s: %w", c.Name, err)
 	}
 	return nil
 }

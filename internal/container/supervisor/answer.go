@@ -14,8 +14,10 @@ import (
 
 	"tiffin/internal/container/control"
 	"tiffin/internal/container/disk"
+	"tiffin/internal/errs"
 	"tiffin/internal/wire"
 	"tiffin/ns"
+	"tiffin/ns/cgroup"
 )
 
 // listen opens the control socket and answers it until the supervisor ends.
@@ -60,11 +62,15 @@ func (s *supervisor) answer(c *control.Conn) {
 		<-s.ended
 		c.Send(&control.Message{Op: control.AnsExit, Exit: s.exit})
 	case control.OpSignal:
-		c.Reply(s.child.Signal(syscall.Signal(m.Signal)))
+		c.Reply(s.signal(s.child, syscall.Signal(m.Signal)))
 	case control.OpStop:
 		s.stop(c, m)
 	case control.OpFreeze:
 		s.freeze(c)
+	case control.OpPause:
+		c.Reply(s.pause())
+	case control.OpUnpause:
+		c.Reply(s.unpause())
 	case control.OpCounts:
 		c.Send(&control.Message{Op: control.AnsOK, Counts: s.fs.Counts()})
 	case control.OpTrace:
@@ -211,7 +217,7 @@ func (s *supervisor) listenTo(c *control.Conn, cmd *command) bool {
 		}
 		switch m.Op {
 		case control.OpSignal:
-			_ = cmd.child.Signal(syscall.Signal(m.Signal))
+			_ = s.signal(cmd.child, syscall.Signal(m.Signal))
 		case control.OpDetach:
 			return true
 		}
@@ -238,6 +244,7 @@ func (s *supervisor) startExec(c *control.Conn, m *control.Message) (*command, e
 		return nil, err
 	}
 	p := s.c.Process()
+	p.Rlimits = append(p.Rlimits, s.req.Rlimits...)
 	p.Args, p.Terminal, p.Rows, p.Cols = o.Args, o.TTY, o.Rows, o.Cols
 	p.Env = disk.MergeEnv(s.c.Environment(o.TTY), o.Env)
 	if o.Dir != "" {
@@ -258,9 +265,7 @@ func (s *supervisor) startExec(c *control.Conn, m *control.Message) (*command, e
 	if o.Explain {
 		e.Report = s.explainExec(c, p)
 	}
-	s.paused.RLock()
-	child, err := e.Run()
-	s.paused.RUnlock()
+	child, err := s.runExec(e)
 	if err != nil {
 		io.close()
 		return nil, err
@@ -280,10 +285,23 @@ func (s *supervisor) startExec(c *control.Conn, m *control.Message) (*command, e
 	return cmd, nil
 }
 
+// runExec starts the command, unless the container is paused, and does not pause it meanwhile.
+func (s *supervisor) runExec(e *ns.Exec) (*ns.Child, error) {
+	s.paused.RLock()
+	defer s.paused.RUnlock()
+	if s.resume != nil {
+		return nil, errs.Hint(fmt.Errorf("container %s is paused", s.c.Name), "`tiffin unpause` lets it go on")
+	}
+	return e.Run()
+}
+
 // explainExec returns what tells a client of the steps of an exec helper.
 func (s *supervisor) explainExec(c *control.Conn, p ns.Process) func(ns.Report) {
 	plan := s.c.Plan(s.ids)
 	plan.Process = p
+	if plan.Cgroup != nil {
+		plan.Cgroup = &cgroup.Group{Dir: s.req.Cgroup, There: true}
+	}
 	tell := func(m *control.Message) {
 		if c.Send(m) == nil {
 			_, _ = c.Receive() // "next"; or the client is gone, which converse will find out
@@ -300,7 +318,7 @@ const execGrace = 500 * time.Millisecond
 // stop ends the container as `tiffin stop` does: its stop signal, some
 // seconds, SIGKILL.
 func (s *supervisor) stop(c *control.Conn, m *control.Message) {
-	_ = s.child.Signal(syscall.Signal(m.Signal))
+	_ = s.signal(s.child, syscall.Signal(m.Signal))
 	var timeout <-chan time.Time
 	if m.Seconds >= 0 {
 		timeout = time.After(time.Duration(m.Seconds) * time.Second)
@@ -318,7 +336,12 @@ func (s *supervisor) stop(c *control.Conn, m *control.Message) {
 // and lets nothing change there until the connection ends.
 func (s *supervisor) freeze(c *control.Conn) {
 	if s.c.Overlay() { // what it has in memory is what everybody reads
-		defer s.pause()()
+		resume, err := s.still()
+		if err != nil {
+			c.Fail(err)
+			return
+		}
+		defer resume()
 	} else {
 		if err := s.sync(); err != nil {
 			c.Fail(err)

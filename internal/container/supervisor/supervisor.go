@@ -49,9 +49,10 @@ type supervisor struct {
 	served     chan struct{} // closed: the file system is unmounted, all data is in the upper directory
 	ended      chan struct{} // closed: exit is valid, state.json says so
 	exit       int
-	unrecorded error // why state.json does not say so after all; valid after ended
+	unrecorded error // what a client has to know besides: why state.json does not say so; valid after ended
 	sessions   sessions
-	paused     sync.RWMutex // read-locked by whoever starts a process; see pause
+	paused     sync.RWMutex // read-locked by whoever starts a process; guards resume
+	resume     func()       // lets a paused container go on; nil: it is not paused
 
 	mu        sync.Mutex
 	state     disk.State
@@ -90,6 +91,7 @@ func supervise() int {
 	s.failed = err
 	close(s.started)
 	if err != nil {
+		_ = s.leaveCgroup()
 		first.Fail(err)
 		return 125
 	}
@@ -264,6 +266,12 @@ func (s *supervisor) spec() *ns.Spec {
 		spec.Root.Overlay = &ns.OverlayMount{Upper: s.c.UpperDir(), Work: s.c.WorkDir()}
 	}
 	spec.Root.Ahead = s.foresee()
+	spec.Process.Rlimits = append(spec.Process.Rlimits, s.req.Rlimits...)
+	if s.req.Cgroup == "" {
+		spec.Cgroup = nil // without one, Rlimits have the limits
+	} else if spec.Cgroup != nil {
+		spec.Cgroup.Dir = s.req.Cgroup
+	}
 	if s.req.Idle {
 		spec.Idle, spec.Without, spec.Process.Terminal = true, nil, false
 	}
@@ -339,7 +347,7 @@ func (s *supervisor) running(first *ns.Child) error {
 		s.mounts, _ = os.Open(fmt.Sprintf("/proc/%d/ns/mnt", host))
 	}
 	s.mu.Lock()
-	s.state = disk.State{Status: disk.Running, Pid: host, PidStart: disk.StartTime(host), Started: time.Now().UTC(), Made: s.state.Made, Log: s.state.Log}
+	s.state = disk.State{Status: disk.Running, Pid: host, PidStart: disk.StartTime(host), Started: time.Now().UTC(), Made: s.state.Made, Log: s.state.Log, Cgroup: s.req.Cgroup}
 	fmt.Sscan(me, &s.state.Supervisor)
 	s.state.SupervisorStart = disk.StartTime(s.state.Supervisor)
 	err = s.c.WriteState(s.state)
@@ -402,21 +410,29 @@ func (s *supervisor) finish() {
 		s.unmounted()
 	}
 	loss := s.io.loss()
+	oom := s.leaveCgroup()
 	s.mu.Lock()
 	s.exit, s.state.Log = status, loss
+	s.state.Paused, s.state.OOMKilled = false, oom != nil
+	if status != 128+int(unix.SIGKILL) {
+		oom = nil // it was another process, and the command knows
+	}
 	s.state.Status, s.state.ExitCode, s.state.Finished = disk.Exited, status, time.Now().UTC()
 	// The supervisor stays named: until it is gone, rm -f may have to end it.
 	s.state.Pid, s.state.PidStart = 0, 0
 	if err != nil {
 		s.state.Error = err.Error()
+	} else if oom != nil {
+		s.state.Error = oom.Error()
 	}
 	remove := func() {}
 	if s.c.AutoRemove {
 		remove = s.c.Vanish()
 	} else {
-		s.unrecorded = s.c.WriteState(s.state)
+		oom = errors.Join(s.c.WriteState(s.state), oom)
 		_ = os.Remove(s.c.Path("control"))
 	}
+	s.unrecorded = oom
 	s.mu.Unlock()
 	close(s.ended)
 	if s.mounts != nil {

@@ -19,8 +19,8 @@ import (
 const variable = "TIFFIN_MUST"
 
 // Have tells whether the machine must have what TIFFIN_MUST calls capability: "userns", "fuse",
-// "mqueue", "registry", "subids". "" stands for whatever can be installed, and must be there if
-// TIFFIN_MUST is set.
+// "mqueue", "registry", "subids", "cgroup". "" stands for whatever can be installed, and must be
+// there if TIFFIN_MUST is set.
 func Have(capability string) bool {
 	list := os.Getenv(variable)
 	if capability == "" {

@@ -1,0 +1,37 @@
+package disk
+
+import (
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+)
+
+func TestDescendantsAreFound(t *testing.T) {
+	cmd := exec.Command("sh", "-c", "sleep 1000 & wait")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var all []Process
+	for end := time.Now().Add(5 * time.Second); len(all) < 2 && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		all = Descendants(os.Getpid())
+	}
+	if len(all) != 2 || all[0].Pid != cmd.Process.Pid || all[1].Parent != all[0].Pid || all[0].Parent != os.Getpid() {
+		t.Fatalf("%+v", all)
+	}
+	p := all[1]
+	if p.Name != "sleep" || len(p.Args) != 2 || p.Args[1] != "1000" || p.State != 'S' || p.Threads != 1 ||
+		p.UID != uint32(os.Geteuid()) || p.RSS == 0 || p.Size < p.RSS || len(p.Numbers) != Depth(os.Getpid()) {
+		t.Errorf("%+v", p)
+	}
+	if got := uint64(p.Started * ticks / time.Second); got != StartTime(p.Pid) {
+		t.Errorf("started at %d, not %d", got, StartTime(p.Pid))
+	}
+	for _, p := range all {
+		KillStale(p.Pid, StartTime(p.Pid))
+	}
+	_ = cmd.Wait()
+	if Depth(-1) != 0 || StartTime(-1) != 0 {
+		t.Error("a process that is not there has been found")
+	}
+}
