@@ -90,8 +90,7 @@ func Decompress(r io.Reader, kind compression) (content io.Reader, close func(),
 		}
 		return &named{"zstd", z}, z.Close, nil
 	case xzipped, bzipped:
-		content, err = decompressRare(r, kind)
-		return content, func() {}, err
+		return decompressRare(r, kind), func() {}, nil
 	}
 	return r, func() {}, nil
 }
