@@ -94,7 +94,8 @@ func (f *FS) create(c *call, in *fuse.InHeader, name string, mode, umask, rdev u
 // and to directories also the bit. inode(7), "The set-group-ID bit". It returns
 // the attributes that n is to have.
 func (f *FS) newStat(n, d *node, in *fuse.InHeader, mode, umask, rdev uint32) ([]layer.Xattr, error) {
-	s := layer.Stat{UID: in.Uid, GID: in.Gid, Mode: mode, Rdev: rdev}
+	s := layer.Stat{Mode: mode, Rdev: rdev}
+	s.UID, s.GID = f.owner(in)
 	if dir := d.shown(); dir.Mode&syscall.S_ISGID != 0 {
 		s.GID = dir.GID
 		if mode&syscall.S_IFMT == syscall.S_IFDIR {

@@ -91,7 +91,7 @@ type ids struct {
 
 	// Guarded by FS.tree.
 	nodes map[uint64]*node // by node id
-	byIno map[uint64]*node // by real inode number: files with several names
+	byIno map[uint64]*node // by real inode number: files without origin, and those with several names
 	next  uint64           // next id for a file without origin
 }
 
@@ -119,6 +119,7 @@ func (t *ids) add(n *node) {
 	if n.lower == noLower {
 		n.id = t.next
 		t.next++
+		t.byIno[n.ino] = n
 	} else {
 		n.id = uint64(n.lower) + 1
 		t.has[n.lower/32].Or(1 << (n.lower % 32))

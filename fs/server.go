@@ -43,6 +43,11 @@ type Config struct {
 	// whose owner it cannot express (user_namespaces(7)).
 	MapUID, MapGID func(uint32) uint32
 
+	// Creator says who owns what a thread makes, by its number in the pid namespace of mount(2)'s
+	// caller, and what the kernel says. It must not touch the file system. nil: the kernel is
+	// right.
+	Creator func(pid, uid, gid uint32) (uint32, uint32)
+
 	// Uncached makes the kernel ask about every use of a name, an attribute, a
 	// symbolic link or a written byte, so that each is an Event. It still keeps
 	// what it has read of a file, and OPEN is not asked either way.

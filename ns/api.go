@@ -14,8 +14,9 @@ import (
 
 // The names main dispatches on, as os.Args[1], before it looks at anything else.
 const (
-	InitCommand = "__init" // → InitMain
-	ExecCommand = "__exec" // → ExecMain
+	InitCommand    = "__init" // → InitMain
+	ExecCommand    = "__exec" // → ExecMain
+	EmulateCommand = "__root" // → EmulateMain
 )
 
 // UserNS says how to start the supervisor: a process in a new user namespace,
@@ -124,16 +125,19 @@ type File struct {
 
 // Process describes a command and what it may do.
 type Process struct {
-	Args, Env   []string // HOME is added from /etc/passwd if missing
-	Cwd         string   // "" = "/"; created if missing
-	User        string   // name|uid[:group|gid], as in an image's config; "" = root
-	Terminal    bool     // give it a pseudo terminal; Child.Console is its other side
-	Rows, Cols  uint16   // size of the terminal, 0 = unset
-	Caps        []string // "CAP_KILL" or "KILL"; nil = DefaultCaps
-	NewPrivs    bool     // leave no_new_privs off; set-user-ID programs of the image work
-	NoSeccomp   bool     // leave the system call filter out
-	Rlimits     []Rlimit
-	OOMScoreAdj *int
+	Args, Env  []string // HOME is added from /etc/passwd if missing
+	Cwd        string   // "" = "/"; created if missing
+	User       string   // name|uid[:group|gid], as in an image's config; "" = root
+	Terminal   bool     // give it a pseudo terminal; Child.Console is its other side
+	Rows, Cols uint16   // size of the terminal, 0 = unset
+	Caps       []string // "CAP_KILL" or "KILL"; nil = DefaultCaps
+	NewPrivs   bool     // leave no_new_privs off; set-user-ID programs of the image work
+	NoSeccomp  bool     // leave the system call filter out
+	// RootEmulation has the supervisor answer calls that only root with many ids can make: see
+	// package emulation.
+	RootEmulation bool
+	Rlimits       []Rlimit
+	OOMScoreAdj   *int
 }
 
 // Rlimit is a limit by setrlimit(2).
@@ -172,11 +176,13 @@ type Child struct {
 	Console *os.File // master side of the pseudo terminal, or nil
 	Created []string // paths in the image's tree that had to be made as mount points or as working directory
 	Notes   []Note
-	pidfd   *os.File
-	command *os.File        // exec: pidfd of the command, of which Pid is only the helper
-	flags   uintptr         // the namespaces it is in
-	cgroup  *cgroup.Group   // Spec.Cgroup
-	alone   <-chan struct{} // closed: see configure
+	// Emulation is what the supervisor must answer from now on, nil if nothing.
+	Emulation *Emulation
+	pidfd     *os.File
+	command   *os.File        // exec: pidfd of the command, of which Pid is only the helper
+	flags     uintptr         // the namespaces it is in
+	cgroup    *cgroup.Group   // Spec.Cgroup
+	alone     <-chan struct{} // closed: see configure
 }
 
 // Report tells of one step, as it happened.

@@ -132,9 +132,14 @@ func runBounding(b *builder) error {
 	return b.call(nil, "prctl(PR_CAPBSET_DROP, /* each that is not in %#x */)", keep)
 }
 
+// identity is who the command runs as.
+func (b *builder) identity() (identityOf, error) {
+	return resolveUser(b.proc.User, rootFiles(b.root))
+}
+
 // runUser becomes the user of the image's config.
 func runUser(b *builder) error {
-	who, err := resolveUser(b.proc.User, rootFiles(b.root))
+	who, err := b.identity()
 	if err == nil {
 		err = checkMapped(who, b.spec.IDs)
 	}
@@ -143,6 +148,9 @@ func runUser(b *builder) error {
 	}
 	b.who = who
 	b.giveStdio()
+	if b.emulated { // it is root already, and these calls no longer go to the kernel
+		return nil
+	}
 	if b.spec.IDs.Setgroups {
 		if err := b.setgroups(); err != nil {
 			return err

@@ -42,6 +42,7 @@
 //	net.go tty.go          loopback and host name; terminals
 //	creds.go user.go       user, groups, capabilities, limits
 //	seccomp.go seccomp/    system calls
+//	emulate.go emulation/  those that only root with many ids may make
 //	init.go exec.go        the last step, and joining a container; shell.go looks around
 //	wire.go                what the processes say to each other
 //	probe/                 does this machine allow it?

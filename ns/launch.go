@@ -283,6 +283,10 @@ func (c *Child) follow(conn *wire.Conn, mounted func(fuse *os.File), report func
 			if c.command == nil {
 				c.command = m.file()
 			}
+		case opListener:
+			if c.Emulation == nil && !ready {
+				c.Emulation = m.emulation()
+			}
 		case opReport:
 			if report != nil && m.Report != nil {
 				report(*m.Report)
@@ -374,6 +378,9 @@ func (c *Child) Signal(sig syscall.Signal) error {
 func (c *Child) Close() error {
 	if c.Console != nil {
 		c.Console.Close()
+	}
+	if c.Emulation != nil {
+		c.Emulation.Close()
 	}
 	if c.command != nil {
 		c.command.Close()

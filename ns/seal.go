@@ -16,9 +16,9 @@ import (
 
 // supervisorCalls are what the supervisor asks for beyond what its container may: it starts
 // helpers from a read-only mount (readOnly), and these join the container's namespaces, with a
-// keyring of their own.
+// keyring of their own, or look at it from the root of one of its processes.
 var supervisorCalls = []uint32{unix.SYS_CLONE, unix.SYS_SETNS, unix.SYS_UNSHARE,
-	unix.SYS_OPEN_TREE, unix.SYS_MOUNT_SETATTR, unix.SYS_KEYCTL}
+	unix.SYS_OPEN_TREE, unix.SYS_MOUNT_SETATTR, unix.SYS_KEYCTL, unix.SYS_CHROOT}
 
 // Seal takes from this process, the supervisor of a container that runs, what it needs no longer:
 //

@@ -24,6 +24,7 @@ type Shell struct {
 func (s *Shell) Run() error {
 	p := s.Spec.Process
 	p.Args, p.Env, p.Terminal, p.Rlimits = []string{"sh"}, s.Env, true, withFiles(p.Rlimits)
+	p.RootEmulation = false // nobody would answer
 	spec := execSpec{Process: p, IDs: s.Spec.IDs, Without: s.Spec.Without, Until: s.Done}
 	// Opened before the container's tree, which may have no shell, comes into view; and protected,
 	// so that no process there can write to it.

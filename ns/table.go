@@ -255,6 +255,14 @@ func Steps() []Step {
 			`if command -v keyctl > /dev/null; then KEYRING="$(command -v keyctl) session -"; fi`),
 		run: runKeyring, look: sessionKeyring,
 	}, {
+		Name: "root-emulation", Where: "both",
+		Instead: "the kernel, which refuses ids that are not mapped, and devices",
+		Why:     "with one id, files cannot be given away and nobody else can be become: a filter hands such calls to the supervisor, which remembers",
+		Man:     "seccomp_unotify(2); seccomp(2), SECCOMP_FILTER_FLAG_NEW_LISTENER; getrlimit(2), RLIMIT_LOCKS",
+		Calls:   []string{"seccomp(2)", "sendmsg(2)"},
+		ByHand:  by("# no common tool answers system calls; fakeroot(1) replaces functions of the C library instead"),
+		skip:    skipEmulation, run: runEmulation, look: statusLines("Seccomp", "Seccomp_filters"),
+	}, {
 		Name: "seccomp", Where: "both",
 		Instead: "the checks of the system calls themselves, against ids and capabilities",
 		Why:     "system calls that ordinary programs do not need are answered EPERM or ENOSYS by a filter in the kernel",

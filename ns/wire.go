@@ -23,12 +23,13 @@ const (
 
 // To the supervisor. When the command has been executed, the connection ends: it is close-on-exec.
 const (
-	opMounted = "mounted" // the root is mounted: serve the /dev/fuse that comes along
-	opConsole = "console" // the master side of the terminal comes along
-	opReport  = "report"  // a step was done or skipped; the process waits for opNext
-	opReady   = "ready"   // execve comes next
-	opCommand = "command" // exec: a pidfd of the command comes along
-	opError   = "error"   // it failed, and the process exits
+	opMounted  = "mounted"  // the root is mounted: serve the /dev/fuse that comes along
+	opConsole  = "console"  // the master side of the terminal comes along
+	opReport   = "report"   // a step was done or skipped; the process waits for opNext
+	opReady    = "ready"    // execve comes next
+	opCommand  = "command"  // exec: a pidfd of the command comes along
+	opListener = "listener" // system calls come to it from now on; and perhaps the container's /proc
+	opError    = "error"    // it failed, and the process exits
 )
 
 type message struct {
@@ -41,6 +42,7 @@ type message struct {
 	Notes    []Note      `json:"notes,omitempty"`
 	Created  []string    `json:"created,omitempty"`
 	Error    *wire.Error `json:"error,omitempty"`
+	Device   uint64      `json:"device,omitempty"`
 	files    []*os.File
 }
 

@@ -24,6 +24,7 @@ import (
 var floors = [][]string{
 	{"internal/errs", "internal/treecopy", "ns/seccomp", "image/sidecar", "image/inflate"},
 	{"internal/wire", "ns/cgroup", "image/layer"},
+	{"ns/emulation"},
 	{"image/reference", "image/registry/token", "image/union", "ns", "internal/programs"},
 	{"image/oci"},
 	{"image/store"},

@@ -47,6 +47,7 @@ func createFlags() []cli.Flag {
 		&cli.StringFlag{Name: "log-driver", Value: "json-file", Usage: "`json-file`, or none: keep no log, as with --rm in the foreground"},
 		&cli.StringFlag{Name: "driver", Value: disk.DriverFUSE, Usage: "who merges the layers with what is written: `fuse` (tiffin), or overlay (the kernel over tiffin's layers)"},
 		&cli.StringFlag{Name: "userns", Usage: "`single`: only one user id, yours, even if there are subordinate ones"},
+		&cli.StringFlag{Name: "root-emulation", Value: "auto", Usage: "pretend that root can be other users, and give files to them, and remember it: `on`, off, or auto, where one user id is mapped"},
 		&cli.StringSliceFlag{Name: "without", Usage: "leave `STEP,…` of the start out, to see what it is for: pid, net, user-map, mount, seccomp, caps, …"},
 		&cli.StringFlag{Name: "pull", Value: pullMissing, Usage: "fetch the image from its registry: `always`, missing (if it is not here) or never"},
 		platformFlag(), tlsFlag(), limitsByFlag(),
@@ -261,6 +262,13 @@ func setWorld(cfg *disk.Config, c *cli.Context, _ ocispec.ImageConfig) error {
 		cfg.SingleID = true
 	default:
 		return fmt.Errorf("--userns %q is neither single nor auto", u)
+	}
+	switch e := c.String("root-emulation"); e {
+	case "", "auto":
+	case disk.EmulationOn, disk.EmulationOff:
+		cfg.Emulation = e
+	default:
+		return fmt.Errorf("--root-emulation %q is neither auto nor on nor off", e)
 	}
 	return nil
 }

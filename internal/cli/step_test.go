@@ -10,7 +10,7 @@ import (
 func (p *typist) goOn(step string) {
 	p.t.Helper()
 	for range 40 {
-		if strings.HasSuffix(p.until("] Enter: go on, s: shell, c: no more stops, q: give up > "), "/35 "+step) {
+		if strings.HasSuffix(p.until("] Enter: go on, s: shell, c: no more stops, q: give up > "), "/36 "+step) {
 			return
 		}
 		p.types("\r")
@@ -58,7 +58,7 @@ func TestStepWaitsAndShowsWhatIsThere(t *testing.T) {
 	// were seen.
 	p.goOn("capabilities")
 	p.types("s\r")
-	p.sees("33 capabilities# ")
+	p.sees("34 capabilities# ")
 	p.types("grep -e CapEff -e Seccomp: /proc/self/status; exit\r")
 	p.sees("00000000a80425fb")
 	p.sees("2")

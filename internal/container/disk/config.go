@@ -44,7 +44,8 @@ type Config struct {
 	Init        bool              `json:"init,omitempty"`
 	AutoRemove  bool              `json:"autoRemove,omitempty"`
 	NoLog       bool              `json:"noLog,omitempty"`
-	SingleID    bool              `json:"singleID,omitempty"` // map no subordinate ids
+	SingleID    bool              `json:"singleID,omitempty"`      // map no subordinate ids
+	Emulation   string            `json:"rootEmulation,omitempty"` // "on", "off"; "" = where one id is mapped
 	Volumes     []Volume          `json:"volumes,omitempty"`
 	StopSignal  string            `json:"stopSignal,omitempty"`  // "" = SIGTERM
 	StopTimeout *int              `json:"stopTimeout,omitempty"` // seconds, nil = 10
@@ -55,6 +56,12 @@ type Config struct {
 	LimitsBy string        `json:"limitsBy,omitempty"` // "", LimitsCgroup or LimitsBestEffort
 	Without  []string      `json:"without,omitempty"`  // steps of the runner to leave out, see ns.ParseWithout
 }
+
+// What Config.Emulation can say besides "".
+const (
+	EmulationOn  = "on"
+	EmulationOff = "off"
+)
 
 // Volume is a host directory or file, or a tmpfs, that the container has at Target.
 type Volume struct {

@@ -20,7 +20,7 @@ func (c *Config) Plan(ids ns.IDMap) *ns.Spec {
 		IDs:      ids,
 		Hostname: c.Hostname, Network: c.Network, ReadOnly: c.ReadOnly, Init: c.Init,
 		Files:   c.files(),
-		Process: c.Process(), ShmSize: c.ShmSize,
+		Process: c.Process(ids), ShmSize: c.ShmSize,
 		Without: c.Without,
 	}
 	if c.WantsCgroup() {
@@ -32,11 +32,13 @@ func (c *Config) Plan(ids ns.IDMap) *ns.Spec {
 	return spec
 }
 
-func (c *Config) Process() ns.Process {
+// Process is the container's command, in a user namespace that has these ids.
+func (c *Config) Process(ids ns.IDMap) ns.Process {
 	return ns.Process{
 		Args: c.Args(), Env: c.Environment(c.TTY), Cwd: c.Dir, User: c.User,
 		Terminal: c.TTY,
 		Caps:     c.caps(), NewPrivs: c.NewPrivs, NoSeccomp: c.NoSeccomp, Rlimits: c.Rlimits,
+		RootEmulation: c.Emulation == EmulationOn || c.Emulation == "" && ids.Single(),
 	}
 }
 

@@ -243,7 +243,7 @@ func (s *supervisor) startExec(c *control.Conn, m *control.Message) (*command, e
 	if err := outputs(m.Files); err != nil {
 		return nil, err
 	}
-	p := s.c.Process()
+	p := s.c.Process(s.ids)
 	p.Rlimits = append(p.Rlimits, s.req.Rlimits...)
 	p.Args, p.Terminal, p.Rows, p.Cols = o.Args, o.TTY, o.Rows, o.Cols
 	p.Env = disk.MergeEnv(s.c.Environment(o.TTY), o.Env)
@@ -271,6 +271,11 @@ func (s *supervisor) startExec(c *control.Conn, m *control.Message) (*command, e
 		return nil, err
 	}
 	io.started(child.Console)
+	if err := s.emulate(child, s.c.Plan(s.ids), s.child.Emulation); err != nil {
+		_ = child.Signal(unix.SIGKILL)
+		_, _ = child.Wait()
+		return nil, err
+	}
 	ended := make(chan struct{})
 	cmd := &command{child: child, io: io, out: m.Files, ended: ended, kill: !o.Detach}
 	var status int

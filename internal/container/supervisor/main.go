@@ -4,7 +4,8 @@
 //	 └─ supervisor      process 1 of a pid namespace of its own, in a new user namespace
 //	     ├─ init → command    process 1 of the container
 //	     ├─ exec helper → command of `tiffin exec`
-//	     └─ helper            syncs, or copies files: what the supervisor must not do itself
+//	     ├─ helper            syncs, or copies files: what the supervisor must not do itself
+//	     └─ helper            looks into processes, if root is emulated (package emulation)
 //
 // There is no daemon: each container has one supervisor, which serves its file
 // system ([tiffin/fs]), keeps its log, answers its control socket, records how
@@ -51,6 +52,8 @@ func Main(args []string) (status int, ok bool) {
 		ns.InitMain() // becomes the container's command
 	case ns.ExecCommand:
 		ns.ExecMain()
+	case ns.EmulateCommand:
+		return ns.EmulateMain(), true
 	case control.SupervisorCommand:
 		return supervise(), true
 	case control.HelperCommand:

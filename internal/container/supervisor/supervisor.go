@@ -20,7 +20,9 @@ import (
 	"tiffin/internal/container/control"
 	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
+	"tiffin/internal/wire"
 	"tiffin/ns"
+	"tiffin/ns/emulation"
 )
 
 // supervisor looks after one run of a container, from before its first
@@ -34,6 +36,8 @@ type supervisor struct {
 	io   *stdio
 
 	broken atomic.Pointer[error] // why the file system has failed, if it has
+
+	emulator *emulation.Server // nil: the kernel answers all system calls
 
 	starts     starts    // what is remembered of the image; nil: nothing is to be remembered
 	rememberIt sync.Once // remember
@@ -137,6 +141,12 @@ func (s *supervisor) start(first *control.Conn, out []*os.File) error {
 			return err
 		}
 	}
+	spec := s.spec()
+	if spec.Process.RootEmulation {
+		if s.emulator, err = spec.Emulator(); err != nil {
+			return err
+		}
+	}
 	// The file system is needed when init mounts it, and init first has to come up.
 	opened := make(chan error, 1)
 	go func() { opened <- s.openFS() }()
@@ -147,7 +157,6 @@ func (s *supervisor) start(first *control.Conn, out []*os.File) error {
 		early                     sync.WaitGroup
 		recordErr, fsErr, sealErr error
 	)
-	spec := s.spec()
 	report, err := s.explain(first, spec)
 	if err != nil {
 		s.io.close()
@@ -197,7 +206,32 @@ func (s *supervisor) start(first *control.Conn, out []*os.File) error {
 	}
 	s.child = child
 	s.io.started(child.Console)
+	if err := s.emulate(child, spec, nil); err != nil {
+		_ = child.Signal(unix.SIGKILL)
+		_, _ = child.Wait()
+		return err
+	}
 	return nil
+}
+
+// emulate answers the system calls that the command of a child hands over, init or an exec helper.
+// first is what init has handed over, nil if this is it.
+func (s *supervisor) emulate(child *ns.Child, spec *ns.Spec, first *ns.Emulation) error {
+	e := child.Emulation
+	if e == nil || s.emulator == nil {
+		return nil
+	}
+	if first != nil {
+		e.Device = first.Device
+	} else {
+		s.emulator.Proc = e.Proc
+	}
+	container := s.child
+	return s.emulator.Serve(e.Listener, func(config *emulation.Message) (*wire.Conn, error) {
+		s.paused.RLock()
+		defer s.paused.RUnlock()
+		return e.Help(container, spec, config)
+	})
 }
 
 // seal gives up what this process needs no longer.
@@ -239,6 +273,9 @@ func (s *supervisor) openFS() error {
 		return fmt.Errorf("serve the image of container %s: %w", s.c.Name, err)
 	}
 	cfg := fs.Config{Index: index, Flats: flats, MapUID: s.ids.MapUID, MapGID: s.ids.MapGID, Uncached: s.req.Trace != nil, Damaged: s.damaged, Broken: s.fsBroken}
+	if s.emulator != nil {
+		cfg.Creator = s.emulator.Creator
+	}
 	if s.c.Overlay() {
 		err = prepareUpper(s.c.UpperDir(), index, s.ids)
 	} else {
@@ -250,6 +287,9 @@ func (s *supervisor) openFS() error {
 	s.fs, err = fs.New(cfg)
 	if err != nil {
 		return fmt.Errorf("serve the image of container %s: %w", s.c.Name, err)
+	}
+	if s.emulator != nil {
+		s.emulator.Files = s.fs
 	}
 	if s.traceTo != nil {
 		return s.traceStart(s.traceTo)

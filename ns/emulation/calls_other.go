@@ -1,0 +1,9 @@
+//go:build !amd64 && !arm64
+
+// Architectures for which the calls are not written down.
+
+package emulation
+
+const native = 0
+
+var calls []call
