@@ -13,10 +13,10 @@ import (
 	"tiffin/image/layer"
 )
 
-// LayerXattr is answered by getxattr(2) for every file, and listed for none:
+// layerXattr is answered by getxattr(2) for every file, and listed for none:
 // where the file comes from, "layer N" (0 is the bottom), "upper", or "upper,
 // from lower inode N" if it has been copied up.
-const LayerXattr = "user.tiffin.layer"
+const layerXattr = "user.tiffin.layer"
 
 // xattrListMax is XATTR_LIST_MAX, xattr(7): bytes in a list of names.
 const xattrListMax = 65536
@@ -104,7 +104,7 @@ func (f *FS) GetXAttr(_ <-chan struct{}, in *fuse.InHeader, name string, dest []
 	}
 	defer f.fds.put(h)
 	k, err := n.readAttr(h.fd, layer.StoreXattr(name), dest)
-	if err == syscall.ENODATA && name == LayerXattr {
+	if err == syscall.ENODATA && name == layerXattr {
 		return copyOut(dest, layerName(n, name))
 	}
 	return uint32(max(k, 0)), status(err)
@@ -163,7 +163,7 @@ func (n *node) hasXattrs() bool {
 
 // layerName is the value of attribute name of an upper file that has none.
 func layerName(n *node, name string) string {
-	if name != LayerXattr {
+	if name != layerXattr {
 		return ""
 	}
 	if n.lower != noLower {
@@ -183,7 +183,7 @@ func (f *FS) lowerXattr(i uint32, name string, dest []byte) (uint32, fuse.Status
 			}
 		}
 	}
-	if name == LayerXattr {
+	if name == layerXattr {
 		return copyOut(dest, fmt.Sprintf("layer %d", f.x.Inode(i).Layer))
 	}
 	return 0, fuse.ENODATA

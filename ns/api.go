@@ -196,8 +196,8 @@ type Report struct {
 	Took    time.Duration
 }
 
-// ExitStatus is the exit status a shell would show: 0–255, or 128+signal.
-func ExitStatus(ws syscall.WaitStatus) int {
+// exitStatus is the exit status a shell would show: 0–255, or 128+signal.
+func exitStatus(ws syscall.WaitStatus) int {
 	if ws.Signaled() {
 		return 128 + int(ws.Signal())
 	}

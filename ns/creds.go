@@ -181,7 +181,7 @@ func (b *builder) setgroups() error {
 		if g == b.who.gid {
 			continue
 		}
-		if b.spec.IDs.HasGID(g) {
+		if b.spec.IDs.hasGID(g) {
 			groups = append(groups, g)
 		} else {
 			b.note(fmt.Sprintf("group %d of the user", g), "it is not mapped in this user namespace", "")

@@ -33,8 +33,8 @@ func contains(ranges []IDRange, id uint32) bool {
 // HasUID tells whether the user id, as seen inside, is mapped.
 func (m IDMap) HasUID(id uint32) bool { return contains(m.UIDs, id) }
 
-// HasGID tells whether the group id, as seen inside, is mapped.
-func (m IDMap) HasGID(id uint32) bool { return contains(m.GIDs, id) }
+// hasGID tells whether the group id, as seen inside, is mapped.
+func (m IDMap) hasGID(id uint32) bool { return contains(m.GIDs, id) }
 
 // MapUID returns id if the namespace has a mapping for it, else 0: the owner a
 // file is shown with. The kernel refuses writes to inodes whose owner has no
@@ -48,7 +48,7 @@ func (m IDMap) MapUID(id uint32) uint32 {
 
 // MapGID is MapUID for groups.
 func (m IDMap) MapGID(id uint32) uint32 {
-	if m.HasGID(id) {
+	if m.hasGID(id) {
 		return id
 	}
 	return 0

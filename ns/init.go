@@ -282,7 +282,7 @@ func reap(command int) int {
 		case err != nil:
 			return 125
 		case pid == command && (ws.Exited() || ws.Signaled()):
-			return ExitStatus(ws)
+			return exitStatus(ws)
 		}
 	}
 }

@@ -357,7 +357,7 @@ func (c *Child) Wait() (int, error) {
 		_ = unix.PidfdSendSignal(int(c.command.Fd()), unix.SIGKILL, nil, 0)
 		_ = unix.Waitid(unix.P_PIDFD, int(c.command.Fd()), nil, unix.WEXITED, nil)
 	}
-	return ExitStatus(ws), nil
+	return exitStatus(ws), nil
 }
 
 // Signal sends a signal to the command. PID 1 ignores signals it has no handler

@@ -286,7 +286,7 @@ func runDevpts(b *builder) error {
 // devptsData gives terminals to group 5, tty in most images, if there is such an id.
 func devptsData(s *Spec) string {
 	data := "newinstance,ptmxmode=0666,mode=0620"
-	if s.IDs.HasGID(5) {
+	if s.IDs.hasGID(5) {
 		data += ",gid=5"
 	}
 	return data

@@ -178,7 +178,7 @@ func LikelyIDs(uid, gid uint32) IDMap {
 	}
 	for _, helper := range []string{"newuidmap", "newgidmap"} {
 		path, err := exec.LookPath(helper)
-		if err != nil || HelperPrivilege(path) != "" {
+		if err != nil || helperPrivilege(path) != "" {
 			return one
 		}
 	}

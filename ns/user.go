@@ -185,7 +185,7 @@ func checkMapped(who identityOf, ids IDMap) error {
 	kind, id, has := "user", who.uid, ids.UIDs
 	if ids.HasUID(id) {
 		kind, id, has = "group", who.gid, ids.GIDs
-		if ids.HasGID(id) {
+		if ids.hasGID(id) {
 			return nil
 		}
 	}

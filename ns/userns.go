@@ -158,7 +158,7 @@ func (p *UserProc) Wait() (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	return ExitStatus(ws), nil
+	return exitStatus(ws), nil
 }
 
 // openStdio replaces missing standard files by /dev/null.
@@ -361,7 +361,7 @@ func (m *mapper) wait(idMap string) *Note {
 	if err == nil && ws != 0 {
 		out := make([]byte, 1024)
 		n, _ := m.said.ReadAt(out, 0)
-		return helperNote(m.what, m.path, out[:n], fmt.Errorf("exit status %d", ExitStatus(ws)))
+		return helperNote(m.what, m.path, out[:n], fmt.Errorf("exit status %d", exitStatus(ws)))
 	}
 	if err != nil {
 		return helperNote(m.what, m.path, nil, err)
@@ -377,17 +377,17 @@ func (m *mapper) wait(idMap string) *Note {
 // helperNote says why newuidmap or newgidmap failed.
 func helperNote(what, path string, out []byte, err error) *Note {
 	n := &Note{What: what, Why: fmt.Sprintf("%s: %v: %s", path, err, firstLine(out))}
-	if missing := HelperPrivilege(path); missing != "" {
+	if missing := helperPrivilege(path); missing != "" {
 		n.Why, n.Fix = missing, "chmod u+s "+path
 	}
 	return n
 }
 
-// HelperPrivilege says what keeps newuidmap or newgidmap at path from working:
+// helperPrivilege says what keeps newuidmap or newgidmap at path from working:
 // it is neither setuid root nor has file capabilities, or its file system is
 // mounted nosuid, or this process has no_new_privs set. It returns "" if it is
 // all right.
-func HelperPrivilege(path string) string {
+func helperPrivilege(path string) string {
 	if v, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); err == nil && v == 1 {
 		return "no_new_privs is set for this process, so setuid programs have no effect"
 	}

@@ -70,11 +70,11 @@ func ParseWithout(names []string) ([]string, error) {
 			i := stepNumber(name) - 1
 			if i < 0 || Steps()[i].Where == "exec" {
 				return nil, errs.Hint(fmt.Errorf("cannot leave out %q: the runner has no such step or namespace", name),
-					"these can be left out: "+strings.Join(Removable(), " "))
+					"these can be left out: "+strings.Join(removable(), " "))
 			}
 			if why := Steps()[i].Needed; why != "" {
 				return nil, errs.Hint(fmt.Errorf("cannot leave out %q: %s", name, why),
-					"these can be left out: "+strings.Join(Removable(), " "))
+					"these can be left out: "+strings.Join(removable(), " "))
 			}
 		}
 		out = append(out, name)
@@ -82,8 +82,8 @@ func ParseWithout(names []string) ([]string, error) {
 	return out, nil
 }
 
-// Removable lists what can be left out.
-func Removable() []string {
+// removable lists what can be left out.
+func removable() []string {
 	names := []string{"caps", withoutUserMap}
 	for _, n := range namespaceFlags {
 		names = append(names, n.name)

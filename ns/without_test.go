@@ -39,7 +39,7 @@ func TestEachStepThatCanBeLeftOutSaysWhatStandsIn(t *testing.T) {
 // Whatever can be left out, the command still runs, and the namespaces are as asked for.
 func TestEachStepCanBeLeftOutAlone(t *testing.T) {
 	each(t, func(t *testing.T, s *sandbox) {
-		for _, name := range Removable() {
+		for _, name := range removable() {
 			without, err := ParseWithout([]string{name})
 			if err != nil {
 				t.Fatal(err)

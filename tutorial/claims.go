@@ -28,8 +28,8 @@ var (
 	specEvidence = pattern(`^(OCI|POSIX|RFC|Documentation)[^"]*, "[^"]+"$`)
 )
 
-// Claims reads claims.txt: lines `claim | evidence`.
-func (l *Lab) Claims() ([]Claim, error) {
+// claims reads claims.txt: lines `claim | evidence`.
+func (l *Lab) claims() ([]Claim, error) {
 	text, err := fs.ReadFile(l.files, "claims.txt")
 	if err != nil {
 		return nil, err

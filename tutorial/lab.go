@@ -103,9 +103,9 @@ func (l *Lab) parse(text string) error {
 // Number is the lab's, as a student types it: "3".
 func (l *Lab) Number() string { return strings.TrimPrefix(l.Name[:2], "0") }
 
-// Prefix begins the names of the lab's containers ("lab03-web") and images
+// prefix begins the names of the lab's containers ("lab03-web") and images
 // ("lab03/web:1"), so that reset finds them.
-func (l *Lab) Prefix() string { return "lab" + l.Name[:2] }
+func (l *Lab) prefix() string { return "lab" + l.Name[:2] }
 
 // Find returns the lab that is meant: 3, 03, user-namespace, 03-user-namespace,
 // or the beginning of a name that fits one lab only.
@@ -131,8 +131,8 @@ func (l *Lab) has(name string) bool {
 	return err == nil
 }
 
-// Hints are the lab's, each saying more than the one before.
-func (l *Lab) Hints() ([]string, error) {
+// hints are the lab's, each saying more than the one before.
+func (l *Lab) hints() ([]string, error) {
 	text, err := fs.ReadFile(l.files, "hints.txt")
 	if err != nil {
 		return nil, fmt.Errorf("read the hints: %w", err)
@@ -150,8 +150,8 @@ func (l *Lab) Hints() ([]string, error) {
 // message that its check must give.
 type Wrong struct{ Script, Says string }
 
-// Wrongs reads wrong/*.sh, whose first line is "# says: TEXT".
-func (l *Lab) Wrongs() ([]Wrong, error) {
+// wrongs reads wrong/*.sh, whose first line is "# says: TEXT".
+func (l *Lab) wrongs() ([]Wrong, error) {
 	names, err := fs.Glob(l.files, "wrong/*.sh")
 	if err != nil {
 		return nil, err
@@ -172,10 +172,8 @@ func (l *Lab) Wrongs() ([]Wrong, error) {
 	return all, nil
 }
 
-// Commands are the lesson's lines `    $ command`, in order. One that ends
+// commands are the lesson's lines `    $ command`, in order. One that ends
 // with a backslash goes on in the next line.
-func (l *Lab) Commands() []string { return commands(l.Lesson) }
-
 func commands(lesson string) (all []string) {
 	more := false
 	for line := range strings.Lines(lesson) {

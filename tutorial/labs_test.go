@@ -82,7 +82,7 @@ func embedded(t *testing.T) []*Lab {
 // machine has it.
 func need(t *testing.T, l *Lab) {
 	t.Helper()
-	if n, why := l.Missing(); n != "" {
+	if n, why := l.missing(); n != "" {
 		must.Skip(t, n, "the machine lacks %s: %s", n, why)
 	}
 }
@@ -116,7 +116,7 @@ func TestLabs(t *testing.T) {
 // TestEveryClaimHasItsTest looks for the tests that lessons appeal to.
 func TestEveryClaimHasItsTest(t *testing.T) {
 	for _, l := range embedded(t) {
-		claims, err := l.Claims()
+		claims, err := l.claims()
 		if err != nil {
 			t.Errorf("%s: %v", l.Name, err)
 		}
@@ -162,7 +162,7 @@ func TestNeedsAreProbed(t *testing.T) {
 	saved := machine
 	defer func() { machine = saved }()
 	machine = func() []probe.Result { return []probe.Result{{Name: "user namespace", Why: "the limit is 0"}} }
-	if n, why := l.Missing(); n != "userns" || !strings.Contains(why, "the limit is 0") {
+	if n, why := l.missing(); n != "userns" || !strings.Contains(why, "the limit is 0") {
 		t.Errorf("%q, %q", n, why)
 	}
 }

@@ -49,9 +49,9 @@ func capabilityNames() []string {
 // machine is what this one allows: asked once, which takes some 50 ms.
 var machine = sync.OnceValue(probe.All)
 
-// Missing returns the first of the lab's needs that the machine does not
+// missing returns the first of the lab's needs that the machine does not
 // allow, "" if there is none, and why.
-func (l *Lab) Missing() (need, why string) {
+func (l *Lab) missing() (need, why string) {
 	for _, n := range l.Needs {
 		for _, r := range machine() {
 			if !r.OK && slices.Contains(checksFor(n), r.Name) {

@@ -93,7 +93,7 @@ func (b *bench) clear() {
 // environ is what the scripts see, besides what this process does.
 func (b *bench) environ(run string) []string {
 	set := append([]string{
-		"LAB=" + b.files, "WORK=" + b.work, "SEED=" + b.seed, "P=" + b.lab.Prefix(),
+		"LAB=" + b.files, "WORK=" + b.work, "SEED=" + b.seed, "P=" + b.lab.prefix(),
 		"PATH=" + filepath.Join(b.dir, "bin") + ":" + os.Getenv("PATH"), "TMPDIR=" + filepath.Join(b.dir, "tmp"),
 		"LC_ALL=C", "CDPATH=", "PWD=" + b.work, labVariable + "=" + b.work, runVariable + "=" + run,
 	}, b.Env...)

@@ -106,7 +106,7 @@ func (s *Student) Start(ctx context.Context, l *Lab) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if need, why := l.Missing(); need != "" {
+	if need, why := l.missing(); need != "" {
 		return unsupported(l, seed, why), nil
 	}
 	work := s.Work(l)
@@ -155,7 +155,7 @@ func (s *Student) Check(ctx context.Context, l *Lab) (*Result, error) {
 		return nil, err
 	}
 	defer b.clear()
-	if need, why := l.Missing(); need != "" {
+	if need, why := l.missing(); need != "" {
 		return unsupported(l, b.seed, why), nil
 	}
 	res, err := b.check(ctx)
@@ -198,7 +198,7 @@ func (s *Student) Reset(ctx context.Context, l *Lab) (*Result, error) {
 	if err := b.wipe(ctx); err != nil {
 		return nil, err
 	}
-	if need, why := l.Missing(); need != "" {
+	if need, why := l.missing(); need != "" {
 		return unsupported(l, b.seed, why), nil
 	}
 	res, err := b.setUp(ctx)
@@ -241,7 +241,7 @@ func (b *bench) removeNamed() error {
 		return err
 	}
 	for _, c := range ctrs {
-		if strings.HasPrefix(c.name, b.lab.Prefix()+"-") {
+		if strings.HasPrefix(c.name, b.lab.prefix()+"-") {
 			if _, err := b.tiffin("rm", "-f", c.id); err != nil {
 				return err
 			}
@@ -252,7 +252,7 @@ func (b *bench) removeNamed() error {
 		return err
 	}
 	for _, n := range names {
-		if strings.HasPrefix(n, b.lab.Prefix()+"/") {
+		if strings.HasPrefix(n, b.lab.prefix()+"/") {
 			if _, err := b.tiffin("rmi", n); err != nil {
 				return err
 			}
@@ -295,7 +295,7 @@ func (b *bench) replace(ctx context.Context, text string) (string, error) {
 // Hint returns the next hint of a lab, its number and how many there are. After
 // the last it is the last again.
 func (s *Student) Hint(ctx context.Context, l *Lab) (text string, n, of int, err error) {
-	hints, err := l.Hints()
+	hints, err := l.hints()
 	if err != nil {
 		return "", 0, 0, err
 	}

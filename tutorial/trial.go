@@ -44,7 +44,7 @@ type TestOptions struct {
 func (r *Runner) Test(ctx context.Context, l *Lab, o TestOptions) (*Trial, error) {
 	t := &Trial{Lab: l}
 	t.look()
-	if need, why := l.Missing(); need != "" {
+	if need, why := l.missing(); need != "" {
 		t.Unsupported = why
 		return t, nil
 	}
@@ -102,7 +102,7 @@ func (t *trial) all(ctx context.Context) {
 		t.problem("solution.sh", "does not pass: %s", failures(res))
 	}
 	if !t.Brief {
-		wrongs, _ := t.lab.Wrongs() // look has told of an error
+		wrongs, _ := t.lab.wrongs() // look has told of an error
 		for _, w := range wrongs {
 			t.wrong(ctx, w)
 		}
@@ -268,7 +268,7 @@ func (t *trial) leftovers() {
 		t.problem("reset", "%v", err)
 	}
 	for _, c := range ctrs {
-		t.problem("reset", "the container %s is left: name it %s-something", c.name, t.lab.Prefix())
+		t.problem("reset", "the container %s is left: name it %s-something", c.name, t.lab.prefix())
 	}
 	names, err := t.tiffin("images", "--format", "{{.Repository}}:{{.Tag}}")
 	if err != nil {
@@ -276,7 +276,7 @@ func (t *trial) leftovers() {
 	}
 	for _, n := range names {
 		if n != "tiffin/base:latest" {
-			t.problem("reset", "the image %s is left: name it %s/something", n, t.lab.Prefix())
+			t.problem("reset", "the image %s is left: name it %s/something", n, t.lab.prefix())
 		}
 	}
 }
@@ -308,7 +308,7 @@ func failures(r *Result) string {
 
 // claimedChecks finds claims whose evidence is a check that the lab does not have.
 func (t *trial) claimedChecks(ctx context.Context) {
-	claims, _ := t.lab.Claims() // look has told of an error
+	claims, _ := t.lab.claims() // look has told of an error
 	for _, c := range claims {
 		name, err := t.replace(ctx, c.Check)
 		if err != nil {
@@ -329,12 +329,12 @@ func (t *Trial) look() {
 			t.problem(name, "is missing")
 		}
 	}
-	if hints, err := l.Hints(); err != nil {
+	if hints, err := l.hints(); err != nil {
 		t.problem("hints.txt", "%v", err)
 	} else if len(hints) != 3 {
 		t.problem("hints.txt", "has %d hints, not 3: lines `---` are between them", len(hints))
 	}
-	if _, err := l.Claims(); err != nil {
+	if _, err := l.claims(); err != nil {
 		t.problem("claims.txt", "%v", err)
 	}
 	t.lookWrongs()
@@ -358,7 +358,7 @@ func (t *Trial) look() {
 }
 
 func (t *Trial) lookWrongs() {
-	wrongs, err := t.Lab.Wrongs()
+	wrongs, err := t.Lab.wrongs()
 	if err != nil {
 		t.problem("wrong", "%v", err)
 		return

@@ -113,11 +113,11 @@ func (n *named) Read(p []byte) (int, error) {
 }
 
 // A decompression bomb is what grows to more than bombSize bytes and to more
-// than BombRatio times its compressed size. gzip cannot do better than 1032:1,
+// than bombRatio times its compressed size. gzip cannot do better than 1032:1,
 // and real layers stay below 20:1; zstd can do 30,000:1.
 const (
 	bombSize  = 1 << 30
-	BombRatio = 1000
+	bombRatio = 1000
 )
 
 // BombLimit is bombSize, or $TIFFIN_INFLATE_LIMIT, a size such as 20GiB.
@@ -144,7 +144,7 @@ type BombGuard struct {
 
 func (g *BombGuard) Read(p []byte) (int, error) {
 	n, err := g.R.Read(p)
-	if g.out += int64(n); g.out > g.Maximum && g.out > BombRatio*g.In() {
+	if g.out += int64(n); g.out > g.Maximum && g.out > bombRatio*g.In() {
 		return 0, errs.Hint(
 			fmt.Errorf("%s of data have grown to %s: this looks like a decompression bomb",
 				units.BytesSize(float64(g.In())), units.BytesSize(float64(g.out))),

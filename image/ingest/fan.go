@@ -26,7 +26,7 @@ type fan struct {
 }
 
 const (
-	ChunkSize = 512 << 10 // bytes
+	chunkSize = 512 << 10 // bytes
 	queueLen  = 4         // chunks
 )
 
@@ -37,7 +37,7 @@ type chunk struct {
 	refs atomic.Int32
 }
 
-var chunks = sync.Pool{New: func() any { return &chunk{buf: make([]byte, ChunkSize)} }}
+var chunks = sync.Pool{New: func() any { return &chunk{buf: make([]byte, chunkSize)} }}
 
 func (c *chunk) release() {
 	if c.refs.Add(-1) == 0 {

@@ -37,7 +37,7 @@ func FuzzSniff(f *testing.F) {
 		defer done()
 		g := &BombGuard{R: r, In: func() int64 { return int64(len(b)) }, Maximum: 1 << 20}
 		n, err := io.Copy(io.Discard, g)
-		if err == nil && n > max(1<<20, int64(len(b))*BombRatio) {
+		if err == nil && n > max(1<<20, int64(len(b))*bombRatio) {
 			t.Errorf("%d bytes became %d", len(b), n)
 		}
 	})

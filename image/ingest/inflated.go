@@ -68,7 +68,7 @@ func (i *Inflated) compare(r io.Reader) error {
 		return err
 	}
 	sum := sha256.New()
-	if _, err := io.CopyBuffer(sum, &BombGuard{R: z, In: i.in.Load, Maximum: maximum}, make([]byte, ChunkSize)); err != nil {
+	if _, err := io.CopyBuffer(sum, &BombGuard{R: z, In: i.in.Load, Maximum: maximum}, make([]byte, chunkSize)); err != nil {
 		return fmt.Errorf("layer %s: %w", i.want.Digest, err)
 	}
 	return sameContent(i.want, digest.NewDigest(digest.SHA256, sum))

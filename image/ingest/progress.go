@@ -27,7 +27,7 @@ func Start(p Progress, name string, total int64) (add func(int64), done func()) 
 // Copy copies r to w until its end or that of ctx, and counts the bytes. Errors of w are
 // told from those of r by what wraps them: writing explains a full disk.
 func Copy(ctx context.Context, w io.Writer, r io.Reader, add func(int64)) error {
-	buf := make([]byte, ChunkSize)
+	buf := make([]byte, chunkSize)
 	for {
 		n, rerr := Fill(r, buf)
 		if _, err := w.Write(buf[:n]); err != nil {

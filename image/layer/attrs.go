@@ -25,8 +25,8 @@ const (
 	// XattrCtime has the ctime that the file is shown with, and when that was written down, both in
 	// seconds since 1970: "SEC.NSEC SEC". If the real ctime is later, the file has changed since.
 	XattrCtime = "user.tiffin.ctime"
-	// XattrPrefix begins the names of all other attributes but plain user.*.
-	XattrPrefix = "user.tiffin.xattr."
+	// xattrPrefix begins the names of all other attributes but plain user.*.
+	xattrPrefix = "user.tiffin.xattr."
 
 	// MetacopyHead is the value of XattrMetacopy when the file has a tail.
 	MetacopyHead = "head"
@@ -92,16 +92,16 @@ func ParseStat(v string, realMode uint32) (Stat, error) {
 			if _, err := fmt.Sscanf(dev, "%d-%d", &major, &minor); err != nil {
 				return Stat{}, fmt.Errorf("attribute %s is %q: no device number", XattrOverride, v)
 			}
-			s.Rdev = Mkdev(major, minor)
+			s.Rdev = mkdev(major, minor)
 		}
 		return s, nil
 	}
 	return Stat{}, fmt.Errorf("attribute %s is %q: unknown type %q", XattrOverride, v, f[3])
 }
 
-// Mkdev packs a device number as struct fuse_attr does (new_encode_dev in the
+// mkdev packs a device number as struct fuse_attr does (new_encode_dev in the
 // kernel's kdev_t.h): 12 bits of major, 20 bits of minor.
-func Mkdev(major, minor uint32) uint32 { return minor&0xff | major<<8 | (minor&^0xff)<<12 }
+func mkdev(major, minor uint32) uint32 { return minor&0xff | major<<8 | (minor&^0xff)<<12 }
 
 // Major and Minor take apart what Mkdev packed.
 func Major(rdev uint32) uint32 { return rdev >> 8 & 0xfff }
@@ -116,12 +116,12 @@ func StoreXattr(name string) string {
 	if strings.HasPrefix(name, "user.") && !strings.HasPrefix(name, "user.tiffin.") && !strings.HasPrefix(name, "user.containers.") {
 		return name
 	}
-	return XattrPrefix + name
+	return xattrPrefix + name
 }
 
 // ShowXattr maps a stored attribute's name to the one the container sees.
 func ShowXattr(stored string) (name string, ok bool) {
-	if n, found := strings.CutPrefix(stored, XattrPrefix); found {
+	if n, found := strings.CutPrefix(stored, xattrPrefix); found {
 		return n, true
 	}
 	return stored, strings.HasPrefix(stored, "user.") && StoreXattr(stored) == stored

@@ -29,8 +29,8 @@ func TestIndexKeepsTheTreeItWasEncodedFrom(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if x.Len() != 4 || x.FlatSize() != 7 {
-		t.Fatalf("len %d flat %d", x.Len(), x.FlatSize())
+	if x.Len() != 4 || x.flatSize != 7 {
+		t.Fatalf("len %d flat %d", x.Len(), x.flatSize)
 	}
 	h, ok := x.Lookup(0, "hard")
 	if !ok || x.Inode(h).Nlink != 2 || x.Path(h) != "/hard" || len(x.Names(h)) != 2 {
@@ -58,7 +58,7 @@ func TestIndexKeepsTheTreeItWasEncodedFrom(t *testing.T) {
 func TestStatSurvivesItsAttribute(t *testing.T) {
 	for _, s := range []Stat{
 		{0, 0, unix.S_IFREG | 0o4755, 0}, {1000, 5, unix.S_IFDIR | 0o1777, 0}, {1, 2, unix.S_IFLNK | 0o777, 0},
-		{0, 6, unix.S_IFBLK | 0o660, Mkdev(259, 70000)}, {0, 0, unix.S_IFCHR, 0}, {9, 9, unix.S_IFIFO | 0o600, 0},
+		{0, 6, unix.S_IFBLK | 0o660, mkdev(259, 70000)}, {0, 0, unix.S_IFCHR, 0}, {9, 9, unix.S_IFIFO | 0o600, 0},
 	} {
 		if got, err := ParseStat(s.String(), 0); err != nil || got != s {
 			t.Errorf("%v: %q gives %v, %v", s, s.String(), got, err)

@@ -12,9 +12,6 @@ import (
 // Len is the number of inodes.
 func (x *Index) Len() int { return len(x.inodes) }
 
-// FlatSize is the size in bytes of the flat.tar that the index describes.
-func (x *Index) FlatSize() int64 { return x.flatSize }
-
 // Inode returns inode number i, which must be less than Len.
 func (x *Index) Inode(i uint32) *Inode { return &x.inodes[i] }
 

@@ -344,7 +344,7 @@ func (s *scanner) set(i uint32, m *member) error {
 		if m.major < 0 || m.minor < 0 || m.major >= 1<<12 || m.minor >= 1<<20 {
 			return fmt.Errorf("device number %d,%d is beyond Linux' 12 and 20 bits", m.major, m.minor)
 		}
-		n.Rdev = Mkdev(uint32(m.major), uint32(m.minor))
+		n.Rdev = mkdev(uint32(m.major), uint32(m.minor))
 	default:
 		return fmt.Errorf("entries of type %q are not supported", m.typ)
 	}

@@ -238,7 +238,7 @@ func (r *upReader) entry(dirfd int, d *upNode, name string) (int, *upNode, error
 
 // fill takes what a real file says about itself.
 func (r *upReader) fill(n *upNode, st *unix.Stat_t) {
-	n.stat = Stat{Mode: st.Mode & (unix.S_IFMT | 0o777), Rdev: Mkdev(unix.Major(st.Rdev), unix.Minor(st.Rdev))}
+	n.stat = Stat{Mode: st.Mode & (unix.S_IFMT | 0o777), Rdev: mkdev(unix.Major(st.Rdev), unix.Minor(st.Rdev))}
 	if r.u.Kernel != nil {
 		n.stat.Mode, n.stat.UID, n.stat.GID = st.Mode, st.Uid, st.Gid
 	}

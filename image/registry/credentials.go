@@ -35,9 +35,9 @@ import (
 	"tiffin/internal/errs"
 )
 
-// CredentialsFile is $REGISTRY_AUTH_FILE, as podman and skopeo have it, or
+// credentialsFile is $REGISTRY_AUTH_FILE, as podman and skopeo have it, or
 // config.json in $DOCKER_CONFIG or ~/.docker.
-func CredentialsFile() (string, error) {
+func credentialsFile() (string, error) {
 	if f := os.Getenv("REGISTRY_AUTH_FILE"); f != "" {
 		return f, nil
 	}
@@ -54,7 +54,7 @@ func CredentialsFile() (string, error) {
 
 // passwords opens the file; it need not exist.
 func passwords() (*credentials.DynamicStore, error) {
-	file, err := CredentialsFile()
+	file, err := credentialsFile()
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +68,7 @@ func passwords() (*credentials.DynamicStore, error) {
 // credentialFiles are those that are looked into, in this order: the one that Login writes, then
 // podman's, unless the person has named one.
 func credentialFiles() (files []string, err error) {
-	file, err := CredentialsFile()
+	file, err := credentialsFile()
 	if err != nil || os.Getenv("REGISTRY_AUTH_FILE") != "" {
 		return []string{file}, err
 	}
@@ -179,7 +179,7 @@ func oldKey(auths map[string]json.RawMessage, registry string) string {
 
 // StoredUser is the user whose password is stored for the registry, or "".
 func StoredUser(ctx context.Context, domain string) string {
-	file, err := CredentialsFile()
+	file, err := credentialsFile()
 	if err != nil {
 		return ""
 	}
@@ -194,7 +194,7 @@ func (c *Client) Login(ctx context.Context, domain, user, password string) (file
 	if err != nil {
 		return "", err
 	}
-	if file, err = CredentialsFile(); err != nil {
+	if file, err = credentialsFile(); err != nil {
 		return "", err
 	}
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {

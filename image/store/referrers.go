@@ -30,13 +30,13 @@ import (
 
 const ReferrersName = "referrers"
 
-func (s *Store) ReferrerPath(subject, manifest digest.Digest) string {
+func (s *Store) referrerPath(subject, manifest digest.Digest) string {
 	return s.Path(ReferrersName, subject.Encoded(), manifest.Encoded())
 }
 
 // RefersIn are the repositories in which a manifest is about a subject, by their whole names.
 func (s *Store) RefersIn(subject, manifest digest.Digest) []string {
-	b, _ := os.ReadFile(s.ReferrerPath(subject, manifest)) // or there are none
+	b, _ := os.ReadFile(s.referrerPath(subject, manifest)) // or there are none
 	return strings.Fields(string(b))
 }
 
@@ -52,7 +52,7 @@ func (s *Store) AddReferrer(subject, manifest digest.Digest, repository string) 
 
 // writeReferrer replaces the file, so that there is always a whole one.
 func (s *Store) writeReferrer(subject, manifest digest.Digest, repositories []string) error {
-	file, next := s.ReferrerPath(subject, manifest), s.Path("tmp", "referrer") // under the lock there is one writer
+	file, next := s.referrerPath(subject, manifest), s.Path("tmp", "referrer") // under the lock there is one writer
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return DiskError(err)
 	}
@@ -83,7 +83,7 @@ func (s *Store) RemoveReferrerIn(subject, manifest digest.Digest, repository str
 
 // RemoveReferrer deletes it for all repositories. The caller has the lock.
 func (s *Store) RemoveReferrer(subject, manifest digest.Digest) {
-	file := s.ReferrerPath(subject, manifest)
+	file := s.referrerPath(subject, manifest)
 	os.Remove(file)
 	os.Remove(filepath.Dir(file)) // if it is empty
 }

@@ -111,7 +111,7 @@ func writeLayout(ctx context.Context, dir, name string, src *Image, p ingest.Pro
 	if err != nil {
 		return fmt.Errorf("index.json: %w", err)
 	}
-	for _, part := range src.All() {
+	for _, part := range src.all() {
 		for _, d := range part.Blobs() {
 			if err := layoutBlob(ctx, filepath.Join(blobs, d.Digest.Encoded()), d, part, p); err != nil {
 				return err

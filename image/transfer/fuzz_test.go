@@ -45,7 +45,7 @@ func FuzzManifest(f *testing.F) {
 			src[blobName(m.Config.Digest)] = config
 		}
 		d := fx.descriptor(manifest)
-		img, err := Find(context.Background(), layout(src), "", d, oci.ThisMachine().Choose)
+		img, err := find(context.Background(), layout(src), "", d, oci.ThisMachine().Choose)
 		if err != nil {
 			return
 		}

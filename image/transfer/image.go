@@ -56,9 +56,9 @@ func NewImage(m *oci.Document, config []byte) (*Image, error) {
 	return img, nil
 }
 
-// Find finds an image in a source: what the descriptor and, if it is not "", the reference stand
+// find finds an image in a source: what the descriptor and, if it is not "", the reference stand
 // for, and from an index the image that choose takes.
-func Find(ctx context.Context, src Source, reference string, want ocispec.Descriptor, choose oci.Choice) (*Image, error) {
+func find(ctx context.Context, src Source, reference string, want ocispec.Descriptor, choose oci.Choice) (*Image, error) {
 	var top []byte
 	m, err := oci.Follow(want, choose, func(want ocispec.Descriptor) ([]byte, error) {
 		if top != nil || reference == "" {
@@ -137,7 +137,7 @@ func FromRegistry(ctx context.Context, from Source, r reference.Reference, asked
 	if asked != nil {
 		platform = *asked
 	}
-	img, err := Find(ctx, from, r.TagOrDigest(), ocispec.Descriptor{Digest: r.Digest, Size: -1}, platform.Choose)
+	img, err := find(ctx, from, r.TagOrDigest(), ocispec.Descriptor{Digest: r.Digest, Size: -1}, platform.Choose)
 	if errors.Is(err, oci.ErrOtherPlatform) {
 		err = errs.Hint(err, "another one is fetched with --platform, but does not run here without emulation")
 	}
@@ -152,7 +152,7 @@ func FromRegistry(ctx context.Context, from Source, r reference.Reference, asked
 
 // FromStore is an image of the store.
 func FromStore(s *image.Store, img *image.Image) (*Image, error) {
-	found, err := Find(context.Background(), storeBlobs(s), "", img.Manifest, oci.ThisMachine().Prefer)
+	found, err := find(context.Background(), storeBlobs(s), "", img.Manifest, oci.ThisMachine().Prefer)
 	if err != nil {
 		return nil, err
 	}

@@ -121,7 +121,7 @@ func describeLayout(ctx context.Context, in files) ([]*Image, error) {
 		img := byDigest[d.Digest]
 		if img == nil {
 			var err error
-			if img, err = Find(ctx, layout(in), "", d, oci.ThisMachine().Choose); err != nil {
+			if img, err = find(ctx, layout(in), "", d, oci.ThisMachine().Choose); err != nil {
 				return nil, err
 			}
 			byDigest[d.Digest] = img

@@ -93,7 +93,7 @@ func newSaving() *saving {
 // layout need not be a whole reference.
 func (a *saving) image(p *Image, name string) {
 	d := p.Document.Descriptor()
-	for _, part := range p.All() {
+	for _, part := range p.all() {
 		a.blobs[part.Document.Digest] = savedBlob{part.Document.Descriptor(), func(context.Context, ocispec.Descriptor) (io.ReadCloser, error) {
 			return io.NopCloser(bytes.NewReader(part.Document.Bytes)), nil
 		}}

@@ -76,10 +76,10 @@ func NewIndex(b []byte, parts []*Image) (*Image, error) {
 	return &Image{Document: m, Parts: parts, raw: true, close: func() {}}, nil
 }
 
-// All are the parts of an index, each before what lists it, and then the image or index itself.
-func (img *Image) All() (all []*Image) {
+// all are the parts of an index, each before what lists it, and then the image or index itself.
+func (img *Image) all() (all []*Image) {
 	for _, part := range img.Parts {
-		for _, p := range part.All() {
+		for _, p := range part.all() {
 			if !slices.ContainsFunc(all, func(a *Image) bool { return a.Document.Digest == p.Document.Digest }) {
 				all = append(all, p)
 			}

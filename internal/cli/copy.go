@@ -91,7 +91,7 @@ func runCopy(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	store, err := openStore(c)
+	store, err := openStore()
 	if err != nil {
 		return err
 	}

@@ -105,7 +105,7 @@ func newCpEnd(c *cli.Context, arg string) (*cpEnd, error) {
 		}
 		return &cpEnd{treecopy.Host(), "", arg, func() {}}, nil
 	}
-	store, err := openStore(c)
+	store, err := openStore()
 	if err != nil {
 		return nil, err
 	}

@@ -35,7 +35,7 @@ func createCommand() *cli.Command {
 // createContainer makes the container that the flags describe, to run in the
 // foreground or not. The caller has its lock.
 func createContainer(c *cli.Context, foreground bool) (*disk.Container, *os.File, *cache.Mountable, error) {
-	store, err := openStore(c)
+	store, err := openStore()
 	if err != nil {
 		return nil, nil, nil, err
 	}

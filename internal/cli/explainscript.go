@@ -49,7 +49,7 @@ func explainCommand() *cli.Command {
 // printScript prints the script without making a container: it finds out what run would build, and
 // which tarballs that needs.
 func printScript(c *cli.Context) error {
-	store, err := openStore(c)
+	store, err := openStore()
 	if err != nil {
 		return err
 	}

@@ -54,7 +54,7 @@ func runImport(c *cli.Context) error {
 	if from == "-" && isTerminal(os.Stdin) {
 		return errors.New("import: the standard input is a terminal")
 	}
-	store, err := openStore(c)
+	store, err := openStore()
 	if err != nil {
 		return err
 	}

@@ -45,7 +45,7 @@ func runInspect(c *cli.Context) error {
 		}
 		print = func(v any) error { return executeEither(tmpl, v) }
 	}
-	store, err := openStore(c)
+	store, err := openStore()
 	if err != nil {
 		return err
 	}

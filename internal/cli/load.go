@@ -41,7 +41,7 @@ func runLoad(c *cli.Context) error {
 		}
 		stdin = os.Stdin
 	}
-	store, err := openStore(c)
+	store, err := openStore()
 	if err != nil {
 		return err
 	}

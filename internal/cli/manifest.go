@@ -73,7 +73,7 @@ func runManifest(c *cli.Context) error {
 	if verb == "inspect" {
 		return inspectManifest(ctx, c, client, refs[0])
 	}
-	store, err := openStore(c)
+	store, err := openStore()
 	if err != nil {
 		return err
 	}

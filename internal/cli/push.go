@@ -31,7 +31,7 @@ func runPush(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	store, err := openStore(c)
+	store, err := openStore()
 	if err != nil {
 		return err
 	}

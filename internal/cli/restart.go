@@ -20,7 +20,7 @@ func restartCommand() *cli.Command {
 			timeFlag(),
 		},
 		Action: func(c *cli.Context) error {
-			store, err := openStore(c)
+			store, err := openStore()
 			if err != nil {
 				return err
 			}

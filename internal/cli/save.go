@@ -35,7 +35,7 @@ func runSave(c *cli.Context) error {
 	if out == "" && isTerminal(os.Stdout) {
 		return errs.Hint(errors.New("an archive is not for a terminal"), "name a file with -o FILE, or redirect the output")
 	}
-	store, err := openStore(c)
+	store, err := openStore()
 	if err != nil {
 		return err
 	}

@@ -57,7 +57,7 @@ func runServe(c *cli.Context) error {
 	if c.IsSet("addr") && c.IsSet("unix") {
 		return usagef("--addr and --unix are two places to listen at: give one")
 	}
-	store, err := openStore(c)
+	store, err := openStore()
 	if err != nil {
 		return err
 	}

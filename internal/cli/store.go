@@ -22,7 +22,7 @@ import (
 // inStore opens the store for an action.
 func inStore(action func(*cli.Context, *image.Store) error) cli.ActionFunc {
 	return func(c *cli.Context) error {
-		store, err := openStore(c)
+		store, err := openStore()
 		if err != nil {
 			return err
 		}
@@ -32,7 +32,7 @@ func inStore(action func(*cli.Context, *image.Store) error) cli.ActionFunc {
 
 // openStore opens the user's store of images and tells it what it cannot know
 // by itself: which images containers need, and how the built-in one is made.
-func openStore(*cli.Context) (*image.Store, error) {
+func openStore() (*image.Store, error) {
 	root, err := store.DefaultRoot()
 	if err != nil {
 		return nil, err

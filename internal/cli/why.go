@@ -44,7 +44,7 @@ func runWhy(c *cli.Context) error {
 	if format != "" && format != "json" {
 		return usagef("--format is json, not %q", format)
 	}
-	store, err := openStore(c)
+	store, err := openStore()
 	if err != nil {
 		return err
 	}

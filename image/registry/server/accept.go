@@ -22,9 +22,9 @@ import (
 	"tiffin/image/transfer"
 )
 
-// ErrNoBlob is wrapped by errors that say that a manifest names a blob that has
+// errNoBlob is wrapped by errors that say that a manifest names a blob that has
 // not come.
-var ErrNoBlob = errors.New("no such blob")
+var errNoBlob = errors.New("no such blob")
 
 // accepting is one PutManifest.
 type accepting struct {
@@ -35,23 +35,23 @@ type accepting struct {
 	taken []digest.Digest // out of incoming/
 }
 
-// Accepted is a manifest that has been pushed here.
-type Accepted struct {
+// accepted is a manifest that has been pushed here.
+type accepted struct {
 	Digest  digest.Digest
 	Subject digest.Digest   // of the manifest that it is about, or ""
 	Taken   []digest.Digest // blobs that have waited for it
 }
 
-// PutManifest keeps a manifest or index whose blobs have all come, under the name r. An image can
-// be run when PutManifest returns. For anything else index.json says why it cannot be run, and
-// `run` prints that. What is kept survives a power cut. Errors wrap ErrRefused or ErrNoBlob if the
+// putManifest keeps a manifest or index whose blobs have all come, under the name r. An image can
+// be run when putManifest returns. For anything else index.json says why it cannot be run, and
+// `run` prints that. What is kept survives a power cut. Errors wrap errRefused or errNoBlob if the
 // fault is the manifest's.
-func PutManifest(ctx context.Context, s *image.Store, r reference.Reference, mediaType string, b []byte) (Accepted, error) {
+func putManifest(ctx context.Context, s *image.Store, r reference.Reference, mediaType string, b []byte) (accepted, error) {
 	a := &accepting{s: s, ref: r}
 	if err := a.check(mediaType, b); err != nil {
-		return Accepted{}, err
+		return accepted{}, err
 	}
-	got := Accepted{Digest: a.m.Digest}
+	got := accepted{Digest: a.m.Digest}
 	if a.m.Subject != nil {
 		got.Subject = a.m.Subject.Digest
 	}
@@ -78,19 +78,19 @@ func PutManifest(ctx context.Context, s *image.Store, r reference.Reference, med
 func (a *accepting) check(mediaType string, b []byte) error {
 	var err error
 	if a.m, err = oci.ParseDocument(b); err != nil {
-		return fmt.Errorf("%w: %w", ErrRefused, err)
+		return fmt.Errorf("%w: %w", errRefused, err)
 	}
 	switch is := a.m.Type(); {
 	case a.ref.Digest != "" && a.ref.Digest != a.m.Digest:
-		return fmt.Errorf("%w: the manifest has digest %s instead of %s", ErrRefused, a.m.Digest, a.ref.Digest)
+		return fmt.Errorf("%w: the manifest has digest %s instead of %s", errRefused, a.m.Digest, a.ref.Digest)
 	case a.m.SchemaVersion != 2:
-		return fmt.Errorf("%w: it is of schema %d, and has to be of schema 2", ErrRefused, a.m.SchemaVersion)
+		return fmt.Errorf("%w: it is of schema %d, and has to be of schema 2", errRefused, a.m.SchemaVersion)
 	case is == "":
-		return fmt.Errorf("%w: it is neither a manifest nor an index of some", ErrRefused)
+		return fmt.Errorf("%w: it is neither a manifest nor an index of some", errRefused)
 	case is != mediaType:
-		return fmt.Errorf("%w: it is of type %s, and not %q as its sender says", ErrRefused, is, mediaType)
+		return fmt.Errorf("%w: it is of type %s, and not %q as its sender says", errRefused, is, mediaType)
 	case a.m.Subject != nil && !reference.ValidDigest(a.m.Subject.Digest):
-		return fmt.Errorf("%w: its subject %q is no sha256 digest", ErrRefused, a.m.Subject.Digest)
+		return fmt.Errorf("%w: its subject %q is no sha256 digest", errRefused, a.m.Subject.Digest)
 	}
 	return nil
 }
@@ -105,19 +105,19 @@ func (a *accepting) present() error {
 	}
 	for _, d := range all {
 		if !reference.ValidDigest(d.Digest) {
-			return fmt.Errorf("%w: %q is no sha256 digest", ErrRefused, d.Digest)
+			return fmt.Errorf("%w: %q is no sha256 digest", errRefused, d.Digest)
 		}
-		f, err := OpenBlob(a.s, d.Digest)
+		f, err := openBlob(a.s, d.Digest)
 		if err != nil && oci.IsForeign(d) {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("%w: %s", ErrNoBlob, d.Digest)
+			return fmt.Errorf("%w: %s", errNoBlob, d.Digest)
 		}
 		st, err := f.Stat()
 		f.Close()
 		if err != nil || st.Size() != d.Size {
-			return fmt.Errorf("%w: %s does not have %d bytes", ErrRefused, d.Digest, d.Size)
+			return fmt.Errorf("%w: %s does not have %d bytes", errRefused, d.Digest, d.Size)
 		}
 	}
 	return nil
@@ -270,12 +270,12 @@ func (a *accepting) index() (*oci.Document, error) {
 	for _, sub := range a.m.Manifests {
 		b, err := a.s.ReadBlob(sub.Digest)
 		if errors.Is(err, oci.ErrDamaged) { // pushed as a blob, it has not been looked into
-			return nil, fmt.Errorf("%w: manifest %s", ErrNoBlob, sub.Digest)
+			return nil, fmt.Errorf("%w: manifest %s", errNoBlob, sub.Digest)
 		} else if err != nil {
 			return nil, err
 		}
 		if m, err := oci.ParseDocument(b); err != nil || m.Type() != sub.MediaType {
-			return nil, fmt.Errorf("%w: %s is not of type %s", ErrRefused, sub.Digest, sub.MediaType)
+			return nil, fmt.Errorf("%w: %s is not of type %s", errRefused, sub.Digest, sub.MediaType)
 		}
 	}
 	m, err := oci.Follow(a.m.Descriptor(), oci.ThisMachine().Prefer, func(d ocispec.Descriptor) ([]byte, error) {

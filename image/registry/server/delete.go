@@ -22,13 +22,13 @@ func (s *Server) deleteManifest(x *exchange) error {
 	if err != nil {
 		return &fault{http.StatusNotFound, "MANIFEST_UNKNOWN", err}
 	}
-	err = DeleteManifest(s.Store, r, s.mayWrite(x, reference.Reference{}))
+	err = deleteManifest(s.Store, r, s.mayWrite(x, reference.Reference{}))
 	switch {
-	case errors.Is(err, ErrForeign):
+	case errors.Is(err, errForeign):
 		return &fault{http.StatusForbidden, "DENIED", err}
 	case errors.Is(err, image.ErrNotFound):
 		return refuse(http.StatusNotFound, "MANIFEST_UNKNOWN", "there is no "+r.Familiar())
-	case errors.Is(err, ErrNeeded):
+	case errors.Is(err, errNeeded):
 		return &fault{http.StatusMethodNotAllowed, "UNSUPPORTED", err}
 	case err != nil:
 		return err
@@ -43,11 +43,11 @@ func (s *Server) deleteBlob(x *exchange) error {
 	if !s.mayWrite(x, reference.Reference{}) { // whose manifest it waits for nobody knows
 		return refuse(http.StatusForbidden, "DENIED", x.log.User+" may not delete blobs by themselves")
 	}
-	err := DeleteBlob(s.Store, digest.Digest(x.arg))
+	err := deleteBlob(s.Store, digest.Digest(x.arg))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return refuse(http.StatusNotFound, "BLOB_UNKNOWN", "there is no blob "+x.arg)
-	case errors.Is(err, ErrNeeded):
+	case errors.Is(err, errNeeded):
 		return &fault{http.StatusMethodNotAllowed, "UNSUPPORTED", fmt.Errorf("%w: delete the manifest", err)}
 	case err != nil:
 		return err

@@ -193,7 +193,7 @@ func TestDeleteWhileOthersPull(t *testing.T) {
 	if t.Logf("%d pulls, %d refused", got, refused); got == 0 {
 		t.Error("nobody got the image")
 	}
-	if tags, err := Tags(h.store, reference.Reference{Domain: "docker.io", Path: "library/x"}); err != nil || !slices.Equal(tags, []string{"v1"}) {
+	if tags, err := tags(h.store, reference.Reference{Domain: "docker.io", Path: "library/x"}); err != nil || !slices.Equal(tags, []string{"v1"}) {
 		t.Errorf("%v: %v", tags, err)
 	}
 }

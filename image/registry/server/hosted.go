@@ -30,8 +30,8 @@ import (
 // Repositories are names, nothing else: whoever may read one may ask for any
 // manifest or blob by its digest, in whichever repository.
 
-// Catalog lists the repositories, sorted.
-func Catalog(s *image.Store) ([]string, error) {
+// catalog lists the repositories, sorted.
+func catalog(s *image.Store) ([]string, error) {
 	ix, err := s.ReadIndex()
 	if err != nil {
 		return nil, err
@@ -48,9 +48,9 @@ func Catalog(s *image.Store) ([]string, error) {
 	return slices.Compact(names), nil
 }
 
-// Tags lists the tags of a repository, sorted. An error that wraps ErrNotFound
+// tags lists the tags of a repository, sorted. An error that wraps ErrNotFound
 // says that there is no such repository.
-func Tags(s *image.Store, repository reference.Reference) ([]string, error) {
+func tags(s *image.Store, repository reference.Reference) ([]string, error) {
 	ix, err := s.ReadIndex()
 	if err != nil {
 		return nil, err
@@ -70,9 +70,9 @@ func Tags(s *image.Store, repository reference.Reference) ([]string, error) {
 	return slices.Compact(tags), nil
 }
 
-// HostedManifest returns the manifest or index that r stands for, byte by byte,
+// hostedManifest returns the manifest or index that r stands for, byte by byte,
 // and not one that an index leads to. Errors wrap ErrNotFound.
-func HostedManifest(s *image.Store, r reference.Reference) (ocispec.Descriptor, []byte, error) {
+func hostedManifest(s *image.Store, r reference.Reference) (ocispec.Descriptor, []byte, error) {
 	d := r.Digest
 	if d == "" {
 		ix, err := s.ReadIndex()
@@ -108,5 +108,5 @@ func HostedManifest(s *image.Store, r reference.Reference) (ocispec.Descriptor, 
 // hostedJSON reads a small blob that an image has or that waits for a manifest,
 // and checks its digest.
 func hostedJSON(s *image.Store, d digest.Digest) ([]byte, error) {
-	return oci.ReadBlob(d, func(d digest.Digest) (io.ReadCloser, error) { return OpenBlob(s, d) })
+	return oci.ReadBlob(d, func(d digest.Digest) (io.ReadCloser, error) { return openBlob(s, d) })
 }

@@ -42,7 +42,7 @@ func (s *Server) getManifest(x *exchange) error {
 	if err != nil {
 		return &fault{http.StatusNotFound, "MANIFEST_UNKNOWN", err}
 	}
-	d, b, err := HostedManifest(s.Store, r)
+	d, b, err := hostedManifest(s.Store, r)
 	if errors.Is(err, image.ErrNotFound) {
 		return refuse(http.StatusNotFound, "MANIFEST_UNKNOWN", "there is no "+r.Familiar())
 	} else if err != nil {
@@ -64,7 +64,7 @@ func (x *exchange) digest(d digest.Digest) {
 // getBlob answers with a blob or a part of it. OCI distribution-spec v1.1,
 // "Pulling blobs": "A registry SHOULD support the Range request header".
 func (s *Server) getBlob(x *exchange) error {
-	f, err := OpenBlob(s.Store, digest.Digest(x.arg))
+	f, err := openBlob(s.Store, digest.Digest(x.arg))
 	if errors.Is(err, fs.ErrNotExist) {
 		return refuse(http.StatusNotFound, "BLOB_UNKNOWN", "there is no blob "+x.arg)
 	} else if err != nil {
@@ -79,7 +79,7 @@ func (s *Server) getBlob(x *exchange) error {
 
 // tags lists a repository. OCI distribution-spec v1.1, "Listing Tags".
 func (s *Server) tags(x *exchange) error {
-	all, err := Tags(s.Store, x.repo)
+	all, err := tags(s.Store, x.repo)
 	if errors.Is(err, image.ErrNotFound) {
 		return refuse(http.StatusNotFound, "NAME_UNKNOWN", "there is no repository "+x.name)
 	} else if err != nil {
@@ -98,7 +98,7 @@ func (s *Server) tags(x *exchange) error {
 // catalog lists the repositories.
 // https://distribution.github.io/distribution/spec/api/#listing-repositories
 func (s *Server) catalog(x *exchange) error {
-	all, err := Catalog(s.Store)
+	all, err := catalog(s.Store)
 	if err != nil {
 		return err
 	}

@@ -22,8 +22,8 @@ import (
 	"tiffin/image/store"
 )
 
-// ErrRefused is wrapped by errors that say that what a client sent is wrong.
-var ErrRefused = errors.New("refused")
+// errRefused is wrapped by errors that say that what a client sent is wrong.
+var errRefused = errors.New("refused")
 
 // Upload is a blob on its way here, of which nothing is known beforehand. A layer is inflated,
 // hashed and indexed while it comes (package ingest); any other blob is kept as it is. Not for use
@@ -38,8 +38,8 @@ type Upload struct {
 	err  error
 }
 
-// NewUpload begins to receive a blob. Close must be called in the end.
-func NewUpload(s *image.Store) (*Upload, error) {
+// newUpload begins to receive a blob. Close must be called in the end.
+func newUpload(s *image.Store) (*Upload, error) {
 	s.SweepIncoming()
 	st, err := s.Stage()
 	if err != nil {
@@ -73,16 +73,16 @@ func (u *Upload) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Finish ends the blob, which must have the digest want, and puts it where
+// finish ends the blob, which must have the digest want, and puts it where
 // PutManifest finds it, also after this process has been killed.
-func (u *Upload) Finish(want digest.Digest) error {
+func (u *Upload) finish(want digest.Digest) error {
 	u.w.Close()
 	<-u.done
 	if u.err != nil {
 		return u.err
 	}
 	if u.got.Digest != want {
-		return fmt.Errorf("%w: the %d bytes that came have digest %s instead of %s", ErrRefused, u.size, u.got.Digest, want)
+		return fmt.Errorf("%w: the %d bytes that came have digest %s instead of %s", errRefused, u.size, u.got.Digest, want)
 	}
 	u.disk = u.st.Disk()
 	if err := u.st.KeepIncoming(u.got); err != nil {
@@ -205,9 +205,9 @@ func startsLayer(start []byte) bool {
 	return layer.StartsTarball(block[:n])
 }
 
-// OpenBlob opens a blob that an image has or that waits for its manifest.
+// openBlob opens a blob that an image has or that waits for its manifest.
 // Errors wrap fs.ErrNotExist if there is none.
-func OpenBlob(s *image.Store, d digest.Digest) (*os.File, error) {
+func openBlob(s *image.Store, d digest.Digest) (*os.File, error) {
 	if !reference.ValidDigest(d) {
 		return nil, fmt.Errorf("%q is no sha256 digest: %w", d, fs.ErrNotExist)
 	}

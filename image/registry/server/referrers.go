@@ -54,20 +54,20 @@ func referrer(m *oci.Document) ocispec.Descriptor {
 	return d
 }
 
-// ErrNeeded is wrapped by errors that say that something cannot be deleted by
+// errNeeded is wrapped by errors that say that something cannot be deleted by
 // itself.
-var ErrNeeded = errors.New("an image here needs it")
+var errNeeded = errors.New("an image here needs it")
 
-// ErrForeign is wrapped by errors that say that something belongs to another user.
-var ErrForeign = errors.New("it is not of a repository of yours")
+// errForeign is wrapped by errors that say that something belongs to another user.
+var errForeign = errors.New("it is not of a repository of yours")
 
-// DeleteManifest takes what r stands for out of its repository: a tag alone; or for a digest, all
+// deleteManifest takes what r stands for out of its repository: a tag alone; or for a digest, all
 // its tags in the repository, and the record of its subject there. If it is in no repository then,
 // it is deleted, with what nothing else needs, unless a container was made from it.
 //
 // A manifest that has lost its names is in no repository; it is deleted if all is set.
-// Errors wrap ErrNotFound, ErrNeeded or ErrForeign.
-func DeleteManifest(s *image.Store, r reference.Reference, all bool) error {
+// Errors wrap ErrNotFound, errNeeded or errForeign.
+func deleteManifest(s *image.Store, r reference.Reference, all bool) error {
 	ix, release, err := s.LockIndex()
 	if err != nil {
 		return err
@@ -82,7 +82,7 @@ func DeleteManifest(s *image.Store, r reference.Reference, all bool) error {
 		case d.Digest != r.Digest || named:
 			continue
 		case !all:
-			return fmt.Errorf("%s: %w", r.Digest, ErrForeign)
+			return fmt.Errorf("%s: %w", r.Digest, errForeign)
 		}
 		gone = store.Nameless(d)
 	}
@@ -107,21 +107,21 @@ func notDeleted(s *image.Store, ix *store.Index, r reference.Reference) error {
 		return fmt.Errorf("%w: %s", image.ErrNotFound, r.Familiar())
 	}
 	if names := ix.Names(r.Digest); len(names) > 0 {
-		return fmt.Errorf("%s: %w: in this repository it has no tag, but it is %s", r.Digest, ErrNeeded, strings.Join(image.Familiar(names), ", "))
+		return fmt.Errorf("%s: %w: in this repository it has no tag, but it is %s", r.Digest, errNeeded, strings.Join(image.Familiar(names), ", "))
 	}
-	if subject := s.Subject(r.Digest); subject != "" && store.Readable(s.ReferrerPath(subject, r.Digest)) {
-		return fmt.Errorf("%s: %w", r.Digest, ErrForeign)
+	if subject := s.Subject(r.Digest); subject != "" && len(s.RefersIn(subject, r.Digest)) > 0 {
+		return fmt.Errorf("%s: %w", r.Digest, errForeign)
 	}
-	if _, _, err := HostedManifest(s, r); err != nil {
+	if _, _, err := hostedManifest(s, r); err != nil {
 		return err
 	}
-	return fmt.Errorf("%s: %w", r.Digest, ErrNeeded)
+	return fmt.Errorf("%s: %w", r.Digest, errNeeded)
 }
 
-// DeleteBlob deletes a blob that waits for a manifest. Errors wrap
-// fs.ErrNotExist, or ErrNeeded if an image has it.
-func DeleteBlob(s *image.Store, d digest.Digest) error {
-	f, err := OpenBlob(s, d)
+// deleteBlob deletes a blob that waits for a manifest. Errors wrap
+// fs.ErrNotExist, or errNeeded if an image has it.
+func deleteBlob(s *image.Store, d digest.Digest) error {
+	f, err := openBlob(s, d)
 	if err != nil {
 		return err
 	}
@@ -132,7 +132,7 @@ func DeleteBlob(s *image.Store, d digest.Digest) error {
 	}
 	defer st.Close() // and with it what is moved there
 	if err := os.Rename(s.Incoming(d, ""), st.Path(d.Encoded())); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s: %w", d, ErrNeeded)
+		return fmt.Errorf("%s: %w", d, errNeeded)
 	} else if err != nil {
 		return fmt.Errorf("delete blob %s: %w", d, err)
 	}

@@ -76,9 +76,9 @@ func checkPattern(where string) error {
 	return nil
 }
 
-// MayWrite tells whether a user may push and delete in a repository; the zero Reference stands for
+// mayWrite tells whether a user may push and delete in a repository; the zero Reference stands for
 // all of them, and for what has no name.
-func (r Rights) MayWrite(user string, repo reference.Reference) bool {
+func (r Rights) mayWrite(user string, repo reference.Reference) bool {
 	all, own := r[user]
 	if !own {
 		all = []string{user + "/*"}
@@ -96,7 +96,7 @@ func (r Rights) MayWrite(user string, repo reference.Reference) bool {
 // mayWrite tells whether the sender of a request may push and delete in a repository.
 func (s *Server) mayWrite(x *exchange, repo reference.Reference) bool {
 	if s.Auth != nil {
-		return s.Rights.MayWrite(x.log.User, repo)
+		return s.Rights.mayWrite(x.log.User, repo)
 	}
 	return s.Open || x.log.User == token.User
 }
@@ -112,7 +112,7 @@ func (s *Server) idle() (users []string) {
 			continue
 		}
 		r, err := reference.ParseRepository(user + "/x")
-		if err != nil || !s.Rights.MayWrite(user, r) {
+		if err != nil || !s.Rights.mayWrite(user, r) {
 			users = append(users, user)
 		}
 	}

@@ -213,7 +213,7 @@ func asFault(err error) *fault {
 		return f
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return &fault{http.StatusInsufficientStorage, "DENIED", err}
-	case errors.Is(err, ErrNoBlob):
+	case errors.Is(err, errNoBlob):
 		return &fault{http.StatusBadRequest, "MANIFEST_BLOB_UNKNOWN", err}
 	case errors.Is(err, store.ErrReadOnly):
 		return &fault{http.StatusForbidden, "DENIED", err}

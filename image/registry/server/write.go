@@ -35,7 +35,7 @@ func (s *Server) newUpload(x *exchange) (*upload, error) {
 	if err := s.room(x); err != nil {
 		return nil, err
 	}
-	up, err := NewUpload(s.Store)
+	up, err := newUpload(s.Store)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +117,7 @@ func (s *Server) beginUpload(x *exchange) error {
 	q := x.r.URL.Query()
 	if d := digest.Digest(q.Get("mount")); d != "" {
 		// "from" need not be looked at: all repositories have the same blobs.
-		if f, err := OpenBlob(s.Store, d); err == nil {
+		if f, err := openBlob(s.Store, d); err == nil {
 			f.Close()
 			return x.created("blobs", d)
 		}
@@ -204,7 +204,7 @@ func (s *Server) finish(x *exchange, u *upload) error {
 		return err
 	}
 	defer s.drop(u)
-	if err := u.up.Finish(d); err != nil {
+	if err := u.up.finish(d); err != nil {
 		return uploadFault(err, "DIGEST_INVALID")
 	}
 	s.waits(u, d)
@@ -216,7 +216,7 @@ func uploadFault(err error, code string) error {
 	if f := asFault(err); f.status != http.StatusInternalServerError {
 		return f
 	}
-	if errors.Is(err, ErrRefused) {
+	if errors.Is(err, errRefused) {
 		return &fault{http.StatusBadRequest, code, err}
 	}
 	return err
@@ -287,7 +287,7 @@ func (s *Server) putManifest(x *exchange) error {
 	}
 	mediaType, _, _ := strings.Cut(x.r.Header.Get("Content-Type"), ";")
 	// A client that goes away now must not leave half of it undone.
-	got, err := PutManifest(context.WithoutCancel(x.r.Context()), s.Store, r, strings.TrimSpace(mediaType), b)
+	got, err := putManifest(context.WithoutCancel(x.r.Context()), s.Store, r, strings.TrimSpace(mediaType), b)
 	switch {
 	case err == nil:
 		s.named(got.Taken)

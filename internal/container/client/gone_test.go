@@ -38,7 +38,6 @@ func TestWaitTellsThatASupervisorWasKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
 	go func() {
 		for {
 			conn, err := l.Accept()

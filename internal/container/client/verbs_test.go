@@ -291,7 +291,6 @@ func TestAnErrorKeepsItsKindOnItsWay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
 	sent := []error{errs.Code(errs.Hint(errors.New("a"), "b"), 99), layer.ErrCorrupt}
 	go func() {
 		for _, e := range sent {

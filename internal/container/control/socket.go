@@ -101,6 +101,3 @@ func (l *Listener) Accept() (*Conn, error) {
 		c.Close()
 	}
 }
-
-// Close ends the socket; its name stays.
-func (l *Listener) Close() error { return l.l.Close() }

@@ -19,7 +19,7 @@ func TestTheSocketIsItsOwnersAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer l.l.Close()
 	fi, err := os.Stat(filepath.Join(dir, "control"))
 	if err != nil || fi.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", fi.Mode(), err)
@@ -56,7 +56,7 @@ func TestAnotherUserIsTurnedAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer l.l.Close()
 	for _, name := range []string{"", "control"} {
 		if err := os.Chmod(filepath.Join(dir, name), 0o777); err != nil {
 			t.Fatal(err)

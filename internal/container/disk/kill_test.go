@@ -122,7 +122,7 @@ func TestAKilledCommandLeavesContainersThatAreWholeOrSwept(t *testing.T) {
 // age makes directories look as if they had been made long ago.
 func age(t *testing.T, s *Set) {
 	t.Helper()
-	ids, err := s.IDs()
+	ids, err := s.ids()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -114,7 +114,7 @@ func TestAConfigComesBackAsItWas(t *testing.T) {
 	}
 	was, _ := json.Marshal(c.Config)
 	is, _ := json.Marshal(again.Config)
-	if string(was) != string(is) || again.Hostname != c.Short() || !ValidName(again.Name) || !again.Overlay() {
+	if string(was) != string(is) || again.Hostname != c.Short() || !validName(again.Name) || !again.Overlay() {
 		t.Errorf("%s\n%s", was, is)
 	}
 	if again.Root() != s.root {
@@ -154,7 +154,7 @@ func TestNamesForTheNamelessAreValidAndMany(t *testing.T) {
 	seen := map[string]bool{}
 	for range 200 {
 		name := randomName()
-		if !ValidName(name) {
+		if !validName(name) {
 			t.Errorf("%q is no name", name)
 		}
 		seen[name] = true

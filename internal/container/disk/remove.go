@@ -80,7 +80,7 @@ func (c *Container) Vanish() (rest func()) {
 // never came to be, and containers that ran with --rm and lost their
 // supervisor.
 func (s *Set) Sweep(e Eraser) {
-	ids, _ := s.IDs()
+	ids, _ := s.ids()
 	for _, id := range ids {
 		dir := filepath.Join(s.dir, id)
 		if _, err := os.Stat(filepath.Join(dir, "state.json")); err == nil {

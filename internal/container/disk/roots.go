@@ -78,7 +78,7 @@ func (s *Set) Uses() (map[string]bool, error) {
 
 // uses adds the images that the containers of this set need.
 func (s *Set) uses(uses map[string]bool) error {
-	ids, err := s.IDs()
+	ids, err := s.ids()
 	if err != nil {
 		return err
 	}

@@ -43,9 +43,9 @@ func validID(s string) bool {
 	return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == ""
 }
 
-// ValidName reports whether s can be the name of a container: docker's rule,
+// validName reports whether s can be the name of a container: docker's rule,
 // and nothing that could be taken for a whole ID.
-func ValidName(s string) bool {
+func validName(s string) bool {
 	ok := len(s) >= 2 && len(s) <= 128 && !validID(s)
 	for i, c := range []byte(s) {
 		alnum := c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
@@ -149,7 +149,7 @@ func (c *Container) writeConfig() error {
 // process is killed before, the old name stays, and the link of the new one leads to the container
 // until that is removed.
 func (s *Set) Rename(c *Container, name string) error {
-	if !ValidName(name) {
+	if !validName(name) {
 		return invalidName(name)
 	}
 	if name == c.Name {
@@ -188,7 +188,7 @@ func invalidName(name string) error {
 // name is there, so two commands cannot give it away twice.
 func (s *Set) name(c *Container) error {
 	if c.Name != "" {
-		if !ValidName(c.Name) {
+		if !validName(c.Name) {
 			return invalidName(c.Name)
 		}
 		return s.link(c.Name, c.ID)
@@ -244,8 +244,8 @@ func (c *Container) Commission(cause error) error {
 	return c.WriteState(s)
 }
 
-// IDs returns the IDs of all directories that look like containers.
-func (s *Set) IDs() ([]string, error) {
+// ids returns the ids of all directories that look like containers.
+func (s *Set) ids() ([]string, error) {
 	ents, err := os.ReadDir(s.dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
@@ -265,7 +265,7 @@ func (s *Set) IDs() ([]string, error) {
 // All returns the containers, the newest first. One that cannot be read is
 // left out; its error is among those joined in err.
 func (s *Set) All() (all []*Container, err error) {
-	ids, err := s.IDs()
+	ids, err := s.ids()
 	for _, id := range ids {
 		c, e := s.get(id)
 		switch {
@@ -296,7 +296,7 @@ func (s *Set) get(id string) (*Container, error) {
 // Find returns the container with a name, an ID, or the beginning of one ID only.
 func (s *Set) Find(ref string) (*Container, error) {
 	missing := errs.Hint(fmt.Errorf("%w: %s", ErrNotFound, ref), "`tiffin ps -a` lists the containers")
-	if ValidName(ref) {
+	if validName(ref) {
 		if id, err := os.Readlink(filepath.Join(s.dir, ref)); err == nil && validID(id) {
 			if c, err := s.get(id); err == nil || !errors.Is(err, os.ErrNotExist) {
 				return c, err
@@ -306,7 +306,7 @@ func (s *Set) Find(ref string) (*Container, error) {
 	if ref == "" || strings.Trim(ref, "0123456789abcdef") != "" {
 		return nil, missing
 	}
-	ids, err := s.IDs()
+	ids, err := s.ids()
 	if err != nil {
 		return nil, err
 	}

@@ -67,7 +67,7 @@ func TestANameIsGivenOnce(t *testing.T) {
 	}
 	create(t, s, "box")
 	for _, bad := range []string{"a", "-x", "a b", "a/b", "..", "ä", strings.Repeat("0", 64), strings.Repeat("x", 129)} {
-		if ValidName(bad) {
+		if validName(bad) {
 			t.Errorf("%q is said to be valid", bad)
 		}
 	}
@@ -190,7 +190,7 @@ func TestManyWantOneName(t *testing.T) {
 		if err := c.Erase(nil); err != nil {
 			t.Fatal(err)
 		}
-		if ids, err := s.IDs(); err != nil || len(ids) != 0 {
+		if ids, err := s.ids(); err != nil || len(ids) != 0 {
 			t.Fatalf("of those that did not get it, %d are left: %v", len(ids), err)
 		}
 	}

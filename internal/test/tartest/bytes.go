@@ -140,9 +140,6 @@ func (e Entry) header() ([]byte, error) {
 	if e.Type == tar.TypeGNUSparse {
 		e.oldSparse(b)
 	}
-	for _, f := range e.damage {
-		f(b)
-	}
 	sum := 0
 	copy(b[148:156], "        ")
 	for _, c := range b {

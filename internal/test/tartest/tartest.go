@@ -46,7 +46,6 @@ type Entry struct {
 	oldMap  []Piece // old GNU sparse map, kept in the header
 	oldReal int64
 	raw     []byte // if set, the entry is these bytes and nothing else
-	damage  []func(block []byte)
 }
 
 // Option changes an entry.
@@ -78,12 +77,6 @@ func Type(c byte) Option { return func(e *Entry) { e.Type = c } }
 
 // Size overrides the size in the header; the data stays as it is.
 func Size(n int64) Option { return func(e *Entry) { e.Size = n } }
-
-// Damage changes the 512 bytes of the header block before its checksum is
-// computed.
-func Damage(f func(block []byte)) Option {
-	return func(e *Entry) { e.damage = append(e.damage, f) }
-}
 
 func entry(e Entry, opts []Option) Entry {
 	e.Mtime = time.Unix(0, 0)
