@@ -103,7 +103,7 @@ func ParseStat(v string, realMode uint32) (Stat, error) {
 // kernel's kdev_t.h): 12 bits of major, 20 bits of minor.
 func mkdev(major, minor uint32) uint32 { return minor&0xff | major<<8 | (minor&^0xff)<<12 }
 
-// Major and Minor take apart what Mkdev packed.
+// Major and Minor take apart what mkdev packed.
 func Major(rdev uint32) uint32 { return rdev >> 8 & 0xfff }
 
 // Minor is the other half of Major.

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tiffin/image/sidecar"
+	"tiffin/internal/wire"
 )
 
 // The anchor's inherited descriptors.
@@ -30,7 +31,7 @@ const (
 type anchor struct {
 	spec   *spec
 	res    result
-	k      *wire         // to the client
+	k      *wire.Conn    // to the client
 	server *exec.Cmd     // nil when there is none
 	report chan []string // the server's last words
 	faults faults
@@ -116,12 +117,12 @@ func (a *anchor) prepareUpper() error {
 }
 
 func (a *anchor) startClient() error {
-	w, theirs, err := newWire()
+	k, theirs, err := wire.Pair()
 	if err != nil {
 		return err
 	}
 	defer theirs.Close()
-	a.k = w
+	a.k = k
 	a.client = self("client", a.spec, a.spec.Args...)
 	a.client.Stdout, a.client.Stderr = os.Stdout, os.Stderr
 	a.client.ExtraFiles = []*os.File{theirs}
@@ -148,15 +149,16 @@ func (a *anchor) endOnSIGTERM() {
 // answer does what the client asks for, until it is gone.
 func (a *anchor) answer() error {
 	for {
-		m, _, err := a.k.receive()
+		m := &message{}
+		err := a.k.Receive(m)
 		if err != nil {
 			break
 		}
-		reply, fd := message{}, -1
+		reply := &message{}
 		switch m.Op {
 		case "start":
 			a.spec.Faults = m.Faults
-			fd, err = a.startServer()
+			err = a.startServer(m)
 		case "kill":
 			if a.server != nil {
 				a.server.Process.Kill()
@@ -175,26 +177,23 @@ func (a *anchor) answer() error {
 			reply.Err = err.Error()
 			reply.What, _ = missing(err)
 		}
-		a.k.send(reply, fd)
-		if fd >= 0 {
-			unix.Close(fd)
-		}
+		a.k.Send(reply)
 	}
 	a.client.Wait()
 	a.res.Exit = a.client.ProcessState.ExitCode()
 	return nil
 }
 
-// startServer starts a server and returns the client's end of its wire.
-func (a *anchor) startServer() (int, error) {
-	w, theirs, err := newWire()
+// startServer starts a server whose connection to the client came with the request.
+func (a *anchor) startServer(request *message) error {
+	theirs, err := request.file()
 	if err != nil {
-		return -1, err
+		return err
 	}
 	defer theirs.Close()
-	report, theirReport, err := newWire()
+	report, theirReport, err := wire.Pair()
 	if err != nil {
-		return -1, err
+		return err
 	}
 	defer theirReport.Close()
 	a.server = self("server", a.spec)
@@ -202,26 +201,26 @@ func (a *anchor) startServer() (int, error) {
 	a.server.ExtraFiles = []*os.File{theirs, theirReport}
 	a.server.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := a.server.Start(); err != nil {
-		return -1, err
+		return err
 	}
 	a.faults.server = a.server
 	a.report = make(chan []string, 1)
 	go a.listenTo(report, a.report)
-	return w.fd, nil
+	return nil
 }
 
 // listenTo takes a server's messages until it is gone.
-func (a *anchor) listenTo(w *wire, report chan<- []string) {
-	defer w.close()
+func (a *anchor) listenTo(server *wire.Conn, report chan<- []string) {
+	defer server.Close()
 	var errs []string
 	for {
-		m, fd, err := w.receive()
+		m, err := receive(server)
 		if err != nil {
 			report <- errs
 			return
 		}
-		if m.Op == "faults" {
-			go a.faults.watch(fd)
+		if listener, err := m.file(); err == nil {
+			go a.faults.watch(listener)
 		}
 		errs = append(errs, m.Errs...)
 	}

@@ -8,16 +8,14 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"tiffin/fs"
+	"tiffin/internal/wire"
 )
-
-const clientWire = 3 // the client's inherited descriptor: to the anchor
 
 // client is what this process knows if it is one.
 var client struct {
@@ -35,19 +33,22 @@ type Mount struct {
 	Scratch string // a plain directory on the same disk as Dir's parent
 	Image   Image
 
-	anchor, server *wire
+	anchor, server *wire.Conn
 	faults         bool
 	busy           sync.Mutex // held by DropCaches, whose path lookup would make umount(2) say EBUSY
 }
 
 func clientMain(s *spec, m *testing.M) int {
-	syscall.CloseOnExec(clientWire)
-	mnt := &Mount{Dir: s.mountPoint(), Upper: s.Upper, Work: s.Work, Scratch: s.Dir, Image: s.Image, anchor: &wire{clientWire}}
+	anchor, err := wire.Inherited()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "fstest:", err)
+		return 2
+	}
+	mnt := &Mount{Dir: s.mountPoint(), Upper: s.Upper, Work: s.Work, Scratch: s.Dir, Image: s.Image, anchor: anchor}
 	client.spec, client.mount = s, mnt
 	if err := mnt.Start(); err != nil {
-		what, ok := missing(err)
-		if ok {
-			mnt.anchor.send(message{Op: "missing", What: what, Err: err.Error()}, -1)
+		if what, ok := missing(err); ok {
+			anchor.Send(&message{Op: "missing", What: what, Err: err.Error()})
 		}
 		fmt.Fprintln(os.Stderr, "fstest:", err)
 		return 2
@@ -71,25 +72,26 @@ func clientMain(s *spec, m *testing.M) int {
 
 // Start mounts the union again after Stop or Kill, with a new server.
 func (m *Mount) Start() error {
-	_, fd, err := m.anchor.ask(message{Op: "start", Faults: m.faults})
+	server, theirs, err := wire.Pair()
 	if err != nil {
 		return err
 	}
-	m.server = &wire{fd}
-	_, fuse, err := func() (message, int, error) {
-		r, fd, err := m.server.receive()
-		if err == nil && r.Err != "" {
-			if err = errors.New(r.Err); r.What != "" {
-				err = &errMissing{r.What, err}
-			}
-		}
-		return r, fd, err
-	}()
+	_, err = ask(m.anchor, &message{Op: "start", Faults: m.faults, files: []*os.File{theirs}})
+	theirs.Close()
+	if err != nil {
+		return err
+	}
+	m.server = server
+	var fuse *os.File
+	first, err := receive(server)
+	if err == nil {
+		fuse, err = first.file()
+	}
 	if err != nil {
 		return fmt.Errorf("start the server: %w", err)
 	}
-	defer unix.Close(fuse)
-	source, fstype, data := fs.MountOptions(0, 0, fuse)
+	defer fuse.Close()
+	source, fstype, data := fs.MountOptions(0, 0, int(fuse.Fd()))
 	if err := unix.Mount(source, m.Dir, fstype, unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOATIME, data); err != nil {
 		err = fmt.Errorf("mount -t %s -o %s: %w", fstype, data, err)
 		if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENODEV) {
@@ -97,7 +99,7 @@ func (m *Mount) Start() error {
 		}
 		return err
 	}
-	return m.server.send(message{Op: "serve"}, -1)
+	return server.Send(&message{Op: "serve"})
 }
 
 // Stop unmounts, which fails with EBUSY while a file is open, and waits for the
@@ -109,9 +111,9 @@ func (m *Mount) Stop() error {
 	if err != nil {
 		return fmt.Errorf("unmount %s: %w", m.Dir, err)
 	}
-	m.server.close()
+	m.server.Close()
 	m.server = nil
-	_, _, err = m.anchor.ask(message{Op: "wait"})
+	_, err = ask(m.anchor, &message{Op: "wait"})
 	return err
 }
 
@@ -130,10 +132,10 @@ func (m *Mount) Remount(t testing.TB) {
 // mounts again.
 func (m *Mount) Kill(t testing.TB) {
 	t.Helper()
-	if _, _, err := m.anchor.ask(message{Op: "kill"}); err != nil {
+	if _, err := ask(m.anchor, &message{Op: "kill"}); err != nil {
 		t.Fatal(err)
 	}
-	m.server.close()
+	m.server.Close()
 	m.server = nil
 	if err := unix.Unmount(m.Dir, unix.MNT_DETACH); err != nil {
 		t.Fatalf("detach %s: %v", m.Dir, err)
@@ -149,7 +151,7 @@ func (m *Mount) EnableFaults() { m.faults = true }
 // off. It reports whether the fault set before has happened.
 func (m *Mount) Fault(t testing.TB, at int, errno unix.Errno) (hit bool) {
 	t.Helper()
-	r, _, err := m.anchor.ask(message{Op: "fault", N: at, Errno: int(errno)})
+	r, err := ask(m.anchor, &message{Op: "fault", N: at, Errno: int(errno)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,8 +168,8 @@ func (m *Mount) DropCaches() error {
 	return unix.Mount("", m.Dir, "", unix.MS_REMOUNT|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOATIME, "")
 }
 
-func (m *Mount) ask(op string) message {
-	r, _, err := m.server.ask(message{Op: op})
+func (m *Mount) ask(op string) *message {
+	r, err := ask(m.server, &message{Op: op})
 	if err != nil {
 		panic(fmt.Sprintf("fstest: ask the server for %s: %v", op, err))
 	}
@@ -189,10 +191,6 @@ func (m *Mount) Requests(f func()) map[string]uint64 {
 	return c
 }
 
-// Counts is the server's count of requests since it started, or since the
-// last Requests.
-func (m *Mount) Counts() map[string]uint64 { return m.ask("counts").Counts }
-
 // Freeze and Thaw call the server's methods of that name.
 func (m *Mount) Freeze() { m.ask("freeze") }
 
@@ -206,9 +204,6 @@ func (m *Mount) Events(f func()) []string {
 	f()
 	return m.ask("events").Events
 }
-
-// ServerFiles is the number of descriptors open in the server.
-func (m *Mount) ServerFiles() int { return m.ask("files").N }
 
 // Fsck checks the upper directory now and returns what is wrong with it, see
 // the function Fsck. The union must be quiet.

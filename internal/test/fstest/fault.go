@@ -5,6 +5,7 @@ package fstest
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 	"sync"
 	"unsafe"
@@ -108,9 +109,10 @@ const (
 	flagContinue = 1          // SECCOMP_USER_NOTIF_FLAG_CONTINUE
 )
 
-// watch decides about every call announced on fd until the server is gone.
-func (f *faults) watch(fd int) {
-	defer unix.Close(fd)
+// watch decides about every call that the listener announces until the server is gone.
+func (f *faults) watch(listener *os.File) {
+	defer listener.Close()
+	fd := int(listener.Fd())
 	for {
 		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 		if _, err := unix.Poll(p, -1); err == unix.EINTR {

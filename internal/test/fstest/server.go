@@ -14,20 +14,19 @@ import (
 
 	"tiffin/fs"
 	"tiffin/image/layer"
+	"tiffin/internal/wire"
 )
 
-// The server's inherited descriptors.
-const (
-	serverWire   = 3 // to the client
-	serverReport = 4 // wire to the anchor: faults, and in the end what went wrong
-)
+// serverReport is the server's inherited descriptor beside wire.FD, which leads to the client. It
+// leads to the anchor, for faults, and in the end for what went wrong.
+const serverReport = wire.FD + 1
 
 // server is the process that serves the union and answers the client's
 // questions about it.
 type server struct {
-	spec *spec
-	w    *wire
-	fs   *fs.FS
+	spec           *spec
+	client, report *wire.Conn
+	fs             *fs.FS
 
 	mu     sync.Mutex
 	base   map[string]uint64 // counts at the last "reset"
@@ -36,16 +35,23 @@ type server struct {
 }
 
 func serverMain(s *spec) int {
-	syscall.CloseOnExec(serverWire)
-	syscall.CloseOnExec(serverReport)
-	v := &server{spec: s, w: &wire{serverWire}}
+	v := &server{spec: s}
+	var err error
+	if v.client, err = wire.Inherited(); err == nil {
+		syscall.CloseOnExec(serverReport)
+		v.report, err = wire.New(os.NewFile(serverReport, "report"))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "fstest: start the server:", err)
+		return 2
+	}
 	var errs []string
 	if err := v.run(&errs); err != nil {
 		what, _ := missing(err)
-		v.w.send(message{Err: err.Error(), What: what}, -1)
+		v.client.Send(&message{Err: err.Error(), What: what})
 		errs = append(errs, "server: "+err.Error())
 	}
-	(&wire{serverReport}).send(message{Op: "report", Errs: errs}, -1)
+	v.report.Send(&message{Op: "report", Errs: errs})
 	return 0
 }
 
@@ -68,14 +74,14 @@ func (v *server) run(errs *[]string) error {
 	if err != nil {
 		return &errMissing{"fuse", fmt.Errorf("open /dev/fuse: %w", err)}
 	}
-	if err := v.w.send(message{Op: "fuse"}, fd); err != nil {
+	if err := v.client.SendFDs(&message{Op: "fuse"}, fd); err != nil {
 		return err
 	}
-	if m, _, err := v.w.receive(); err != nil || m.Op != "serve" {
+	if m, err := receive(v.client); err != nil || m.Op != "serve" {
 		return nil // the client could not mount, and says so itself
 	}
 	if v.spec.Faults {
-		if err := announceFaults(); err != nil {
+		if err := v.announceFaults(); err != nil {
 			return err
 		}
 	}
@@ -94,27 +100,28 @@ func (v *server) run(errs *[]string) error {
 }
 
 // announceFaults lets the anchor decide about every call that changes the disk.
-func announceFaults() error {
+func (v *server) announceFaults() error {
 	fd, err := listen()
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	return (&wire{serverReport}).send(message{Op: "faults"}, fd)
+	return v.report.SendFDs(&message{Op: "faults"}, fd)
 }
 
 // answer answers the client until it is gone.
 func (v *server) answer() {
 	for {
-		m, _, err := v.w.receive()
+		m, err := receive(v.client)
 		if err != nil {
 			return
 		}
-		v.w.send(v.reply(m.Op), -1)
+		v.client.Send(v.reply(m.Op))
 	}
 }
 
-func (v *server) reply(op string) (r message) {
+func (v *server) reply(op string) *message {
+	r := &message{}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	switch op {
@@ -143,8 +150,6 @@ func (v *server) reply(op string) (r message) {
 			v.cancel()
 			v.cancel = nil
 		}
-	case "files":
-		r.N = len(descriptors())
 	default:
 		r.Err = "unknown request " + op
 	}
