@@ -1,4 +1,4 @@
-package transfer
+package transfer_test
 
 import (
 	"bytes"
@@ -17,6 +17,8 @@ import (
 
 	"tiffin/image"
 	"tiffin/image/cache"
+	"tiffin/image/transfer"
+	"tiffin/internal/test/imagetest"
 	"tiffin/internal/test/tartest"
 )
 
@@ -42,7 +44,7 @@ func stamps(t testing.TB, dir string) (all []string) {
 // end, nothing must have changed in the first, but for what damage does.
 func further(t *testing.T, damage func(theirs *image.Store, img *image.Image)) (own, theirs *image.Store, img *image.Image, warned *[]string) {
 	t.Helper()
-	theirs, _, img = loadFixture(t, gz, "course/lab:1")
+	theirs, _, img = imagetest.StoreWith(t, imagetest.Gzip, "course/lab:1")
 	if damage != nil {
 		damage(theirs, img)
 	}
@@ -53,7 +55,7 @@ func further(t *testing.T, damage func(theirs *image.Store, img *image.Image)) (
 		}
 	})
 	t.Setenv("TIFFIN_IMAGE_PATH", filepath.Join(t.TempDir(), "not there")+":"+theirs.Root())
-	own, warned = newStore(t), new([]string)
+	own, warned = imagetest.NewStore(t), new([]string)
 	own.Warn = func(err error) { *warned = append(*warned, err.Error()) }
 	return own, theirs, img, warned
 }
@@ -71,12 +73,12 @@ func has(t testing.TB, s *image.Store, pattern string) (names []string) {
 func TestFurtherStoresAreUsedInPlace(t *testing.T) {
 	own, theirs, want, warned := further(t, nil)
 	for _, ref := range []string{"course/lab:1", want.ID.String(), want.ID.Encoded()[:8]} {
-		img := resolve(t, own, ref)
+		img := imagetest.Resolve(t, own, ref)
 		if img.ID != want.ID || img.Store != theirs.Root() || !slices.Equal(img.Names, want.Names) {
 			t.Errorf("%s: %+v", ref, img)
 		}
 	}
-	img := resolve(t, own, "course/lab:1")
+	img := imagetest.Resolve(t, own, "course/lab:1")
 	m, err := own.Mountable(img)
 	if err != nil {
 		t.Fatal(err)
@@ -95,7 +97,7 @@ func TestFurtherStoresAreUsedInPlace(t *testing.T) {
 	if names := append(has(t, own, "blobs/sha256/*"), has(t, own, "layers/*/flat.tar")...); len(names) > 0 {
 		t.Errorf("copied: %q", names)
 	}
-	if got := paths(t, own, img); !slices.Equal(got, paths(t, theirs, want)) {
+	if got := imagetest.Paths(t, own, img); !slices.Equal(got, imagetest.Paths(t, theirs, want)) {
 		t.Errorf("another tree: %q", got)
 	}
 	if len(*warned) != 1 || !strings.Contains((*warned)[0], "not there") {
@@ -115,9 +117,9 @@ func TestFurtherStoresAreUsedInPlace(t *testing.T) {
 		t.Errorf("Inspect: %+v", x.Layers)
 	}
 	// An image of that name here comes first.
-	other := newFixture(t, gz, []string{"course/lab:1"}, tartest.Of(t, tartest.File("mine", "x")))
-	load(t, own, inFile(t, archive(t, other.layout(t))))
-	if img := resolve(t, own, "course/lab:1"); img.ID != other.id() || img.Store != "" {
+	other := imagetest.New(t, imagetest.Gzip, []string{"course/lab:1"}, tartest.Of(t, tartest.File("mine", "x")))
+	imagetest.Load(t, own, imagetest.InFile(t, imagetest.Archive(t, other.Layout(t))))
+	if img := imagetest.Resolve(t, own, "course/lab:1"); img.ID != other.ID() || img.Store != "" {
 		t.Errorf("%+v", img)
 	}
 	if imgs, err := own.List(); err != nil || len(imgs) != 1 {
@@ -149,7 +151,7 @@ func TestWhatIsMissingInAFurtherStoreIsMadeHere(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			own, _, _, _ := further(t, c.damage)
-			img := resolve(t, own, "course/lab:1")
+			img := imagetest.Resolve(t, own, "course/lab:1")
 			// As the runner does: what only reading a table shows is repaired.
 			if _, err := own.Stack(img); err != nil {
 				t.Fatal(err)
@@ -170,7 +172,7 @@ func TestWhatIsMissingInAFurtherStoreIsMadeHere(t *testing.T) {
 				t.Fatal(err)
 			}
 			for i, l := range img.Layers {
-				wantDigest(t, m.FlatPaths[i], l.DiffID)
+				imagetest.WantDigest(t, m.FlatPaths[i], l.DiffID)
 			}
 			if after := stamps(t, own.Root()); !slices.Equal(before, after) {
 				t.Errorf("made again:\n%q\n%q", before, after)
@@ -200,7 +202,7 @@ func flipByte(path string, at int) error {
 
 func TestCommitAndTagOnTopOfAFurtherStore(t *testing.T) {
 	own, theirs, base, _ := further(t, nil)
-	img, err := own.CommitLayer(context.Background(), resolve(t, own, "course/lab:1"), func(w io.Writer) error {
+	img, err := own.CommitLayer(context.Background(), imagetest.Resolve(t, own, "course/lab:1"), func(w io.Writer) error {
 		_, err := w.Write(tartest.Of(t, tartest.File("answer", "42")))
 		return err
 	}, image.CommitOptions{Ref: "mine:1"})
@@ -213,15 +215,15 @@ func TestCommitAndTagOnTopOfAFurtherStore(t *testing.T) {
 	if n := len(has(t, own, "layers/*/flat.tar")); n != 1 {
 		t.Errorf("%d layers here", n)
 	}
-	if got := paths(t, own, img); !slices.Contains(got, "/answer") || len(got) != len(paths(t, theirs, base))+1 {
+	if got := imagetest.Paths(t, own, img); !slices.Contains(got, "/answer") || len(got) != len(imagetest.Paths(t, theirs, base))+1 {
 		t.Errorf("%q", got)
 	}
 	// Save and push read from both stores; the whole of it is an image alone.
 	var saved bytes.Buffer
-	if err := Save(context.Background(), own, &saved, []string{"mine:1"}, nil); err != nil {
+	if err := transfer.Save(context.Background(), own, &saved, []string{"mine:1"}, nil); err != nil {
 		t.Fatal(err)
 	}
-	p, err := FromStore(own, img)
+	p, err := transfer.FromStore(own, img)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,11 +237,11 @@ func TestCommitAndTagOnTopOfAFurtherStore(t *testing.T) {
 		}
 		r.Close()
 	}
-	file := inFile(t, saved.Bytes())
+	file := imagetest.InFile(t, saved.Bytes())
 	if err := own.Tag("course/lab:1", "again:2"); err != nil {
 		t.Fatal(err)
 	}
-	if got := resolve(t, own, "again:2"); got.ID != base.ID || got.Store != "" || len(has(t, own, "layers/*/flat.tar")) != 1 {
+	if got := imagetest.Resolve(t, own, "again:2"); got.ID != base.ID || got.Store != "" || len(has(t, own, "layers/*/flat.tar")) != 1 {
 		t.Errorf("%+v", got)
 	}
 	// Without the other store, the own one knows what it has, and says what is missing.
@@ -251,7 +253,7 @@ func TestCommitAndTagOnTopOfAFurtherStore(t *testing.T) {
 	if imgs, err := alone.List(); err != nil || len(imgs) != 2 {
 		t.Errorf("%v: %+v", err, imgs)
 	}
-	if _, err := alone.Mountable(resolve(t, alone, "mine:1")); err == nil || !strings.Contains(err.Error(), "is missing") {
+	if _, err := alone.Mountable(imagetest.Resolve(t, alone, "mine:1")); err == nil || !strings.Contains(err.Error(), "is missing") {
 		t.Errorf("Mountable: %v", err)
 	}
 	if _, err := alone.Prune(false, nil); err != nil {
@@ -260,13 +262,13 @@ func TestCommitAndTagOnTopOfAFurtherStore(t *testing.T) {
 	if len(has(t, own, "blobs/sha256/*")) != 5 || len(has(t, own, "layers/*/flat.tar")) != 1 {
 		t.Error("prune has deleted what is needed")
 	}
-	load(t, alone, file)
-	whole := resolve(t, alone, "mine:1")
-	if whole.ID != img.ID || !slices.Equal(paths(t, alone, whole), paths(t, own, img)) {
+	imagetest.Load(t, alone, file)
+	whole := imagetest.Resolve(t, alone, "mine:1")
+	if whole.ID != img.ID || !slices.Equal(imagetest.Paths(t, alone, whole), imagetest.Paths(t, own, img)) {
 		t.Errorf("%+v", whole)
 	}
-	remove(t, alone, "mine:1", false)
-	remove(t, alone, "again:2", false)
+	imagetest.Remove(t, alone, "mine:1", false)
+	imagetest.Remove(t, alone, "again:2", false)
 	if names := append(has(t, own, "blobs/sha256/*"), has(t, own, "layers/*")...); len(names) > 0 {
 		t.Errorf("left: %q", names)
 	}
@@ -274,15 +276,15 @@ func TestCommitAndTagOnTopOfAFurtherStore(t *testing.T) {
 
 func TestWhatComesIntoASharedStoreIsReadable(t *testing.T) {
 	for mode, want := range map[os.FileMode][2]os.FileMode{0o700: {0o600, 0o700}, 0o755: {0o644, 0o755}, 0o750: {0o640, 0o750}} {
-		s, _, _ := loadFixture(t, gz, "first")
+		s, _, _ := imagetest.StoreWith(t, imagetest.Gzip, "first")
 		if err := os.Chmod(s.Root(), mode); err != nil {
 			t.Fatal(err)
 		}
-		f := newFixture(t, gz, []string{"second"}, layerTar(t, "second"))
-		load(t, s, inFile(t, archive(t, f.layout(t))))
-		layer := s.LayerDir(resolve(t, s, "second").Layers[0].DiffID)
-		files := append(has(t, s, "blobs/sha256/"+digest.FromBytes(f.config).Encoded()), s.Path("index.json"), layer, layer+"/flat.tar", layer+"/index")
-		for _, path := range append(files, s.UnionPath(cache.ChainID(resolve(t, s, "second").Config.RootFS.DiffIDs))) {
+		f := imagetest.New(t, imagetest.Gzip, []string{"second"}, imagetest.LayerTar(t, "second"))
+		imagetest.Load(t, s, imagetest.InFile(t, imagetest.Archive(t, f.Layout(t))))
+		layer := s.LayerDir(imagetest.Resolve(t, s, "second").Layers[0].DiffID)
+		files := append(has(t, s, "blobs/sha256/"+digest.FromBytes(f.Config).Encoded()), s.Path("index.json"), layer, layer+"/flat.tar", layer+"/index")
+		for _, path := range append(files, s.UnionPath(cache.ChainID(imagetest.Resolve(t, s, "second").Config.RootFS.DiffIDs))) {
 			w := want[0]
 			if path == layer {
 				w = want[1]

@@ -1,4 +1,4 @@
-package transfer
+package transfer_test
 
 import (
 	"bytes"
@@ -11,6 +11,7 @@ import (
 	"tiffin/image"
 	"tiffin/image/reference"
 	"tiffin/image/store"
+	"tiffin/internal/test/imagetest"
 )
 
 // withBuiltin gives a store a built-in image with that layer, and counts how
@@ -42,72 +43,72 @@ func another(t *testing.T, s *image.Store) {
 }
 
 func TestTheBuiltInImageIsMadeOnFirstUseAndAgainForANewBinary(t *testing.T) {
-	s := newStore(t)
-	made := withBuiltin(s, layerTar(t, "one"))
-	first := resolve(t, s, "tiffin/base")
-	if again := resolve(t, s, "docker.io/tiffin/base:latest"); again.ID != first.ID || !again.Builtin || again.Config.Config.Cmd[0] != "sh" || *made != 1 {
+	s := imagetest.NewStore(t)
+	made := withBuiltin(s, imagetest.LayerTar(t, "one"))
+	first := imagetest.Resolve(t, s, "tiffin/base")
+	if again := imagetest.Resolve(t, s, "docker.io/tiffin/base:latest"); again.ID != first.ID || !again.Builtin || again.Config.Config.Cmd[0] != "sh" || *made != 1 {
 		t.Errorf("made %d times: %+v", *made, again)
 	}
-	sound(t, s)
+	imagetest.Sound(t, s)
 
 	another(t, s)
-	if again := resolve(t, s, "tiffin/base"); again.ID != first.ID || *made != 2 {
+	if again := imagetest.Resolve(t, s, "tiffin/base"); again.ID != first.ID || *made != 2 {
 		t.Errorf("the same content has another ID, or was made %d times", *made)
 	}
 	another(t, s)
-	withBuiltin(s, layerTar(t, "two"))
-	if second := resolve(t, s, "tiffin/base"); second.ID == first.ID {
+	withBuiltin(s, imagetest.LayerTar(t, "two"))
+	if second := imagetest.Resolve(t, s, "tiffin/base"); second.ID == first.ID {
 		t.Error("the old binary's image is used")
 	}
 	if imgs, err := s.List(); err != nil || len(imgs) != 1 {
 		t.Errorf("the old image is still there: %v %v", imgs, err)
 	}
-	sound(t, s)
+	imagetest.Sound(t, s)
 }
 
 func TestAnOldBuiltInImageStaysWhileAContainerNeedsIt(t *testing.T) {
-	s := newStore(t)
-	withBuiltin(s, layerTar(t, "one"))
-	first := resolve(t, s, "tiffin/base")
+	s := imagetest.NewStore(t)
+	withBuiltin(s, imagetest.LayerTar(t, "one"))
+	first := imagetest.Resolve(t, s, "tiffin/base")
 	s.Uses = func() (map[digest.Digest]bool, error) { return map[digest.Digest]bool{first.ID: true}, nil }
 	another(t, s)
-	withBuiltin(s, layerTar(t, "two"))
-	resolve(t, s, "tiffin/base")
-	if old := resolve(t, s, first.ID.String()); old.Builtin || len(old.Names) != 0 {
+	withBuiltin(s, imagetest.LayerTar(t, "two"))
+	imagetest.Resolve(t, s, "tiffin/base")
+	if old := imagetest.Resolve(t, s, first.ID.String()); old.Builtin || len(old.Names) != 0 {
 		t.Errorf("%+v", old)
 	}
-	sound(t, s)
+	imagetest.Sound(t, s)
 }
 
 func TestTheUsersOwnImageOfThatNameIsNeverShadowed(t *testing.T) {
-	s, f, _ := loadFixture(t, gz, "tiffin/base")
-	made := withBuiltin(s, layerTar(t, "builtin"))
-	if img := resolve(t, s, "tiffin/base"); img.ID != f.id() || img.Builtin || *made != 0 {
+	s, f, _ := imagetest.StoreWith(t, imagetest.Gzip, "tiffin/base")
+	made := withBuiltin(s, imagetest.LayerTar(t, "builtin"))
+	if img := imagetest.Resolve(t, s, "tiffin/base"); img.ID != f.ID() || img.Builtin || *made != 0 {
 		t.Errorf("%+v", img)
 	}
-	remove(t, s, "tiffin/base", false)
-	if img := resolve(t, s, "tiffin/base"); img.ID == f.id() || !img.Builtin {
+	imagetest.Remove(t, s, "tiffin/base", false)
+	if img := imagetest.Resolve(t, s, "tiffin/base"); img.ID == f.ID() || !img.Builtin {
 		t.Error("the built-in image is not back")
 	}
 	if err := s.Tag("tiffin/base", "mine:1"); err != nil {
 		t.Fatal(err)
 	}
-	other := newFixture(t, gz, []string{"tiffin/base"}, layerTar(t, "other"))
-	load(t, s, inFile(t, archive(t, other.layout(t)))) // replaces the built-in one by request
-	if img := resolve(t, s, "tiffin/base"); img.ID != other.id() || img.Builtin {
+	other := imagetest.New(t, imagetest.Gzip, []string{"tiffin/base"}, imagetest.LayerTar(t, "other"))
+	imagetest.Load(t, s, imagetest.InFile(t, imagetest.Archive(t, other.Layout(t)))) // replaces the built-in one by request
+	if img := imagetest.Resolve(t, s, "tiffin/base"); img.ID != other.ID() || img.Builtin {
 		t.Error("the loaded image is shadowed")
 	}
-	sound(t, s)
+	imagetest.Sound(t, s)
 }
 
 func TestTaggingTheBuiltInImageMakesIt(t *testing.T) {
-	s := newStore(t)
-	withBuiltin(s, layerTar(t, "one"))
+	s := imagetest.NewStore(t)
+	withBuiltin(s, imagetest.LayerTar(t, "one"))
 	if err := s.Tag("tiffin/base", "mine"); err != nil {
 		t.Fatal(err)
 	}
-	if img := resolve(t, s, "mine"); len(img.Names) != 2 {
+	if img := imagetest.Resolve(t, s, "mine"); len(img.Names) != 2 {
 		t.Errorf("names %v", img.Names)
 	}
-	sound(t, s)
+	imagetest.Sound(t, s)
 }

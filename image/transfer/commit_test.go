@@ -1,4 +1,4 @@
-package transfer
+package transfer_test
 
 import (
 	"bytes"
@@ -17,6 +17,8 @@ import (
 
 	"tiffin/image"
 	"tiffin/image/oci"
+	"tiffin/image/transfer"
+	"tiffin/internal/test/imagetest"
 	"tiffin/internal/test/tartest"
 )
 
@@ -25,7 +27,7 @@ func write(b []byte) func(io.Writer) error {
 }
 
 func TestCommitPutsALayerOnTop(t *testing.T) {
-	s, f, base := loadFixture(t, gz, "base")
+	s, f, base := imagetest.StoreWith(t, imagetest.Gzip, "base")
 	changes := tartest.Of(t, tartest.Whiteout("bin/tool-one"), tartest.File("new", "data"))
 	img, err := s.CommitLayer(context.Background(), base, write(changes), image.CommitOptions{
 		Ref: "derived:1", Author: "me", Message: "why", CreatedBy: "how", Changes: []string{"ENV B=2"},
@@ -44,26 +46,26 @@ func TestCommitPutsALayerOnTop(t *testing.T) {
 	if h := s.History(img); len(h) != 3 || h[0].Comment != "why" || h[0].CreatedBy != "how" || h[0].ID != img.ID || h[1].ID != "" || h[2].CreatedBy != "step 0" {
 		t.Errorf("history %+v", h)
 	}
-	want := append(paths(t, s, base), "/new")
+	want := append(imagetest.Paths(t, s, base), "/new")
 	want = slices.DeleteFunc(want, func(p string) bool { return p == "/bin/tool-one" })
 	slices.Sort(want)
-	if got := paths(t, s, img); !slices.Equal(got, want) {
+	if got := imagetest.Paths(t, s, img); !slices.Equal(got, want) {
 		t.Errorf("tree %q, want %q", got, want)
 	}
-	if resolve(t, s, "base").ID != f.id() || resolve(t, s, "derived:1").ID != img.ID {
+	if imagetest.Resolve(t, s, "base").ID != f.ID() || imagetest.Resolve(t, s, "derived:1").ID != img.ID {
 		t.Error("the names are not right")
 	}
-	sound(t, s)
-	remove(t, s, "base", false)
-	sound(t, s) // the layers below are still those of derived
+	imagetest.Sound(t, s)
+	imagetest.Remove(t, s, "base", false)
+	imagetest.Sound(t, s) // the layers below are still those of derived
 }
 
 func TestTheSameCommitHasTheSameDigests(t *testing.T) {
 	var last *image.Image
 	for range 3 {
-		s, _, base := loadFixture(t, gz, "base")
+		s, _, base := imagetest.StoreWith(t, imagetest.Gzip, "base")
 		img, err := s.CommitLayer(context.Background(), base, func(w io.Writer) error {
-			_, err := io.Copy(struct{ io.Writer }{w}, bytes.NewReader(layerTar(t, "new")))
+			_, err := io.Copy(struct{ io.Writer }{w}, bytes.NewReader(imagetest.LayerTar(t, "new")))
 			return err
 		}, image.CommitOptions{})
 		if err != nil {
@@ -74,19 +76,19 @@ func TestTheSameCommitHasTheSameDigests(t *testing.T) {
 		}
 		last = img
 	}
-	s, _, base := loadFixture(t, gz, "base")
-	img, err := s.CommitLayer(context.Background(), base, write(layerTar(t, "new")), image.CommitOptions{Created: time.Unix(5, 0)})
+	s, _, base := imagetest.StoreWith(t, imagetest.Gzip, "base")
+	img, err := s.CommitLayer(context.Background(), base, write(imagetest.LayerTar(t, "new")), image.CommitOptions{Created: time.Unix(5, 0)})
 	if err != nil || img.Created.Unix() != 5 {
 		t.Errorf("%v, %v", img.Created, err)
 	}
 }
 
 func TestCommitKeepsConfigFieldsItDoesNotKnow(t *testing.T) {
-	f := newFixture(t, gz, []string{"x"}, layerTar(t, "one"))
-	f.config = bytes.Replace(f.config, []byte(`"config":{`), []byte(`"container":"abc","os.features":["f"],"config":{"Healthcheck":{"Test":["NONE"]},"Shell":["/bin/ash"],"User":"old",`), 1)
-	s := newStore(t)
-	load(t, s, inFile(t, archive(t, f.layout(t))))
-	img, err := s.CommitLayer(context.Background(), resolve(t, s, "x"), write(layerTar(t, "new")), image.CommitOptions{
+	f := imagetest.New(t, imagetest.Gzip, []string{"x"}, imagetest.LayerTar(t, "one"))
+	f.Config = bytes.Replace(f.Config, []byte(`"config":{`), []byte(`"container":"abc","os.features":["f"],"config":{"Healthcheck":{"Test":["NONE"]},"Shell":["/bin/ash"],"User":"old",`), 1)
+	s := imagetest.NewStore(t)
+	imagetest.Load(t, s, imagetest.InFile(t, imagetest.Archive(t, f.Layout(t))))
+	img, err := s.CommitLayer(context.Background(), imagetest.Resolve(t, s, "x"), write(imagetest.LayerTar(t, "new")), image.CommitOptions{
 		Edit: func(c *ocispec.ImageConfig) { c.User = "" }})
 	if err != nil {
 		t.Fatal(err)
@@ -108,8 +110,8 @@ func TestCommitKeepsConfigFieldsItDoesNotKnow(t *testing.T) {
 }
 
 func TestAFailedCommitLeavesNothing(t *testing.T) {
-	s, _, base := loadFixture(t, gz, "base")
-	before := listing(t, s)
+	s, _, base := imagetest.StoreWith(t, imagetest.Gzip, "base")
+	before := imagetest.Listing(t, s)
 	boom := errors.New("boom")
 	for what, f := range map[string]func() error{
 		"a writer that fails": func() error {
@@ -132,7 +134,7 @@ func TestAFailedCommitLeavesNothing(t *testing.T) {
 			gone := *base
 			gone.Layers = slices.Clone(base.Layers)
 			gone.Layers[0].Digest = digest.FromString("gone")
-			_, err := s.CommitLayer(context.Background(), &gone, write(layerTar(t, "new")), image.CommitOptions{})
+			_, err := s.CommitLayer(context.Background(), &gone, write(imagetest.LayerTar(t, "new")), image.CommitOptions{})
 			return err
 		},
 	} {
@@ -141,29 +143,29 @@ func TestAFailedCommitLeavesNothing(t *testing.T) {
 		} else {
 			clear(t, what, err)
 		}
-		if after := listing(t, s); !slices.Equal(before, after) {
+		if after := imagetest.Listing(t, s); !slices.Equal(before, after) {
 			t.Errorf("%s:\nbefore %q\nafter %q", what, before, after)
 		}
 	}
 }
 
 func TestCommitOnNothingAndWithoutAName(t *testing.T) {
-	s := newStore(t)
-	img, err := s.CommitLayer(context.Background(), nil, write(layerTar(t, "one")), image.CommitOptions{})
+	s := imagetest.NewStore(t)
+	img, err := s.CommitLayer(context.Background(), nil, write(imagetest.LayerTar(t, "one")), image.CommitOptions{})
 	if err != nil || len(img.Names) != 0 || len(img.Layers) != 1 {
 		t.Fatalf("%+v %v", img, err)
 	}
-	sound(t, s)
+	imagetest.Sound(t, s)
 }
 
 func TestSavedArchivesAreDeterministicAndLoadBack(t *testing.T) {
-	s, f, img := loadFixture(t, gz, "x:1")
+	s, f, img := imagetest.StoreWith(t, imagetest.Gzip, "x:1")
 	if err := s.Tag("x:1", "y:2"); err != nil {
 		t.Fatal(err)
 	}
 	var a, b bytes.Buffer
 	for _, out := range []*bytes.Buffer{&a, &b} {
-		if err := Save(context.Background(), s, out, []string{"x:1", "y:2"}, nil); err != nil {
+		if err := transfer.Save(context.Background(), s, out, []string{"x:1", "y:2"}, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -171,26 +173,26 @@ func TestSavedArchivesAreDeterministicAndLoadBack(t *testing.T) {
 		t.Error("two archives of the same image differ")
 	}
 	for _, strip := range []string{"", "index.json", "manifest.json"} { // both, only docker-archive, only layout
-		name := inFile(t, a.Bytes())
+		name := imagetest.InFile(t, a.Bytes())
 		if strip != "" {
-			spoil(t, name, func(b []byte) []byte { return bytes.ReplaceAll(b, []byte(strip+"\x00"), []byte("x"+strip[1:]+"\x00")) })
+			imagetest.Spoil(t, name, func(b []byte) []byte { return bytes.ReplaceAll(b, []byte(strip+"\x00"), []byte("x"+strip[1:]+"\x00")) })
 			fixChecksums(t, name)
 		}
-		other := newStore(t)
-		loaded := load(t, other, name)
-		if len(loaded) != 2 || loaded[0].ID != f.id() || loaded[0].Ref != "x:1" || loaded[1].Ref != "y:2" {
+		other := imagetest.NewStore(t)
+		loaded := imagetest.Load(t, other, name)
+		if len(loaded) != 2 || loaded[0].ID != f.ID() || loaded[0].Ref != "x:1" || loaded[1].Ref != "y:2" {
 			t.Errorf("without %q: %v", strip, loaded)
 		}
-		if got := resolve(t, other, "y:2"); strip != "index.json" && got.Manifest.Digest != img.Manifest.Digest {
+		if got := imagetest.Resolve(t, other, "y:2"); strip != "index.json" && got.Manifest.Digest != img.Manifest.Digest {
 			t.Errorf("without %q: the manifest's digest changed", strip)
 		}
-		sound(t, other)
+		imagetest.Sound(t, other)
 	}
 	var c bytes.Buffer
-	if err := Save(context.Background(), s, &c, []string{img.ID.String()}, nil); err != nil {
+	if err := transfer.Save(context.Background(), s, &c, []string{img.ID.String()}, nil); err != nil {
 		t.Fatal(err)
 	}
-	if loaded := load(t, newStore(t), inFile(t, c.Bytes())); len(loaded) != 1 || loaded[0].Ref != "" {
+	if loaded := imagetest.Load(t, imagetest.NewStore(t), imagetest.InFile(t, c.Bytes())); len(loaded) != 1 || loaded[0].Ref != "" {
 		t.Errorf("saved by ID: %v", loaded)
 	}
 }
@@ -223,11 +225,11 @@ func fixChecksums(t *testing.T, name string) {
 }
 
 func TestADamagedBlobIsNotSaved(t *testing.T) {
-	for _, change := range []func([]byte) []byte{flip, half} {
-		s, _, img := loadFixture(t, gz, "x")
+	for _, change := range []func([]byte) []byte{imagetest.Flip, imagetest.Half} {
+		s, _, img := imagetest.StoreWith(t, imagetest.Gzip, "x")
 		bad := img.Layers[0].Digest
-		spoil(t, s.BlobPath(bad), change)
-		err := Save(context.Background(), s, io.Discard, []string{"x"}, nil)
+		imagetest.Spoil(t, s.BlobPath(bad), change)
+		err := transfer.Save(context.Background(), s, io.Discard, []string{"x"}, nil)
 		if !errors.Is(err, oci.ErrDamaged) || !strings.Contains(err.Error(), bad.String()) {
 			t.Errorf("%v", err)
 		}
@@ -235,12 +237,12 @@ func TestADamagedBlobIsNotSaved(t *testing.T) {
 }
 
 func TestInspectHasDockersFields(t *testing.T) {
-	s, f, img := loadFixture(t, gz, "x:1")
+	s, f, img := imagetest.StoreWith(t, imagetest.Gzip, "x:1")
 	var got map[string]any
-	if err := json.Unmarshal(mustJSON(t, s.Inspect(img)), &got); err != nil {
+	if err := json.Unmarshal(imagetest.JSON(t, s.Inspect(img)), &got); err != nil {
 		t.Fatal(err)
 	}
-	if got["Id"] != f.id().String() || got["Os"] != "linux" || got["RepoTags"].([]any)[0] != "x:1" ||
+	if got["Id"] != f.ID().String() || got["Os"] != "linux" || got["RepoTags"].([]any)[0] != "x:1" ||
 		!strings.HasPrefix(got["RepoDigests"].([]any)[0].(string), "x@sha256:") || got["Config"].(map[string]any)["Cmd"].([]any)[0] != "tool" ||
 		len(got["RootFS"].(map[string]any)["Layers"].([]any)) != 2 || got["Size"].(float64) != 2*13312 {
 		t.Errorf("%v", got)

@@ -1,4 +1,4 @@
-package transfer
+package transfer_test
 
 import (
 	"context"
@@ -19,6 +19,8 @@ import (
 
 	"tiffin/image"
 	"tiffin/image/oci"
+	"tiffin/image/transfer"
+	"tiffin/internal/test/imagetest"
 	"tiffin/internal/test/must"
 	"tiffin/internal/test/reexec"
 	"tiffin/internal/test/tartest"
@@ -29,7 +31,7 @@ var parts = reexec.Parts{
 	"load": reexec.Fails(func(args []string) error {
 		s, err := image.Open(args[0])
 		if err == nil {
-			_, err = Load(context.Background(), s, args[1], nil, nil)
+			_, err = transfer.Load(context.Background(), s, args[1], nil, nil)
 		}
 		return err
 	}),
@@ -48,13 +50,13 @@ func wide(t testing.TB) string {
 		}
 		tars = append(tars, tartest.Of(t, tartest.File(fmt.Sprintf("file%d", l), string(data))))
 	}
-	f := newFixture(t, gz, []string{"wide"}, tars...)
-	return inFile(t, archive(t, f.layout(t)))
+	f := imagetest.New(t, imagetest.Gzip, []string{"wide"}, tars...)
+	return imagetest.InFile(t, imagetest.Archive(t, f.Layout(t)))
 }
 
 func TestAKilledLoadLeavesAStoreThatWorks(t *testing.T) {
-	s, _, _ := loadFixture(t, gz, "old")
-	before := listing(t, s)
+	s, _, _ := imagetest.StoreWith(t, imagetest.Gzip, "old")
+	before := imagetest.Listing(t, s)
 	name := wide(t)
 	start := time.Now()
 	if out, err := reexec.Command("load", s.Root(), name).CombinedOutput(); err != nil {
@@ -64,7 +66,7 @@ func TestAKilledLoadLeavesAStoreThatWorks(t *testing.T) {
 	if _, err := s.Remove("wide", false); err != nil {
 		t.Fatal(err)
 	}
-	if after := listing(t, s); !slices.Equal(before, after) {
+	if after := imagetest.Listing(t, s); !slices.Equal(before, after) {
 		t.Fatalf("rmi does not undo load:\n%q\n%q", before, after)
 	}
 	rnd := rand.New(rand.NewPCG(3, 4))
@@ -86,12 +88,12 @@ func TestAKilledLoadLeavesAStoreThatWorks(t *testing.T) {
 		if _, err := again.Remove("wide", false); err != nil && !errors.Is(err, image.ErrNotFound) {
 			t.Fatal(err)
 		}
-		if after := listing(t, s); !slices.Equal(before, after) {
+		if after := imagetest.Listing(t, s); !slices.Equal(before, after) {
 			t.Fatalf("before %q\nafter %q", before, after)
 		}
 	}
 	t.Logf("%d of 25 were killed before they were done", killed)
-	sound(t, s)
+	imagetest.Sound(t, s)
 }
 
 // shuffle does random things with two archives.
@@ -108,7 +110,7 @@ func shuffle(root, seed string, archives []string) error {
 		}
 		switch rnd.IntN(6) {
 		case 0, 1:
-			_, err = Load(context.Background(), s, archives[rnd.IntN(len(archives))], nil, nil)
+			_, err = transfer.Load(context.Background(), s, archives[rnd.IntN(len(archives))], nil, nil)
 		case 2:
 			err = s.Tag("one", fmt.Sprintf("tag:%d", rnd.IntN(3)))
 		case 3:
@@ -138,11 +140,11 @@ func vanished(err error) bool {
 }
 
 func TestManyProcessesMayChangeTheStoreAtOnce(t *testing.T) {
-	s := newStore(t)
-	shared := layerTar(t, "shared")
-	one := newFixture(t, gz, []string{"one"}, shared, layerTar(t, "one"))
-	two := newFixture(t, asIs, []string{"two"}, shared, layerTar(t, "two"))
-	names := []string{inFile(t, archive(t, one.layout(t))), inFile(t, archive(t, two.docker(t)))}
+	s := imagetest.NewStore(t)
+	shared := imagetest.LayerTar(t, "shared")
+	one := imagetest.New(t, imagetest.Gzip, []string{"one"}, shared, imagetest.LayerTar(t, "one"))
+	two := imagetest.New(t, imagetest.AsIs, []string{"two"}, shared, imagetest.LayerTar(t, "two"))
+	names := []string{imagetest.InFile(t, imagetest.Archive(t, one.Layout(t))), imagetest.InFile(t, imagetest.Archive(t, two.Docker(t)))}
 	var cmds []*exec.Cmd
 	for seed := range 4 {
 		cmd := reexec.Command("shuffle", append([]string{s.Root(), strconv.Itoa(seed)}, names...)...)
@@ -160,7 +162,7 @@ func TestManyProcessesMayChangeTheStoreAtOnce(t *testing.T) {
 	if _, err := s.Prune(false, nil); err != nil {
 		t.Error(err)
 	}
-	sound(t, s)
+	imagetest.Sound(t, s)
 }
 
 // fullDisk runs in a user and mount namespace of its own: it mounts a small
@@ -174,7 +176,7 @@ func fullDisk(dir string, archives []string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := Load(context.Background(), s, small, nil, nil); err != nil {
+	if _, err := transfer.Load(context.Background(), s, small, nil, nil); err != nil {
 		return fmt.Errorf("an image that fits: %w", err)
 	}
 	list := func() string {
@@ -183,7 +185,7 @@ func fullDisk(dir string, archives []string) error {
 	}
 	before := list()
 	for range 3 {
-		_, err := Load(context.Background(), s, large, nil, nil)
+		_, err := transfer.Load(context.Background(), s, large, nil, nil)
 		if !errors.Is(err, unix.ENOSPC) || !strings.Contains(err.Error(), "no space left on device") {
 			return fmt.Errorf("an image that does not fit: %v", err)
 		}
@@ -220,8 +222,8 @@ func fullDisk(dir string, archives []string) error {
 }
 
 func TestAFullDiskIsOneClearErrorAndLosesNothing(t *testing.T) {
-	small := newFixture(t, gz, []string{"small"}, layerTar(t, "small"))
-	cmd := reexec.Command("full", t.TempDir(), inFile(t, archive(t, small.layout(t))), wide(t))
+	small := imagetest.New(t, imagetest.Gzip, []string{"small"}, imagetest.LayerTar(t, "small"))
+	cmd := reexec.Command("full", t.TempDir(), imagetest.InFile(t, imagetest.Archive(t, small.Layout(t))), wide(t))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
 		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
 		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}}
@@ -236,7 +238,7 @@ func TestAFullDiskIsOneClearErrorAndLosesNothing(t *testing.T) {
 }
 
 func TestLeftoversOfADeadCommandGoAndThoseOfALivingOneStay(t *testing.T) {
-	s := newStore(t)
+	s := imagetest.NewStore(t)
 	st, err := s.Stage()
 	if err != nil {
 		t.Fatal(err)
@@ -254,5 +256,5 @@ func TestLeftoversOfADeadCommandGoAndThoseOfALivingOneStay(t *testing.T) {
 		t.Errorf("the living command's directory is gone: %v", err)
 	}
 	st.Close()
-	sound(t, s)
+	imagetest.Sound(t, s)
 }

@@ -1,4 +1,4 @@
-package transfer
+package transfer_test
 
 import (
 	"context"
@@ -14,34 +14,16 @@ import (
 	"tiffin/image/layer"
 	"tiffin/image/oci"
 	"tiffin/image/store"
+	"tiffin/image/transfer"
+	"tiffin/internal/test/imagetest"
 )
-
-// spoil changes a file of the store.
-func spoil(t *testing.T, path string, change func([]byte) []byte) {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// As a new file: flat.tar and blob may be one.
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, change(b), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func half(b []byte) []byte { return b[:len(b)/2] }
-
-func flip(b []byte) []byte { b[len(b)-7] ^= 0x10; return b }
 
 func none([]byte) []byte { return nil }
 
 func TestMissingAndDamagedDerivedFilesAreRebuilt(t *testing.T) {
-	for _, p := range packings {
-		s, _, img := loadFixture(t, p.pack, "x")
-		want := paths(t, s, img)
+	for packing, pack := range imagetest.Packings {
+		s, _, img := imagetest.StoreWith(t, pack, "x")
+		want := imagetest.Paths(t, s, img)
 		m, err := s.Mountable(img)
 		if err != nil {
 			t.Fatal(err)
@@ -49,48 +31,48 @@ func TestMissingAndDamagedDerivedFilesAreRebuilt(t *testing.T) {
 		for what, damage := range map[string]func(){
 			"no layers and unions": func() { os.RemoveAll(s.Path("layers")); os.RemoveAll(s.Path("unions")) },
 			"no flat.tar":          func() { os.Remove(m.FlatPaths[0]) },
-			"short flat.tar":       func() { spoil(t, m.FlatPaths[1], half) },
-			"empty flat.tar":       func() { spoil(t, m.FlatPaths[1], none) },
+			"short flat.tar":       func() { imagetest.Spoil(t, m.FlatPaths[1], imagetest.Half) },
+			"empty flat.tar":       func() { imagetest.Spoil(t, m.FlatPaths[1], none) },
 			"no index":             func() { os.Remove(m.IndexPaths[0]) },
-			"short index":          func() { spoil(t, m.IndexPaths[0], half) },
-			"empty index":          func() { spoil(t, m.IndexPaths[1], none) },
+			"short index":          func() { imagetest.Spoil(t, m.IndexPaths[0], imagetest.Half) },
+			"empty index":          func() { imagetest.Spoil(t, m.IndexPaths[1], none) },
 			"index of another machine": func() {
-				spoil(t, m.IndexPaths[1], func(b []byte) []byte { b[12] ^= 0xff; return b })
+				imagetest.Spoil(t, m.IndexPaths[1], func(b []byte) []byte { b[12] ^= 0xff; return b })
 			},
 			"no union":    func() { os.Remove(m.UnionPath) },
-			"short union": func() { spoil(t, m.UnionPath, half) },
+			"short union": func() { imagetest.Spoil(t, m.UnionPath, imagetest.Half) },
 			"short index and wrong flat.tar": func() {
-				spoil(t, m.IndexPaths[0], half)
-				spoil(t, m.FlatPaths[0], flip)
+				imagetest.Spoil(t, m.IndexPaths[0], imagetest.Half)
+				imagetest.Spoil(t, m.FlatPaths[0], imagetest.Flip)
 			},
 			"a boot later": func() {
 				os.WriteFile(filepath.Join(s.LayerDir(img.Layers[0].DiffID), store.UnsyncedName), []byte("another"), 0o600)
 			},
 			"a boot later, and it was not written": func() {
 				os.WriteFile(filepath.Join(s.LayerDir(img.Layers[0].DiffID), store.UnsyncedName), []byte("another"), 0o600)
-				spoil(t, m.FlatPaths[0], flip)
+				imagetest.Spoil(t, m.FlatPaths[0], imagetest.Flip)
 			},
 		} {
 			damage()
 			if os.MkdirAll(s.Path("layers"), 0o700) != nil || os.MkdirAll(s.Path("unions"), 0o700) != nil {
 				t.Fatal("cannot restore the directories")
 			}
-			if got := paths(t, s, img); !slices.Equal(got, want) {
-				t.Errorf("%s, %s: tree %q, want %q", p.name, what, got, want)
+			if got := imagetest.Paths(t, s, img); !slices.Equal(got, want) {
+				t.Errorf("%s, %s: tree %q, want %q", packing, what, got, want)
 			}
-			sound(t, s)
+			imagetest.Sound(t, s)
 		}
 	}
 }
 
 func TestAnIndexDamagedInsideIsRepairedOnDemand(t *testing.T) {
-	s, _, img := loadFixture(t, gz, "x")
+	s, _, img := imagetest.StoreWith(t, imagetest.Gzip, "x")
 	m, err := s.Mountable(img)
 	if err != nil {
 		t.Fatal(err)
 	}
-	spoil(t, m.UnionPath, flip)
-	spoil(t, m.IndexPaths[0], flip)
+	imagetest.Spoil(t, m.UnionPath, imagetest.Flip)
+	imagetest.Spoil(t, m.IndexPaths[0], imagetest.Flip)
 	if m, err = s.Mountable(img); err != nil {
 		t.Fatal(err)
 	}
@@ -105,36 +87,36 @@ func TestAnIndexDamagedInsideIsRepairedOnDemand(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	sound(t, s)
+	imagetest.Sound(t, s)
 }
 
 func TestADamagedBlobIsNamedAndRefusedAndReplacedByLoadingAgain(t *testing.T) {
-	for _, change := range []func([]byte) []byte{flip, half, none} {
-		s, f, img := loadFixture(t, gz, "x")
+	for _, change := range []func([]byte) []byte{imagetest.Flip, imagetest.Half, none} {
+		s, f, img := imagetest.StoreWith(t, imagetest.Gzip, "x")
 		bad := img.Layers[1].Digest
-		spoil(t, s.BlobPath(bad), change)
+		imagetest.Spoil(t, s.BlobPath(bad), change)
 		if _, err := s.Mountable(img); err != nil {
 			t.Errorf("the derived files are good, but %v", err)
 		}
 		os.RemoveAll(s.LayerDir(img.Layers[1].DiffID))
-		before := listing(t, s)
+		before := imagetest.Listing(t, s)
 		_, err := s.Mountable(img)
 		if !errors.Is(err, oci.ErrDamaged) || !strings.Contains(err.Error(), bad.String()) {
 			t.Errorf("a damaged blob: %v", err)
 		}
-		if after := listing(t, s); !slices.Equal(before, after) {
+		if after := imagetest.Listing(t, s); !slices.Equal(before, after) {
 			t.Errorf("before %q\nafter %q", before, after)
 		}
-		load(t, s, inFile(t, archive(t, f.layout(t))))
-		sound(t, s)
+		imagetest.Load(t, s, imagetest.InFile(t, imagetest.Archive(t, f.Layout(t))))
+		imagetest.Sound(t, s)
 	}
 }
 
 func TestADamagedManifestOrConfigIsNamed(t *testing.T) {
-	s, f, img := loadFixture(t, gz, "x")
+	s, f, img := imagetest.StoreWith(t, imagetest.Gzip, "x")
 	for _, d := range []string{img.ID.String(), img.Manifest.Digest.String()} {
 		p := s.Path("blobs", "sha256", strings.TrimPrefix(d, "sha256:"))
-		spoil(t, p, flip)
+		imagetest.Spoil(t, p, imagetest.Flip)
 		_, err := s.Resolve("x")
 		if !errors.Is(err, oci.ErrDamaged) || !strings.Contains(err.Error(), d) {
 			t.Errorf("%v does not name %s", err, d)
@@ -142,43 +124,43 @@ func TestADamagedManifestOrConfigIsNamed(t *testing.T) {
 		if imgs, err := s.List(); len(imgs) != 0 || !errors.Is(err, oci.ErrDamaged) {
 			t.Errorf("List: %v, %v", imgs, err)
 		}
-		load(t, s, inFile(t, archive(t, f.layout(t))))
-		sound(t, s)
+		imagetest.Load(t, s, imagetest.InFile(t, imagetest.Archive(t, f.Layout(t))))
+		imagetest.Sound(t, s)
 	}
-	spoil(t, s.Path("index.json"), half)
+	imagetest.Spoil(t, s.Path("index.json"), imagetest.Half)
 	if _, err := s.Resolve("x"); err == nil || !strings.Contains(err.Error(), "index.json") {
 		t.Errorf("a damaged index: %v", err)
 	}
 }
 
 func TestAnImageThatIsReadyCostsNoRebuild(t *testing.T) {
-	s, _, _ := loadFixture(t, gz, "x")
-	before := listing(t, s)
+	s, _, _ := imagetest.StoreWith(t, imagetest.Gzip, "x")
+	before := imagetest.Listing(t, s)
 	for range 3 {
 		again, err := image.Open(s.Root())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := again.Mountable(resolve(t, again, "x")); err != nil {
+		if _, err := again.Mountable(imagetest.Resolve(t, again, "x")); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if after := listing(t, s); !slices.Equal(before, after) {
+	if after := imagetest.Listing(t, s); !slices.Equal(before, after) {
 		t.Errorf("before %q\nafter %q", before, after)
 	}
 }
 
 func TestAStoreThatMayNotBeWrittenCanBeRead(t *testing.T) {
-	s, _, _ := loadFixture(t, gz, "x")
+	s, _, _ := imagetest.StoreWith(t, imagetest.Gzip, "x")
 	ro := &image.Store{Cache: cache.New(store.OpenReadOnly(s.Root()))}
-	if _, err := ro.Mountable(resolve(t, ro, "x")); err != nil {
+	if _, err := ro.Mountable(imagetest.Resolve(t, ro, "x")); err != nil {
 		t.Error(err)
 	}
 	for what, err := range map[string]error{
 		"tag": ro.Tag("x", "y"),
 		"rmi": func() error { _, err := ro.Remove("x", false); return err }(),
 		"load": func() error {
-			_, err := Load(context.Background(), ro, inFile(t, layerTar(t, "x")), nil, nil)
+			_, err := transfer.Load(context.Background(), ro, imagetest.InFile(t, imagetest.LayerTar(t, "x")), nil, nil)
 			return err
 		}(),
 	} {
@@ -189,7 +171,7 @@ func TestAStoreThatMayNotBeWrittenCanBeRead(t *testing.T) {
 }
 
 func BenchmarkOpenResolveMountable(b *testing.B) {
-	s, _, _ := loadFixture(b, gz, "x")
+	s, _, _ := imagetest.StoreWith(b, imagetest.Gzip, "x")
 	for b.Loop() {
 		again, err := image.Open(s.Root())
 		if err != nil {

@@ -1,16 +1,19 @@
-package transfer
+package transfer_test
 
 import (
 	"bytes"
 	"context"
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"tiffin/image"
+	"tiffin/image/transfer"
+	"tiffin/internal/test/imagetest"
 	"tiffin/internal/test/must"
 	"tiffin/internal/test/podmantest"
 	"tiffin/internal/test/tartest"
@@ -29,21 +32,21 @@ func interop(t *testing.T) (s *image.Store, img *image.Image, saved string) {
 	if s, err = image.Open(filepath.Join(dir, "store")); err != nil {
 		t.Fatal(err)
 	}
-	f := newFixture(t, gz, []string{"docker.io/library/thing:v1"}, layerTar(t, "one"),
+	f := imagetest.New(t, imagetest.Gzip, []string{"docker.io/library/thing:v1"}, imagetest.LayerTar(t, "one"),
 		tartest.Of(t, tartest.Whiteout("which"), tartest.Dir("d", tartest.Mode(0o1777)), tartest.File("d/owned", "x", tartest.Owner(12, 34), tartest.Mode(0o4750))))
-	load(t, s, inFile(t, archive(t, f.layout(t))))
+	imagetest.Load(t, s, imagetest.InFile(t, imagetest.Archive(t, f.Layout(t))))
 	saved = filepath.Join(dir, "saved.tar")
 	out, err := os.Create(saved)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Save(context.Background(), s, out, []string{"thing:v1"}, nil); err != nil {
+	if err := transfer.Save(context.Background(), s, out, []string{"thing:v1"}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := out.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return s, resolve(t, s, "thing:v1"), saved
+	return s, imagetest.Resolve(t, s, "thing:v1"), saved
 }
 
 func TestSkopeoReadsTheStoreAndTheArchiveWithTheSameDigests(t *testing.T) {
@@ -70,12 +73,12 @@ func TestSkopeoReadsTheStoreAndTheArchiveWithTheSameDigests(t *testing.T) {
 		for _, form := range []string{"oci:", "oci-archive:", "docker-archive:"} {
 			dst := filepath.Join(dir, strings.TrimSuffix(form, ":")+string(rune('a'+i)))
 			output(t, skopeo, "--insecure-policy", "copy", src, form+dst+":thing:v1")
-			back := newStore(t)
-			load(t, back, dst)
-			if !slices.Equal(paths(t, back, resolve(t, back, "thing:v1")), paths(t, s, img)) {
+			back := imagetest.NewStore(t)
+			imagetest.Load(t, back, dst)
+			if !slices.Equal(imagetest.Paths(t, back, imagetest.Resolve(t, back, "thing:v1")), imagetest.Paths(t, s, img)) {
 				t.Errorf("%s by skopeo to %s and back is another tree", src, form)
 			}
-			sound(t, back)
+			imagetest.Sound(t, back)
 		}
 	}
 }
@@ -84,12 +87,12 @@ func TestWhatSkopeoWritesIntoTheStoreIsAnImage(t *testing.T) {
 	skopeo := must.Tool(t, "skopeo")
 	s, img, saved := interop(t)
 	output(t, skopeo, "--insecure-policy", "copy", "oci-archive:"+saved, "oci:"+s.Root()+":other:v2")
-	got := resolve(t, s, "other:v2")
+	got := imagetest.Resolve(t, s, "other:v2")
 	if got.Manifest.Digest != img.Manifest.Digest || !slices.Equal(got.Names, []string{"other:v2", "thing:v1"}) {
 		t.Errorf("%+v", got)
 	}
-	remove(t, s, "thing:v1", false)
-	sound(t, s)
+	imagetest.Remove(t, s, "thing:v1", false)
+	imagetest.Sound(t, s)
 }
 
 func TestPodmanLoadsTheArchiveAndWhatItSavesLoadsBack(t *testing.T) {
@@ -107,14 +110,14 @@ func TestPodmanLoadsTheArchiveAndWhatItSavesLoadsBack(t *testing.T) {
 	for _, format := range []string{"oci-archive", "docker-archive"} {
 		out := filepath.Join(t.TempDir(), format)
 		podman.Run("save", "--format", format, "-o", out, "thing:v1")
-		back := newStore(t)
-		if l := load(t, back, out); len(l) != 1 || l[0].Ref != "thing:v1" || l[0].ID != img.ID && format == "docker-archive" {
+		back := imagetest.NewStore(t)
+		if l := imagetest.Load(t, back, out); len(l) != 1 || l[0].Ref != "thing:v1" || l[0].ID != img.ID && format == "docker-archive" {
 			t.Errorf("%s by podman: %v", format, l)
 		}
-		if !slices.Equal(paths(t, back, resolve(t, back, "thing:v1")), paths(t, s, img)) {
+		if !slices.Equal(imagetest.Paths(t, back, imagetest.Resolve(t, back, "thing:v1")), imagetest.Paths(t, s, img)) {
 			t.Errorf("%s by podman and back is another tree", format)
 		}
-		sound(t, back)
+		imagetest.Sound(t, back)
 	}
 }
 
@@ -134,14 +137,14 @@ func TestUmociUnpacksTheStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	slices.Sort(got)
-	if want := paths(t, s, img); !slices.Equal(got, want) {
+	if want := imagetest.Paths(t, s, img); !slices.Equal(got, want) {
 		t.Errorf("umoci has %q, we have %q", got, want)
 	}
 	if out := output(t, umoci, "stat", "--image", s.Root()+":thing:v1"); !strings.Contains(out, "step 1") {
 		t.Errorf("umoci stat: %s", out)
 	}
 	output(t, umoci, "tag", "--image", s.Root()+":thing:v1", "other:v2")
-	if got := resolve(t, s, "other:v2"); !slices.Equal(got.Names, []string{"other:v2", "thing:v1"}) {
+	if got := imagetest.Resolve(t, s, "other:v2"); !slices.Equal(got.Names, []string{"other:v2", "thing:v1"}) {
 		t.Errorf("umoci gave a tag, and the names are %q", got.Names)
 	}
 }
@@ -152,25 +155,38 @@ func TestSkopeoFindsTheTagInAnArchive(t *testing.T) {
 	skopeo := must.Tool(t, "skopeo")
 	s, img, _ := interop(t)
 	for _, tag := range []string{"1", "V1.0", "thing", "thing:v1"} {
-		src, err := FromStore(s, img)
+		src, err := transfer.FromStore(s, img)
 		if err != nil {
 			t.Fatal(err)
 		}
 		var b bytes.Buffer
-		if err := WriteArchive(context.Background(), &b, src, tag, nil); err != nil {
+		if err := transfer.WriteArchive(context.Background(), &b, src, tag, nil); err != nil {
 			t.Fatal(err)
 		}
-		file := inFile(t, b.Bytes())
+		file := imagetest.InFile(t, b.Bytes())
 		if got := output(t, skopeo, "inspect", "--format", "{{.Digest}}", "oci-archive:"+file+":"+tag); strings.TrimSpace(got) != img.Manifest.Digest.String() {
 			t.Errorf("%s: skopeo finds %s", tag, got)
 		}
 		theirs := filepath.Join(t.TempDir(), "theirs.tar")
 		output(t, skopeo, "copy", "-q", "oci-archive:"+file+":"+tag, "oci-archive:"+theirs+":"+tag)
-		back, err := FromFile(context.Background(), s, theirs, tag, nil)
+		back, err := transfer.FromFile(context.Background(), s, theirs, tag, nil)
 		if err != nil {
 			t.Errorf("%s, as skopeo writes it: %v", tag, err)
 			continue
 		}
 		back.Close()
 	}
+}
+
+// output runs a program and fails the test if that fails.
+func output(t testing.TB, name string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(name, args...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, stderr.String())
+	}
+	return string(out)
 }

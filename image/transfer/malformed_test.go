@@ -1,4 +1,4 @@
-package transfer
+package transfer_test
 
 import (
 	"archive/tar"
@@ -22,7 +22,9 @@ import (
 
 	"tiffin/image"
 	"tiffin/image/store"
+	"tiffin/image/transfer"
 	"tiffin/internal/errs"
+	"tiffin/internal/test/imagetest"
 	"tiffin/internal/test/tartest"
 )
 
@@ -30,9 +32,9 @@ import (
 // the error's text.
 func refuse(t *testing.T, s *image.Store, what string, b []byte) string {
 	t.Helper()
-	before := listing(t, s)
-	_, err := Load(context.Background(), s, inFile(t, b), nil, nil)
-	if after := listing(t, s); !slices.Equal(before, after) {
+	before := imagetest.Listing(t, s)
+	_, err := transfer.Load(context.Background(), s, imagetest.InFile(t, b), nil, nil)
+	if after := imagetest.Listing(t, s); !slices.Equal(before, after) {
 		t.Fatalf("%s: the store has changed\nbefore %q\nafter %q", what, before, after)
 	}
 	if err == nil {
@@ -60,7 +62,7 @@ func TestAWholeIndexIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	sent := 0
-	src := Blobs(func(d digest.Digest) (io.ReadCloser, int64, error) {
+	src := transfer.Blobs(func(d digest.Digest) (io.ReadCloser, int64, error) {
 		b := part
 		if d == digest.FromBytes(index) {
 			b = index
@@ -68,7 +70,7 @@ func TestAWholeIndexIsBounded(t *testing.T) {
 		sent += len(b)
 		return io.NopCloser(bytes.NewReader(b)), int64(len(b)), nil
 	})
-	_, err = Whole(context.Background(), src, "", ocispec.Descriptor{Digest: digest.FromBytes(index), Size: -1})
+	_, err = transfer.Whole(context.Background(), src, "", ocispec.Descriptor{Digest: digest.FromBytes(index), Size: -1})
 	if err == nil || !strings.Contains(err.Error(), "more than 64 MiB") {
 		t.Errorf("an index of 2 GiB: %v", err)
 	}
@@ -78,33 +80,33 @@ func TestAWholeIndexIsBounded(t *testing.T) {
 }
 
 func TestTruncatedArchivesAreRefused(t *testing.T) {
-	for _, p := range packings {
-		f := newFixture(t, p.pack, []string{"x"}, layerTar(t, "one"), layerTar(t, "two"))
-		for form, files := range map[string][]file{"layout": f.layout(t), "docker": f.docker(t)} {
-			b := archive(t, files)
+	for packing, pack := range imagetest.Packings {
+		f := imagetest.New(t, pack, []string{"x"}, imagetest.LayerTar(t, "one"), imagetest.LayerTar(t, "two"))
+		for form, files := range map[string][]imagetest.File{"layout": f.Layout(t), "docker": f.Docker(t)} {
+			b := imagetest.Archive(t, files)
 			// The last 1024 bytes are the end mark, which may be missing, and
 			// before that is the padding of the last file.
 			for n := 0; n < len(b)-1024-512; n += 1 + len(b)/30 {
-				refuse(t, newStore(t), fmt.Sprintf("%s %s cut to %d of %d bytes", p.name, form, n, len(b)), b[:n])
+				refuse(t, imagetest.NewStore(t), fmt.Sprintf("%s %s cut to %d of %d bytes", packing, form, n, len(b)), b[:n])
 			}
 		}
 	}
 }
 
 func TestTruncatedLayersAreRefused(t *testing.T) {
-	whole := layerTar(t, "one")
-	for _, p := range packings {
-		packed := p.pack(t, whole)
+	whole := imagetest.LayerTar(t, "one")
+	for packing, pack := range imagetest.Packings {
+		packed := pack(t, whole)
 		for n := 0; n < len(packed)-1024; n += 1 + len(packed)/20 {
-			s := newStore(t)
-			before := listing(t, s)
+			s := imagetest.NewStore(t)
+			before := imagetest.Listing(t, s)
 			_, err := s.Import(context.Background(), bytes.NewReader(packed[:n]), image.ImportOptions{Ref: "x"})
 			if err == nil && n > 0 {
-				t.Errorf("%s cut to %d of %d bytes: accepted", p.name, n, len(packed))
+				t.Errorf("%s cut to %d of %d bytes: accepted", packing, n, len(packed))
 			} else if err != nil {
-				clear(t, p.name, err)
-				if after := listing(t, s); !slices.Equal(before, after) {
-					t.Errorf("%s: the store has changed", p.name)
+				clear(t, packing, err)
+				if after := imagetest.Listing(t, s); !slices.Equal(before, after) {
+					t.Errorf("%s: the store has changed", packing)
 				}
 			}
 		}
@@ -112,58 +114,58 @@ func TestTruncatedLayersAreRefused(t *testing.T) {
 }
 
 func TestFlippedBitsAreFoundOrHarmless(t *testing.T) {
-	for _, p := range packings {
-		f := newFixture(t, p.pack, []string{"x"}, layerTar(t, "one"))
-		whole := archive(t, f.layout(t))
+	for packing, pack := range imagetest.Packings {
+		f := imagetest.New(t, pack, []string{"x"}, imagetest.LayerTar(t, "one"))
+		whole := imagetest.Archive(t, f.Layout(t))
 		rnd := rand.New(rand.NewPCG(5, 6))
 		for range 60 {
 			b := bytes.Clone(whole)
 			at := rnd.IntN(len(b) - 1024)
 			b[at] ^= 1 << rnd.IntN(8)
-			s := newStore(t)
-			before := listing(t, s)
-			_, err := Load(context.Background(), s, inFile(t, b), nil, nil)
+			s := imagetest.NewStore(t)
+			before := imagetest.Listing(t, s)
+			_, err := transfer.Load(context.Background(), s, imagetest.InFile(t, b), nil, nil)
 			if err != nil {
-				clear(t, fmt.Sprintf("%s, byte %d", p.name, at), err)
-				if after := listing(t, s); !slices.Equal(before, after) {
-					t.Fatalf("%s, byte %d: %v, but the store has changed", p.name, at, err)
+				clear(t, fmt.Sprintf("%s, byte %d", packing, at), err)
+				if after := imagetest.Listing(t, s); !slices.Equal(before, after) {
+					t.Fatalf("%s, byte %d: %v, but the store has changed", packing, at, err)
 				}
 				continue
 			}
 			// A time in the archive, or the name of the image: never the content.
 			imgs, err := s.List()
-			if err != nil || len(imgs) != 1 || imgs[0].ID != f.id() {
-				t.Errorf("%s, byte %d: another image was loaded: %v %v", p.name, at, imgs, err)
+			if err != nil || len(imgs) != 1 || imgs[0].ID != f.ID() {
+				t.Errorf("%s, byte %d: another image was loaded: %v %v", packing, at, imgs, err)
 			}
-			sound(t, s)
+			imagetest.Sound(t, s)
 		}
 	}
 }
 
 // TestALayoutCannotTakeADigestForAName: whoever runs debian@sha256:… wants that and no other.
 func TestALayoutCannotTakeADigestForAName(t *testing.T) {
-	s := newStore(t)
+	s := imagetest.NewStore(t)
 	const other = "debian@sha256:4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865"
-	f := newFixture(t, gz, []string{other}, layerTar(t, "one"))
-	got, err := Load(context.Background(), s, inFile(t, archive(t, f.layout(t))), nil, nil)
+	f := imagetest.New(t, imagetest.Gzip, []string{other}, imagetest.LayerTar(t, "one"))
+	got, err := transfer.Load(context.Background(), s, imagetest.InFile(t, imagetest.Archive(t, f.Layout(t))), nil, nil)
 	if err != nil || len(got) != 1 || got[0].Ref != "" {
 		t.Errorf("with the digest of something else: %+v, %v", got, err)
 	}
 	if img, err := s.Resolve(other); !errors.Is(err, image.ErrNotFound) {
 		t.Errorf("%s is %+v, %v", other, img, err)
 	}
-	f.names = []string{"debian@" + digest.FromBytes(f.manifest(t)).String()}
-	got, err = Load(context.Background(), s, inFile(t, archive(t, f.layout(t))), nil, nil)
-	if err != nil || len(got) != 1 || got[0].Ref != f.names[0] {
+	f.Names = []string{"debian@" + digest.FromBytes(f.Manifest(t)).String()}
+	got, err = transfer.Load(context.Background(), s, imagetest.InFile(t, imagetest.Archive(t, f.Layout(t))), nil, nil)
+	if err != nil || len(got) != 1 || got[0].Ref != f.Names[0] {
 		t.Errorf("with its own digest: %+v, %v", got, err)
 	}
 }
 
 // TestSizesThatTheManifestHasWrongAreRefused: push and copy would refuse the image later.
 func TestSizesThatTheManifestHasWrongAreRefused(t *testing.T) {
-	f := newFixture(t, gz, []string{"x"}, layerTar(t, "one"))
-	right := f.manifest(t)
-	s := newStore(t)
+	f := imagetest.New(t, imagetest.Gzip, []string{"x"}, imagetest.LayerTar(t, "one"))
+	right := f.Manifest(t)
+	s := imagetest.NewStore(t)
 	for _, present := range []bool{false, true} { // in the second round the layer is in the store
 		for what, change := range map[string]func(*ocispec.Manifest){
 			"layer":  func(m *ocispec.Manifest) { m.Layers[0].Size-- },
@@ -174,60 +176,61 @@ func TestSizesThatTheManifestHasWrongAreRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 			change(&m)
-			wrong := mustJSON(t, m)
-			ix := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, Manifests: []ocispec.Descriptor{f.descriptor(wrong)}}
-			files := []file{{"oci-layout", []byte(store.LayoutMarker)}, blobFile(f.config), blobFile(wrong), blobFile(f.blobs[0]), {"index.json", mustJSON(t, ix)}}
-			if msg := refuse(t, s, what, archive(t, files)); !strings.Contains(msg, "the manifest is wrong") {
+			wrong := imagetest.JSON(t, m)
+			ix := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, Manifests: []ocispec.Descriptor{{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(wrong), Size: int64(len(wrong))}}}
+			files := append(imagetest.Files("oci-layout", store.LayoutMarker, "index.json", string(imagetest.JSON(t, ix))),
+				imagetest.BlobFile(f.Config), imagetest.BlobFile(wrong), imagetest.BlobFile(f.Blobs[0]))
+			if msg := refuse(t, s, what, imagetest.Archive(t, files)); !strings.Contains(msg, "the manifest is wrong") {
 				t.Errorf("%s, in the store already %v: %s", what, present, msg)
 			}
 		}
-		if _, err := Load(context.Background(), s, inFile(t, archive(t, f.layout(t))), nil, nil); err != nil {
+		if _, err := transfer.Load(context.Background(), s, imagetest.InFile(t, imagetest.Archive(t, f.Layout(t))), nil, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
 func TestWrongDigestsAreNamed(t *testing.T) {
-	f := newFixture(t, gz, []string{"x"}, layerTar(t, "one"))
-	files := f.layout(t)
-	other := gz(t, layerTar(t, "other"))
-	want := digest.FromBytes(f.blobs[0])
+	f := imagetest.New(t, imagetest.Gzip, []string{"x"}, imagetest.LayerTar(t, "one"))
+	files := f.Layout(t)
+	other := imagetest.Gzip(t, imagetest.LayerTar(t, "other"))
+	want := digest.FromBytes(f.Blobs[0])
 	for i := range files {
-		if files[i].name == blobName(want) {
-			files[i].data = other
+		if files[i].Name == imagetest.BlobName(want) {
+			files[i].Data = other
 		}
 	}
-	s := newStore(t)
-	msg := refuse(t, s, "a blob with other content", archive(t, files))
+	s := imagetest.NewStore(t)
+	msg := refuse(t, s, "a blob with other content", imagetest.Archive(t, files))
 	if !strings.Contains(msg, want.String()) || !strings.Contains(msg, digest.FromBytes(other).String()) {
 		t.Errorf("the digests are not both named: %s", msg)
 	}
 
-	f.blobs[0] = other // the manifest is right now, the config is not
-	for _, files := range [][]file{f.layout(t), f.docker(t)} {
-		msg = refuse(t, s, "a layer that the config does not name", archive(t, files))
-		if !strings.Contains(msg, digest.FromBytes(f.tars[0]).String()) || !strings.Contains(msg, digest.FromBytes(layerTar(t, "other")).String()) {
+	f.Blobs[0] = other // the manifest is right now, the config is not
+	for _, files := range [][]imagetest.File{f.Layout(t), f.Docker(t)} {
+		msg = refuse(t, s, "a layer that the config does not name", imagetest.Archive(t, files))
+		if !strings.Contains(msg, digest.FromBytes(f.Tars[0]).String()) || !strings.Contains(msg, digest.FromBytes(imagetest.LayerTar(t, "other")).String()) {
 			t.Errorf("the diff IDs are not both named: %s", msg)
 		}
 	}
 
-	f = newFixture(t, gz, []string{"x"}, layerTar(t, "one"))
-	for _, blob := range [][]byte{f.config, f.manifest(t)} {
-		files = f.layout(t)
+	f = imagetest.New(t, imagetest.Gzip, []string{"x"}, imagetest.LayerTar(t, "one"))
+	for _, blob := range [][]byte{f.Config, f.Manifest(t)} {
+		files = f.Layout(t)
 		for i := range files {
-			if files[i].name == blobName(digest.FromBytes(blob)) {
-				files[i].data = append(bytes.Clone(blob), ' ')
+			if files[i].Name == imagetest.BlobName(digest.FromBytes(blob)) {
+				files[i].Data = append(bytes.Clone(blob), ' ')
 			}
 		}
-		if msg := refuse(t, s, "a config or manifest with other content", archive(t, files)); !strings.Contains(msg, digest.FromBytes(blob).String()) {
+		if msg := refuse(t, s, "a config or manifest with other content", imagetest.Archive(t, files)); !strings.Contains(msg, digest.FromBytes(blob).String()) {
 			t.Errorf("the digest is not named: %s", msg)
 		}
 	}
 }
 
 func TestArchivesThatAreNoneSayWhatToDo(t *testing.T) {
-	f := newFixture(t, gz, []string{"x"}, layerTar(t, "one"))
-	s := newStore(t)
+	f := imagetest.New(t, imagetest.Gzip, []string{"x"}, imagetest.LayerTar(t, "one"))
+	s := imagetest.NewStore(t)
 	deep := strings.Repeat("[", 100000) + strings.Repeat("]", 100000)
 	for what, c := range map[string]struct {
 		b    []byte
@@ -236,32 +239,32 @@ func TestArchivesThatAreNoneSayWhatToDo(t *testing.T) {
 		"nothing":               {nil, "empty"},
 		"text":                  {[]byte(strings.Repeat("no tarball ", 200)), "not an image archive"},
 		"zeros":                 {make([]byte, 4096), "not an image archive"},
-		"a root file system":    {layerTar(t, "x"), "neither index.json nor manifest.json"},
+		"a root file system":    {imagetest.LayerTar(t, "x"), "neither index.json nor manifest.json"},
 		"a dir: of skopeo":      {tartest.Of(t, tartest.File("manifest.json", "{}"), tartest.File("version", "Directory Transport Version: 1.1\n")), "skopeo's own kind"},
 		"bzip2":                 {[]byte("BZh91AY&SY"), "bzip2: "},
 		"xz":                    {[]byte("\xfd7zXZ\x00\x00\x04"), "xz: "},
 		"lz4":                   {[]byte("\x04\x22\x4d\x18"), "lz4 compression is not supported"},
 		"broken gzip":           {[]byte("\x1f\x8b\x08\x00garbage garbage"), "gzip"},
 		"broken zstd":           {[]byte("\x28\xb5\x2f\xfdgarbage garbage"), "zstd"},
-		"an old archive":        {archive(t, []file{{"repositories", []byte("{}")}}), "before 1.10"},
-		"no layers":             {archive(t, append(f.docker(t)[:1], f.docker(t)[2:]...)), "not in the archive"},
-		"no config":             {archive(t, f.docker(t)[1:]), "config"},
-		"manifest is an object": {archive(t, []file{{"manifest.json", []byte("{}")}}), "manifest.json"},
-		"manifest is empty":     {archive(t, []file{{"manifest.json", []byte("[]")}}), "no image"},
-		"deep JSON":             {archive(t, []file{{"manifest.json", []byte(deep)}}), "deep"},
-		"deep JSON in index":    {archive(t, []file{{"oci-layout", nil}, {"index.json", []byte(deep)}}), "deep"},
-		"empty index":           {archive(t, []file{{"oci-layout", nil}, {"index.json", []byte(`{"manifests":[]}`)}}), "no image"},
-		"digest climbs":         {archive(t, []file{{"oci-layout", nil}, {"index.json", []byte(`{"manifests":[{"digest":"sha256:../../../etc/passwd"}]}`)}}), "no sha256 digest"},
-		"digest is empty":       {archive(t, []file{{"oci-layout", nil}, {"index.json", []byte(`{"manifests":[{}]}`)}}), "no sha256 digest"},
-		"config climbs":         {archive(t, []file{{"manifest.json", []byte(`[{"Config":"../x","Layers":[]}]`)}}), "config"},
-		"links in a circle": {archive(t, []file{{"manifest.json", []byte(`[{"Config":"a","Layers":[]}]`)}},
+		"an old archive":        {imagetest.Archive(t, imagetest.Files("repositories", "{}")), "before 1.10"},
+		"no layers":             {imagetest.Archive(t, append(f.Docker(t)[:1], f.Docker(t)[2:]...)), "not in the archive"},
+		"no config":             {imagetest.Archive(t, f.Docker(t)[1:]), "config"},
+		"manifest is an object": {imagetest.Archive(t, imagetest.Files("manifest.json", "{}")), "manifest.json"},
+		"manifest is empty":     {imagetest.Archive(t, imagetest.Files("manifest.json", "[]")), "no image"},
+		"deep JSON":             {imagetest.Archive(t, imagetest.Files("manifest.json", deep)), "deep"},
+		"deep JSON in index":    {imagetest.Archive(t, imagetest.Files("oci-layout", "", "index.json", deep)), "deep"},
+		"empty index":           {imagetest.Archive(t, imagetest.Files("oci-layout", "", "index.json", `{"manifests":[]}`)), "no image"},
+		"digest climbs":         {imagetest.Archive(t, imagetest.Files("oci-layout", "", "index.json", `{"manifests":[{"digest":"sha256:../../../etc/passwd"}]}`)), "no sha256 digest"},
+		"digest is empty":       {imagetest.Archive(t, imagetest.Files("oci-layout", "", "index.json", `{"manifests":[{}]}`)), "no sha256 digest"},
+		"config climbs":         {imagetest.Archive(t, imagetest.Files("manifest.json", `[{"Config":"../x","Layers":[]}]`)), "config"},
+		"links in a circle": {imagetest.Archive(t, imagetest.Files("manifest.json", `[{"Config":"a","Layers":[]}]`),
 			&tar.Header{Typeflag: tar.TypeSymlink, Name: "a", Linkname: "b"}, &tar.Header{Typeflag: tar.TypeSymlink, Name: "b", Linkname: "a"}), "config"},
 	} {
 		if msg := refuse(t, s, what, c.b); !strings.Contains(msg, c.want) {
 			t.Errorf("%s: %q does not say %q", what, msg, c.want)
 		}
 	}
-	_, err := Load(context.Background(), s, inFile(t, layerTar(t, "x")), nil, nil)
+	_, err := transfer.Load(context.Background(), s, imagetest.InFile(t, imagetest.LayerTar(t, "x")), nil, nil)
 	if !strings.Contains(errs.HintOf(err), "tiffin import") {
 		t.Errorf("the hint does not lead to import: %q", errs.HintOf(err))
 	}
@@ -298,13 +301,13 @@ func TestAHugeManifestIsRefusedInBoundedMemory(t *testing.T) {
 	if err := w.WriteHeader(&tar.Header{Name: "manifest.json", Mode: 0o644, Size: size}); err != nil {
 		t.Fatal(err)
 	}
-	s := newStore(t)
-	name := inFile(t, head.Bytes())
+	s := imagetest.NewStore(t)
+	name := imagetest.InFile(t, head.Bytes())
 	if err := os.Truncate(name, int64(head.Len())+size+1024); err != nil { // a hole of zeros
 		t.Fatal(err)
 	}
 	grown := peak(func() {
-		if _, err := Load(context.Background(), s, name, nil, nil); err == nil || !strings.Contains(err.Error(), "more than") {
+		if _, err := transfer.Load(context.Background(), s, name, nil, nil); err == nil || !strings.Contains(err.Error(), "more than") {
 			t.Errorf("a manifest.json of 1 GiB: %v", err)
 		}
 	})
@@ -315,18 +318,18 @@ func TestAHugeManifestIsRefusedInBoundedMemory(t *testing.T) {
 
 func TestBombsAreDefusedInBoundedMemory(t *testing.T) {
 	t.Setenv("TIFFIN_INFLATE_LIMIT", "64MiB") // as if the disk of the test were too small
-	bomb := zst(t, make([]byte, 200<<20))
+	bomb := imagetest.Zstd(t, make([]byte, 200<<20))
 	if len(bomb) > 32<<10 {
 		t.Fatalf("the bomb has %d bytes", len(bomb))
 	}
-	s := newStore(t)
-	before := listing(t, s)
+	s := imagetest.NewStore(t)
+	before := imagetest.Listing(t, s)
 	grown := peak(func() {
 		_, err := s.Import(context.Background(), bytes.NewReader(bomb), image.ImportOptions{Ref: "x"})
 		if err == nil || !strings.Contains(err.Error(), "bomb") || !strings.Contains(errs.HintOf(err), "TIFFIN_INFLATE_LIMIT") {
 			t.Errorf("a bomb: %v", err)
 		}
-		_, err = Load(context.Background(), s, "", bytes.NewReader(bomb), nil)
+		_, err = transfer.Load(context.Background(), s, "", bytes.NewReader(bomb), nil)
 		if err == nil || !strings.Contains(err.Error(), "bomb") {
 			t.Errorf("a bomb as an archive: %v", err)
 		}
@@ -334,7 +337,7 @@ func TestBombsAreDefusedInBoundedMemory(t *testing.T) {
 	if grown > 64<<20 {
 		t.Errorf("it took %d bytes of memory", grown)
 	}
-	if after := listing(t, s); !slices.Equal(before, after) {
+	if after := imagetest.Listing(t, s); !slices.Equal(before, after) {
 		t.Errorf("before %q\nafter %q", before, after)
 	}
 }
@@ -342,10 +345,10 @@ func TestBombsAreDefusedInBoundedMemory(t *testing.T) {
 func TestTheLimitForBombsCanBeRaised(t *testing.T) {
 	var b bytes.Buffer
 	b.Write(tartest.Of(t, tartest.File("a", strings.Repeat("\x00", 3<<20))))
-	packed := zst(t, b.Bytes())
+	packed := imagetest.Zstd(t, b.Bytes())
 	for limit, ok := range map[string]bool{"1MiB": false, "100MiB": true, "nonsense": false, "-1": false} {
 		t.Setenv("TIFFIN_INFLATE_LIMIT", limit)
-		if _, err := newStore(t).Import(context.Background(), bytes.NewReader(packed), image.ImportOptions{}); (err == nil) != ok {
+		if _, err := imagetest.NewStore(t).Import(context.Background(), bytes.NewReader(packed), image.ImportOptions{}); (err == nil) != ok {
 			t.Errorf("%s: %v", limit, err)
 		}
 	}
@@ -369,7 +372,7 @@ func TestAMillionEntriesAreReadInBoundedMemory(t *testing.T) {
 		}
 		w.Close()
 	}()
-	s := newStore(t)
+	s := imagetest.NewStore(t)
 	grown := peak(func() {
 		img, err := s.Import(context.Background(), r, image.ImportOptions{Ref: "x"})
 		if err != nil {
@@ -393,36 +396,36 @@ func TestTooManyEntriesInTheOuterArchiveAreRefused(t *testing.T) {
 	if err := tartest.Write(&one, h); err != nil {
 		t.Fatal(err)
 	}
-	for range maxEntries + 1 {
+	for range 100_001 {
 		b.Write(one.Bytes())
 	}
-	if msg := refuse(t, newStore(t), "too many entries", b.Bytes()); !strings.Contains(msg, "entries") {
+	if msg := refuse(t, imagetest.NewStore(t), "too many entries", b.Bytes()); !strings.Contains(msg, "entries") {
 		t.Error(msg)
 	}
 }
 
 func TestOutsideNamesInTheArchiveMeanNothing(t *testing.T) {
-	f := newFixture(t, gz, []string{"x"}, layerTar(t, "one"))
-	s := newStore(t)
+	f := imagetest.New(t, imagetest.Gzip, []string{"x"}, imagetest.LayerTar(t, "one"))
+	s := imagetest.NewStore(t)
 	for _, prefix := range []string{"../", "/", "../../../../tmp/"} {
-		files := f.layout(t)
+		files := f.Layout(t)
 		for i := range files {
-			files[i].name = prefix + files[i].name
+			files[i].Name = prefix + files[i].Name
 		}
-		refuse(t, s, prefix, archive(t, files))
+		refuse(t, s, prefix, imagetest.Archive(t, files))
 	}
-	files := f.layout(t)
+	files := f.Layout(t)
 	for i := range files {
-		files[i].name = "./a/../" + files[i].name
+		files[i].Name = "./a/../" + files[i].Name
 	}
-	load(t, s, inFile(t, archive(t, files))) // these stay inside
-	sound(t, s)
+	imagetest.Load(t, s, imagetest.InFile(t, imagetest.Archive(t, files))) // these stay inside
+	imagetest.Sound(t, s)
 }
 
 func TestTheLastOfTwoEntriesCounts(t *testing.T) {
-	f := newFixture(t, gz, []string{"x"}, layerTar(t, "one"))
-	s := newStore(t)
-	files := append([]file{{"index.json", []byte("garbage")}}, f.layout(t)...)
-	load(t, s, inFile(t, archive(t, files)))
-	sound(t, s)
+	f := imagetest.New(t, imagetest.Gzip, []string{"x"}, imagetest.LayerTar(t, "one"))
+	s := imagetest.NewStore(t)
+	files := append(imagetest.Files("index.json", "garbage"), f.Layout(t)...)
+	imagetest.Load(t, s, imagetest.InFile(t, imagetest.Archive(t, files)))
+	imagetest.Sound(t, s)
 }

@@ -1,6 +1,6 @@
 // That a blob inflates to a diff ID is compared as a pair, on all ways into the store: to know the
 // blob and to know the diff ID is not to know that.
-package transfer
+package transfer_test
 
 import (
 	"context"
@@ -15,50 +15,52 @@ import (
 	"tiffin/image"
 	"tiffin/image/oci"
 	"tiffin/image/reference"
+	"tiffin/image/transfer"
+	"tiffin/internal/test/imagetest"
 )
 
 // mismatched is the image of f with its layers' diff IDs the wrong way round.
-func (f *fixture) mismatched(t testing.TB, name string) *fixture {
+func mismatched(t testing.TB, f *imagetest.Fixture, name string) *imagetest.Fixture {
 	t.Helper()
 	var cfg ocispec.Image
-	if err := oci.Unmarshal(f.config, &cfg); err != nil {
+	if err := oci.Unmarshal(f.Config, &cfg); err != nil {
 		t.Fatal(err)
 	}
 	slices.Reverse(cfg.RootFS.DiffIDs)
 	bad := *f
-	bad.names, bad.config = []string{name}, mustJSON(t, cfg)
+	bad.Names, bad.Config = []string{name}, imagetest.JSON(t, cfg)
 	return &bad
 }
 
 // TestABlobIsNotAnotherLayer brings an image whose config lies into a store that knows all its
 // blobs and all its diff IDs.
 func TestABlobIsNotAnotherLayer(t *testing.T) {
-	ways := map[string]func(*testing.T, *image.Store, *fixture) error{
-		"layout": func(t *testing.T, s *image.Store, f *fixture) error {
-			_, err := Load(context.Background(), s, inDir(t, f.layout(t)), nil, nil)
+	ways := map[string]func(*testing.T, *image.Store, *imagetest.Fixture) error{
+		"layout": func(t *testing.T, s *image.Store, f *imagetest.Fixture) error {
+			_, err := transfer.Load(context.Background(), s, imagetest.InDir(t, f.Layout(t)), nil, nil)
 			return err
 		},
-		"docker-archive": func(t *testing.T, s *image.Store, f *fixture) error {
-			_, err := Load(context.Background(), s, inFile(t, archive(t, f.docker(t))), nil, nil)
+		"docker-archive": func(t *testing.T, s *image.Store, f *imagetest.Fixture) error {
+			_, err := transfer.Load(context.Background(), s, imagetest.InFile(t, imagetest.Archive(t, f.Docker(t))), nil, nil)
 			return err
 		},
-		"copy, which is as pull": func(t *testing.T, s *image.Store, f *fixture) error {
-			src, err := FromFile(context.Background(), s, inDir(t, f.layout(t)), "", nil)
+		"copy, which is as pull": func(t *testing.T, s *image.Store, f *imagetest.Fixture) error {
+			src, err := transfer.FromFile(context.Background(), s, imagetest.InDir(t, f.Layout(t)), "", nil)
 			if err != nil {
 				return err
 			}
 			defer src.Close()
-			_, err = Take(context.Background(), s, src, f.name(t), nil)
+			_, err = transfer.Take(context.Background(), s, src, nameOf(t, f), nil)
 			return err
 		},
 	}
 	for name, bring := range ways {
 		for _, lost := range []bool{false, true} {
-			s, good, _ := loadFixture(t, gz, "good:1")
+			s, good, _ := imagetest.StoreWith(t, imagetest.Gzip, "good:1")
 			if lost { // derived files may be deleted at any time
 				os.RemoveAll(s.Path("layers"))
 			}
-			bad := good.mismatched(t, "bad:1")
+			bad := mismatched(t, good, "bad:1")
 			if err := bring(t, s, bad); err == nil || !strings.Contains(err.Error(), "not the one that its image's config names") {
 				t.Errorf("%s, derived files lost: %v: %v", name, lost, err)
 			}
@@ -68,7 +70,7 @@ func TestABlobIsNotAnotherLayer(t *testing.T) {
 			if err := bring(t, s, good); err != nil {
 				t.Errorf("%s, derived files lost: %v: the good one: %v", name, lost, err)
 			}
-			sound(t, s)
+			imagetest.Sound(t, s)
 		}
 	}
 }
@@ -76,7 +78,7 @@ func TestABlobIsNotAnotherLayer(t *testing.T) {
 // TestWhatIsKnownIsNotInflatedAgain: what has been found out about blobs is remembered, and found
 // out again when it was deleted.
 func TestWhatIsKnownIsNotInflatedAgain(t *testing.T) {
-	s, f, img := loadFixture(t, gz, "good:1")
+	s, f, img := imagetest.StoreWith(t, imagetest.Gzip, "good:1")
 	l := img.Layers[0]
 	other := oci.Layer{Digest: l.Digest, DiffID: img.Layers[1].DiffID}
 	for range 2 {
@@ -87,33 +89,33 @@ func TestWhatIsKnownIsNotInflatedAgain(t *testing.T) {
 		if s.Inflates(l) {
 			t.Error("the record is not among the derived files")
 		}
-		load(t, s, inDir(t, f.layout(t)))
+		imagetest.Load(t, s, imagetest.InDir(t, f.Layout(t)))
 	}
 }
 
 // TestWhatLeavesIsWhatItSays: an image that is copied from one place to another without passing
 // through the store is compared with its config as well.
 func TestWhatLeavesIsWhatItSays(t *testing.T) {
-	s := newStore(t)
-	for _, pack := range []func(testing.TB, []byte) []byte{gz, zst, asIs} {
-		good := newFixture(t, pack, []string{"good:1"}, layerTar(t, "one"), layerTar(t, "two"))
-		for _, f := range []*fixture{good, good.mismatched(t, "bad:1")} {
-			src, err := FromFile(context.Background(), s, inDir(t, f.layout(t)), "", nil)
+	s := imagetest.NewStore(t)
+	for _, pack := range []func(testing.TB, []byte) []byte{imagetest.Gzip, imagetest.Zstd, imagetest.AsIs} {
+		good := imagetest.New(t, pack, []string{"good:1"}, imagetest.LayerTar(t, "one"), imagetest.LayerTar(t, "two"))
+		for _, f := range []*imagetest.Fixture{good, mismatched(t, good, "bad:1")} {
+			src, err := transfer.FromFile(context.Background(), s, imagetest.InDir(t, f.Layout(t)), "", nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer src.Close()
-			err = WriteArchive(context.Background(), io.Discard, src, "", nil)
+			err = transfer.WriteArchive(context.Background(), io.Discard, src, "", nil)
 			if (err == nil) != (f == good) {
-				t.Errorf("%s: %v", f.names, err)
+				t.Errorf("%s: %v", f.Names, err)
 			}
 		}
 	}
 }
 
-func (f *fixture) name(t testing.TB) reference.Reference {
+func nameOf(t testing.TB, f *imagetest.Fixture) reference.Reference {
 	t.Helper()
-	r, err := reference.Parse(f.names[0])
+	r, err := reference.Parse(f.Names[0])
 	if err != nil {
 		t.Fatal(err)
 	}

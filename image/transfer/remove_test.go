@@ -1,4 +1,4 @@
-package transfer
+package transfer_test
 
 import (
 	"errors"
@@ -13,27 +13,19 @@ import (
 	"tiffin/image/oci"
 	"tiffin/image/store"
 	"tiffin/internal/errs"
+	"tiffin/internal/test/imagetest"
 )
 
 // twoImages share their lowest layer.
 func twoImages(t *testing.T) (s *image.Store, empty []string, one, two *image.Image) {
-	s = newStore(t)
-	empty = listing(t, s)
-	base := layerTar(t, "base")
+	s = imagetest.NewStore(t)
+	empty = imagetest.Listing(t, s)
+	base := imagetest.LayerTar(t, "base")
 	for _, n := range []string{"one", "two"} {
-		f := newFixture(t, gz, []string{n}, base, layerTar(t, n))
-		load(t, s, inFile(t, archive(t, f.layout(t))))
+		f := imagetest.New(t, imagetest.Gzip, []string{n}, base, imagetest.LayerTar(t, n))
+		imagetest.Load(t, s, imagetest.InFile(t, imagetest.Archive(t, f.Layout(t))))
 	}
-	return s, empty, resolve(t, s, "one"), resolve(t, s, "two")
-}
-
-func remove(t *testing.T, s *image.Store, ref string, force bool) []image.Removed {
-	t.Helper()
-	done, err := s.Remove(ref, force)
-	if err != nil {
-		t.Fatalf("remove %s: %v", ref, err)
-	}
-	return done
+	return s, empty, imagetest.Resolve(t, s, "one"), imagetest.Resolve(t, s, "two")
 }
 
 func TestRemoveDeletesOnlyWhatNothingElseNeeds(t *testing.T) {
@@ -41,10 +33,10 @@ func TestRemoveDeletesOnlyWhatNothingElseNeeds(t *testing.T) {
 	if err := s.Tag("one", "also:1"); err != nil {
 		t.Fatal(err)
 	}
-	if done := remove(t, s, "also:1", false); len(done) != 1 || done[0].Untagged != "also:1" {
+	if done := imagetest.Remove(t, s, "also:1", false); len(done) != 1 || done[0].Untagged != "also:1" {
 		t.Errorf("removing one of two names: %v", done)
 	}
-	done := remove(t, s, "one", false)
+	done := imagetest.Remove(t, s, "one", false)
 	want := []image.Removed{{Untagged: "one:latest"}, {Deleted: one.ID}, {Deleted: one.Layers[1].DiffID}}
 	if !slices.Equal(done, want) {
 		t.Errorf("removed %v, want %v", done, want)
@@ -52,9 +44,9 @@ func TestRemoveDeletesOnlyWhatNothingElseNeeds(t *testing.T) {
 	if _, err := s.Mountable(two); err != nil {
 		t.Error(err)
 	}
-	sound(t, s)
-	remove(t, s, two.ID.Encoded()[:12], false)
-	if after := listing(t, s); !slices.Equal(stripIndex(empty), stripIndex(after)) {
+	imagetest.Sound(t, s)
+	imagetest.Remove(t, s, two.ID.Encoded()[:12], false)
+	if after := imagetest.Listing(t, s); !slices.Equal(stripIndex(empty), stripIndex(after)) {
 		t.Errorf("left behind: %q", after)
 	}
 }
@@ -76,33 +68,33 @@ func TestRemovingAnIDWithSeveralNamesNeedsForce(t *testing.T) {
 	if err == nil || errs.HintOf(err) == "" {
 		t.Errorf("without force: %v", err)
 	}
-	if done := remove(t, s, one.ID.String(), true); len(done) != 4 {
+	if done := imagetest.Remove(t, s, one.ID.String(), true); len(done) != 4 {
 		t.Errorf("with force: %v", done)
 	}
-	sound(t, s)
+	imagetest.Sound(t, s)
 }
 
 func TestAnImageThatAContainerNeedsStays(t *testing.T) {
 	s, _, one, _ := twoImages(t)
 	s.Uses = func() (map[digest.Digest]bool, error) { return map[digest.Digest]bool{one.ID: true}, nil }
-	before := listing(t, s)
+	before := imagetest.Listing(t, s)
 	if _, err := s.Remove("one", false); !errors.Is(err, image.ErrInUse) || errs.HintOf(err) == "" {
 		t.Errorf("remove: %v", err)
 	}
-	if after := listing(t, s); !slices.Equal(before, after) {
+	if after := imagetest.Listing(t, s); !slices.Equal(before, after) {
 		t.Errorf("before %q\nafter %q", before, after)
 	}
-	if done := remove(t, s, "one", true); len(done) != 1 || done[0].Untagged != "one:latest" {
+	if done := imagetest.Remove(t, s, "one", true); len(done) != 1 || done[0].Untagged != "one:latest" {
 		t.Errorf("with force: %v", done)
 	}
 	if p, err := s.Prune(true, nil); err != nil || len(p.Removed) != 3 {
 		t.Errorf("prune: %+v %v", p, err)
 	}
-	img := resolve(t, s, one.ID.String())
+	img := imagetest.Resolve(t, s, one.ID.String())
 	if _, err := s.Mountable(img); err != nil || len(img.Names) != 0 {
 		t.Errorf("%v %v", img.Names, err)
 	}
-	sound(t, s)
+	imagetest.Sound(t, s)
 	s.Uses = func() (map[digest.Digest]bool, error) { return nil, errors.New("cannot tell") }
 	if _, err := s.Prune(true, nil); err == nil {
 		t.Error("pruned without knowing what is needed")
@@ -123,22 +115,22 @@ func TestPruneDeletesNamelessImagesAndGarbage(t *testing.T) {
 	if err != nil || p.Reclaimed < 20000 || !slices.Contains(p.Removed, image.Removed{Deleted: two.ID}) {
 		t.Errorf("%+v %v", p, err)
 	}
-	if resolve(t, s, "two").ID != resolve(t, s, "one").ID {
+	if imagetest.Resolve(t, s, "two").ID != imagetest.Resolve(t, s, "one").ID {
 		t.Error("a named image is gone")
 	}
-	sound(t, s)
+	imagetest.Sound(t, s)
 	if p, err = s.Prune(true, func(img *image.Image) bool { return true }); err != nil || len(p.Removed) != 0 {
 		t.Errorf("nothing was to be pruned: %+v %v", p, err)
 	}
 	if p, err = s.Prune(true, nil); err != nil || len(p.Removed) != 5 { // two names, the ID, two layers
 		t.Errorf("%+v %v", p, err)
 	}
-	sound(t, s)
+	imagetest.Sound(t, s)
 }
 
 func TestNothingIsDeletedWhileAnImageCannotBeRead(t *testing.T) {
 	s, _, one, two := twoImages(t)
-	spoil(t, s.BlobPath(two.ID), flip)
+	imagetest.Spoil(t, s.BlobPath(two.ID), imagetest.Flip)
 	_, err := s.Remove("one", false)
 	if !errors.Is(err, oci.ErrDamaged) || !strings.Contains(err.Error(), "nothing was deleted") {
 		t.Errorf("remove: %v", err)
@@ -148,11 +140,11 @@ func TestNothingIsDeletedWhileAnImageCannotBeRead(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	remove(t, s, "two", false) // the damaged one can be removed
+	imagetest.Remove(t, s, "two", false) // the damaged one can be removed
 	if _, err := s.Prune(false, nil); err != nil {
 		t.Error(err)
 	}
-	sound(t, s)
+	imagetest.Sound(t, s)
 }
 
 func TestWhatIsNotThereIsSaidWithWhatWasMeant(t *testing.T) {
