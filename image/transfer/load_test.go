@@ -224,22 +224,3 @@ func TestALayoutWithSymbolicLinksReadsNothingOutside(t *testing.T) {
 		t.Error("a blob that is a link to the outside was read")
 	}
 }
-
-func TestImportMakesAnImageOfARootFileSystem(t *testing.T) {
-	for packing, pack := range imagetest.Packings {
-		s := imagetest.NewStore(t)
-		img, err := s.Import(context.Background(), bytes.NewReader(pack(t, imagetest.LayerTar(t, "one"))), image.ImportOptions{
-			Ref: "mine:1", Message: "imported", Changes: []string{`CMD ["tool"]`, "ENV A=b"}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		h := s.History(img)
-		if img.Names[0] != "mine:1" || img.Config.Config.Cmd[0] != "tool" || len(h) != 1 || h[0].Comment != "imported" || h[0].Size != 13312 {
-			t.Errorf("%s: %+v, history %+v", packing, img, h)
-		}
-		if img.Created.Unix() != 1700000000 {
-			t.Errorf("%s: SOURCE_DATE_EPOCH is not honoured: %v", packing, img.Created)
-		}
-		imagetest.Sound(t, s)
-	}
-}

@@ -8,9 +8,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	digest "github.com/opencontainers/go-digest"
 
@@ -22,11 +24,11 @@ import (
 	"tiffin/internal/test/reexec"
 )
 
-// Main is the body of a package's TestMain: it lets a test run parts of itself in other
-// processes. What is made of images is made at a time that tests know, 1700000000 s.
-func Main(m *testing.M, parts reexec.Parts) {
+// Main is the body of a package's TestMain, and returns its exit status. It lets a test run parts
+// of itself in other processes. Images are made at a time that tests know, 1700000000 s.
+func Main(m *testing.M, parts reexec.Parts) int {
 	os.Setenv("SOURCE_DATE_EPOCH", "1700000000")
-	os.Exit(reexec.Main(m, parts))
+	return reexec.Main(m, parts)
 }
 
 // NewStore is an empty one.
@@ -213,4 +215,37 @@ func Paths(t testing.TB, s *image.Store, img *image.Image) []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// Peak runs f and returns by how much the heap grew at most, in bytes.
+func Peak(f func()) uint64 {
+	runtime.GC()
+	var before, now runtime.MemStats
+	runtime.ReadMemStats(&before)
+	done, top := make(chan bool), make(chan uint64)
+	go func() {
+		var most uint64
+		for {
+			select {
+			case <-done:
+				top <- most
+				return
+			case <-time.After(5 * time.Millisecond):
+				runtime.ReadMemStats(&now)
+				most = max(most, now.HeapInuse)
+			}
+		}
+	}()
+	f()
+	done <- true
+	return max(<-top, before.HeapInuse) - before.HeapInuse
+}
+
+// Clear checks the form of an error's message: one line, no full stop, not long.
+func Clear(t testing.TB, what string, err error) {
+	t.Helper()
+	msg := err.Error()
+	if strings.Contains(msg, "\n") || strings.HasSuffix(msg, ".") || len(msg) > 500 || strings.Contains(msg, "%!") {
+		t.Errorf("%s: unclear error: %s", what, msg)
+	}
 }

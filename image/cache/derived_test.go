@@ -1,4 +1,4 @@
-package transfer_test
+package cache_test
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package transfer_test
+package image_test
 
 import (
 	"testing"
