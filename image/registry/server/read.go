@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"net/url"
@@ -23,14 +24,22 @@ import (
 // base says that this is a registry. OCI distribution-spec v1.1, "Determining Support".
 func (s *Server) base(x *exchange) error { return x.json(struct{}{}) }
 
-// json is an answer that is not a blob.
-func (x *exchange) json(v any) error {
+// json is an answer in JSON.
+func (x *exchange) json(v any) error { return x.jsonAs("application/json", v) }
+
+// jsonAs is one of another media type.
+func (x *exchange) jsonAs(mediaType string, v any) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	x.Header().Set("Content-Type", "application/json")
-	http.ServeContent(x, x.r, "", time.Time{}, bytes.NewReader(b))
+	return x.content(mediaType, bytes.NewReader(b))
+}
+
+// content is an answer that can be asked for in parts: RFC 9110, 14.
+func (x *exchange) content(mediaType string, c io.ReadSeeker) error {
+	x.Header().Set("Content-Type", mediaType)
+	http.ServeContent(x, x.r, "", time.Time{}, c)
 	return nil
 }
 
@@ -49,9 +58,7 @@ func (s *Server) getManifest(x *exchange) error {
 		return err
 	}
 	x.digest(d.Digest)
-	x.Header().Set("Content-Type", d.MediaType)
-	http.ServeContent(x, x.r, "", time.Time{}, bytes.NewReader(b))
-	return nil
+	return x.content(d.MediaType, bytes.NewReader(b))
 }
 
 // digest sets the headers that a thing with a digest has. RFC 9110, 8.8.3: an
@@ -72,9 +79,7 @@ func (s *Server) getBlob(x *exchange) error {
 	}
 	defer f.Close()
 	x.digest(digest.Digest(x.arg))
-	x.Header().Set("Content-Type", "application/octet-stream")
-	http.ServeContent(x, x.r, "", time.Time{}, f)
-	return nil
+	return x.content("application/octet-stream", f)
 }
 
 // tags lists a repository. OCI distribution-spec v1.1, "Listing Tags".
@@ -126,13 +131,8 @@ func (s *Server) referrers(x *exchange) error {
 		all = slices.DeleteFunc(all, func(d ocispec.Descriptor) bool { return d.ArtifactType != kind })
 		x.Header().Set("OCI-Filters-Applied", "artifactType")
 	}
-	b, err := json.Marshal(ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: all})
-	if err != nil {
-		return err
-	}
-	x.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
-	http.ServeContent(x, x.r, "", time.Time{}, bytes.NewReader(b))
-	return nil
+	return x.jsonAs(ocispec.MediaTypeImageIndex,
+		ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: all})
 }
 
 // page is the part of a list that is asked for; a link leads to the next.

@@ -4,6 +4,7 @@ package server
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -94,8 +95,8 @@ func digits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == 
 // follows. OCI distribution-spec v1.1, "Listing Tags".
 func page(all []string, n, last string) (part []string, more, ok bool) {
 	if last != "" {
-		i := 0
-		for i < len(all) && all[i] <= last {
+		i, found := slices.BinarySearch(all, last)
+		if found {
 			i++
 		}
 		all = all[i:]

@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -85,10 +87,7 @@ func (s *Server) Active() int { return int(s.active.Load()) }
 func (s *Server) Close() {
 	s.init()
 	s.mu.Lock()
-	var all []*upload
-	for _, u := range s.uploads {
-		all = append(all, u)
-	}
+	all := slices.Collect(maps.Values(s.uploads))
 	s.mu.Unlock()
 	for _, u := range all {
 		s.drop(u)
@@ -278,7 +277,8 @@ func (s *Server) methods(k kind) []method {
 	case kindUploads:
 		return []method{{http.MethodPost, s.beginUpload}}
 	case kindUpload:
-		return []method{{http.MethodGet, s.uploadStatus}, {http.MethodPatch, s.uploadChunk}, {http.MethodPut, s.endUpload}, {http.MethodDelete, s.cancelUpload}}
+		return []method{{http.MethodGet, s.held(s.uploadStatus)}, {http.MethodPatch, s.held(s.uploadChunk)},
+			{http.MethodPut, s.held(s.finish)}, {http.MethodDelete, s.held(s.cancelUpload)}}
 	}
 	return nil
 }

@@ -142,26 +142,28 @@ func (x *exchange) created(what string, d digest.Digest) error {
 	return nil
 }
 
+// held lets a request do something with the upload that its path names.
+func (s *Server) held(do func(*exchange, *upload) error) func(*exchange) error {
+	return func(x *exchange) error {
+		u, err := s.find(x)
+		if err != nil {
+			return err
+		}
+		defer u.release()
+		return do(x, u)
+	}
+}
+
 // uploadStatus tells how far an upload has come, so that it can be resumed. OCI
 // distribution-spec v1.1, "Pushing a blob in chunks".
-func (s *Server) uploadStatus(x *exchange) error {
-	u, err := s.find(x)
-	if err != nil {
-		return err
-	}
-	defer u.release()
+func (s *Server) uploadStatus(x *exchange, u *upload) error {
 	x.location(u)
 	x.WriteHeader(http.StatusNoContent)
 	return nil
 }
 
 // uploadChunk takes a part of a blob.
-func (s *Server) uploadChunk(x *exchange) error {
-	u, err := s.find(x)
-	if err != nil {
-		return err
-	}
-	defer u.release()
+func (s *Server) uploadChunk(x *exchange, u *upload) error {
 	if err := s.receive(x, u); err != nil {
 		return err
 	}
@@ -170,23 +172,8 @@ func (s *Server) uploadChunk(x *exchange) error {
 	return nil
 }
 
-// endUpload takes the rest of a blob, and its digest.
-func (s *Server) endUpload(x *exchange) error {
-	u, err := s.find(x)
-	if err != nil {
-		return err
-	}
-	defer u.release()
-	return s.finish(x, u)
-}
-
 // cancelUpload gives an upload up. Not in the spec, but in docker's.
-func (s *Server) cancelUpload(x *exchange) error {
-	u, err := s.find(x)
-	if err != nil {
-		return err
-	}
-	defer u.release()
+func (s *Server) cancelUpload(x *exchange, u *upload) error {
 	s.drop(u)
 	x.WriteHeader(http.StatusNoContent)
 	return nil
