@@ -84,7 +84,7 @@ type Root struct {
 	Target string
 	Bind   string     // bind this directory (recursively)
 	FUSE   *FUSEMount // or mount a /dev/fuse descriptor, which Start.Mounted gets
-	// Overlay makes FUSE read-only and mounts the kernel's overlayfs on top of it; nil = FUSE is
+	// Overlay mounts the kernel's overlayfs on top of that, which is not written to; nil = that is
 	// all.
 	Overlay *OverlayMount
 	// Ahead is what the command will probably read of the FUSE mount, by path: a hint.

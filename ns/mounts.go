@@ -86,6 +86,20 @@ func runRoot(b *builder) error {
 	return nil
 }
 
+// ProbeFUSE says why /dev/fuse cannot be used here. Another file may have its name: only the device
+// answers EPERM to read(2) before something is mounted with it, fuse_get_dev in fs/fuse/dev.c.
+func ProbeFUSE() error {
+	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if _, err := unix.Read(fd, make([]byte, 1)); err != unix.EPERM {
+		return unix.ENODEV
+	}
+	return nil
+}
+
 // rootFlags are the flags of the root's mounts. Set-user-ID programs work only if the user asks for
 // it. What they can become is a user of the container, with the capabilities of its bounding set:
 // in a process of another user namespace, the kernel ignores such bits (mnt_may_suid in

@@ -1,5 +1,4 @@
-// This file mounts the kernel's overlayfs over the read-only file system of the step "root":
-// Root.Overlay.
+// This file mounts the kernel's overlayfs over what the step "root" has mounted: Root.Overlay.
 //
 // Seen on Linux 6.18: overlayfs takes a FUSE mount of the same user namespace as its lower side.
 // It asks that for STATFS and extended attributes, and from then on for names and bytes only. Its
@@ -20,7 +19,7 @@ import (
 )
 
 func skipOverlay(b *builder) string {
-	return skipIf(b.spec.Root.Overlay == nil, "the file system has an upper directory itself: --driver fuse")
+	return skipIf(b.spec.Root.Overlay == nil, "the root of the step before takes changes itself: --driver fuse or copy")
 }
 
 func runOverlay(b *builder) error {

@@ -26,6 +26,9 @@ type KernelUpper struct {
 	// copied-up file that still has that owner keeps the one it has in the image, which the user
 	// namespace may not know.
 	MapUID, MapGID func(uint32) uint32
+	// Whole says that the directory is not what differs from the image but all of the container's
+	// files, as Unpacker has made them and the container has left them.
+	Whole bool
 }
 
 // OverlayMarks begins the names of the attributes by which the kernel's overlayfs, mounted with
@@ -37,8 +40,11 @@ const (
 	capsXattr     = "security.capability"
 )
 
-// kernelWhiteout is ParseWhiteout for the kernel's form.
-func kernelWhiteout(dirfd int, name string) (gone string, ok bool, err error) {
+// whiteout is ParseWhiteout for the kernel's form.
+func (k *KernelUpper) whiteout(dirfd int, name string) (gone string, ok bool, err error) {
+	if k.Whole {
+		return "", false, nil
+	}
 	var st unix.Stat_t
 	if err := unix.Fstatat(dirfd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return "", false, err
@@ -60,22 +66,34 @@ func (r *upReader) kernelAttr(n *upNode, a Xattr, _ uint32) error {
 	return nil
 }
 
-// continues finds the lower file that n, called name in directory d, continues: for a directory,
-// the lower one it is merged with. n has its owner from the disk, which may be a stand-in for the
-// true one.
-func (r *upReader) continues(d *upNode, name string, n *upNode) {
-	k := r.u.Kernel
-	if k == nil || r.u.Lower == nil || !d.hasOrigin {
-		return
-	}
-	i, ok := r.u.Lower.Lookup(d.origin, name)
+// continues finds the lower file that n, called name in directory d and open as fd, continues: for
+// a directory, the lower one it is merged with. n has its owner from the disk, which may be a
+// stand-in for the true one.
+func (r *upReader) continues(d *upNode, name string, n *upNode, fd int) error {
+	i, ok := r.lower(d, name)
 	if !ok {
-		return
+		return nil
 	}
 	r.owner(n, i)
 	if n.isDir() && !n.opaque && r.u.Lower.Inode(i).IsDir() {
 		n.hasOrigin, n.origin = true, i
 	}
+	if !r.u.Kernel.Whole {
+		return nil
+	}
+	same, err := r.same(n, i, fd)
+	if same {
+		n.same, n.lower = true, i
+	}
+	return err
+}
+
+// lower finds what the image has under a name, if the upper is the kernel's.
+func (r *upReader) lower(d *upNode, name string) (i uint32, ok bool) {
+	if r.u.Kernel == nil || r.u.Lower == nil || !d.hasOrigin {
+		return 0, false
+	}
+	return r.u.Lower.Lookup(d.origin, name)
 }
 
 // owner gives n the owner of lower inode i, if it is shown with the same.

@@ -45,6 +45,8 @@ type upNode struct {
 	metacopy  bool   // the data is the origin's
 	tail      bool   // …, and after it comes the file's own
 	opaque    bool   // a directory of the kernel's that continues none
+	same      bool   // of KernelUpper.Whole: under each of its names it is as lower inode lower
+	lower     uint32
 
 	kids      map[string]*upNode // only of a directory
 	whiteouts map[string]bool
@@ -59,6 +61,7 @@ type upReader struct {
 	u     *Upper
 	links map[uint64]*upNode // by real inode number, those with several names
 	side  *sidecar.Store     // where the attributes are; nil: at the files
+	bufs  [2][]byte          // equal
 }
 
 // readUpper reads all of u but for the data.
@@ -87,6 +90,9 @@ func readUpper(u *Upper) (*upNode, error) {
 	}
 	if err == nil {
 		fd, err = r.dir(fd, root)
+	}
+	if err == nil && root.hasOrigin && u.Kernel != nil && u.Kernel.Whole {
+		r.reduce(root)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the changes of the container in %s: %w", u.Dir, err)
@@ -150,7 +156,7 @@ func (r *upReader) below(up int, d *upNode, fd int, n *upNode) (int, error) {
 // whiteout tells whether the file called name stands for a deletion, and of what.
 func (r *upReader) whiteout(dirfd int, name string) (gone string, ok bool, err error) {
 	if r.u.Kernel != nil {
-		return kernelWhiteout(dirfd, name)
+		return r.u.Kernel.whiteout(dirfd, name)
 	}
 	return ParseWhiteout(name, func() (string, error) { return readSmall(dirfd, name) })
 }
@@ -198,6 +204,8 @@ func (r *upReader) entry(dirfd int, d *upNode, name string) (int, *upNode, error
 		return dirfd, nil, fmt.Errorf("%q: %w", path, err)
 	}
 	if n := r.links[st.Ino]; n != nil {
+		i, ok := r.lower(d, name)
+		n.same = n.same && ok && i == n.lower
 		return dirfd, n, nil
 	}
 	n := &upNode{path: path}
@@ -211,12 +219,14 @@ func (r *upReader) entry(dirfd int, d *upNode, name string) (int, *upNode, error
 			unix.Close(fd)
 			return dirfd, nil, err
 		}
-		r.continues(d, name, n)
-		if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		if err = r.continues(d, name, n, fd); err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {
 			dirfd, err = r.below(dirfd, d, fd, n)
 			return dirfd, n, err
 		}
 		unix.Close(fd)
+		if err != nil {
+			return dirfd, nil, fmt.Errorf("compare %q with the image: %w", path, err)
+		}
 	case unix.S_IFLNK: // the kernel's; tiffin makes none, but somebody may
 		b := make([]byte, pathMax+1)
 		k, err := unix.Readlinkat(dirfd, name, b)
@@ -225,10 +235,11 @@ func (r *upReader) entry(dirfd int, d *upNode, name string) (int, *upNode, error
 		}
 		n.target = string(b[:k])
 		r.fill(n, &st)
-		r.continues(d, name, n)
+		n.size = 0
+		_ = r.continues(d, name, n, -1) // without data, nothing can fail
 	default:
 		r.fill(n, &st)
-		r.continues(d, name, n)
+		_ = r.continues(d, name, n, -1)
 	}
 	if st.Nlink > 1 {
 		r.links[st.Ino] = n

@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"tiffin/image/cache"
+	"tiffin/internal/container/client"
 	"tiffin/internal/container/disk"
 )
 
@@ -51,6 +52,16 @@ func createContainer(c *cli.Context, foreground bool) (*disk.Container, *os.File
 		// What it prints is seen here, and it is deleted at the end: a log would only slow
 		// down what is piped through it, to a tenth of the speed.
 		cfg.NoLog = true
+	}
+	if c.String("driver") == "" {
+		run, err := disk.RunRoot(store.Root())
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		var why error
+		if cfg.Driver, why = client.PickDriver(run, cfg.SingleID); why != nil {
+			fmt.Fprintf(stderr, "tiffin: note: %v: --driver %s is used\n", why, cfg.Driver)
+		}
 	}
 	m, err := store.Mountable(img)
 	if err != nil {

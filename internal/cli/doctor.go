@@ -37,7 +37,7 @@ func doctorCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			results = append(results, client.TryStore(root, run)...)
+			results = append(results, append(client.TryStore(root, run), driverOf(run))...)
 			switch f := c.String("format"); f {
 			case "json":
 				enc := json.NewEncoder(stdout)
@@ -59,6 +59,19 @@ func doctorCommand() *cli.Command {
 			return nil
 		}),
 	}
+}
+
+// driverOf says which driver a new container would get.
+func driverOf(run string) probe.Result {
+	r := probe.Result{Name: "driver", OK: true, Level: probe.Optional, Page: "the book, chapter 3, \"When something is missing\""}
+	var cfg disk.Config
+	var err error
+	cfg.Driver, err = client.PickDriver(run, false)
+	r.Found = "a new container gets --driver " + cfg.DriverName()
+	if err != nil {
+		r.Found += fmt.Sprintf(": %v", err)
+	}
+	return r
 }
 
 // printResults prints a line for each check, and below one that failed what to do.

@@ -45,7 +45,7 @@ func createFlags() []cli.Flag {
 		&cli.StringFlag{Name: "stop-signal", Usage: "`SIGNAL` that stop sends first"},
 		&cli.IntFlag{Name: "stop-timeout", Usage: "`SECONDS` that stop waits before it kills"},
 		&cli.StringFlag{Name: "log-driver", Value: "json-file", Usage: "`json-file`, or none: keep no log, as with --rm in the foreground"},
-		&cli.StringFlag{Name: "driver", Value: disk.DriverFUSE, Usage: "who merges the layers with what is written: `fuse` (tiffin), or overlay (the kernel over tiffin's layers)"},
+		&cli.StringFlag{Name: "driver", Usage: "who merges the layers with what is written: `fuse` (tiffin), overlay (the kernel), copy (all unpacked); the first that works"},
 		&cli.StringFlag{Name: "userns", Usage: "`single`: only one user id, yours, even if there are subordinate ones"},
 		&cli.StringFlag{Name: "root-emulation", Value: "auto", Usage: "pretend that root can be other users, and give files to them, and remember it: `on`, off, or auto, where one user id is mapped"},
 		&cli.StringSliceFlag{Name: "without", Usage: "leave `STEP,…` of the start out, to see what it is for: pid, net, user-map, mount, seccomp, caps, …"},

@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"tiffin/image"
+	"tiffin/internal/container/client"
 	"tiffin/internal/programs"
 )
 
@@ -48,7 +49,7 @@ func runPrune(c *cli.Context, store *image.Store) error {
 	}
 	done, err := store.Prune(c.Bool("all"), keep)
 	freed, e := programs.Clean(store.Root())
-	err, done.Reclaimed = errors.Join(err, e), done.Reclaimed+freed
+	err, done.Reclaimed = errors.Join(err, e, client.SweepTrees(store.Root())), done.Reclaimed+freed
 	if len(done.Removed) > 0 {
 		fmt.Fprintln(stdout, "Deleted images:")
 		printRemoved(stdout, done.Removed)

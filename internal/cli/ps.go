@@ -26,7 +26,7 @@ func psCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage: "[FLAGS]",
 		Description: "The columns are docker's but for PORTS: without a network of its own a container has none to publish.\n" +
-			"Templates have .ID .Names .Image .Command .CreatedAt .RunningFor .State .Status .ExitCode .Pid .Networks .Mounts .Labels and .Label \"KEY\".",
+			"Templates have .ID .Names .Image .Command .CreatedAt .RunningFor .State .Status .ExitCode .Pid .Networks .Driver .Mounts .Labels and .Label \"KEY\".",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "also those that do not run"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "only ids"},
@@ -46,7 +46,8 @@ type psRow struct {
 	CreatedAt, RunningFor     string
 	State, Status             string
 	ExitCode, Pid             int
-	Networks, Mounts, Labels  string
+	Networks, Driver          string
+	Mounts, Labels            string
 	LocalVolumes, Ports, Size string
 	labels                    map[string]string
 }
@@ -96,7 +97,7 @@ func newPsRow(ctr *disk.Container, s disk.State, short bool, now time.Time) *psR
 		CreatedAt:  localTime(ctr.Created),
 		RunningFor: ago(ctr.Created),
 		State:      string(s.Shown()), Status: psStatus(s, now), ExitCode: s.ExitCode, Pid: s.Pid,
-		Networks: ctr.Network, labels: ctr.Labels, Size: "0B", LocalVolumes: "0",
+		Networks: ctr.Network, Driver: ctr.DriverName(), labels: ctr.Labels, Size: "0B", LocalVolumes: "0",
 	}
 	if short {
 		r.ID = ctr.Short()

@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"tiffin/image"
+	"tiffin/internal/container/client"
 )
 
 func rmiCommand() *cli.Command {
@@ -28,7 +29,7 @@ func rmiCommand() *cli.Command {
 					return nil // as rm -f
 				}
 				printRemoved(stdout, done)
-				return err
+				return errors.Join(err, client.SweepTrees(store.Root()))
 			})
 		})),
 	}

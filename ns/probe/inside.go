@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -26,7 +27,7 @@ func inside() []Result {
 	if device.OK {
 		results = append(results, fuseMount(fd))
 	}
-	return append(results, network(), queues(), newProc(), tmpfs(), overlay())
+	return append(results, network(), queues(), newProc(), tmpfs(), overlay(place))
 }
 
 // network makes a network namespace: without one, a container would share this machine's.
@@ -119,7 +120,7 @@ func newProc() Result {
 
 // fuseDevice opens /dev/fuse, in the user namespace that will own the mount: fuse(4).
 func fuseDevice() (int, Result) {
-	r := Result{Name: "/dev/fuse", Level: Required, Page: "fuse(4)", Found: "can be opened"}
+	r := Result{Name: "/dev/fuse", Level: Optional, Page: "fuse(4)", Found: "can be opened"}
 	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	switch {
 	case err == nil:
@@ -139,7 +140,7 @@ func fuseDevice() (int, Result) {
 // fuseMount mounts a FUSE file system that nobody serves, and takes it away again. The first
 // mount(2) of FUSE in a user namespace came with Linux 4.18.
 func fuseMount(fd int) Result {
-	r := Result{Name: "fuse mount", Level: Required, Page: "mount.fuse3(8)", Found: "FUSE can be mounted without fusermount"}
+	r := Result{Name: "fuse mount", Level: Optional, Page: "mount.fuse3(8)", Found: "FUSE can be mounted without fusermount"}
 	data := fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", fd)
 	err := unix.Mount("probe", place, "fuse", unix.MS_NOSUID|unix.MS_NODEV, data)
 	if err == nil {
@@ -153,24 +154,48 @@ func fuseMount(fd int) Result {
 	return r
 }
 
-// overlay mounts the kernel's overlayfs on the tmpfs of the check before: Linux 5.11, "userxattr".
-func overlay() Result {
+// overlay mounts the kernel's overlayfs in a directory, Linux 5.11, "userxattr", and has it
+// remember a deletion and a directory that was replaced: what its upper side must be able to hold.
+func overlay(dir string) Result {
 	r := Result{Name: "overlayfs", Level: Optional, Page: "the kernel's Documentation/filesystems/overlayfs.rst",
 		Found: "the kernel's overlayfs can be mounted, for --driver overlay"}
-	for _, d := range []string{"lower", "upper", "work", "merged"} {
-		if err := os.Mkdir(place+"/"+d, 0o755); err != nil {
-			r.Why = err.Error()
-			return r
-		}
+	err := tryOverlay(dir)
+	if r.OK = err == nil; !r.OK {
+		r.Why = fmt.Sprintf("overlayfs does not work in a user namespace: %v", err)
 	}
-	err := unix.Mount("overlay", place+"/merged", "overlay", 0,
-		"userxattr,lowerdir="+place+"/lower,upperdir="+place+"/upper,workdir="+place+"/work")
-	if err != nil {
-		r.Why = fmt.Sprintf("overlayfs cannot be mounted in a user namespace: %v; only --driver overlay needs it", err)
-		return r
-	}
-	r.OK = true
 	return r
+}
+
+func tryOverlay(dir string) (err error) {
+	dirs := []string{"lower", "upper", "work", "merged"}
+	for i, d := range dirs {
+		dirs[i] = dir + "/" + d
+		if err := os.Mkdir(dirs[i], 0o755); err != nil {
+			return err
+		}
+		defer os.RemoveAll(dirs[i])
+	}
+	lower, upper, work, merged := dirs[0], dirs[1], dirs[2], dirs[3]
+	if err := errors.Join(os.Mkdir(lower+"/box", 0o755), os.WriteFile(lower+"/box/file", nil, 0o644)); err != nil {
+		return err
+	}
+	// The names of the store may have what separates options.
+	escape := strings.NewReplacer(`\`, `\\`, ",", `\,`, ":", `\:`).Replace
+	data := "userxattr,lowerdir=" + escape(lower) + ",upperdir=" + escape(upper) + ",workdir=" + escape(work)
+	if err := unix.Mount("overlay", merged, "overlay", 0, data); err != nil {
+		return fmt.Errorf("mount it: %w", err)
+	}
+	defer func() { err = errors.Join(err, unix.Unmount(merged, unix.MNT_DETACH)) }()
+	if err := os.RemoveAll(merged + "/box"); err != nil {
+		return fmt.Errorf("delete a file of the lower side: %w", err)
+	}
+	if err := os.Mkdir(merged+"/box", 0o755); err != nil {
+		return fmt.Errorf("replace a directory of the lower side: %w", err)
+	}
+	if left, err := os.ReadDir(merged + "/box"); err != nil || len(left) > 0 {
+		return fmt.Errorf("a directory that was replaced still shows the old one: %v", err)
+	}
+	return nil
 }
 
 // seccomp loads a filter that allows everything, in a thread of its own.

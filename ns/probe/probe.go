@@ -50,7 +50,7 @@ type Result struct {
 // All makes all checks. It takes some tens of milliseconds.
 func All() []Result {
 	results := []Result{kernel()}
-	p, err := enter(true)
+	p, err := enter(true, "")
 	results = append(results, userNamespace(err))
 	if err == nil {
 		results = append(results, p...)
@@ -78,9 +78,23 @@ func Explain(err error) error {
 	return err
 }
 
-// enter runs the checks that need a user namespace inside of one.
-func enter(single bool) ([]Result, error) {
-	u := ns.UserNS{Args: []string{"tiffin", Command}, SingleID: single}
+// Overlay mounts the kernel's overlayfs with all its directories in dir, an empty directory,
+// changes files in it, and leaves dir empty. It does so with the caller's id alone, or with all the
+// ids that a container has. The error says what the kernel refuses.
+func Overlay(dir string, single bool) error {
+	results, err := enter(single, dir)
+	for _, r := range results {
+		if err == nil && !r.OK {
+			err = errors.New(r.Why)
+		}
+	}
+	return err
+}
+
+// enter runs the checks that need a user namespace inside of one; with a directory, those of
+// Overlay.
+func enter(single bool, dir string) ([]Result, error) {
+	u := ns.UserNS{Args: []string{"tiffin", Command, dir}, SingleID: single}
 	p, err := u.Start()
 	if err != nil {
 		return nil, err
@@ -110,7 +124,11 @@ func (m *message) Attached() (*int, *[]*os.File) { return &m.NumFiles, &m.files 
 func Main() {
 	conn, _, err := ns.Entered()
 	if err == nil {
-		err = conn.Send(&message{Results: inside()})
+		check := inside
+		if len(os.Args) > 2 && os.Args[2] != "" {
+			check = func() []Result { return []Result{overlay(os.Args[2])} }
+		}
+		err = conn.Send(&message{Results: check()})
 	}
 	if err != nil {
 		os.Exit(1)

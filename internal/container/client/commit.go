@@ -51,7 +51,7 @@ func changed(c *disk.Container, store *image.Store, f func(*image.Image, delta) 
 		closeAll func()
 	)
 	err = mended(c, m, func(m *cache.Mountable) (err error) {
-		upper = &disk.Upper{Dir: c.UpperDir(), Union: m.UnionPath, Flats: m.FlatPaths, Blocks: m.BlockPaths}
+		upper = &disk.Upper{Dir: c.UpperDir(), Union: m.UnionPath, Flats: m.FlatPaths, Blocks: m.BlockPaths, Whole: c.Driver == disk.DriverCopy}
 		opened, closeAll, err = upper.Open(nil)
 		return err
 	})
@@ -66,7 +66,7 @@ func changed(c *disk.Container, store *image.Store, f func(*image.Image, delta) 
 	defer release()
 	state, _ := c.ReadState() // now its supervisor has written down all it has made
 	upper.Made = state.Made
-	if c.Overlay() {
+	if c.Walled() {
 		return f(img, kernelDelta{c, upper})
 	}
 	opened.Skip = upper.Skip()

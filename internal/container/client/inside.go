@@ -16,7 +16,12 @@ import (
 
 // inside asks a helper for one operation. Its output goes to w.
 func inside(c *disk.Container, op string, upper *disk.Upper, w io.Writer) error {
-	sock, proc, err := startHelper(c)
+	return insideOf(c.Root(), c.SingleID, op, upper, w)
+}
+
+// insideOf is inside for a store, with the ids of its containers or with one.
+func insideOf(root string, single bool, op string, upper *disk.Upper, w io.Writer) error {
+	sock, proc, err := startHelper(root, single)
 	if err != nil {
 		return errs.Code(probe.Explain(err), 125)
 	}
@@ -40,13 +45,13 @@ func inside(c *disk.Container, op string, upper *disk.Upper, w io.Writer) error 
 }
 
 // startHelper starts the helper, and returns the connection to it.
-func startHelper(c *disk.Container) (*control.Conn, *ns.UserProc, error) {
-	program, err := programs.Open(c.Root(), programs.Runtime)
+func startHelper(root string, single bool) (*control.Conn, *ns.UserProc, error) {
+	program, err := programs.Open(root, programs.Runtime)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer program.Close()
-	u := ns.UserNS{Program: program, Args: []string{"tiffin", control.InsideCommand}, Dir: "/", SingleID: c.SingleID}
+	u := ns.UserNS{Program: program, Args: []string{"tiffin", control.InsideCommand}, Dir: "/", SingleID: single}
 	proc, err := u.Start()
 	if err != nil {
 		return nil, nil, err

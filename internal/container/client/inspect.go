@@ -101,15 +101,12 @@ func Inspect(c *disk.Container) (*Inspection, error) {
 			CapAdd: c.CapAdd, CapDrop: c.CapDrop, SecurityOpt: c.SecurityOptions(), ShmSize: c.ShmSize, Ulimits: c.Rlimits,
 			Memory: c.Limits.Memory, MemorySwap: c.Limits.MemorySwap, MemoryReservation: c.Limits.MemoryReservation, NanoCpus: c.Limits.NanoCPUs,
 			CpuShares: c.Limits.CPUShares, CpusetCpus: c.Limits.Cpuset, PidsLimit: c.Limits.Pids, BlkioWeight: c.Limits.BlkioWeight},
-		GraphDriver: InspectDriver{"tiffin", map[string]string{"UpperDir": c.UpperDir(), "WorkDir": c.WorkDir(), "Attributes": c.Attributes()}},
+		GraphDriver: InspectDriver{c.DriverName(), map[string]string{"UpperDir": c.UpperDir(), "WorkDir": c.WorkDir(), "Attributes": c.Attributes()}},
 		Config: InspectConfig{Hostname: c.Hostname, User: c.User, Tty: c.TTY, OpenStdin: c.Stdin, Env: c.Env, Cmd: c.Cmd,
 			Entrypoint: c.Entrypoint, Image: c.Image, WorkingDir: c.Config.Dir, Labels: c.Labels, StopSignal: c.StopSignal, StopTimeout: c.StopTimeout},
 	}
 	if s.Cgroup != "" && s.Status == disk.Running {
 		x.HostConfig.CgroupParent = filepath.Dir(s.Cgroup)
-	}
-	if c.Overlay() {
-		x.GraphDriver.Name = disk.DriverOverlay
 	}
 	if args := c.Args(); len(args) > 0 {
 		x.Path, x.Args = args[0], args[1:]

@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -47,6 +50,24 @@ func Sweep(s *disk.Set) { s.Sweep(erase) }
 // erase is a disk.Eraser: a helper with the container's user ids removes the directory.
 func erase(c *disk.Container) error {
 	return inside(c, control.OpErase, &disk.Upper{Dir: c.Dir()}, io.Discard)
+}
+
+// SweepTrees deletes the directories of the user's that images of a store, of which the store has
+// no union any more, were unpacked to; one in use stays. With subordinate ids, only a helper can
+// enter them.
+func SweepTrees(images string) error {
+	run, err := disk.RunRoot(images)
+	if err != nil {
+		return err
+	}
+	trees, _ := os.ReadDir(filepath.Join(run, "trees")) // most have none
+	for _, t := range trees {
+		chain, _, _ := strings.Cut(t.Name(), "-")
+		if _, e := os.Lstat(filepath.Join(images, "unions", chain)); errors.Is(e, os.ErrNotExist) {
+			err = errors.Join(err, insideOf(images, false, control.OpErase, &disk.Upper{Dir: filepath.Join(run, "trees", t.Name())}, io.Discard))
+		}
+	}
+	return err
 }
 
 // kill ends a running container at once: through its supervisor or, if that does

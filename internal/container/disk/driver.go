@@ -1,4 +1,4 @@
-// The two drivers: who merges the layers.
+// The drivers: who merges the layers, and where what a container writes is kept.
 
 package disk
 
@@ -11,10 +11,12 @@ import (
 	"tiffin/internal/errs"
 )
 
-// The drivers of a container's root: who merges the layers with its own directory.
+// The drivers of a container's root: who merges the layers with its own directory. Each asks for
+// less than the one before it.
 const (
 	DriverFUSE    = "fuse"    // package fs; also ""
 	DriverOverlay = "overlay" // the kernel's overlayfs
+	DriverCopy    = "copy"    // nobody: the container has all files of its image unpacked
 )
 
 // ParseDriver checks the name of a driver, and returns it as Config.Driver has it.
@@ -22,20 +24,29 @@ func ParseDriver(name string) (string, error) {
 	switch name {
 	case "", DriverFUSE:
 		return "", nil
-	case DriverOverlay:
+	case DriverOverlay, DriverCopy:
 		return name, nil
 	}
-	return "", errs.Hint(fmt.Errorf("driver %q is not there", name), "use fuse (the default) or overlay (the kernel's own; see the README, \"The kernel's overlayfs\")")
+	return "", errs.Hint(fmt.Errorf("driver %q is not there", name), "use fuse, overlay or copy, or none to have tiffin find the first that works; see chapter 3 of the book, \"When something is missing\"")
 }
 
-// Overlay tells whether the kernel merges the layers with the upper directory.
-func (c *Config) Overlay() bool { return c.Driver == DriverOverlay }
+// DriverName is the driver's name in full.
+func (c *Config) DriverName() string {
+	if c.Driver == "" {
+		return DriverFUSE
+	}
+	return c.Driver
+}
 
-// Wall is the directory that keeps others from what the kernel's overlayfs has written. The first
-// start fills it.
+// Walled tells whether the container's files are on disk with the owners and modes that it sees,
+// behind a wall: with every driver but tiffin's own.
+func (c *Config) Walled() bool { return c.Driver != "" }
+
+// Wall is the directory that keeps others from what the kernel has written for the container. The
+// first start fills it.
 func (c *Container) Wall() string { return c.Path("overlay") }
 
-// UpperDir is where what the container changes is.
+// UpperDir is where what the container changes is; with DriverCopy, all that it has.
 func (c *Container) UpperDir() string { return c.own("upper") }
 
 // WorkDir is where the driver prepares changes.
@@ -52,7 +63,7 @@ func (c *Container) Attributes() string {
 }
 
 func (c *Container) own(name string) string {
-	if c.Overlay() {
+	if c.Walled() {
 		return filepath.Join(c.Wall(), name)
 	}
 	return c.Path(name)

@@ -114,7 +114,7 @@ func TestAConfigComesBackAsItWas(t *testing.T) {
 	}
 	was, _ := json.Marshal(c.Config)
 	is, _ := json.Marshal(again.Config)
-	if string(was) != string(is) || again.Hostname != c.Short() || !validName(again.Name) || !again.Overlay() {
+	if string(was) != string(is) || again.Hostname != c.Short() || !validName(again.Name) || !again.Walled() {
 		t.Errorf("%s\n%s", was, is)
 	}
 	if again.Root() != s.root {
@@ -123,7 +123,7 @@ func TestAConfigComesBackAsItWas(t *testing.T) {
 }
 
 func TestDrivers(t *testing.T) {
-	for name, want := range map[string]string{"": "", "fuse": "", "overlay": "overlay"} {
+	for name, want := range map[string]string{"": "", "fuse": "", "overlay": "overlay", "copy": "copy"} {
 		if got, err := ParseDriver(name); got != want || err != nil {
 			t.Errorf("%q: %q, %v", name, got, err)
 		}

@@ -69,7 +69,7 @@ func (c *Container) Vanish() (rest func()) {
 	aside := *c
 	aside.dir = filepath.Join(filepath.Dir(filepath.Dir(c.dir)), "tmp", c.ID)
 	// Files of subordinate ids are nothing that the store could delete as a temporary.
-	if c.Overlay() || os.Rename(c.dir, aside.dir) != nil {
+	if c.Walled() || os.Rename(c.dir, aside.dir) != nil {
 		_ = c.Erase(nil) // what cannot be removed now, the next Sweep meets again
 		return func() {}
 	}

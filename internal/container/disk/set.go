@@ -109,7 +109,7 @@ func (s *Set) Create(cfg Config) (*Container, *os.File, error) {
 // fill puts into the new directory what every container has.
 func (s *Set) fill(c *Container) error {
 	dirs := []string{"root"}
-	if !c.Overlay() {
+	if !c.Walled() {
 		dirs = append(dirs, "upper", "work")
 	}
 	for _, d := range dirs {

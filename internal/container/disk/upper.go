@@ -13,6 +13,7 @@ type Upper struct {
 	Flats  []string `json:"flats,omitempty"`  // its layers, the bottom one first
 	Blocks []string `json:"blocks,omitempty"` // what they are checked by, likewise
 	Made   []string `json:"made,omitempty"`   // paths that were made for mounts: State.Made
+	Whole  bool     `json:"whole,omitempty"`  // Dir has all files: DriverCopy
 }
 
 // Open opens all of it. kernel is nil if tiffin's own file system has written the directory. The

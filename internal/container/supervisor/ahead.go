@@ -58,7 +58,7 @@ func withinLimits(spans []ns.Span) []ns.Span {
 
 // foresee returns what the command will probably read.
 func (s *supervisor) foresee() []ns.Span {
-	if s.req.Starts == "" || s.req.Idle || s.req.Trace != nil {
+	if s.req.Starts == "" || s.req.Idle || s.req.Trace != nil || s.tree != "" {
 		return nil
 	}
 	s.starts = readStarts(s.req.Starts)

@@ -71,10 +71,16 @@ func (s *supervisor) answer(c *control.Conn) {
 		c.Reply(s.pause())
 	case control.OpUnpause:
 		c.Reply(s.unpause())
-	case control.OpCounts:
+	case control.OpCounts, control.OpTrace:
+		if s.fs == nil {
+			c.Fail(fmt.Errorf("container %s has its files unpacked: no file system of tiffin's is asked for them", s.c.Name))
+			return
+		}
+		if m.Op == control.OpTrace {
+			s.trace(c, m)
+			return
+		}
 		c.Send(&control.Message{Op: control.AnsOK, Counts: s.fs.Counts()})
-	case control.OpTrace:
-		s.trace(c, m)
 	case control.OpCopy:
 		s.copy(c, m)
 	default:
@@ -340,7 +346,7 @@ func (s *supervisor) stop(c *control.Conn, m *control.Message) {
 // freeze brings all that the container has written into its upper directory,
 // and lets nothing change there until the connection ends.
 func (s *supervisor) freeze(c *control.Conn) {
-	if s.c.Overlay() { // what it has in memory is what everybody reads
+	if s.c.Walled() { // what the kernel has in memory is what everybody reads
 		resume, err := s.still()
 		if err != nil {
 			c.Fail(err)

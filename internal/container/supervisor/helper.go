@@ -62,7 +62,7 @@ func do(m *control.Message, ids ns.IDMap, ans *control.Message) error {
 		ans.Copied = new(control.Copied)
 		return copyFiles(m, ans.Copied)
 	case m.Op == control.OpErase && m.Upper != nil:
-		return treecopy.Remove(m.Upper.Dir)
+		return eraseTree(m.Upper.Dir)
 	case m.Upper != nil && len(m.Files) == 1:
 		return readUpper(m.Op, m.Upper, ids, m.Files[0])
 	}
@@ -104,9 +104,12 @@ func copyFiles(m *control.Message, res *control.Copied) error {
 	return err
 }
 
-// readUpper writes to w what the kernel's overlayfs has left in an upper directory.
+// readUpper writes to w what a container has changed whose files the kernel has written.
 func readUpper(op string, d *disk.Upper, ids ns.IDMap, w io.Writer) error {
-	u, closeAll, err := d.Open(&layer.KernelUpper{MapUID: ids.MapUID, MapGID: ids.MapGID})
+	if d.Whole && !unpackedBefore(filepath.Dir(d.Dir)) {
+		return untouched(op, w)
+	}
+	u, closeAll, err := d.Open(&layer.KernelUpper{MapUID: ids.MapUID, MapGID: ids.MapGID, Whole: d.Whole})
 	if err != nil {
 		return err
 	}
@@ -188,7 +191,7 @@ func (s *supervisor) lend(c *control.Conn) {
 	_ = s.child.Signal(unix.SIGKILL)
 	_, _ = s.child.Wait()
 	<-s.served // all is in the upper directory
-	if s.c.Overlay() {
+	if s.c.Walled() {
 		s.clearWork()
 	}
 }

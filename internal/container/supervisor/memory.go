@@ -25,6 +25,10 @@ const settlePeriod = 5 * time.Second
 func (s *supervisor) settle() {
 	time.Sleep(settlePeriod / 10)
 	debug.SetGCPercent(25)
+	if s.fs == nil {
+		debug.FreeOSMemory()
+		return
+	}
 	for last, done := s.fs.Counts(), false; ; time.Sleep(settlePeriod) {
 		now := s.fs.Counts()
 		if !maps.Equal(last, now) {

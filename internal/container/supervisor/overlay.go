@@ -1,5 +1,5 @@
-// What the overlay driver needs before and after: a wall against others, attributes of the root,
-// an empty work directory.
+// What the drivers overlay and copy need before and after: a wall against others, attributes of the
+// root, an empty work directory.
 
 package supervisor
 
@@ -24,29 +24,13 @@ func (s *supervisor) shut() error {
 	if err != nil || stands {
 		return err
 	}
-	return s.closed()
+	return s.closed(s.c.Dir())
 }
 
-// wall builds the wall of a container, Container.Wall, and what is behind it. A file that the
-// command makes set-user-ID has that bit on this machine's disk and belongs to the user: whoever
-// can execute it there becomes the user. So the wall belongs to a subordinate id, subuid(5), which
-// is no user's: not even the owner's `chmod -R` opens it, chmod(2), and helpers enter by
-// CAP_DAC_OVERRIDE. It does not stand if there is no such id; root has none, for its containers
-// have those of all users.
+// wall builds the wall of a container, Container.Wall, and what is behind it.
 func wall(dir string, ids ns.IDMap) (stands bool, err error) {
-	stands = ids.HasUID(1) && ids.UIDs[0].Outside != 0
-	if err = os.Mkdir(dir, 0o700); errors.Is(err, os.ErrExist) {
-		err = nil
-	}
-	if err == nil && stands {
-		err = os.Chown(dir, 1, int(ids.MapGID(1)))
-	}
-	if err == nil {
-		err = os.Chmod(dir, 0o700)
-	}
-	if err != nil {
-		return false, errs.Hint(fmt.Errorf("shut others out of what the container has changed: %w", err),
-			"if "+dir+" belongs to an id that /etc/subuid does not give you any more, ask an administrator to give it back")
+	if stands, err = shutOut(dir, ids); err != nil {
+		return false, err
 	}
 	// Behind it they are made only now, so that nobody has opened them before.
 	for _, name := range []string{"upper", "work"} {
@@ -62,15 +46,37 @@ func wall(dir string, ids ns.IDMap) (stands bool, err error) {
 	return stands, nil
 }
 
-// closed refuses a container without a wall whose directory others can enter.
-func (s *supervisor) closed() error {
-	dir := s.c.Dir()
+// shutOut makes a directory that others cannot enter. A file in it that is set-user-ID has that bit
+// on this machine's disk and belongs to the user: whoever can execute it there becomes the user. So
+// the directory belongs to a subordinate id, subuid(5), which is no user's: not even the owner's
+// `chmod -R` opens it, chmod(2), and helpers enter by CAP_DAC_OVERRIDE. It does not stand if there
+// is no such id; root has none, for its containers have those of all users.
+func shutOut(dir string, ids ns.IDMap) (stands bool, err error) {
+	stands = ids.HasUID(1) && ids.UIDs[0].Outside != 0
+	if err = os.Mkdir(dir, 0o700); errors.Is(err, os.ErrExist) {
+		err = nil
+	}
+	if err == nil && stands {
+		err = os.Chown(dir, 1, int(ids.MapGID(1)))
+	}
+	if err == nil {
+		err = os.Chmod(dir, 0o700)
+	}
+	if err != nil {
+		return false, errs.Hint(fmt.Errorf("shut others out of the files of a container: %w", err),
+			"if "+dir+" belongs to an id that /etc/subuid does not give you any more, ask an administrator to give it back")
+	}
+	return stands, nil
+}
+
+// closed refuses a directory without a wall in it that others can enter.
+func (s *supervisor) closed(dir string) error {
 	var st unix.Stat_t
 	if err := unix.Stat(dir, &st); err != nil {
-		return fmt.Errorf("look at the directory of container %s: %w", s.c.Name, err)
+		return fmt.Errorf("look at a directory of container %s: %w", s.c.Name, err)
 	}
 	if open := st.Mode & 0o077; open != 0 {
-		return errs.Hint(fmt.Errorf("others can enter the directory of container %s, and with --driver overlay its set-user-ID programs would be theirs to run: %s has mode %04o", s.c.Name, dir, st.Mode&0o7777),
+		return errs.Hint(fmt.Errorf("others can enter a directory of container %s, and with --driver %s its set-user-ID programs would be theirs to run: %s has mode %04o", s.c.Name, s.c.Driver, dir, st.Mode&0o7777),
 			"chmod 700 "+dir)
 	}
 	return nil

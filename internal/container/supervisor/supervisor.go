@@ -32,8 +32,11 @@ type supervisor struct {
 	req  *control.Start
 	ids  ns.IDMap
 	lock *os.File // the container's, for as long as this process lives
-	fs   *fs.FS
-	io   *stdio
+	fs   *fs.FS   // nil if the files are unpacked
+	tree string   // where to, "" if they are not
+
+	treeLock *os.File // of shared; open for as long as this process lives
+	io       *stdio
 
 	broken atomic.Pointer[error] // why the file system has failed, if it has
 
@@ -49,6 +52,7 @@ type supervisor struct {
 	child      *ns.Child     // set when started is closed
 	started    chan struct{} // closed: the command runs, or could not be started
 	failed     error         // why not; valid after started
+	notes      []ns.Note     // of unpacked
 	mounts     *os.File      // the mount namespace of a container with --rm; nil: finish waits for its end
 	served     chan struct{} // closed: the file system is unmounted, all data is in the upper directory
 	ended      chan struct{} // closed: exit is valid, state.json says so
@@ -136,10 +140,13 @@ func (s *supervisor) start(first *control.Conn, out []*os.File) error {
 	if s.c, err = disk.Open(s.req.Dir); err != nil {
 		return err
 	}
-	if s.c.Overlay() {
+	if s.c.Walled() {
 		if err := s.shut(); err != nil {
 			return err
 		}
+	}
+	if err := s.unpacked(); err != nil {
+		return err
 	}
 	spec := s.spec()
 	if spec.Process.RootEmulation {
@@ -185,12 +192,13 @@ func (s *supervisor) start(first *control.Conn, out []*os.File) error {
 		},
 	}).Run()
 	early.Wait()
-	if !spec.OwnTree() { // then nobody is going to ask, and init has not waited
+	alone := !spec.OwnTree() || s.tree != ""
+	if alone { // then nobody is going to ask, and init has not waited
 		if fsErr = <-opened; fsErr == nil {
 			close(s.served)
 		}
 	}
-	if report != nil || !spec.OwnTree() {
+	if report != nil || alone {
 		sealErr = s.seal(spec)
 	}
 	if mine := errors.Join(fsErr, recordErr, sealErr); mine != nil {
@@ -237,7 +245,7 @@ func (s *supervisor) emulate(child *ns.Child, spec *ns.Spec, first *ns.Emulation
 // seal gives up what this process needs no longer.
 func (s *supervisor) seal(spec *ns.Spec) error {
 	var also uint64
-	if s.c.Overlay() {
+	if s.c.Walled() {
 		// What clearWork and Vanish remove is the container's: files of its ids, in directories
 		// that the kernel has closed.
 		also = 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_FOWNER
@@ -264,6 +272,9 @@ func (s *supervisor) openStdio(out []*os.File) (err error) {
 
 // openFS opens the image and the container's own directory.
 func (s *supervisor) openFS() error {
+	if s.tree != "" {
+		return nil
+	}
 	index, err := layer.MapIndex(s.req.Union)
 	if err != nil {
 		return fmt.Errorf("open the image of container %s: %w", s.c.Name, err)
@@ -276,7 +287,7 @@ func (s *supervisor) openFS() error {
 	if s.emulator != nil {
 		cfg.Creator = s.emulator.Creator
 	}
-	if s.c.Overlay() {
+	if s.c.Driver == disk.DriverOverlay {
 		err = prepareUpper(s.c.UpperDir(), index, s.ids)
 	} else {
 		cfg.Upper, cfg.Work = s.c.UpperDir(), s.c.WorkDir()
@@ -301,8 +312,11 @@ func (s *supervisor) openFS() error {
 func (s *supervisor) spec() *ns.Spec {
 	source, fstype, data := fs.MountOptions(0, 0, 0) // init replaces the descriptor
 	spec := s.c.Plan(s.ids)
-	spec.Root = ns.Root{Target: s.c.Path("root"), FUSE: &ns.FUSEMount{Source: source, Type: fstype, Data: data}}
-	if s.c.Overlay() {
+	spec.Root = ns.Root{Target: s.c.Path("root"), Bind: s.tree}
+	if s.tree == "" {
+		spec.Root.FUSE = &ns.FUSEMount{Source: source, Type: fstype, Data: data}
+	}
+	if s.c.Driver == disk.DriverOverlay {
 		spec.Root.Overlay = &ns.OverlayMount{Upper: s.c.UpperDir(), Work: s.c.WorkDir()}
 	}
 	spec.Root.Ahead = s.foresee()
@@ -379,7 +393,7 @@ func (s *supervisor) running(first *ns.Child) error {
 	if err != nil {
 		return err
 	}
-	if s.c.AutoRemove && !s.c.Overlay() {
+	if s.c.AutoRemove && !s.c.Walled() {
 		// To take a mount namespace apart, the kernel waits for RCU grace periods, and the last
 		// process in it does not end before. Here it is not the last: what the container has
 		// written is of no use to anybody then, so why should its client wait? If this cannot be
@@ -410,7 +424,7 @@ const notePeriod = 100 * time.Millisecond
 // client does not wait for it.
 func (s *supervisor) note() {
 	s.mu.Lock()
-	s.state.Notes = append(slices.Clone(s.req.Notes), s.child.Notes...)
+	s.state.Notes = slices.Concat(s.req.Notes, s.notes, s.child.Notes)
 	for _, path := range s.child.Created {
 		if !slices.Contains(s.state.Made, path) {
 			s.state.Made = append(s.state.Made, path)
@@ -488,7 +502,7 @@ func (s *supervisor) finish() {
 func (s *supervisor) unmounted() {
 	select {
 	case <-s.served:
-		if s.c.Overlay() {
+		if s.c.Walled() {
 			s.clearWork()
 		}
 	case <-time.After(10 * time.Second):

@@ -1,0 +1,112 @@
+package cli_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// What a machine lacks, and which driver is found then.
+
+// lack is one of the ways in which a machine may be without something.
+type lack struct {
+	what   string
+	take   string // shell commands, in a mount namespace of its own, which take it away
+	root   bool   // only root can do that
+	driver string
+	note   string
+}
+
+// Of the three ways to be without /dev/fuse, an ordinary user can show the first. An overlayfs
+// takes no upper directory on another one.
+var lacks = []lack{
+	{"another device", `mount --bind /dev/null /dev/fuse`, false, "overlay", "is not the device of FUSE"},
+	{"a device of root's", `mknod "$DIR/fuse" c 10 229; chmod 600 "$DIR/fuse"; mount --bind "$DIR/fuse" /dev/fuse`, true, "overlay", "permission denied"},
+	{"no device", `mount -t tmpfs none /dev; for d in null zero full random urandom tty; do mknod -m 666 /dev/$d c $(case $d in null) echo 1 3;; zero) echo 1 5;; full) echo 1 7;; random) echo 1 8;; urandom) echo 1 9;; tty) echo 5 0;; esac); done`, true, "overlay", "no such file or directory"},
+	{"no overlayfs either", `mount --bind /dev/null /dev/fuse; mkdir "$DIR/low" "$DIR/work"; mkdir -p "$DIR/store"
+mount -t overlay -o "$MARKS"lowerdir="$DIR/low",upperdir="$DIR/store",workdir="$DIR/work" none "$DIR/store"`, false, "copy", "and overlayfs does not work"},
+}
+
+// life is what becomes of a container that its driver serves, and of its image.
+const life = `set -e
+run() { "$TIFFIN" "$@"; }
+run run --name box tiffin/base sh -c 'echo menu > /etc/menu; rm /etc/shells; chmod 700 /home'
+run inspect -f '{{.GraphDriver.Name}}' box
+run ps -a --format '{{.Driver}}'
+echo $(run diff box)
+run commit box changed > /dev/null
+echo $(run run --rm changed sh -c 'cat /etc/menu; stat -c %a /home; ls /etc/shells 2>&1')
+echo in > "$DIR/in"; run cp "$DIR/in" box:/etc/in; run cp box:/etc/in - | tar -xOf -
+run export box | tar -tf - | grep -c -e 'etc/in$' -e 'etc/menu$' -e 'etc/shells$'
+run start box > /dev/null; run wait box
+run run -d --name long tiffin/base sleep 1000 > /dev/null
+run exec long sh -c 'echo more >> /etc/passwd'; echo $(run diff long)
+timeout 20 "$TIFFIN" trace long < /dev/null 2>&1 | head -n 1
+run rm -f long box > /dev/null
+run rmi changed tiffin/base > /dev/null
+ls "$TIFFIN_ROOT/trees" | wc -l; ls "$TIFFIN_ROOT/containers" | wc -l`
+
+const lifeWith = `%s
+%[1]s
+C /etc A /etc/menu D /etc/shells C /home
+menu 700 ls: /etc/shells: no such file or directory
+in
+2
+0
+C /etc C /etc/passwd
+tiffin: container long has its files unpacked: no file system of tiffin's is asked for them
+0
+0
+`
+
+func TestALadderWhereSomethingIsMissing(t *testing.T) {
+	for _, p := range people(t) {
+		for _, l := range lacks {
+			t.Run(p.name+"/"+l.what, func(t *testing.T) {
+				if l.root && os.Getuid() != 0 {
+					t.Skip("only root can make a device node")
+				}
+				if p.uid == 0 && strings.Contains(l.what, "of root's") {
+					t.Skip("that is no lack for root")
+				}
+				b := newBench(t, p)
+				if err := os.Mkdir(filepath.Join(b.dir, "store"), 0o700); err != nil || os.Chown(filepath.Join(b.dir, "store"), p.uid, p.gid) != nil {
+					t.Fatal(err)
+				}
+				out, stderr, err := b.without(l.take, life)
+				if err != nil {
+					t.Fatalf("%v\n%s%s", err, out, stderr)
+				}
+				if want := fmt.Sprintf(lifeWith, l.driver); out != want {
+					t.Errorf("the container's life was\n%sinstead of\n%s", out, want)
+				}
+				note, rest, _ := strings.Cut(stderr, "\n")
+				if !strings.HasPrefix(note, "tiffin: note: ") || !strings.Contains(note, l.note) || !strings.HasSuffix(note, ": --driver "+l.driver+" is used") ||
+					strings.Count(rest, "note: ") != 2 { // of the two other runs
+					t.Errorf("said: %s", stderr)
+				}
+			})
+		}
+	}
+}
+
+// without runs a shell script as the person, after other commands have taken something away. They
+// act in a mount namespace that nobody else is in.
+func (b *bench) without(take, script string) (out, stderr string, err error) {
+	cmd := exec.Command("unshare", "--mount", "sh", "-ec", take+"\n"+
+		fmt.Sprintf(`exec setpriv --reuid %d --regid %d --clear-groups sh -c "$SCRIPT"`, b.p.uid, b.p.gid))
+	marks := ""
+	if os.Getuid() != 0 { // root of a user namespace, which becomes its only user
+		cmd.Args = []string{"unshare", "--map-root-user", "--mount", "sh", "-ec", take + "\n" + `exec sh -c "$SCRIPT"`}
+		marks = "userxattr,"
+	}
+	cmd.Env = append(os.Environ(), "TIFFIN="+binary, "DIR="+b.dir, "TIFFIN_ROOT="+filepath.Join(b.dir, "store"), "HOME="+b.dir, "SCRIPT="+script, "MARKS="+marks)
+	cmd.Dir = "/"
+	var o, e strings.Builder
+	cmd.Stdout, cmd.Stderr = &o, &e
+	err = cmd.Run()
+	return o.String(), e.String(), err
+}

@@ -1,0 +1,232 @@
+// The image's files as files on disk, for a container that does without FUSE: unpacked once for all
+// that have the kernel's overlayfs over them, or once for a container that has them for its own.
+//
+//	ROOT/trees/CHAIN-IDS/       a wall; CHAIN names the image's union, IDS the id maps
+//	    root/                   the files, complete
+//	    new/                    the files, while they are unpacked
+//	containers/ID/overlay/      the wall of a container with disk.DriverCopy
+//	    upper/                  all its files
+//	    unpacked                they are all there
+//
+// The first is locked by flock(2), shared by all supervisors that use it, alone by the one that
+// fills or removes it. It is derived, as unions/ is, and removed when the union of that name is
+// gone.
+
+package supervisor
+
+import (
+	"archive/tar"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"tiffin/image/layer"
+	"tiffin/internal/container/control"
+	"tiffin/internal/container/disk"
+	"tiffin/internal/errs"
+	"tiffin/internal/treecopy"
+	"tiffin/ns"
+)
+
+// unpacked finds out whether the container needs the image's files on disk. When it returns they
+// are there: s.tree.
+func (s *supervisor) unpacked() (err error) {
+	if !s.c.Walled() || slices.Contains(s.c.Without, "mount") {
+		return nil
+	}
+	if s.c.Driver == disk.DriverOverlay && ns.ProbeFUSE() == nil {
+		return nil // tiffin's own file system is the lower side
+	}
+	if s.req.Trace != nil {
+		return errs.Hint(fmt.Errorf("trace container %s: its files are unpacked, and no file system of tiffin's is asked for them", s.c.Name),
+			"a trace needs /dev/fuse; see `tiffin doctor`")
+	}
+	if s.c.Driver == disk.DriverCopy {
+		s.tree = s.c.UpperDir()
+		return s.fillOwn()
+	}
+	index, err := layer.OpenIndex(s.req.Union)
+	if err != nil {
+		return err
+	}
+	if s.tree, err = s.shared(); err != nil {
+		return err
+	}
+	return prepareUpper(s.c.UpperDir(), index, s.ids)
+}
+
+// shared returns the directory that the image is unpacked to, which stays as long as this process.
+func (s *supervisor) shared() (string, error) {
+	trees := filepath.Join(filepath.Dir(filepath.Dir(s.c.Dir())), "trees")
+	if err := os.Mkdir(trees, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return "", fmt.Errorf("unpack the image: %w", err)
+	}
+	maps, err := json.Marshal(s.ids)
+	if err != nil {
+		return "", err
+	}
+	wall := filepath.Join(trees, fmt.Sprintf("%s-%.8x", filepath.Base(s.req.Union), sha256.Sum256(maps)))
+	stands, err := shutOut(wall, s.ids)
+	if err == nil && !stands {
+		err = s.closed(trees)
+	}
+	if err != nil {
+		return "", err
+	}
+	lock, err := os.Open(wall)
+	if err != nil {
+		return "", fmt.Errorf("unpack the image: %w", err)
+	}
+	s.treeLock = lock
+	root, fresh := filepath.Join(wall, "root"), filepath.Join(wall, "new")
+	for _, how := range []int{unix.LOCK_SH, unix.LOCK_EX} {
+		if err := flock(lock, how); err != nil {
+			return "", err
+		}
+		if _, err := os.Lstat(root); err == nil {
+			return root, flock(lock, unix.LOCK_SH)
+		}
+	}
+	if err := s.unpack(fresh, ""); err != nil {
+		return "", err
+	}
+	// After a power cut, what is called root has all its bytes: rename(2) alone promises nothing.
+	if err := unix.Syncfs(int(lock.Fd())); err != nil {
+		return "", os.NewSyscallError("syncfs", err)
+	}
+	if err := os.Rename(fresh, root); err != nil {
+		return "", err
+	}
+	return root, flock(lock, unix.LOCK_SH)
+}
+
+func flock(f *os.File, how int) error {
+	for {
+		if err := unix.Flock(int(f.Fd()), how); err != unix.EINTR {
+			return os.NewSyscallError("flock", err)
+		}
+	}
+}
+
+// fillOwn unpacks the image to the container's own directory, if that was not done before.
+func (s *supervisor) fillOwn() error {
+	wall := s.c.Wall()
+	if unpackedBefore(wall) {
+		return nil
+	}
+	from := ""
+	if canClone(wall) {
+		var err error
+		if from, err = s.shared(); err != nil {
+			return err
+		}
+		defer s.treeLock.Close()
+	}
+	if err := s.unpack(s.tree, from); err != nil {
+		return err
+	}
+	if !s.c.AutoRemove {
+		dir, err := os.Open(wall)
+		if err != nil {
+			return err
+		}
+		defer dir.Close()
+		if err := unix.Syncfs(int(dir.Fd())); err != nil {
+			return os.NewSyscallError("syncfs", err)
+		}
+	}
+	return os.WriteFile(filepath.Join(wall, "unpacked"), nil, 0o600)
+}
+
+func unpackedBefore(wall string) bool {
+	_, err := os.Lstat(filepath.Join(wall, "unpacked"))
+	return err == nil
+}
+
+// canClone tells whether files in a directory can share blocks: it makes two that do.
+func canClone(dir string) bool {
+	a, err := os.CreateTemp(dir, "clone-")
+	if err != nil {
+		return false
+	}
+	defer os.Remove(a.Name())
+	defer a.Close()
+	b, err := os.CreateTemp(dir, "clone-")
+	if err != nil {
+		return false
+	}
+	defer os.Remove(b.Name())
+	defer b.Close()
+	_, err = a.Write(make([]byte, 4096))
+	return err == nil && unix.IoctlFileClone(int(b.Fd()), int(a.Fd())) == nil
+}
+
+// unpack fills dir, which is made anew: from another such directory, or from the layers.
+func (s *supervisor) unpack(dir, from string) error {
+	fail := func(err error) error {
+		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+			err = errs.Hint(err, "without FUSE an image takes its whole size on disk: once with --driver overlay, for each container with --driver copy")
+		}
+		return fmt.Errorf("unpack the image of container %s: %w", s.c.Name, err)
+	}
+	for _, old := range []string{dir, dir + ".links"} {
+		if err := treecopy.Remove(old); err != nil {
+			return fail(err)
+		}
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return fail(err)
+	}
+	index, err := layer.OpenIndex(s.req.Union)
+	if err != nil {
+		return fail(err)
+	}
+	u := layer.Unpacker{Index: index, MapUID: s.ids.MapUID, MapGID: s.ids.MapGID, From: from}
+	flats, err := layer.OpenFlats(s.req.Flats, s.req.Blocks)
+	if err != nil {
+		return fail(err)
+	}
+	for _, f := range flats {
+		defer f.Close()
+		u.Flats = append(u.Flats, f)
+	}
+	if err := u.Unpack(dir); err != nil {
+		_ = treecopy.Remove(dir) // a full disk is of no use to anybody
+		return fail(err)
+	}
+	if u.Devices > 0 {
+		s.notes = append(s.notes, ns.Note{What: fmt.Sprintf("%d device nodes of the image", u.Devices), Why: "only the real root can make them on a disk, mknod(2)"})
+	}
+	if u.Attributes > 0 {
+		s.notes = append(s.notes, ns.Note{What: fmt.Sprintf("%d extended attributes of the image", u.Attributes), Why: "the file system does not take them from you, xattr(7)"})
+	}
+	return nil
+}
+
+// untouched writes to w what a container has changed that has never run: nothing.
+func untouched(op string, w io.Writer) error {
+	if op == control.OpDiff {
+		return json.NewEncoder(w).Encode([]layer.Change{})
+	}
+	return tar.NewWriter(w).Close()
+}
+
+// eraseTree removes a directory, unless a supervisor uses it.
+func eraseTree(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == unix.EWOULDBLOCK {
+		return nil
+	}
+	return treecopy.Remove(dir)
+}
