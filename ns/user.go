@@ -133,7 +133,7 @@ func resolveUser(spec string, files userFiles) (identityOf, error) {
 		who.uid = number
 	default:
 		return who, errs.Hint(fmt.Errorf("unable to find user %s: no matching entries in passwd file", user),
-			"give a user that the image's /etc/passwd has, or a number")
+			"give a user that the image's /etc/passwd has, or a number below 4294967295")
 	}
 	return who, resolveGroups(&who, found, group, withGroup, files)
 }

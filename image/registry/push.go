@@ -63,7 +63,7 @@ func (c *Client) push(ctx context.Context, s *image.Store, src *transfer.Image, 
 	if err != nil {
 		return nil, fmt.Errorf("push %s: %w", r.Familiar(), err)
 	}
-	return c.Send(ctx, src, r, func(layer digest.Digest) []string { return transfer.Repositories(s, r.Domain, layer) }, p)
+	return c.Send(ctx, src, r, transfer.Repositories(s, r.Domain), p)
 }
 
 // Send sends an image to the registry in the name r. there, if not nil, returns

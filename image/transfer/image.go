@@ -11,6 +11,7 @@ import (
 	"hash"
 	"io"
 	"slices"
+	"sync"
 
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -240,23 +241,31 @@ func (v *verifying) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Repositories are those in the names that images here with this layer have at a
-// registry: the registry may have the layer in one of them.
-func Repositories(s *image.Store, domain string, layer digest.Digest) []string {
-	ix, err := s.ReadIndex()
-	if err != nil {
-		return nil
-	}
-	var paths []string
-	for _, d := range ix.Manifests {
-		r, ok := store.NameOf(d)
-		if !ok || r.Domain != domain || slices.Contains(paths, r.Path) {
-			continue
+// Repositories tells of a layer in which repositories of a registry the images are, by their names
+// here, that have it: the registry may have it in one of them. The images are read once.
+func Repositories(s *image.Store, domain string) func(layer digest.Digest) []string {
+	all := sync.OnceValue(func() map[digest.Digest][]string {
+		paths := map[digest.Digest][]string{}
+		ix, err := s.ReadIndex()
+		if err != nil {
+			return nil
 		}
-		m, err := s.Manifest(d)
-		if err == nil && slices.ContainsFunc(m.Layers, func(l ocispec.Descriptor) bool { return l.Digest == layer }) {
-			paths = append(paths, r.Path)
+		for _, d := range ix.Manifests {
+			r, ok := store.NameOf(d)
+			if !ok || r.Domain != domain {
+				continue
+			}
+			m, err := s.Manifest(d)
+			if err != nil {
+				continue
+			}
+			for _, l := range m.Layers {
+				if !slices.Contains(paths[l.Digest], r.Path) {
+					paths[l.Digest] = append(paths[l.Digest], r.Path)
+				}
+			}
 		}
-	}
-	return paths
+		return paths
+	})
+	return func(layer digest.Digest) []string { return all()[layer] }
 }

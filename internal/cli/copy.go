@@ -187,7 +187,7 @@ func (cp *copier) write(ctx context.Context, img *transfer.Image, src, dst endpo
 		_, err := transfer.Take(ctx, cp.store, img, ref, cp.progress)
 		return err
 	}
-	there := func(layer digest.Digest) []string { return transfer.Repositories(cp.store, ref.Domain, layer) }
+	there := transfer.Repositories(cp.store, ref.Domain)
 	if from, err := reference.Parse(src.name); err == nil && src.transport == "docker://" && from.Domain == ref.Domain {
 		there = func(digest.Digest) []string { return []string{from.Path} }
 	}

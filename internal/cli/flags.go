@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/urfave/cli/v2"
@@ -120,6 +121,12 @@ func setEnv(cfg *disk.Config, c *cli.Context, ic ocispec.ImageConfig) error {
 // environment is what -e and --env-file say. A variable without a value is
 // taken from tiffin's own environment, if it is there.
 func environment(vars, files []string) ([]string, error) {
+	// Flags that are lists have been JSON on their way here, and so is a container's configuration.
+	for _, a := range os.Args {
+		if !utf8.ValidString(a) {
+			return nil, fmt.Errorf("%q is not UTF-8, and a container's configuration can have nothing else", a)
+		}
+	}
 	var env []string
 	for _, name := range files {
 		f, err := os.Open(name)

@@ -80,7 +80,7 @@ func openStack(store *image.Store, name, kind string) (*union.Stack, []image.Sta
 			st, err := store.Stack(img)
 			return st, store.Describe(img), err
 		}
-		if kind == "image" || errors.Is(err, oci.ErrDamaged) {
+		if kind == "image" || errors.Is(err, oci.ErrDamaged) || errors.Is(err, image.ErrNoImage) {
 			return nil, nil, err
 		}
 	}

@@ -270,6 +270,9 @@ func Attach(c *disk.Container, stdout, stderr *os.File) (*Session, error) {
 // explain is called for each step of the helper, as StartOptions.Explain is for each of init; if it
 // is nil, nothing is explained.
 func Exec(c *disk.Container, o control.Exec, explain func(*ns.Spec, ns.Report), stdout, stderr *os.File) (*Session, error) {
+	if err := disk.Exact(o); err != nil {
+		return nil, err
+	}
 	conn, err := dial(c)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@
 package disk
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -133,9 +134,38 @@ func (s *Set) fill(c *Container) error {
 	return nil
 }
 
+// exact looks in JSON for what encoding/json writes for a byte that is not UTF-8: JSON has none,
+// RFC 8259, 8.1. A true U+FFFD it writes as it is.
+func exact(b []byte) error {
+	const lost = `\ufffd`
+	for i := 0; ; i += len(lost) {
+		n := bytes.Index(b[i:], []byte(lost))
+		if n < 0 {
+			return nil
+		}
+		i += n
+		if before := b[:i]; (len(before)-len(bytes.TrimRight(before, `\`)))%2 == 0 { // the backslash is not escaped itself
+			from, to := bytes.LastIndexByte(before, '"'), bytes.IndexByte(b[i:], '"')
+			return fmt.Errorf("%s is not UTF-8, and a container's configuration can have nothing else", b[max(from, 0):i+to+1])
+		}
+	}
+}
+
+// Exact is nil if v can be sent as JSON and arrives as it is.
+func Exact(v any) error {
+	b, err := json.Marshal(v)
+	if err == nil {
+		err = exact(b)
+	}
+	return err
+}
+
 // writeConfig writes config.json: whole or not at all, even if this process is killed now.
 func (c *Container) writeConfig() error {
 	b, err := json.MarshalIndent(c.Config, "", "\t")
+	if err == nil {
+		err = exact(b)
+	}
 	if err != nil {
 		return err
 	}

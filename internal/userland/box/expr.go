@@ -11,7 +11,6 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
-	"mvdan.cc/sh/v3/expand"
 )
 
 func trueCmd(*Call)    {}
@@ -37,7 +36,9 @@ func Echo(args []string) string {
 	}
 	s := strings.Join(args, " ")
 	if escapes {
-		s, _, _ = expand.Format(&expand.Config{}, strings.ReplaceAll(s, "%", "%%"), nil)
+		p := &printer{}
+		s = p.escaped(s)
+		newline = newline && !p.ended
 	}
 	if newline {
 		s += "\n"

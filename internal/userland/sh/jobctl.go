@@ -16,6 +16,7 @@ import (
 	"mvdan.cc/sh/v3/interp"
 
 	"tiffin/userland/box"
+	sigs "tiffin/userland/sig"
 )
 
 func (s *shell) builtinWait(ctx context.Context, hc interp.HandlerContext, args []string) int {
@@ -191,6 +192,9 @@ func (s *shell) killOne(sig syscall.Signal, target string) error {
 		pid, err := strconv.Atoi(target)
 		if err != nil {
 			return fmt.Errorf("%s: not a process number or %%job", target)
+		}
+		if pid == os.Getpid() && sig == syscall.SIGPIPE && s.traps.endsBy(sig) {
+			sigs.Default(sig) // caught for the sake of print alone
 		}
 		if err := sendSignal(pid, sig); err != nil {
 			return fmt.Errorf("%s: %w", target, err)
