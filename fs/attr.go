@@ -174,6 +174,9 @@ func (f *FS) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) (
 	c := f.begin(opGetattr, &in.InHeader, "")
 	defer c.end(&st)
 	out.AttrValid = f.valid
+	if err := f.mayWrite(in.NodeId, in.Flags_&fuse.FUSE_GETATTR_FH != 0); err != nil {
+		return status(err)
+	}
 	if i, ok := f.ids.lowerOnly(in.NodeId); ok {
 		c.layer(f.x.Inode(i).Layer)
 		f.lowerAttr(i, &out.Attr)
@@ -201,6 +204,9 @@ func (f *FS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) (
 	}
 	if f.onlyTimes(in, &out.Attr) {
 		return fuse.OK
+	}
+	if in.Valid&fuse.FATTR_SIZE != 0 {
+		f.spend(in.NodeId, 0)
 	}
 	n, err := f.upperNode(in.NodeId)
 	if err != nil {
@@ -268,7 +274,7 @@ func (f *FS) onlyTimes(in *fuse.SetAttrIn, out *fuse.Attr) bool {
 	defer f.tree.RUnlock()
 	n := f.ids.nodes[in.NodeId]
 	switch {
-	case n != nil && n.held != nil && !f.cfg.Uncached && in.Valid&fuse.FATTR_ATIME == 0:
+	case n != nil && n.held != nil && f.writeback && in.Valid&fuse.FATTR_ATIME == 0:
 		if f.nodeAttr(n, out) != nil {
 			return false
 		}

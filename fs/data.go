@@ -193,6 +193,7 @@ func (f *FS) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (written ui
 	c := f.begin(opWrite, &in.InHeader, "")
 	defer c.end(&st)
 	c.asks(int64(in.Size))
+	f.spend(in.NodeId, int64(in.Size))
 	f.writing.Add(1)
 	defer f.writing.Add(-1)
 	f.freeze.RLock()

@@ -56,8 +56,8 @@
 //   - A metacopy becomes a copy in this order: write, fdatasync(2), remove the
 //     mark user.tiffin.metacopy. As long as the mark is there the data is the
 //     origin's, whatever the file contains. Without space the file is emptied
-//     again and the error goes to the writer: with the writeback cache, to the
-//     caller of close(2) or fsync(2).
+//     again and the error goes to the writer, at close(2) or fsync(2) at the
+//     latest (room.go).
 //   - Appending to a lower file, or making it longer, copies nothing: the
 //     metacopy gets a tail, and the mark says so (copydata.go). The kernel
 //     writes whole pages, so that the first WRITE begins with the end of the
@@ -135,6 +135,6 @@
 // dir.go the union of a directory, lookup.go and readdir.go the questions;
 // copyup.go, names.go, remove.go and rename.go the changes of the tree; attr.go, times.go,
 // data.go, copydata.go, dataops.go, xattr.go and acl.go those of a file; upper.go the real files,
-// attrs.go their attributes,
+// attrs.go their attributes, room.go a disk that is nearly full,
 // event.go what others can watch.
 package fs

@@ -304,7 +304,7 @@ func (w *worker) mayTakeTime(n int) bool {
 	case opWrite, opSetattr:
 		return w.f.isFrozen() || w.busy.Load() < writers && (n > atOnce || w.f.copiesData(h))
 	}
-	return w.f.isFrozen()
+	return w.f.isFrozen() || op(h.Opcode) == opGetattr && w.f.room.little.Load() // mayWrite
 }
 
 // answer does what the request in w.in asks for.

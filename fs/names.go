@@ -63,6 +63,11 @@ func (f *FS) create(c *call, in *fuse.InHeader, name string, mode, umask, rdev u
 	} else if r.ok() {
 		return fuse.Status(syscall.EEXIST)
 	}
+	if mode&syscall.S_IFMT == syscall.S_IFREG {
+		if err := f.mayMake(); err != nil {
+			return status(err)
+		}
+	}
 	n := &node{lower: noLower, side: f.side.NewFile()}
 	attrs, err := f.newStat(n, d, in, mode, umask, rdev)
 	if err != nil {
@@ -85,6 +90,9 @@ func (f *FS) create(c *call, in *fuse.InHeader, name string, mode, umask, rdev u
 	f.enter(p, n)
 	if n.isDir() {
 		n.dir = f.newState(n)
+	}
+	if n.isReg() {
+		f.spend(n.id, 0)
 	}
 	return status(f.entry(c, found{n: n}, out))
 }

@@ -80,7 +80,9 @@ type FS struct {
 	side    *sidecar.Store // attributes of the upper's files; nil: the disk has them
 
 	workSeq     atomic.Uint64
-	renamesOpen bool    // of the disk, see hold
+	renamesOpen bool // of the disk, see hold
+	writeback   bool // the kernel keeps what is written, for a while
+	room        room
 	scanned     bool    // findMoved has been here; guarded by tree
 	empty       string  // an empty file in Work, see makeEmpty; guarded by tree
 	held        int     // nodes whose file is held, see hold; guarded by tree
@@ -134,6 +136,7 @@ func (f *FS) openUpper() error {
 		return fmt.Errorf("open the work directory %s: %w", f.cfg.Work, err)
 	}
 	f.renamesOpen = renamesOpen(f.fds.work)
+	f.writeback = !f.cfg.Uncached && f.diskRoom() >= cacheRoom
 	removeAll(f.fds.work)
 	fd, err := openat(unix.AT_FDCWD, f.cfg.Upper, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
@@ -260,7 +263,7 @@ func (f *FS) options() *fuse.MountOptions {
 		// only the upper has does not live so long. So name_to_handle_at(2) is EOPNOTSUPP, as on
 		// overlayfs.
 		caps |= fuse.CAP_NO_EXPORT_SUPPORT
-		if !f.cfg.Uncached {
+		if f.writeback {
 			caps |= fuse.CAP_WRITEBACK_CACHE
 		}
 	}

@@ -38,7 +38,7 @@ type stamps struct {
 func stampsOf(st *unix.Stat_t) stamps { return stamps{mtime: st.Mtim, ctime: st.Ctim, real: st.Ctim} }
 
 // kernelKeeps reports whether the kernel is the one who knows the times of n.
-func (f *FS) kernelKeeps(n *node) bool { return n.isReg() && !f.cfg.Uncached }
+func (f *FS) kernelKeeps(n *node) bool { return n.isReg() && f.writeback }
 
 // noteWrite is called when request number unique has changed bytes of n. n.mu locked for reading.
 func (f *FS) noteWrite(n *node, unique uint64) {
@@ -156,15 +156,19 @@ func (f *FS) saveTimes(n *node) {
 	if mtime != st.Mtim {
 		_ = futimens(h.fd, unix.Timespec{Nsec: unix.UTIME_OMIT}, mtime)
 	}
-	v := fmt.Sprintf("%d.%09d %d", ctime.Sec, ctime.Nsec, time.Now().Unix())
-	if unix.Fsetxattr(h.fd, layer.XattrCtime, []byte(v), 0) == nil && unix.Fstat(h.fd, st) == nil {
+	now := time.Now().Unix()
+	if n.side != nil && unix.Fstat(h.fd, st) == nil {
+		now = st.Ctim.Sec // which an attribute in a sidecar does not change
+	}
+	v := fmt.Sprintf("%d.%09d %d", ctime.Sec, ctime.Nsec, now)
+	if n.setAttr(h.fd, layer.XattrCtime, []byte(v), 0) == nil && unix.Fstat(h.fd, st) == nil {
 		n.times, n.ctimed = stamps{mtime, ctime, st.Ctim, true, n.times.said}, true
 	}
 }
 
 // loadCtime reads what saveTimes has written into the attribute of the upper file fd of n.
 func (n *node) loadCtime(fd int) error {
-	v, err := getXattr(fd, layer.XattrCtime)
+	v, err := n.getAttr(fd, layer.XattrCtime)
 	if err != nil {
 		return err
 	}
