@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/big"
 	"strconv"
+	"strings"
 
 	"github.com/docker/go-units"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -110,6 +111,11 @@ func updateCommand() *cli.Command {
 				return usagef("nothing to change was given")
 			}
 			return onContainers(c, func(ctr *disk.Container) error {
+				for _, name := range c.FlagNames() {
+					if strings.Trim(c.String(name), "0") == "" {
+						return errs.Hint(fmt.Errorf("--%s %s changes nothing", name, c.String(name)), "for memory and processes -1 is no limit")
+					}
+				}
 				l := ctr.Limits
 				if err := parseLimits(c, &l); err != nil {
 					return err

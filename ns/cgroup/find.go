@@ -131,7 +131,10 @@ const delegate = `mkdir -p /etc/systemd/system/user@.service.d && printf '[Servi
 // runs is known by its directory, as sd_booted of libsystemd does it.
 func Fix(name string) string {
 	_, err := os.Stat("/run/systemd/system")
+	socket, _ := Manager()
 	switch {
+	case socket != "":
+		return delegate + "   # then log in anew"
 	case Hierarchy() != "/sys/fs/cgroup":
 		return "boot Linux with systemd.unified_cgroup_hierarchy=1 cgroup_no_v1=all   # version 1 has the controllers"
 	case err == nil:
