@@ -229,12 +229,18 @@ func (b *builder) mountSystem(fstype, target string, flags uintptr, data string)
 
 // runProc mounts a /proc of the new pid namespace. Without a new one, /proc cannot be mounted by a
 // process that does not own the pid namespace (pid_namespaces(7), "/proc and PID namespaces"): then
-// the host's is bound.
+// the host's is bound. The same stands in where the kernel refuses a new one because the one at
+// hand is partly covered, as inside another container: mount_too_revealing in fs/namespace.c.
 func runProc(b *builder) error {
-	if b.spec.leavesOut("pid") {
-		return b.bindHost("/proc", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
+	if !b.spec.leavesOut("pid") {
+		err := b.mountSystem("proc", "/proc", standard, "")
+		if !errors.Is(err, unix.EPERM) {
+			return err
+		}
+		b.note("an own /proc", "parts of the one at hand are covered, and the kernel refuses a new one, mount_namespaces(7); the one at hand is shown, with the processes outside, numbered as there",
+			"docker run --security-opt systempaths=unconfined …   # for the container around this session")
 	}
-	return b.mountSystem("proc", "/proc", standard, "")
+	return b.bindHost("/proc", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
 }
 
 // bindHost makes a directory of the host, and what is mounted below it, appear at the same place.

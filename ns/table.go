@@ -89,7 +89,6 @@ func Steps() []Step {
 		Man:     "proc(5); pid_namespaces(7), \"/proc and PID namespaces\"",
 		Calls:   []string{"openat2(2)", "mount(2)"}, ByHand: byHandProc,
 		run: runProc, look: mountLines("/proc"),
-		hint: "the kernel refuses a new /proc where the one at hand is partly covered, as inside another container (docker: --security-opt systempaths=unconfined)",
 	}, {
 		Name: "dev", Where: "init",
 		Instead: "the image's own /dev, where nodev keeps every device from being opened",

@@ -37,6 +37,7 @@ func createFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "volume", Aliases: []string{"v"}, Usage: "show a file or directory of yours inside: `SRC:DST[:ro]`"},
 		&cli.StringSliceFlag{Name: "mount", Usage: "the same in more words: `type=bind,source=SRC,target=DST[,readonly]`, or type=tmpfs,target=DST"},
 		&cli.StringSliceFlag{Name: "tmpfs", Usage: "mount an empty file system in memory: `DST[:size=64m,…]`"},
+		&cli.StringSliceFlag{Name: "device", Usage: "a device of this machine, or all below a directory: `PATH[:PATH]`; its owner and mode say who may open it"},
 		&cli.StringFlag{Name: "hostname", Aliases: []string{"h"}, Usage: "`NAME` of the machine as the container sees it"},
 		&cli.StringFlag{Name: "entrypoint", Usage: "run `COMMAND` with the arguments, instead of the image's"},
 		&cli.BoolFlag{Name: "read-only", Usage: "nothing in the image can be changed"},
@@ -85,7 +86,7 @@ func newConfig(c *cli.Context, img *image.Image) (disk.Config, error) {
 		n := c.Int("stop-timeout")
 		cfg.StopTimeout = &n
 	}
-	for _, set := range []func(*disk.Config, *cli.Context, ocispec.ImageConfig) error{setEnv, setVolumes, setWorld, setRights, setLimits, setWithout, setLabels} {
+	for _, set := range []func(*disk.Config, *cli.Context, ocispec.ImageConfig) error{setEnv, setVolumes, setDevices, setWorld, setRights, setLimits, setWithout, setLabels} {
 		if err := set(&cfg, c, ic); err != nil {
 			return cfg, err
 		}

@@ -110,3 +110,58 @@ func (b *bench) without(take, script string) (out, stderr string, err error) {
 	err = cmd.Run()
 	return o.String(), e.String(), err
 }
+
+// inside is what a container does that has tiffin itself: it runs others. Its own files are no
+// place for an overlayfs, it has no /dev/fuse, and the kernel gives it no new /proc.
+const inside = `export HOME=/root; mkdir -p /root
+tiffin doctor > /dev/null && echo fit
+tiffin run --name inner tiffin/base sh -c 'echo menu > /etc/menu; id -u; sed -n 1p /proc/self/status; ls /proc/sys > /dev/null && echo settings; echo x 2> /dev/null > /proc/sys/kernel/hostname || echo closed' 2> /tmp/said
+grep -c -e '--driver copy is used$' /tmp/said
+tiffin inspect -f '{{range .Notes}}{{.What}}
+{{end}}' inner | grep proc
+tiffin start inner > /dev/null; tiffin wait inner
+echo $(tiffin diff inner); tiffin commit inner new:1 > /dev/null; tiffin run --rm --driver copy new:1 cat /etc/menu
+tiffin run -d --driver copy --name long tiffin/base sleep 100 > /dev/null; tiffin exec long echo exec; tiffin cp long:/etc/passwd - | tar -tf -; tiffin rm -f long inner > /dev/null`
+
+func TestTiffinInTiffin(t *testing.T) {
+	for _, p := range people(t) {
+		t.Run(p.name, func(t *testing.T) {
+			b := newBench(t, p)
+			self, err := os.ReadFile(binary)
+			program := filepath.Join(b.dir, "tiffin")
+			if err != nil || os.WriteFile(program, self, 0o755) != nil {
+				t.Fatal("copy the program:", err)
+			}
+			out := b.tiffin("run", "--rm", "--security-opt", "seccomp=unconfined", "-v", program+":/bin/tiffin:ro", "tiffin/base", "sh", "-c", inside)
+			if want := "fit\n0\nName:\tsed\nsettings\nclosed\n1\nan own /proc\n0\nC /etc A /etc/menu\nmenu\nexec\npasswd\n"; out != want {
+				t.Errorf("inside:\n%sinstead of:\n%s", out, want)
+			}
+			if out := b.tiffin("run", "--rm", "--security-opt", "seccomp=unconfined", "--device", "/dev/fuse", "-v", program+":/bin/tiffin:ro", "tiffin/base",
+				"sh", "-c", "export HOME=/root; mkdir -p /root; tiffin run --name inner tiffin/base true 2>&1; tiffin inspect -f '{{.GraphDriver.Name}}' inner"); out != "fuse\n" {
+				t.Errorf("with the device, inside: %s", out)
+			}
+			// With the filter, no user namespace can be made, and that is what is said.
+			_, err = b.run(nil, "run", "--rm", "-v", program+":/bin/tiffin:ro", "tiffin/base", "sh", "-c", "HOME=/tmp tiffin run --rm tiffin/base true")
+			if err == nil || strings.Contains(err.Error(), "note:") || !strings.Contains(err.Error(), "tiffin run --security-opt seccomp=unconfined") {
+				t.Errorf("without leave: %v", err)
+			}
+		})
+	}
+}
+
+func TestDevicesAreTheMachines(t *testing.T) {
+	ps := people(t)
+	b := newBench(t, ps[len(ps)-1])
+	if out := b.tiffin("run", "--rm", "--device", "/dev/zero:/dev/mine", "--device", "/dev/full:/deep/er:rwm", "tiffin/base", "sh", "-c",
+		"head -c 3 /dev/mine | wc -c; stat -c %t:%T /dev/mine /deep/er; head -c 2 /deep/er | wc -c; echo x 2>&1 > /deep/er || echo full"); !strings.HasPrefix(out, "3\n1:5\n1:7\n2\n") {
+		t.Errorf("%s", out)
+	}
+	for flag, want := range map[string]string{
+		"/etc/passwd": "it is no device", "/nowhere": "no such file", "dev/null": "absolute", "/dev/null:/": "absolute", "/dev/null:/x:r": "takes neither",
+		"/dev/null:/x:q": "takes neither", "vendor.com/gpu=0": "Container Device Interface",
+	} {
+		if _, err := b.run(nil, "run", "--rm", "--device", flag, "tiffin/base", "true"); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", flag, err)
+		}
+	}
+}

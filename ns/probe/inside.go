@@ -103,14 +103,14 @@ func mountDenied(what string, err error) (why, fix string) {
 
 // newProc mounts a /proc of the new pid namespace, in which this process is number 1.
 func newProc() Result {
-	r := Result{Name: "proc", Level: Required, Page: "pid_namespaces(7), \"/proc and PID namespaces\"", Found: "a new /proc can be mounted"}
+	r := Result{Name: "proc", Level: Optional, Page: "pid_namespaces(7), \"/proc and PID namespaces\"", Found: "a new /proc can be mounted"}
 	err := unix.Mount("proc", place, "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
 	switch {
 	case err == nil:
 		r.OK = true
 	case errors.Is(err, unix.EPERM) && !apparmorRestricts(readSetting):
 		// mount_too_revealing in the kernel's fs/namespace.c.
-		r.Why = "the kernel refuses a new /proc because parts of this one are covered, as in a container"
+		r.Why = "the kernel refuses a new /proc because parts of this one are covered, as in a container; containers here see this one"
 		r.Fix = "docker run --security-opt systempaths=unconfined …   # for the container around this session"
 	default:
 		r.Why, r.Fix = mountDenied("a /proc", err)

@@ -16,7 +16,7 @@ import (
 	"tiffin/ns/cgroup"
 )
 
-const outerFix = "docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined …   # for the container around this session"
+const outerFix = "docker, podman or tiffin run --security-opt seccomp=unconfined …   # for the container around this session; docker with AppArmor: also apparmor=unconfined"
 
 // appArmorFix gives the right to this program, and to those that it carries and executes for
 // containers, if the user's store is in its usual place: by a profile that confines nothing and has

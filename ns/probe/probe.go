@@ -80,15 +80,16 @@ func Explain(err error) error {
 
 // Overlay mounts the kernel's overlayfs with all its directories in dir, an empty directory,
 // changes files in it, and leaves dir empty. It does so with the caller's id alone, or with all the
-// ids that a container has. The error says what the kernel refuses.
-func Overlay(dir string, single bool) error {
+// ids that a container has. why says what the kernel refuses; with an error, there is not even a
+// user namespace.
+func Overlay(dir string, single bool) (why, err error) {
 	results, err := enter(single, dir)
 	for _, r := range results {
 		if err == nil && !r.OK {
-			err = errors.New(r.Why)
+			why = errors.New(r.Why)
 		}
 	}
-	return err
+	return why, err
 }
 
 // enter runs the checks that need a user namespace inside of one; with a directory, those of

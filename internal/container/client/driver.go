@@ -27,7 +27,10 @@ func PickDriver(root string, single bool) (driver string, why error) {
 	if errors.Is(fuse, unix.ENODEV) {
 		why = errors.New("/dev/fuse is not the device of FUSE")
 	}
-	overlay := tryOverlay(root, single)
+	overlay, err := tryOverlay(root, single)
+	if err != nil {
+		return "", nil // there will be no container
+	}
 	if overlay == nil {
 		return disk.DriverOverlay, why
 	}
@@ -36,22 +39,22 @@ func PickDriver(root string, single bool) (driver string, why error) {
 
 // tryOverlay mounts and uses an overlayfs whose directories are where those of a container would
 // be, or, before there is a store, on what will be its way.
-func tryOverlay(root string, single bool) error {
+func tryOverlay(root string, single bool) (why, err error) {
 	place := filepath.Join(root, "tmp")
 	for _, err := os.Lstat(place); err != nil && place != "/"; _, err = os.Lstat(place) {
 		place = filepath.Dir(place)
 	}
 	tmp, err := os.Open(place)
 	if err != nil {
-		return err
+		return err, nil
 	}
 	defer tmp.Close()
 	if err := unix.Flock(int(tmp.Fd()), unix.LOCK_SH); err != nil { // nobody cleans up there meanwhile
-		return os.NewSyscallError("flock", err)
+		return os.NewSyscallError("flock", err), nil
 	}
 	dir, err := os.MkdirTemp(place, ".tiffin-probe-")
 	if err != nil {
-		return err
+		return err, nil
 	}
 	defer os.RemoveAll(dir)
 	return probe.Overlay(dir, single)
