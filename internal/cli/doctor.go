@@ -4,7 +4,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -25,9 +24,13 @@ func doctorCommand() *cli.Command {
 			"directory that is removed again.\n" +
 			"The exit status is 1 if containers cannot run here. What is only optional does not count.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "format", Usage: "`json`, or nothing"},
+			jsonFlag(),
 		},
 		Action: takes(0, 0, "no arguments", func(c *cli.Context) error {
+			asJSON, err := wantsJSON(c)
+			if err != nil {
+				return err
+			}
 			results := probe.All()
 			root, err := store.DefaultRoot()
 			run := root
@@ -38,18 +41,10 @@ func doctorCommand() *cli.Command {
 				return err
 			}
 			results = append(results, append(client.TryStore(root, run), driverOf(run))...)
-			switch f := c.String("format"); f {
-			case "json":
-				enc := json.NewEncoder(stdout)
-				enc.SetEscapeHTML(false)
-				enc.SetIndent("", "    ")
-				if err := enc.Encode(results); err != nil {
-					return err
-				}
-			case "":
+			if !asJSON {
 				printResults(stdout, results)
-			default:
-				return usagef("--format is json, not %q", f)
+			} else if err := printJSON(stdout, results, "    "); err != nil {
+				return err
 			}
 			for _, r := range results {
 				if !r.OK && r.Level == probe.Required {

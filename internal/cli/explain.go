@@ -5,7 +5,6 @@ package cli
 
 import (
 	"bufio"
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -19,37 +18,8 @@ import (
 	"tiffin/ns"
 )
 
-// explainFlag is --explain, which may have a value: --explain=json.
-type explainFlag struct{ *cli.GenericFlag }
-
 func newExplainFlag() cli.Flag {
-	return explainFlag{&cli.GenericFlag{
-		Name: "explain", Value: new(explainFormat),
-		Usage: "tell each step of the start, on standard error; =json: a line of JSON for each",
-	}}
-}
-
-// TakesValue keeps the next argument from being taken for the value.
-func (explainFlag) TakesValue() bool { return false }
-
-// explainFormat is "", "text" or "json".
-type explainFormat string
-
-func (f *explainFormat) String() string   { return string(*f) }
-func (f *explainFormat) IsBoolFlag() bool { return true } // package flag: no value means "true"
-
-func (f *explainFormat) Set(v string) error {
-	switch v {
-	case "true", "text":
-		*f = "text"
-	case "json":
-		*f = "json"
-	case "false":
-		*f = ""
-	default:
-		return fmt.Errorf("it is text or json, not %q", v)
-	}
-	return nil
+	return newOptionalFlag("explain", "tell each step of the start, on standard error; =json: a line of JSON for each", "text", "json")
 }
 
 // explanation is the text about a step: the table's words, and what happened.
@@ -79,11 +49,11 @@ type explainer struct {
 
 // newExplainer returns what --explain asks for, nil if it was not given.
 func newExplainer(c *cli.Context, w io.Writer) *explainer {
-	f, _ := c.Generic("explain").(*explainFormat)
-	if f == nil || *f == "" {
+	format, ok := optionalValue(c, "explain")
+	if !ok {
 		return nil
 	}
-	return &explainer{w: w, json: *f == "json", steps: ns.Steps()}
+	return &explainer{w: w, json: format == "json", steps: ns.Steps()}
 }
 
 // teller is what a start calls with each step; nil if nothing is to be explained.
@@ -148,9 +118,7 @@ func (e *explainer) print(spec *ns.Spec, r ns.Report) {
 		x.Instead = s.Instead
 	}
 	if e.json {
-		enc := json.NewEncoder(e.w)
-		enc.SetEscapeHTML(false)
-		_ = enc.Encode(x)
+		_ = printJSON(e.w, x, "")
 		return
 	}
 	w := bufio.NewWriter(e.w)

@@ -155,9 +155,9 @@ func parseImageFilters(args []string, store *image.Store) (fs imageFilters, err 
 				return img.ID != other.ID && img.Created.Before(other.Created) == (key == "before")
 			})
 		case "until":
-			before, err := parseUntil(value)
-			if err != nil {
-				return nil, err
+			before, err := parseTime(value, time.Now())
+			if err != nil || before.IsZero() {
+				return nil, usagef("until %q is neither a time such as 2006-01-02T15:04:05 nor a duration such as 24h", value)
 			}
 			fs = append(fs, func(img *image.Image, _ string) bool { return img.Created.Before(before) })
 		default:
@@ -177,17 +177,4 @@ func hasLabel(img *image.Image, want string) bool {
 	key, value, exact := strings.Cut(want, "=")
 	got, ok := img.Config.Config.Labels[key]
 	return ok && (!exact || got == value)
-}
-
-// parseUntil reads a time, or how long ago it was.
-func parseUntil(v string) (time.Time, error) {
-	if d, err := time.ParseDuration(v); err == nil {
-		return time.Now().Add(-d), nil
-	}
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02"} {
-		if t, err := time.ParseInLocation(layout, v, time.Local); err == nil {
-			return t, nil
-		}
-	}
-	return time.Time{}, usagef("until %q is neither a time such as 2006-01-02T15:04:05 nor a duration such as 24h", v)
 }

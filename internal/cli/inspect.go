@@ -25,16 +25,16 @@ func inspectCommand() *cli.Command {
 		Description: "Prints all there is to know about images or containers, as a JSON array with docker's field names.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "`TEMPLATE` of Go for each, or json"},
-			&cli.StringFlag{Name: "type", Usage: "`KIND`: image or container; without it, an image if there is one"},
+			kindFlag(),
 		},
 		Action: takes(1, -1, "at least one NAME or ID", runInspect),
 	}
 }
 
 func runInspect(c *cli.Context) error {
-	kind := c.String("type")
-	if kind != "" && kind != "image" && kind != "container" {
-		return usagef("--type is image or container, not %q", kind)
+	kind, err := wantedKind(c)
+	if err != nil {
+		return err
 	}
 	print := func(v any) error { return nil }
 	format := c.String("format")
@@ -58,36 +58,54 @@ func runInspect(c *cli.Context) error {
 		found = append(found, v)
 		return print(v)
 	})
-	if format == "" || format == "json" {
-		enc := json.NewEncoder(stdout)
-		enc.SetEscapeHTML(false)
-		if format == "" {
-			enc.SetIndent("", "    ")
-		}
-		failed = errors.Join(enc.Encode(found), failed)
+	switch format {
+	case "":
+		failed = errors.Join(printJSON(stdout, found, "    "), failed)
+	case "json":
+		failed = errors.Join(printJSON(stdout, found, ""), failed)
 	}
 	return failed
 }
 
-// inspect finds an image or a container.
+// inspect describes an image or a container.
 func inspect(store *image.Store, arg, kind string) (any, error) {
+	img, ctr, err := findEither(store, arg, kind)
+	switch {
+	case err != nil:
+		return nil, err
+	case img != nil:
+		return store.Inspect(img), nil
+	}
+	return client.Inspect(ctr)
+}
+
+func kindFlag() cli.Flag {
+	return &cli.StringFlag{Name: "type", Usage: "`KIND`: image or container; without it, an image if there is one"}
+}
+
+// wantedKind is what kindFlag says.
+func wantedKind(c *cli.Context) (string, error) {
+	kind := c.String("type")
+	if kind != "" && kind != "image" && kind != "container" {
+		return "", usagef("--type is image or container, not %q", kind)
+	}
+	return kind, nil
+}
+
+// findEither finds an image, or a container if there is no image of that name; with a kind, only
+// what is of that kind.
+func findEither(store *image.Store, name, kind string) (*image.Image, *disk.Container, error) {
 	if kind != "container" {
-		img, err := store.Resolve(arg)
-		if err == nil {
-			return store.Inspect(img), nil
-		}
-		if kind == "image" || errors.Is(err, oci.ErrDamaged) || errors.Is(err, image.ErrNoImage) {
-			return nil, err
+		img, err := store.Resolve(name)
+		if err == nil || kind == "image" || errors.Is(err, oci.ErrDamaged) || errors.Is(err, image.ErrNoImage) {
+			return img, nil, err
 		}
 	}
-	ctr, err := findContainer(arg)
-	if err == nil {
-		return client.Inspect(ctr)
-	}
+	ctr, err := findContainer(name)
 	if kind == "" && errors.Is(err, disk.ErrNotFound) {
-		return nil, errs.Hint(fmt.Errorf("no such image or container: %s", arg), "tiffin images and tiffin ps -a list what is there")
+		err = errs.Hint(fmt.Errorf("no such image or container: %s", name), "tiffin images and tiffin ps -a list what is there")
 	}
-	return nil, err
+	return nil, ctr, err
 }
 
 // executeEither runs a template on the value, with Go's names for fields; if one

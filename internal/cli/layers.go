@@ -4,8 +4,8 @@ package cli
 
 import (
 	"bufio"
-	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -50,18 +50,16 @@ func runLayers(c *cli.Context, store *image.Store) error {
 		return printTree(c.Args().First(), img, layers)
 	}
 	if c.String("format") == "json" {
-		enc := json.NewEncoder(stdout)
-		enc.SetEscapeHTML(false)
-		for i := len(layers) - 1; i >= 0; i-- {
-			if err := enc.Encode(&layers[i]); err != nil {
+		for _, l := range slices.Backward(layers) {
+			if err := printJSON(stdout, &l, ""); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
 	var rows []*layerRow
-	for i := len(layers) - 1; i >= 0; i-- {
-		rows = append(rows, newLayerRow(&layers[i], c.Bool("no-trunc")))
+	for _, l := range slices.Backward(layers) {
+		rows = append(rows, newLayerRow(&l, c.Bool("no-trunc")))
 	}
 	columns := "table {{.Number}}\t{{.ID}}\t{{.Size}}\t{{.Hidden}}\t{{.CreatedBy}}"
 	return printRows(stdout, c.String("format"), columns, &layerHeader, rows)

@@ -5,6 +5,7 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"os"
 	"strconv"
@@ -48,13 +49,7 @@ func runLogs(c *cli.Context) error {
 	}
 	p := logPrinter{stamp: c.Bool("timestamps"), flush: o.Follow}
 	p.out[0], p.out[1] = bufio.NewWriterSize(os.Stdout, 64<<10), bufio.NewWriterSize(os.Stderr, 64<<10)
-	err = ctr.Logs(o, p.print)
-	if e := p.out[0].Flush(); err == nil {
-		err = e
-	}
-	if e := p.out[1].Flush(); err == nil {
-		err = e
-	}
+	err = cmp.Or(ctr.Logs(o, p.print), p.out[0].Flush(), p.out[1].Flush())
 	if err == nil {
 		err = tellLoss(ctr, o.Tail < 0)
 	}

@@ -2,7 +2,13 @@
 
 package cli
 
-import "github.com/urfave/cli/v2"
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
 
 // optionalFlag is a flag whose value is optional, and can only be given with
 // "=": --trace, --trace=FILE.
@@ -13,10 +19,11 @@ type optionalFlag struct{ *cli.GenericFlag }
 type optional struct {
 	set   bool
 	value string
+	words []string // that it can be; nil: any
 }
 
-func newOptionalFlag(name, usage string) cli.Flag {
-	return optionalFlag{&cli.GenericFlag{Name: name, Usage: usage, Value: &optional{}}}
+func newOptionalFlag(name, usage string, words ...string) cli.Flag {
+	return optionalFlag{&cli.GenericFlag{Name: name, Usage: usage, Value: &optional{words: words}}}
 }
 
 func (optionalFlag) TakesValue() bool { return false }
@@ -28,6 +35,8 @@ func (o *optional) Set(s string) error {
 	o.set = true
 	if o.value = s; s == "true" {
 		o.value = ""
+	} else if o.words != nil && !slices.Contains(o.words, s) {
+		return fmt.Errorf("it is %s, not %q", strings.Join(o.words, " or "), s)
 	}
 	return nil
 }

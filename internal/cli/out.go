@@ -58,6 +58,26 @@ func printRows[T any](w io.Writer, format, columns string, header *T, rows []*T)
 	return nil
 }
 
+// printJSON prints a value on a line of its own, or indented on several.
+func printJSON(w io.Writer, v any, indent string) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", indent)
+	return enc.Encode(v)
+}
+
+// jsonFlag is --format of a command that has no templates.
+func jsonFlag() cli.Flag { return &cli.StringFlag{Name: "format", Usage: "`json`, or nothing"} }
+
+// wantsJSON is what jsonFlag says.
+func wantsJSON(c *cli.Context) (bool, error) {
+	f := c.String("format")
+	if f != "" && f != "json" {
+		return false, usagef("--format is json, not %q", f)
+	}
+	return f != "", nil
+}
+
 // parseFormat reads a template, with docker's functions in it.
 func parseFormat(text string) (*template.Template, error) {
 	text = strings.NewReplacer(`\t`, "\t", `\n`, "\n").Replace(text)
@@ -82,9 +102,7 @@ func formatFuncs() template.FuncMap {
 	return template.FuncMap{
 		"json": func(v any) (string, error) {
 			var b strings.Builder
-			enc := json.NewEncoder(&b)
-			enc.SetEscapeHTML(false)
-			err := enc.Encode(v)
+			err := printJSON(&b, v, "")
 			return strings.TrimSpace(b.String()), err
 		},
 		"join":  strings.Join,

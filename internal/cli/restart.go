@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"tiffin/image"
 	"tiffin/internal/container/client"
 	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
@@ -19,11 +20,7 @@ func restartCommand() *cli.Command {
 		Flags: []cli.Flag{
 			timeFlag(),
 		},
-		Action: func(c *cli.Context) error {
-			store, err := openStore()
-			if err != nil {
-				return err
-			}
+		Action: inStore(func(c *cli.Context, store *image.Store) error {
 			seconds := stopTime(c)
 			return onContainers(c, func(ctr *disk.Container) error {
 				if ctr.AutoRemove {
@@ -34,6 +31,6 @@ func restartCommand() *cli.Command {
 				}
 				return startDetached(c, store, ctr)
 			})
-		},
+		}),
 	}
 }

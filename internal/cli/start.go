@@ -26,27 +26,13 @@ func startCommand() *cli.Command {
 			newExplainFlag(), stepFlag(), detachKeysFlag(),
 		},
 		Action: takes(1, -1, "one or more containers", inStore(func(c *cli.Context, store *image.Store) error {
-			set, err := containers()
-			if err != nil {
-				return err
-			}
 			if c.Bool("attach") || c.Bool("interactive") {
 				if c.Args().Len() > 1 {
 					return usagef("only one container can be attached to")
 				}
-				return startAttached(c, store, set)
+				return startAttached(c, store)
 			}
-			return eachArg(c, func(ref string) error {
-				ctr, err := set.Find(ref)
-				if err != nil {
-					return err
-				}
-				if err := startDetached(c, store, ctr); err != nil {
-					return err
-				}
-				fmt.Fprintln(stdout, ref)
-				return nil
-			})
+			return onContainers(c, func(ctr *disk.Container) error { return startDetached(c, store, ctr) })
 		})),
 	}
 }
@@ -89,8 +75,8 @@ func startDetached(c *cli.Context, store *image.Store, ctr *disk.Container) erro
 	return s.Detach()
 }
 
-func startAttached(c *cli.Context, store *image.Store, set *disk.Set) error {
-	ctr, err := set.Find(c.Args().First())
+func startAttached(c *cli.Context, store *image.Store) error {
+	ctr, err := findContainer(c.Args().First())
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ func newStepper(c *cli.Context, t *terminal) (func(*ns.Spec, ns.Report, *client.
 	if !c.Bool("step") {
 		return newExplainer(c, t.errors()).teller(), nil
 	}
-	if f, _ := c.Generic("explain").(*explainFormat); f != nil && *f == "json" {
+	if format, _ := optionalValue(c, "explain"); format == "json" {
 		return nil, errs.Code(errors.New("--step waits for a person, and --explain=json is for programs"), exitUsage)
 	}
 	if !isTerminal(os.Stdin) || !isTerminal(os.Stderr) {

@@ -4,7 +4,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -30,15 +29,15 @@ func versionCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage:   "[--format json]",
 		Description: "The programs are what starts with a container (runtime) and what tiffin/base consists of (userland). A tiffin that a bare `go build` made has none.",
-		Flags:       []cli.Flag{&cli.StringFlag{Name: "format", Usage: "`json`, or nothing"}},
+		Flags:       []cli.Flag{jsonFlag()},
 		Action: takes(0, 0, "no arguments", func(c *cli.Context) error {
+			asJSON, err := wantsJSON(c)
+			if err != nil {
+				return err
+			}
 			v := thisVersion()
-			switch f := c.String("format"); f {
-			case "json":
-				return json.NewEncoder(stdout).Encode(v)
-			case "":
-			default:
-				return usagef("--format is json, not %q", f)
+			if asJSON {
+				return printJSON(stdout, v, "")
 			}
 			fmt.Fprintf(stdout, "tiffin %s %s %s\n", v.Version, v.Go, v.Platform)
 			if v.Commit != "" {

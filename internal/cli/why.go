@@ -4,8 +4,6 @@ package cli
 
 import (
 	"bufio"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -15,11 +13,8 @@ import (
 
 	"tiffin/image"
 	"tiffin/image/layer"
-	"tiffin/image/oci"
 	"tiffin/image/union"
 	"tiffin/internal/container/client"
-	"tiffin/internal/container/disk"
-	"tiffin/internal/errs"
 )
 
 func whyCommand() *cli.Command {
@@ -29,7 +24,7 @@ func whyCommand() *cli.Command {
 			"with the changes of a container. Symbolic links are not followed. The exit status is 1 if the path\n" +
 			"does not exist.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "type", Usage: "`KIND`: image or container; without it, an image if there is one"},
+			kindFlag(),
 			&cli.StringFlag{Name: "format", Usage: "`json`: a line for each layer"},
 		},
 		Action: takes(2, 2, "an IMAGE or CONTAINER, and a PATH", runWhy),
@@ -37,12 +32,13 @@ func whyCommand() *cli.Command {
 }
 
 func runWhy(c *cli.Context) error {
-	kind, format := c.String("type"), c.String("format")
-	if kind != "" && kind != "image" && kind != "container" {
-		return usagef("--type is image or container, not %q", kind)
+	kind, err := wantedKind(c)
+	if err != nil {
+		return err
 	}
-	if format != "" && format != "json" {
-		return usagef("--format is json, not %q", format)
+	asJSON, err := wantsJSON(c)
+	if err != nil {
+		return err
 	}
 	store, err := openStore()
 	if err != nil {
@@ -53,11 +49,9 @@ func runWhy(c *cli.Context) error {
 		return err
 	}
 	answers := explainPath(st, layers, path.Clean("/"+c.Args().Get(1)))
-	if format == "json" {
-		enc := json.NewEncoder(stdout)
-		enc.SetEscapeHTML(false)
+	if asJSON {
 		for _, a := range answers {
-			if err := enc.Encode(a); err != nil {
+			if err := printJSON(stdout, a, ""); err != nil {
 				return err
 			}
 		}
@@ -74,22 +68,13 @@ func runWhy(c *cli.Context) error {
 
 // openStack opens the layers of an image or a container, and describes them.
 func openStack(store *image.Store, name, kind string) (*union.Stack, []image.StackLayer, error) {
-	if kind != "container" {
-		img, err := store.Resolve(name)
-		if err == nil {
-			st, err := store.Stack(img)
-			return st, store.Describe(img), err
-		}
-		if kind == "image" || errors.Is(err, oci.ErrDamaged) || errors.Is(err, image.ErrNoImage) {
-			return nil, nil, err
-		}
-	}
-	ctr, err := findContainer(name)
+	img, ctr, err := findEither(store, name, kind)
 	if err != nil {
-		if kind == "" && errors.Is(err, disk.ErrNotFound) {
-			err = errs.Hint(fmt.Errorf("no such image or container: %s", name), "tiffin images and tiffin ps -a list what is there")
-		}
 		return nil, nil, err
+	}
+	if img != nil {
+		st, err := store.Stack(img)
+		return st, store.Describe(img), err
 	}
 	st, img, err := client.Stack(ctr, store)
 	if err != nil {
