@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -52,10 +54,25 @@ func (c *Container) removeFiles(e Eraser) error {
 	if errors.Is(err, os.ErrPermission) && e != nil {
 		err = e(c)
 	}
+	if err != nil && c.onlyNFS() && os.Rename(c.dir, c.aside()) == nil {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("remove container %s: %w", c.Name, err)
 	}
 	return nil
+}
+
+// aside is where the container's directory may go: the store deletes what is there as temporary.
+func (c *Container) aside() string {
+	return filepath.Join(filepath.Dir(filepath.Dir(c.dir)), "tmp", c.ID)
+}
+
+// onlyNFS reports whether all that is left are names that NFS gives to deleted files until they are
+// closed, as the lock is by us: RFC 1813, 4.8; they cannot be deleted (EBUSY).
+func (c *Container) onlyNFS() bool {
+	left, err := os.ReadDir(c.dir)
+	return err == nil && !slices.ContainsFunc(left, func(e os.DirEntry) bool { return !strings.HasPrefix(e.Name(), ".nfs") })
 }
 
 // Vanish is Erase in two parts: the container is gone when Vanish returns, its
@@ -67,7 +84,7 @@ func (c *Container) Vanish() (rest func()) {
 	}
 	c.removeName()
 	aside := *c
-	aside.dir = filepath.Join(filepath.Dir(filepath.Dir(c.dir)), "tmp", c.ID)
+	aside.dir = c.aside()
 	// Files of subordinate ids are nothing that the store could delete as a temporary.
 	if c.Walled() || os.Rename(c.dir, aside.dir) != nil {
 		_ = c.Erase(nil) // what cannot be removed now, the next Sweep meets again

@@ -301,6 +301,33 @@ func TestAContainerVanishesAtOnce(t *testing.T) {
 	}
 }
 
+// TestDeletedFilesThatNFSKeepsAreMovedAside: while its lock is open, a container's directory on NFS
+// has a file that cannot be deleted. Here it is a directory that cannot be emptied.
+func TestDeletedFilesThatNFSKeepsAreMovedAside(t *testing.T) {
+	if os.Getuid() == 0 {
+		t.Skip("root can delete everything")
+	}
+	for name, mayStay := range map[string]bool{".nfs00000000000029c900000002": true, "other": false} {
+		s := newSet(t)
+		c := create(t, s, "box")
+		kept := c.Path(name)
+		if err := os.MkdirAll(filepath.Join(kept, "sub"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Mkdir(filepath.Join(s.root, "tmp"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(kept, 0o500); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { os.Chmod(kept, 0o700); os.Chmod(filepath.Join(c.aside(), name), 0o700) })
+		err := c.Erase(nil)
+		if _, gone := os.Stat(c.dir); (err == nil) != mayStay || errors.Is(gone, os.ErrNotExist) != mayStay {
+			t.Errorf("%s: Erase: %v; the directory: %v", name, err, gone)
+		}
+	}
+}
+
 func TestFilesOfOtherUsersAreLeftToTheEraser(t *testing.T) {
 	if os.Getuid() == 0 {
 		t.Skip("root may delete everything")
