@@ -5,6 +5,7 @@ package cli
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -41,6 +42,7 @@ func createFlags() []cli.Flag {
 		&cli.StringFlag{Name: "hostname", Aliases: []string{"h"}, Usage: "`NAME` of the machine as the container sees it"},
 		&cli.StringFlag{Name: "entrypoint", Usage: "run `COMMAND` with the arguments, instead of the image's"},
 		&cli.BoolFlag{Name: "read-only", Usage: "nothing in the image can be changed"},
+		&cli.StringFlag{Name: "upper", Usage: "with --rm, changes are kept in memory: `tmpfs`, or tmpfs:OPTIONS such as tmpfs:size=64m"},
 		&cli.StringFlag{Name: "network", Aliases: []string{"net"}, Value: "none", Usage: "`none` (only itself) or host (the network of this machine)"},
 		&cli.BoolFlag{Name: "init", Usage: "run a small init as process 1 that reaps and forwards signals"},
 		&cli.StringSliceFlag{Name: "label", Aliases: []string{"l"}, Usage: "note `KEY=VALUE` about the container"},
@@ -63,7 +65,7 @@ func newConfig(c *cli.Context, img *image.Image) (disk.Config, error) {
 		Name: c.String("name"), Image: c.Args().First(), ImageID: string(img.ID),
 		Dir: ic.WorkingDir, User: ic.User, StopSignal: ic.StopSignal,
 		TTY: c.Bool("tty"), Stdin: c.Bool("interactive"), Hostname: c.String("hostname"), Network: c.String("network"),
-		ReadOnly: c.Bool("read-only"), Init: c.Bool("init"), AutoRemove: c.Bool("rm"),
+		ReadOnly: c.Bool("read-only"), Upper: c.String("upper"), Init: c.Bool("init"), AutoRemove: c.Bool("rm"),
 	}
 	if err := setCommand(&cfg, c, ic); err != nil {
 		return cfg, err
@@ -90,6 +92,14 @@ func newConfig(c *cli.Context, img *image.Image) (disk.Config, error) {
 		if err := set(&cfg, c, ic); err != nil {
 			return cfg, err
 		}
+	}
+	kind, _, _ := strings.Cut(cfg.Upper, ":")
+	switch {
+	case cfg.Upper == "":
+	case kind != disk.UpperTmpfs:
+		return cfg, errs.Hint(fmt.Errorf("--upper %s: it is not there", cfg.Upper), "tmpfs or tmpfs:size=64m; without --upper, changes are kept on disk")
+	case !cfg.AutoRemove || cfg.Walled():
+		return cfg, errs.Hint(errors.New("--upper tmpfs keeps changes only as long as the container runs, and tiffin's own driver alone can"), "add --rm, and leave --driver out")
 	}
 	return cfg, nil
 }

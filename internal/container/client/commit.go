@@ -6,6 +6,8 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
+	"path/filepath"
 	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -20,22 +22,28 @@ import (
 // hold keeps the container's upper directory as it is until release is called.
 // If the container runs, its supervisor has all data written and holds changes
 // back; if not, it is locked, so that no command starts it.
-func hold(c *disk.Container) (release func(), err error) {
+// It returns where that directory is for this process.
+func hold(c *disk.Container) (dir string, release func(), err error) {
 	conn, err := dial(c)
 	if err == nil {
-		if _, err = conn.Call(&control.Message{Op: control.OpFreeze}); err == nil {
-			return func() { conn.Close() }, nil
+		var ok *control.Message
+		if ok, err = conn.Call(&control.Message{Op: control.OpFreeze}); err == nil {
+			dir = c.UpperDir()
+			if c.InMemory() && len(ok.Files) == 1 {
+				dir = fmt.Sprintf("/proc/self/fd/%d/%s", ok.Files[0].Fd(), filepath.Base(dir))
+			}
+			return dir, func() { conn.Close(); ok.Close() }, nil
 		}
 		conn.Close()
 	}
 	if !errors.Is(err, ErrNotRunning) && !errors.Is(err, control.ErrGone) {
-		return nil, err
+		return "", nil, err
 	}
 	lock, err := c.Lock()
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
-	return func() { lock.Close() }, nil
+	return c.UpperDir(), func() { lock.Close() }, nil
 }
 
 // changed calls f with the container's upper directory and what is below it,
@@ -59,7 +67,7 @@ func changed(c *disk.Container, store *image.Store, f func(*image.Image, delta) 
 		return err
 	}
 	defer closeAll()
-	release, err := hold(c)
+	dir, release, err := hold(c)
 	if err != nil {
 		return err
 	}
@@ -69,7 +77,7 @@ func changed(c *disk.Container, store *image.Store, f func(*image.Image, delta) 
 	if c.Walled() {
 		return f(img, kernelDelta{c, upper})
 	}
-	opened.Skip = upper.Skip()
+	opened.Dir, opened.Skip = dir, upper.Skip()
 	return f(img, ownDelta{opened})
 }
 

@@ -33,6 +33,9 @@ func OpenTree(c *disk.Container, store *image.Store) (*Tree, error) {
 	if s, err := c.State(); err != nil || s.Status == disk.Running {
 		return &Tree{c: c}, err
 	}
+	if c.Upper != "" {
+		return nil, fmt.Errorf("container %s does not run, and what it changes is only in memory: nothing can be copied", c.Name)
+	}
 	_, m, err := mountable(c, store)
 	if err != nil {
 		return nil, err

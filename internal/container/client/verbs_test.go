@@ -167,14 +167,14 @@ func TestWhatIsHeldStillGoesOn(t *testing.T) {
 		return fi.Size()
 	}
 	for round := range 2 {
-		release, err := hold(b.Container)
+		_, release, err := hold(b.Container)
 		if err != nil {
 			t.Fatal(err)
 		}
 		first := size()
 		next := make(chan func(), 1) // the kernel writes when it is told to, so this one tells it
 		go func() {
-			again, err := hold(b.Container)
+			_, again, err := hold(b.Container)
 			if err != nil {
 				t.Error(err)
 			}
@@ -193,7 +193,7 @@ func TestWhatIsHeldStillGoesOn(t *testing.T) {
 			again()
 		}
 		for end := time.Now().Add(10 * time.Second); size() <= first; time.Sleep(20 * time.Millisecond) {
-			if h, err := hold(b.Container); err == nil {
+			if _, h, err := hold(b.Container); err == nil {
 				h()
 			}
 			if time.Now().After(end) {
@@ -204,7 +204,7 @@ func TestWhatIsHeldStillGoesOn(t *testing.T) {
 	if err := Kill(b.Container, unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	release, err := hold(b.Container) // one that has ended is locked
+	_, release, err := hold(b.Container) // one that has ended is locked
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,6 +51,7 @@ type Config struct {
 	StopTimeout *int              `json:"stopTimeout,omitempty"` // seconds, nil = 10
 	Labels      map[string]string `json:"labels,omitempty"`
 	Driver      string            `json:"driver,omitempty"` // "" = DriverFUSE
+	Upper       string            `json:"upper,omitempty"`  // options of the tmpfs that has it, see InMemory; "" = on disk
 	Rights
 	Limits   cgroup.Limits `json:"limits,omitzero"`
 	LimitsBy string        `json:"limitsBy,omitempty"` // "", LimitsCgroup or LimitsBestEffort

@@ -13,6 +13,7 @@
 //	    control                socket of the supervisor, see package control
 //	    upper/  work/          what it changed, as ordinary files; see package image/layer
 //	    upper.attrs            the attributes of its files, if the disk has none; package sidecar
+//	    memory/                instead, with [Config.InMemory]: where a tmpfs is mounted
 //	    overlay/               with [DriverOverlay], the directory that has upper/ and work/
 //	    root/                  where init mounts the root; outside its namespace it is empty
 //	    log  log.1             what it printed

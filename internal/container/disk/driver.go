@@ -62,7 +62,20 @@ func (c *Container) Attributes() string {
 	return path
 }
 
+// UpperTmpfs begins the value of Config.Upper of a container that changes nothing on disk.
+const UpperTmpfs = "tmpfs"
+
+// InMemory tells whether what the container changes is in a tmpfs of its supervisor's, and gone
+// with that: if it was asked for, or is no more than what mounts need, because of --read-only.
+func (c *Config) InMemory() bool { return !c.Walled() && (c.Upper != "" || c.ReadOnly) }
+
+// Memory is where that tmpfs is mounted.
+func (c *Container) Memory() string { return c.Path("memory") }
+
 func (c *Container) own(name string) string {
+	if c.InMemory() {
+		return filepath.Join(c.Memory(), name)
+	}
 	if c.Walled() {
 		return filepath.Join(c.Wall(), name)
 	}

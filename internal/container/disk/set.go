@@ -110,7 +110,9 @@ func (s *Set) Create(cfg Config) (*Container, *os.File, error) {
 // fill puts into the new directory what every container has.
 func (s *Set) fill(c *Container) error {
 	dirs := []string{"root"}
-	if !c.Walled() {
+	if c.InMemory() {
+		dirs = append(dirs, "memory", "memory/upper", "memory/work")
+	} else if !c.Walled() {
 		dirs = append(dirs, "upper", "work")
 	}
 	for _, d := range dirs {

@@ -362,7 +362,17 @@ func (s *supervisor) freeze(c *control.Conn) {
 		defer s.fs.Thaw()
 	}
 	s.writeNotes() // the client will want to know which paths were made for mounts
-	if c.Send(&control.Message{Op: control.AnsOK}) == nil {
+	ok := &control.Message{Op: control.AnsOK}
+	if s.c.InMemory() { // which the client does not see
+		memory, err := os.Open(s.c.Memory())
+		if err != nil {
+			c.Fail(err)
+			return
+		}
+		defer memory.Close()
+		ok.Files = []*os.File{memory}
+	}
+	if c.Send(ok) == nil {
 		_, _ = c.Receive()
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -292,6 +293,9 @@ func (s *supervisor) openFS() error {
 	} else {
 		cfg.Upper, cfg.Work = s.c.UpperDir(), s.c.WorkDir()
 	}
+	if err == nil && s.c.InMemory() {
+		err = s.mountMemory()
+	}
 	if err != nil {
 		return err
 	}
@@ -304,6 +308,28 @@ func (s *supervisor) openFS() error {
 	}
 	if s.traceTo != nil {
 		return s.traceStart(s.traceTo)
+	}
+	return nil
+}
+
+// mountMemory mounts the tmpfs that has what the container changes: in this process's mount
+// namespace, where nobody else sees it.
+func (s *supervisor) mountMemory() error {
+	options := "mode=700"
+	if _, more, ok := strings.Cut(s.c.Upper, ":"); ok {
+		options += "," + more
+	}
+	err := os.MkdirAll(s.c.Memory(), 0o700) // a container of an earlier version has none
+	if err == nil {
+		err = unix.Mount("tmpfs", s.c.Memory(), "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, options)
+	}
+	for _, dir := range []string{s.c.UpperDir(), s.c.WorkDir()} {
+		if err == nil {
+			err = os.Mkdir(dir, 0o700)
+		}
+	}
+	if err != nil {
+		return errs.Hint(fmt.Errorf("mount a tmpfs (%s) for what the container changes: %w", options, err), "see tmpfs(5) for the options of --upper")
 	}
 	return nil
 }
