@@ -19,7 +19,7 @@ import (
 )
 
 func skipOverlay(b *builder) string {
-	return skipIf(b.spec.Root.Overlay == nil, "the root of the step before takes changes itself: --driver fuse or copy")
+	return skipIf(b.spec.Root.Overlay == nil, "the root takes changes itself: --driver fuse or copy")
 }
 
 func runOverlay(b *builder) error {

@@ -165,3 +165,32 @@ func TestDevicesAreTheMachines(t *testing.T) {
 		}
 	}
 }
+
+// images is what needs no container.
+const images = `set -e
+run() { "$TIFFIN" "$@"; }
+cd "$DIR"; mkdir tree; echo menu > tree/menu; tar -C tree -cf tree.tar .
+run import tree.tar stuff:1 > /dev/null; run save -o stuff.tar stuff:1; run rmi stuff:1 > /dev/null; run load -i stuff.tar
+run images -q tiffin/base > /dev/null; run history stuff:1 > /dev/null; run inspect stuff:1 > /dev/null
+run why stuff:1 /menu > /dev/null; run layers stuff:1 > /dev/null; run create --name box tiffin/base true > /dev/null; run diff box; run commit box kept > /dev/null; run rm box
+run lab list > /dev/null
+! run run --rm tiffin/base true; ! run doctor`
+
+// TestImagesWhereNamespacesAreForbidden: the limit of user namespaces is 0 below one that the
+// person makes, namespaces(7), "The /proc/sys/user directory".
+func TestImagesWhereNamespacesAreForbidden(t *testing.T) {
+	for _, p := range people(t) {
+		t.Run(p.name, func(t *testing.T) {
+			b := newBench(t, p)
+			cmd := exec.Command("unshare", "--user", "--map-root-user", "sh", "-ec", `echo 0 > /proc/sys/user/max_user_namespaces; exec sh -c "$SCRIPT"`)
+			cmd.SysProcAttr, cmd.Dir = p.attr(), "/"
+			cmd.Env = append(os.Environ(), "TIFFIN="+binary, "DIR="+b.dir, "TIFFIN_ROOT="+b.store(), "HOME="+b.dir, "SCRIPT="+images)
+			out, err := cmd.CombinedOutput()
+			said := string(out)
+			if err != nil || !strings.HasPrefix(said, "Loaded image: stuff:1\nbox\ntiffin: create a user namespace: ") ||
+				strings.Count(strings.SplitN(said, "\nok ", 2)[0], "sysctl -w user.max_user_namespaces=15000") != 1 || strings.Contains(said, "note:") {
+				t.Errorf("%v\n%s", err, said)
+			}
+		})
+	}
+}
