@@ -88,7 +88,7 @@ func userNamespace(err error) Result {
 func whyNoUserNS(err error, get setting) (why, fix string) {
 	const limit = "/proc/sys/user/max_user_namespaces"
 	switch {
-	case get("/proc/self/uid_map") == "" || errors.Is(err, unix.EINVAL):
+	case get("/proc/self/uid_map") == "": // EINVAL may come from any call that an old kernel does not have
 		return "this kernel is built without user namespaces (CONFIG_USER_NS)", "a kernel with CONFIG_USER_NS=y"
 	case get(limit) == "0":
 		return "the number of user namespaces is limited to 0 in " + limit, "sysctl -w user.max_user_namespaces=15000"
