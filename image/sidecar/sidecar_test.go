@@ -112,12 +112,12 @@ func (d *dir) mkdir(p string) {
 func TestAttributesFollowTheirNames(t *testing.T) {
 	d := newDir(t)
 	d.mkdir("d")
-	f := d.create("d/a", "1")
+	d.create("d/a", "1")
 	d.create("plain", "")
 	d.want("d/a=1")
 	d.rename("d", "e")
 	d.want("e/a=1")
-	f = d.At("e/a")
+	f := d.At("e/a")
 	d.change(Link, "e/a", "b", f, func() error { return os.Link(d.path("e/a"), d.path("b")) })
 	if err := d.At("b").Set("user.k", "two\nlines", 0); err != nil {
 		t.Fatal(err)

@@ -54,10 +54,10 @@ func (s *Set) prepare() error {
 // the hook of image.Store.
 func (s *Set) Uses() (map[string]bool, error) {
 	roots := []string{s.root, s.images}
-	links, err := filepath.Glob(filepath.Join(s.images, rootsName, "*"))
+	links, _ := filepath.Glob(filepath.Join(s.images, rootsName, "*")) // the pattern is none of a user's
 	for _, link := range links {
-		var root string
-		if root, err = os.Readlink(link); err == nil && root != s.root {
+		root, err := os.Readlink(link)
+		if err == nil && root != s.root {
 			_, err = os.Stat(filepath.Join(root, "containers"))
 			roots = append(roots, root)
 		}
