@@ -54,8 +54,12 @@ func (s *Set) prepare() error {
 // the hook of image.Store.
 func (s *Set) Uses() (map[string]bool, error) {
 	roots := []string{s.root, s.images}
-	links, _ := filepath.Glob(filepath.Join(s.images, rootsName, "*")) // the pattern is none of a user's
-	for _, link := range links {
+	links, err := os.ReadDir(filepath.Join(s.images, rootsName))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("look where containers are: %w", err)
+	}
+	for _, l := range links {
+		link := filepath.Join(s.images, rootsName, l.Name())
 		root, err := os.Readlink(link)
 		if err == nil && root != s.root {
 			_, err = os.Stat(filepath.Join(root, "containers"))

@@ -8,7 +8,7 @@ import (
 )
 
 func TestImagesOfContainersInAnotherPlaceAreNeeded(t *testing.T) {
-	images, far := newSet(t).root, filepath.Join(t.TempDir(), "far")
+	images, far := filepath.Join(newSet(t).root, "[a"), filepath.Join(t.TempDir(), "far") // no pattern
 	c, lock, err := At(images, far).Create(Config{ImageID: "sha256:1"})
 	if err != nil {
 		t.Fatal(err)
