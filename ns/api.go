@@ -57,6 +57,9 @@ type IDRange struct{ Inside, Outside, Count uint32 }
 type IDMap struct {
 	UIDs, GIDs []IDRange
 	Setgroups  bool // setgroups(2) is allowed
+	// Renamed says that the container has other ids than its supervisor: As. Outside is what the
+	// supervisor calls them. Otherwise it is what the host does.
+	Renamed bool
 }
 
 // Spec describes a container to the init process. It crosses as JSON.
@@ -154,6 +157,8 @@ type Start struct {
 	// Mounted is called when the root is mounted: it must begin to serve /dev/fuse, which it owns
 	// from then on, and return at once. Without FUSE it is not called.
 	Mounted func(fuse *os.File)
+	// Emulate is called when system calls come to a listener: it must begin to answer them.
+	Emulate func(*Emulation) error
 	// Report is called when a step was done, or skipped; init waits until it returns. nil = do not
 	// explain.
 	Report func(Report)
@@ -166,6 +171,7 @@ type Exec struct {
 	Process   Process
 	Stdio     [3]*os.File
 	Without   []string // as Spec.Without of the container
+	Emulate   func(*Emulation) error
 	Report    func(Report)
 }
 
@@ -176,13 +182,12 @@ type Child struct {
 	Console *os.File // master side of the pseudo terminal, or nil
 	Created []string // paths in the image's tree that had to be made as mount points or as working directory
 	Notes   []Note
-	// Emulation is what the supervisor must answer from now on, nil if nothing.
-	Emulation *Emulation
-	pidfd     *os.File
-	command   *os.File        // exec: pidfd of the command, of which Pid is only the helper
-	flags     uintptr         // the namespaces it is in
-	cgroup    *cgroup.Group   // Spec.Cgroup
-	alone     <-chan struct{} // closed: see configure
+	pidfd   *os.File
+	handed  *Emulation      // nil: all system calls go to the kernel
+	command *os.File        // exec: pidfd of the command, of which Pid is only the helper
+	flags   uintptr         // the namespaces it is in
+	cgroup  *cgroup.Group   // Spec.Cgroup
+	alone   <-chan struct{} // closed: see configure
 }
 
 // Report tells of one step, as it happened.

@@ -140,7 +140,7 @@ func (b *builder) identity() (identityOf, error) {
 // runUser becomes the user of the image's config.
 func runUser(b *builder) error {
 	who, err := b.identity()
-	if err == nil {
+	if err == nil && !b.emulated {
 		err = checkMapped(who, b.spec.IDs)
 	}
 	if err != nil {
@@ -148,10 +148,11 @@ func runUser(b *builder) error {
 	}
 	b.who = who
 	b.giveStdio()
-	if b.emulated { // it is root already, and these calls no longer go to the kernel
+	if b.emulated && b.mapped(who) { // it is that user already
 		return nil
 	}
-	if b.spec.IDs.Setgroups {
+	// Where root is emulated, the supervisor answers these calls.
+	if b.spec.IDs.Setgroups || b.emulated {
 		if err := b.setgroups(); err != nil {
 			return err
 		}
@@ -176,12 +177,12 @@ func runUser(b *builder) error {
 // set-group-ID program does (CVE-2022-36109). Where setgroups(2) is denied, the caller's groups
 // stay: user_namespaces(7), "The /proc/pid/setgroups file".
 func (b *builder) setgroups() error {
-	groups := []uint32{b.who.gid} // it is mapped: checkMapped
+	groups := []uint32{b.who.gid} // it is mapped: checkMapped; or emulated
 	for _, g := range b.who.groups {
 		if g == b.who.gid {
 			continue
 		}
-		if b.spec.IDs.hasGID(g) {
+		if b.spec.IDs.hasGID(g) || b.emulated {
 			groups = append(groups, g)
 		} else {
 			b.note(fmt.Sprintf("group %d of the user", g), "it is not mapped in this user namespace", "")

@@ -19,7 +19,7 @@ import (
 
 // Emulation is what a container's process leaves to the supervisor: emulation.Server.
 type Emulation struct {
-	Listener *os.File
+	Listener *os.File // nil: init's command calls none of them
 	Proc     *os.File // the container's /proc; nil from the exec helper
 	Device   uint64   // st_dev of the root
 }
@@ -46,16 +46,28 @@ func skipEmulation(b *builder) string {
 	if !emulation.Supported() {
 		return "tiffin does not know the system calls of this architecture"
 	}
-	if who, err := b.identity(); err != nil || who.uid != 0 {
+	if b.joining && !b.privileged() {
 		return "the command's user is not root, and has no such rights"
 	}
 	return ""
 }
 
+// privileged tells whether the command's user may do such things, or cannot even be that user.
+func (b *builder) privileged() bool {
+	who, err := b.identity()
+	return err == nil && (who.uid == 0 || !b.mapped(who))
+}
+
+// mapped tells whether the kernel can make this process that user.
+func (b *builder) mapped(who identityOf) bool { return checkMapped(who, b.spec.IDs) == nil }
+
 // runEmulation loads the filter while this process still has CAP_SYS_ADMIN: seccomp(2), EACCES.
-// Without a listener, which kernels before 5.0 lack and a process has no more than one of, the
+// Without a listener, of which a process has no more than one, the
 // filter answers by itself: what changes something does nothing, and succeeds.
 func runEmulation(b *builder) error {
+	if !b.privileged() {
+		return b.handOver(-1) // for `tiffin exec` as root
+	}
 	if b.spec.IDs.Setgroups { // for the last time: runUser
 		if err := b.setgroups(); err != nil {
 			return err
@@ -90,7 +102,10 @@ func runEmulation(b *builder) error {
 
 // handOver sends the supervisor the listener, and what it needs to know of the container.
 func (b *builder) handOver(listener int) error {
-	m, files := &message{Op: opListener}, []int{listener}
+	m, files := &message{Op: opListener}, []int{}
+	if listener >= 0 {
+		files = append(files, listener)
+	}
 	var st unix.Stat_t
 	if unix.Stat("/", &st) == nil && b.spec.Root.FUSE != nil && b.spec.Root.Overlay == nil && b.spec.OwnTree() {
 		m.Device = st.Dev
@@ -100,7 +115,7 @@ func (b *builder) handOver(listener int) error {
 		if self, err := os.Readlink("/proc/self"); err == nil && self == strconv.Itoa(os.Getpid()) {
 			if proc, err := unix.Open("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err == nil {
 				defer unix.Close(proc)
-				files = append(files, proc)
+				files, m.Proc = append(files, proc), true
 			}
 		}
 	}
@@ -109,7 +124,12 @@ func (b *builder) handOver(listener int) error {
 
 // emulation is what came with opListener.
 func (m *message) emulation() *Emulation {
-	return &Emulation{Listener: m.file(), Proc: m.file(), Device: m.Device}
+	e := &Emulation{Device: m.Device}
+	if m.NumFiles > 1 || !m.Proc {
+		e.Listener = m.file()
+	}
+	e.Proc = m.file()
+	return e
 }
 
 func ranges(ids []IDRange) (out []emulation.Range) {

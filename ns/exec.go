@@ -36,13 +36,13 @@ func (e *Exec) Run() (*Child, error) {
 		Cgroup: e.Container.cgroup, Without: e.Without, Explain: e.Report != nil,
 	}
 	spec.Process.Rlimits = withFiles(spec.Process.Rlimits)
-	return spec.run(e.Stdio, e.Container.pidfd, nil, e.Report)
+	return spec.run(e.Stdio, e.Container.pidfd, nil, e.Emulate, e.Report)
 }
 
 // run has a helper do what is specified, and follows it until it has executed the command.
 // container is a pidfd of the container to join, nil if there is none yet; shell is the program to
 // execute as a shell, nil for the command.
-func (s *execSpec) run(stdio [3]*os.File, container, shell *os.File, report func(Report)) (*Child, error) {
+func (s *execSpec) run(stdio [3]*os.File, container, shell *os.File, emulate func(*Emulation) error, report func(Report)) (*Child, error) {
 	c, conn, err := launch(ExecCommand, stdio, container, 0)
 	if err != nil {
 		return nil, err
@@ -58,7 +58,7 @@ func (s *execSpec) run(stdio [3]*os.File, container, shell *os.File, report func
 		c.kill()
 		return nil, err
 	}
-	if err := c.follow(conn, nil, report); err != nil {
+	if err := c.follow(conn, nil, emulate, report); err != nil {
 		return nil, err
 	}
 	return c, nil

@@ -36,22 +36,58 @@ func (m IDMap) HasUID(id uint32) bool { return contains(m.UIDs, id) }
 // hasGID tells whether the group id, as seen inside, is mapped.
 func (m IDMap) hasGID(id uint32) bool { return contains(m.GIDs, id) }
 
-// MapUID returns id if the namespace has a mapping for it, else 0: the owner a
-// file is shown with. The kernel refuses writes to inodes whose owner has no
-// mapping (user_namespaces(7); inode_permission in fs/namei.c).
-func (m IDMap) MapUID(id uint32) uint32 {
-	if m.HasUID(id) {
-		return id
+// As returns the ids of a container below one with the ids m, in which what m calls 0, the user
+// that started tiffin, is uid and gid. Of ids without others, that is the only one; else those
+// below move up by one, into the gap: what podman calls keep-id.
+func (m IDMap) As(uid, gid uint32) IDMap {
+	return IDMap{UIDs: renamed(m.UIDs, uid), GIDs: renamed(m.GIDs, gid), Setgroups: m.Setgroups, Renamed: true}
+}
+
+// renamed gives 0 the name id. Each range is within one of all: user_namespaces(7), "Defining user
+// and group ID mappings".
+func renamed(all []IDRange, id uint32) []IDRange {
+	out := []IDRange{{id, 0, 1}}
+	for _, r := range all {
+		first, end := max(r.Inside, 1), r.Inside+r.Count
+		if split := min(max(id+1, first), end); split > first {
+			out = append(out, IDRange{first - 1, first, split - first})
+			first = split
+		}
+		if end > first {
+			out = append(out, IDRange{first, first, end - first})
+		}
 	}
-	return 0
+	return out
+}
+
+// inside are the maps of the container, below its supervisor, which has ids.
+func (m IDMap) inside() (uids, gids []IDRange) {
+	if m.Renamed {
+		return m.UIDs, m.GIDs
+	}
+	return identity(m.UIDs), identity(m.GIDs)
+}
+
+// MapUID returns id if the namespace has a mapping for it, else 0, or what is there in its place:
+// the owner a file is shown with. The kernel refuses writes to inodes whose owner has no mapping
+// (user_namespaces(7); inode_permission in fs/namei.c).
+func (m IDMap) MapUID(id uint32) uint32 {
+	return mapID(m.UIDs, id)
+}
+
+func mapID(ranges []IDRange, id uint32) uint32 {
+	switch {
+	case contains(ranges, id):
+		return id
+	case len(ranges) == 0 || contains(ranges, 0):
+		return 0
+	}
+	return ranges[0].Inside
 }
 
 // MapGID is MapUID for groups.
 func (m IDMap) MapGID(id uint32) uint32 {
-	if m.hasGID(id) {
-		return id
-	}
-	return 0
+	return mapID(m.GIDs, id)
 }
 
 // Single tells whether there is no more than one user id.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -195,4 +196,31 @@ func FuzzTmpfsOptions(f *testing.F) {
 			t.Errorf("%q → %q", options, data)
 		}
 	})
+}
+
+func TestRenamedIDs(t *testing.T) {
+	one := []IDRange{{0, 1000, 1}}
+	many := []IDRange{{0, 1000, 1}, {1, 100000, 500}, {501, 200000, 100}}
+	for _, c := range []struct {
+		all  []IDRange
+		id   uint32
+		want []IDRange
+	}{
+		{one, 0, []IDRange{{0, 0, 1}}}, {one, 33, []IDRange{{33, 0, 1}}},
+		{many, 0, []IDRange{{0, 0, 1}, {1, 1, 500}, {501, 501, 100}}},
+		{many, 33, []IDRange{{33, 0, 1}, {0, 1, 33}, {34, 34, 467}, {501, 501, 100}}},
+		{many, 550, []IDRange{{550, 0, 1}, {0, 1, 500}, {500, 501, 50}, {551, 551, 50}}},
+		{many, 5000, []IDRange{{5000, 0, 1}, {0, 1, 500}, {500, 501, 100}}},
+	} {
+		got := IDMap{UIDs: c.all, GIDs: one}.As(c.id, 7)
+		if !slices.Equal(got.UIDs, c.want) || !slices.Equal(got.GIDs, []IDRange{{7, 0, 1}}) {
+			t.Errorf("0 as %d of %v: %v", c.id, c.all, got.UIDs)
+		}
+	}
+	m := IDMap{UIDs: one, GIDs: one}.As(33, 44)
+	for _, id := range []uint32{0, 33, 1000} {
+		if m.MapUID(id) != 33 || m.MapGID(id) != 44 {
+			t.Errorf("%d is shown as %d:%d", id, m.MapUID(id), m.MapGID(id))
+		}
+	}
 }

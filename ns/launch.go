@@ -72,7 +72,7 @@ func (s *Start) Run() (*Child, error) {
 	if s.Report != nil {
 		s.Report(c.namespaceReport(flags, maps, time.Since(before)))
 	}
-	if err := c.follow(conn, s.Mounted, s.Report); err != nil {
+	if err := c.follow(conn, s.Mounted, s.Emulate, s.Report); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -81,20 +81,22 @@ func (s *Start) Run() (*Child, error) {
 // protect makes what is executed: a variable, so that a test can show what happens without.
 var protect = readOnly
 
-// writeMaps gives the container's user namespace the ids that the supervisor's has, each as itself.
-// It returns the calls. Init comes up meanwhile: UserNS.Start, ambient capabilities.
+// writeMaps gives the container's user namespace the ids that the supervisor's has, each as
+// itself, or renamed. It returns the calls. Init comes up meanwhile: UserNS.Start, ambient
+// capabilities.
 func (c *Child) writeMaps(ids IDMap) (calls []string, err error) {
 	pid, err := c.HostPid()
 	if err != nil {
 		return nil, err
 	}
+	uids, gids := ids.inside()
 	for _, m := range []struct {
 		name   string
 		ranges []IDRange
-	}{{"gid_map", ids.GIDs}, {"uid_map", ids.UIDs}} {
+	}{{"gid_map", gids}, {"uid_map", uids}} {
 		// user_namespaces(7), "Defining user and group ID mappings": with CAP_SETUID in the
 		// namespace above, any id of that.
-		path, text := fmt.Sprintf("/proc/%d/%s", pid, m.name), format(identity(m.ranges))
+		path, text := fmt.Sprintf("/proc/%d/%s", pid, m.name), format(m.ranges)
 		if err := os.WriteFile(path, []byte(text), 0); err != nil {
 			return nil, fmt.Errorf("map the ids of the container: %w", err)
 		}
@@ -250,7 +252,7 @@ func (c *Child) Helper(command string) (*Child, *wire.Conn, error) {
 }
 
 // follow reads the child's messages until it has executed the command.
-func (c *Child) follow(conn *wire.Conn, mounted func(fuse *os.File), report func(Report)) error {
+func (c *Child) follow(conn *wire.Conn, mounted func(fuse *os.File), emulate func(*Emulation) error, report func(Report)) error {
 	ready := false
 	for {
 		m := new(message)
@@ -284,8 +286,9 @@ func (c *Child) follow(conn *wire.Conn, mounted func(fuse *os.File), report func
 				c.command = m.file()
 			}
 		case opListener:
-			if c.Emulation == nil && !ready {
-				c.Emulation = m.emulation()
+			if c.handed == nil && !ready && emulate != nil {
+				c.handed = m.emulation()
+				err = emulate(c.handed)
 			}
 		case opReport:
 			if report != nil && m.Report != nil {
@@ -379,8 +382,8 @@ func (c *Child) Close() error {
 	if c.Console != nil {
 		c.Console.Close()
 	}
-	if c.Emulation != nil {
-		c.Emulation.Close()
+	if c.handed != nil {
+		c.handed.Close()
 	}
 	if c.command != nil {
 		c.command.Close()

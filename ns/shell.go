@@ -42,7 +42,7 @@ func (s *Shell) Run() error {
 	} else if s.Spec.Cgroup != nil {
 		spec.Flags &^= unix.CLONE_NEWCGROUP // it comes with that step
 	}
-	c, err := spec.run([3]*os.File{s.TTY, s.TTY, s.TTY}, container, exe, nil)
+	c, err := spec.run([3]*os.File{s.TTY, s.TTY, s.TTY}, container, exe, nil, nil)
 	if err != nil {
 		return err
 	}

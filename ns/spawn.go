@@ -39,6 +39,8 @@ type spawn struct {
 	every, old uint64  // sets of signals
 	byDefault  sigaction
 	found      sigaction
+	capHeader  *unix.CapUserHeader
+	capSets    *[2]unix.CapUserData
 	pidfd      int32
 	result     *spawnResult // shared with the child
 }
@@ -105,6 +107,10 @@ func (s *spawn) prepare() {
 	}
 	s.cpath, s.cargv, s.cenv = str(s.path), list(s.argv), list(s.env)
 	s.every = ^uint64(0)
+	s.capHeader, s.capSets = capData(1<<(lastCap+1) - 1)
+	for i := range s.capSets {
+		s.capSets[i].Inheritable = s.capSets[i].Permitted
+	}
 	s.files = append([]int(nil), s.files...)
 	s.floor = uintptr(len(s.files))
 	for _, fd := range s.files {
@@ -142,6 +148,11 @@ func (s *spawn) child() {
 	}
 	if s.user >= 0 {
 		s.call(unix.SYS_SETNS, uintptr(s.user), unix.CLONE_NEWUSER, 0)
+		// It has all capabilities now. If its id is not 0 in there, ambient ones survive execve(2).
+		s.call(unix.SYS_CAPSET, uintptr(unsafe.Pointer(s.capHeader)), uintptr(unsafe.Pointer(s.capSets)), 0)
+		for c := uintptr(0); c <= lastCap; c++ {
+			s.call(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, c)
+		}
 	}
 	if s.deathSig != 0 { // after setns, which clears it: prctl(2), PR_SET_PDEATHSIG
 		s.call(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(s.deathSig), 0)

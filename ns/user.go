@@ -20,7 +20,7 @@ import (
 // An image's /etc/passwd and /etc/group are written by strangers: only regular
 // files inside the image are read, and no more than this many bytes of each.
 const (
-	userFileLimit = 4 << 20
+	UserFileLimit = 4 << 20
 	maxGroups     = 1024 // supplementary groups taken from an image
 )
 
@@ -41,7 +41,7 @@ type groupEntry struct {
 // scanColon calls line with the fields of each line that has at least n of them, until
 // it returns false. Lines longer than 64 KiB end the scan with an error.
 func scanColon(r io.Reader, n int, line func(fields [][]byte) bool) error {
-	s := bufio.NewScanner(io.LimitReader(r, userFileLimit))
+	s := bufio.NewScanner(io.LimitReader(r, UserFileLimit))
 	for s.Scan() {
 		fields := bytes.Split(s.Bytes(), []byte(":"))
 		if len(fields) >= n && len(fields[0]) > 0 && !line(fields) {
@@ -102,6 +102,29 @@ type identityOf struct {
 type userFiles interface {
 	open(path string) (io.ReadCloser, error)
 }
+
+// LookUpUser works out the ids of "name|uid[:group|gid]", as an image's config has it. open opens
+// files of the image; of a missing one it returns nil.
+func LookUpUser(spec string, open func(path string) (io.ReadCloser, error)) (uid, gid uint32, err error) {
+	who, err := resolveUser(spec, userFilesFunc(open))
+	return who.uid, who.gid, err
+}
+
+// FilesBelow opens files of the tree at dir, and none outside of it.
+func FilesBelow(dir string) func(path string) (io.ReadCloser, error) {
+	return func(path string) (io.ReadCloser, error) {
+		fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return nil, fmt.Errorf("open %s: %w", dir, err)
+		}
+		defer unix.Close(fd)
+		return rootFiles(fd).open(path)
+	}
+}
+
+type userFilesFunc func(path string) (io.ReadCloser, error)
+
+func (f userFilesFunc) open(path string) (io.ReadCloser, error) { return f(path) }
 
 // resolveUser works out "name|uid[:group|gid]": OCI image-spec v1.1 config.md, "User".
 // A number is never looked up as a name: an image could make it root (CVE-2016-3697). It needs no

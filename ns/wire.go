@@ -43,6 +43,7 @@ type message struct {
 	Created  []string    `json:"created,omitempty"`
 	Error    *wire.Error `json:"error,omitempty"`
 	Device   uint64      `json:"device,omitempty"`
+	Proc     bool        `json:"proc,omitempty"` // the last file is the container's /proc
 	files    []*os.File
 }
 

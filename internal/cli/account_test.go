@@ -156,6 +156,102 @@ func TestHostileCallers(t *testing.T) {
 	}
 }
 
+// TestWithoutAListener: where a process has a listener already, there is no other one. Then all
+// succeeds and is forgotten, and a note says so.
+func TestWithoutAListener(t *testing.T) {
+	for _, p := range people(t) {
+		t.Run(p.name, func(t *testing.T) {
+			b := accountBench(t, p)
+			b.tiffin("images")
+			args := []string{"busy", binary, "run", "--userns", "single", "--name", "cc", "tiffin/base", "sh", "-c",
+				"chown 33:44 /etc/group && mknod /tmp/null c 1 3 && id -u && ls /tmp"}
+			cmd := exec.Command(b.probe, args...)
+			cmd.Env = append(os.Environ(), "TIFFIN_ROOT="+b.store(), "HOME="+b.dir)
+			cmd.Dir, cmd.SysProcAttr = "/", p.attr()
+			out, err := cmd.CombinedOutput()
+			if err != nil || !strings.Contains(string(out), "\n0\n") && string(out) != "0\n" {
+				t.Errorf("%v: %s", err, out)
+			}
+			if notes := b.tiffin("inspect", "--format", "{{json .}}", "cc"); !strings.Contains(notes, "no seccomp listener to spare") {
+				t.Errorf("no note: %s", notes)
+			}
+			if got := b.owners()["etc/group"]; got != "" && got != "0:0" {
+				t.Errorf("the owner is %q", got)
+			}
+			b.tiffin("rm", "cc")
+		})
+	}
+}
+
+// busy executes a program in a process that has a listener.
+func busy(args []string) error {
+	runtime.LockOSThread()
+	prog := []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW}}
+	filter := unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	fd, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER, uintptr(unsafe.Pointer(&filter)))
+	if errno != 0 {
+		return errno
+	}
+	if _, err := unix.FcntlInt(fd, unix.F_SETFD, 0); err != nil {
+		return err
+	}
+	return syscall.Exec(args[0], append([]string{"tiffin"}, args[1:]...), os.Environ())
+}
+
+// TestOneIDIsAnyUser: the one id that is mapped is that of the user who is asked for, by whatever
+// the image's /etc/passwd says; in `tiffin exec`, others are emulated.
+func TestOneIDIsAnyUser(t *testing.T) {
+	for _, p := range people(t) {
+		t.Run(p.name, func(t *testing.T) {
+			b := accountBench(t, p)
+			who := func(want string, args ...string) {
+				t.Helper()
+				got, err := b.run(nil, args...)
+				if got != want {
+					t.Errorf("%v: %q, want %q (%v)", args, got, want, err)
+				}
+			}
+			const ask = "id -u; id -g; touch /tmp/new; stat -c %u:%g /tmp/new /etc"
+			// /etc/passwd of the image is reached by links, and they stay in it.
+			b.tiffin("run", "--name", "links", "tiffin/base", "sh", "-c",
+				"echo one:x:33:44::/:/bin/sh >> /etc/passwd; mv /etc/passwd /usr/p; ln -s ../../../usr/q /etc/passwd; ln -s /usr/p /usr/q")
+			b.tiffin("commit", "-c", "USER one", "links", "links:1")
+			b.tiffin("run", "--name", "circle", "tiffin/base", "sh", "-c", "rm /etc/passwd; ln -s passwd /etc/passwd")
+			b.tiffin("commit", "circle", "circle:1")
+			single := []string{"run", "--rm", "--userns", "single"}
+			who("33\n44\n33:44\n33:44\n", append(single, "links:1", "sh", "-c", ask)...)
+			who("33\n7\n33:7\n33:7\n", append(single, "-u", "33:7", "links:1", "sh", "-c", ask)...)
+			who("5\n0\n5:0\n5:0\n", append(single, "-u", "5", "tiffin/base", "sh", "-c", ask)...)
+			who("0\n0\n0:0\n0:0\n", append(single, "-u", "root", "links:1", "sh", "-c", ask)...)
+			if out, err := b.run(nil, append(single, "-u", "one", "circle:1", "id")...); err == nil {
+				t.Errorf("a user of a passwd file in a circle: %s", out)
+			}
+			if out, err := b.run(nil, append(single, "-u", "two", "links:1", "id")...); err == nil || !strings.Contains(err.Error(), "unable to find user two") {
+				t.Errorf("an unknown user: %s %v", out, err)
+			}
+			me := strconv.Itoa(p.uid) + "\n"
+			who(me, "run", "--rm", "--userns", "keep-id", "tiffin/base", "id", "-u")
+			who("1234\n77\n1234:77\n", "run", "--rm", "--userns", "keep-id:uid=1234,gid=77", "tiffin/base", "sh", "-c",
+				"id -u; id -g; touch /tmp/new; stat -c %u:%g /tmp/new")
+			// Others, in a container that is user 33's, and what they make.
+			b.tiffin("run", "-d", "--userns", "single", "--name", "cc", "links:1", "sleep", "1000")
+			who("33\n44\n", "exec", "cc", "sh", "-c", "id -u; id -g; echo x > /tmp/first")
+			who("0\n", "exec", "-u", "0", "cc", "sh", "-c", "id -u; echo x > /tmp/roots; chown 7:8 /tmp/first")
+			who("5\n6\n", "exec", "-u", "5:6", "cc", "sh", "-c", "id -u; id -g; echo x > /tmp/fives; chown 7 /tmp/fives")
+			got := b.owners()
+			for name, want := range map[string]string{"tmp/first": "7:8", "tmp/roots": "0:0", "tmp/fives": "5:6"} {
+				if got[name] != want {
+					t.Errorf("%s belongs to %q, want %q", name, got[name], want)
+				}
+			}
+			b.tiffin("rm", "-f", "cc", "links", "circle")
+		})
+	}
+}
+
 // TestHelperIsGone: whoever waits for the helper of the emulation gets an error when it dies, and
 // the next call starts another one.
 func TestHelperIsGone(t *testing.T) {
@@ -211,6 +307,8 @@ func accountProbe() {
 		err = probeIdentities()
 	case "hostile":
 		err = probeHostile()
+	case "busy":
+		err = busy(os.Args[2:])
 	case "chowner":
 		err = probeChowner()
 	case "touch": // in a child that has become another user

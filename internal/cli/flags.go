@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -50,7 +51,7 @@ func createFlags() []cli.Flag {
 		&cli.IntFlag{Name: "stop-timeout", Usage: "`SECONDS` that stop waits before it kills"},
 		&cli.StringFlag{Name: "log-driver", Value: "json-file", Usage: "`json-file`, or none: keep no log, as with --rm in the foreground"},
 		&cli.StringFlag{Name: "driver", Usage: "who merges the layers with what is written: `fuse` (tiffin), overlay (the kernel), copy (all unpacked); the first that works"},
-		&cli.StringFlag{Name: "userns", Usage: "`single`: only one user id, yours, even if there are subordinate ones"},
+		&cli.StringFlag{Name: "userns", Usage: "`auto`; single: only one user id, yours, even if there are subordinate ones; keep-id[:uid=U,gid=G]: you are yourself, or U, inside"},
 		&cli.StringFlag{Name: "root-emulation", Value: "auto", Usage: "pretend that root can be other users, and give files to them, and remember it: `on`, off, or auto, where one user id is mapped"},
 		&cli.StringSliceFlag{Name: "without", Usage: "leave `STEP,…` of the start out, to see what it is for: pid, net, user-map, mount, seccomp, caps, …"},
 		&cli.StringFlag{Name: "pull", Value: pullMissing, Usage: "fetch the image from its registry: `always`, missing (if it is not here) or never"},
@@ -274,12 +275,21 @@ func setWorld(cfg *disk.Config, c *cli.Context, _ ocispec.ImageConfig) error {
 	if cfg.Driver, err = disk.ParseDriver(c.String("driver")); err != nil {
 		return err
 	}
-	switch u := c.String("userns"); u {
-	case "", "auto":
-	case "single":
+	u := c.String("userns")
+	words, keep := strings.CutPrefix(u, "keep-id")
+	switch {
+	case u == "" || u == "auto":
+	case u == "single":
 		cfg.SingleID = true
+	case keep:
+		if cfg.KeepID, err = keepID(words); err != nil {
+			return err
+		}
+		if !c.IsSet("user") {
+			cfg.User = cfg.KeepID
+		}
 	default:
-		return fmt.Errorf("--userns %q is neither single nor auto", u)
+		return fmt.Errorf("--userns %q is neither auto nor single nor keep-id", u)
 	}
 	switch e := c.String("root-emulation"); e {
 	case "", "auto":
@@ -289,6 +299,29 @@ func setWorld(cfg *disk.Config, c *cli.Context, _ ocispec.ImageConfig) error {
 		return fmt.Errorf("--root-emulation %q is neither auto nor on nor off", e)
 	}
 	return nil
+}
+
+// keepID is who the user is in a container with --userns keep-id: podman-run(1), "--userns=mode".
+// words are what follows: "", or ":uid=U,gid=G".
+func keepID(words string) (string, error) {
+	uid, gid := os.Getuid(), os.Getgid()
+	if words != "" {
+		for word := range strings.SplitSeq(strings.TrimPrefix(words, ":"), ",") {
+			name, value, _ := strings.Cut(word, "=")
+			n, err := strconv.ParseUint(value, 10, 31)
+			switch {
+			case !strings.HasPrefix(words, ":") || err != nil:
+				return "", errs.Hint(fmt.Errorf("--userns keep-id%s cannot be read", words), "write --userns keep-id:uid=1000,gid=1000")
+			case name == "uid":
+				uid = int(n)
+			case name == "gid":
+				gid = int(n)
+			default:
+				return "", fmt.Errorf("--userns keep-id%s: %q is neither uid nor gid", words, name)
+			}
+		}
+	}
+	return fmt.Sprintf("%d:%d", uid, gid), nil
 }
 
 // setWithout reads --without, whose names a comma separates.

@@ -67,7 +67,7 @@ type helper struct {
 	listener uintptr
 	proc     int // O_PATH descriptor of the /proc at hand
 	config   *Message
-	room     chan struct{}
+	jobs     chan *Message // for the workers that are free
 
 	mu   sync.Mutex
 	held map[uint64]chan struct{} // closed by opDone
@@ -77,7 +77,7 @@ type helper struct {
 // outside of the container's pid namespace, in its user namespace. keep gives up the capabilities
 // that the container does not have.
 func Help(conn *wire.Conn, keep func(caps uint64) error) error {
-	h := &helper{conn: conn, config: new(Message), room: make(chan struct{}, maxAtOnce), held: map[uint64]chan struct{}{}}
+	h := &helper{conn: conn, config: new(Message), jobs: make(chan *Message), held: map[uint64]chan struct{}{}}
 	err := conn.Receive(h.config)
 	if err == nil && (h.config.Op != opServe || len(h.config.Files) != 1) {
 		err = fmt.Errorf("%q instead of %q", h.config.Op, opServe)
@@ -94,7 +94,7 @@ func Help(conn *wire.Conn, keep func(caps uint64) error) error {
 		return fmt.Errorf("open /proc: %w", err)
 	}
 	_ = unix.Umask(0)
-	for {
+	for workers := 0; ; {
 		m := new(Message)
 		if err := conn.Receive(m); err != nil {
 			return nil // the supervisor is gone, or does not need this process any more
@@ -103,16 +103,30 @@ func Help(conn *wire.Conn, keep func(caps uint64) error) error {
 			h.let(m.Call)
 			continue
 		}
-		go h.work(m)
+		select {
+		case h.jobs <- m:
+		default:
+			if workers < maxAtOnce {
+				workers++
+				go h.worker()
+			}
+			go func() { h.jobs <- m }() // opDone must not wait behind it
+		}
 	}
 }
 
-// work does what is asked, in a thread whose root and working directory are its own. The thread
-// ends with the goroutine, which does not unlock it.
-func (h *helper) work(m *Message) {
-	h.room <- struct{}{}
-	defer func() { <-h.room }()
+// worker does one job after the other, in a thread whose root and working directory are its own:
+// unshare(2), CLONE_FS.
+func (h *helper) worker() {
 	runtime.LockOSThread()
+	alone := unix.Unshare(unix.CLONE_FS)
+	for m := range h.jobs {
+		h.work(m, alone)
+	}
+}
+
+// work does what is asked. alone is why the thread could not have a root of its own, if so.
+func (h *helper) work(m *Message, alone error) {
 	ans := &Message{Call: m.Call}
 	var hold []int // descriptors
 	defer func() {
@@ -120,16 +134,17 @@ func (h *helper) work(m *Message) {
 			unix.Close(fd)
 		}
 	}()
-	var err error
-	switch m.Op {
-	case opRead:
+	err := alone
+	switch {
+	case err != nil:
+	case m.Op == opRead:
 		ans.Data = make([]byte, min(max(m.Length, 0), 4*maxGroups))
 		err = h.memory(m, ans.Data, unix.ProcessVMReadv)
-	case opWrite:
+	case m.Op == opWrite:
 		err = h.memory(m, m.Data, unix.ProcessVMWritev)
-	case opChown:
+	case m.Op == opChown:
 		hold, err = h.chown(m, ans)
-	case opDevice:
+	case m.Op == opDevice:
 		hold, err = h.device(m, ans)
 	default:
 		err = unix.ENOSYS
@@ -272,12 +287,8 @@ func field(text, name string) string {
 }
 
 // enter makes the root and the working directory of a process those of this thread: names then mean
-// what they mean to it, ".." and absolute symbolic links too. chroot(2) and chdir(2) concern all
-// threads that share them, so this one first stops sharing: unshare(2), CLONE_FS.
+// what they mean to it, ".." and absolute symbolic links too.
 func (h *helper) enter(m *Message, name string) error {
-	if err := unix.Unshare(unix.CLONE_FS); err != nil {
-		return err
-	}
 	root, err := h.ofThread(m, "root", unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
 		return err

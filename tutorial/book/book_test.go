@@ -16,8 +16,8 @@ import (
 
 func TestPagesAreFoundByNumberAndWord(t *testing.T) {
 	pages := Pages()
-	if len(pages) != 11 {
-		t.Errorf("the book has %d pages; eight chapters and three appendices are expected", len(pages))
+	if len(pages) != 12 {
+		t.Errorf("the book has %d pages; eight chapters and four appendices are expected", len(pages))
 	}
 	for _, p := range pages {
 		number, word, _ := strings.Cut(p.Name, "-")

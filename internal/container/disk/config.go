@@ -45,6 +45,7 @@ type Config struct {
 	AutoRemove  bool              `json:"autoRemove,omitempty"`
 	NoLog       bool              `json:"noLog,omitempty"`
 	SingleID    bool              `json:"singleID,omitempty"`      // map no subordinate ids
+	KeepID      string            `json:"keepID,omitempty"`        // --userns keep-id: who the user is inside, "UID:GID"
 	Emulation   string            `json:"rootEmulation,omitempty"` // "on", "off"; "" = where one id is mapped
 	Volumes     []Volume          `json:"volumes,omitempty"`
 	StopSignal  string            `json:"stopSignal,omitempty"`  // "" = SIGTERM

@@ -267,7 +267,7 @@ func (s *supervisor) startExec(c *control.Conn, m *control.Message) (*command, e
 		}
 	}
 	io.attach(m.Files, !o.Detach)
-	e := &ns.Exec{Container: s.child, IDs: s.ids, Process: p, Stdio: io.child, Without: s.c.Without}
+	e := &ns.Exec{Container: s.child, IDs: s.ids, Process: p, Stdio: io.child, Without: s.c.Without, Emulate: s.emulate}
 	if o.Explain {
 		e.Report = s.explainExec(c, p)
 	}
@@ -277,11 +277,6 @@ func (s *supervisor) startExec(c *control.Conn, m *control.Message) (*command, e
 		return nil, err
 	}
 	io.started(child.Console)
-	if err := s.emulate(child, s.c.Plan(s.ids), s.child.Emulation); err != nil {
-		_ = child.Signal(unix.SIGKILL)
-		_, _ = child.Wait()
-		return nil, err
-	}
 	ended := make(chan struct{})
 	cmd := &command{child: child, io: io, out: m.Files, ended: ended, kill: !o.Detach}
 	var status int

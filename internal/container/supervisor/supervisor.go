@@ -21,7 +21,6 @@ import (
 	"tiffin/internal/container/control"
 	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
-	"tiffin/internal/wire"
 	"tiffin/ns"
 	"tiffin/ns/emulation"
 )
@@ -42,6 +41,7 @@ type supervisor struct {
 	broken atomic.Pointer[error] // why the file system has failed, if it has
 
 	emulator *emulation.Server // nil: the kernel answers all system calls
+	device   uint64            // st_dev of the union in the container, for the emulator
 
 	starts     starts    // what is remembered of the image; nil: nothing is to be remembered
 	rememberIt sync.Once // remember
@@ -149,15 +149,24 @@ func (s *supervisor) start(first *control.Conn, out []*os.File) error {
 	if err := s.unpacked(); err != nil {
 		return err
 	}
-	spec := s.spec()
-	if spec.Process.RootEmulation {
-		if s.emulator, err = spec.Emulator(); err != nil {
-			return err
-		}
+	if err := s.openEmulator(); err != nil {
+		return err
 	}
 	// The file system is needed when init mounts it, and init first has to come up.
 	opened := make(chan error, 1)
-	go func() { opened <- s.openFS() }()
+	if s.renames() {
+		err := s.openFS()
+		if err == nil {
+			err = s.rename()
+		}
+		if err != nil {
+			return err
+		}
+		opened <- nil
+	} else {
+		go func() { opened <- s.openFS() }()
+	}
+	spec := s.spec()
 	if err := s.openStdio(out); err != nil {
 		return err
 	}
@@ -171,7 +180,7 @@ func (s *supervisor) start(first *control.Conn, out []*os.File) error {
 		return err
 	}
 	child, err := (&ns.Start{
-		Spec: spec, Stdio: s.io.child, Report: report,
+		Spec: spec, Stdio: s.io.child, Report: report, Emulate: s.emulate,
 		// While init prepares its root there is time for paperwork.
 		Forked: func(c *ns.Child) {
 			s.init = c
@@ -215,32 +224,7 @@ func (s *supervisor) start(first *control.Conn, out []*os.File) error {
 	}
 	s.child = child
 	s.io.started(child.Console)
-	if err := s.emulate(child, spec, nil); err != nil {
-		_ = child.Signal(unix.SIGKILL)
-		_, _ = child.Wait()
-		return err
-	}
 	return nil
-}
-
-// emulate answers the system calls that the command of a child hands over, init or an exec helper.
-// first is what init has handed over, nil if this is it.
-func (s *supervisor) emulate(child *ns.Child, spec *ns.Spec, first *ns.Emulation) error {
-	e := child.Emulation
-	if e == nil || s.emulator == nil {
-		return nil
-	}
-	if first != nil {
-		e.Device = first.Device
-	} else {
-		s.emulator.Proc = e.Proc
-	}
-	container := s.child
-	return s.emulator.Serve(e.Listener, func(config *emulation.Message) (*wire.Conn, error) {
-		s.paused.RLock()
-		defer s.paused.RUnlock()
-		return e.Help(container, spec, config)
-	})
 }
 
 // seal gives up what this process needs no longer.
@@ -284,7 +268,7 @@ func (s *supervisor) openFS() error {
 	if err != nil {
 		return fmt.Errorf("serve the image of container %s: %w", s.c.Name, err)
 	}
-	cfg := fs.Config{Index: index, Flats: flats, MapUID: s.ids.MapUID, MapGID: s.ids.MapGID, Uncached: s.req.Trace != nil, Damaged: s.damaged, Broken: s.fsBroken}
+	cfg := fs.Config{Index: index, Flats: flats, MapUID: s.mapUID, MapGID: s.mapGID, Uncached: s.req.Trace != nil, Damaged: s.damaged, Broken: s.fsBroken}
 	if s.emulator != nil {
 		cfg.Creator = s.emulator.Creator
 	}
@@ -336,7 +320,8 @@ func (s *supervisor) mountMemory() error {
 
 // spec tells ns what to build for this container.
 func (s *supervisor) spec() *ns.Spec {
-	source, fstype, data := fs.MountOptions(0, 0, 0) // init replaces the descriptor
+	// Init replaces the descriptor.
+	source, fstype, data := fs.MountOptions(int(s.ids.MapUID(0)), int(s.ids.MapGID(0)), 0)
 	spec := s.c.Plan(s.ids)
 	spec.Root = ns.Root{Target: s.c.Path("root"), Bind: s.tree}
 	if s.tree == "" {
