@@ -82,6 +82,7 @@ type FS struct {
 	workSeq     atomic.Uint64
 	renamesOpen bool // of the disk, see hold
 	writeback   bool // the kernel keeps what is written, for a while
+	refused     bool // workersAreRefused
 	room        room
 	scanned     bool    // findMoved has been here; guarded by tree
 	empty       string  // an empty file in Work, see makeEmpty; guarded by tree
@@ -137,6 +138,7 @@ func (f *FS) openUpper() error {
 	}
 	f.renamesOpen = renamesOpen(f.fds.work)
 	f.writeback = !f.cfg.Uncached && f.diskRoom() >= cacheRoom
+	f.refused = workersAreRefused()
 	removeAll(f.fds.work)
 	fd, err := openat(unix.AT_FDCWD, f.cfg.Upper, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
@@ -231,7 +233,9 @@ func (f *FS) Serve(fuseFd int) error {
 		return errors.Join(err, unix.Dup3(l.stop, fuseFd, unix.O_CLOEXEC))
 	}
 	unix.Close(fuseFd)
-	f.saveAllTimes()
+	if err == ended { // after a panic nothing that is remembered is believed
+		f.saveAllTimes()
+	}
 	f.clearWork()
 	f.close()
 	if err == ended {

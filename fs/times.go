@@ -40,8 +40,21 @@ func stampsOf(st *unix.Stat_t) stamps { return stamps{mtime: st.Mtim, ctime: st.
 // kernelKeeps reports whether the kernel is the one who knows the times of n.
 func (f *FS) kernelKeeps(n *node) bool { return n.isReg() && f.writeback }
 
+// workersAreRefused tells whether the user root, as which the kernel writes back, has no number in
+// this user namespace. /proc/sys is that user's: proc(5), and fs/proc/proc_sysctl.c.
+func workersAreRefused() bool {
+	const overflow = 65534 // user_namespaces(7), "Unmapped user and group IDs"
+	var st unix.Stat_t
+	return unix.Stat("/proc/sys", &st) != nil || st.Uid == overflow
+}
+
 // noteWrite is called when request number unique has changed bytes of n. n.mu locked for reading.
+// Where workers are not refused it has nothing to note: a SETATTR follows each change, though
+// not each WRITE, which may be on its way when the SETATTR passes it.
 func (f *FS) noteWrite(n *node, unique uint64) {
+	if !f.refused {
+		return
+	}
 	// In the tick of its clock in which the inode has changed last the kernel has nothing to say.
 	if unique > n.times.said && !inThisTick(n.times.mtime) {
 		n.unsaid.Store(true)
