@@ -4,6 +4,7 @@
 package fs
 
 import (
+	"fmt"
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -62,6 +63,25 @@ func (f *FS) idOf(ino uint64) uint64 {
 		}
 	}
 	return 0
+}
+
+// ownerOf is the value of OwnerXattr, "" for a file that is not there any more.
+func (f *FS) ownerOf(id uint64) string {
+	uid, gid := uint32(0), uint32(0)
+	if i, ok := f.ids.lowerOnly(id); ok {
+		inode := f.x.Inode(i)
+		uid, gid = inode.UID, inode.GID
+	} else {
+		f.tree.RLock()
+		n := f.ids.nodes[id]
+		f.tree.RUnlock()
+		if n == nil {
+			return ""
+		}
+		s := n.shown()
+		uid, gid = s.UID, s.GID
+	}
+	return fmt.Sprintf("%d:%d", uid, gid)
 }
 
 // owner is who owns what a request makes.

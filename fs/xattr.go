@@ -18,6 +18,11 @@ import (
 // from lower inode N" if it has been copied up.
 const layerXattr = "user.tiffin.layer"
 
+// OwnerXattr is answered by getxattr(2) for every file, and listed for none: the owner that is
+// remembered, "UID:GID" in decimal, whatever Config.MapUID and MapGID make of it for stat(2). Not
+// user.*, which symbolic links and devices cannot have: xattr(7).
+const OwnerXattr = "security.tiffin.owner"
+
 // xattrListMax is XATTR_LIST_MAX, xattr(7): bytes in a list of names.
 const xattrListMax = 65536
 
@@ -25,7 +30,8 @@ func isACL(name string) bool { return name == aclAccess || name == aclDefault }
 
 // storable reports whether attributes of this name can be kept.
 func storable(name string) bool {
-	return strings.HasPrefix(name, "user.") || strings.HasPrefix(name, "security.") || strings.HasPrefix(name, "trusted.") || isACL(name)
+	return strings.HasPrefix(name, "user.") || strings.HasPrefix(name, "security.") && name != OwnerXattr ||
+		strings.HasPrefix(name, "trusted.") || isACL(name)
 }
 
 // listed reports whether the kernel lets processes of the container read an attribute of a file
@@ -78,6 +84,9 @@ func (f *FS) GetXAttr(_ <-chan struct{}, in *fuse.InHeader, name string, dest []
 	defer c.end(&st)
 	if f.noXattrs {
 		return 0, fuse.ENOSYS
+	}
+	if name == OwnerXattr {
+		return copyOut(dest, f.ownerOf(in.NodeId))
 	}
 	if !storable(name) || f.hidden(name) {
 		return 0, fuse.ENODATA

@@ -73,21 +73,26 @@ func (b *bench) owners() map[string]string {
 		if err != nil {
 			continue // no layer
 		}
-		for layer := tar.NewReader(unzipped); ; {
-			f, err := layer.Next()
-			if err != nil {
-				break
-			}
-			text := fmt.Sprintf("%d:%d", f.Uid, f.Gid)
-			if f.Typeflag == tar.TypeChar || f.Typeflag == tar.TypeBlock {
-				text += fmt.Sprintf(" %d:%d", f.Devmajor, f.Devminor)
-			}
-			all[strings.TrimSuffix(f.Name, "/")] = text
-		}
+		addOwners(all, unzipped)
 	}
 }
 
-// TestOwnersAreKept: what only root with many ids can do succeeds, and a commit has it.
+// addOwners adds those of a tarball.
+func addOwners(all map[string]string, r io.Reader) {
+	for files := tar.NewReader(r); ; {
+		f, err := files.Next()
+		if err != nil {
+			return
+		}
+		text := fmt.Sprintf("%d:%d", f.Uid, f.Gid)
+		if f.Typeflag == tar.TypeChar || f.Typeflag == tar.TypeBlock {
+			text += fmt.Sprintf(" %d:%d", f.Devmajor, f.Devminor)
+		}
+		all[strings.TrimPrefix(strings.TrimSuffix(f.Name, "/"), "./")] = text
+	}
+}
+
+// TestOwnersAreKept: what only root with many ids can do succeeds; a commit and an export have it.
 func TestOwnersAreKept(t *testing.T) {
 	for _, p := range people(t) {
 		t.Run(p.name, func(t *testing.T) {
@@ -96,6 +101,8 @@ func TestOwnersAreKept(t *testing.T) {
 				t.Error(got)
 			}
 			got := b.owners()
+			exported := map[string]string{}
+			addOwners(exported, strings.NewReader(b.tiffin("export", "cc")))
 			for name, want := range map[string]string{
 				"w/file": "33:44", "w/group": "0:44", "w/again": "0:0", "w/link": "7:8", "w/dir": "5:0", "w/fd": "1:2", "w/below": "9:9",
 				"w/user/file": "33:44", "w/user/dir": "33:44", "w/user/link": "33:44", "w/user/grandchild": "33:44", "w/user/back": "0:0",
@@ -103,6 +110,9 @@ func TestOwnersAreKept(t *testing.T) {
 			} {
 				if got[name] != want {
 					t.Errorf("%s belongs to %q, want %q", name, got[name], want)
+				}
+				if exported[name] != want {
+					t.Errorf("%s belongs to %q in an export, want %q", name, exported[name], want)
 				}
 			}
 			b.tiffin("rm", "cc")

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,7 +21,7 @@ import (
 // are copied as links. Sockets are left out: a tarball cannot hold them. Errors: those of w and
 // of reading, with the file's name.
 func (t *Tree) Pack(w io.Writer, p, as string, follow bool) error {
-	k := &packer{tw: tar.NewWriter(w), top: as, rooted: t.links, first: map[[2]uint64]string{}}
+	k := &packer{tw: tar.NewWriter(w), top: as, rooted: t.links, owner: t.OwnerAttr, first: map[[2]uint64]string{}}
 	err := k.add(func(flags int) (int, error) { return t.open(p, flags, follow) }, as)
 	if err != nil {
 		return err
@@ -32,6 +33,7 @@ type packer struct {
 	tw     *tar.Writer
 	top    string               // name of what was asked for
 	rooted bool                 // it is of a container
+	owner  string               // Tree.OwnerAttr
 	first  map[[2]uint64]string // by device and inode number: a file's first name
 }
 
@@ -74,7 +76,7 @@ func (k *packer) node(open func(flags int) (int, error), as string) (data bool, 
 			return false, nil
 		}
 	}
-	h := header(&st, as)
+	h := k.header(fd, &st, as)
 	if h.Typeflag == tar.TypeSymlink {
 		if h.Linkname, err = readlink(fd); err != nil {
 			return fail(err)
@@ -96,7 +98,7 @@ func (k *packer) opened(open func(flags int) (int, error), as string) error {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return fail(err)
 	}
-	h := header(&st, as)
+	h := k.header(fd, &st, as)
 	switch h.Typeflag {
 	case tar.TypeDir:
 		if err := k.tw.WriteHeader(h); err != nil || pseudo(fd) || k.rooted && as != k.top && temporary(fd) {
@@ -197,7 +199,7 @@ func (k *packer) entries(dir *os.File, as string) error {
 }
 
 // header says of a file what tar(5) has room for, but for extended attributes.
-func header(st *unix.Stat_t, as string) *tar.Header {
+func (k *packer) header(fd int, st *unix.Stat_t, as string) *tar.Header {
 	h := &tar.Header{
 		Name: as, Mode: int64(st.Mode & 0o7777), Uid: int(st.Uid), Gid: int(st.Gid),
 		ModTime: time.Unix(st.Mtim.Unix()), Format: tar.FormatPAX,
@@ -217,6 +219,18 @@ func header(st *unix.Stat_t, as string) *tar.Header {
 		h.Devmajor, h.Devminor = int64(unix.Major(st.Rdev)), int64(unix.Minor(st.Rdev))
 	case unix.S_IFREG:
 		h.Typeflag, h.Size = tar.TypeReg, st.Size
+	}
+	if k.owner == "" {
+		return h
+	}
+	// A descriptor of O_PATH has no attributes, its name does: open(2), O_PATH.
+	var buf [32]byte
+	n, err := unix.Getxattr("/proc/self/fd/"+strconv.Itoa(fd), k.owner, buf[:])
+	var uid, gid uint32
+	if err == nil {
+		if _, err := fmt.Sscanf(string(buf[:n]), "%d:%d", &uid, &gid); err == nil {
+			h.Uid, h.Gid = int(uid), int(gid)
+		}
 	}
 	return h
 }

@@ -18,6 +18,10 @@ type Tree struct {
 	inside  uint64 // … for what is below a directory that is being unpacked to
 	links   bool   // a tree of one's own, where links that are there already may be followed
 	umask   uint32 // mode bits that no file gets
+
+	// OwnerAttr is the extended attribute in which the file system says who owns a file, "UID:GID",
+	// where stat(2) cannot say it. "": none. Where there is none, stat(2) is right.
+	OwnerAttr string
 }
 
 // Host is this machine's tree. What is unpacked into it gets no set-user-ID, set-group-ID or

@@ -144,6 +144,9 @@ type Copy struct {
 	Name   string `json:"name,omitempty"`
 	Follow bool   `json:"follow,omitempty"`
 	Owners bool   `json:"owners,omitempty"`
+
+	// Remembered is set by the supervisor: stat(2) does not say who owns a file.
+	Remembered bool `json:"remembered,omitempty"`
 }
 
 // The methods. Pack writes a tarball to the file that comes along, Unpack reads it from there.

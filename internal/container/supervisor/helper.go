@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tiffin/fs"
 	"tiffin/image/layer"
 	"tiffin/internal/container/control"
 	"tiffin/internal/container/disk"
@@ -95,6 +96,9 @@ func copyFiles(m *control.Message, res *control.Copied) error {
 	case control.CopyStat:
 		res.Info, err = t.Stat(r.Path, r.Follow)
 	case control.CopyPack:
+		if r.Remembered {
+			t.OwnerAttr = fs.OwnerXattr
+		}
 		err = t.Pack(m.Files[0], r.Path, r.Name, r.Follow)
 	case control.CopyUnpack:
 		res.Bytes, err = t.Unpack(m.Files[0], r.Path, r.Name, r.Owners)
@@ -171,6 +175,7 @@ func (s *supervisor) copy(c *control.Conn, m *control.Message) {
 		c.Fail(err)
 		return
 	}
+	m.Copy.Remembered = s.ids.Single()
 	s.paused.RLock() // whoever reads the changes waits for this one
 	defer s.paused.RUnlock()
 	ans, err := s.ask(&control.Message{Op: control.OpCopy, PID: pid, Copy: m.Copy, Files: m.Files})
