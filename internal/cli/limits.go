@@ -97,7 +97,9 @@ func setLimits(cfg *disk.Config, c *cli.Context, _ ocispec.ImageConfig) error {
 	default:
 		return fmt.Errorf("--limits %q is neither cgroup nor best-effort", by)
 	}
-	return parseLimits(c, &cfg.Limits)
+	err := parseLimits(c, &cfg.Limits)
+	cfg.Limits = cfg.Limits.Bounding()
+	return err
 }
 
 func updateCommand() *cli.Command {

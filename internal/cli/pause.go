@@ -22,7 +22,7 @@ func pauseCommand() *cli.Command {
 					return err
 				}
 				if s, err := ctr.State(); err == nil && s.Cgroup == "" {
-					fmt.Fprintf(stderr, "container %s has no control group: its processes were sent SIGSTOP, which they can see\n", ctr.Name)
+					fmt.Fprintf(stderr, "tiffin: note: container %s has no control group: its processes were sent SIGSTOP, which they can see\n", ctr.Name)
 				}
 				return nil
 			})

@@ -120,7 +120,11 @@ func Missing(why error, need []string, name string) error {
 	if errs.HintOf(why) != "" {
 		return err
 	}
-	return errs.Hint(err, "an administrator can change that:\n"+Fix(name)+"\n`--limits best-effort` bounds each process alone, as setrlimit(2) can")
+	hint := "an administrator can change that:\n" + Fix(name)
+	if len(need) > 0 && len(Lacking(need, []string{"memory", "pids"})) == 0 {
+		hint = "`--limits best-effort` bounds each process alone, as setrlimit(2) can; " + hint
+	}
+	return errs.Hint(err, hint)
 }
 
 // delegate makes systemd give each user's manager all controllers: systemd.resource-control(5),

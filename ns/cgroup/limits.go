@@ -113,6 +113,15 @@ func weightOfShares(shares int64) int64 {
 	return int64(math.Ceil(math.Pow(10, (l*l+125*l)/612-7.0/34)))
 }
 
+// Bounding returns the limits without each -1, no limit: a new group has none.
+func (l Limits) Bounding() Limits {
+	l.Memory, l.MemoryReservation, l.Pids = max(l.Memory, 0), max(l.MemoryReservation, 0), max(l.Pids, 0)
+	if l.Memory == 0 {
+		l.MemorySwap = 0
+	}
+	return l
+}
+
 // Controllers are those that the limits need, sorted.
 func (l Limits) Controllers() (names []string) {
 	for _, s := range l.Settings() {
@@ -130,7 +139,7 @@ func (l Limits) Check() error {
 	cpus := runtime.NumCPU()
 	switch {
 	case l.Memory < -1 || l.MemorySwap < -1 || l.MemoryReservation < -1:
-		return fmt.Errorf("a limit of memory is negative")
+		return fmt.Errorf("a limit of memory is negative or too large")
 	case l.Memory > 0 && l.Memory < leastMemory:
 		return fmt.Errorf("--memory: the least limit is 6m, not %d bytes", l.Memory)
 	case l.MemorySwap > 0 && l.Memory <= 0:

@@ -141,6 +141,9 @@ func bestEffort(l cgroup.Limits, why error, req *control.Start) error {
 	}
 	limit("--memory", "data", l.Memory, "RLIMIT_DATA bounds what each process alone sets aside, used or not, and counts no shared memory and no files in memory")
 	limit("--pids-limit", "nproc", l.Pids, "RLIMIT_NPROC bounds the processes and threads of each user of the container; before Linux 5.14, of yours on the whole machine")
+	if l.MemorySwap > 0 {
+		req.Notes = append(req.Notes, ns.Note{What: "--memory-swap", Why: "no limit of a process counts swap"})
+	}
 	l.Memory, l.Pids, l.MemorySwap = 0, 0, 0
 	if rest := l.Controllers(); len(rest) > 0 {
 		return errs.Hint(fmt.Errorf("no control group: %w; and no limit of a process stands in for %s", why, strings.Join(rest, ", ")),
