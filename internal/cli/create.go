@@ -59,7 +59,11 @@ func createContainer(c *cli.Context, foreground bool) (*disk.Container, *os.File
 			return nil, nil, nil, err
 		}
 		var why error
-		if cfg.Driver, why = client.PickDriver(run, cfg.SingleID); why != nil {
+		cfg.Driver, why = client.PickDriver(run, cfg.SingleID)
+		switch {
+		case why != nil && cfg.Upper != "":
+			return nil, nil, nil, fmt.Errorf("--upper tmpfs needs --driver fuse: %w", why)
+		case why != nil:
 			fmt.Fprintf(stderr, "tiffin: note: %v: --driver %s is used\n", why, cfg.Driver)
 		}
 	}

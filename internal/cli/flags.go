@@ -98,9 +98,11 @@ func newConfig(c *cli.Context, img *image.Image) (disk.Config, error) {
 	switch {
 	case cfg.Upper == "":
 	case kind != disk.UpperTmpfs:
-		return cfg, errs.Hint(fmt.Errorf("--upper %s: it is not there", cfg.Upper), "tmpfs or tmpfs:size=64m; without --upper, changes are kept on disk")
-	case !cfg.AutoRemove || cfg.Walled():
-		return cfg, errs.Hint(errors.New("--upper tmpfs keeps changes only as long as the container runs, and tiffin's own driver alone can"), "add --rm, and leave --driver out")
+		return cfg, errs.Hint(fmt.Errorf("--upper %q is neither tmpfs nor tmpfs:OPTIONS", cfg.Upper), "such as tmpfs:size=64m; without --upper, changes are kept on disk")
+	case !cfg.AutoRemove:
+		return cfg, errs.Hint(errors.New("--upper tmpfs keeps changes only as long as the container runs"), "add --rm")
+	case cfg.Walled():
+		return cfg, fmt.Errorf("--upper tmpfs needs --driver fuse, not %s", cfg.Driver)
 	}
 	return cfg, nil
 }

@@ -42,6 +42,7 @@ echo $(run run --rm changed sh -c 'cat /etc/menu; stat -c %a /home; ls /etc/shel
 echo in > "$DIR/in"; run cp "$DIR/in" box:/etc/in; run cp box:/etc/in - | tar -xOf -
 run export box | tar -tf - | grep -c -e 'etc/in$' -e 'etc/menu$' -e 'etc/shells$'
 run start box > /dev/null; run wait box
+run run --rm --upper tmpfs tiffin/base true 2>&1 | cut -d : -f 2
 run run -d --name long tiffin/base sleep 1000 > /dev/null
 run exec long sh -c 'echo more >> /etc/passwd'; echo $(run diff long)
 timeout 20 "$TIFFIN" trace long < /dev/null 2>&1 | head -n 1
@@ -56,6 +57,7 @@ menu 700 ls: /etc/shells: no such file or directory
 in
 2
 0
+ --upper tmpfs needs --driver fuse
 C /etc C /etc/passwd
 tiffin: container long has its files unpacked: no file system of tiffin's is asked for them
 0
