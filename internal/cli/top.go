@@ -72,7 +72,7 @@ func topCommand() *cli.Command {
 				return err
 			}
 			if state.Status != disk.Running {
-				return fmt.Errorf("container %s: %w", ctr.Name, client.ErrNotRunning)
+				return fmt.Errorf("container %s %w", ctr.Name, client.ErrNotRunning)
 			}
 			return printTop(columns, topRows(ctr, state))
 		}),

@@ -323,7 +323,7 @@ func Kill(c *disk.Container, sig syscall.Signal) error {
 		return errs.Hint(fmt.Errorf("container %s: its supervisor does not answer", c.Name), "`tiffin kill` without a signal ends both")
 	}
 	if errors.Is(err, control.ErrGone) {
-		return fmt.Errorf("container %s: %w", c.Name, ErrNotRunning)
+		return fmt.Errorf("container %s %w", c.Name, ErrNotRunning)
 	}
 	if err == nil && sig == unix.SIGKILL {
 		// Nothing can come in between, so wait for what is sure to happen.

@@ -13,7 +13,7 @@ import (
 )
 
 // ErrNotRunning is wrapped by errors that say that a container does not run.
-var ErrNotRunning = errors.New("container is not running")
+var ErrNotRunning = errors.New("is not running")
 
 // dial connects to the container's supervisor.
 func dial(c *disk.Container) (*control.Conn, error) {
@@ -30,7 +30,7 @@ func dial(c *disk.Container) (*control.Conn, error) {
 			return conn, nil
 		}
 		if !c.Locked() || time.Now().After(end) {
-			return nil, fmt.Errorf("container %s: %w", c.Name, ErrNotRunning)
+			return nil, fmt.Errorf("container %s %w", c.Name, ErrNotRunning)
 		}
 	}
 }

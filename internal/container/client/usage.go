@@ -34,7 +34,7 @@ func Measure(c *disk.Container) (Usage, error) {
 		return Usage{}, err
 	}
 	if s.Status != disk.Running {
-		return Usage{}, fmt.Errorf("container %s: %w", c.Name, ErrNotRunning)
+		return Usage{}, fmt.Errorf("container %s %w", c.Name, ErrNotRunning)
 	}
 	u := Usage{At: time.Now(), Grouped: s.Cgroup != ""}
 	if u.Grouped {
@@ -94,5 +94,5 @@ func Update(c *disk.Container, l cgroup.Limits) error {
 			return fmt.Errorf("update container %s: %w", c.Name, err)
 		}
 	}
-	return c.SetLimits(l)
+	return c.SetLimits(l.Bounding())
 }

@@ -27,7 +27,7 @@ func ParseDriver(name string) (string, error) {
 	case DriverOverlay, DriverCopy:
 		return name, nil
 	}
-	return "", errs.Hint(fmt.Errorf("driver %q is not there", name), "use fuse, overlay or copy, or none to have tiffin find the first that works; see chapter 3 of the book, \"When something is missing\"")
+	return "", errs.Hint(fmt.Errorf("--driver %q is neither fuse nor overlay nor copy", name), "without --driver the first that works is used; see chapter 3 of the book, \"When something is missing\"")
 }
 
 // DriverName is the driver's name in full.
