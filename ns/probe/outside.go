@@ -151,7 +151,7 @@ func subordinate(denied error) Result {
 				fix = append(fix, n.Fix)
 			}
 		}
-		r.Why = strings.Join(why, "; ") + "; containers have one user id, root"
+		r.Why = strings.Join(why, "; ") + "; containers have one user id, yours"
 		r.Fix = strings.Join(fix, " && ")
 		return r
 	}
@@ -234,10 +234,12 @@ func controlGroups() Result {
 	case len(has) == 0:
 		r.Why = from + " no controller"
 	}
-	r.Found = from + " " + strings.Join(has, ", ")
-	if !r.OK {
+	found := from + " " + strings.Join(has, ", ")
+	if r.OK {
+		r.Found = found
+	} else {
 		if r.Why == "" {
-			r.Why = r.Found + ", but not " + strings.Join(lacking, ", ")
+			r.Why = found + ", but not " + strings.Join(lacking, ", ")
 		}
 		r.Fix = cgroup.Fix(ns.UserName(uint32(os.Geteuid())))
 	}
