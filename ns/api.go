@@ -77,6 +77,7 @@ type Spec struct {
 	Process  Process
 	Cgroup   *cgroup.Group // that the container is to be in, nil = its supervisor's
 	Without  []string      // names of steps and namespaces to leave out, see ParseWithout
+	Unmasked bool          // nothing of /proc and /sys is covered or made read-only
 	Explain  bool          // set by Start from Report
 }
 

@@ -198,7 +198,11 @@ func byHandSys(s *Spec) string {
 	if s.hostNetwork() {
 		return strings.Join(host, "\n")
 	}
-	return strings.Join([]string{host[0], `mount -t sysfs -o ro,nosuid,nodev,noexec sysfs "$ROOT/sys" || {`, host[1], host[2], "}"}, "\n")
+	ro := "ro,"
+	if s.Unmasked {
+		ro = ""
+	}
+	return strings.Join([]string{host[0], `mount -t sysfs -o ` + ro + `nosuid,nodev,noexec sysfs "$ROOT/sys" || {`, host[1], host[2], "}"}, "\n")
 }
 
 // remount sets flags of a bind mount and of what is below it: mount(8) before 2.39 has no

@@ -340,7 +340,11 @@ func runMqueue(b *builder) error {
 // the sysfs at hand is partly covered, as inside another container.
 func runSys(b *builder) error {
 	if !b.spec.hostNetwork() {
-		err := b.mountSystem("sysfs", "/sys", standard|unix.MS_RDONLY, "")
+		flags := uintptr(standard | unix.MS_RDONLY)
+		if b.spec.Unmasked {
+			flags = standard // what may be written, owners and modes say: files of the network namespace
+		}
+		err := b.mountSystem("sysfs", "/sys", flags, "")
 		if !errors.Is(err, unix.EPERM) {
 			return err
 		}

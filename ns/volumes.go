@@ -25,8 +25,23 @@ var defaultMasked = [...]string{
 // defaultReadonly are the paths docker makes read-only.
 var defaultReadonly = [...]string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
 
-func (*Spec) masked() []string   { return defaultMasked[:] }
-func (*Spec) readonly() []string { return defaultReadonly[:] }
+func (s *Spec) masked() []string {
+	if s.Unmasked {
+		return nil
+	}
+	return defaultMasked[:]
+}
+
+func (s *Spec) readonly() []string {
+	if s.Unmasked {
+		return nil
+	}
+	return defaultReadonly[:]
+}
+
+func skipUnmasked(b *builder) string {
+	return skipIf(b.spec.Unmasked, "--security-opt systempaths=unconfined: what the kernel itself refuses, it refuses inside too")
+}
 
 func skipSources(b *builder) string {
 	return skipIf(len(b.spec.Mounts)+len(b.spec.Files) == 0, "nothing comes from the host")

@@ -7,10 +7,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 
 	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
@@ -20,14 +22,43 @@ import (
 // machine's own is bound, on a mount that is not nodev. Whether it can be opened, its owner and
 // mode say, as outside.
 func setDevices(cfg *disk.Config, c *cli.Context, _ ocispec.ImageConfig) error {
+	dirs := c.StringSlice("cdi-spec-dir")
+	names, err := gpus(dirs, c.String("gpus"))
+	if err != nil {
+		return err
+	}
 	for _, s := range c.StringSlice("device") {
+		if isCDI(s) {
+			names = append(names, s)
+			continue
+		}
 		devices, err := parseDevice(s)
 		if err != nil {
 			return fmt.Errorf("--device %s: %w", s, err)
 		}
 		cfg.Volumes = append(cfg.Volumes, devices...)
 	}
+	if len(names) > 0 {
+		return addCDI(cfg, dirs, names)
+	}
 	return nil
+}
+
+// openable are the devices of /dev that this user can open, but for terminals and those that every
+// container has: what --privileged adds, podman-run(1).
+func openable() (list []disk.Volume) {
+	usual := []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/console", "/dev/ptmx"}
+	_ = filepath.WalkDir("/dev", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil || path == "/dev/pts" || path == "/dev/shm" || path == "/dev/mqueue":
+			return fs.SkipDir
+		case d.Type()&fs.ModeDevice == 0 || slices.Contains(usual, path) || strings.HasPrefix(path, "/dev/tty"):
+		case unix.Access(path, unix.R_OK|unix.W_OK) == nil:
+			list = append(list, disk.Volume{Source: path, Target: path})
+		}
+		return nil
+	})
+	return list
 }
 
 // parseDevice reads PATH[:PATH[:rwm]], docker-run(1); of a directory it takes all devices below.
@@ -38,8 +69,6 @@ func parseDevice(s string) (list []disk.Volume, err error) {
 		dst = part[1]
 	}
 	switch {
-	case !strings.HasPrefix(src, "/") && strings.Contains(src, "="):
-		return nil, errs.Hint(fmt.Errorf("names of the Container Device Interface are not looked up"), "name the device's files, such as /dev/dri, and its libraries with -v")
 	case len(part) > 3 || !filepath.IsAbs(src) || !filepath.IsAbs(dst) || filepath.Clean(dst) == "/":
 		return nil, fmt.Errorf("it is not PATH, PATH:PATH or PATH:PATH:rwm, with absolute paths")
 	case len(part) == 3 && (strings.Trim(part[2], "rwm") != "" || !strings.Contains(part[2], "r") || !strings.Contains(part[2], "w")):

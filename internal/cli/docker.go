@@ -27,8 +27,6 @@ var inGroups = map[string]string{
 var flagsElsewhere = map[string]string{
 	"p,publish,P,publish-all,expose": "ports are not forwarded; with --network host the command's are this machine's",
 	"cgroupns":                       "a container with a limit is the root of the control groups that it sees; --limits cgroup does that without a limit",
-	"privileged":                     "more than this a user namespace cannot give: --cap-add ALL --security-opt seccomp=unconfined",
-	"gpus":                           "name the files of the device and its libraries: --device /dev/dri, or --device /dev/nvidia0 …, and -v",
 	"restart":                        "nobody is there to restart it: no process of tiffin outlives the container",
 	"dns,dns-search,add-host,ip,link,mac-address,network-alias": "networks are none (only loopback) and host, where this machine's /etc/resolv.conf counts",
 	"pid,ipc,uts,cgroup-parent":                                 "--without pid, ipc or uts leaves that namespace out",

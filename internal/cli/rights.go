@@ -23,7 +23,8 @@ func rightsFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringSliceFlag{Name: "cap-add", Usage: "root in the container has capability `NAME`, too, or ALL; in its user namespace only"},
 		&cli.StringSliceFlag{Name: "cap-drop", Usage: "… does not have capability `NAME`, or any: ALL"},
-		&cli.StringSliceFlag{Name: "security-opt", Usage: "`OPTION`: no-new-privileges=false (setuid programs work) or seccomp=unconfined (no system call filter)"},
+		&cli.StringSliceFlag{Name: "security-opt", Usage: "`OPTION`: no-new-privileges=false (setuid programs work), seccomp=unconfined (no system call filter) or systempaths=unconfined (nothing of /proc and /sys is covered)"},
+		&cli.BoolFlag{Name: "privileged", Usage: "all of these: every capability, the three security options, and all devices that you may open; it gives nothing that you do not have"},
 		&cli.StringSliceFlag{Name: "ulimit", Usage: "set a limit: `NAME=SOFT[:HARD]`, such as nofile=1024"},
 		&cli.StringFlag{Name: "shm-size", Usage: "`SIZE` of /dev/shm, 64m if not given"},
 	}
@@ -46,6 +47,10 @@ func setRights(cfg *disk.Config, c *cli.Context, _ ocispec.ImageConfig) error {
 		if err := setSecurityOption(cfg, s); err != nil {
 			return err
 		}
+	}
+	if c.Bool("privileged") {
+		cfg.Privilege()
+		cfg.Volumes = append(cfg.Volumes, openable()...)
 	}
 	for _, s := range c.StringSlice("ulimit") {
 		l, err := parseUlimit(s)
@@ -73,8 +78,10 @@ func setSecurityOption(cfg *disk.Config, s string) error {
 		cfg.NewPrivs = true
 	case name == "seccomp" && value == "unconfined":
 		cfg.NoSeccomp = true
+	case name == "systempaths" && value == "unconfined":
+		cfg.Unmasked = true
 	default:
-		return errs.Hint(fmt.Errorf("--security-opt %s is not there", s), "no-new-privileges=false and seccomp=unconfined are; a profile of one's own is not read")
+		return errs.Hint(fmt.Errorf("--security-opt %s is not there", s), "no-new-privileges=false, seccomp=unconfined and systempaths=unconfined are; a profile of one's own is not read")
 	}
 	return nil
 }

@@ -21,7 +21,7 @@ func (c *Config) Plan(ids ns.IDMap) *ns.Spec {
 		Hostname: c.Hostname, Network: c.Network, ReadOnly: c.ReadOnly, Init: c.Init,
 		Files:   c.files(),
 		Process: c.Process(ids), ShmSize: c.ShmSize,
-		Without: c.Without,
+		Without: c.Without, Unmasked: c.Unmasked,
 	}
 	if c.WantsCgroup() {
 		spec.Cgroup = &cgroup.Group{Settings: c.Limits.Settings()}

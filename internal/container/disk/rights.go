@@ -16,8 +16,15 @@ type Rights struct {
 	CapDrop   []string    `json:"capDrop,omitempty"`
 	NewPrivs  bool        `json:"newPrivs,omitempty"`  // setuid programs and file capabilities work
 	NoSeccomp bool        `json:"noSeccomp,omitempty"` // no system call filter
+	Unmasked  bool        `json:"unmasked,omitempty"`  // nothing of /proc and /sys is covered or read-only
 	Rlimits   []ns.Rlimit `json:"rlimits,omitempty"`
 	ShmSize   int64       `json:"shmSize,omitempty"` // bytes of /dev/shm
+}
+
+// Privilege is --privileged, as far as rights go: docker-run(1).
+func (r *Rights) Privilege() {
+	r.CapAdd = append(r.CapAdd, allCaps)
+	r.NewPrivs, r.NoSeccomp, r.Unmasked = true, true, true
 }
 
 const allCaps = "ALL"
@@ -68,6 +75,9 @@ func (r *Rights) SecurityOptions() (opts []string) {
 	}
 	if r.NoSeccomp {
 		opts = append(opts, "seccomp=unconfined")
+	}
+	if r.Unmasked {
+		opts = append(opts, "systempaths=unconfined")
 	}
 	return opts
 }
