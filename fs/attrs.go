@@ -23,8 +23,9 @@ func (f *FS) openSidecar() (err error) {
 	return err
 }
 
-// needsSidecar tells whether err, of the first attribute in the new upper directory fd, says that
-// the disk has no attributes; then there is a sidecar. It is called again with no error after that.
+// needsSidecar looks at err, which setting the first attribute in the new upper directory fd has
+// returned. If it says that the disk has no attributes, the sidecar is made, and the caller is to
+// try again; any other err comes back as it is.
 func (f *FS) needsSidecar(err error, fd int) (bool, error) {
 	if f.side != nil || !noXattrs(err) {
 		return false, err

@@ -1,5 +1,5 @@
 // Owners and devices that a process of the container could not have set: the kernel refuses ids
-// that are not mapped in the user namespace, and all devices. Another one asks for it here.
+// that are not mapped in the user namespace, and all devices. Package emulation asks for them here.
 
 package fs
 

@@ -13,7 +13,7 @@ import (
 const maxLinks = 40
 
 // ReadFile reads a regular file of the union, at most limit bytes. Symbolic links, which strangers
-// made, lead to where they do in the container. nil without an error: there is none.
+// made, lead to where they do in the container. Of a missing file it returns nil and no error.
 func (f *FS) ReadFile(path string, limit int) ([]byte, error) {
 	way, links := []fuse.EntryOut{{NodeId: rootID}}, 0 // the directories on the way
 	way[0].Mode = syscall.S_IFDIR

@@ -61,7 +61,7 @@ func (f *FS) makeEmpty(dirfd int, name string) error {
 	}
 	err := unix.Linkat(f.fds.work, f.empty, dirfd, name, 0)
 	if err == syscall.EMLINK || err == syscall.EPERM || err == syscall.ENOSYS || err == syscall.EOPNOTSUPP {
-		// It has names enough (65,000 on ext4), or the disk has no links.
+		// It has as many names as it can (65,000 on ext4), or the disk has no hard links.
 		unix.Unlinkat(f.fds.work, f.empty, 0)
 		f.empty = ""
 		err = unix.Mknodat(dirfd, name, syscall.S_IFREG|0o600, 0)

@@ -1,11 +1,11 @@
 // When a file was changed. With the writeback cache the kernel keeps mtime and ctime of regular
 // files itself as long as it remembers a file: what it was told with the first reply, and what
-// it says with SETATTR since. A WRITE may come before that or after. Of the others, and without
-// that cache, the times are the real file's, but for a ctime that moves because of something
-// nobody asked for: a copy-up, a name of one in a directory.
+// it says with SETATTR since. A WRITE may come before that or after. Other files, and all without
+// that cache, have the times of the real file. But a ctime that moved by something nobody asked
+// for, such as a copy-up or the new name that it needs in a directory, is shown as it was.
 //
 // SETATTR may never come. A worker of the kernel that writes dirty files back, after 30 s or for
-// sync(2), does so as the user root; where user_namespaces(7) does not give that one a number here,
+// sync(2), does so as the user root; where root has no number in this user namespace,
 // fuse_get_req in fs/fuse/dev.c refuses (EOVERFLOW), and the kernel tries no more. Then the time
 // of the WRITE is the one that is kept.
 //
@@ -55,7 +55,7 @@ func (f *FS) noteWrite(n *node, unique uint64) {
 	if !f.refused {
 		return
 	}
-	// In the tick of its clock in which the inode has changed last the kernel has nothing to say.
+	// A change in the same tick of the kernel's clock as the last one leaves its times as they are.
 	if unique > n.times.said && !inThisTick(n.times.mtime) {
 		n.unsaid.Store(true)
 	}

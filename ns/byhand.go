@@ -106,7 +106,8 @@ func byHandNamespaces(s *Spec) string {
 	return before + line + " sh"
 }
 
-// byHandCgroup takes the group to make another in from $CGROUP, as long as nobody has found it.
+// byHandCgroup makes the group where tiffin would, or, where that is not known, in the group that
+// $CGROUP names.
 func byHandCgroup(s *Spec) string {
 	g := s.Cgroup
 	if g == nil {

@@ -1,5 +1,4 @@
-// The files of an image are written to a directory, for drivers that cannot read them where they
-// are.
+// Writing the files of an image to a directory, for drivers that cannot read them where they are.
 
 package layer
 

@@ -1,4 +1,4 @@
-// A directory that has all of a container's files is compared with the image: what is left is what
+// A directory that has all of a container's files is compared with the image. What differs is what
 // an upper directory would have.
 
 package layer
@@ -13,8 +13,8 @@ import (
 )
 
 // same compares n, open as fd if it is a regular file, with lower inode i: all that a layer says
-// about a file, and its bytes, since a time can be set back. Two files of one name are not told
-// apart from one that was replaced by its like.
+// about a file, and its bytes, since a time can be set back. So a file that was replaced by an
+// equal one counts as the same.
 func (r *upReader) same(n *upNode, i uint32, fd int) (bool, error) {
 	x := r.u.Lower
 	in, kind := x.Inode(i), n.stat.Mode&unix.S_IFMT

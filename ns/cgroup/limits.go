@@ -3,7 +3,7 @@
 //
 // A control group is a directory; its limits are files in it; a process is in it once its number
 // was written to cgroup.procs. Whoever is not root may make groups where the administrator, or
-// systemd, has given a part of the tree away (delegated it). Three rules of the kernel shape what
+// systemd, has delegated a part of the tree to them. Three rules of the kernel shape what
 // is here:
 //
 //   - No internal processes: a group that hands controllers down to its children, by
@@ -31,7 +31,7 @@ import (
 	"tiffin/internal/errs"
 )
 
-// Limits are what docker-run(1) calls --memory and so on. Zero is: not given.
+// Limits are what docker-run(1) calls --memory and so on. Zero means that it was not given.
 type Limits struct {
 	Memory            int64  `json:"memory,omitempty"`            // bytes; -1 = no limit
 	MemorySwap        int64  `json:"memorySwap,omitempty"`        // bytes of memory and swap together; -1 = swap without limit

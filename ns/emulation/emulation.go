@@ -14,7 +14,7 @@
 //
 // All other calls, and chown to ids that are mapped, go to the kernel as before: the filter looks
 // at registers only, and the kernel remembers for which numbers it says "allow" whatever the
-// arguments (seccomp.go of package seccomp). capset(2) needs no help: the process has the
+// arguments (package ns/seccomp). capset(2) needs no help: the process has the
 // capabilities of the container, in its user namespace, whoever it pretends to be.
 //
 // # Who does what

@@ -1,4 +1,4 @@
-// The ladder: which driver a new container gets where the person has not said.
+// Which driver a new container gets if --driver does not say.
 
 package client
 
@@ -38,7 +38,7 @@ func PickDriver(root string, single bool) (driver string, why error) {
 }
 
 // tryOverlay mounts and uses an overlayfs whose directories are where those of a container would
-// be, or, before there is a store, on what will be its way.
+// be, or, before there is a store, in the closest directory above it.
 func tryOverlay(root string, single bool) (why, err error) {
 	place := filepath.Join(root, "tmp")
 	for _, err := os.Lstat(place); err != nil && place != "/"; _, err = os.Lstat(place) {

@@ -17,7 +17,7 @@ import (
 	"tiffin/ns/probe"
 )
 
-// little is how many bytes a disk should have free: less is said.
+// little is how many bytes a disk should have free: with fewer, doctor says so.
 const little = 256 << 20
 
 // TryStore tries the disks of a store at images and of its containers at run, whether they exist
@@ -35,7 +35,7 @@ func TryStore(images, run string) []probe.Result {
 	return []probe.Result{store, containers}
 }
 
-// elsewhere is a directory on another disk, that programs of this user may have.
+// elsewhere proposes a directory in which this user may write, often on another disk.
 func elsewhere() string {
 	for _, dir := range []string{"/var/tmp", "/scratch", "/tmp"} {
 		if unix.Access(dir, unix.W_OK) == nil {
@@ -51,7 +51,8 @@ type trial struct {
 	do   func(dir string) error
 }
 
-// tryDisk makes the trials in a directory of its own below root, or below what is there of the way.
+// tryDisk makes the trials in a directory of its own below root, or, before there is that, below
+// the closest directory above it.
 func tryDisk(name, root string, trials []trial) probe.Result {
 	r := probe.Result{Name: name, Level: probe.Required, Page: "the README, \"What is where on disk\""}
 	at := root

@@ -26,8 +26,8 @@ type Usage struct {
 	NetIn, NetOut uint64 // bytes, by the container's own interfaces but lo
 }
 
-// Measure looks what a container uses. One without a control group is the sum of its processes that
-// live: shared memory is counted for each, and disks are not counted.
+// Measure reads what a container uses. Without a control group that is the sum over its living
+// processes: memory that they share is counted for each, and disks are not counted.
 func Measure(c *disk.Container) (Usage, error) {
 	s, err := c.State()
 	if err != nil {

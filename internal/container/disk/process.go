@@ -1,5 +1,5 @@
-// A process is recognised by its number and the time of its start, because numbers are used again.
-// And the processes of a container are found, with what top(1) and ps(1) show of them.
+// Processes on this machine: one is recognised by its number and the time of its start, because
+// numbers are used again; those of a container are listed, with what top(1) and ps(1) show of them.
 
 package disk
 
@@ -37,7 +37,8 @@ func (c *Container) Processes(s State) []Process {
 	})
 }
 
-// Depth is how many pid namespaces a process is in, the host's included; 0 if there is none such.
+// Depth is how many pid namespaces a process is in, the host's included; 0 if there is no such
+// process.
 func Depth(pid int) int { return len(readStatus(pid).numbers()) }
 
 // Descendants lists the processes below the process pid, by number.

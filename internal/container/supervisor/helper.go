@@ -108,7 +108,7 @@ func copyFiles(m *control.Message, res *control.Copied) error {
 	return err
 }
 
-// readUpper writes to w what a container has changed whose files the kernel has written.
+// readUpper writes to w what a container has changed, if the kernel has written its files.
 func readUpper(op string, d *disk.Upper, ids ns.IDMap, w io.Writer) error {
 	if d.Whole && !unpackedBefore(filepath.Dir(d.Dir)) {
 		return untouched(op, w)

@@ -58,7 +58,7 @@ type supervisor struct {
 	served     chan struct{} // closed: the file system is unmounted, all data is in the upper directory
 	ended      chan struct{} // closed: exit is valid, state.json says so
 	exit       int
-	unrecorded error // what a client has to know besides: why state.json does not say so; valid after ended
+	unrecorded error // why state.json does not say that it has ended, for the client; valid after ended
 	sessions   sessions
 	paused     sync.RWMutex // read-locked by whoever starts a process; guards resume
 	resume     func()       // lets a paused container go on; nil: it is not paused

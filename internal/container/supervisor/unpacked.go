@@ -210,7 +210,7 @@ func (s *supervisor) unpack(dir, from string) error {
 	return nil
 }
 
-// untouched writes to w what a container has changed that has never run: nothing.
+// untouched answers op for a container that has never run, and so has changed nothing.
 func untouched(op string, w io.Writer) error {
 	if op == control.OpDiff {
 		return json.NewEncoder(w).Encode([]layer.Change{})
