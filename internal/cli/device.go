@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -75,6 +76,9 @@ func parseDevice(s string) (list []disk.Volume, err error) {
 		return nil, errs.Hint(fmt.Errorf("%q cannot be had: a mount takes neither reading nor writing from a device", part[2]), "leave it out; the device's mode decides")
 	}
 	err = filepath.WalkDir(src, func(path string, d fs.DirEntry, err error) error {
+		if err != nil && path == src {
+			return errors.Unwrap(err) // the flag names the path already
+		}
 		if err != nil {
 			return err
 		}

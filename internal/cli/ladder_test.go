@@ -159,7 +159,7 @@ func TestDevicesAreTheMachines(t *testing.T) {
 		t.Errorf("%s", out)
 	}
 	for flag, want := range map[string]string{
-		"/etc/passwd": "it is no device", "/nowhere": "no such file", "dev/null": "absolute", "/dev/null:/": "absolute", "/dev/null:/x:r": "takes neither",
+		"/etc/passwd": "it is no device", "/nowhere": "--device /nowhere: no such file", "dev/null": "absolute", "/dev/null:/": "absolute", "/dev/null:/x:r": "takes neither",
 		"/dev/null:/x:q": "takes neither", "vendor.com/gpu=0": "Container Device Interface",
 	} {
 		if _, err := b.run(nil, "run", "--rm", "--device", flag, "tiffin/base", "true"); err == nil || !strings.Contains(err.Error(), want) {

@@ -66,7 +66,7 @@ func (s *Set) Uses() (map[string]bool, error) {
 			roots = append(roots, root)
 		}
 		if err != nil {
-			return nil, errs.Hint(fmt.Errorf("look which images are needed by containers in another place: %w", err),
+			return nil, errs.Hint(fmt.Errorf("some are in another place: %w", err),
 				"mount the disk that has them, or if they are gone, rm "+link)
 		}
 	}
