@@ -95,6 +95,29 @@ func TestALadderWhereSomethingIsMissing(t *testing.T) {
 	}
 }
 
+// TestAStartThatWaitsCanBeInterrupted: while an image is unpacked, by this start or, as here, by
+// another that does not come to an end.
+func TestAStartThatWaitsCanBeInterrupted(t *testing.T) {
+	const script = `set -e
+"$TIFFIN" run --rm tiffin/base true
+tree=$(echo "$TIFFIN_ROOT"/trees/*); rm -rf "$tree/root"
+exec 9< "$tree"; flock 9
+for sig in INT TERM; do timeout --preserve-status -s $sig -k 20 2 "$TIFFIN" run --rm tiffin/base true || echo $?; done
+"$TIFFIN" ps -aq`
+	for _, p := range people(t) {
+		t.Run(p.name, func(t *testing.T) {
+			b := newBench(t, p)
+			if err := os.Mkdir(filepath.Join(b.dir, "store"), 0o700); err != nil || os.Chown(filepath.Join(b.dir, "store"), p.uid, p.gid) != nil {
+				t.Fatal(err)
+			}
+			out, stderr, err := b.without(`mount --bind /dev/null /dev/fuse`, script)
+			if want := "130\n143\n"; out != want || err != nil {
+				t.Errorf("%q instead of %q, %v\n%s", out, want, err, stderr)
+			}
+		})
+	}
+}
+
 // without runs a shell script as the person, after other commands have taken something away. They
 // act in a mount namespace that nobody else is in.
 func (b *bench) without(take, script string) (out, stderr string, err error) {

@@ -116,6 +116,7 @@ func start(l *client.Launch, ctr *disk.Container, lock *os.File, m *cache.Mounta
 	if t != nil {
 		o.Stdout, o.Stderr = os.Stdout, os.Stderr
 		o.Rows, o.Cols = t.size()
+		o.GiveUp = t.giveUp
 	}
 	s, err := client.Start(ctr, l, lock, m, o)
 	if err == nil {

@@ -28,8 +28,10 @@ type terminal struct {
 	keys       detachKeys
 	late       bool // the terminal is needed for something else before the command has started: --step
 
+	giveUp      chan struct{} // closed when a signal ends what start is at: starting
 	restoreOnce sync.Once
 	saved       *term.State // of the user's terminal while it is raw
+	suspend     uint8       // the other character for Ctrl-Z: interruptible
 }
 
 // terminalOf returns that of a command with detachKeysFlag.
@@ -65,6 +67,22 @@ func (t *terminal) raw() {
 		return
 	}
 	t.saved, _ = term.MakeRaw(int(os.Stdin.Fd()))
+	t.interruptible(true)
+}
+
+// interruptible tells whether Ctrl-C is a signal for this process though the terminal is raw: while
+// there is no terminal of the container yet. Ctrl-Z is none: termios(3).
+func (t *terminal) interruptible(yes bool) {
+	mode, err := unix.IoctlGetTermios(int(os.Stdin.Fd()), unix.TCGETS)
+	if t.saved == nil || err != nil {
+		return
+	}
+	mode.Lflag &^= unix.ISIG
+	if yes {
+		mode.Lflag |= unix.ISIG
+	}
+	mode.Cc[unix.VSUSP], t.suspend = t.suspend, mode.Cc[unix.VSUSP]
+	_ = unix.IoctlSetTermios(int(os.Stdin.Fd()), unix.TCSETS, mode)
 }
 
 // errors is standard error for text that is printed while the terminal is raw: termios(3), without
@@ -117,11 +135,12 @@ func (t *terminal) follow(start func() (*client.Session, error)) error {
 	if !t.late {
 		t.raw()
 	}
-	s, err := start()
+	s, err := t.starting(start, signals)
 	<-caught
 	if err != nil {
 		return err
 	}
+	t.interruptible(false)
 	left := make(chan error, 1) // the user, or a signal, ends it before the command does
 	go t.guard(func() { left <- t.passSignals(s, signals) })
 	if s.Stdin != nil && t.input {
@@ -152,6 +171,44 @@ func (t *terminal) follow(start func() (*client.Session, error)) error {
 	}
 	t.restore()
 	return err
+}
+
+// starting starts a command. That takes long if its image is unpacked first, or if somebody else is
+// at that: a signal that would end the command has the start given up. What comes of the others,
+// or too late, is left in signals.
+func (t *terminal) starting(start func() (*client.Session, error), signals chan os.Signal) (*client.Session, error) {
+	t.giveUp = make(chan struct{})
+	started, early := make(chan struct{}), make(chan []os.Signal)
+	fatal := syscall.Signal(0)
+	go func() {
+		var got []os.Signal
+		for {
+			select {
+			case sig := <-signals:
+				got = append(got, sig)
+				n := sig.(syscall.Signal)
+				if fatal == 0 && !t.late && (n == unix.SIGINT || n == unix.SIGTERM || n == unix.SIGHUP || n == unix.SIGQUIT) {
+					fatal = n
+					close(t.giveUp)
+				}
+			case <-started:
+				early <- got
+				return
+			}
+		}
+	}()
+	s, err := start()
+	close(started)
+	for _, sig := range <-early {
+		select {
+		case signals <- sig:
+		default: // as signal.Notify does
+		}
+	}
+	if err != nil && fatal != 0 {
+		err = exitStatus(128 + int(fatal))
+	}
+	return s, err
 }
 
 // guard runs f, and gives the terminal back if f panics.

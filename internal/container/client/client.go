@@ -33,6 +33,9 @@ type StartOptions struct {
 	// order, with what is built in the end. The runner waits until it returns, and gives up if
 	// that is an error. nil: nothing is explained.
 	Explain func(*ns.Spec, ns.Report, *Pause) error
+	// GiveUp is closed when the container is not wanted any more. Start then fails, unless it was
+	// just done.
+	GiveUp <-chan struct{}
 }
 
 // Session is a client's connection to a command that runs: the first of a
@@ -151,7 +154,18 @@ func (l *Launch) start(c *disk.Container, lock *os.File, m *cache.Mountable, o S
 		defer theirs.Close()
 		req.Start.Trace, req.Files, trace = &o.Trace.Filter, append(req.Files, theirs), r
 	}
+	begun, watched := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case <-o.GiveUp: // what the supervisor waits for may never come
+			_ = unix.Kill(l.proc.Pid, unix.SIGKILL)
+		case <-begun:
+		}
+	}()
 	s, err := l.begin(req, o.Explain)
+	close(begun)
+	<-watched // before the process is waited for, and its number another one's
 	if err != nil {
 		// Its end ends whatever it had started: nothing uses the directory then.
 		_, _ = l.proc.Wait()
