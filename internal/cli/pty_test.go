@@ -171,6 +171,14 @@ func TestTerminalOfCommandsThatCannotStart(t *testing.T) {
 	p.ends(127)
 }
 
+func TestStatsClearTheScreen(t *testing.T) {
+	p := atTerminal(t, terminalStore(t), "stats")
+	p.sees("\x1b[2J\x1b[HCONTAINER ID")
+	p.sees("\x1b[2J\x1b[HCONTAINER ID")
+	p.types("\x03")
+	p.ends(-1)
+}
+
 func TestDetachAndAttach(t *testing.T) {
 	store := terminalStore(t)
 	p := atTerminal(t, store, "run", "-it", "--name", "shell", "tiffin/base", "sh")

@@ -4,6 +4,7 @@ package cli
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -67,9 +68,8 @@ func runStats(c *cli.Context) error {
 		for _, ctr := range watched {
 			rows = append(rows, newStatsRow(ctr, before[ctr.ID], now[ctr.ID], !c.Bool("no-trunc")))
 		}
-		clear := !c.Bool("no-stream") && c.String("format") != "json"
-		if clear {
-			fmt.Fprint(stdout, "\x1b[2J\x1b[H") // console_codes(4), ED and CUP
+		if !c.Bool("no-stream") && c.String("format") != "json" && isTerminal(os.Stdout) {
+			fmt.Fprint(os.Stdout, "\x1b[2J\x1b[H") // console_codes(4), ED and CUP; stdout would escape it
 		}
 		if err := printRows(stdout, c.String("format"), statsTable, &statsHeader, rows); err != nil || c.Bool("no-stream") {
 			return err
