@@ -67,21 +67,18 @@ func (f *FS) idOf(ino uint64) uint64 {
 
 // ownerOf is the value of OwnerXattr, "" for a file that is not there any more.
 func (f *FS) ownerOf(id uint64) string {
-	uid, gid := uint32(0), uint32(0)
 	if i, ok := f.ids.lowerOnly(id); ok {
 		inode := f.x.Inode(i)
-		uid, gid = inode.UID, inode.GID
-	} else {
-		f.tree.RLock()
-		n := f.ids.nodes[id]
-		f.tree.RUnlock()
-		if n == nil {
-			return ""
-		}
-		s := n.shown()
-		uid, gid = s.UID, s.GID
+		return fmt.Sprintf("%d:%d", inode.UID, inode.GID)
 	}
-	return fmt.Sprintf("%d:%d", uid, gid)
+	f.tree.RLock()
+	defer f.tree.RUnlock()
+	n := f.ids.nodes[id]
+	if n == nil {
+		return ""
+	}
+	s := n.shown()
+	return fmt.Sprintf("%d:%d", s.UID, s.GID)
 }
 
 // owner is who owns what a request makes.

@@ -5,15 +5,18 @@
 //	room at the start       writeback cache?
 //	less than cacheRoom     no: each write(2) is a WRITE, and its error is the caller's
 //	more                    yes
-//	… then less             yes, but each write(2) is asked about (GETATTR, below): what was
-//	                        written to the file before is brought to the disk, and if then less
-//	                        than lastRoom is left, it is ENOSPC
-//	… then lastRoom         no file can be made (ENOSPC). The rest is for what the kernel had
-//	                        accepted before it was told to ask
+//	… then less             yes, but each write(2) is asked about (GETATTR, below), and it is
+//	                        ENOSPC if less than lastRoom is left
+//	… then lastRoom         no file can be made (ENOSPC) either. The rest is for what the kernel
+//	                        has accepted and not yet brought here
 //
-// What can still be lost is a part of one write(2) that is larger than lastRoom, of what was
-// written through a mapping, or of what was accepted while another program took the rest of the
+// What can still be lost is a part of one write(2) that is larger than half of lastRoom, of what
+// was written through a mapping, or of what was accepted while another program took the rest of the
 // disk; then close(2) and fsync(2) say so.
+//
+// The server must not have the kernel bring what it holds (NOTIFY_INVAL_INODE of bytes does): the
+// thread that asks waits in the kernel, for another thread's answers, and no signal ends that. A
+// server killed then leaves the thread, and with it the connection, for ever.
 //
 // How the kernel is made to ask: before a write(2) it wants to be sure of the file's size and mode
 // (fuse_cache_write_iter in fs/fuse/file.c). If the attributes it has were called invalid it sends
@@ -23,6 +26,12 @@
 package fs
 
 import (
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -30,12 +39,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Sizes in bytes. cacheRoom is more than the kernel keeps of one FUSE file system in memory: 1 % of
-// what may be dirty, "strictlimit" in mm/page-writeback.c.
+// cacheRoom and leastRoom are in bytes.
 const (
 	cacheRoom = 256 << 20
-	lastRoom  = 16 << 20
+	leastRoom = 16 << 20
 )
+
+// lastRoom is twice what the kernel holds of one FUSE file system in memory, in bytes, between
+// leastRoom and cacheRoom. It holds 1 % of what may be dirty: "strictlimit" in mm/page-writeback.c;
+// proc(5), /proc/vmstat, nr_dirty_threshold, in pages.
+var lastRoom = sync.OnceValue(func() int64 {
+	text, _ := os.ReadFile("/proc/vmstat")
+	_, line, _ := strings.Cut(string(text), "\nnr_dirty_threshold ")
+	line, _, _ = strings.Cut(line, "\n")
+	pages, _ := strconv.ParseInt(line, 10, 64)
+	return min(max(2*pages*int64(os.Getpagesize())/100, leastRoom), cacheRoom)
+})
 
 // roomPeriod is how long what statfs(2) has said is believed, if little is written meanwhile.
 const roomPeriod = 100 * time.Millisecond
@@ -81,7 +100,7 @@ func (f *FS) spend(id uint64, n int64) {
 // mayMake tells whether the disk has room for another file.
 func (f *FS) mayMake() error {
 	f.spend(0, 0)
-	if f.writeback && f.room.little.Load() && f.diskRoom() < lastRoom {
+	if f.writeback && f.room.little.Load() && f.diskRoom() < lastRoom() {
 		return syscall.ENOSPC
 	}
 	return nil
@@ -101,15 +120,15 @@ func (f *FS) askAboutAll() {
 			f.askAbout(uint64(i) + 1)
 		}
 	}
-	f.tree.RLock()
-	var all []uint64
-	for id := range f.ids.nodes {
-		all = append(all, id)
-	}
-	f.tree.RUnlock()
-	for _, id := range all {
+	for _, id := range f.nodeIDs() {
 		f.askAbout(id)
 	}
+}
+
+func (f *FS) nodeIDs() []uint64 {
+	f.tree.RLock()
+	defer f.tree.RUnlock()
+	return slices.Collect(maps.Keys(f.ids.nodes))
 }
 
 // mayWrite answers the question of the kernel before a write(2) to the open file id, or just keeps
@@ -119,16 +138,15 @@ func (f *FS) mayWrite(id uint64, open bool) error {
 	if !f.writeback || !f.room.little.Load() || l == nil {
 		return nil
 	}
+	l.invalidate(id, -1, 0)
 	if !open {
-		l.invalidate(id, -1, 0)
 		return nil
 	}
-	l.invalidate(id, 0, 0) // writes back what is dirty
 	free := f.diskRoom()
 	if free >= cacheRoom {
 		f.room.asked.Store(0) // look again
 	}
-	if free < lastRoom {
+	if free < lastRoom() {
 		return syscall.ENOSPC
 	}
 	return nil
