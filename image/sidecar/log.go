@@ -74,7 +74,30 @@ func decode(line []byte) (r record, ok bool) {
 	for i := 2; i < len(words); i += 2 {
 		r.attrs[words[i]] = words[i+1]
 	}
-	return r, true
+	return r, r.sound()
+}
+
+// sound tells whether r can be about files of the upper directory: whoever wrote the log may have
+// been somebody else, and a directory in itself has no end.
+func (r *record) sound() bool {
+	within := func(p, q string) bool { return strings.HasPrefix(p, q+"/") }
+	switch r.verb {
+	case New, Gone:
+		return isPath(r.p)
+	case Link, Move, Swap:
+		return isPath(r.p) && isPath(r.q) && !within(r.p, r.q) && !within(r.q, r.p)
+	}
+	return r.p == "" || isPath(r.p) // "" is the upper directory itself
+}
+
+// isPath tells whether path leads from a directory to something below it.
+func isPath(path string) bool {
+	for name := range strings.SplitSeq(path, "/") {
+		if name == "" || name == "." || name == ".." {
+			return false
+		}
+	}
+	return true
 }
 
 // replay reads the log text into s. It returns how many bytes of it count: a line that was being

@@ -239,6 +239,23 @@ func TestADamagedLogIsRefused(t *testing.T) {
 	}
 }
 
+// TestALogOfAStrangerIsRefused: lines that are whole, and could not be of this program.
+func TestALogOfAStrangerIsRefused(t *testing.T) {
+	d := newDir(t)
+	for _, r := range []record{
+		{verb: Move, p: "", q: "x"}, {verb: Move, p: "a", q: "a/b"}, {verb: Move, p: "a/b", q: "a"},
+		{verb: Swap, p: "a", q: "a/b/c"}, {verb: Link, p: "a", q: "../a"}, {verb: Gone, p: ""}, {verb: New, p: "a//b"}, {verb: set, p: "./a"},
+	} {
+		bad := slices.Concat((&record{verb: first, n: version}).encode(), r.encode(), (&record{verb: done}).encode())
+		if err := os.WriteFile(Path(d.upper), bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := Open(d.upper); err == nil || !strings.Contains(err.Error(), "line 2 is damaged") {
+			t.Errorf("%s %q %q: %v, %v", r.verb, r.p, r.q, s, err)
+		}
+	}
+}
+
 func TestAChangeThatFailsIsTakenBack(t *testing.T) {
 	d := newDir(t)
 	d.create("a", "1")
