@@ -95,6 +95,24 @@ func TestALadderWhereSomethingIsMissing(t *testing.T) {
 	}
 }
 
+// TestADriverThatIsGone: a container keeps its driver, and a start without that says which, and how
+// to go on.
+func TestADriverThatIsGone(t *testing.T) {
+	const script = `for verb in start export; do "$TIFFIN" $verb before 2>&1 && echo it works; done
+"$TIFFIN" commit before after > /dev/null && "$TIFFIN" run --rm after cat /mark 2>&1`
+	for _, p := range people(t) {
+		t.Run(p.name, func(t *testing.T) {
+			b := newBench(t, p)
+			b.tiffin("run", "--name", "before", "tiffin/base", "sh", "-c", "echo kept > /mark")
+			out, stderr, err := b.without(`mount --bind /dev/null /dev/fuse`, "export TIFFIN_ROOT='"+b.store()+"'\n"+script)
+			const said = "tiffin: container before was made with --driver fuse, and /dev/fuse is not the device of FUSE\nhint: `tiffin commit` "
+			if err != nil || strings.Count(out, said) != 2 || !strings.HasSuffix(out, "\nkept\n") {
+				t.Errorf("%v\n%s%s", err, out, stderr)
+			}
+		})
+	}
+}
+
 // TestAStartThatWaitsCanBeInterrupted: while an image is unpacked, by this start or, as here, by
 // another that does not come to an end.
 func TestAStartThatWaitsCanBeInterrupted(t *testing.T) {

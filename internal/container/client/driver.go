@@ -11,21 +11,43 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tiffin/internal/container/disk"
+	"tiffin/internal/errs"
 	"tiffin/ns"
 	"tiffin/ns/probe"
 )
+
+// fuseError says what is wrong with /dev/fuse, nil if nothing is.
+func fuseError() error {
+	err := ns.ProbeFUSE()
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, unix.ENODEV):
+		return errors.New("/dev/fuse is not the device of FUSE")
+	}
+	return fmt.Errorf("/dev/fuse cannot be opened (%w)", err)
+}
+
+// withoutFUSE is err, or why a container cannot be served any more whose driver was there when it
+// was made.
+func withoutFUSE(c *disk.Container, err error) error {
+	if err == nil || c.DriverName() != disk.DriverFUSE {
+		return err
+	}
+	why := fuseError()
+	if why == nil {
+		return err
+	}
+	return errs.Hint(fmt.Errorf("container %s was made with --driver fuse, and %w", c.Name, why),
+		"`tiffin commit` what it has changed, and run that image: a driver that works is chosen then")
+}
 
 // PickDriver returns the first driver that works for containers in root/containers, with one id
 // or with all, as Config.Driver has it. why says what is wrong with those before it. Each is tried,
 // the first in some microseconds, the second in some milliseconds.
 func PickDriver(root string, single bool) (driver string, why error) {
-	fuse := ns.ProbeFUSE()
-	if fuse == nil {
+	if why = fuseError(); why == nil {
 		return "", nil
-	}
-	why = fmt.Errorf("/dev/fuse cannot be opened (%w)", fuse)
-	if errors.Is(fuse, unix.ENODEV) {
-		why = errors.New("/dev/fuse is not the device of FUSE")
 	}
 	overlay, err := tryOverlay(root, single)
 	if err != nil {
