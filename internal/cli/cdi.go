@@ -37,7 +37,7 @@ func addCDI(cfg *disk.Config, dirs []string, names []string) error {
 	for _, name := range names {
 		d := cache.GetDevice(name)
 		if d == nil {
-			return noSuchDevice(cache, name)
+			return noSuchDevice(cache, "device "+name)
 		}
 		edits := []specs.ContainerEdits{d.Device.ContainerEdits}
 		if s := d.GetSpec(); !seen[s] {
@@ -53,17 +53,17 @@ func addCDI(cfg *disk.Config, dirs []string, names []string) error {
 	return nil
 }
 
-// noSuchDevice says what names there are, and which files could not be read.
-func noSuchDevice(cache *cdi.Cache, name string) error {
+// noSuchDevice says that what is wanted is not there, which names are, and which files are wrong.
+func noSuchDevice(cache *cdi.Cache, what string) error {
 	for file, list := range cache.GetErrors() {
-		return fmt.Errorf("device %s: %s: %w", name, file, list[0])
+		return fmt.Errorf("%s: %s: %w", what, file, list[0])
 	}
 	hint := "there are no specification files in " + strings.Join(cache.GetSpecDirectories(), " and ") +
 		": the vendor's program writes them, such as nvidia-ctk cdi generate; or name the device's files, and its libraries with -v"
 	if names := cache.ListDevices(); len(names) > 0 {
 		hint = "there are " + strings.Join(names, ", ")
 	}
-	return errs.Hint(fmt.Errorf("device %s: no specification file of the Container Device Interface has it", name), hint)
+	return errs.Hint(fmt.Errorf("%s: no specification file of the Container Device Interface has it", what), hint)
 }
 
 // addEdits does what can be done without root: device nodes, mounts and variables.
@@ -114,7 +114,7 @@ func gpus(dirs []string, value string) ([]string, error) {
 		}
 	}
 	if len(names) == 0 {
-		return nil, noSuchDevice(cache, "VENDOR/gpu=all")
+		return nil, noSuchDevice(cache, "--gpus all")
 	}
 	return names, nil
 }

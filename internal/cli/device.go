@@ -45,21 +45,48 @@ func setDevices(cfg *disk.Config, c *cli.Context, _ ocispec.ImageConfig) error {
 	return nil
 }
 
-// openable are the devices of /dev that this user can open, but for terminals and those that every
-// container has: what --privileged adds, podman-run(1).
-func openable() (list []disk.Volume) {
-	usual := []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/console", "/dev/ptmx"}
-	_ = filepath.WalkDir("/dev", func(path string, d fs.DirEntry, err error) error {
+// everyContainers are the names that each container has in its own /dev.
+var everyContainers = []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/console",
+	"/dev/ptmx", "/dev/pts", "/dev/shm", "/dev/mqueue", "/dev/fd", "/dev/core", "/dev/stdin", "/dev/stdout", "/dev/stderr"}
+
+// devicesAt are the device that is at src, or all below that directory but for everyContainers.
+// Target is as if src were dst. A directory that cannot be read is an error if all are wanted.
+func devicesAt(src, dst string, all bool) (list []disk.Volume, err error) {
+	err = filepath.WalkDir(src, func(path string, d fs.DirEntry, err error) error {
 		switch {
-		case err != nil || path == "/dev/pts" || path == "/dev/shm" || path == "/dev/mqueue":
+		case err != nil && path == src:
+			return errors.Unwrap(err) // the flag names the path already
+		case err != nil && !all:
 			return fs.SkipDir
-		case d.Type()&fs.ModeDevice == 0 || slices.Contains(usual, path) || strings.HasPrefix(path, "/dev/tty"):
-		case unix.Access(path, unix.R_OK|unix.W_OK) == nil:
-			list = append(list, disk.Volume{Source: path, Target: path})
+		case err != nil:
+			return err
+		case path != src && slices.Contains(everyContainers, path):
+			if d.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
 		}
-		return nil
+		fi, err := os.Stat(path) // /dev has links to devices
+		switch {
+		case err != nil && !all:
+			return nil
+		case err != nil || fi.Mode()&fs.ModeDevice == 0:
+			return err
+		}
+		rel, err := filepath.Rel(src, path)
+		list = append(list, disk.Volume{Source: path, Target: filepath.Join(dst, rel)})
+		return err
 	})
-	return list
+	return list, err
+}
+
+// openable are the devices of /dev that this user can open, but for terminals: what --privileged
+// adds, podman-run(1).
+func openable() []disk.Volume {
+	list, _ := devicesAt("/dev", "/dev", false)
+	return slices.DeleteFunc(list, func(v disk.Volume) bool {
+		return strings.HasPrefix(v.Source, "/dev/tty") || unix.Access(v.Source, unix.R_OK|unix.W_OK) != nil
+	})
 }
 
 // parseDevice reads PATH[:PATH[:rwm]], docker-run(1); of a directory it takes all devices below.
@@ -75,21 +102,7 @@ func parseDevice(s string) (list []disk.Volume, err error) {
 	case len(part) == 3 && (strings.Trim(part[2], "rwm") != "" || !strings.Contains(part[2], "r") || !strings.Contains(part[2], "w")):
 		return nil, errs.Hint(fmt.Errorf("%q cannot be had: a mount takes neither reading nor writing from a device", part[2]), "leave it out; the device's mode decides")
 	}
-	err = filepath.WalkDir(src, func(path string, d fs.DirEntry, err error) error {
-		if err != nil && path == src {
-			return errors.Unwrap(err) // the flag names the path already
-		}
-		if err != nil {
-			return err
-		}
-		fi, err := os.Stat(path) // /dev has links to devices
-		if err != nil || fi.Mode()&fs.ModeDevice == 0 {
-			return err
-		}
-		rel, err := filepath.Rel(src, path)
-		list = append(list, disk.Volume{Source: path, Target: filepath.Join(dst, rel)})
-		return err
-	})
+	list, err = devicesAt(src, dst, true)
 	if err == nil && len(list) == 0 {
 		err = errs.Hint(fmt.Errorf("it is no device, and no directory with devices"), "for other files use -v")
 	}
