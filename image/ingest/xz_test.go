@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/ulikunitz/xz"
+
+	"tiffin/internal/test/must"
 )
 
 // "text\n" as bzip2(1) 1.0.8 compresses it.
@@ -100,10 +102,7 @@ func TestContentIsBounded(t *testing.T) {
 
 // TestXzOfOthers: what xz(1) writes is read, with each check, several blocks and several streams.
 func TestXzOfOthers(t *testing.T) {
-	xzTool, err := exec.LookPath("xz")
-	if err != nil {
-		t.Skip("xz(1) is not installed")
-	}
+	xzTool := must.Tool(t, "xz")
 	text := strings.Repeat("0123456789abcdef", 10_000)
 	var all []byte
 	want := ""

@@ -1,0 +1,77 @@
+// The end of a run: what is recorded of it, and what is taken away.
+
+package supervisor
+
+import (
+	"errors"
+	"os"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tiffin/internal/container/disk"
+	"tiffin/internal/errs"
+)
+
+// finish waits for the end of the container and records it.
+func (s *supervisor) finish() {
+	status, err := s.child.Wait()
+	if err = s.reason(err); s.broken.Load() != nil {
+		status = errs.CodeOf(err, 125)
+	}
+	if slices.Contains(s.c.Without, "pid") {
+		// No pid namespace of its own ends with the command. kill(2), pid -1: all but this
+		// process 1.
+		_ = unix.Kill(-1, unix.SIGKILL)
+	}
+	s.io.drain(0)
+	if s.mounts == nil {
+		s.unmounted()
+	}
+	loss := s.io.loss()
+	oom := s.leaveCgroup()
+	s.mu.Lock()
+	s.exit, s.state.Log = status, loss
+	s.state.Paused, s.state.OOMKilled = false, oom != nil
+	if status != 128+int(unix.SIGKILL) {
+		oom = nil // it was another process, and the command knows
+	}
+	s.state.Status, s.state.ExitCode, s.state.Finished = disk.Exited, status, time.Now().UTC()
+	// The supervisor stays named: until it is gone, rm -f may have to end it.
+	s.state.Pid, s.state.PidStart = 0, 0
+	if err != nil {
+		s.state.Error = err.Error()
+	} else if oom != nil {
+		s.state.Error = oom.Error()
+	}
+	remove := func() {}
+	if s.c.AutoRemove {
+		remove = s.c.Vanish()
+	} else {
+		oom = errors.Join(s.c.WriteState(s.state), oom)
+		_ = os.Remove(s.c.Path("control"))
+	}
+	s.unrecorded = oom
+	s.mu.Unlock()
+	close(s.ended)
+	if s.mounts != nil {
+		s.mounts.Close()
+		s.unmounted()
+	}
+	remove()
+	s.rememberIt.Do(s.remember)
+}
+
+// unmounted waits until the container's file system is unmounted: then all data is in its
+// directory.
+func (s *supervisor) unmounted() {
+	select {
+	case <-s.served:
+		if s.c.Walled() {
+			s.clearWork()
+		}
+	case <-time.After(10 * time.Second):
+		// A process outside keeps the container's mount namespace alive.
+	}
+}
