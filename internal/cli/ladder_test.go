@@ -118,7 +118,7 @@ func TestADriverThatIsGone(t *testing.T) {
 func TestAStartThatWaitsCanBeInterrupted(t *testing.T) {
 	const script = `set -e
 "$TIFFIN" run --rm tiffin/base true
-tree=$(echo "$TIFFIN_ROOT"/trees/*); rm -rf "$tree/root"
+tree=$(echo "$TIFFIN_ROOT"/trees/*); "$TIFFIN" rmi tiffin/base > /dev/null; mkdir -p "$tree"
 exec 9< "$tree"; flock 9
 for sig in INT TERM; do timeout --preserve-status -s $sig -k 20 2 "$TIFFIN" run --rm tiffin/base true || echo $?; done
 "$TIFFIN" ps -aq`

@@ -169,7 +169,7 @@ func (l *Launch) start(c *disk.Container, lock *os.File, m *cache.Mountable, o S
 	if err != nil {
 		// Its end ends whatever it had started: nothing uses the directory then.
 		_, _ = l.proc.Wait()
-		return nil, probe.Explain(err)
+		return nil, withoutFUSE(c, probe.Explain(err))
 	}
 	s.trace, s.Notes = trace, req.Start.Notes[len(l.proc.Notes):]
 	return s, nil

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tiffin/image/layer"
 	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
 	"tiffin/ns"
@@ -31,11 +32,8 @@ func fuseError() error {
 // withoutFUSE is err, or why a container cannot be served any more whose driver was there when it
 // was made.
 func withoutFUSE(c *disk.Container, err error) error {
-	if err == nil || c.DriverName() != disk.DriverFUSE {
-		return err
-	}
 	why := fuseError()
-	if why == nil {
+	if why == nil || c.DriverName() != disk.DriverFUSE || errors.Is(err, layer.ErrCorrupt) {
 		return err
 	}
 	return errs.Hint(fmt.Errorf("container %s was made with --driver fuse, and %w", c.Name, why),

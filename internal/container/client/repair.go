@@ -43,7 +43,7 @@ func Uses(s *disk.Set) func() (map[digest.Digest]bool, error) {
 func mended(c *disk.Container, m *cache.Mountable, f func(*cache.Mountable) error) error {
 	err := f(m)
 	if !errors.Is(err, layer.ErrCorrupt) {
-		return withoutFUSE(c, err)
+		return err
 	}
 	store, err := image.Open(c.Root())
 	if err != nil {
