@@ -82,7 +82,7 @@ type FS struct {
 	workSeq     atomic.Uint64
 	renamesOpen bool // of the disk, see hold
 	writeback   bool // the kernel keeps what is written, for a while
-	refused     bool // workersAreRefused
+	refused     bool // WorkersAreRefused
 	room        room
 	scanned     bool    // findMoved has been here; guarded by tree
 	empty       string  // an empty file in Work, see makeEmpty; guarded by tree
@@ -138,7 +138,7 @@ func (f *FS) openUpper() error {
 	}
 	f.renamesOpen = renamesOpen(f.fds.work)
 	f.writeback = !f.cfg.Uncached && f.diskRoom() >= cacheRoom
-	f.refused = workersAreRefused()
+	f.refused = WorkersAreRefused()
 	removeAll(f.fds.work)
 	fd, err := openat(unix.AT_FDCWD, f.cfg.Upper, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {

@@ -40,9 +40,9 @@ func stampsOf(st *unix.Stat_t) stamps { return stamps{mtime: st.Mtim, ctime: st.
 // kernelKeeps reports whether the kernel is the one who knows the times of n.
 func (f *FS) kernelKeeps(n *node) bool { return n.isReg() && f.writeback }
 
-// workersAreRefused tells whether the user root, as which the kernel writes back, has no number in
+// WorkersAreRefused tells whether the user root, as which the kernel writes back, has no number in
 // this user namespace. /proc/sys is that user's: proc(5), and fs/proc/proc_sysctl.c.
-func workersAreRefused() bool {
+func WorkersAreRefused() bool {
 	const overflow = 65534 // user_namespaces(7), "Unmapped user and group IDs"
 	var st unix.Stat_t
 	return unix.Stat("/proc/sys", &st) != nil || st.Uid == overflow
