@@ -1,0 +1,7 @@
+// Package network is what a container's network is made of, for all who speak of it: the client,
+// which reads flags; the supervisor, which keeps what they say; and the programs that carry the
+// bytes. It holds nouns and grammars and does nothing: no packet, no socket.
+//
+//	ports.go     published ports and the grammar of -p
+//	addresses.go who has which address in a private network
+package network
