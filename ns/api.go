@@ -64,21 +64,22 @@ type IDMap struct {
 
 // Spec describes a container to the init process. It crosses as JSON.
 type Spec struct {
-	Root     Root
-	IDs      IDMap
-	Hostname string  // "" = "tiffin"
-	Network  string  // "none" (also "") or "host"
-	Mounts   []Mount // volumes and tmpfs, in this order
-	Files    []File  // /etc/hostname, /etc/hosts, /etc/resolv.conf
-	ReadOnly bool    // the root is mounted read-only once everything is in place
-	ShmSize  int64   // bytes of /dev/shm, 0 = 64 MiB
-	Init     bool    // --init: stay as PID 1, reap, forward signals
-	Idle     bool    // no command: make the root, with nothing mounted in it, and stay until killed
-	Process  Process
-	Cgroup   *cgroup.Group // that the container is to be in, nil = its supervisor's
-	Without  []string      // names of steps and namespaces to leave out, see ParseWithout
-	Unmasked bool          // nothing of /proc and /sys is covered or made read-only
-	Explain  bool          // set by Start from Report
+	Root       Root
+	IDs        IDMap
+	Hostname   string  // "" = "tiffin"
+	Domainname string  // setdomainname(2); "" = as it is on the host
+	Network    string  // "none" (also "") or "host"
+	Mounts     []Mount // volumes and tmpfs, in this order
+	Files      []File  // /etc/hostname, /etc/hosts, /etc/resolv.conf
+	ReadOnly   bool    // the root is mounted read-only once everything is in place
+	ShmSize    int64   // bytes of /dev/shm, 0 = 64 MiB
+	Init       bool    // --init: stay as PID 1, reap, forward signals
+	Idle       bool    // no command: make the root, with nothing mounted in it, and stay until killed
+	Process    Process
+	Cgroup     *cgroup.Group // that the container is to be in, nil = its supervisor's
+	Without    []string      // names of steps and namespaces to leave out, see ParseWithout
+	Unmasked   bool          // nothing of /proc and /sys is covered or made read-only
+	Explain    bool          // set by Start from Report
 }
 
 // Root is where the root file system comes from: exactly one of Bind and FUSE.

@@ -266,7 +266,13 @@ func byHandReadonly(s *Spec) string {
 		"done"}, "\n")
 }
 
-func byHandHostname(s *Spec) string { return "hostname " + quote(s.hostname()) }
+func byHandHostname(s *Spec) string {
+	text := "hostname " + quote(s.hostname())
+	if s.Domainname != "" {
+		text += "\ndomainname " + quote(s.Domainname)
+	}
+	return text
+}
 
 // byHandPivot has to keep the host's tools at hand, which the image may not have. pivot_root(2)
 // moves the root of every process that has the old one, so this shell first goes into a second

@@ -19,8 +19,12 @@ func (s *Spec) hostname() string {
 }
 
 func runHostname(b *builder) error {
-	name := b.spec.hostname()
-	return b.call(unix.Sethostname([]byte(name)), "sethostname(%q, %d)", name, len(name))
+	name, domain := b.spec.hostname(), b.spec.Domainname
+	err := b.call(unix.Sethostname([]byte(name)), "sethostname(%q, %d)", name, len(name))
+	if err == nil && domain != "" {
+		err = b.call(unix.Setdomainname([]byte(domain)), "setdomainname(%q, %d)", domain, len(domain))
+	}
+	return err
 }
 
 func hostname() string {

@@ -182,8 +182,8 @@ func Steps() []Step {
 		Name: "hostname", Where: "init",
 		Instead: "the name that the UTS namespace was made with, which is that of the host",
 		Why:     "a name of its own",
-		Man:     "uts_namespaces(7); sethostname(2)",
-		Calls:   []string{"sethostname(2)"}, ByHand: byHandHostname,
+		Man:     "uts_namespaces(7); sethostname(2); setdomainname(2)",
+		Calls:   []string{"sethostname(2)", "setdomainname(2)"}, ByHand: byHandHostname,
 		skip: func(b *builder) string {
 			return skipIf(b.spec.leavesOut("uts"), "the UTS namespace is the host's: --without uts")
 		},

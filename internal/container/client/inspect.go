@@ -3,6 +3,7 @@
 package client
 
 import (
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"time"
@@ -54,6 +55,10 @@ type InspectHost struct {
 	ShmSize        int64             `json:",omitempty"` // bytes
 	Ulimits        []ns.Rlimit       `json:",omitempty"`
 	Tmpfs          map[string]string `json:",omitempty"`
+	ExtraHosts     []string          `json:",omitempty"`
+	Dns            []netip.Addr      `json:",omitempty"`
+	DnsSearch      []string          `json:",omitempty"`
+	DnsOptions     []string          `json:",omitempty"`
 
 	Memory, MemorySwap, MemoryReservation int64 // bytes
 	NanoCpus, CpuShares                   int64
@@ -73,7 +78,8 @@ type InspectMount struct {
 }
 
 type InspectConfig struct {
-	Hostname, User       string
+	Hostname, Domainname string
+	User                 string
 	Tty, OpenStdin       bool
 	Env, Cmd, Entrypoint []string
 	Image, WorkingDir    string
@@ -99,10 +105,11 @@ func Inspect(c *disk.Container) (*Inspection, error) {
 			ExitCode: s.ExitCode, Error: s.Error, StartedAt: s.Started, FinishedAt: s.Finished},
 		HostConfig: InspectHost{Binds: []string{}, NetworkMode: c.Network, AutoRemove: c.AutoRemove, ReadonlyRootfs: c.ReadOnly, Init: c.Init,
 			CapAdd: c.CapAdd, CapDrop: c.CapDrop, SecurityOpt: c.SecurityOptions(), ShmSize: c.ShmSize, Ulimits: c.Rlimits,
+			Dns: c.DNS, DnsSearch: c.DNSSearch, DnsOptions: c.DNSOptions,
 			Memory: c.Limits.Memory, MemorySwap: c.Limits.MemorySwap, MemoryReservation: c.Limits.MemoryReservation, NanoCpus: c.Limits.NanoCPUs,
 			CpuShares: c.Limits.CPUShares, CpusetCpus: c.Limits.Cpuset, PidsLimit: c.Limits.Pids, BlkioWeight: c.Limits.BlkioWeight},
 		GraphDriver: InspectDriver{c.DriverName(), map[string]string{"UpperDir": c.UpperDir(), "WorkDir": c.WorkDir(), "Attributes": c.Attributes()}},
-		Config: InspectConfig{Hostname: c.Hostname, User: c.User, Tty: c.TTY, OpenStdin: c.Stdin, Env: c.Env, Cmd: c.Cmd,
+		Config: InspectConfig{Hostname: c.Hostname, Domainname: c.Domainname, User: c.User, Tty: c.TTY, OpenStdin: c.Stdin, Env: c.Env, Cmd: c.Cmd,
 			Entrypoint: c.Entrypoint, Image: c.Image, WorkingDir: c.Config.Dir, Labels: c.Labels, StopSignal: c.StopSignal, StopTimeout: c.StopTimeout},
 	}
 	if s.Cgroup != "" && s.Status == disk.Running {
@@ -110,6 +117,9 @@ func Inspect(c *disk.Container) (*Inspection, error) {
 	}
 	if args := c.Args(); len(args) > 0 {
 		x.Path, x.Args = args[0], args[1:]
+	}
+	for _, h := range c.Hosts {
+		x.HostConfig.ExtraHosts = append(x.HostConfig.ExtraHosts, h.String())
 	}
 	for _, v := range c.Volumes {
 		x.addVolume(v)

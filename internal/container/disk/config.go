@@ -54,6 +54,7 @@ type Config struct {
 	Driver      string            `json:"driver,omitempty"` // "" = DriverFUSE
 	Upper       string            `json:"upper,omitempty"`  // options of the tmpfs that has it, see InMemory; "" = on disk
 	Rights
+	Naming
 	Limits   cgroup.Limits `json:"limits,omitzero"`
 	LimitsBy string        `json:"limitsBy,omitempty"` // "", LimitsCgroup or LimitsBestEffort
 	Without  []string      `json:"without,omitempty"`  // steps of the runner to leave out, see ns.ParseWithout

@@ -3,7 +3,6 @@
 package disk
 
 import (
-	"os"
 	"slices"
 	"strings"
 
@@ -18,7 +17,7 @@ const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 func (c *Config) Plan(ids ns.IDMap) *ns.Spec {
 	spec := &ns.Spec{
 		IDs:      ids,
-		Hostname: c.Hostname, Network: c.Network, ReadOnly: c.ReadOnly, Init: c.Init,
+		Hostname: c.Hostname, Domainname: c.Domainname, Network: c.Network, ReadOnly: c.ReadOnly, Init: c.Init,
 		Files:   c.files(),
 		Process: c.Process(ids), ShmSize: c.ShmSize,
 		Without: c.Without, Unmasked: c.Unmasked,
@@ -66,25 +65,4 @@ func MergeEnv(base, over []string) []string {
 		}
 	}
 	return out
-}
-
-// files are the three files that depend on the container, not on its image.
-func (c *Config) files() []ns.File {
-	hosts := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n" +
-		"127.0.1.1\t" + c.Hostname + "\n"
-	resolv := "# this container has no network\n"
-	if c.Network == "host" {
-		// The network is the host's, and so are the names in it.
-		if b, err := os.ReadFile("/etc/hosts"); err == nil {
-			hosts = string(b)
-		}
-		if b, err := os.ReadFile("/etc/resolv.conf"); err == nil {
-			resolv = string(b)
-		}
-	}
-	return []ns.File{
-		{Target: "/etc/hostname", Content: c.Hostname + "\n"},
-		{Target: "/etc/hosts", Content: hosts},
-		{Target: "/etc/resolv.conf", Content: resolv},
-	}
 }

@@ -4,7 +4,6 @@ package disk
 
 import (
 	"encoding/json"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -75,25 +74,6 @@ func TestAPlanHasWhatTheConfigSays(t *testing.T) {
 	}
 	if c.TTY = false; slices.ContainsFunc(c.Environment(false), func(s string) bool { return s == "TERM=xterm" }) {
 		t.Error("a TERM without a terminal")
-	}
-}
-
-func TestNamesAreTheHostsWhereTheNetworkIs(t *testing.T) {
-	own := map[string]string{}
-	for _, f := range (&Config{Hostname: "box", Network: "none"}).Plan(ns.IDMap{}).Files {
-		own[f.Target] = f.Content
-	}
-	if own["/etc/hostname"] != "box\n" || !strings.Contains(own["/etc/hosts"], "127.0.1.1\tbox\n") || strings.Contains(own["/etc/resolv.conf"], "nameserver") {
-		t.Errorf("%q", own)
-	}
-	hosts, err := os.ReadFile("/etc/hosts")
-	if err != nil {
-		t.Skip(err)
-	}
-	for _, f := range (&Config{Hostname: "box", Network: "host"}).Plan(ns.IDMap{}).Files {
-		if f.Target == "/etc/hosts" && f.Content != string(hosts) {
-			t.Errorf("%q", f.Content)
-		}
 	}
 }
 
