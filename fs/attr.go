@@ -311,6 +311,27 @@ func (f *FS) upperNode(id uint64) (*node, error) {
 	return f.copyUp(r)
 }
 
+// editUpper runs edit with the upper file of id, n.mu locked.
+func (f *FS) editUpper(id uint64, edit func(n *node, fd int) error) error {
+	f.freeze.RLock()
+	defer f.freeze.RUnlock()
+	if f.root == nil {
+		return syscall.EROFS
+	}
+	n, err := f.upperNode(id)
+	if err != nil {
+		return err
+	}
+	h, err := f.openFile(n)
+	if err != nil {
+		return err
+	}
+	defer f.fds.put(h)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return edit(n, h.fd)
+}
+
 // inUpper returns the node of id if it has all of its upper part, or nil.
 func (f *FS) inUpper(id uint64) *node {
 	f.tree.RLock()

@@ -14,27 +14,13 @@ import (
 // must have the file open, so that the kernel remembers it. change gets the owner as it is
 // remembered, and returns the new one. The kernel goes on showing what MapUID and MapGID say.
 func (f *FS) Own(ino uint64, change func(uid, gid uint32) (uint32, uint32, error)) error {
-	f.freeze.RLock()
-	defer f.freeze.RUnlock()
-	if f.root == nil {
-		return syscall.EROFS
-	}
-	n, err := f.upperNode(f.idOf(ino))
-	if err != nil {
-		return err
-	}
-	h, err := f.openFile(n)
-	if err != nil {
-		return err
-	}
-	defer f.fds.put(h)
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	s := n.stat
-	if s.UID, s.GID, err = change(s.UID, s.GID); err != nil {
-		return err
-	}
-	return n.putStat(h.fd, s)
+	return f.editUpper(f.idOf(ino), func(n *node, fd int) (err error) {
+		s := n.stat
+		if s.UID, s.GID, err = change(s.UID, s.GID); err != nil {
+			return err
+		}
+		return n.putStat(fd, s)
+	})
 }
 
 // MakeDevice makes a device node in the directory with the inode number ino, which some process

@@ -304,26 +304,11 @@ func (f *FS) RemoveXAttr(_ <-chan struct{}, in *fuse.InHeader, name string) (st 
 
 // editXattr runs edit with the upper file of id, n.mu locked.
 func (f *FS) editXattr(id uint64, name string, edit func(n *node, fd int) error) error {
-	f.freeze.RLock()
-	defer f.freeze.RUnlock()
-	if f.root == nil {
-		return syscall.EROFS
-	}
-	if !storable(name) {
+	if f.root != nil && !storable(name) {
 		return syscall.ENOTSUP
 	}
-	n, err := f.upperNode(id)
-	if err != nil {
-		return err
-	}
-	h, err := f.openFile(n)
-	if err != nil {
-		return err
-	}
-	defer f.fds.put(h)
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	err = edit(n, h.fd)
-	f.timesAreReal(n)
-	return err
+	return f.editUpper(id, func(n *node, fd int) error {
+		defer f.timesAreReal(n)
+		return edit(n, fd)
+	})
 }

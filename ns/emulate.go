@@ -37,7 +37,7 @@ func skipEmulation(b *builder) string {
 	if !b.proc.RootEmulation {
 		return "more than one id is mapped, and the kernel does it; or --root-emulation=off"
 	}
-	if b.proc.NoSeccomp || b.spec.leavesOut("seccomp") {
+	if b.spec.leavesOut("seccomp") {
 		return "no filter is wanted"
 	}
 	if b.spec.leavesOut(withoutUserMap) {

@@ -4,6 +4,4 @@
 
 package emulation
 
-const native = 0
-
-var calls []call
+var archs []arch

@@ -64,7 +64,8 @@
 // another user may do what root may.
 package emulation
 
-// maxTable is how much the supervisor remembers of identities, in bytes; then it is ENOMEM.
+// maxTable is how much the supervisor remembers of identities, in bytes. Then those that no process
+// has are forgotten, and if that does not help, set*id and setgroups are ENOMEM.
 const maxTable = 4 << 20
 
 // maxGroups is NGROUPS_MAX, getgroups(2).

@@ -29,17 +29,26 @@ type call struct {
 	at     int
 }
 
-// nameOf is the name of a call by its number.
-var nameOf = func() map[uint32]string {
-	m := map[uint32]string{}
-	for _, c := range calls {
-		m[c.number] = c.name
+// arch is the calls of the programs of one architecture.
+type arch struct {
+	audit uint32 // AUDIT_ARCH_*, audit.h
+	calls []call
+}
+
+// nameOf is the name of a call by its architecture and number, "" if it is not handed over.
+func nameOf(audit, number uint32) string {
+	for _, a := range archs {
+		for _, c := range a.calls {
+			if a.audit == audit && c.number == number {
+				return c.name
+			}
+		}
 	}
-	return m
-}()
+	return ""
+}
 
 // Supported tells whether the calls of this architecture are known.
-func Supported() bool { return len(calls) > 0 }
+func Supported() bool { return len(archs) > 0 }
 
 // Range is ids that are mapped: those from First on, Count of them.
 type Range struct{ First, Count uint32 }
@@ -58,20 +67,27 @@ const (
 )
 
 // Filter makes the program. With a listener the calls go there; without one, those that change
-// something do nothing and succeed. 32-bit programs of a 64-bit machine are left to the kernel.
+// something do nothing and succeed.
 func Filter(uids, gids []Range, listener bool) []unix.SockFilter {
 	verdict := uint32(unix.SECCOMP_RET_ERRNO) // and errno 0: skip the call, and return 0
 	if listener {
 		verdict = unix.SECCOMP_RET_USER_NOTIF
 	}
-	prog := []unix.SockFilter{load(offArch), jump(unix.BPF_JEQ, native, 1, 0), ret(unix.SECCOMP_RET_ALLOW), load(offNumber)}
-	for _, c := range calls {
-		if !listener && (c.kind == ask || c.kind == keep || c.kind == limit) {
-			continue
+	prog := []unix.SockFilter{load(offArch)}
+	for _, a := range archs {
+		part := []unix.SockFilter{load(offNumber)}
+		for _, c := range a.calls {
+			if !listener && (c.kind == ask || c.kind == keep || c.kind == limit) {
+				continue
+			}
+			body := c.body(verdict, uids, gids)
+			part = append(part, jump(unix.BPF_JEQ, c.number, 0, uint8(len(body))))
+			part = append(part, body...)
 		}
-		body := c.body(verdict, uids, gids)
-		prog = append(prog, jump(unix.BPF_JEQ, c.number, 0, uint8(len(body))))
-		prog = append(prog, body...)
+		part = append(part, ret(unix.SECCOMP_RET_ALLOW))
+		// Another architecture: past this part, by a jump that is not limited to 255 instructions.
+		past := unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JA, K: uint32(len(part))}
+		prog = append(append(prog, jump(unix.BPF_JEQ, a.audit, 1, 0), past), part...)
 	}
 	return append(prog, ret(unix.SECCOMP_RET_ALLOW))
 }
@@ -101,7 +117,7 @@ func (c *call) body(verdict uint32, uids, gids []Range) []unix.SockFilter {
 			load(argument(c.at)), jump(unix.BPF_JEQ, unix.RLIMIT_LOCKS, 0, 4),
 			load(argument(c.at + 1)), jump(unix.BPF_JEQ, 0, 0, 3),
 			load(argument(c.at+1) + 4), jump(unix.BPF_JEQ, 0, 0, 1),
-			ret(unix.SECCOMP_RET_ALLOW), ret(unix.SECCOMP_RET_ERRNO),
+			ret(unix.SECCOMP_RET_ALLOW), ret(unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)),
 		}
 	}
 	return []unix.SockFilter{ret(verdict)}

@@ -1,6 +1,6 @@
 // The helper: the process that reads the memory of the container's processes and walks their paths.
 // What waits for ever, such as a path in a file system that a container serves to itself, holds up
-// the call that wanted it, and no other.
+// the call that wanted it, and no other for long.
 
 package emulation
 
@@ -57,9 +57,6 @@ const (
 	opDevice = "device" // likewise: Inode is the directory, Data the name
 	opDone   = "done"   // let go of what the Call holds
 )
-
-// maxAtOnce is how many calls the helper works on at once: each takes a thread.
-const maxAtOnce = 64
 
 // helper is the state of Help.
 type helper struct {
@@ -237,14 +234,15 @@ func (h *helper) ofThread(m *Message, name string, flags int) (int, error) {
 	return fd, err
 }
 
-// numberOf is the number that the /proc at hand gives a thread of this pid namespace:
-// pidfd_open(2), "Pid" in /proc/self/fdinfo/N. Before Linux 6.9, which has PIDFD_THREAD, only
-// processes can be asked for, so the thread's process is looked for: tgkill(2) says which it is.
-// Root, working directory and descriptors of all threads are the same in all but rare programs.
+// numberOf is what the /proc at hand calls a thread of this pid namespace: pidfd_open(2), "Pid" in
+// /proc/self/fdinfo/N. Before Linux 6.9, which has PIDFD_THREAD, only processes can be asked for,
+// so the thread's process is looked for: tgkill(2) says which it is. Root, working directory and
+// descriptors of all threads are the same in all but rare programs.
 func (h *helper) numberOf(thread int) (string, error) {
 	const threads = unix.O_EXCL // PIDFD_THREAD
 	pidfd, err := unix.PidfdOpen(thread, threads)
-	if err == unix.EINVAL {
+	exact := err != unix.EINVAL
+	if !exact {
 		leader := thread // threads mostly come right after it
 		for ; leader > 0 && unix.Tgkill(leader, thread, 0) != nil; leader-- {
 		}
@@ -258,10 +256,32 @@ func (h *helper) numberOf(thread int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if number := field(text, "Pid"); number != "" && number != "-1" && number != "0" {
-		return number, nil
+	number := field(text, "Pid")
+	if number == "" || number == "-1" || number == "0" {
+		return "", unix.ESRCH
 	}
-	return "", unix.ESRCH
+	if !exact {
+		number = h.living(number)
+	}
+	return number, nil
+}
+
+// living is a process, or a thread of it if the first one has ended, and has no files any more.
+func (h *helper) living(process string) string {
+	tasks, err := unix.Openat(h.proc, process+"/task", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return process
+	}
+	dir := os.NewFile(uintptr(tasks), "task")
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1) // the first one comes first
+	for _, name := range names {
+		thread := process + "/task/" + name
+		if _, err := unix.Readlinkat(h.proc, thread+"/root", make([]byte, 1)); err == nil {
+			return thread
+		}
+	}
+	return process
 }
 
 // readProc reads a short file in the /proc at hand.
@@ -270,6 +290,11 @@ func (h *helper) readProc(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return readAll(fd)
+}
+
+// readAll reads a short file, and closes it.
+func readAll(fd int) (string, error) {
 	defer unix.Close(fd)
 	buf := make([]byte, 4096)
 	n, err := unix.Read(fd, buf)
@@ -321,12 +346,12 @@ var standard = map[string]string{"/dev/stdin": "0", "/dev/stdout": "1", "/dev/st
 
 // find opens the file of a call, for reference only.
 func (h *helper) find(m *Message) (int, error) {
-	name := ""
-	if m.Address != 0 {
-		var err error
-		if name, err = h.readPath(m); err != nil {
-			return -1, err
-		}
+	if m.Address == 0 {
+		return h.opened(m)
+	}
+	name, err := h.readPath(m)
+	if err != nil {
+		return -1, err
 	}
 	follow := m.Flags&unix.AT_SYMLINK_NOFOLLOW == 0
 	if name == "" {
@@ -349,6 +374,24 @@ func (h *helper) find(m *Message) (int, error) {
 		how.Flags |= unix.O_NOFOLLOW
 	}
 	return unix.Openat2(unix.AT_FDCWD, name, &how)
+}
+
+// opened opens what a process has open, as fchown(2) wants it: a descriptor for reference only is
+// EBADF, open(2), "O_PATH".
+func (h *helper) opened(m *Message) (int, error) {
+	number := strconv.Itoa(m.Directory)
+	info, err := h.ofThread(m, "fdinfo/"+number, unix.O_RDONLY)
+	if err != nil {
+		return -1, err
+	}
+	text, err := readAll(info)
+	if err != nil {
+		return -1, err
+	}
+	if flags, err := strconv.ParseUint(field(text, "flags"), 8, 64); err != nil || flags&unix.O_PATH != 0 {
+		return -1, unix.EBADF
+	}
+	return h.ofThread(m, "fd/"+number, unix.O_PATH)
 }
 
 // descriptor is the number in a name such as /proc/self/fd/1, "" in others.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -113,46 +114,71 @@ func (i *Identity) key() string {
 // for, and not RLIM_INFINITY.
 const mark = 0x7469_6666_696e_0000
 
-// identities are those that were ever taken in a container, by number. Number 0 is root.
+// identities are those that processes of a container have, by number. No number is given twice: a
+// process whose identity is not known any more is nobody, not somebody else.
 type identities struct {
-	count atomic.Uint64 // numbers in use; 0: every process is root
-	mu    sync.Mutex
-	list  []Identity
-	byKey map[string]uint64
-	bytes int
+	count    atomic.Uint64 // numbers given so far; 0: every process is root
+	mu       sync.Mutex
+	byNumber map[uint64]Identity
+	byKey    map[string]uint64
+	bytes    int
+	swept    time.Time
 }
 
-// number is that of an identity.
-func (t *identities) number(i *Identity) (uint64, unix.Errno) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+// number is that of an identity. used tells which numbers processes have. mu locked.
+func (t *identities) number(i *Identity, used func() map[uint64]bool) (uint64, unix.Errno) {
 	key := i.key()
 	if n, ok := t.byKey[key]; ok {
 		return n, 0
 	}
+	// Few lists of many groups are not to leave nothing for others.
 	size := 2*len(key) + 64
-	if t.bytes+size > maxTable {
+	if size > (maxTable-t.bytes)/4 {
+		t.sweep(used)
+	}
+	if size > (maxTable-t.bytes)/4 {
 		return 0, unix.ENOMEM
 	}
-	t.bytes += size
 	if t.byKey == nil {
-		t.byKey = map[string]uint64{}
+		t.byKey, t.byNumber = map[string]uint64{}, map[uint64]Identity{}
 	}
-	n := uint64(len(t.list))
-	t.list = append(t.list, *i)
-	t.byKey[key] = n
+	n := t.count.Load()
+	t.bytes += size
+	t.byNumber[n], t.byKey[key] = *i, n
 	t.count.Store(n + 1)
 	return n, 0
 }
 
+// sweep forgets identities that no process has, at most once in a second.
+func (t *identities) sweep(used func() map[uint64]bool) {
+	if time.Since(t.swept) < time.Second {
+		return
+	}
+	in := used()
+	t.swept = time.Now()
+	for key, n := range t.byKey {
+		if in != nil && !in[n] {
+			delete(t.byKey, key)
+			delete(t.byNumber, n)
+			t.bytes -= 2*len(key) + 64
+		}
+	}
+}
+
 // marked is the identity that a soft RLIMIT_LOCKS stands for.
 func (t *identities) marked(soft uint64) Identity {
-	if n := soft - mark; n < t.count.Load() {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		return t.list[n]
+	n := soft - mark
+	if n >= t.count.Load() {
+		return Identity{}
 	}
-	return Identity{}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if i, ok := t.byNumber[n]; ok {
+		return i
+	}
+	const nobody = 65534
+	ids := IDs{nobody, nobody, nobody, nobody}
+	return Identity{User: ids, Group: ids}
 }
 
 // of is the identity of a process.
@@ -168,8 +194,10 @@ func (t *identities) of(pid int) Identity {
 }
 
 // give makes a process, with all its threads, have an identity. EPERM: its hard limit is too low.
-func (t *identities) give(pid int, i *Identity) unix.Errno {
-	n, errno := t.number(i)
+func (t *identities) give(pid int, i *Identity, used func() map[uint64]bool) unix.Errno {
+	t.mu.Lock() // until the process has it, nobody has
+	defer t.mu.Unlock()
+	n, errno := t.number(i, used)
 	if errno != 0 {
 		return errno
 	}

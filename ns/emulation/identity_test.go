@@ -2,6 +2,7 @@ package emulation
 
 import (
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -79,22 +80,29 @@ func TestMayGive(t *testing.T) {
 	}
 }
 
-// TestTableIsBounded: a container cannot make its supervisor remember without end.
+// TestTableIsBounded: a container cannot make its supervisor remember without end; long lists of
+// groups leave room for others; what no process has any more is forgotten.
 func TestTableIsBounded(t *testing.T) {
 	var table identities
+	used := map[uint64]bool{}
+	number := func(i *Identity) (uint64, unix.Errno) { return table.number(i, func() map[uint64]bool { return used }) }
 	a, b := Identity{User: IDs{1, 1, 1, 1}}, Identity{Groups: make([]uint32, maxGroups)}
-	n, errno := table.number(&a)
-	if again, _ := table.number(&a); errno != 0 || again != n {
+	n, errno := number(&a)
+	if again, _ := number(&a); errno != 0 || again != n {
 		t.Errorf("the same one has numbers %d and %d: %v", n, again, errno)
 	}
-	for i := range uint32(1000) {
-		b.Groups[0] = i
-		if _, errno = table.number(&b); errno != 0 {
-			break
-		}
+	for i := range uint64(100) { // all of which are in use
+		used[i] = true
+		b.Groups[0] = uint32(i)
+		_, errno = number(&b)
 	}
 	if errno != unix.ENOMEM || table.bytes > maxTable {
 		t.Errorf("%d bytes are remembered: %v", table.bytes, errno)
+	}
+	small := Identity{User: IDs{2, 2, 2, 2}, Groups: []uint32{1, 2, 3}}
+	last, errno := number(&small)
+	if errno != 0 {
+		t.Errorf("behind long lists, a small one is %v", errno)
 	}
 	if got := table.marked(mark + n); got.User != a.User {
 		t.Errorf("number %d is %v", n, got)
@@ -103,5 +111,19 @@ func TestTableIsBounded(t *testing.T) {
 		if got := table.marked(soft); got.User != (IDs{}) || len(got.Groups) > 0 {
 			t.Errorf("a limit of %#x is %v", soft, got)
 		}
+	}
+
+	clear(used)
+	used[n] = true
+	table.swept = table.swept.Add(-time.Hour)
+	b.Groups[0] = 1 << 20
+	if next, errno := number(&b); errno != 0 || next <= last {
+		t.Errorf("after others have ended, the next number is %d, the last one was %d: %v", next, last, errno)
+	}
+	if got := table.marked(mark + n); got.User != a.User {
+		t.Errorf("number %d is %v, and a process has it", n, got)
+	}
+	if got := table.marked(mark + last); got.User != (IDs{65534, 65534, 65534, 65534}) {
+		t.Errorf("number %d is %v, and was forgotten", last, got)
 	}
 }

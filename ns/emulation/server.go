@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -43,7 +44,7 @@ func (s *Server) Serve(f *os.File, start func(config *Message) (*wire.Conn, erro
 	if err != nil {
 		return fmt.Errorf("answer system calls: %w", err)
 	}
-	a := &answerer{Server: s, l: l, start: start, waiting: map[uint64]chan<- *Message{}}
+	a := newAnswerer(s, l, start)
 	go a.loop()
 	return nil
 }
@@ -54,23 +55,63 @@ func (s *Server) Creator(pid, uid, gid uint32) (uint32, uint32) {
 	if s.who.count.Load() == 0 || s.Proc == nil || pid == 0 {
 		return uid, gid
 	}
-	// RESOLVE_NO_XDEV: what the container has mounted in its /proc is not the kernel's.
-	fd, err := unix.Openat2(int(s.Proc.Fd()), strconv.FormatUint(uint64(pid), 10)+"/limits", &unix.OpenHow{
-		Flags: unix.O_RDONLY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_XDEV | unix.RESOLVE_NO_SYMLINKS})
-	if err != nil {
-		return uid, gid
-	}
-	defer unix.Close(fd)
-	buf := make([]byte, 4096)
-	n, _ := unix.Read(fd, buf)
-	_, line, ok := bytes.Cut(buf[:max(n, 0)], []byte("\nMax file locks"))
-	if fields := bytes.Fields(line); ok && len(fields) > 0 {
-		if soft, err := strconv.ParseUint(string(fields[0]), 10, 64); err == nil && soft-mark < s.who.count.Load() {
-			i := s.who.marked(soft)
-			return i.User.FS, i.Group.FS
-		}
+	if soft, ok := s.softLimit(strconv.FormatUint(uint64(pid), 10)); ok && soft-mark < s.who.count.Load() {
+		i := s.who.marked(soft)
+		return i.User.FS, i.Group.FS
 	}
 	return uid, gid
+}
+
+// used are the numbers of the identities that processes have; nil if nobody can tell.
+func (s *Server) used() map[uint64]bool {
+	dir, err := s.openProc(".")
+	if err != nil {
+		return nil
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return nil
+	}
+	used := map[uint64]bool{}
+	for _, name := range names {
+		if soft, ok := s.softLimit(name); ok {
+			used[soft-mark] = true
+		}
+	}
+	return used
+}
+
+// softLimit is RLIMIT_LOCKS of a process of the container, by its name in Proc.
+func (s *Server) softLimit(process string) (uint64, bool) {
+	f, err := s.openProc(process + "/limits")
+	if err != nil {
+		return 0, false
+	}
+	defer f.Close()
+	buf := make([]byte, 4096)
+	n, _ := f.Read(buf)
+	_, line, ok := bytes.Cut(buf[:max(n, 0)], []byte("\nMax file locks"))
+	fields := bytes.Fields(line)
+	if !ok || len(fields) == 0 {
+		return 0, false
+	}
+	soft, err := strconv.ParseUint(string(fields[0]), 10, 64)
+	return soft, err == nil
+}
+
+// openProc opens a file of the container's /proc.
+func (s *Server) openProc(name string) (*os.File, error) {
+	if s.Proc == nil {
+		return nil, os.ErrNotExist
+	}
+	// RESOLVE_NO_XDEV: what the container has mounted in its /proc is not the kernel's.
+	fd, err := unix.Openat2(int(s.Proc.Fd()), name, &unix.OpenHow{
+		Flags: unix.O_RDONLY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_XDEV | unix.RESOLVE_NO_SYMLINKS})
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), name), nil
 }
 
 // answerer serves one listener.
@@ -79,9 +120,21 @@ type answerer struct {
 	l     *listener
 	start func(*Message) (*wire.Conn, error)
 
+	busy    chan struct{} // one for each call that the helper works on
 	mu      sync.Mutex
 	helper  *wire.Conn // nil: not started
 	waiting map[uint64]chan<- *Message
+}
+
+// maxAtOnce is how many calls a helper works on at once: each takes a thread.
+const maxAtOnce = 64
+
+// patience is how long others wait until a helper that works on so many is given up. Each of them
+// may wait for ever, for a file system that the container serves to itself and does not answer for.
+var patience = 5 * time.Second
+
+func newAnswerer(s *Server, l *listener, start func(*Message) (*wire.Conn, error)) *answerer {
+	return &answerer{Server: s, l: l, start: start, busy: make(chan struct{}, maxAtOnce), waiting: map[uint64]chan<- *Message{}}
 }
 
 func (a *answerer) loop() {
@@ -112,21 +165,21 @@ func (a *answerer) handle(n *notification) {
 	if !a.l.valid(n.ID) {
 		return
 	}
-	name := nameOf[n.Number]
+	name := nameOf(n.Arch, n.Number)
 	if value, ok := question(&who, name); ok {
 		a.l.answer(n.ID, value, 0)
 		return
 	}
 	if value, errno, ok := a.change(&who, name, &n.Args); ok {
 		if errno == 0 {
-			errno = a.who.give(pid, &who)
+			errno = a.who.give(pid, &who, a.used)
 		}
 		a.l.answer(n.ID, value, errno)
 		return
 	}
 	if name == "prctl" {
 		who.Keep = n.Args[1] == 1
-		_ = a.who.give(pid, &who)
+		_ = a.who.give(pid, &who, a.used)
 		a.l.proceed(n.ID)
 		return
 	}
@@ -248,7 +301,7 @@ func (a *answerer) setgroups(n *notification, who *Identity) unix.Errno {
 	if !a.l.valid(n.ID) {
 		return 0 // nobody waits for it
 	}
-	return a.who.give(int(n.PID), who)
+	return a.who.give(int(n.PID), who, a.used)
 }
 
 // chown is chown(2) and its relatives.
@@ -259,13 +312,16 @@ func (a *answerer) chown(n *notification, who *Identity, name string) unix.Errno
 	case "lchown":
 		m.Flags = unix.AT_SYMLINK_NOFOLLOW
 	case "fchown":
-		m.Directory, m.Address, m.Flags = int(int32(n.Args[0])), 0, unix.AT_EMPTY_PATH
+		m.Directory, m.Address = int(int32(n.Args[0])), 0
 	case "fchownat":
 		m.Directory, m.Address, m.Flags = int(int32(n.Args[0])), n.Args[1], int(int32(n.Args[4]))
 		ids = n.Args[2:]
 		if m.Flags&^(unix.AT_SYMLINK_NOFOLLOW|unix.AT_EMPTY_PATH) != 0 {
 			return unix.EINVAL
 		}
+	}
+	if name != "fchown" && m.Address == 0 {
+		return unix.EFAULT
 	}
 	m.UID, m.GID = uint32(ids[0]), uint32(ids[1])
 	all := a.may(who, unix.CAP_CHOWN)
@@ -322,11 +378,32 @@ func errno(err error) unix.Errno {
 // ask sends a request about a call to the helper and waits for the answer.
 func (a *answerer) ask(n *notification, m *Message) *Message {
 	m.Call, m.PID = n.ID, int(n.PID)
+	a.begin()
+	defer func() { <-a.busy }()
 	got := make(chan *Message, 1)
 	if err := a.send(m, got); err != nil {
 		return &Message{Errno: unix.ENOSYS}
 	}
 	return <-got
+}
+
+// begin waits until the helper has a thread to spare. If it has none for too long, another helper
+// takes its place, and what it has worked on is ENOSYS.
+func (a *answerer) begin() {
+	a.mu.Lock()
+	old := a.helper
+	a.mu.Unlock()
+	select {
+	case a.busy <- struct{}{}:
+		return
+	case <-time.After(patience):
+	}
+	a.mu.Lock()
+	if old != nil && a.helper == old {
+		old.Close() // and listen does the rest
+	}
+	a.mu.Unlock()
+	a.busy <- struct{}{}
 }
 
 // send starts the helper if need be.

@@ -1,0 +1,154 @@
+package cli_test
+
+import (
+	"bytes"
+	"debug/elf"
+	bits "encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Containers with one id, further: rare callers, and rights that others have changed.
+
+// TestRareCallers: programs of 32 bits, processes without their first thread, descriptors for
+// reference only. So it is with all rights, and without the filter of system calls.
+func TestRareCallers(t *testing.T) {
+	for _, p := range people(t) {
+		for _, rights := range []string{"", "--privileged", "--security-opt=seccomp=unconfined"} {
+			t.Run(p.name+rights, func(t *testing.T) {
+				b := accountBench(t, p)
+				args := []string{"run", "--userns", "single", "--name", "cc", "-v", b.probe + ":/account-probe:ro"}
+				if rights != "" {
+					args = append(args, rights)
+				}
+				if out, err := b.run(nil, append(args, "tiffin/base", "/account-probe", "rare")...); err != nil || out != "done\n" {
+					t.Error(out, err)
+				}
+				got := b.owners()
+				for name, want := range map[string]string{"w/leaderless": "7:8", "w/of32bits": "33:44", "w/path": "5:6"} {
+					if name == "w/of32bits" && runtime.GOARCH != "amd64" {
+						continue
+					}
+					if got[name] != want {
+						t.Errorf("%s belongs to %q, want %q", name, got[name], want)
+					}
+				}
+				b.tiffin("rm", "cc")
+			})
+		}
+	}
+}
+
+// probeRare makes calls in ways that few programs do.
+func probeRare() error {
+	var s script
+	s.ok("mkdir", os.Mkdir("/w", 0o777))
+	for _, f := range []string{"path", "leaderless", "of32bits"} {
+		s.ok("write", os.WriteFile("/w/"+f, nil, 0o644))
+	}
+	fd, err := unix.Open("/w/path", unix.O_PATH, 0)
+	s.ok("open", err)
+	s.fails("fchown for reference only", unix.EBADF, unix.Fchown(fd, 99, 99))
+	s.ok("fchownat for reference only", unix.Fchownat(fd, "", 5, 6, unix.AT_EMPTY_PATH))
+	_, _, errno := unix.RawSyscall(unix.SYS_FCHOWNAT, ^uintptr(99), 0, 33)
+	s.fails("fchownat of no path", unix.EFAULT, errno)
+	s.ok("without a first thread", run(self("leaderless")))
+	if runtime.GOARCH == "amd64" {
+		s.ok("write", os.WriteFile("/tmp/32", of32bits(), 0o755))
+		s.ok("a 32-bit program", run(exec.Command("/tmp/32")))
+	}
+	return s.err
+}
+
+// of32bits is a program for i386: chown("/w/of32bits", 33, 44), setuid(33), getuid(). Its status is
+// 0 if all is right.
+func of32bits() []byte {
+	const base, header = 0x400000, 52 + 32
+	code := []byte{
+		0xb8, 212, 0, 0, 0, 0xbb, 0, 0, 0, 0, 0xb9, 33, 0, 0, 0, 0xba, 44, 0, 0, 0, 0xcd, 0x80, // chown32(path, 33, 44)
+		0x85, 0xc0, 0x75, 22, // not 0: to the end
+		0xb8, 213, 0, 0, 0, 0xbb, 33, 0, 0, 0, 0xcd, 0x80, // setuid32(33)
+		0xb8, 199, 0, 0, 0, 0xcd, 0x80, 0x83, 0xe8, 33, // getuid32() - 33
+		0x89, 0xc3, 0xb8, 1, 0, 0, 0, 0xcd, 0x80, // exit
+	}
+	bits.LittleEndian.PutUint32(code[6:], base+header+uint32(len(code)))
+	code = append(code, "/w/of32bits\x00"...)
+	h := elf.Header32{Type: uint16(elf.ET_EXEC), Machine: uint16(elf.EM_386), Version: 1, Entry: base + header,
+		Phoff: 52, Ehsize: 52, Phentsize: 32, Phnum: 1}
+	copy(h.Ident[:], "\x7fELF\x01\x01\x01")
+	size := uint32(header + len(code))
+	p := elf.Prog32{Type: uint32(elf.PT_LOAD), Vaddr: base, Filesz: size, Memsz: size, Flags: uint32(elf.PF_R | elf.PF_X), Align: 4096}
+	var b bytes.Buffer
+	_ = errors.Join(bits.Write(&b, bits.LittleEndian, h), bits.Write(&b, bits.LittleEndian, p))
+	return append(b.Bytes(), code...)
+}
+
+// The first thread is that of the first goroutine if it is locked so early.
+func init() {
+	if len(os.Args) == 2 && os.Args[1] == "leaderless" {
+		runtime.LockOSThread()
+	}
+}
+
+// probeLeaderless makes a call when the first thread of the process is gone.
+func probeLeaderless() {
+	go func() {
+		status := fmt.Sprintf("/proc/self/task/%d/status", os.Getpid())
+		for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+			if text, _ := os.ReadFile(status); strings.Contains(string(text), "State:\tZ") {
+				if err := unix.Chown("/w/leaderless", 7, 8); err != nil {
+					fmt.Fprintln(os.Stderr, err)
+					break
+				}
+				os.Exit(0)
+			}
+		}
+		os.Exit(1)
+	}()
+	_, _, _ = syscall.Syscall(unix.SYS_EXIT, 0, 0, 0) // of the thread alone: _exit(2)
+}
+
+// TestSupervisorIsGone: whoever waits for an answer when the supervisor is killed does not wait
+// for ever.
+func TestSupervisorIsGone(t *testing.T) {
+	for _, p := range people(t) {
+		t.Run(p.name, func(t *testing.T) {
+			b := accountBench(t, p)
+			b.tiffin("run", "-d", "--userns", "single", "--name", "cc", "-v", b.probe+":/account-probe:ro", "tiffin/base", "/account-probe", "chowner")
+			for end := time.Now().Add(10 * time.Second); !strings.Contains(b.tiffin("diff", "cc"), "victim") && time.Now().Before(end); {
+			}
+			pid := strings.TrimSpace(b.tiffin("inspect", "-f", "{{.State.Pid}}", "cc"))
+			supervisor := supervisors(b.store())
+			if len(supervisor) != 1 {
+				t.Fatalf("supervisors: %v", supervisor)
+			}
+			helper := helpers(supervisor[0])
+			if err := syscall.Kill(supervisor[0], syscall.SIGKILL); err != nil || len(helper) == 0 {
+				t.Fatal(err, helper)
+			}
+			for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+				_, container := os.Stat("/proc/" + pid)
+				_, help := os.Stat(fmt.Sprintf("/proc/%d", helper[0]))
+				if container != nil && help != nil {
+					break
+				}
+				if time.Now().After(end) {
+					t.Fatalf("process 1 of the container: %v; the helper: %v", container, help)
+				}
+			}
+			if got := b.tiffin("wait", "cc"); got != "137\n" {
+				t.Errorf("wait: %s", got)
+			}
+			b.tiffin("rm", "cc")
+		})
+	}
+}
