@@ -28,6 +28,7 @@ type UserNS struct {
 	Dir      string      // working directory; "" = this process's
 	Stdio    [3]*os.File // nil = /dev/null
 	SingleID bool        // map only the caller's id, even if subordinate ids are there
+	Beside   *os.File    // a pidfd: in the user namespace of that process, one of this user's, and with its ids; nil = a new one
 	Setsid   bool        // own session: survives the terminal
 }
 
@@ -41,6 +42,7 @@ type UserProc struct {
 	began time.Time
 	took  time.Duration
 	calls []string
+	given bool // its ids are those of a user namespace that was there
 }
 
 // Note tells of something that was left out because this machine cannot do it.
@@ -68,7 +70,7 @@ type Spec struct {
 	IDs        IDMap
 	Hostname   string  // "" = "tiffin"
 	Domainname string  // setdomainname(2); "" = as it is on the host
-	Network    string  // "none" (also "") or "host"
+	Network    string  // "none" (also ""), "host", or "container:" and its id: see Start.Beside
 	Mounts     []Mount // volumes and tmpfs, in this order
 	Files      []File  // /etc/hostname, /etc/hosts, /etc/resolv.conf
 	ReadOnly   bool    // the root is mounted read-only once everything is in place
@@ -154,6 +156,7 @@ type Rlimit struct {
 // Start starts a container's init process. It is used by the supervisor.
 type Start struct {
 	Spec   *Spec
+	Beside *os.File     // a pidfd of a container's process 1, whose user and network namespaces it shares; nil = own ones
 	Stdio  [3]*os.File  // not used with a terminal; nil = /dev/null
 	Forked func(*Child) // init is there, and Shell and Signal can be used
 	// Mounted is called when the root is mounted: it must begin to serve /dev/fuse, which it owns

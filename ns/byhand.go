@@ -45,6 +45,10 @@ func quote(s string) string {
 func inRootPath(path string) string { return `"$ROOT"` + quote(path) }
 
 func byHandUser(s *Spec) string {
+	if s.sharedNetwork() {
+		return "# $ABOVE: tiffin inspect --format '{{.State.SupervisorPid}}' " + strings.TrimPrefix(s.Network, SharedNetwork) + "\n" +
+			`nsenter --target "$ABOVE" --user --preserve-credentials unshare --mount --pid --fork --kill-child sh`
+	}
 	if len(s.IDs.UIDs) > 0 && s.IDs.UIDs[0] == (IDRange{0, 0, s.IDs.UIDs[0].Count}) && !s.IDs.Single() {
 		// Without CAP_SETUID in the namespace above, a process cannot map many ids; unshare(1) asks
 		// newuidmap(1).
@@ -81,7 +85,11 @@ func (s *Spec) userOptions() string {
 func byHandNamespaces(s *Spec) string {
 	line, flags := "unshare --user --map-root-user", s.cloneFlags()
 	before := ""
-	if len(s.IDs.UIDs) > 1 || len(s.IDs.GIDs) > 1 {
+	if s.sharedNetwork() {
+		flags &^= unix.CLONE_NEWNET
+		line = `exec nsenter --target "$OTHER" --user --preserve-credentials --net unshare`
+		before = "# $OTHER: tiffin inspect --format '{{.State.Pid}}' " + strings.TrimPrefix(s.Network, SharedNetwork) + "\n"
+	} else if len(s.IDs.UIDs) > 1 || len(s.IDs.GIDs) > 1 {
 		line = "exec unshare"
 		before = strings.Join([]string{
 			`mkfifo "$WORK/pid" "$WORK/mapped"`,

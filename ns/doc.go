@@ -23,6 +23,15 @@
 // that is below. The parent-death signal (step "parent-death") does the same for supervisors that
 // were started in another way.
 //
+// # Sharing a network
+//
+// The network namespace of a container belongs to its user namespace, and setns(2) lets only those
+// in who have capabilities there. So a container that shares the network of another shares that
+// one's user namespace (Start.Beside), and its supervisor is beside the other's (UserNS.Beside),
+// which the user who owns both may enter. It gives up ids of its own, and a wall: what keeps the
+// two apart is only that neither sees the other's processes and files. In return its root has the
+// same power over the network, which lives as long as one of them.
+//
 // # Steps
 //
 // Init and the exec helper do nothing but walk through a table: Steps, in table.go. A Step has

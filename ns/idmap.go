@@ -6,6 +6,7 @@ package ns
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -126,6 +127,42 @@ func parseMap(text []byte) ([]IDRange, error) {
 		ranges = append(ranges, IDRange{n[0], n[1], n[2]})
 	}
 	return ranges, nil
+}
+
+// idsOf reads the ids of a process's user namespace. Outside is what this process's calls them.
+func idsOf(pid int) (m IDMap, err error) {
+	dir := fmt.Sprintf("/proc/%d/", pid)
+	for _, f := range []struct {
+		name string
+		to   *[]IDRange
+	}{{"uid_map", &m.UIDs}, {"gid_map", &m.GIDs}} {
+		text, e := os.ReadFile(dir + f.name)
+		if e == nil {
+			*f.to, e = parseMap(text)
+		}
+		err = errors.Join(err, e)
+	}
+	allowed, e := os.ReadFile(dir + "setgroups")
+	m.Setgroups = string(allowed) == "allow\n"
+	if err = errors.Join(err, e); err != nil {
+		err = fmt.Errorf("read the ids of process %d: %w", pid, err)
+	}
+	return m, err
+}
+
+// BesideIDs are the ids of a container below this supervisor that shares the user namespace of
+// another, of which pidfd is process 1: Start.Beside.
+func BesideIDs(pidfd *os.File) (IDMap, error) {
+	pid, err := hostPid(pidfd)
+	if err != nil {
+		return IDMap{}, err
+	}
+	m, err := idsOf(pid)
+	if again, e := hostPid(pidfd); err == nil && (e != nil || again != pid) { // -1: it has ended, and the number may be another's
+		err = errors.New("read the ids of the other container: it has ended")
+	}
+	m.Renamed = true
+	return m, err
 }
 
 // InsideUID returns what the user namespace of a process calls user ids of this one: a number, or

@@ -48,8 +48,12 @@ func (s *Start) Run() (*Child, error) {
 	spec.Explain = s.Report != nil
 	spec.Process.Rlimits = withFiles(spec.Process.Rlimits)
 	flags := spec.cloneFlags()
+	const shared = unix.CLONE_NEWUSER | unix.CLONE_NEWNET
+	if s.Beside != nil {
+		flags &^= shared
+	}
 	before := time.Now()
-	c, conn, err := launch(InitCommand, s.Stdio, nil, flags)
+	c, conn, err := launch(InitCommand, s.Stdio, s.Beside, flags)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +62,12 @@ func (s *Start) Run() (*Child, error) {
 	if spec.ownCgroupNS() {
 		c.flags |= unix.CLONE_NEWCGROUP
 	}
-	maps, err := c.writeMaps(spec.IDs)
+	var maps []string
+	if s.Beside == nil {
+		maps, err = c.writeMaps(spec.IDs)
+	} else {
+		c.flags |= shared
+	}
 	if err == nil {
 		err = c.configure(conn, &message{Op: opBuild, Spec: &spec}) // what init waits for
 	}
@@ -70,7 +79,12 @@ func (s *Start) Run() (*Child, error) {
 		s.Forked(c)
 	}
 	if s.Report != nil {
-		s.Report(c.namespaceReport(flags, maps, time.Since(before)))
+		calls := append([]string{fmt.Sprintf("clone(%s|SIGCHLD) = %d", cloneFlagNames(flags), c.Pid)}, maps...)
+		if s.Beside != nil {
+			calls = []string{fmt.Sprintf("setns(%d /* pidfd */, %s) = 0", s.Beside.Fd(), cloneFlagNames(shared)), "unshare(" + cloneFlagNames(flags) + ") = 0",
+				fmt.Sprintf("clone(CLONE_PARENT|SIGCHLD) = %d", c.Pid)}
+		}
+		s.Report(c.namespaceReport(calls, time.Since(before)))
 	}
 	if err := c.follow(conn, s.Mounted, s.Emulate, s.Report); err != nil {
 		return nil, err
@@ -134,7 +148,8 @@ func withFiles(limits []Rlimit) []Rlimit {
 }
 
 // launch starts this program as command, and returns the connection to it: in new namespaces, or as
-// a helper in the user namespace of the container's process container, if that is not nil.
+// a helper in the user namespace of the container's process container, if that is not nil. With
+// both, it is in new namespaces and, as to users and network, in those of that process.
 func launch(command string, stdio [3]*os.File, container *os.File, namespaces uintptr) (c *Child, conn *wire.Conn, err error) {
 	conn, theirs, err := wire.Pair()
 	if err != nil {
@@ -163,10 +178,10 @@ func launch(command string, stdio [3]*os.File, container *os.File, namespaces ui
 		return nil, nil, err
 	}
 	defer null.Close()
-	if files := append(all[:], theirs); namespaces != 0 {
+	if files := append(all[:], theirs); namespaces != 0 && container == nil {
 		c, err = startInit(exe, command, files, namespaces)
 	} else {
-		c, err = startHelper(exe, command, files, container)
+		c, err = startHelper(exe, command, files, container, namespaces)
 	}
 	if err == nil {
 		c.alone = alone
@@ -210,8 +225,9 @@ func startInit(exe *os.File, command string, files []*os.File, namespaces uintpt
 // startHelper starts exe with an empty environment in the container's user namespace: with the
 // container's ids and capabilities, and otherwise as this process. The container does not see it.
 // Outside of that namespace it could not look at the root: what fuse(4) calls allow_other reaches
-// the user namespace that owns the mount, and those below.
-func startHelper(exe *os.File, command string, files []*os.File, container *os.File) (*Child, error) {
+// the user namespace that owns the mount, and those below. With namespaces it is no helper but
+// process 1 of a container that shares the other one's network.
+func startHelper(exe *os.File, command string, files []*os.File, container *os.File, namespaces uintptr) (*Child, error) {
 	exe, err := outOfTheWay(exe, files)
 	if err != nil {
 		return nil, err
@@ -219,7 +235,10 @@ func startHelper(exe *os.File, command string, files []*os.File, container *os.F
 	defer exe.Close()
 	var pid, pidfd int
 	start := func() (err error) {
-		s := spawn{path: pathOf(exe), argv: []string{"tiffin", command}, env: []string{}, user: -1, deathSig: uint64(unix.SIGKILL)}
+		s := spawn{path: pathOf(exe), argv: []string{"tiffin", command}, env: []string{}, user: -1, below: namespaces, deathSig: uint64(unix.SIGKILL)}
+		if command == InitCommand { // which has a step for the signal
+			s.also, s.dir, s.deathSig = unix.CLONE_NEWNET, "/", 0
+		}
 		if container != nil {
 			s.user = int(container.Fd())
 		}
@@ -395,11 +414,8 @@ func (c *Child) Close() error {
 }
 
 // namespaceReport tells of the step "namespaces".
-func (c *Child) namespaceReport(flags uintptr, maps []string, took time.Duration) Report {
-	r := Report{
-		N: stepNumber("namespaces"), Step: "namespaces", Took: took,
-		Calls: append([]string{fmt.Sprintf("clone(%s|SIGCHLD) = %d", cloneFlagNames(flags), c.Pid)}, maps...),
-	}
+func (c *Child) namespaceReport(calls []string, took time.Duration) Report {
+	r := Report{N: stepNumber("namespaces"), Step: "namespaces", Took: took, Calls: calls}
 	pid, err := c.HostPid()
 	if err != nil {
 		r.After = err.Error()
@@ -416,11 +432,13 @@ func (c *Child) namespaceReport(flags uintptr, maps []string, took time.Duration
 
 // HostPid returns the number that the /proc at hand gives the child. The supervisor lives in a pid
 // namespace of its own, so Pid is another one: pidfd_open(2), "Pid" in /proc/self/fdinfo/N.
-func (c *Child) HostPid() (int, error) {
-	for line := range strings.Lines(readAll(fmt.Sprintf("/proc/self/fdinfo/%d", c.pidfd.Fd()))) {
+func (c *Child) HostPid() (int, error) { return hostPid(c.pidfd) }
+
+func hostPid(pidfd *os.File) (int, error) {
+	for line := range strings.Lines(readAll(fmt.Sprintf("/proc/self/fdinfo/%d", pidfd.Fd()))) {
 		if v, ok := strings.CutPrefix(line, "Pid:"); ok {
 			return strconv.Atoi(strings.TrimSpace(v))
 		}
 	}
-	return 0, fmt.Errorf("find the number of process %d: /proc/self/fdinfo does not say", c.Pid)
+	return 0, errors.New("find the number of a process: /proc/self/fdinfo does not say")
 }

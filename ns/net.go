@@ -11,6 +11,19 @@ import (
 
 func (s *Spec) hostNetwork() bool { return s.Network == "host" || s.leavesOut("net") }
 
+// SharedNetwork begins Spec.Network where that is the network of another container, whose id
+// follows.
+const SharedNetwork = "container:"
+
+func (s *Spec) sharedNetwork() bool { return strings.HasPrefix(s.Network, SharedNetwork) }
+
+func skipLoopback(b *builder) string {
+	if b.spec.sharedNetwork() {
+		return "the network is another container's"
+	}
+	return skipIf(b.spec.hostNetwork(), "the network is the host's")
+}
+
 func (s *Spec) hostname() string {
 	if s.Hostname == "" {
 		return "tiffin"

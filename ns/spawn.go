@@ -26,12 +26,16 @@ type spawn struct {
 	env      []string
 	files    []int   // become 0, 1, 2 …; nil = what is open stays so
 	user     int     // a pidfd: the child enters the user namespace of that process; -1 = it does not
+	also     uintptr // further namespaces of that process to enter: CLONE_NEWNET
+	below    uintptr // new namespaces, which the user namespace entered owns
+	dir      string  // working directory; "" = this process's
 	spaces   uintptr // new namespaces of its own: CLONE_NEWUSER
 	deathSig uint64  // the signal that it gets when its parent ends
 	session  bool    // it leads a session of its own
 	terminal bool    // whose terminal is descriptor 0
 
 	cpath      uintptr
+	cdir       uintptr
 	cargv      []uintptr
 	cenv       []uintptr
 	keep       [][]byte
@@ -50,6 +54,7 @@ type spawn struct {
 type spawnResult struct {
 	call  uintptr // number of the system call that failed
 	errno uintptr
+	pid   uintptr // of the child's child, with below
 }
 
 // start returns when the child executes its program, or has failed to. The pidfd is in the table of
@@ -74,12 +79,18 @@ func (s *spawn) start() (pid, pidfd int, err error) {
 		return 0, -1, os.NewSyscallError("clone", errno)
 	}
 	pid, pidfd = int(n), int(s.pidfd)
-	if s.result.errno == 0 {
+	second := int(s.result.pid)
+	if s.result.errno == 0 && second == 0 {
 		return pid, pidfd, nil
 	}
 	unix.Close(pidfd)
-	for _, err := unix.Wait4(pid, nil, 0, nil); err == unix.EINTR; {
-		_, err = unix.Wait4(pid, nil, 0, nil)
+	_, _ = reapProcess(pid)
+	if s.result.errno == 0 {
+		pidfd, err = unix.PidfdOpen(second, 0) // it is not waited for yet, so the number is its own
+		return second, pidfd, os.NewSyscallError("pidfd_open", err)
+	}
+	if second != 0 {
+		_, _ = reapProcess(second)
 	}
 	failed := syscall.Errno(s.result.errno)
 	switch s.result.call {
@@ -106,6 +117,9 @@ func (s *spawn) prepare() {
 		return append(out, 0)
 	}
 	s.cpath, s.cargv, s.cenv = str(s.path), list(s.argv), list(s.env)
+	if s.dir != "" {
+		s.cdir = str(s.dir)
+	}
 	s.every = ^uint64(0)
 	s.capHeader, s.capSets = capData(1<<(lastCap+1) - 1)
 	for i := range s.capSets {
@@ -147,12 +161,24 @@ func (s *spawn) child() {
 		}
 	}
 	if s.user >= 0 {
-		s.call(unix.SYS_SETNS, uintptr(s.user), unix.CLONE_NEWUSER, 0)
+		s.call(unix.SYS_SETNS, uintptr(s.user), unix.CLONE_NEWUSER|s.also, 0)
 		// It has all capabilities now. If its id is not 0 in there, ambient ones survive execve(2).
 		s.call(unix.SYS_CAPSET, uintptr(unsafe.Pointer(s.capHeader)), uintptr(unsafe.Pointer(s.capSets)), 0)
 		for c := uintptr(0); c <= lastCap; c++ {
 			s.call(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, c)
 		}
+	}
+	if s.below != 0 {
+		// unshare(2), CLONE_NEWPID: the caller's next child is process 1 of the new namespace.
+		// CLONE_PARENT: it is a child of whoever started this one, too.
+		s.call(unix.SYS_UNSHARE, s.below, 0, 0)
+		if pid := s.call(unix.SYS_CLONE, unix.CLONE_VFORK|unix.CLONE_PARENT|uintptr(unix.SIGCHLD), 0, 0); pid != 0 {
+			s.result.pid = pid
+			exit(0)
+		}
+	}
+	if s.cdir != 0 {
+		s.call(unix.SYS_CHDIR, s.cdir, 0, 0)
 	}
 	if s.deathSig != 0 { // after setns, which clears it: prctl(2), PR_SET_PDEATHSIG
 		s.call(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(s.deathSig), 0)

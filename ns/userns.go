@@ -103,20 +103,46 @@ func (u *UserNS) Clone() (p *UserProc, err error) {
 		defer exe.Close()
 		program = pathOf(exe)
 	}
-	// Not os.StartProcess: see startInit.
-	pid, err := syscall.ForkExec(program, u.Args, attr)
+	p = &UserProc{Conn: conn, began: began}
+	if u.Beside != nil {
+		err = p.cloneBeside(u, program, attr)
+	} else if p.Pid, err = syscall.ForkExec(program, u.Args, attr); err != nil { // not os.StartProcess: see startInit
+		err = userNSError(err)
+	}
 	runtime.KeepAlive(files)
 	if err != nil {
-		return nil, userNSError(err)
+		return nil, err
 	}
-	return &UserProc{Pid: pid, Conn: conn, began: began}, nil
+	if u.Beside == nil {
+		p.calls = []string{fmt.Sprintf("clone(CLONE_NEWUSER|CLONE_NEWNS|CLONE_NEWPID|SIGCHLD) = %d", p.Pid)}
+	}
+	return p, nil
+}
+
+// cloneBeside starts the program in the user namespace of u.Beside, which its owner may enter from
+// outside: user_namespaces(7), "Capabilities". It is process 1 of a pid namespace that is there.
+func (p *UserProc) cloneBeside(u *UserNS, program string, attr *syscall.ProcAttr) error {
+	const spaces = unix.CLONE_NEWNS | unix.CLONE_NEWPID
+	s := spawn{path: program, argv: u.Args, env: attr.Env, dir: u.Dir, user: int(u.Beside.Fd()), below: spaces, session: u.Setsid}
+	for _, fd := range attr.Files {
+		s.files = append(s.files, int(fd))
+	}
+	pid, pidfd, err := s.start()
+	if err != nil {
+		return errs.Hint(fmt.Errorf("enter the user namespace of another container: %w", err), "does it still run? see setns(2)")
+	}
+	_ = unix.Close(pidfd)
+	p.Pid, p.given = pid, true
+	p.calls = []string{fmt.Sprintf("setns(%d /* pidfd */, CLONE_NEWUSER) = 0", s.user), "unshare(" + cloneFlagNames(spaces) + ") = 0",
+		fmt.Sprintf("clone(CLONE_PARENT|SIGCHLD) = %d", pid)}
+	return nil
 }
 
 // MapIDs is the second half of UserNS.Start. With single, only the caller's id is mapped. finish
 // waits until the maps are written; if that fails, the process has ended. It must be called once.
 func (p *UserProc) MapIDs(single bool) (finish func() error) {
 	uid, gid := uint32(os.Geteuid()), uint32(os.Getegid())
-	if single || uid == 0 {
+	if single || uid == 0 || p.given {
 		err := p.sendMaps(single)
 		return func() error { return err }
 	}
@@ -139,7 +165,12 @@ func (p *UserProc) MapIDs(single bool) (finish func() error) {
 
 // sendMaps writes the maps that are missing, and lets the process go on.
 func (p *UserProc) sendMaps(single bool) error {
-	err := p.writeMaps(single)
+	var err error
+	if p.given {
+		p.IDs, err = idsOf(p.Pid)
+	} else {
+		err = p.writeMaps(single)
+	}
 	if err == nil {
 		err = answer(p.Conn, &message{Op: opMaps, IDs: &p.IDs})
 	}
@@ -423,9 +454,7 @@ func firstLine(out []byte) string {
 func (p *UserProc) Report() Report {
 	return Report{
 		N: stepNumber("user-namespace"), Step: "user-namespace",
-		Calls: append([]string{
-			fmt.Sprintf("clone(CLONE_NEWUSER|CLONE_NEWNS|CLONE_NEWPID|SIGCHLD) = %d", p.Pid),
-		}, p.calls...),
+		Calls:  p.calls,
 		Before: idNamespaces("self"), After: idNamespaces(strconv.Itoa(p.Pid)),
 		Took: p.took,
 	}

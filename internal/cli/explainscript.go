@@ -4,6 +4,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -60,6 +61,9 @@ func printScript(c *cli.Context) error {
 	cfg, err := newConfig(c, img)
 	if err != nil {
 		return err
+	}
+	if cfg.Shares() != "" {
+		return errors.New("a script cannot share the network of a container of tiffin's: it knows neither its ids nor its processes")
 	}
 	if cfg.Hostname == "" {
 		cfg.Hostname = "by-hand"

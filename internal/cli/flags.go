@@ -46,7 +46,7 @@ func createFlags() []cli.Flag {
 		&cli.StringFlag{Name: "entrypoint", Usage: "run `COMMAND` with the arguments, instead of the image's"},
 		&cli.BoolFlag{Name: "read-only", Usage: "nothing in the image can be changed"},
 		&cli.StringFlag{Name: "upper", Usage: "with --rm, changes are kept in memory: `tmpfs`, or tmpfs:OPTIONS such as tmpfs:size=64m"},
-		&cli.StringFlag{Name: "network", Aliases: []string{"net"}, Value: "none", Usage: "`none` (only itself) or host (the network of this machine)"},
+		&cli.StringFlag{Name: "network", Aliases: []string{"net"}, Value: "none", Usage: "`none` (only itself), host (the network of this machine) or container:NAME (that of another container)"},
 		&cli.BoolFlag{Name: "init", Usage: "run a small init as process 1 that reaps and forwards signals"},
 		&cli.StringSliceFlag{Name: "label", Aliases: []string{"l"}, Usage: "note `KEY=VALUE` about the container"},
 		&cli.StringFlag{Name: "stop-signal", Usage: "`SIGNAL` that stop sends first"},
@@ -91,7 +91,7 @@ func newConfig(c *cli.Context, img *image.Image) (disk.Config, error) {
 		n := c.Int("stop-timeout")
 		cfg.StopTimeout = &n
 	}
-	for _, set := range []func(*disk.Config, *cli.Context, ocispec.ImageConfig) error{setEnv, setVolumes, setDevices, setWorld, setNames, setRights, setLimits, setWithout, setLabels} {
+	for _, set := range []func(*disk.Config, *cli.Context, ocispec.ImageConfig) error{setEnv, setVolumes, setDevices, setNames, setWorld, setRights, setLimits, setWithout, setLabels} {
 		if err := set(&cfg, c, ic); err != nil {
 			return cfg, err
 		}
@@ -256,14 +256,18 @@ func volumeSource(path string) (string, error) {
 
 // setWorld checks what is about the machine the container sees.
 func setWorld(cfg *disk.Config, c *cli.Context, _ ocispec.ImageConfig) error {
-	switch cfg.Network {
-	case "none":
-	case "host":
+	switch {
+	case cfg.Shares() != "":
+		if err := shareNetwork(cfg, c); err != nil {
+			return err
+		}
+	case cfg.Network == "none":
+	case cfg.Network == "host":
 		if name, err := os.Hostname(); cfg.Hostname == "" && err == nil && disk.ValidHostname(name) {
 			cfg.Hostname = name
 		}
 	default:
-		return errs.Hint(fmt.Errorf("network %q is not there", cfg.Network), "use none (only loopback) or host (the network of this machine)")
+		return errs.Hint(fmt.Errorf("network %q is not there", cfg.Network), "use none (only loopback), host (the network of this machine) or container:NAME (that of another container)")
 	}
 	if cfg.Hostname != "" && !disk.ValidHostname(cfg.Hostname) {
 		return errs.Hint(fmt.Errorf("%q is no host name", cfg.Hostname), "use letters, digits and hyphens, with dots between parts; 64 bytes at most")

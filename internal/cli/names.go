@@ -1,15 +1,19 @@
 // The flags of run and create about names: those of the container, those it knows, whom it asks.
+// A container that shares the network of another shares its names.
 
 package cli
 
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/urfave/cli/v2"
 
 	"tiffin/internal/container/disk"
+	"tiffin/internal/errs"
+	"tiffin/ns"
 )
 
 func nameFlags() []cli.Flag {
@@ -40,4 +44,30 @@ func setNames(cfg *disk.Config, c *cli.Context, _ ocispec.ImageConfig) error {
 		cfg.DNS = append(cfg.DNS, ip)
 	}
 	return cfg.Naming.Check()
+}
+
+// shareNetwork replaces the name in --network container:NAME by an ID, and takes over what comes
+// with a network: host name, names, and the user namespace that owns it, with its ids.
+func shareNetwork(cfg *disk.Config, c *cli.Context) error {
+	other, err := findContainer(cfg.Shares())
+	if err != nil {
+		return fmt.Errorf("--network %s: %w", cfg.Network, err)
+	}
+	for _, flag := range []string{"hostname", "domainname", "add-host", "dns", "dns-search", "dns-option", "userns"} {
+		if c.IsSet(flag) {
+			return errs.Hint(fmt.Errorf("--%s is the business of container %s, whose network is shared", flag, other.Name), "give it to that one")
+		}
+	}
+	if other.Network == "host" || slices.Contains(other.Without, "net") {
+		return errs.Hint(fmt.Errorf("container %s has no network of its own to share, but the host's", other.Name), "use --network host")
+	}
+	cfg.Network = ns.SharedNetwork + other.ID
+	if other.Shares() != "" {
+		cfg.Network = other.Network
+	}
+	cfg.Hostname, cfg.Domainname, cfg.SingleID, cfg.KeepID = other.Hostname, other.Domainname, other.SingleID, other.KeepID
+	if cfg.KeepID != "" && !c.IsSet("user") {
+		cfg.User = cfg.KeepID
+	}
+	return nil
 }

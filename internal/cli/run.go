@@ -105,7 +105,7 @@ func newLaunch() (*client.Launch, error) {
 	if err != nil {
 		return nil, err
 	}
-	return client.NewLaunch(root, os.Stderr), nil
+	return client.NewLaunch(root, os.Stderr, nil), nil
 }
 
 // start starts a container whose lock is held, and gives the lock away. With a terminal t it runs

@@ -68,7 +68,7 @@ func startDetached(c *cli.Context, store *image.Store, ctr *disk.Container) erro
 	if err != nil {
 		return err
 	}
-	s, err := start(client.NewLaunch(store.Root(), nil).MapIDs(ctr.SingleID), ctr, lock, m, false, nil, client.StartOptions{Explain: explain})
+	s, err := start(client.NewLaunch(store.Root(), nil, nil).MapIDs(ctr.SingleID), ctr, lock, m, false, nil, client.StartOptions{Explain: explain})
 	if err != nil {
 		return err
 	}
@@ -96,6 +96,6 @@ func startAttached(c *cli.Context, store *image.Store) error {
 		return err
 	}
 	return t.follow(func() (*client.Session, error) {
-		return start(client.NewLaunch(store.Root(), os.Stderr).MapIDs(ctr.SingleID), ctr, lock, m, false, t, client.StartOptions{Explain: explain})
+		return start(client.NewLaunch(store.Root(), os.Stderr, nil).MapIDs(ctr.SingleID), ctr, lock, m, false, t, client.StartOptions{Explain: explain})
 	})
 }

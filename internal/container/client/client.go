@@ -56,6 +56,8 @@ type Session struct {
 // process and giving it a user namespace takes some milliseconds, which the
 // client uses to read its flags, to find the image and to make the container.
 type Launch struct {
+	root   string
+	stderr *os.File
 	conn   *control.Conn
 	proc   *ns.UserProc
 	mapped func() error // waits for the id maps
@@ -64,9 +66,9 @@ type Launch struct {
 
 // NewLaunch starts a supervisor for a container of the store at root; it waits for MapIDs. The only
 // thing that a supervisor prints is the trace of a panic: for a container in the foreground it goes
-// to stderr.
-func NewLaunch(root string, stderr *os.File) *Launch {
-	l := new(Launch)
+// to stderr. beside is nil, or a pidfd of another supervisor, in whose user namespace it is to be.
+func NewLaunch(root string, stderr, beside *os.File) *Launch {
+	l := &Launch{root: root, stderr: stderr}
 	var program *os.File
 	if program, l.err = programs.Open(root, programs.Runtime); l.err != nil {
 		return l
@@ -74,7 +76,7 @@ func NewLaunch(root string, stderr *os.File) *Launch {
 	defer program.Close()
 	u := ns.UserNS{
 		Program: program, Args: []string{"tiffin", control.SupervisorCommand}, Dir: "/", Setsid: true,
-		Stdio: [3]*os.File{nil, nil, stderr},
+		Stdio: [3]*os.File{nil, nil, stderr}, Beside: beside,
 	}
 	if l.proc, l.err = u.Clone(); l.err == nil {
 		l.conn = &control.Conn{Conn: l.proc.Conn}
@@ -116,9 +118,14 @@ func (l *Launch) Cancel() {
 func Start(c *disk.Container, l *Launch, lock *os.File, m *cache.Mountable, o StartOptions) (s *Session, err error) {
 	err = mended(c, m, func(m *cache.Mountable) (err error) {
 		if l == nil {
-			l = NewLaunch(c.Root(), nil).MapIDs(c.SingleID)
+			l = NewLaunch(c.Root(), nil, nil).MapIDs(c.SingleID)
 		}
-		s, err = l.start(c, lock, m, o)
+		n, err := joinNetwork(c, &l)
+		if err != nil {
+			return err
+		}
+		defer n.close()
+		s, err = l.start(c, lock, m, n, o)
 		l = nil // a supervisor that could not start the container has ended
 		return err
 	})
@@ -129,7 +136,7 @@ func Start(c *disk.Container, l *Launch, lock *os.File, m *cache.Mountable, o St
 }
 
 // start gives the supervisor its container.
-func (l *Launch) start(c *disk.Container, lock *os.File, m *cache.Mountable, o StartOptions) (*Session, error) {
+func (l *Launch) start(c *disk.Container, lock *os.File, m *cache.Mountable, n *joined, o StartOptions) (*Session, error) {
 	if err := l.ready(); err != nil {
 		return nil, probe.Explain(err)
 	}
@@ -154,6 +161,7 @@ func (l *Launch) start(c *disk.Container, lock *os.File, m *cache.Mountable, o S
 		defer theirs.Close()
 		req.Start.Trace, req.Files, trace = &o.Trace.Filter, append(req.Files, theirs), r
 	}
+	n.add(req)
 	begun, watched := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(watched)

@@ -61,7 +61,7 @@ func OpenTree(c *disk.Container, store *image.Store) (*Tree, error) {
 // lend starts a supervisor that serves the files of a container, whose lock the caller holds, and
 // runs nothing in it.
 func lend(c *disk.Container, lock *os.File, m *cache.Mountable) (*Tree, error) {
-	l := NewLaunch(c.Root(), nil).MapIDs(c.SingleID)
+	l := NewLaunch(c.Root(), nil, nil).MapIDs(c.SingleID)
 	if err := l.ready(); err != nil {
 		return nil, errs.Code(probe.Explain(err), 125)
 	}

@@ -374,7 +374,7 @@ func TestAStartThatFailsLeavesNothingBehind(t *testing.T) {
 // TestALaunchThatIsNotNeededGoes, and so does one whose client changes its mind too late.
 func TestALaunchThatIsNotNeededGoes(t *testing.T) {
 	newBox(t, disk.Config{}, "exit") // or it is skipped
-	l := NewLaunch(root, nil).MapIDs(true)
+	l := NewLaunch(root, nil, nil).MapIDs(true)
 	l.Cancel()
 	if l.err != nil {
 		t.Error(l.err)

@@ -56,7 +56,7 @@ func (m *Message) Close() {
 
 // Operations: what a client asks.
 const (
-	OpStart   = "start"  // only on the socket that the supervisor inherits; 1 file: the lock, or 3: and as attach; with a trace one more, last
+	OpStart   = "start"  // only on the socket that the supervisor inherits; 1 file: the lock, or 3: and as attach; then one each for Trace and Shares
 	OpAttach  = "attach" // 2 files: where standard output and error go
 	OpExec    = "exec"   // 2 files, as attach
 	OpSignal  = "signal" // to the command that this connection started or attached to
@@ -115,6 +115,9 @@ type Start struct {
 	// Idle asks for the container's files alone: no command runs, and nothing is recorded. The
 	// connection then takes requests of OpCopy, until it ends.
 	Idle bool `json:"idle,omitempty"`
+	// Shares is the directory of the container whose network this one shares. A pidfd of its first
+	// process comes along.
+	Shares string `json:"shares,omitempty"`
 }
 
 // Exec describes a further command in a running container.

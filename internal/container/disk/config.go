@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"tiffin/ns"
@@ -39,7 +40,7 @@ type Config struct {
 	Stdin      bool     `json:"stdin,omitempty"` // keep standard input open
 
 	Hostname    string            `json:"hostname"`
-	Network     string            `json:"network"` // "none" or "host"
+	Network     string            `json:"network"` // "none", "host", or "container:" and an ID
 	ReadOnly    bool              `json:"readOnly,omitempty"`
 	Init        bool              `json:"init,omitempty"`
 	AutoRemove  bool              `json:"autoRemove,omitempty"`
@@ -77,6 +78,15 @@ type Volume struct {
 // WantsCgroup tells whether the container is to have a control group.
 func (c *Config) WantsCgroup() bool {
 	return c.LimitsBy == LimitsCgroup || c.Limits != cgroup.Limits{}
+}
+
+// Shares is the ID of the container whose network this one shares, "" if it does not.
+func (c *Config) Shares() string {
+	id, _ := strings.CutPrefix(c.Network, ns.SharedNetwork)
+	if id == c.Network {
+		return ""
+	}
+	return id
 }
 
 // Args is the command's argument vector.

@@ -46,6 +46,7 @@ type supervisor struct {
 	starts     starts    // what is remembered of the image; nil: nothing is to be remembered
 	rememberIt sync.Once // remember
 	traceTo    *os.File  // where the client wants the trace of req.Trace
+	beside     *os.File  // a pidfd: process 1 of the container whose network this one shares, or nil
 	layersOnce sync.Once
 	layersErr  error // why openLayers failed
 
@@ -89,8 +90,13 @@ func supervise() int {
 		err = fmt.Errorf("control connection: %q instead of a start", m.Op)
 	} else {
 		s.req, s.lock, out = m.Start, m.Files[0], m.Files[1:]
-		if n := len(out) - 1; s.req.Trace != nil && n >= 0 {
-			out, s.traceTo = out[:n], out[n]
+		for _, f := range []struct {
+			given bool
+			to    **os.File
+		}{{s.req.Shares != "", &s.beside}, {s.req.Trace != nil, &s.traceTo}} { // the last one first
+			if n := len(out) - 1; f.given && n >= 0 {
+				out, *f.to = out[:n], out[n]
+			}
 		}
 		if err = errors.Join(outputs(out), s.forgetStderr()); err == nil {
 			err = s.start(first, out)
@@ -154,7 +160,12 @@ func (s *supervisor) start(first *control.Conn, out []*os.File) error {
 	}
 	// The file system is needed when init mounts it, and init first has to come up.
 	opened := make(chan error, 1)
-	if s.renames() {
+	if s.beside != nil {
+		if s.ids, err = ns.BesideIDs(s.beside); err != nil {
+			return err
+		}
+	}
+	if s.beside == nil && s.renames() {
 		err := s.openFS()
 		if err == nil {
 			err = s.rename()
@@ -166,7 +177,10 @@ func (s *supervisor) start(first *control.Conn, out []*os.File) error {
 	} else {
 		go func() { opened <- s.openFS() }()
 	}
-	spec := s.spec()
+	spec, err := s.spec()
+	if err != nil {
+		return err
+	}
 	if err := s.openStdio(out); err != nil {
 		return err
 	}
@@ -180,7 +194,7 @@ func (s *supervisor) start(first *control.Conn, out []*os.File) error {
 		return err
 	}
 	child, err := (&ns.Start{
-		Spec: spec, Stdio: s.io.child, Report: report, Emulate: s.emulate,
+		Spec: spec, Beside: s.beside, Stdio: s.io.child, Report: report, Emulate: s.emulate,
 		// While init prepares its root there is time for paperwork.
 		Forked: func(c *ns.Child) {
 			s.init = c
@@ -319,7 +333,7 @@ func (s *supervisor) mountMemory() error {
 }
 
 // spec tells ns what to build for this container.
-func (s *supervisor) spec() *ns.Spec {
+func (s *supervisor) spec() (*ns.Spec, error) {
 	// Init replaces the descriptor.
 	source, fstype, data := fs.MountOptions(int(s.ids.MapUID(0)), int(s.ids.MapGID(0)), 0)
 	spec := s.c.Plan(s.ids)
@@ -341,7 +355,14 @@ func (s *supervisor) spec() *ns.Spec {
 		spec.Idle, spec.Without, spec.Process.Terminal = true, nil, false
 	}
 	spec.Process.Rows, spec.Process.Cols = s.req.Rows, s.req.Cols
-	return spec
+	if s.req.Shares != "" {
+		other, err := disk.Open(s.req.Shares)
+		if err != nil {
+			return nil, err
+		}
+		spec.Files = other.Plan(s.ids).Files // whose network it is, knows the names in it
+	}
+	return spec, nil
 }
 
 // damaged records that the container has met a layer which is not what it was: State.Error.
