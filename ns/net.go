@@ -3,6 +3,7 @@
 package ns
 
 import (
+	"errors"
 	"os"
 	"strings"
 
@@ -36,6 +37,12 @@ func runHostname(b *builder) error {
 	err := b.call(unix.Sethostname([]byte(name)), "sethostname(%q, %d)", name, len(name))
 	if err == nil && domain != "" {
 		err = b.call(unix.Setdomainname([]byte(domain)), "setdomainname(%q, %d)", domain, len(domain))
+	}
+	if errors.Is(err, unix.EPERM) {
+		// The namespace is ours, so the kernel has no objection, sethostname(2): a filter has.
+		b.note("the host name "+name, "a seccomp filter around this session forbids sethostname(2), as in a container; the one outside is seen",
+			"podman run --security-opt seccomp=unconfined …   # for the container around this session")
+		return nil
 	}
 	return err
 }

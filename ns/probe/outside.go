@@ -98,6 +98,10 @@ func whyNoUserNS(err error, get setting) (why, fix string) {
 		return "kernel.unprivileged_userns_clone is 0: only root may create user namespaces", "sysctl -w kernel.unprivileged_userns_clone=1"
 	case apparmorRestricts(get):
 		return "kernel.apparmor_restrict_unprivileged_userns is 1: AppArmor lets only listed programs use user namespaces", appArmorFix()
+	case errors.Is(err, unix.EPERM) && rootCannotMap(get):
+		// Since Linux 5.12: user_namespaces(7), "Defining user and group ID mappings".
+		return "you are root without CAP_SETFCAP, who may not map user 0, as in a container of crun or runc",
+			`add "CAP_SETFCAP" to each list of process.capabilities in config.json   # for the container around this session; docker and podman: --cap-add SETFCAP`
 	case confined(get):
 		return "a seccomp filter around this session forbids user namespaces, as in a container", outerFix
 	case errors.Is(err, unix.EPERM) && chrooted():
@@ -110,14 +114,23 @@ func apparmorRestricts(get setting) bool {
 	return get("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1"
 }
 
-// confined tells whether a seccomp filter is loaded: proc(5), /proc/pid/status, "Seccomp".
-func confined(get setting) bool {
+// confined tells whether a seccomp filter is loaded.
+func confined(get setting) bool { return status(get, "Seccomp") == "2" }
+
+// rootCannotMap tells whether this is user 0 of its user namespace, without CAP_SETFCAP.
+func rootCannotMap(get setting) bool {
+	effective, err := strconv.ParseUint(status(get, "CapEff"), 16, 64)
+	return err == nil && strings.HasPrefix(status(get, "Uid"), "0\t") && effective&(1<<unix.CAP_SETFCAP) == 0
+}
+
+// status is a field of /proc/self/status, proc(5).
+func status(get setting, field string) string {
 	for line := range strings.Lines(get("/proc/self/status")) {
-		if v, ok := strings.CutPrefix(line, "Seccomp:"); ok {
-			return strings.TrimSpace(v) == "2"
+		if v, ok := strings.CutPrefix(line, field+":"); ok {
+			return strings.TrimSpace(v)
 		}
 	}
-	return false
+	return ""
 }
 
 // chrooted tells whether / is not the root of a mount.

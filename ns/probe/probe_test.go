@@ -55,6 +55,8 @@ func TestReasonIsTheSettingAtFault(t *testing.T) {
 		{err: unix.EPERM, path: "/proc/sys/kernel/unprivileged_userns_clone", is: "0", why: "only root", fix: "unprivileged_userns_clone=1"},
 		{err: unix.EACCES, path: "/proc/sys/kernel/apparmor_restrict_unprivileged_userns", is: "1", why: "AppArmor", fix: "profile tiffin"},
 		{err: unix.EPERM, path: "/proc/self/status", is: "Name:\tx\nSeccomp:\t2\n", why: "seccomp filter", fix: "seccomp=unconfined"},
+		{err: unix.EPERM, path: "/proc/self/status", is: "Uid:\t0\t0\t0\t0\nCapEff:\t0000000020000420\nSeccomp:\t2\n", why: "CAP_SETFCAP", fix: "process.capabilities"},
+		{err: unix.EPERM, path: "/proc/self/status", is: "Uid:\t0\t0\t0\t0\nCapEff:\t00000000a80425fb\nSeccomp:\t2\n", why: "seccomp filter", fix: "seccomp=unconfined"},
 		{err: unix.EINVAL, path: "/proc/self/uid_map", why: "CONFIG_USER_NS", fix: "CONFIG_USER_NS"},
 		{err: unix.EINVAL, why: "invalid argument"},
 		{err: unix.EIO, why: "input/output error"},
