@@ -380,14 +380,39 @@ func runPivot(b *builder) error {
 	}
 	// pivot_root(2), NOTES, pivot_root(".", "."): the old root is then mounted on top of
 	// the new one, and the current directory is in it.
-	if err := b.call(unix.PivotRoot(".", "."), `pivot_root(".", ".")`); err != nil {
-		return err
+	err := b.call(unix.PivotRoot(".", "."), `pivot_root(".", ".")`)
+	if errors.Is(err, unix.EINVAL) && onRootfs() {
+		err = b.coverRoot()
+	} else if err == nil {
+		err = b.call(unix.Unmount(".", unix.MNT_DETACH), `umount2(".", MNT_DETACH)`)
 	}
-	if err := b.call(unix.Unmount(".", unix.MNT_DETACH), `umount2(".", MNT_DETACH)`); err != nil {
+	if err != nil {
 		return err
 	}
 	b.spec.Root.Target = ""
 	return b.call(unix.Chdir("/"), `chdir("/")`)
+}
+
+// onRootfs tells whether / is the kernel's first mount, as where a machine runs from its initial
+// file system: it is below no other mount, proc(5), /proc/pid/mountinfo, fields 1 and 2.
+func onRootfs() bool {
+	mounts, _ := os.ReadFile("/proc/self/mountinfo") // none: the error is that of pivot_root
+	for line := range strings.Lines(string(mounts)) {
+		if f := strings.Fields(line); len(f) > 4 && f[0] == f[1] && f[4] == "/" {
+			return true
+		}
+	}
+	return false
+}
+
+// coverRoot puts the new root over the first mount of all, which pivot_root(2), ERRORS, EINVAL,
+// cannot move: as switch_root(8) does.
+func (b *builder) coverRoot() error {
+	b.note("pivot_root", "this machine runs from its initial file system, which cannot be taken away; the container's root covers it, and with --cap-add SYS_ADMIN it could be uncovered", "")
+	if err := b.call(unix.Mount(".", "/", "", unix.MS_MOVE, ""), `mount(".", "/", NULL, MS_MOVE, NULL)`); err != nil {
+		return err
+	}
+	return b.call(unix.Chroot("."), `chroot(".")`)
 }
 
 // pivoted tells whether / is the container's root by now.

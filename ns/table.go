@@ -203,7 +203,6 @@ func Steps() []Step {
 		Calls:  []string{"fchdir(2)", "pivot_root(2)", "umount2(2)", "chdir(2)"},
 		ByHand: byHandPivot,
 		run:    runPivot, look: mountLines("/"),
-		hint: "pivot_root fails where the machine's own root is an initramfs",
 	}, {
 		Name: "read-only", Where: "init",
 		Instead: "the container's upper directory takes the changes; the image itself is never written",

@@ -19,7 +19,7 @@ func createCommand() *cli.Command {
 		ArgsUsage: "[FLAGS] IMAGE [COMMAND [ARGUMENT…]]",
 		Flags:     createFlags(),
 		Action: takes(1, -1, "an image", func(c *cli.Context) error {
-			ctr, lock, _, err := createContainer(c, false)
+			ctr, lock, _, err := createContainer(c, false, true)
 			if err != nil {
 				return err
 			}
@@ -33,9 +33,9 @@ func createCommand() *cli.Command {
 	}
 }
 
-// createContainer makes the container that the flags describe, to run in the
-// foreground or not. The caller has its lock.
-func createContainer(c *cli.Context, foreground bool) (*disk.Container, *os.File, *cache.Mountable, error) {
+// createContainer makes the container that the flags describe, to run in the foreground or not, now
+// or later. The caller has its lock.
+func createContainer(c *cli.Context, foreground, later bool) (*disk.Container, *os.File, *cache.Mountable, error) {
 	store, err := openStore()
 	if err != nil {
 		return nil, nil, nil, err
@@ -59,12 +59,12 @@ func createContainer(c *cli.Context, foreground bool) (*disk.Container, *os.File
 			return nil, nil, nil, err
 		}
 		var why error
-		cfg.Driver, why = client.PickDriver(run, cfg.SingleID)
+		cfg.Driver, why = client.PickDriver(run, cfg.SingleID, later)
 		switch {
 		case why != nil && cfg.Upper != "":
 			return nil, nil, nil, fmt.Errorf("--upper tmpfs needs --driver fuse: %w", why)
 		case why != nil:
-			fmt.Fprintf(stderr, "tiffin: note: %v: --driver %s is used\n", why, cfg.Driver)
+			noteDriver(cfg.Driver, why)
 		}
 	}
 	m, err := store.Mountable(img)
@@ -86,4 +86,9 @@ func createContainer(c *cli.Context, foreground bool) (*disk.Container, *os.File
 	}
 	ctr, lock, err := set.Create(cfg)
 	return ctr, lock, m, err
+}
+
+// noteDriver says which driver a container gets instead of those that do not work.
+func noteDriver(driver string, why error) {
+	fmt.Fprintf(stderr, "tiffin: note: %v: --driver %s is used\n", why, driver)
 }

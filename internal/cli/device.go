@@ -49,6 +49,9 @@ func setDevices(cfg *disk.Config, c *cli.Context, _ ocispec.ImageConfig) error {
 var everyContainers = []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/console",
 	"/dev/ptmx", "/dev/pts", "/dev/shm", "/dev/mqueue", "/dev/fd", "/dev/core", "/dev/stdin", "/dev/stdout", "/dev/stderr"}
 
+// links are those of them that lead to something else for each process, or to a directory.
+var links = []string{"/dev/fd", "/dev/core", "/dev/stdin", "/dev/stdout", "/dev/stderr", "/dev/ptmx"}
+
 // devicesAt are the device that is at src, or all below that directory but for everyContainers.
 // Target is as if src were dst. A directory that cannot be read is an error if all are wanted.
 func devicesAt(src, dst string, all bool) (list []disk.Volume, err error) {
@@ -101,6 +104,12 @@ func parseDevice(s string) (list []disk.Volume, err error) {
 		return nil, fmt.Errorf("it is not PATH, PATH:PATH or PATH:PATH:rwm, with absolute paths")
 	case len(part) == 3 && (strings.Trim(part[2], "rwm") != "" || !strings.Contains(part[2], "r") || !strings.Contains(part[2], "w")):
 		return nil, errs.Hint(fmt.Errorf("%q cannot be had: a mount takes neither reading nor writing from a device", part[2]), "leave it out; the device's mode decides")
+	}
+	for _, path := range []string{src, dst} {
+		if slices.Contains(links, filepath.Clean(path)) {
+			return nil, errs.Hint(fmt.Errorf("each container has its own %s, which can be neither replaced nor handed in", path),
+				"without --device it is there")
+		}
 	}
 	list, err = devicesAt(src, dst, true)
 	if err == nil && len(list) == 0 {

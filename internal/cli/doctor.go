@@ -61,7 +61,7 @@ func driverOf(run string) probe.Result {
 	r := probe.Result{Name: "driver", OK: true, Level: probe.Optional, Page: "the book, chapter 3, \"When something is missing\""}
 	var cfg disk.Config
 	var err error
-	cfg.Driver, err = client.PickDriver(run, false)
+	cfg.Driver, err = client.PickDriver(run, false, true)
 	r.Found = "a new container gets --driver " + cfg.DriverName()
 	if err != nil {
 		r.Found += fmt.Sprintf(": %v", err)

@@ -399,6 +399,8 @@ func driverProbe() {
 		err = checkPairs(os.Args[2])
 	case "numbers":
 		err = errors.Join(os.WriteFile("/home/new", nil, 0o644), os.Chmod("/usr/bin", 0o700), sameNumbers("/usr"), sameNumbers("/home"))
+	case "refuse-fuse":
+		err = refuseFUSE(os.Args[2:])
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

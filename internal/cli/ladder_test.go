@@ -5,8 +5,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // What a machine lacks, and which driver is found then.
@@ -136,6 +140,51 @@ for sig in INT TERM; do timeout --preserve-status -s $sig -k 20 2 "$TIFFIN" run 
 	}
 }
 
+// refused is a machine whose policy lets FUSE be opened, but not mounted.
+const refused = `run() { "$PROBE" refuse-fuse "$TIFFIN" "$@"; }
+run run --rm tiffin/base echo hi
+run run --name box --read-only tiffin/base cat /etc/shells > /dev/null; run inspect -f '{{.GraphDriver.Name}}' box; run start -a box | grep -c sh
+run run -d --rm tiffin/base true > /dev/null
+run create --name late tiffin/base true > /dev/null; run start late; run wait late; run rm box late > /dev/null
+! run run --driver fuse --rm tiffin/base true
+run doctor | grep -e '^missing  fuse mount' -e '^ok       driver' | cut -c 1-60`
+
+func TestAMountThatIsRefused(t *testing.T) {
+	for _, p := range people(t) {
+		t.Run(p.name, func(t *testing.T) {
+			b := newBench(t, p)
+			out, stderr, err := b.without(":", refused)
+			if want := "hi\noverlay\n1\nlate\n0\nmissing  fuse mount         FUSE cannot be mounted in a user\nok       driver             a new container gets --driver ov\n"; out != want || err != nil {
+				t.Errorf("%v\n%sinstead of\n%s", err, out, want)
+			}
+			if strings.Count(stderr, "operation not permitted: a seccomp filter around this session forbids it, as in a container: --driver overlay is used\n") != 4 ||
+				!strings.Contains(stderr, "was made with --driver fuse, and FUSE cannot be mounted") {
+				t.Errorf("said: %s", stderr)
+			}
+		})
+	}
+}
+
+// refuseFUSE becomes a command under a filter of system calls that knows the mount of FUSE by its
+// flags, which no other has.
+func refuseFUSE(args []string) error {
+	const flags, nr = 16 + 3*8, 0 // offsets in struct seccomp_data, seccomp(2), of mount's fourth argument
+	is := func(offset uint32, value uintptr) []unix.SockFilter {
+		return []unix.SockFilter{{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: offset}, {Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: uint32(value), Jt: 1},
+			{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW}}
+	}
+	prog := append(is(nr, unix.SYS_MOUNT), append(is(flags, unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOATIME),
+		unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)})...)
+	runtime.LockOSThread()
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	if _, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]}))); errno != 0 {
+		return errno
+	}
+	return unix.Exec(args[0], args, os.Environ())
+}
+
 // without runs a shell script as the person, after other commands have taken something away. They
 // act in a mount namespace that nobody else is in.
 func (b *bench) without(take, script string) (out, stderr string, err error) {
@@ -146,7 +195,7 @@ func (b *bench) without(take, script string) (out, stderr string, err error) {
 		cmd.Args = []string{"unshare", "--map-root-user", "--mount", "sh", "-ec", take + "\n" + `exec sh -c "$SCRIPT"`}
 		marks = "userxattr,"
 	}
-	cmd.Env = append(os.Environ(), "TIFFIN="+binary, "DIR="+b.dir, "TIFFIN_ROOT="+filepath.Join(b.dir, "store"), "HOME="+b.dir, "SCRIPT="+script, "MARKS="+marks)
+	cmd.Env = append(os.Environ(), "TIFFIN="+binary, "PROBE="+b.probe, "DIR="+b.dir, "TIFFIN_ROOT="+filepath.Join(b.dir, "store"), "HOME="+b.dir, "SCRIPT="+script, "MARKS="+marks)
 	cmd.Dir = "/"
 	var o, e strings.Builder
 	cmd.Stdout, cmd.Stderr = &o, &e
@@ -201,7 +250,7 @@ func TestDevicesAreTheMachines(t *testing.T) {
 	}
 	for flag, want := range map[string]string{
 		"/etc/passwd": "it is no device", "/nowhere": "--device /nowhere: no such file", "dev/null": "absolute", "/dev/null:/": "absolute", "/dev/null:/x:r": "takes neither",
-		"/dev/null:/x:q": "takes neither", "vendor.com/gpu=0": "Container Device Interface",
+		"/dev/null:/x:q": "takes neither", "vendor.com/gpu=0": "Container Device Interface", "/dev/stdin": "its own /dev/stdin", "/dev/null:/dev/ptmx": "its own /dev/ptmx",
 	} {
 		if _, err := b.run(nil, "run", "--rm", "--device", flag, "tiffin/base", "true"); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", flag, err)

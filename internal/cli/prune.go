@@ -48,8 +48,9 @@ func runPrune(c *cli.Context, store *image.Store) error {
 		return nil
 	}
 	done, err := store.Prune(c.Bool("all"), keep)
-	freed, e := programs.Clean(store.Root())
-	err, done.Reclaimed = errors.Join(err, e, client.SweepTrees(store.Root())), done.Reclaimed+freed
+	old, e1 := programs.Clean(store.Root())
+	trees, e2 := client.SweepTrees(store.Root())
+	err, done.Reclaimed = errors.Join(err, e1, e2), done.Reclaimed+old+trees
 	if len(done.Removed) > 0 {
 		fmt.Fprintln(stdout, "Deleted images:")
 		printRemoved(stdout, done.Removed)

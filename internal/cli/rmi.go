@@ -29,7 +29,8 @@ func rmiCommand() *cli.Command {
 					return nil // as rm -f
 				}
 				printRemoved(stdout, done)
-				return errors.Join(err, client.SweepTrees(store.Root()))
+				_, e := client.SweepTrees(store.Root())
+				return errors.Join(err, e)
 			})
 		})),
 	}

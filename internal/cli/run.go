@@ -17,7 +17,6 @@ import (
 	"tiffin/internal/container/client"
 	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
-	"tiffin/ns"
 )
 
 func runCommand() *cli.Command {
@@ -58,16 +57,20 @@ func runCommand() *cli.Command {
 				return err
 			}
 			l.MapIDs(c.String("userns") == "single")
-			ctr, lock, m, err := createContainer(c, !detach)
+			ctr, lock, m, err := createContainer(c, !detach, false)
 			if err != nil {
 				l.Cancel()
 				return err
 			}
+			o := client.StartOptions{Trace: trace, Explain: explain}
+			if c.String("driver") == "" && ctr.Upper == "" {
+				o.StepDown = noteDriver
+			}
 			if detach {
-				return runDetached(l, ctr, lock, m, explain)
+				return runDetached(l, ctr, lock, m, o)
 			}
 			err = t.follow(func() (*client.Session, error) {
-				s, err := start(l, ctr, lock, m, true, t, client.StartOptions{Trace: trace, Explain: explain})
+				s, err := start(l, ctr, lock, m, true, t, o)
 				if err == nil {
 					go sweep() // while the command runs anyway
 				}
@@ -78,8 +81,8 @@ func runCommand() *cli.Command {
 	}
 }
 
-func runDetached(l *client.Launch, ctr *disk.Container, lock *os.File, m *cache.Mountable, explain func(*ns.Spec, ns.Report, *client.Pause) error) error {
-	s, err := start(l, ctr, lock, m, true, nil, client.StartOptions{Explain: explain})
+func runDetached(l *client.Launch, ctr *disk.Container, lock *os.File, m *cache.Mountable, o client.StartOptions) error {
+	s, err := start(l, ctr, lock, m, true, nil, o)
 	if err != nil {
 		return err
 	}

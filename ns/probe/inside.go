@@ -21,13 +21,17 @@ const place = "/proc"
 // inside makes the checks that need a user namespace around them. /proc is left alone until the
 // last.
 func inside() []Result {
-	results := []Result{seccomp()}
-	fd, device := fuseDevice()
-	results = append(results, device)
-	if device.OK {
-		results = append(results, fuseMount(fd))
-	}
+	results := append([]Result{seccomp()}, fuse()...)
 	return append(results, network(), queues(), newProc(), tmpfs(), overlay(place))
+}
+
+// fuse ends with what is wrong, if something is.
+func fuse() []Result {
+	fd, device := fuseDevice()
+	if !device.OK {
+		return []Result{device}
+	}
+	return []Result{device, fuseMount(fd)}
 }
 
 // network makes a network namespace: without one, a container would share this machine's.
@@ -142,7 +146,7 @@ func fuseDevice() (int, Result) {
 func fuseMount(fd int) Result {
 	r := Result{Name: "fuse mount", Level: Optional, Page: "mount.fuse3(8)", Found: "FUSE can be mounted without fusermount"}
 	data := fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", fd)
-	err := unix.Mount("probe", place, "fuse", unix.MS_NOSUID|unix.MS_NODEV, data)
+	err := unix.Mount("probe", place, "fuse", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOATIME, data)
 	if err == nil {
 		r.OK = true
 		err = unix.Unmount(place, unix.MNT_DETACH)
@@ -158,7 +162,7 @@ func fuseMount(fd int) Result {
 // remember a deletion and a directory that was replaced: what its upper side must be able to hold.
 func overlay(dir string) Result {
 	r := Result{Name: "overlayfs", Level: Optional, Page: "the kernel's Documentation/filesystems/overlayfs.rst",
-		Found: "the kernel's overlayfs can be mounted, for --driver overlay"}
+		Found: "the kernel's overlayfs can be mounted"}
 	err := tryOverlay(dir)
 	if r.OK = err == nil; !r.OK {
 		r.Why = fmt.Sprintf("overlayfs does not work in a user namespace: %v", err)

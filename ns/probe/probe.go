@@ -50,7 +50,7 @@ type Result struct {
 // All makes all checks. It takes some tens of milliseconds.
 func All() []Result {
 	results := []Result{kernel()}
-	p, err := enter(true, "")
+	p, err := enter(true)
 	results = append(results, userNamespace(err))
 	if err == nil {
 		results = append(results, p...)
@@ -80,22 +80,28 @@ func Explain(err error) error {
 
 // Overlay mounts the kernel's overlayfs with all its directories in dir, an empty directory,
 // changes files in it, and leaves dir empty. It does so with the caller's id alone, or with all the
-// ids that a container has. why says what the kernel refuses; with an error, there is not even a
-// user namespace.
-func Overlay(dir string, single bool) (why, err error) {
-	results, err := enter(single, dir)
-	for _, r := range results {
-		if err == nil && !r.OK {
-			why = errors.New(r.Why)
-		}
+// ids that a container has. With an error, there is not even a user namespace.
+func Overlay(dir string, single bool) (Result, error) { return one(single, "overlay", dir) }
+
+// FUSE opens /dev/fuse and mounts it, as a container does. With an error, there is not even a user
+// namespace.
+func FUSE() (Result, error) { return one(true, "fuse") }
+
+// one returns the last of the results of enter.
+func one(single bool, check ...string) (Result, error) {
+	results, err := enter(single, check...)
+	if err == nil && len(results) == 0 {
+		err = errors.New("nothing was checked in the new user namespace")
 	}
-	return why, err
+	if err != nil {
+		return Result{}, err
+	}
+	return results[len(results)-1], nil
 }
 
-// enter runs the checks that need a user namespace inside of one; with a directory, those of
-// Overlay.
-func enter(single bool, dir string) ([]Result, error) {
-	u := ns.UserNS{Args: []string{"tiffin", Command, dir}, SingleID: single}
+// enter runs the checks that need a user namespace inside of one: those of a name, or all.
+func enter(single bool, check ...string) ([]Result, error) {
+	u := ns.UserNS{Args: append([]string{"tiffin", Command}, check...), SingleID: single}
 	p, err := u.Start()
 	if err != nil {
 		return nil, err
@@ -125,11 +131,16 @@ func (m *message) Attached() (*int, *[]*os.File) { return &m.NumFiles, &m.files 
 func Main() {
 	conn, _, err := ns.Entered()
 	if err == nil {
-		check := inside
-		if len(os.Args) > 2 && os.Args[2] != "" {
-			check = func() []Result { return []Result{overlay(os.Args[2])} }
+		var results []Result
+		switch args := append(os.Args, "", "", "")[2:]; args[0] {
+		case "overlay":
+			results = []Result{overlay(args[1])}
+		case "fuse":
+			results = fuse()
+		default:
+			results = inside()
 		}
-		err = conn.Send(&message{Results: check()})
+		err = conn.Send(&message{Results: results})
 	}
 	if err != nil {
 		os.Exit(1)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -33,6 +34,9 @@ type StartOptions struct {
 	// order, with what is built in the end. The runner waits until it returns, and gives up if
 	// that is an error. nil: nothing is explained.
 	Explain func(*ns.Spec, ns.Report, *Pause) error
+	// StepDown allows another driver than fuse if that cannot be mounted, which only a start shows,
+	// and is told which. The container must be new. nil: the driver was asked for.
+	StepDown func(driver string, why error)
 	// GiveUp is closed when the container is not wanted any more. Start then fails, unless it was
 	// just done.
 	GiveUp <-chan struct{}
@@ -116,7 +120,7 @@ func (l *Launch) Cancel() {
 // If Start fails, the container has not run and nothing is left of the
 // attempt but its directory.
 func Start(c *disk.Container, l *Launch, lock *os.File, m *cache.Mountable, o StartOptions) (s *Session, err error) {
-	err = mended(c, m, func(m *cache.Mountable) (err error) {
+	begin := func(m *cache.Mountable) (err error) {
 		if l == nil {
 			l = NewLaunch(c.Root(), nil, nil).MapIDs(c.SingleID)
 		}
@@ -128,7 +132,16 @@ func Start(c *disk.Container, l *Launch, lock *os.File, m *cache.Mountable, o St
 		s, err = l.start(c, lock, m, n, o)
 		l = nil // a supervisor that could not start the container has ended
 		return err
-	})
+	}
+	err = mended(c, m, begin)
+	if err != nil && errs.CodeOf(err, 125) == 125 && c.Driver == "" && o.StepDown != nil && o.Trace == nil {
+		if driver, why := PickDriver(filepath.Dir(filepath.Dir(c.Dir())), c.SingleID, true); driver != "" {
+			if err = c.SetDriver(driver); err == nil {
+				o.StepDown(driver, why)
+				err = begin(m)
+			}
+		}
+	}
 	if err != nil {
 		return nil, errs.Code(err, errs.CodeOf(err, 125))
 	}
@@ -177,7 +190,7 @@ func (l *Launch) start(c *disk.Container, lock *os.File, m *cache.Mountable, n *
 	if err != nil {
 		// Its end ends whatever it had started: nothing uses the directory then.
 		_, _ = l.proc.Wait()
-		return nil, withoutFUSE(c, probe.Explain(err))
+		return nil, withoutDriver(c, probe.Explain(err))
 	}
 	s.trace, s.Notes = trace, req.Start.Notes[len(l.proc.Notes):]
 	return s, nil

@@ -71,7 +71,7 @@ func lend(c *disk.Container, lock *os.File, m *cache.Mountable) (*Tree, error) {
 	}})
 	if err != nil {
 		t.Close()
-		return nil, withoutFUSE(c, err)
+		return nil, withoutDriver(c, err)
 	}
 	return t, nil
 }

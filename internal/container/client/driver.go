@@ -1,4 +1,4 @@
-// Which driver a new container gets if --driver does not say.
+// Which driver a new container gets if --driver does not say, and what keeps one from working.
 
 package client
 
@@ -17,34 +17,48 @@ import (
 	"tiffin/ns/probe"
 )
 
-// fuseError says what is wrong with /dev/fuse, nil if nothing is.
-func fuseError() error {
+// fuseError says what is wrong with /dev/fuse, nil if nothing is: what opening it shows, in some
+// microseconds, and if mount is true also what mounting it does, in some milliseconds.
+func fuseError(mount bool) error {
 	err := ns.ProbeFUSE()
 	switch {
-	case err == nil:
-		return nil
 	case errors.Is(err, unix.ENODEV):
 		return errors.New("/dev/fuse is not the device of FUSE")
+	case err != nil:
+		return fmt.Errorf("/dev/fuse cannot be opened (%w)", err)
+	case mount:
+		if r, err := probe.FUSE(); err == nil && !r.OK {
+			return errors.New(r.Why)
+		}
 	}
-	return fmt.Errorf("/dev/fuse cannot be opened (%w)", err)
+	return nil
 }
 
-// withoutFUSE is err, or why a container cannot be served any more whose driver was there when it
-// was made.
-func withoutFUSE(c *disk.Container, err error) error {
-	why := fuseError()
-	if why == nil || c.DriverName() != disk.DriverFUSE || errors.Is(err, layer.ErrCorrupt) {
-		return err
+// withoutDriver is err, or why the driver of a container that could not be served does not work
+// here, found by trying it.
+func withoutDriver(c *disk.Container, err error) error {
+	switch {
+	case errors.Is(err, layer.ErrCorrupt):
+	case c.Driver == "":
+		if why := fuseError(true); why != nil {
+			return errs.Hint(fmt.Errorf("container %s was made with --driver fuse, and %w", c.Name, why),
+				"`tiffin commit` what it has changed, and run that image: a driver that works is chosen then")
+		}
+	case c.Driver == disk.DriverOverlay:
+		if why, e := tryOverlay(filepath.Dir(filepath.Dir(c.Dir())), c.SingleID); e == nil && why != nil {
+			return errs.Hint(fmt.Errorf("container %s was made with --driver overlay, and %w", c.Name, why),
+				"set TIFFIN_RUN_ROOT to a directory on another disk, or leave --driver out")
+		}
 	}
-	return errs.Hint(fmt.Errorf("container %s was made with --driver fuse, and %w", c.Name, why),
-		"`tiffin commit` what it has changed, and run that image: a driver that works is chosen then")
+	return err
 }
 
 // PickDriver returns the first driver that works for containers in root/containers, with one id
 // or with all, as Config.Driver has it. why says what is wrong with those before it. Each is tried,
-// the first in some microseconds, the second in some milliseconds.
-func PickDriver(root string, single bool) (driver string, why error) {
-	if why = fuseError(); why == nil {
+// the first in some microseconds, the second in some milliseconds; with mount also whether FUSE can
+// be mounted, which no kernel with /dev/fuse has been seen to refuse but for a policy.
+func PickDriver(root string, single, mount bool) (driver string, why error) {
+	if why = fuseError(mount); why == nil {
 		return "", nil
 	}
 	overlay, err := tryOverlay(root, single)
@@ -77,5 +91,9 @@ func tryOverlay(root string, single bool) (why, err error) {
 		return err, nil
 	}
 	defer os.RemoveAll(dir)
-	return probe.Overlay(dir, single)
+	r, err := probe.Overlay(dir, single)
+	if err == nil && !r.OK {
+		why = errors.New(r.Why)
+	}
+	return why, err
 }

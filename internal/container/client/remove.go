@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -54,20 +55,23 @@ func erase(c *disk.Container) error {
 
 // SweepTrees deletes the directories of the user's that images of a store, of which the store has
 // no union any more, were unpacked to; one in use stays. With subordinate ids, only a helper can
-// enter them.
-func SweepTrees(images string) error {
+// enter them. It returns how many bytes of the disk they took.
+func SweepTrees(images string) (freed int64, err error) {
 	run, err := disk.RunRoot(images)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	trees, _ := os.ReadDir(filepath.Join(run, "trees")) // most have none
 	for _, t := range trees {
 		chain, _, _ := strings.Cut(t.Name(), "-")
 		if _, e := os.Lstat(filepath.Join(images, "unions", chain)); errors.Is(e, os.ErrNotExist) {
-			err = errors.Join(err, insideOf(images, false, control.OpErase, &disk.Upper{Dir: filepath.Join(run, "trees", t.Name())}, io.Discard))
+			var bytes strings.Builder
+			err = errors.Join(err, insideOf(images, false, control.OpErase, &disk.Upper{Dir: filepath.Join(run, "trees", t.Name())}, &bytes))
+			n, _ := strconv.ParseInt(bytes.String(), 10, 64) // nothing: one in use
+			freed += n
 		}
 	}
-	return err
+	return freed, err
 }
 
 // kill ends a running container at once: through its supervisor or, if that does

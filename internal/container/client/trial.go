@@ -32,7 +32,19 @@ func TryStore(images, run string) []probe.Result {
 	if !containers.OK {
 		containers.Fix = "export TIFFIN_RUN_ROOT=" + elsewhere() + "   # no administrator is needed: any directory of yours on another disk"
 	}
-	return []probe.Result{store, containers}
+	return []probe.Result{store, containers, overlayOn(run)}
+}
+
+// overlayOn tries --driver overlay on the disk of containers: that of probe.All is on a tmpfs.
+func overlayOn(run string) probe.Result {
+	r := probe.Result{Name: "overlay driver", Level: probe.Optional, Page: "the kernel's Documentation/filesystems/overlayfs.rst, \"Upper and Lower\"",
+		Found: "--driver overlay works on the disk of containers"}
+	why, err := tryOverlay(run, false)
+	if why = errors.Join(why, err); why != nil {
+		r.Why = fmt.Sprintf("--driver overlay does not work: %v", why)
+	}
+	r.OK = why == nil
+	return r
 }
 
 // elsewhere proposes a directory in which this user may write, often on another disk.

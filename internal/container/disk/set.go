@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tiffin/image/sidecar"
 	"tiffin/internal/errs"
 	"tiffin/ns/cgroup"
 )
@@ -207,6 +208,16 @@ func (c *Container) SetLimits(l cgroup.Limits) error {
 	c.Limits = l
 	if err := c.writeConfig(); err != nil {
 		return fmt.Errorf("update container %s: %w", c.Name, err)
+	}
+	return nil
+}
+
+// SetDriver gives another driver to a container that has never run.
+func (c *Container) SetDriver(driver string) error {
+	err := errors.Join(os.RemoveAll(c.UpperDir()), os.RemoveAll(c.WorkDir()), os.RemoveAll(sidecar.Path(c.UpperDir())))
+	c.Driver = driver
+	if err = errors.Join(err, c.writeConfig()); err != nil {
+		return fmt.Errorf("give container %s the driver %s: %w", c.Name, driver, err)
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -337,4 +338,25 @@ func TestManyAskAtOnce(t *testing.T) {
 	close(s.ended)
 	all.Wait()
 	s.sessions.finish()
+}
+
+// TestWhatIsErasedIsCounted: a file of several names once.
+func TestWhatIsErasedIsCounted(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "tree")
+	file := filepath.Join(dir, "sub", "file")
+	err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, make([]byte, 1<<20), 0o600), os.Link(file, filepath.Join(dir, "second")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said strings.Builder
+	if err := eraseTree(dir, &said); err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.Atoi(said.String())
+	if err != nil || n < 1<<20 || n > 1<<20+64<<10 {
+		t.Errorf("%q, %v", said.String(), err)
+	}
+	if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
 }

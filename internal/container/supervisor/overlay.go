@@ -63,8 +63,12 @@ func shutOut(dir string, ids ns.IDMap) (stands bool, err error) {
 		err = os.Chmod(dir, 0o700)
 	}
 	if err != nil {
-		return false, errs.Hint(fmt.Errorf("shut others out of the files of a container: %w", err),
-			"if "+dir+" belongs to an id that /etc/subuid does not give you any more, ask an administrator to give it back")
+		hint := "if " + dir + " belongs to an id that /etc/subuid does not give you any more, ask an administrator to give it back"
+		var st unix.Stat_t
+		if unix.Lstat(dir, &st) == nil && int(st.Uid) == os.Geteuid() {
+			hint = "the disk takes no other owner than you, as NFS does: set TIFFIN_RUN_ROOT to a directory on another disk"
+		}
+		return false, errs.Hint(fmt.Errorf("shut others out of the files of a container: %w", err), hint)
 	}
 	return stands, nil
 }

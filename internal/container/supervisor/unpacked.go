@@ -218,8 +218,9 @@ func untouched(op string, w io.Writer) error {
 	return tar.NewWriter(w).Close()
 }
 
-// eraseTree removes a directory, unless a supervisor uses it.
-func eraseTree(dir string) error {
+// eraseTree removes a directory, unless a supervisor uses it, and writes to w how many bytes of the
+// disk it took.
+func eraseTree(dir string, w io.Writer) error {
 	f, err := os.Open(dir)
 	if err != nil {
 		return err
@@ -228,5 +229,25 @@ func eraseTree(dir string) error {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == unix.EWOULDBLOCK {
 		return nil
 	}
-	return treecopy.Remove(dir)
+	taken := usage(dir)
+	if err := treecopy.Remove(dir); err != nil {
+		return err
+	}
+	_, err = fmt.Fprint(w, taken)
+	return err
+}
+
+// usage adds up the blocks of all files in dir, of each once: inode(7), st_blocks.
+func usage(dir string) (bytes int64) {
+	linked := map[uint64]bool{}
+	_ = filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+		var st unix.Stat_t
+		if err != nil || unix.Lstat(path, &st) != nil || st.Nlink > 1 && linked[st.Ino] {
+			return nil
+		}
+		linked[st.Ino] = true
+		bytes += st.Blocks * 512
+		return nil
+	})
+	return bytes
 }
