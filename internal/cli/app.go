@@ -68,6 +68,9 @@ var table = [...]group{
 		{"rename", "give a container another name", renameCommand, plain},
 		{"rm", "delete containers", rmCommand, plain},
 	}},
+	{"Networks", []command{
+		{"network", "make, list and remove networks of containers", networkCommand, runLike},
+	}},
 	{"From container to image", []command{
 		{"diff", "list what a container changed", diffCommand, plain},
 		{"export", "write a container's files into a tarball", exportCommand, plain},
@@ -130,6 +133,28 @@ func Main(args []string) int {
 		_, _ = launch() // long before its flags are read, which takes as long as the supervisor
 	}
 	return c.run(rest)
+}
+
+// subcommand is the action of a command that has commands of its own, and prints its help text
+// without one.
+func subcommand(name string, make func() *cli.Command, table []command) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		if c.Args().Len() == 0 {
+			cmd := make()
+			cmd.Name = name
+			printCommandHelp(stdout, cmd)
+			return nil
+		}
+		var names []string
+		for _, sub := range table {
+			if sub.name == c.Args().First() {
+				sub.name = name + " " + sub.name
+				return exitStatus(sub.run(c.Args().Tail()))
+			}
+			names = append(names, sub.name)
+		}
+		return usagef("there is no command %s %s: use %s", name, c.Args().First(), strings.Join(names, ", "))
+	}
 }
 
 // help prints what commands there are.

@@ -10,7 +10,6 @@ var elsewhere = map[string]string{
 	"compose": "one container is started at a time: `tiffin run`",
 	"events":  "`tiffin wait` waits for an end, `tiffin trace` shows requests to the file system",
 	"info":    "`tiffin doctor` tells about this machine, `tiffin version` about tiffin",
-	"network": "networks are none (only loopback) and host: `tiffin run --network host`",
 	"port":    "ports are not forwarded; with `tiffin run --network host` the command's are this machine's",
 	"search":  "registries are searched on their web pages; `tiffin pull` takes any name",
 	"volume":  "volumes have no names: `tiffin run -v DIR:DST` shows a directory of yours",
@@ -28,10 +27,10 @@ var flagsElsewhere = map[string]string{
 	"p,publish,P,publish-all,expose": "ports are not forwarded; with --network host the command's are this machine's",
 	"cgroupns":                       "a container with a limit is the root of the control groups that it sees; --limits cgroup does that without a limit",
 	"restart":                        "nobody is there to restart it: no process of tiffin outlives the container",
-	"dns,dns-search,add-host,ip,link,mac-address,network-alias": "networks are none (only loopback) and host, where this machine's /etc/resolv.conf counts",
-	"pid,ipc,uts,cgroup-parent":                                 "--without pid, ipc or uts leaves that namespace out",
-	"volumes-from,volume-driver":                                "volumes have no names: -v DIR:DST shows a directory of yours",
-	"cidfile":                                                   "`tiffin run -d` and `tiffin create` print the id",
+	"link,mac-address":               "containers in one network find each other by name: `tiffin network create`",
+	"pid,ipc,uts,cgroup-parent":      "--without pid, ipc or uts leaves that namespace out",
+	"volumes-from,volume-driver":     "volumes have no names: -v DIR:DST shows a directory of yours",
+	"cidfile":                        "`tiffin run -d` and `tiffin create` print the id",
 }
 
 // commandElsewhere is the advice for a command that only docker has, or "".

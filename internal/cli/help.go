@@ -17,12 +17,19 @@ func printHelp(w io.Writer) {
 	fmt.Fprint(w, "tiffin runs containers without root and shows how.\n\nusage: tiffin COMMAND [ARGUMENTS]\n")
 	for _, g := range table {
 		fmt.Fprintf(w, "\n%s\n", g.title)
-		for _, c := range g.commands {
-			fmt.Fprintf(w, "  %-10s %s\n", c.name, c.short)
-		}
+		fmt.Fprint(w, listCommands(g.commands))
 	}
 	fmt.Fprint(w, "\n`tiffin COMMAND --help` shows the flags of a command.\n"+
 		"Begin with: tiffin run -it tiffin/base\n")
+}
+
+// listCommands is a line for each command.
+func listCommands(commands []command) string {
+	var b strings.Builder
+	for _, c := range commands {
+		fmt.Fprintf(&b, "  %-10s %s\n", c.name, c.short)
+	}
+	return b.String()
 }
 
 func printCommandHelp(w io.Writer, cmd *cli.Command) {

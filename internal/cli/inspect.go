@@ -36,6 +36,15 @@ func runInspect(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	store, err := openStore()
+	if err != nil {
+		return err
+	}
+	return inspectEach(c, func(arg string) (any, error) { return inspect(store, arg, kind) })
+}
+
+// inspectEach prints what look tells of each argument, as --format says.
+func inspectEach(c *cli.Context, look func(arg string) (any, error)) error {
 	print := func(v any) error { return nil }
 	format := c.String("format")
 	if format != "" && format != "json" {
@@ -45,13 +54,9 @@ func runInspect(c *cli.Context) error {
 		}
 		print = func(v any) error { return executeEither(tmpl, v) }
 	}
-	store, err := openStore()
-	if err != nil {
-		return err
-	}
 	found := []any{}
 	failed := eachArg(c, func(arg string) error {
-		v, err := inspect(store, arg, kind)
+		v, err := look(arg)
 		if err != nil {
 			return err
 		}

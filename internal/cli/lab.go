@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
@@ -39,41 +38,14 @@ var labTable = [...]command{
 }
 
 func labCommand() *cli.Command {
-	var b strings.Builder
-	for _, c := range labTable {
-		fmt.Fprintf(&b, "  %-10s %s\n", c.name, c.short)
-	}
 	return &cli.Command{
 		Usage:     "learn how containers work, in tasks that check themselves",
 		ArgsUsage: "COMMAND [ARGUMENTS]",
 		Description: "Labs are small tasks on the parts of a container, each with a text to read,\n" +
-			"commands to type and a check of what they have changed. Begin with\n`tiffin lab start 1`.\n\n" + b.String() +
+			"commands to type and a check of what they have changed. Begin with\n`tiffin lab start 1`.\n\n" + listCommands(labTable[:]) +
 			"\n`tiffin lab COMMAND --help` shows the flags of a command.",
-		Action: func(c *cli.Context) error {
-			if c.Args().Len() == 0 {
-				cmd := labCommand()
-				cmd.Name = "lab"
-				printCommandHelp(stdout, cmd)
-				return nil
-			}
-			for i := range labTable {
-				if labTable[i].name == c.Args().First() {
-					sub := labTable[i]
-					sub.name = "lab " + sub.name
-					return exitStatus(sub.run(c.Args().Tail()))
-				}
-			}
-			return usagef("there is no command lab %s: use %s", c.Args().First(), labNames())
-		},
+		Action: subcommand("lab", labCommand, labTable[:]),
 	}
-}
-
-func labNames() string {
-	var names []string
-	for _, c := range labTable {
-		names = append(names, c.name)
-	}
-	return strings.Join(names, ", ")
 }
 
 // labDirFlag names a directory of labs that do not come with tiffin.

@@ -1,0 +1,242 @@
+// The command tiffin network: networks with a name are made, listed, shown and removed. Containers
+// join them with --network.
+
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"tiffin/internal/container/disk"
+	"tiffin/internal/network"
+)
+
+// networkTable are the commands below `network`.
+var networkTable = [...]command{
+	{"create", "make a network", networkCreateCommand, plain},
+	{"ls", "list the networks", networkLsCommand, plain},
+	{"inspect", "print all there is to know about networks", networkInspectCommand, plain},
+	{"rm", "remove networks that no container joins", networkRmCommand, plain},
+	{"prune", "remove all networks that no container joins", networkPruneCommand, plain},
+}
+
+func networkCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "COMMAND [ARGUMENTS]",
+		Description: "Containers with the same --network NAME reach one another, by name too, and the rest of the world.\n" +
+			"What joins them is a process that runs as long as one of them does.\n\n" + listCommands(networkTable[:]) +
+			"\n`tiffin network COMMAND --help` shows the flags of a command.",
+		Action: subcommand("network", networkCommand, networkTable[:]),
+	}
+}
+
+func networkCreateCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "[FLAGS] NAME",
+		Flags: []cli.Flag{
+			&cli.StringSliceFlag{Name: "subnet", Usage: "`PREFIX` of its addresses, such as 10.1.2.0/24: one of IPv4, one of IPv6, or those that are free"},
+			&cli.StringSliceFlag{Name: "gateway", Usage: "`IP` of the way out, or the first of the subnet"},
+			&cli.StringSliceFlag{Name: "label", Usage: "note `KEY=VALUE` about the network"},
+			&cli.BoolFlag{Name: "ipv6", Usage: "for docker's sake; every network has IPv6", Hidden: true},
+			&cli.StringFlag{Name: "driver", Aliases: []string{"d"}, Value: "bridge", Usage: "for docker's sake: bridge", Hidden: true},
+		},
+		Action: takes(1, 1, "a name", func(c *cli.Context) error {
+			if d := c.String("driver"); d != "bridge" {
+				return fmt.Errorf("network driver %q is not there: a process of tiffin's joins the containers, as a bridge would", d)
+			}
+			d := &network.Definition{Name: c.Args().First(), Labels: map[string]string{}}
+			var subnets []netip.Prefix
+			for _, s := range c.StringSlice("subnet") {
+				p, err := netip.ParsePrefix(s)
+				if err != nil {
+					return fmt.Errorf("--subnet: %q is no prefix such as 10.1.2.0/24", s)
+				}
+				subnets = append(subnets, p)
+			}
+			var gateways []netip.Addr
+			for _, s := range c.StringSlice("gateway") {
+				a, err := netip.ParseAddr(s)
+				if err != nil {
+					return fmt.Errorf("--gateway: %q is no IP address", s)
+				}
+				gateways = append(gateways, a)
+			}
+			for _, l := range c.StringSlice("label") {
+				k, v, _ := strings.Cut(l, "=")
+				if k == "" {
+					return fmt.Errorf("label %q has no key", l)
+				}
+				d.Labels[k] = v
+			}
+			set, err := containers()
+			if err != nil {
+				return err
+			}
+			if err := set.CreateNetwork(d, subnets, gateways); err != nil {
+				return err
+			}
+			fmt.Fprintln(stdout, d.Name)
+			return nil
+		}),
+	}
+}
+
+// networkRow is a network as ls shows it, for templates too.
+type networkRow struct {
+	Name, Subnet, Subnet6, CreatedAt, Containers, Labels string
+}
+
+func networkLsCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "[FLAGS]",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "only names"},
+			&cli.StringFlag{Name: "format", Usage: "`TEMPLATE` of Go for each, table TEMPLATE, or json"},
+		},
+		Action: takes(0, 0, "no arguments", func(c *cli.Context) error {
+			set, err := containers()
+			if err != nil {
+				return err
+			}
+			all, err := set.Networks()
+			if err != nil {
+				return err
+			}
+			var rows []*networkRow
+			for _, d := range all {
+				if c.Bool("quiet") {
+					fmt.Fprintln(stdout, d.Name)
+					continue
+				}
+				members, err := set.Members(d.Name)
+				if err != nil {
+					return err
+				}
+				var labels, names []string
+				for k, v := range d.Labels {
+					labels = append(labels, k+"="+v)
+				}
+				slices.Sort(labels)
+				for _, m := range members {
+					names = append(names, m.Name)
+				}
+				slices.Sort(names)
+				rows = append(rows, &networkRow{d.Name, d.IPv4.Masked().String(), d.IPv6.Masked().String(), localTime(d.Created), strings.Join(names, ","), strings.Join(labels, ",")})
+			}
+			if c.Bool("quiet") {
+				return nil
+			}
+			header := &networkRow{"NAME", "SUBNET", "SUBNET OF IPV6", "CREATED AT", "CONTAINERS", "LABELS"}
+			return printRows(stdout, c.String("format"), "table {{.Name}}\t{{.Subnet}}\t{{.Subnet6}}\t{{.Containers}}", header, rows)
+		}),
+	}
+}
+
+// networkInspection is what inspect prints of a network, in docker's words.
+type networkInspection struct {
+	Name       string
+	Created    time.Time
+	Driver     string
+	EnableIPv6 bool
+	IPAM       struct{ Config []networkPool }
+	Containers map[string]networkMember
+	Labels     map[string]string
+}
+
+type networkPool struct {
+	Subnet  netip.Prefix
+	Gateway netip.Addr
+}
+
+// networkMember is a container that runs in a network.
+type networkMember struct {
+	Name                     string
+	MacAddress               string
+	IPv4Address, IPv6Address netip.Prefix
+}
+
+func networkInspectCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "[-f TEMPLATE] NETWORK…",
+		Flags:     []cli.Flag{&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "`TEMPLATE` of Go for each, or json"}},
+		Action: takes(1, -1, "at least one network", func(c *cli.Context) error {
+			set, err := containers()
+			if err != nil {
+				return err
+			}
+			return inspectEach(c, func(name string) (any, error) { return inspectNetwork(set, name) })
+		}),
+	}
+}
+
+func inspectNetwork(set *disk.Set, name string) (*networkInspection, error) {
+	d, err := set.Network(name)
+	if err != nil {
+		return nil, err
+	}
+	x := &networkInspection{Name: d.Name, Created: d.Created, Driver: "bridge", EnableIPv6: true, Containers: map[string]networkMember{}, Labels: d.Labels}
+	x.IPAM.Config = []networkPool{{d.IPv4.Masked(), d.Gateway4}, {d.IPv6.Masked(), d.Gateway6}}
+	return x, nil
+}
+
+func networkRmCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "[-f] NETWORK…",
+		Flags:     []cli.Flag{&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "a missing one is no error"}},
+		Action: takes(1, -1, "one or more networks", func(c *cli.Context) error {
+			set, err := containers()
+			if err != nil {
+				return err
+			}
+			return eachArg(c, func(name string) error {
+				err := set.RemoveNetwork(name)
+				if c.Bool("force") && errors.Is(err, disk.ErrNoNetwork) {
+					return nil
+				}
+				if err == nil {
+					fmt.Fprintln(stdout, name)
+				}
+				return err
+			})
+		}),
+	}
+}
+
+func networkPruneCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "[-f]",
+		Flags:     []cli.Flag{&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "do not ask"}},
+		Action: takes(0, 0, "no arguments", func(c *cli.Context) error {
+			set, err := containers()
+			if err != nil {
+				return err
+			}
+			if !c.Bool("force") && !confirm("This removes all networks that no container joins. Continue? [y/N] ") {
+				return nil
+			}
+			all, err := set.Networks()
+			if err != nil {
+				return err
+			}
+			for _, d := range all {
+				members, e := set.Members(d.Name)
+				if e == nil && len(members) == 0 {
+					if e = set.RemoveNetwork(d.Name); e == nil {
+						fmt.Fprintln(stdout, d.Name)
+					}
+				}
+				if e != nil && !errors.Is(e, os.ErrNotExist) {
+					err = errors.Join(err, e)
+				}
+			}
+			return err
+		}),
+	}
+}

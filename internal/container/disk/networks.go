@@ -1,0 +1,173 @@
+// The networks of a set of containers: networks/NAME.json, written once.
+
+package disk
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tiffin/internal/errs"
+	"tiffin/internal/network"
+)
+
+// ErrNoNetwork is wrapped by errors that say there is no such network.
+var ErrNoNetwork = errors.New("no such network")
+
+// NetworksDir is the directory of the networks.
+func (s *Set) NetworksDir() string { return filepath.Join(s.root, "networks") }
+
+func (s *Set) networkFile(name string) string { return filepath.Join(s.NetworksDir(), name+".json") }
+
+// lockNetworks makes the directory, and lets nobody else change what is in it until it is closed.
+func (s *Set) lockNetworks() (*os.File, error) {
+	err := os.MkdirAll(s.NetworksDir(), 0o700)
+	var dir *os.File
+	if err == nil {
+		dir, err = os.Open(s.NetworksDir())
+	}
+	if err == nil {
+		if err = unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil {
+			dir.Close()
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lock the networks: %w", err)
+	}
+	return dir, nil
+}
+
+// CreateNetwork makes a network of those subnets and gateways: see Definition.Place.
+func (s *Set) CreateNetwork(d *network.Definition, subnets []netip.Prefix, gateways []netip.Addr) error {
+	if !validName(d.Name) || network.Reserved(d.Name) {
+		return errs.Hint(fmt.Errorf("network name %q is not valid", d.Name), "use two or more of a-z A-Z 0-9 _ . - and start with a letter or digit; none, host, user and their like are taken")
+	}
+	dir, err := s.lockNetworks()
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	all, err := s.Networks()
+	if err != nil {
+		return err
+	}
+	used := []netip.Prefix{network.Private.IPv4.Masked(), network.Private.IPv6.Masked()}
+	for _, other := range all {
+		if other.Name == d.Name {
+			return errs.Hint(fmt.Errorf("network %s is there already", d.Name), fmt.Sprintf("`tiffin network rm %s` removes it", d.Name))
+		}
+		used = append(used, other.IPv4.Masked(), other.IPv6.Masked())
+	}
+	if err := d.Place(subnets, gateways, append(used, hostSubnets()...)); err != nil {
+		return fmt.Errorf("create network %s: %w", d.Name, err)
+	}
+	d.Created = time.Now().UTC()
+	if err := Exact(d); err != nil {
+		return err
+	}
+	if err := ReplaceJSON(s.networkFile(d.Name), d); err != nil {
+		return fmt.Errorf("create network %s: %w", d.Name, err)
+	}
+	return nil
+}
+
+// hostSubnets are those of this machine, which containers would not reach behind a subnet of their
+// own that is the same.
+func hostSubnets() (found []netip.Prefix) {
+	all, _ := net.InterfaceAddrs()
+	for _, a := range all {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && !p.Addr().IsLoopback() && !p.Addr().IsLinkLocalUnicast() {
+			found = append(found, p.Masked())
+		}
+	}
+	return found
+}
+
+// Networks lists the networks by name.
+func (s *Set) Networks() (all []*network.Definition, err error) {
+	ents, err := os.ReadDir(s.NetworksDir())
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("list the networks: %w", err)
+	}
+	for _, e := range ents {
+		if name, ok := strings.CutSuffix(e.Name(), ".json"); ok {
+			d, err := s.Network(name)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, d)
+		}
+	}
+	slices.SortFunc(all, func(a, b *network.Definition) int { return strings.Compare(a.Name, b.Name) })
+	return all, nil
+}
+
+// Network finds a network by its name.
+func (s *Set) Network(name string) (*network.Definition, error) {
+	missing := errs.Hint(fmt.Errorf("%w: %s", ErrNoNetwork, name), "`tiffin network ls` lists the networks, `tiffin network create` makes one")
+	if !validName(name) {
+		return nil, missing
+	}
+	b, err := os.ReadFile(s.networkFile(name))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, missing
+	}
+	d := new(network.Definition)
+	if err == nil {
+		err = json.Unmarshal(b, d)
+	}
+	if err == nil && (d.Name != name || !d.IPv4.IsValid() || !d.IPv6.IsValid()) {
+		err = errors.New("it is not that of this network")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read network %s: %s: %w", name, s.networkFile(name), err)
+	}
+	return d, nil
+}
+
+// Members are the containers that join a network when they start.
+func (s *Set) Members(name string) (members []*Container, err error) {
+	all, err := s.All()
+	for _, c := range all {
+		if c.Network == name {
+			members = append(members, c)
+		}
+	}
+	return members, err
+}
+
+// RemoveNetwork removes a network that no container joins.
+func (s *Set) RemoveNetwork(name string) error {
+	dir, err := s.lockNetworks()
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if _, err := s.Network(name); err != nil {
+		return err
+	}
+	members, err := s.Members(name)
+	if err != nil {
+		return err
+	}
+	if len(members) > 0 {
+		names := ""
+		for _, c := range members {
+			names += " " + c.Name
+		}
+		return errs.Hint(fmt.Errorf("network %s has containers:%s", name, names), "remove these first: `tiffin rm -f"+names+"`")
+	}
+	if err := os.Remove(s.networkFile(name)); err != nil {
+		return fmt.Errorf("remove network %s: %w", name, err)
+	}
+	return nil
+}
