@@ -26,15 +26,15 @@ var floors = [][]string{
 	{"internal/wire", "internal/network", "ns/cgroup", "image/layer"},
 	{"ns/emulation"},
 	{"image/reference", "image/registry/token", "image/union", "ns", "internal/programs"},
-	{"image/oci"},
-	{"image/store"},
+	{"image/oci", "internal/compose"},
+	{"image/store", "internal/compose/parser"},
 	{"image/ingest"},
 	{"image/cache"},
 	{"image", "fs", "ns/probe", "internal/container/disk"},
 	{"image/transfer", "tutorial", "tutorial/book", "internal/container/control"},
 	{"image/registry", "image/registry/server", "internal/container/supervisor", "internal/container/client"},
 	{"internal/cli"},
-	{"", "internal/programs/runtime"}, // main.go, and that of the embedded program
+	{"", "internal/programs/runtime", "internal/programs/compose"}, // main.go, and those of the embedded programs
 }
 
 // strangers are programs and test helpers, which nothing in the house imports.
@@ -125,15 +125,18 @@ func TestNounsStayApart(t *testing.T) {
 // heavy are libraries that only the packages named here link, in order that programs which
 // are started often do not pay for them.
 var heavy = map[string][]string{
-	"github.com/hanwen/go-fuse":     {"fs"},
-	"github.com/urfave/cli":         {"internal/cli"},
-	"github.com/vbauerster/mpb":     {"internal/cli"},
-	"golang.org/x/term":             {"internal/cli"},
-	"oras.land/oras-go":             {"image/registry"},
-	"net/http":                      {"image/registry", "image/registry/server", "internal/cli"},
-	"github.com/godbus/dbus":        {"internal/container/client"},
-	"mvdan.cc/sh":                   {}, // the module in internal/userland
-	"github.com/klauspost/compress": {"image/ingest"},
+	"github.com/hanwen/go-fuse":          {"fs"},
+	"github.com/urfave/cli":              {"internal/cli"},
+	"github.com/vbauerster/mpb":          {"internal/cli"},
+	"golang.org/x/term":                  {"internal/cli"},
+	"oras.land/oras-go":                  {"image/registry"},
+	"net/http":                           {"image/registry", "image/registry/server", "internal/cli"},
+	"github.com/godbus/dbus":             {"internal/container/client"},
+	"mvdan.cc/sh":                        {}, // the module in internal/userland
+	"github.com/klauspost/compress":      {"image/ingest"},
+	"github.com/compose-spec/compose-go": {"internal/compose/parser"},
+	"github.com/sirupsen/logrus":         {"internal/compose/parser"},
+	"go.yaml.in/yaml":                    {"internal/compose/parser"},
 }
 
 // TestHeavyLibrariesHaveTheirPlace: a library is linked where it is used, and nowhere else.
@@ -181,7 +184,7 @@ func TestTheRuntimeIsSmall(t *testing.T) {
 // way.
 func TestProgramsAreStatic(t *testing.T) {
 	dir := t.TempDir()
-	for pkg, module := range map[string]string{"tiffin": ".", "tiffin/internal/programs/runtime": ".", "tiffin/userland": "../userland"} {
+	for pkg, module := range map[string]string{"tiffin": ".", "tiffin/internal/programs/runtime": ".", "tiffin/internal/programs/compose": ".", "tiffin/userland": "../userland"} {
 		file := filepath.Join(dir, path.Base(pkg))
 		build := exec.Command("go", "build", "-C", module, "-o", file, pkg)
 		build.Env = append(build.Environ(), "CGO_ENABLED=0")

@@ -67,6 +67,7 @@ var table = [...]group{
 		{"ps", "list containers", psCommand, plain},
 		{"rename", "give a container another name", renameCommand, plain},
 		{"rm", "delete containers", rmCommand, plain},
+		{"compose", "run several containers as a compose file says", composeCommand, runLike},
 	}},
 	{"Networks", []command{
 		{"network", "make, list and remove networks of containers", networkCommand, runLike},

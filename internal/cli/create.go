@@ -19,18 +19,23 @@ func createCommand() *cli.Command {
 		ArgsUsage: "[FLAGS] IMAGE [COMMAND [ARGUMENT…]]",
 		Flags:     createFlags(),
 		Action: takes(1, -1, "an image", func(c *cli.Context) error {
-			ctr, lock, _, err := createContainer(c, false, true)
-			if err != nil {
-				return err
+			ctr, err := createOnly(c)
+			if err == nil {
+				fmt.Fprintln(stdout, ctr.ID)
 			}
-			defer lock.Close()
-			if err := ctr.Commission(nil); err != nil {
-				return err
-			}
-			fmt.Fprintln(stdout, ctr.ID)
-			return nil
+			return err
 		}),
 	}
+}
+
+// createOnly makes the container that the flags describe, and leaves it alone.
+func createOnly(c *cli.Context) (*disk.Container, error) {
+	ctr, lock, _, err := createContainer(c, false, true)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Close()
+	return ctr, ctr.Commission(nil)
 }
 
 // createContainer makes the container that the flags describe, to run in the foreground or not, now

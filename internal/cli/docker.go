@@ -6,13 +6,12 @@ import "strings"
 
 // elsewhere has the advice for commands.
 var elsewhere = map[string]string{
-	"build":   "an image is made of a container's changes: `tiffin run`, then `tiffin commit`; or of a root file system: `tiffin import`",
-	"compose": "one container is started at a time: `tiffin run`",
-	"events":  "`tiffin wait` waits for an end, `tiffin trace` shows requests to the file system",
-	"info":    "`tiffin doctor` tells about this machine, `tiffin version` about tiffin",
-	"port":    "ports are not forwarded; with `tiffin run --network host` the command's are this machine's",
-	"search":  "registries are searched on their web pages; `tiffin pull` takes any name",
-	"volume":  "volumes have no names: `tiffin run -v DIR:DST` shows a directory of yours",
+	"build":  "an image is made of a container's changes: `tiffin run`, then `tiffin commit`; or of a root file system: `tiffin import`",
+	"events": "`tiffin wait` waits for an end, `tiffin trace` shows requests to the file system",
+	"info":   "`tiffin doctor` tells about this machine, `tiffin version` about tiffin",
+	"port":   "ports are not forwarded; with `tiffin run --network host` the command's are this machine's",
+	"search": "registries are searched on their web pages; `tiffin pull` takes any name",
+	"volume": "volumes have no names: `tiffin run -v DIR:DST` shows a directory of yours",
 }
 
 // inGroups are the words of docker's longer commands: "docker container ls".

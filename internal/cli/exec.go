@@ -29,11 +29,12 @@ func execCommand() *cli.Command {
 			&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "run as `USER[:GROUP]`"},
 			newExplainFlag(), detachKeysFlag(),
 		},
-		Action: takes(2, -1, "a container and a command", runExec),
+		Action: takes(2, -1, "a container and a command", func(c *cli.Context) error { return runExec(c, findContainer) }),
 	}
 }
 
-func runExec(c *cli.Context) error {
+// runExec runs the command in the container that find returns for the first argument.
+func runExec(c *cli.Context, find func(string) (*disk.Container, error)) error {
 	t, err := terminalOf(c, c.Bool("tty"), c.Bool("interactive"))
 	if err != nil {
 		return err
@@ -44,7 +45,7 @@ func runExec(c *cli.Context) error {
 			return err
 		}
 	}
-	ctr, err := findContainer(c.Args().First())
+	ctr, err := find(c.Args().First())
 	if err != nil {
 		return errs.Code(err, exitFailure)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"tiffin/image"
+	"tiffin/internal/compose"
 	"tiffin/internal/container/client"
 	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
@@ -352,7 +353,11 @@ func setWithout(cfg *disk.Config, c *cli.Context, _ ocispec.ImageConfig) error {
 func setLabels(cfg *disk.Config, c *cli.Context, ic ocispec.ImageConfig) error {
 	cfg.Labels = map[string]string{}
 	for k, v := range ic.Labels {
-		cfg.Labels[k] = v
+		// An image that compose has built has such labels, or a stranger gave it some: that makes
+		// its containers no part of a project, which `compose down` would delete.
+		if !strings.HasPrefix(k, compose.LabelPrefix) {
+			cfg.Labels[k] = v
+		}
 	}
 	for _, l := range c.StringSlice("label") {
 		k, v, _ := strings.Cut(l, "=")

@@ -36,11 +36,9 @@ func runLogs(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	o := disk.LogOptions{Follow: c.Bool("follow"), Tail: -1}
-	if t := c.String("tail"); t != "all" {
-		if o.Tail, err = strconv.Atoi(t); err != nil {
-			return usagef("--tail %q is neither a number nor all", t)
-		}
+	o := disk.LogOptions{Follow: c.Bool("follow")}
+	if o.Tail, err = parseTail(c.String("tail")); err != nil {
+		return err
 	}
 	for name, dst := range map[string]*time.Time{"since": &o.Since, "until": &o.Until} {
 		if *dst, err = parseTime(c.String(name), time.Now()); err != nil {
@@ -54,6 +52,18 @@ func runLogs(c *cli.Context) error {
 		err = tellLoss(ctr, o.Tail < 0)
 	}
 	return err
+}
+
+// parseTail reads --tail: a number of lines, -1 for all.
+func parseTail(s string) (int, error) {
+	if s == "all" {
+		return -1, nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		return 0, usagef("--tail %q is neither a number nor all", s)
+	}
+	return n, nil
 }
 
 // tellLoss says on standard error what the container's log has lost; with old, also that the oldest

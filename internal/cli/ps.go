@@ -17,6 +17,7 @@ import (
 	"github.com/docker/go-units"
 	"github.com/urfave/cli/v2"
 
+	"tiffin/internal/compose"
 	"tiffin/internal/container/client"
 	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
@@ -49,6 +50,7 @@ type psRow struct {
 	Networks, Driver          string
 	Mounts, Labels            string
 	LocalVolumes, Ports, Size string
+	Service                   string `json:",omitempty"` // of a compose file
 	labels                    map[string]string
 }
 
@@ -88,7 +90,7 @@ func runPs(c *cli.Context) error {
 			rows = append(rows, newPsRow(ctr, state, !c.Bool("no-trunc"), time.Now()))
 		}
 	}
-	return errors.Join(printPs(stdout, c, rows), damaged)
+	return errors.Join(printPs(stdout, c, psTable, rows), damaged)
 }
 
 func newPsRow(ctr *disk.Container, s disk.State, short bool, now time.Time) *psRow {
@@ -97,7 +99,7 @@ func newPsRow(ctr *disk.Container, s disk.State, short bool, now time.Time) *psR
 		CreatedAt:  localTime(ctr.Created),
 		RunningFor: ago(ctr.Created),
 		State:      string(s.Shown()), Status: psStatus(s, now), ExitCode: s.ExitCode, Pid: s.Pid,
-		Networks: ctr.Network, Driver: ctr.DriverName(), labels: ctr.Labels, Size: "0B", LocalVolumes: "0",
+		Networks: ctr.Network, Driver: ctr.DriverName(), Service: ctr.Labels[compose.LabelService], labels: ctr.Labels, Size: "0B", LocalVolumes: "0",
 	}
 	if short {
 		r.ID = ctr.Short()
@@ -140,16 +142,17 @@ const psTable = "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.St
 var psHeader = psRow{
 	ID: "CONTAINER ID", Names: "NAMES", Image: "IMAGE", Command: "COMMAND", CreatedAt: "CREATED AT", RunningFor: "CREATED",
 	State: "STATE", Status: "STATUS", Networks: "NETWORKS", Mounts: "MOUNTS", Labels: "LABELS", Ports: "PORTS", Size: "SIZE",
+	Service: "SERVICE",
 }
 
-func printPs(w io.Writer, c *cli.Context, rows []*psRow) error {
+func printPs(w io.Writer, c *cli.Context, table string, rows []*psRow) error {
 	if c.Bool("quiet") && c.String("format") == "" {
 		for _, r := range rows {
 			fmt.Fprintln(w, r.ID)
 		}
 		return nil
 	}
-	return printRows(w, c.String("format"), psTable, &psHeader, rows)
+	return printRows(w, c.String("format"), table, &psHeader, rows)
 }
 
 // psFilters is what --filter asks for: of one key any value will do, of

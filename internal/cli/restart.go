@@ -29,7 +29,7 @@ func restartCommand() *cli.Command {
 				if err := client.Stop(ctr, seconds); err != nil {
 					return err
 				}
-				return startDetached(c, store, ctr)
+				return startDetached(store, ctr, nil)
 			})
 		}),
 	}

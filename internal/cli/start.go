@@ -14,6 +14,7 @@ import (
 	"tiffin/internal/container/client"
 	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
+	"tiffin/ns"
 )
 
 func startCommand() *cli.Command {
@@ -32,7 +33,13 @@ func startCommand() *cli.Command {
 				}
 				return startAttached(c, store)
 			}
-			return onContainers(c, func(ctr *disk.Container) error { return startDetached(c, store, ctr) })
+			return onContainers(c, func(ctr *disk.Container) error {
+				explain, err := newStepper(c, nil)
+				if err != nil {
+					return err
+				}
+				return startDetached(store, ctr, explain)
+			})
 		})),
 	}
 }
@@ -56,13 +63,9 @@ func prepareStart(store *image.Store, ctr *disk.Container) (*os.File, *cache.Mou
 	return lock, m, err
 }
 
-func startDetached(c *cli.Context, store *image.Store, ctr *disk.Container) error {
+func startDetached(store *image.Store, ctr *disk.Container, explain func(*ns.Spec, ns.Report, *client.Pause) error) error {
 	if s, err := ctr.State(); err == nil && s.Status == disk.Running {
 		return nil // as it was asked for
-	}
-	explain, err := newStepper(c, nil)
-	if err != nil {
-		return err
 	}
 	lock, m, err := prepareStart(store, ctr)
 	if err != nil {

@@ -20,6 +20,11 @@ var (
 	userlandProgram string
 	//go:embed built/userland.sha256
 	userlandDigest string
+
+	//go:embed built/compose
+	composeProgram string
+	//go:embed built/compose.sha256
+	composeDigest string
 )
 
 // Embedded lists the programs that are built in.
@@ -27,6 +32,7 @@ func Embedded() []Program {
 	return []Program{
 		embedded(Runtime, runtimeProgram, runtimeDigest),
 		embedded(Userland, userlandProgram, userlandDigest),
+		embedded(Compose, composeProgram, composeDigest),
 	}
 }
 

@@ -7,9 +7,10 @@
 //
 //	runtime    supervisor, init and the helpers of a container: package supervisor
 //	userland   shell and commands of tiffin/base: the module in internal/userland
+//	compose    reads compose files: package parser
 //
 // A bare `go build .` embeds none. Then tiffin itself stands in for the runtime, whose functions it
-// has as well, and there is no tiffin/base.
+// has as well, and there is neither tiffin/base nor `tiffin compose`.
 //
 // # Where they are executed from
 //
@@ -58,6 +59,7 @@ import (
 const (
 	Runtime  = "runtime"
 	Userland = "userland"
+	Compose  = "compose"
 )
 
 // Program is an embedded program: an executable file that needs no other.

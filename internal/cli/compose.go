@@ -1,0 +1,224 @@
+// The command tiffin compose: the table of its commands, and what they share: which project is
+// meant, and which containers are its own. Those are known by their labels alone, docker's, so that
+// nothing else has to be kept.
+
+package cli
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"tiffin/image/store"
+	"tiffin/internal/compose"
+	"tiffin/internal/container/disk"
+	"tiffin/internal/errs"
+)
+
+// composition is the project that a command of compose is about.
+type composition struct {
+	request compose.Request
+}
+
+// table are the commands below `compose`.
+func (p *composition) table() []command {
+	return []command{
+		{"up", "make and start the containers of a project", p.upCommand, plain},
+		{"down", "stop and delete the containers of a project", p.downCommand, plain},
+		{"ps", "list the containers of a project", p.psCommand, plain},
+		{"logs", "show what the containers of a project have printed", p.logsCommand, plain},
+		{"exec", "run a further command in a service's container", p.execCommand, runLike},
+		{"config", "print the services as tiffin understands them", p.configCommand, plain},
+	}
+}
+
+func composeCommand() *cli.Command {
+	p := &composition{}
+	var b strings.Builder
+	for _, c := range p.table() {
+		fmt.Fprintf(&b, "  %-10s %s\n", c.name, c.short)
+	}
+	return &cli.Command{
+		Usage:     "run several containers as a compose file says",
+		ArgsUsage: "[FLAGS] COMMAND [ARGUMENTS]",
+		Description: "A compose file names services, and each is a container that `tiffin create` could make: `compose config`\n" +
+			"prints those commands. What has no counterpart here is refused, with file and line.\n\n" + b.String() +
+			"\n`tiffin compose COMMAND --help` shows the flags of a command.",
+		Flags: []cli.Flag{
+			&cli.StringSliceFlag{Name: "file", Aliases: []string{"f"}, Usage: "read `FILE`; a later one adds to those before; compose.yaml here or above, if not given"},
+			&cli.StringFlag{Name: "project-name", Aliases: []string{"p"}, Usage: "`NAME` of the project, instead of the directory's"},
+			&cli.StringFlag{Name: "project-directory", Usage: "relative paths in the files begin in `DIR`"},
+			&cli.StringSliceFlag{Name: "profile", Usage: "also services of profile `NAME`"},
+			&cli.StringSliceFlag{Name: "env-file", Usage: "variables for the files are in `FILE`, instead of .env"},
+		},
+		Action: func(c *cli.Context) error {
+			p.request = compose.Request{
+				Files: c.StringSlice("file"), Dir: c.String("project-directory"), Name: c.String("project-name"),
+				Profiles: c.StringSlice("profile"), EnvFiles: c.StringSlice("env-file"),
+			}
+			if c.Args().Len() == 0 {
+				cmd := composeCommand()
+				cmd.Name = "compose"
+				printCommandHelp(stdout, cmd)
+				return nil
+			}
+			for _, sub := range p.table() {
+				if sub.name == c.Args().First() {
+					sub.name = "compose " + sub.name
+					return exitStatus(sub.run(c.Args().Tail()))
+				}
+			}
+			return usagef("there is no command compose %s", c.Args().First())
+		},
+	}
+}
+
+// read reads the files: all services, or some and those that they depend on.
+func (p *composition) read(services []string) (*compose.Project, error) {
+	root, err := store.DefaultRoot()
+	if err != nil {
+		return nil, err
+	}
+	p.request.Services = services
+	project, notes, err := compose.Read(root, p.request)
+	for _, n := range notes {
+		fmt.Fprintf(stderr, "tiffin: note: %s\n", n)
+	}
+	return project, err
+}
+
+// member is a container of a project.
+type member struct {
+	*disk.Container
+	service string
+}
+
+// members are the containers of the project, the oldest first: those that others depend on come
+// before these. With names, only the containers of those services.
+func (p *composition) members(services ...string) ([]member, error) {
+	name := p.request.Name
+	if name == "" {
+		project, err := p.read(nil)
+		if err != nil {
+			return nil, errs.Hint(err, cmp.Or(errs.HintOf(err), "with -p NAME the files are not needed"))
+		}
+		name = project.Name
+	}
+	set, err := containers()
+	if err != nil {
+		return nil, err
+	}
+	all, err := set.All()
+	var found []member
+	for _, c := range slices.Backward(all) {
+		service := c.Labels[compose.LabelService]
+		if c.Labels[compose.LabelProject] == name && (len(services) == 0 || slices.Contains(services, service)) {
+			found = append(found, member{c, service})
+		}
+	}
+	for _, s := range services {
+		if !slices.ContainsFunc(found, func(m member) bool { return m.service == s }) {
+			err = errors.Join(err, errs.Hint(fmt.Errorf("service %s of project %s has no container", s, name), "`tiffin compose up` makes them"))
+		}
+	}
+	return found, err
+}
+
+func (p *composition) configCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "[SERVICE…]",
+		Description: "Each line is a command for a shell, in the order in which `compose up` makes the containers.\n" +
+			"Lines that begin with # say what a service waits for.",
+		Action: func(c *cli.Context) error {
+			project, err := p.read(c.Args().Slice())
+			if err != nil {
+				return err
+			}
+			for _, s := range project.Services {
+				for _, n := range s.Needs {
+					fmt.Fprintf(stdout, "# %s waits for %s: %s\n", s.Name, n.Service, n.Condition)
+				}
+				words := []string{"tiffin", "create"}
+				for _, w := range s.Words() {
+					words = append(words, shellWord(w))
+				}
+				fmt.Fprintln(stdout, strings.Join(words, " "))
+			}
+			return nil
+		},
+	}
+}
+
+// shellWord quotes a word for a shell, if it needs that.
+func shellWord(w string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_=+.,:/@%", r)
+	}
+	if w != "" && strings.IndexFunc(w, func(r rune) bool { return !plain(r) }) < 0 {
+		return w
+	}
+	return "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+}
+
+func (p *composition) psCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage:   "[FLAGS] [SERVICE…]",
+		Description: "The columns and templates are those of `tiffin ps`, and .Service.",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "also those that do not run"},
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "only ids"},
+			&cli.StringFlag{Name: "format", Usage: "`TEMPLATE` of Go for each, table TEMPLATE, or json"},
+		},
+		Action: func(c *cli.Context) error {
+			all, err := p.members(c.Args().Slice()...)
+			if err != nil {
+				return err
+			}
+			var rows []*psRow
+			for _, m := range all {
+				state, err := m.State()
+				if err != nil {
+					return err
+				}
+				if c.Bool("all") || state.Status == disk.Running {
+					rows = append(rows, newPsRow(m.Container, state, true, time.Now()))
+				}
+			}
+			return printPs(stdout, c, "table {{.Names}}\t{{.Image}}\t{{.Command}}\t{{.Service}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}", rows)
+		},
+	}
+}
+
+func (p *composition) execCommand() *cli.Command {
+	cmd := execCommand()
+	cmd.ArgsUsage = "[FLAGS] SERVICE COMMAND [ARGUMENT…]"
+	terminal := isTerminal(os.Stdin) && isTerminal(os.Stdout)
+	for _, f := range cmd.Flags {
+		if b, ok := f.(*cli.BoolFlag); ok && (b.Name == "tty" || b.Name == "interactive") {
+			b.Value, b.Hidden = terminal, true
+		}
+	}
+	cmd.Description += "\nIt has a terminal and what is typed if you have a terminal."
+	cmd.Flags = append(cmd.Flags, &cli.BoolFlag{Name: "no-tty", Aliases: []string{"T"}, Usage: "no terminal"})
+	cmd.Action = takes(2, -1, "a service and a command", func(c *cli.Context) error {
+		if c.Bool("no-tty") {
+			if err := c.Set("tty", "false"); err != nil {
+				return err
+			}
+		}
+		return runExec(c, func(service string) (*disk.Container, error) {
+			found, err := p.members(service)
+			if err != nil {
+				return nil, err
+			}
+			return found[0].Container, nil
+		})
+	})
+	return cmd
+}

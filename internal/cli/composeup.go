@@ -1,0 +1,351 @@
+// The command tiffin compose up: the containers of a project are made, each when what it depends on
+// is as it should be, and followed. Nothing of tiffin stays behind that could look after them: who
+// restarts one that has ended is this command, for as long as it is in the foreground.
+
+package cli
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"tiffin/image"
+	"tiffin/internal/compose"
+	"tiffin/internal/container/client"
+	"tiffin/internal/container/control"
+	"tiffin/internal/container/disk"
+	"tiffin/internal/errs"
+)
+
+func (p *composition) upCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "[FLAGS] [SERVICE…]",
+		Description: "Containers that are as the files say stay; others are made anew. In the foreground it shows what they\n" +
+			"print, restarts them as the files say, and stops them all at Ctrl-C. With --detach nobody restarts them.\n" +
+			"A healthcheck is run until it succeeds, for services that wait for that, and not afterwards.",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "leave them running"},
+			&cli.BoolFlag{Name: "force-recreate", Usage: "make all containers anew"},
+			&cli.BoolFlag{Name: "remove-orphans", Usage: "delete containers of services that are no longer in the files"},
+			&cli.BoolFlag{Name: "abort-on-container-exit", Usage: "stop them all when one has ended, with its exit status"},
+			&cli.BoolFlag{Name: "no-log-prefix", Usage: "no names before the lines"},
+		},
+		Action: inStore(func(c *cli.Context, store *image.Store) error {
+			project, err := p.read(c.Args().Slice())
+			if err != nil {
+				return err
+			}
+			p.request.Name = project.Name
+			if err := p.orphans(c, project); err != nil {
+				return err
+			}
+			u := &launching{composition: p, store: store, fresh: c.Bool("force-recreate"), services: map[string]*serving{}}
+			for _, s := range project.Services {
+				if c.Bool("detach") && s.Restart.Policy != "" {
+					fmt.Fprintf(stderr, "tiffin: note: %s: restart: nobody restarts %s: nothing of tiffin stays with containers that run with --detach\n", s.Restart.At, s.Name)
+				}
+			}
+			for i := range project.Services {
+				s := &project.Services[i]
+				if err := u.start(s); err != nil {
+					return errs.Hint(fmt.Errorf("%s: service %s: %w", s.At, s.Name, err), errs.HintOf(err))
+				}
+			}
+			if c.Bool("detach") {
+				return nil
+			}
+			return u.follow(c.Bool("abort-on-container-exit"), !c.Bool("no-log-prefix"))
+		}),
+	}
+}
+
+// orphans deals with containers of services that are not in the files.
+func (p *composition) orphans(c *cli.Context, project *compose.Project) error {
+	all, err := p.members()
+	if err != nil || c.Args().Len() > 0 { // the project has only these services then
+		return err
+	}
+	for _, m := range all {
+		switch {
+		case slices.ContainsFunc(project.Services, func(s compose.Service) bool { return s.Name == m.service }):
+		case c.Bool("remove-orphans"):
+			if err := errors.Join(client.Stop(m.Container, nil), client.Remove(m.Container, true)); err != nil {
+				return err
+			}
+		default:
+			fmt.Fprintf(stderr, "tiffin: note: container %s is of service %s, which the files do not have: --remove-orphans deletes it\n", m.Name, m.service)
+		}
+	}
+	return nil
+}
+
+// launching is the start of a project.
+type launching struct {
+	*composition
+	store    *image.Store
+	fresh    bool // make all containers anew
+	order    []*serving
+	services map[string]*serving
+}
+
+// serving is a service whose container has been started.
+type serving struct {
+	member
+	spec  *compose.Service
+	since time.Time // what it has printed before is not shown
+}
+
+// start makes and starts the container of a service when what it needs is there.
+func (u *launching) start(s *compose.Service) error {
+	for _, n := range s.Needs {
+		if err := u.await(u.services[n.Service], n.Condition); err != nil {
+			if !n.Optional {
+				return err
+			}
+			fmt.Fprintf(stderr, "tiffin: note: service %s starts all the same: %v\n", s.Name, err)
+		}
+	}
+	v := &serving{spec: s, since: time.Now()}
+	ctr, what, err := u.container(s)
+	if err == nil {
+		err = startDetached(u.store, ctr, nil)
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(stderr, "container %s: %s\n", ctr.Name, what)
+	v.member = member{ctr, s.Name}
+	u.order, u.services[s.Name] = append(u.order, v), v
+	return nil
+}
+
+// container finds the container of a service, or makes it, and says which in a word.
+func (u *launching) container(s *compose.Service) (*disk.Container, string, error) {
+	words := s.Words()
+	// Where the files are is no matter.
+	words = slices.DeleteFunc(words, func(w string) bool { return strings.HasPrefix(w, "--label="+compose.LabelProject+".") })
+	text, err := json.Marshal(words)
+	if err != nil {
+		return nil, "", err
+	}
+	sum := sha256.Sum256(text)
+	hash := hex.EncodeToString(sum[:])
+	all, err := u.members()
+	if err != nil {
+		return nil, "", err
+	}
+	what := "started"
+	for _, m := range all {
+		if m.service != s.Name {
+			continue
+		}
+		if m.Labels[compose.LabelHash] == hash && !u.fresh && u.sameImage(m.Container) {
+			if state, err := m.State(); err == nil && state.Status == disk.Running {
+				what = "running"
+			}
+			return m.Container, what, nil
+		}
+		if err := errors.Join(client.Stop(m.Container, nil), client.Remove(m.Container, true)); err != nil {
+			return nil, "", err
+		}
+		what = "made anew and started"
+	}
+	ctr, err := createOf(append([]string{"--label=" + compose.LabelHash + "=" + hash}, s.Words()...))
+	return ctr, what, err
+}
+
+// sameImage tells whether the image that the container was made of still has its name.
+func (u *launching) sameImage(ctr *disk.Container) bool {
+	img, err := u.store.Resolve(ctr.Image)
+	return err == nil && string(img.ID) == ctr.ImageID
+}
+
+// createOf is `tiffin create` with these words behind it.
+func createOf(words []string) (ctr *disk.Container, err error) {
+	cmd := createCommand()
+	cmd.Action = func(c *cli.Context) (err error) {
+		ctr, err = createOnly(c)
+		return err
+	}
+	if words, err = normalise(words, cmd.Flags, true); err == nil {
+		err = parseAndRun(cmd, words)
+	}
+	return ctr, err
+}
+
+// await waits until a service is as another one needs it.
+func (u *launching) await(v *serving, condition string) error {
+	if v == nil {
+		return errors.New("what it depends on has not started")
+	}
+	switch condition {
+	case compose.Completed:
+		code, err := client.Wait(v.Container)
+		if err == nil && code != 0 {
+			err = fmt.Errorf("service %s, which it waits for, has ended with status %d", v.service, code)
+		}
+		return err
+	case compose.Healthy:
+		return healthy(v)
+	}
+	return nil
+}
+
+// eager is how often a service is asked at first whether it is healthy: docker asks after each
+// interval, and everybody waits.
+const eager = 500 * time.Millisecond
+
+// healthy runs the healthcheck of a service until it succeeds, for as long as docker would.
+func healthy(v *serving) error {
+	for end := time.Now().Add(v.spec.Health.Patience); ; time.Sleep(min(eager, v.spec.Health.Interval)) {
+		code, err := check(v)
+		switch {
+		case err == nil && code == 0:
+			return nil
+		case errors.Is(err, client.ErrNotRunning), errors.Is(err, control.ErrGone):
+			return fmt.Errorf("service %s ended before it was healthy", v.service)
+		case time.Now().After(end):
+			if err == nil {
+				err = fmt.Errorf("exit status %d", code)
+			}
+			return fmt.Errorf("service %s is not healthy after %v: the last healthcheck: %w", v.service, v.spec.Health.Patience, err)
+		}
+	}
+}
+
+// check runs the healthcheck once and returns its exit status.
+func check(v *serving) (int, error) {
+	s, err := client.Exec(v.Container, control.Exec{Args: v.spec.Health.Test}, nil, nil, nil)
+	if err != nil {
+		return 0, err
+	}
+	timer := time.AfterFunc(v.spec.Health.Timeout, func() { _ = s.Signal(unix.SIGKILL) })
+	defer timer.Stop()
+	return s.Wait()
+}
+
+// follow shows what the services print, and restarts them, until all have ended. With abort, the
+// first that ends stops the others.
+func (u *launching) follow(abort, prefix bool) error {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	defer signal.Stop(signals)
+	var all []member
+	for _, v := range u.order {
+		all = append(all, v.member)
+	}
+	stopping := make(chan struct{})
+	stop := sync.OnceFunc(func() { close(stopping) })
+	printer := newLinePrinter(all, prefix)
+	codes, ended := make(chan int, len(all)), make(chan struct{})
+	var following sync.WaitGroup
+	for _, v := range u.order {
+		following.Go(func() { codes <- u.serve(v, printer, stopping) })
+	}
+	go func() {
+		following.Wait()
+		close(ended)
+	}()
+	status := 0
+	for running := true; running; {
+		select {
+		case sig := <-signals:
+			status = 128 + int(sig.(unix.Signal))
+			running = false
+		case status = <-codes:
+			running = !abort
+			if !abort {
+				status = 0
+			}
+		case <-ended:
+			running = false
+		}
+	}
+	stop()
+	var err error
+	select {
+	case <-ended:
+	default:
+		fmt.Fprintln(stderr, "stopping the containers; once more kills them")
+		go func() {
+			<-signals
+			for _, m := range all {
+				_ = client.Kill(m.Container, unix.SIGKILL)
+			}
+		}()
+		err = endMembers(all, func(m member) error { return client.Stop(m.Container, nil) })
+		<-ended
+	}
+	if err == nil && status != 0 {
+		err = exitStatus(status)
+	}
+	return err
+}
+
+// serve follows one service until its container ends and is not to be restarted; it returns the
+// exit status.
+func (u *launching) serve(v *serving, p *linePrinter, stopping <-chan struct{}) int {
+	const first, most = 100 * time.Millisecond, time.Minute // docker's, between two starts
+	pause := first
+	for failures := 0; ; {
+		begun := time.Now()
+		if !v.spec.Silent {
+			_ = v.Logs(disk.LogOptions{Follow: true, Tail: -1, Since: v.since}, func(e disk.Entry) error { return p.print(v.member, e) })
+			p.flush(v.member)
+		}
+		code, err := client.Wait(v.Container)
+		if err != nil {
+			fmt.Fprintf(stderr, "tiffin: %s: %v\n", v.Name, err)
+			return exitFailure
+		}
+		if code != 0 {
+			failures++
+		}
+		select {
+		case <-stopping:
+			return code
+		default:
+		}
+		if !restarts(v.spec.Restart, code, failures) {
+			fmt.Fprintf(stderr, "container %s: exit status %d\n", v.Name, code)
+			return code
+		}
+		if time.Since(begun) > 10*time.Second { // it has worked
+			pause, failures = first, 0
+		}
+		fmt.Fprintf(stderr, "container %s: exit status %d, restarted in %v\n", v.Name, code, pause)
+		select {
+		case <-stopping:
+			return code
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, most)
+		v.since = time.Now()
+		if err := startDetached(u.store, v.Container, nil); err != nil {
+			fmt.Fprintf(stderr, "tiffin: %s: %v\n", v.Name, err)
+			return exitFailure
+		}
+	}
+}
+
+// restarts tells whether a container that has ended is started again.
+func restarts(r compose.Restart, code, failures int) bool {
+	switch r.Policy {
+	case "always", "unless-stopped":
+		return true
+	case "on-failure":
+		return code != 0 && (r.Max == 0 || failures <= r.Max)
+	}
+	return false
+}

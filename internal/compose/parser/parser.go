@@ -1,0 +1,256 @@
+// Package parser reads compose files: the library of the Compose Specification merges, validates
+// and completes them, and each service becomes the words of a `tiffin create`. It promises that
+// nothing in a file is passed over: an attribute or a value that has no counterpart here is a
+// problem, with file and line. Attributes whose names begin with x- are the files' own.
+//
+// Only the program compose links it, see package compose.
+package parser
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/cli"
+	"github.com/compose-spec/compose-go/v2/errdefs"
+	"github.com/compose-spec/compose-go/v2/loader"
+	"github.com/compose-spec/compose-go/v2/tree"
+	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/sirupsen/logrus"
+
+	"tiffin/internal/compose"
+)
+
+// known are the attributes of a service that have a counterpart here. The library reports each
+// other one, also one that the specification will have later.
+const known = `
+	attach cap_add cap_drop command container_name cpu_shares cpus cpuset
+	depends_on depends_on.* depends_on.*.condition depends_on.*.required
+	deploy.replicas deploy.resources.limits.cpus deploy.resources.limits.memory deploy.resources.limits.pids
+	deploy.resources.reservations.memory
+	devices devices.[].source devices.[].target devices.[].permissions
+	dns dns_opt dns_search domainname entrypoint env_file env_file.[].path env_file.[].required env_file.[].format
+	environment environment.* expose extends extends.file extends.service extra_hosts extra_hosts.* healthcheck.disable
+	healthcheck.interval healthcheck.retries healthcheck.start_interval healthcheck.start_period
+	healthcheck.test healthcheck.timeout hostname image init label_file labels labels.* links
+	logging.driver mem_limit mem_reservation memswap_limit network_mode networks networks.*
+	networks.*.aliases networks.*.ipv4_address pids_limit platform
+	ports ports.[].host_ip ports.[].mode ports.[].protocol ports.[].published ports.[].target
+	privileged profiles pull_policy read_only restart scale security_opt shm_size stdin_open
+	stop_grace_period stop_signal tmpfs tty ulimits ulimits.* ulimits.*.soft ulimits.*.hard user userns_mode
+	volumes volumes.[].type volumes.[].source volumes.[].target volumes.[].read_only
+	volumes.[].consistency volumes.[].bind.create_host_path volumes.[].bind.propagation volumes.[].bind.selinux
+	volumes.[].volume volumes.[].tmpfs.size volumes.[].tmpfs.mode working_dir`
+
+// knownAbove are those of the file as a whole. Named volumes are reported where they are used.
+const knownAbove = `name include networks networks.* networks.*.name networks.*.external networks.*.driver networks.*.labels
+	networks.*.labels.* networks.*.internal volumes volumes.* volumes.*.*`
+
+// instead is what to say about attributes that are looked for most.
+var instead = map[string]string{
+	"build":   "no image is built here: name one that is there, such as of `tiffin commit`",
+	"configs": "show the file inside with volumes", "secrets": "show the file inside with volumes",
+	"links": "services find each other by their names, not by others",
+}
+
+// unknown is what is said about all others.
+const unknown = "not known here"
+
+// reading is the reading of one project.
+type reading struct {
+	files    files
+	answer   compose.Answer
+	warnings warnings
+}
+
+// Read reads the files of a project.
+func Read(q compose.Request) compose.Answer {
+	r := &reading{}
+	logrus.SetOutput(io.Discard)
+	logrus.AddHook(&r.warnings)
+	if p := r.load(q); p != nil {
+		r.project(p)
+	}
+	r.answer.Notes = r.warnings.text
+	if len(r.answer.Problems) > 0 {
+		r.answer.Project = nil
+	}
+	return r.answer
+}
+
+// warnings collects what the library logs: variables that are not set, for instance.
+type warnings struct{ text []string }
+
+func (*warnings) Levels() []logrus.Level { return []logrus.Level{logrus.WarnLevel} }
+
+func (w *warnings) Fire(e *logrus.Entry) error {
+	w.text = append(w.text, e.Message)
+	return nil
+}
+
+// load has the library read the files. It returns nil if there is a problem.
+func (r *reading) load(q compose.Request) *types.Project {
+	var found []loader.UnsupportedAttribute
+	o, err := cli.NewProjectOptions(q.Files,
+		cli.WithWorkingDirectory(q.Dir), cli.WithOsEnv, cli.WithEnvFiles(q.EnvFiles...), cli.WithDotEnv,
+		cli.WithConfigFileEnv, cli.WithDefaultConfigPath, cli.WithDefaultProfiles(q.Profiles...), cli.WithName(q.Name),
+		cli.WithSelectedServices(q.Services...), cli.WithoutUnnecessaryResources, cli.WithResourceLoader(&r.files),
+		cli.WithLoadOptions(loader.WithSupportedAttributes(paths(), func(f []loader.UnsupportedAttribute) { found = f })))
+	if err == nil && len(o.ConfigPaths) == 0 {
+		r.problem("", "there is no compose.yaml here or above, nor a file named with -f")
+		return nil
+	}
+	var p *types.Project
+	if err == nil {
+		for _, name := range o.ConfigPaths {
+			r.files.add(name)
+			if _, e := r.files.documents(name); err == nil {
+				err = e
+			}
+		}
+	}
+	if err == nil {
+		p, err = o.LoadProject(context.Background())
+	}
+	for _, f := range found {
+		text := unknown
+		if parts := f.Path.Parts(); parts[0] != "services" {
+			text = cmp.Or(instead[parts[0]], text)
+		} else if len(parts) > 2 {
+			text = cmp.Or(instead[parts[2]], text)
+		}
+		r.problem(f.Path, "%s", text)
+	}
+	if err != nil {
+		r.failed(err)
+	}
+	if len(r.answer.Problems) > 0 {
+		return nil
+	}
+	return p.WithoutUnresolvedOptionalDependencies()
+}
+
+// paths are the attributes that the library need not report.
+func paths() (all []tree.Path) {
+	for _, p := range strings.Fields(knownAbove) {
+		all = append(all, tree.Path(p))
+	}
+	for _, p := range strings.Fields(known) {
+		all = append(all, tree.Path("services.*."+p))
+	}
+	return append(all, "services", "services.*")
+}
+
+// invalid matches the library's words for what the schema does not allow: the path of a node, and
+// what is wrong with it, or which keys of it are.
+var (
+	invalid  = regexp.MustCompile(`^validating [^:]*: (\S+) (.*)$`)
+	property = regexp.MustCompile(`^additional properties? '([^']*)'`)
+	stray    = "false schema" // the library's words for a key that is not in the specification
+)
+
+// failed is a problem of the library's, with its place in a file if its words have one.
+func (r *reading) failed(err error) {
+	text := strings.TrimSpace(err.Error())
+	if m := invalid.FindStringSubmatch(text); m != nil {
+		path := tree.Path(m[1])
+		if key := property.FindStringSubmatch(m[2]); key != nil {
+			path, m[2] = path.Next(key[1]), unknown
+		} else if m[2] == stray {
+			m[2] = unknown
+		}
+		r.problem(path, "%s", m[2])
+		return
+	}
+	if errors.Is(err, errdefs.ErrNotFound) {
+		text = strings.TrimSuffix(text, ": not found")
+	}
+	r.problem("", "%s", strings.ReplaceAll(text, "\n", " "))
+}
+
+// problem notes what is wrong at a path of the model: "services.web.ports.0"; "": of it all.
+func (r *reading) problem(path tree.Path, format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if path != "" {
+		text = fmt.Sprintf("%s: %s: %s", r.files.at(path), path, text)
+	}
+	if !slices.Contains(r.answer.Problems, text) {
+		r.answer.Problems = append(r.answer.Problems, text)
+	}
+}
+
+// project translates what the library has understood.
+func (r *reading) project(p *types.Project) {
+	out := &compose.Project{Name: p.Name}
+	r.answer.Project = out
+	for _, key := range slices.Sorted(maps.Keys(p.Networks)) {
+		out.Networks = append(out.Networks, r.network(p.Name, key, p.Networks[key]))
+	}
+	var files []string
+	for _, f := range p.ComposeFiles {
+		abs, err := filepath.Abs(f)
+		if err != nil {
+			abs = f
+		}
+		files = append(files, abs)
+	}
+	labels := []string{
+		compose.LabelProject + "=" + p.Name,
+		compose.LabelDir + "=" + p.WorkingDir, compose.LabelFiles + "=" + strings.Join(files, ","),
+		compose.LabelNumber + "=1", compose.LabelOneOff + "=False",
+	}
+	seen := map[string]bool{}
+	var visit func(name string)
+	visit = func(name string) {
+		s, ok := p.Services[name]
+		if !ok || seen[name] {
+			return
+		}
+		seen[name] = true
+		for _, other := range slices.Sorted(maps.Keys(s.DependsOn)) { // the library has refused circles
+			visit(other)
+		}
+		out.Services = append(out.Services, r.service(p, s, labels))
+	}
+	for _, name := range p.ServiceNames() {
+		visit(name)
+	}
+}
+
+// service translates a service.
+func (r *reading) service(p *types.Project, s types.ServiceConfig, labels []string) compose.Service {
+	t := &translation{reading: r, at: tree.NewPath("services", s.Name), project: p, config: s}
+	t.out = compose.Service{
+		Name: s.Name, At: r.files.at(t.at), Image: s.Image,
+		Container: cmp.Or(s.ContainerName, p.Name+"-"+s.Name+"-1"),
+	}
+	t.list("label", labels)
+	t.flag("label", compose.LabelService+"="+s.Name)
+	t.translate()
+	return t.out
+}
+
+// network translates a network that services are in.
+func (r *reading) network(project, key string, n types.NetworkConfig) compose.Network {
+	at := tree.NewPath("networks", key)
+	if n.Driver != "" && n.Driver != "bridge" && n.Driver != "default" {
+		r.problem(at.Next("driver"), "a network is a virtual switch, with nothing to choose")
+	}
+	out := compose.Network{Name: n.Name, External: bool(n.External)}
+	if n.Internal {
+		out.Flags = append(out.Flags, "--internal")
+	}
+	labels := map[string]string{compose.LabelProject: project, compose.LabelNetwork: key}
+	maps.Copy(labels, n.Labels)
+	for _, k := range slices.Sorted(maps.Keys(labels)) {
+		out.Flags = append(out.Flags, "--label="+k+"="+labels[k])
+	}
+	return out
+}

@@ -1,0 +1,212 @@
+package parser
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"tiffin/internal/compose"
+)
+
+// read reads a project of these files, by name, in a directory "box".
+func read(t *testing.T, files map[string]string, q compose.Request) compose.Answer {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "box")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Chdir(dir)
+	return Read(q)
+}
+
+// words are those of each service, without labels and names.
+func words(t *testing.T, a compose.Answer) map[string][]string {
+	t.Helper()
+	if a.Project == nil {
+		t.Fatalf("problems: %q", a.Problems)
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string][]string{}
+	for _, s := range a.Project.Services {
+		for _, w := range s.Words() {
+			if !strings.HasPrefix(w, "--label=com.docker.") && !strings.HasPrefix(w, "--name=") && !strings.HasPrefix(w, "--network") {
+				all[s.Name] = append(all[s.Name], strings.ReplaceAll(w, here, "HERE"))
+			}
+		}
+	}
+	return all
+}
+
+// TestWords: what becomes of each attribute.
+func TestWords(t *testing.T) {
+	for yaml, want := range map[string]string{
+		`command: echo "a b"`:                                                               `-- i|echo|a b`,
+		`entrypoint: [e, "1"], command: [c]`:                                                `--entrypoint=e -- i|1|c`,
+		`entrypoint: e`:                                                                     `--entrypoint=e -- i`,
+		`environment: [A=1, "B=x y", GONE]`:                                                 `--env=A=1 --env=B=x y -- i`,
+		`environment: {A: 1, N: "${NOPE:-d}"}`:                                              `--env=A=1 --env=N=d -- i`,
+		`env_file: e.env, environment: {A: over}`:                                           `--env=A=over --env=F=1 -- i`,
+		`working_dir: /w, user: "1:2", tty: true`:                                           `--workdir=/w --user=1:2 --tty -- i`,
+		`stdin_open: true, init: true`:                                                      `--interactive --init -- i`,
+		`hostname: h, domainname: d`:                                                        `--hostname=h --domainname=d -- i`,
+		`dns: 1.1.1.1, dns_search: [a, b]`:                                                  `--dns=1.1.1.1 --dns-search=a --dns-search=b -- i`,
+		`extra_hosts: ["a:1.2.3.4"]`:                                                        `--add-host=a:1.2.3.4 -- i`,
+		`labels: {b: 1, a: "="}`:                                                            `--label=a== --label=b=1 -- i`,
+		`volumes: ["./d:/d:ro", "/x:/y"]`:                                                   `--volume=HERE/d:/d:ro --volume=/x:/y -- i`,
+		`volumes: [{type: tmpfs, target: /t, tmpfs: {size: 1m, mode: 0700}}]`:               `--tmpfs=/t:size=1048576,mode=700 -- i`,
+		`tmpfs: /run`:                                                                       `--tmpfs=/run -- i`,
+		`ports: ["80", "8080:80", "127.0.0.1:1-2:3-4/udp", "[::1]:5:6"]`:                    `--publish=80/tcp --publish=8080:80/tcp --publish=127.0.0.1:1:3/udp --publish=127.0.0.1:2:4/udp --publish=[::1]:5:6/tcp -- i`,
+		`expose: ["80"]`:                                                                    `--expose=80 -- i`,
+		`read_only: true, privileged: true, cap_drop: [ALL], cap_add: [KILL]`:               `--read-only --privileged --cap-add=KILL --cap-drop=ALL -- i`,
+		`ulimits: {nofile: {soft: 1, hard: 2}, nproc: 3}`:                                   `--ulimit=nofile=1:2 --ulimit=nproc=3 -- i`,
+		`devices: ["/dev/fuse", "/dev/a:/dev/b"]`:                                           `--device=/dev/fuse --device=/dev/a:/dev/b -- i`,
+		`cpus: 1.5, mem_limit: 1g, pids_limit: 9, shm_size: 1m`:                             `--cpus=1.5 --memory=1073741824 --pids-limit=9 --shm-size=1048576 -- i`,
+		`deploy: {replicas: 1, resources: {limits: {cpus: "0.1", memory: 64m, pids: 5}}}`:   `--cpus=0.1 --memory=67108864 --pids-limit=5 -- i`,
+		`stop_signal: INT, stop_grace_period: 1500ms, logging: {driver: none}`:              `--log-driver=none --stop-signal=INT --stop-timeout=2 -- i`,
+		`pull_policy: if_not_present, platform: linux/amd64, x-mine: {a: b}, restart: "no"`: `--platform=linux/amd64 --pull=missing -- i`,
+	} {
+		a := read(t, map[string]string{"compose.yaml": "services: {s: {image: i, " + yaml + "}}", "e.env": "F=1\nA=file\n"}, compose.Request{})
+		if got := words(t, a)["s"]; strings.Join(got, " ") != strings.ReplaceAll(want, "|", " ") || !slices.Contains(got, "--") {
+			t.Errorf("%s:\n got %s\nwant %s", yaml, strings.Join(got, " "), want)
+		}
+	}
+}
+
+// TestNothingIsPassedOver: what has no counterpart here is named, with file and line.
+func TestNothingIsPassedOver(t *testing.T) {
+	for yaml, want := range map[string]string{
+		"    gpus: all": `compose.yaml:4: services.s.gpus: not known here`,
+		"    build: .":  "compose.yaml:4: services.s.build: no image is built here: name one that is there, such as of `tiffin commit`",
+		"    volumes:\n    - .:/a\n    - data:/d\nvolumes: {data: {}}": `compose.yaml:6: services.s.volumes.1: volume "data": there are none but directories of yours, such as ./data:/d`,
+		"    volumes:\n    - /cache":                                   `compose.yaml:5: services.s.volumes.0: volume "/cache": there are none but directories of yours, such as ./cache:/cache`,
+		"    ports:\n    - 80:80\n    - target: 1\n      name: x":      `compose.yaml:7: services.s.ports.[].name: not known here`,
+		"    foo: 1":                          `compose.yaml:4: services.s.foo: not known here`,
+		"    sysctls: {a: b}":                 `compose.yaml:4: services.s.sysctls: not known here`,
+		"    pull_policy: daily":              `compose.yaml:4: services.s.pull_policy: "daily" is none of always, never and missing`,
+		"    restart: often":                  `compose.yaml:4: services.s.restart: "often" is none of no, always, unless-stopped, on-failure and on-failure:NUMBER`,
+		"    scale: 2":                        `compose.yaml:4: services.s.scale: each service is one container`,
+		"    logging: {driver: syslog}":       `compose.yaml:4: services.s.logging.driver: "syslog" is none of json-file, local and none`,
+		"    devices:\n    - /dev/a:/dev/a:r": `compose.yaml:5: services.s.devices.0: a device's owner and mode say who may do what, not "r"`,
+		"    depends_on:\n      t: {condition: service_healthy}\n  t:\n    image: i": `compose.yaml:5: services.s.depends_on.t: service t has no healthcheck in the file, so nobody knows when it is healthy`,
+		"    command: []":                           `compose.yaml:4: services.s.command: the image's command cannot be taken away without an entrypoint`,
+		"secrets: {a: {file: b}}":                   `compose.yaml:4: secrets: show the file inside with volumes`,
+		"networks: {default: {driver: macvlan}}":    `compose.yaml:4: networks.default.driver: a network is a virtual switch, with nothing to choose`,
+		"    <<: *base\nx-base: &base\n  ipc: host": `compose.yaml: line 4: `,
+		"    image: [":                              `compose.yaml: line 5: `,
+	} {
+		a := read(t, map[string]string{"compose.yaml": "services:\n  s:\n    image: i\n" + yaml + "\n"}, compose.Request{})
+		if len(a.Problems) != 1 || !strings.HasPrefix(a.Problems[0], want) || a.Project != nil {
+			t.Errorf("%s:\n got %q\nwant %q", yaml, a.Problems, want)
+		}
+	}
+}
+
+// TestPlacesInOtherFiles: a line is in the file that says so last, in one that another includes,
+// and behind a merge key.
+func TestPlacesInOtherFiles(t *testing.T) {
+	a := read(t, map[string]string{
+		"compose.yaml":          "include: [more.yaml]\nservices:\n  s: {image: i, ipc: host}\n  m:\n    <<: *base\n    image: i\nx-base: &base\n  a: 1\n",
+		"compose.override.yaml": "services:\n\n  s: {ipc: private}\n",
+		"more.yaml":             "services:\n  other:\n    image: i\n    pid: host\n",
+	}, compose.Request{})
+	if len(a.Problems) != 1 || !strings.Contains(a.Problems[0], "anchor") {
+		t.Errorf("an anchor that comes too late: %q", a.Problems)
+	}
+	a = read(t, map[string]string{
+		"compose.yaml":          "include: [more.yaml]\nx-base: &base\n  uts: host\nservices:\n  s: {image: i, ipc: host}\n  m:\n    <<: *base\n    image: i\n",
+		"compose.override.yaml": "services:\n\n  s: {ipc: private}\n",
+		"more.yaml":             "services:\n  other:\n    image: i\n    pid: host\n",
+	}, compose.Request{})
+	want := []string{
+		"compose.yaml:3: services.m.uts: not known here", "more.yaml:4: services.other.pid: not known here",
+		"compose.override.yaml:3: services.s.ipc: not known here",
+	}
+	if !reflect.DeepEqual(a.Problems, want) {
+		t.Errorf("got %q\nwant %q", a.Problems, want)
+	}
+}
+
+// TestProject: order, names, what is waited for, and what only some profiles have.
+func TestProject(t *testing.T) {
+	files := map[string]string{"compose.yaml": `
+services:
+  a:
+    image: i
+    depends_on:
+      z: {condition: service_healthy}
+      gone: {condition: service_started, required: false}
+    restart: on-failure:3
+  m: {image: i, container_name: mine, depends_on: [a], attach: false}
+  p: {image: "i:${TAG}", profiles: [extra]}
+  gone: {image: i, profiles: [extra]}
+  z: {image: i, healthcheck: {test: exit 0, interval: 2s, retries: 2, start_period: 10s, timeout: 1s}}
+`}
+	a := read(t, files, compose.Request{})
+	if a.Project == nil {
+		t.Fatal(a.Problems)
+	}
+	var names []string
+	for _, s := range a.Project.Services {
+		names = append(names, s.Container)
+	}
+	if want := []string{"box-z-1", "box-a-1", "mine"}; !reflect.DeepEqual(names, want) || a.Project.Name != "box" {
+		t.Errorf("project %s: %q, want %q", a.Project.Name, names, want)
+	}
+	z, s, m := a.Project.Services[0], a.Project.Services[1], a.Project.Services[2]
+	if h := z.Health; h == nil || !reflect.DeepEqual(h.Test, []string{"/bin/sh", "-c", "exit 0"}) || h.Patience.Seconds() != 14 || h.Interval.Seconds() != 2 || h.Timeout.Seconds() != 1 {
+		t.Errorf("health %+v", h)
+	}
+	if !reflect.DeepEqual(s.Needs, []compose.Need{{Service: "z", Condition: compose.Healthy}}) || s.At != "compose.yaml:3" {
+		t.Errorf("needs %+v at %s", s.Needs, s.At)
+	}
+	if (s.Restart != compose.Restart{Policy: "on-failure", Max: 3, At: "compose.yaml:8"}) || !m.Silent {
+		t.Errorf("restart %+v, silent %v", s.Restart, m.Silent)
+	}
+	a = read(t, files, compose.Request{Profiles: []string{"extra"}, Name: "other", Services: []string{"p"}})
+	if a.Project == nil || len(a.Project.Services) != 1 || a.Project.Services[0].Container != "other-p-1" {
+		t.Errorf("one service of a profile: %+v %q", a.Project, a.Problems)
+	}
+	if len(a.Notes) != 1 || !strings.Contains(a.Notes[0], "TAG") {
+		t.Errorf("a variable that is not set: %q", a.Notes)
+	}
+}
+
+// TestHostileFiles: files that are written to take all memory, or never end, are refused soon.
+func TestHostileFiles(t *testing.T) {
+	laughs := "x-a: &a0 [l, l, l, l, l, l, l, l, l]\n"
+	for i := 1; i < 12; i++ {
+		ref := "*a" + string(rune('0'+(i-1)%10))
+		laughs += "x-a" + string(rune('a'+i)) + ": &a" + string(rune('0'+i%10)) + " [" + strings.Repeat(ref+", ", 8) + ref + "]\n"
+	}
+	for name, text := range map[string]string{
+		"aliases":  laughs + "services: {s: {image: i, command: *a1}}\n",
+		"a circle": "services: &s {s: {image: i, labels: *s}}\n",
+		"depth":    "services: {s: {image: i, labels: " + strings.Repeat("[", 100000) + "}}",
+		"needs":    "services: {a: {image: i, depends_on: [b]}, b: {image: i, depends_on: [a]}}",
+		"extends":  "services: {a: {extends: b, image: i}, b: {extends: a, image: i}}",
+		"include":  "include: [compose.yaml]\nservices: {a: {image: i}}",
+		"service":  "services: {../x: {image: i}}",
+		"nothing":  "",
+		"a list":   "[services]",
+	} {
+		if a := read(t, map[string]string{"compose.yaml": text}, compose.Request{}); len(a.Problems) == 0 || a.Project != nil {
+			t.Errorf("%s: %+v", name, a.Project)
+		}
+	}
+	// What looks like a flag is none where an operand is expected.
+	a := read(t, map[string]string{"compose.yaml": `services: {a: {image: "--rm", command: ["--rm"]}}`}, compose.Request{})
+	if got := words(t, a)["a"]; !reflect.DeepEqual(got, []string{"--", "--rm", "--rm"}) {
+		t.Errorf("an image that looks like a flag: %q", got)
+	}
+}

@@ -1,0 +1,359 @@
+// A service becomes the words of `tiffin create`, attribute by attribute, and what has to be known
+// beside them to start it. Rules are those of the Compose Specification, 05-services.md.
+
+package parser
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"math"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/compose-spec/compose-go/v2/tree"
+	"github.com/compose-spec/compose-go/v2/types"
+
+	"tiffin/internal/compose"
+)
+
+// translation is that of one service.
+type translation struct {
+	*reading
+	at      tree.Path // of the service
+	project *types.Project
+	config  types.ServiceConfig
+	out     compose.Service
+}
+
+// flag adds a flag, unless its value is "".
+func (t *translation) flag(name, value string) {
+	if value != "" {
+		t.out.Flags = append(t.out.Flags, "--"+name+"="+value)
+	}
+}
+
+// list adds a flag for each value.
+func (t *translation) list(name string, values []string) {
+	for _, v := range values {
+		t.flag(name, v)
+	}
+}
+
+// pairs adds a flag for each key, in the order of the keys.
+func (t *translation) pairs(name string, values map[string]string) {
+	for _, k := range slices.Sorted(maps.Keys(values)) {
+		t.flag(name, k+"="+values[k])
+	}
+}
+
+// number adds a flag unless n is 0.
+func (t *translation) number(name string, n int64) {
+	if n != 0 {
+		t.flag(name, strconv.FormatInt(n, 10))
+	}
+}
+
+// onOff adds a flag if it is on.
+func (t *translation) onOff(name string, on bool) {
+	if on {
+		t.out.Flags = append(t.out.Flags, "--"+name)
+	}
+}
+
+// refuse is a problem with an attribute of the service.
+func (t *translation) refuse(attribute, format string, args ...any) {
+	t.problem(t.at+"."+tree.Path(attribute), format, args...)
+}
+
+func (t *translation) translate() {
+	s := t.config
+	t.flag("name", t.out.Container)
+	if s.Image == "" {
+		t.problem(t.at, "it has no image")
+	}
+	if s.GetScale() != 1 {
+		t.refuse("scale", "each service is one container")
+	}
+	t.command()
+	t.world()
+	t.rights()
+	t.limits()
+	t.volumes()
+	t.networks()
+	t.ports()
+	t.life()
+}
+
+// command: what is run, and with which environment.
+func (t *translation) command() {
+	s := t.config
+	t.out.Command = s.Command
+	if s.Command != nil && len(s.Command) == 0 && s.Entrypoint == nil {
+		t.refuse("command", "the image's command cannot be taken away without an entrypoint")
+	}
+	if s.Entrypoint != nil {
+		// docker-run(1), --entrypoint: one word, and with it the image's command does not count.
+		words := append(slices.Clone(s.Entrypoint), s.Command...)
+		if len(words) == 0 {
+			t.refuse("entrypoint", "with neither entrypoint nor command nothing is left to run")
+			return
+		}
+		t.flag("entrypoint", words[0])
+		t.out.Command = words[1:]
+	}
+	for _, k := range slices.Sorted(maps.Keys(s.Environment)) {
+		if v := s.Environment[k]; v != nil { // nil: a variable that is not set here
+			t.flag("env", k+"="+*v)
+		}
+	}
+	t.flag("workdir", s.WorkingDir)
+	t.flag("user", s.User)
+	t.onOff("tty", s.Tty)
+	t.onOff("interactive", s.StdinOpen)
+	t.onOff("init", s.Init != nil && *s.Init)
+}
+
+// world: what the container sees of the machine.
+func (t *translation) world() {
+	s := t.config
+	t.flag("hostname", s.Hostname)
+	t.flag("domainname", s.DomainName)
+	t.list("dns", s.DNS)
+	t.list("dns-search", s.DNSSearch)
+	t.list("dns-option", s.DNSOpts)
+	for _, name := range slices.Sorted(maps.Keys(s.ExtraHosts)) {
+		for _, ip := range s.ExtraHosts[name] {
+			t.flag("add-host", name+":"+ip)
+		}
+	}
+	t.pairs("label", s.Labels)
+	t.flag("platform", s.Platform)
+	switch s.PullPolicy {
+	case "", types.PullPolicyAlways, types.PullPolicyNever, types.PullPolicyMissing:
+		t.flag("pull", s.PullPolicy)
+	default:
+		t.refuse("pull_policy", "%q is none of always, never and missing", s.PullPolicy)
+	}
+	if s.Logging != nil {
+		switch s.Logging.Driver {
+		case "", "json-file", "local":
+		case "none":
+			t.flag("log-driver", "none")
+		default:
+			t.refuse("logging.driver", "%q is none of json-file, local and none", s.Logging.Driver)
+		}
+	}
+	t.out.Silent = s.Attach != nil && !*s.Attach
+}
+
+// rights: what the command may do.
+func (t *translation) rights() {
+	s := t.config
+	t.onOff("read-only", s.ReadOnly)
+	t.onOff("privileged", s.Privileged)
+	t.list("cap-add", s.CapAdd)
+	t.list("cap-drop", s.CapDrop)
+	t.list("security-opt", s.SecurityOpt)
+	t.flag("userns", s.UserNSMode)
+	for _, name := range slices.Sorted(maps.Keys(s.Ulimits)) {
+		if l := s.Ulimits[name]; l.Single != 0 {
+			t.flag("ulimit", fmt.Sprintf("%s=%d", name, l.Single))
+		} else {
+			t.flag("ulimit", fmt.Sprintf("%s=%d:%d", name, l.Soft, l.Hard))
+		}
+	}
+	for i, d := range s.Devices {
+		if d.Permissions != "" && d.Permissions != "rwm" {
+			t.refuse(fmt.Sprintf("devices.%d", i), "a device's owner and mode say who may do what, not %q", d.Permissions)
+		}
+		device := d.Source
+		if d.Target != "" && d.Target != d.Source {
+			device += ":" + d.Target
+		}
+		t.flag("device", device)
+	}
+}
+
+// limits: what all processes of the container may use.
+func (t *translation) limits() {
+	s := t.config
+	cpus, pids := s.CPUS, s.PidsLimit
+	memory, reserved := int64(s.MemLimit), int64(s.MemReservation)
+	if s.Deploy != nil {
+		if l := s.Deploy.Resources.Limits; l != nil {
+			cpus, pids = cmp.Or(cpus, float32(l.NanoCPUs)), cmp.Or(pids, l.Pids)
+			memory = cmp.Or(memory, int64(l.MemoryBytes))
+		}
+		if l := s.Deploy.Resources.Reservations; l != nil {
+			reserved = cmp.Or(reserved, int64(l.MemoryBytes))
+		}
+	}
+	if cpus != 0 {
+		t.flag("cpus", strconv.FormatFloat(float64(cpus), 'f', -1, 32))
+	}
+	t.number("memory", memory)
+	t.number("memory-reservation", reserved)
+	t.number("memory-swap", int64(s.MemSwapLimit))
+	t.number("cpu-shares", s.CPUShares)
+	t.flag("cpuset-cpus", s.CPUSet)
+	t.number("pids-limit", pids)
+	t.number("shm-size", int64(s.ShmSize))
+}
+
+// volumes: directories of the person's, and file systems in memory.
+func (t *translation) volumes() {
+	for i, v := range t.config.Volumes {
+		at := fmt.Sprintf("volumes.%d", i)
+		switch v.Type {
+		case types.VolumeTypeBind:
+			if v.Bind != nil && v.Bind.Propagation != "" && !strings.HasSuffix(v.Bind.Propagation, "private") {
+				t.refuse(at, "mounts are private here, not %s", v.Bind.Propagation)
+			}
+			if strings.Contains(v.Source+v.Target, ":") {
+				t.refuse(at, "a path with a colon in it cannot be named")
+			}
+			mount := v.Source + ":" + v.Target
+			if v.ReadOnly {
+				mount += ":ro"
+			}
+			t.flag("volume", mount)
+		case types.VolumeTypeTmpfs:
+			var options []string
+			if v.Tmpfs != nil && v.Tmpfs.Size > 0 {
+				options = append(options, fmt.Sprintf("size=%d", v.Tmpfs.Size))
+			}
+			if v.Tmpfs != nil && v.Tmpfs.Mode > 0 {
+				options = append(options, fmt.Sprintf("mode=%o", v.Tmpfs.Mode))
+			}
+			if v.ReadOnly {
+				options = append(options, "ro")
+			}
+			t.flag("tmpfs", v.Target+":"+strings.Join(options, ","))
+		case types.VolumeTypeVolume:
+			name := cmp.Or(v.Source, v.Target)
+			t.refuse(at, "volume %q: there are none but directories of yours, such as ./%s:%s", name, strings.Trim(name, "/"), v.Target)
+		default:
+			t.refuse(at, "a volume of type %q is not known here", v.Type)
+		}
+	}
+	t.list("tmpfs", t.config.Tmpfs)
+}
+
+// life: what has to be true before it starts, how it is asked how it is, and how it ends.
+func (t *translation) life() {
+	s := t.config
+	var needs []string
+	for _, name := range slices.Sorted(maps.Keys(s.DependsOn)) {
+		d := s.DependsOn[name]
+		if d.Condition == compose.Healthy && health(t.project.Services[name].HealthCheck) == nil {
+			t.refuse("depends_on."+name, "service %s has no healthcheck in the file, so nobody knows when it is healthy", name)
+		}
+		needs = append(needs, fmt.Sprintf("%s:%s:%t", name, d.Condition, d.Restart))
+		t.out.Needs = append(t.out.Needs, compose.Need{Service: name, Condition: cmp.Or(d.Condition, compose.Started), Optional: !d.Required})
+	}
+	t.flag("label", compose.LabelNeeds+"="+strings.Join(needs, ","))
+	for _, l := range s.Links {
+		if from, to, ok := strings.Cut(l, ":"); ok && from != to {
+			t.refuse("links", "%s", instead["links"])
+		}
+	}
+	if t.out.Health = health(s.HealthCheck); t.out.Health == nil && s.HealthCheck != nil && !s.HealthCheck.Disable && len(s.HealthCheck.Test) > 0 && s.HealthCheck.Test[0] != "NONE" {
+		t.refuse("healthcheck.test", "it begins with neither CMD nor CMD-SHELL nor NONE")
+	}
+	policy, limit, _ := strings.Cut(s.Restart, ":")
+	if policy != "" && policy != "no" {
+		max, err := strconv.Atoi(cmp.Or(limit, "0"))
+		if err != nil || max < 0 || limit != "" && policy != types.RestartPolicyOnFailure ||
+			!slices.Contains([]string{types.RestartPolicyAlways, types.RestartPolicyOnFailure, types.RestartPolicyUnlessStopped}, policy) {
+			t.refuse("restart", "%q is none of no, always, unless-stopped, on-failure and on-failure:NUMBER", s.Restart)
+		}
+		t.out.Restart = compose.Restart{Policy: policy, Max: max, At: t.files.at(t.at.Next("restart"))}
+	}
+	t.flag("stop-signal", s.StopSignal)
+	if s.StopGracePeriod != nil {
+		t.flag("stop-timeout", strconv.Itoa(int(math.Ceil(time.Duration(*s.StopGracePeriod).Seconds()))))
+	}
+}
+
+// health reads a healthcheck; nil: there is none. The defaults are docker's.
+func health(c *types.HealthCheckConfig) *compose.Health {
+	if c == nil || c.Disable || len(c.Test) < 2 {
+		return nil
+	}
+	h := &compose.Health{Test: c.Test[1:]}
+	switch c.Test[0] {
+	case "CMD":
+	case "CMD-SHELL":
+		h.Test = append([]string{"/bin/sh", "-c"}, c.Test[1:]...)
+	default:
+		return nil
+	}
+	span := func(d *types.Duration, otherwise time.Duration) time.Duration {
+		if d == nil || *d == 0 {
+			return otherwise
+		}
+		return time.Duration(*d)
+	}
+	retries := uint64(3)
+	if c.Retries != nil && *c.Retries > 0 {
+		retries = min(*c.Retries, 1e6)
+	}
+	h.Interval, h.Timeout = span(c.Interval, 30*time.Second), span(c.Timeout, 30*time.Second)
+	h.Patience = span(c.StartPeriod, 0) + time.Duration(retries)*h.Interval
+	return h
+}
+
+// ports: what of the container can be reached from outside.
+func (t *translation) ports() {
+	for i, p := range t.config.Ports {
+		port := strconv.Itoa(int(p.Target)) + "/" + cmp.Or(p.Protocol, "tcp")
+		if p.Published != "" || p.HostIP != "" {
+			port = p.Published + ":" + port
+		}
+		if p.HostIP != "" {
+			ip, err := netip.ParseAddr(p.HostIP)
+			if err != nil {
+				t.refuse(fmt.Sprintf("ports.%d", i), "%q is no address", p.HostIP)
+			}
+			port = netip.AddrPortFrom(ip, 0).String()
+			port = strings.TrimSuffix(port, "0") + p.Published + ":" + strconv.Itoa(int(p.Target)) + "/" + cmp.Or(p.Protocol, "tcp")
+		}
+		t.flag("publish", port)
+	}
+	t.list("expose", t.config.Expose)
+}
+
+// networks: whom it sees.
+func (t *translation) networks() {
+	s := t.config
+	switch mode := s.NetworkMode; {
+	case mode == "":
+	case strings.HasPrefix(mode, types.ServicePrefix):
+		other, ok := t.project.Services[strings.TrimPrefix(mode, types.ServicePrefix)]
+		if !ok {
+			t.refuse("network_mode", "there is no such service")
+			return
+		}
+		t.flag("network", "container:"+cmp.Or(other.ContainerName, t.project.Name+"-"+other.Name+"-1"))
+		return
+	default:
+		t.flag("network", mode)
+		return
+	}
+	if _, ok := s.Networks["default"]; !ok || len(s.Networks) > 1 {
+		t.refuse("networks", "there are no networks with names")
+	}
+	s.Networks = nil
+	for _, key := range s.NetworksByPriority() {
+		t.flag("network", t.project.Networks[key].Name)
+		if n := s.Networks[key]; n != nil {
+			t.list("network-alias", n.Aliases)
+			t.flag("ip", n.Ipv4Address)
+		}
+		t.flag("network-alias", s.Name)
+	}
+}
