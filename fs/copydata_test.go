@@ -64,30 +64,3 @@ func TestAppendingCopiesNothing(t *testing.T) {
 		}
 	})
 }
-
-// TestSeekInAFileWithATail: holes of the lower file, and the one between its
-// end and what was written after that, are holes.
-func TestSeekInAFileWithATail(t *testing.T) {
-	const mib = 1 << 20
-	lower := tartest.Sparse10("low", 2*mib, []tartest.Piece{{Off: mib, Data: "data"}})
-	fstest.Run(t, fstest.Options{Layers: [][]byte{tartest.Of(t, lower)}}, func(t *testing.T, m *fstest.Mount) {
-		f, err := os.OpenFile(filepath.Join(m.Dir, "low"), os.O_RDWR, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		if _, err := f.WriteAt([]byte("tail"), 4*mib); err != nil {
-			t.Fatal(err)
-		}
-		for _, c := range []struct {
-			from, want int64
-		}{{0, mib}, {mib + 4096, 4 * mib}, {3 * mib, 4 * mib}} {
-			if got, err := unix.Seek(int(f.Fd()), c.from, unix.SEEK_DATA); err != nil || got != c.want {
-				t.Errorf("data from %d on is at %d, %v; want %d", c.from, got, err, c.want)
-			}
-		}
-		if got, err := unix.Seek(int(f.Fd()), 4*mib, unix.SEEK_HOLE); err != nil || got < 4*mib+4 {
-			t.Errorf("a hole at %d, %v; there is data to the end", got, err)
-		}
-	})
-}

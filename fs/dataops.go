@@ -114,63 +114,22 @@ func (f *FS) copyRangeLower(fd int, i uint32, from, to, n int64) (done int64, er
 	return done, nil
 }
 
-// Lseek is FUSE_LSEEK, SEEK_DATA and SEEK_HOLE only, lseek(2). The kernel asks
-// without writing its dirty pages back first, so what looks like a hole here
-// may have data there. Invalidating the hole's range makes it write them; then
-// the answer is looked up again. No lock is held meanwhile: the WRITEs that
-// the invalidation waits for come to this server.
+// Lseek is FUSE_LSEEK, SEEK_DATA and SEEK_HOLE only, in a union that cannot be changed. In others
+// the kernel has dirty pages and lengths that are not known here, and asks without writing them
+// back. No answer would be right then but ENOSYS: the kernel says itself that all is data, as
+// lseek(2) allows, and does not ask again. To have it write back first, by an invalidation, is to
+// wait in the kernel for an answer of one's own: a server killed meanwhile leaves processes that
+// nothing ends.
 func (f *FS) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) (st fuse.Status) {
 	c := f.begin(opLseek, &in.InHeader, "")
 	defer c.end(&st)
-	off := int64(in.Offset)
-	p, err := f.seek(in.NodeId, off, int(in.Whence))
-	if err != nil && err != syscall.ENXIO {
-		return status(err)
+	i, ok := f.ids.lowerOnly(in.NodeId)
+	if f.root != nil || !ok {
+		return fuse.ENOSYS
 	}
-	if l := f.loop.Load(); f.root != nil && l != nil {
-		from, n := off, p-off // SEEK_DATA: the hole before p
-		if in.Whence == unix.SEEK_HOLE && err == nil {
-			from, n = p, 0 // SEEK_HOLE: the hole from p on
-			if q, e := f.seek(in.NodeId, p, unix.SEEK_DATA); e == nil {
-				n = q - p
-			}
-		} else if err != nil {
-			from, n = off, 0 // to the end
-		}
-		if in.Whence == unix.SEEK_HOLE || err != nil || n > 0 {
-			l.invalidate(in.NodeId, from, n)
-			p, err = f.seek(in.NodeId, off, int(in.Whence))
-		}
-	}
+	p, err := f.seekLower(i, int64(in.Offset), int(in.Whence))
 	out.Offset = uint64(p)
 	return status(err)
-}
-
-// seek is lseek(2) on what the server knows of id.
-func (f *FS) seek(id uint64, off int64, whence int) (int64, error) {
-	h, i, err := f.readable(id, off)
-	if err != nil {
-		return 0, err
-	}
-	if h != nil {
-		defer f.fds.put(h)
-		return unix.Seek(h.fd, off, whence)
-	}
-	p, err := f.seekLower(i, off, whence)
-	size := f.x.Inode(i).Size
-	if err == nil && p < size || off >= size {
-		return p, err
-	}
-	// Not in what is the origin's: perhaps after it.
-	h, _, e := f.readable(id, size)
-	if e != nil || h == nil {
-		return p, err
-	}
-	defer f.fds.put(h)
-	if q, e := unix.Seek(h.fd, size, whence); e != syscall.ENXIO {
-		return q, e
-	}
-	return p, err // nothing has been written there yet
 }
 
 func (f *FS) seekLower(i uint32, off int64, whence int) (int64, error) {

@@ -96,14 +96,15 @@
 // # Asking less
 //
 // Nothing but this server changes the tree, so every reply is good for ever,
-// also "no such name" (node id 0). OPEN, OPENDIR, CREATE, FLUSH, ACCESS and
-// STATX are answered with ENOSYS once and never come again; reading and
+// also "no such name" (node id 0). OPEN, OPENDIR, CREATE, FLUSH, ACCESS,
+// STATX and LSEEK are answered with ENOSYS once and never come again; reading and
 // writing go by node id, and a file that is unlinked while open lives until
 // FORGET. default_permissions leaves all checks to the kernel. What the kernel
 // itself changes it also forgets by itself (the directory of a created,
 // removed or renamed name, a link count, the number of blocks after a write);
-// nothing else ever changes under it, so the server sends no invalidations,
-// with one exception: Lseek.
+// nothing else ever changes under it, so the server sends no invalidations but
+// of attributes, when a disk is nearly full (room.go). Those of pages it must not
+// send: the kernel would wait, in the call that sends them, for WRITEs to be answered.
 //
 // Config.Uncached is for watching: without time-outs and without the writeback
 // cache each use of a name or an attribute, and each write(2), is a request.

@@ -178,7 +178,7 @@ func (l *loop) letGo(w *worker) {
 }
 
 // pass gives the token to a worker that waits, or to a new one. There must always be
-// a worker to read: a request under way may wait for another one (Lseek does).
+// a worker to read: a request under way may wait for long, as for a thaw.
 func (l *loop) pass() {
 	if l.failed.Load() == nil && l.waiting.Load() == 0 {
 		l.workers.Go(l.work)
@@ -296,7 +296,7 @@ func (w *worker) sleep() {
 func (w *worker) mayTakeTime(n int) bool {
 	h := (*fuse.InHeader)(unsafe.Pointer(&w.in[0]))
 	switch op(h.Opcode) {
-	case opFsync, opFsyncdir, opFallocate, opLseek, opCopyFileRange, opSyncfs:
+	case opFsync, opFsyncdir, opFallocate, opCopyFileRange, opSyncfs:
 		return true
 	case opRead:
 		in := (*fuse.ReadIn)(unsafe.Pointer(h))
@@ -363,14 +363,14 @@ func (l *loop) write(message [][]byte) bool {
 	}
 }
 
-// invalidate makes the kernel write back and forget its pages of a file from off on, n
-// bytes, 0 for all: FUSE_NOTIFY_INVAL_INODE.
-func (l *loop) invalidate(id uint64, off, n int64) {
+// forgetAttributes makes the kernel forget the attributes of a file, and not its pages:
+// FUSE_NOTIFY_INVAL_INODE with an offset below 0.
+func (l *loop) forgetAttributes(id uint64) {
 	type message struct {
 		fuse.OutHeader
 		fuse.NotifyInvalInodeOut
 	}
-	m := message{NotifyInvalInodeOut: fuse.NotifyInvalInodeOut{Ino: id, Off: off, Length: n}}
+	m := message{NotifyInvalInodeOut: fuse.NotifyInvalInodeOut{Ino: id, Off: -1}}
 	m.OutHeader = fuse.OutHeader{Length: uint32(unsafe.Sizeof(m)), Status: -fuse.NOTIFY_INVAL_INODE}
 	l.write([][]byte{unsafe.Slice((*byte)(unsafe.Pointer(&m)), unsafe.Sizeof(m))})
 }

@@ -1,7 +1,6 @@
 package fs_test
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,43 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"tiffin/internal/test/fstest"
 	"tiffin/internal/test/tartest"
 )
-
-// TestRequestsThatWaitForOthersAreServed: looking for data in a file makes the kernel
-// write its dirty pages back first, in WRITEs that somebody must take while more
-// LSEEKs wait for theirs than there are workers at rest.
-func TestRequestsThatWaitForOthersAreServed(t *testing.T) {
-	fstest.Run(t, fstest.Options{Layers: [][]byte{tartest.Of(t, tartest.Dir("d"))}}, func(t *testing.T, m *fstest.Mount) {
-		const files = 24
-		data := bytes.Repeat([]byte("data"), 16<<10)
-		var wg sync.WaitGroup
-		for n := range files {
-			wg.Go(func() {
-				f, err := os.Create(filepath.Join(m.Dir, "d", fmt.Sprint(n)))
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				defer f.Close()
-				for off := int64(1 << 20); off < 12<<20; off += 1 << 20 {
-					if _, err := f.WriteAt(data, off); err != nil {
-						t.Error(err)
-						return
-					}
-					if got, err := unix.Seek(int(f.Fd()), off-4096, unix.SEEK_DATA); err != nil || got != off {
-						t.Errorf("file %d: data at %d, %v; want it at %d", n, got, err, off)
-						return
-					}
-				}
-			})
-		}
-		wg.Wait()
-	})
-}
 
 // TestAFrozenUnionCanStillBeRead: commit and diff hold changes back, and nothing else.
 func TestAFrozenUnionCanStillBeRead(t *testing.T) {

@@ -109,7 +109,7 @@ func (f *FS) mayMake() error {
 // askAbout has the kernel send GETATTR before the next write(2) to file id.
 func (f *FS) askAbout(id uint64) {
 	if l := f.loop.Load(); l != nil && id != 0 {
-		l.invalidate(id, -1, 0)
+		l.forgetAttributes(id)
 	}
 }
 
@@ -138,7 +138,7 @@ func (f *FS) mayWrite(id uint64, open bool) error {
 	if !f.writeback || !f.room.little.Load() || l == nil {
 		return nil
 	}
-	l.invalidate(id, -1, 0)
+	l.forgetAttributes(id)
 	if !open {
 		return nil
 	}
