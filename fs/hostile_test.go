@@ -119,12 +119,12 @@ func newHostile(t testing.TB) *hostile {
 		blocks := layer.NewBlocks()
 		blocks.Write(tar)
 		dir := fmt.Sprintf("layers/%d/", n)
-		h.files = append(h.files, stored{dir + "flat.tar", tar}, stored{dir + "blocks", blocks.Encode()}, stored{dir + "index", tree.Encode()})
+		h.files = append(h.files, stored{dir + "flat.tar", tar}, stored{dir + "blocks", blocks.Encode(dir + "blocks")}, h.index(t, dir+"index", tree))
 		if merged, err = union.Merge(merged, tree, uint16(n)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	h.files = append(h.files, stored{"unions/0", merged.Encode()})
+	h.files = append(h.files, h.index(t, "unions/0", merged))
 	h.restore(t)
 	h.truth = map[string]seen{}
 	f := h.open(t, layer.OpenIndex)
@@ -139,6 +139,20 @@ func newHostile(t testing.TB) *hostile {
 		t.Fatalf("the truth has %d paths", n)
 	}
 	return h
+}
+
+// index is the file that a tree is written to.
+func (h *hostile) index(t testing.TB, name string, tree *layer.Tree) stored {
+	path := filepath.Join(t.TempDir(), name)
+	err := os.MkdirAll(filepath.Dir(path), 0o700)
+	if err == nil {
+		err = tree.WriteFile(path)
+	}
+	b, err2 := os.ReadFile(path)
+	if err = errors.Join(err, err2); err != nil {
+		t.Fatal(err)
+	}
+	return stored{name, b}
 }
 
 func (h *hostile) path(name string) string { return filepath.Join(h.dir, "host", name) }
@@ -286,7 +300,6 @@ func (h *hostile) mutate(r *rand.Rand, craft bool) bool {
 			os.Mkdir(path, 0o700)
 		case 3:
 			os.WriteFile(path, h.files[r.IntN(len(h.files))].content, 0o600)
-			return true // the index of one layer for that of all is one
 		}
 	case k < 20: // all as it was, in the same file
 		overwrite(path, file.content, 0)

@@ -103,7 +103,7 @@ func unpackLayers(t *testing.T, layout string) *fstest.Image {
 		}
 		im.Flats = append(im.Flats, flat)
 	}
-	if err := os.WriteFile(im.Index, merged.Encode(), 0o644); err != nil {
+	if err := merged.WriteFile(im.Index); err != nil {
 		t.Fatal(err)
 	}
 	return im

@@ -216,11 +216,19 @@ func (s *Cache) RebuildAll(ctx context.Context, layers []oci.Layer) (*Mountable,
 	return m, nil
 }
 
-// intact is the quick check and that of the index's checksum.
+// intact is the quick check and that of what is inside of the tables.
 func (s *Cache) intact(diffID digest.Digest) bool {
-	_, ok := s.findFlat(diffID)
-	_, err := layer.OpenIndex(s.IndexPath(diffID))
-	return ok && err == nil
+	path, ok := s.findFlat(diffID)
+	if !ok {
+		return false
+	}
+	flat, err := layer.OpenFlat(path, s.BlocksPath(diffID))
+	if err != nil {
+		return false
+	}
+	defer flat.Close()
+	_, err = layer.OpenIndex(s.IndexPath(diffID))
+	return err == nil
 }
 
 // rebuild makes a layer's derived files again: the tables from flat.tar if

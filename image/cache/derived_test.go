@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"tiffin/image"
 	"tiffin/image/cache"
 	"tiffin/image/layer"
@@ -23,11 +25,13 @@ func none([]byte) []byte { return nil }
 func TestMissingAndDamagedDerivedFilesAreRebuilt(t *testing.T) {
 	for packing, pack := range imagetest.Packings {
 		s, _, img := imagetest.StoreWith(t, pack, "x")
+		other := imagetest.New(t, pack, []string{"other"}, imagetest.LayerTar(t, "three")).Put(t, s)
 		want := imagetest.Paths(t, s, img)
 		m, err := s.Mountable(img)
 		if err != nil {
 			t.Fatal(err)
 		}
+		union := m.UnionPath
 		for what, damage := range map[string]func(){
 			"no layers and unions": func() { os.RemoveAll(s.Path("layers")); os.RemoveAll(s.Path("unions")) },
 			"no flat.tar":          func() { os.Remove(m.FlatPaths[0]) },
@@ -38,6 +42,17 @@ func TestMissingAndDamagedDerivedFilesAreRebuilt(t *testing.T) {
 			"empty index":          func() { imagetest.Spoil(t, m.IndexPaths[1], none) },
 			"index of another machine": func() {
 				imagetest.Spoil(t, m.IndexPaths[1], func(b []byte) []byte { b[12] ^= 0xff; return b })
+			},
+			"the index of another layer": func() { swap(t, m.IndexPaths[0], m.IndexPaths[1]) },
+			"another layer": func() {
+				swap(t, filepath.Dir(m.IndexPaths[0]), filepath.Dir(m.IndexPaths[1]))
+			},
+			"the union of another image": func() {
+				m, err := s.Mountable(other)
+				if err != nil {
+					t.Fatal(err)
+				}
+				swap(t, m.UnionPath, union)
 			},
 			"no union":    func() { os.Remove(m.UnionPath) },
 			"short union": func() { imagetest.Spoil(t, m.UnionPath, imagetest.Half) },
@@ -57,6 +72,7 @@ func TestMissingAndDamagedDerivedFilesAreRebuilt(t *testing.T) {
 			if os.MkdirAll(s.Path("layers"), 0o700) != nil || os.MkdirAll(s.Path("unions"), 0o700) != nil {
 				t.Fatal("cannot restore the directories")
 			}
+			imagetest.Paths(t, s, other)
 			if got := imagetest.Paths(t, s, img); !slices.Equal(got, want) {
 				t.Errorf("%s, %s: tree %q, want %q", packing, what, got, want)
 			}
@@ -73,11 +89,15 @@ func TestAnIndexDamagedInsideIsRepairedOnDemand(t *testing.T) {
 	}
 	imagetest.Spoil(t, m.UnionPath, imagetest.Flip)
 	imagetest.Spoil(t, m.IndexPaths[0], imagetest.Flip)
+	swap(t, m.BlockPaths[0], m.BlockPaths[1]) // the tarballs have the same size
 	if m, err = s.Mountable(img); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := layer.OpenIndex(m.UnionPath); !errors.Is(err, layer.ErrCorrupt) {
 		t.Fatalf("the damage is not found: %v", err)
+	}
+	if _, err := layer.OpenFlats(m.FlatPaths, m.BlockPaths); !errors.Is(err, layer.ErrCorrupt) {
+		t.Fatalf("the codes of another layer are believed: %v", err)
 	}
 	if m, err = s.Repair(context.Background(), img); err != nil {
 		t.Fatal(err)
@@ -87,7 +107,19 @@ func TestAnIndexDamagedInsideIsRepairedOnDemand(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	if _, err := layer.OpenFlats(m.FlatPaths, m.BlockPaths); err != nil {
+		t.Error(err)
+	}
 	imagetest.Sound(t, s)
+}
+
+// swap exchanges two files or directories.
+func swap(t *testing.T, a, b string) {
+	t.Helper()
+	// renameat2(2), RENAME_EXCHANGE
+	if err := unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestADamagedBlobIsNamedAndRefusedAndReplacedByLoadingAgain(t *testing.T) {

@@ -260,7 +260,8 @@ func writeTables(dir string, tree *layer.Tree, blocks *layer.Blocks) error {
 	if err := tree.WriteFile(filepath.Join(dir, store.IndexName)); err != nil {
 		return err
 	}
-	return store.WriteFile(filepath.Join(dir, store.BlocksName), blocks.Encode(), false)
+	path := filepath.Join(dir, store.BlocksName)
+	return store.WriteFile(path, blocks.Encode(path), false)
 }
 
 // Flat stages the tables of a flat.tar that is there already, here or in an additional store. It

@@ -11,7 +11,8 @@ import (
 	"unsafe"
 )
 
-// WriteFile writes the index of the tree to a new file at path, numbered as Index documents.
+// WriteFile writes the index of the tree to a new file at path, numbered as Index documents. It is
+// good in a directory of that name, under that name.
 func (t *Tree) WriteFile(path string) error {
 	os.Remove(path) // which may be a further name of a file that others use
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -26,13 +27,14 @@ func (t *Tree) WriteFile(path string) error {
 	if err != nil {
 		return err
 	}
+	h.Place = placeOf(path)
 	if _, err := f.WriteAt(bytesOf(h), 0); err != nil {
 		return err
 	}
 	return f.Close()
 }
 
-// Encode returns the content of the file that WriteFile writes.
+// Encode returns what Decode reads: the content of the file that WriteFile writes, but for its place.
 func (t *Tree) Encode() []byte {
 	b := bytes.NewBuffer(make([]byte, headerSize))
 	h, _ := t.write(b) // a Buffer takes all

@@ -26,7 +26,7 @@ func flatFile(t *testing.T, size int) (tar, codes string, content []byte) {
 		b.Write(rest[:n])
 		rest = rest[n:]
 	}
-	err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(tar, content, 0o600), os.WriteFile(codes, b.Encode(), 0o600))
+	err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(tar, content, 0o600), os.WriteFile(codes, b.Encode(codes), 0o600))
 	if err != nil {
 		t.Fatal(err)
 	}

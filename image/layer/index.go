@@ -3,6 +3,7 @@
 package layer
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -16,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The index file, version 1. All integers are in the byte order of the machine
+// The index file, version 2. All integers are in the byte order of the machine
 // that wrote it: an index is derived data, rebuilt from flat.tar wherever it is
 // missing, stale or foreign, and never travels.
 //
@@ -31,7 +32,7 @@ import (
 // Every table starts at a multiple of 8 bytes.
 const (
 	magic      = "tiffinIX"
-	version    = 1
+	version    = 2
 	orderMark  = 0x01020304
 	headerSize = 128
 
@@ -54,7 +55,8 @@ type header struct {
 	NumExtents uint32
 	_          uint32
 	HeapLen    uint64
-	_          [64]byte
+	Place      [32]byte // where the file belongs, see placeOf; 0 in memory
+	_          [32]byte
 }
 
 // Flags of an Inode. The first three occur only in the index of a single
@@ -191,6 +193,8 @@ func openHeader(path string) (*os.File, *header, error) {
 	case err != nil:
 	case !h.known():
 		err = errVersion
+	case h.Place != placeOf(path):
+		err = errPlace
 	case uint64(st.Size()) != h.size():
 		err = fmt.Errorf("%w: %d bytes instead of %d", ErrCorrupt, st.Size(), h.size())
 	}
@@ -204,8 +208,15 @@ func openHeader(path string) (*os.File, *header, error) {
 var (
 	errSum     = errors.New("its checksum does not match")
 	errTables  = errors.New("its tables do not fit each other")
+	errPlace   = fmt.Errorf("%w: it belongs to another layer or image", ErrCorrupt)
 	errVersion = fmt.Errorf("%w: not an index of version %d for this machine", ErrCorrupt, version)
 )
+
+// placeOf binds a derived file to where it is in the store, by the hash of the last two elements of
+// its path: a digest and the kind of file. What is valid is so in that place alone.
+func placeOf(path string) [32]byte {
+	return sha256.Sum256([]byte(filepath.Base(filepath.Dir(path)) + "/" + filepath.Base(path)))
+}
 
 func (h *header) known() bool {
 	return string(h.Magic[:]) == magic && h.Version == version && h.Order == orderMark &&

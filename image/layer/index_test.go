@@ -74,8 +74,11 @@ func TestOpenIndexRefusesLies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	good := x.Encode()
 	path := filepath.Join(t.TempDir(), "index")
+	if err := x.WriteFile(path); err != nil {
+		t.Fatal(err)
+	}
+	good, _ := os.ReadFile(path)
 	open := func(b []byte) error {
 		if err := os.WriteFile(path, b, 0o600); err != nil {
 			t.Fatal(err)

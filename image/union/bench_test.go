@@ -3,7 +3,6 @@ package union
 import (
 	"bytes"
 	"fmt"
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -86,7 +85,7 @@ func BenchmarkMerge50000Over50000(b *testing.B) {
 func bigIndex(b *testing.B) string {
 	big, _ := bigTar(b)
 	file := filepath.Join(b.TempDir(), "index")
-	if err := os.WriteFile(file, mustScan(b, big).Encode(), 0o600); err != nil {
+	if err := mustScan(b, big).WriteFile(file); err != nil {
 		b.Fatal(err)
 	}
 	return file

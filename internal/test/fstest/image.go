@@ -4,6 +4,7 @@ package fstest
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -41,52 +42,33 @@ func BuildImage(dir string, tars ...[]byte) (*Image, error) {
 		if err != nil {
 			return nil, fmt.Errorf("scan layer %d: %w", n, err)
 		}
-		index := tree.Encode()
-		if err := writeFiles(base+".tar", b, blocksOf(base+".tar"), blocks(b), base+".index", index); err != nil {
+		if err := errors.Join(os.WriteFile(base+".tar", b, 0o644), WriteBlocks(base+".tar"), tree.WriteFile(base+".index")); err != nil {
 			return nil, err
 		}
 		im.Flats, im.Layers = append(im.Flats, base+".tar"), append(im.Layers, base+".index")
-		x, err := layer.Decode(index)
-		if err != nil {
-			return nil, fmt.Errorf("index of layer %d: %w", n, err)
-		}
 		var lower *layer.Tree
 		if n > 0 {
 			lower = merged
 		}
-		if merged, err = union.Merge(lower, x.Tree(), uint16(n)); err != nil {
+		if merged, err = union.Merge(lower, tree, uint16(n)); err != nil {
 			return nil, fmt.Errorf("merge layer %d: %w", n, err)
 		}
 	}
-	return im, writeFiles(im.Index, merged.Encode())
+	return im, merged.WriteFile(im.Index)
 }
 
 // blocksOf is where the codes of a tarball's blocks are.
 func blocksOf(tar string) string { return tar + ".blocks" }
 
-func blocks(tar []byte) []byte {
-	b := layer.NewBlocks()
-	b.Write(tar)
-	return b.Encode()
-}
-
-// WriteBlocks makes the codes of a tarball that is not one of Union's.
+// WriteBlocks makes the codes of a tarball.
 func WriteBlocks(tar string) error {
 	b, err := os.ReadFile(tar)
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(blocksOf(tar), blocks(b), 0o600)
-}
-
-// writeFiles takes names and contents in turn.
-func writeFiles(args ...any) error {
-	for i := 0; i < len(args); i += 2 {
-		if err := os.WriteFile(args[i].(string), args[i+1].([]byte), 0o644); err != nil {
-			return err
-		}
-	}
-	return nil
+	blocks := layer.NewBlocks()
+	blocks.Write(b)
+	return os.WriteFile(blocksOf(tar), blocks.Encode(blocksOf(tar)), 0o600)
 }
 
 // open opens what the server needs of the image.
@@ -127,7 +109,7 @@ func (im *Image) AddLayer(dir string, tar []byte) (*Image, error) {
 	}
 	flat := filepath.Join(dir, "flat.tar")
 	more := &Image{Index: filepath.Join(dir, "index"), Flats: append(append([]string{}, im.Flats...), flat)}
-	return more, writeFiles(flat, tar, blocksOf(flat), blocks(tar), more.Index, merged.Encode())
+	return more, errors.Join(os.WriteFile(flat, tar, 0o644), WriteBlocks(flat), merged.WriteFile(more.Index))
 }
 
 // Diff writes what an upper directory changes in the image as a layer.
