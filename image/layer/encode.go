@@ -34,7 +34,7 @@ func (t *Tree) WriteFile(path string) error {
 	return f.Close()
 }
 
-// Encode returns what Decode reads: the content of the file that WriteFile writes, but for its place.
+// Encode returns what Decode reads: what WriteFile writes, without its place.
 func (t *Tree) Encode() []byte {
 	b := bytes.NewBuffer(make([]byte, headerSize))
 	h, _ := t.write(b) // a Buffer takes all

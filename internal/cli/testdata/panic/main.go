@@ -39,8 +39,6 @@ var breaks = []struct {
 	{request: "FSYNC", do: func() error { return unix.Fsync(held) }, before: func() error { return hold("/d/a", unix.O_RDONLY) }},
 	{request: "FSYNCDIR", do: func() error { return unix.Fsync(held) }, before: func() error { return hold("/d", unix.O_RDONLY) }},
 	{request: "FALLOCATE", do: func() error { return unix.Fallocate(held, unix.FALLOC_FL_KEEP_SIZE, 0, 1<<20) }, before: written},
-	{request: "LSEEK", do: func() error { _, err := unix.Seek(held, 0, unix.SEEK_DATA); return err },
-		before: func() error { return hold("/d/a", unix.O_RDONLY) }},
 	{request: "COPY_FILE_RANGE", do: func() error { _, err := unix.CopyFileRange(held, new(int64), held, &[]int64{100}[0], 1, 0); return err }, before: written},
 	{request: "SETXATTR", do: func() error { return unix.Setxattr("/d/a", "user.new", []byte("v"), 0) }},
 	{request: "GETXATTR", do: func() error { _, err := unix.Getxattr("/d/a", "user.k", make([]byte, 9)); return err }},
