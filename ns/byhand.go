@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tiffin/internal/network"
 	"tiffin/ns/cgroup"
 )
 
@@ -242,6 +243,25 @@ func byHandVolumes(s *Spec) string {
 		lines = append(lines, "mount --rbind "+quote(m.Source)+" "+at, remount(at, "nosuid,nodev"+pick(m.ReadOnly, ",ro", "")))
 	}
 	return strings.Join(lines, "\n")
+}
+
+// byHandInterface makes the same interface, with nobody at the other end.
+func byHandInterface(s *Spec) string {
+	a := s.Interface
+	if a == nil {
+		a = &network.Private
+	}
+	mac := network.MAC(a.IPv4.Addr())
+	return strings.Join([]string{
+		"ip tuntap add dev eth0 mode tap",
+		fmt.Sprintf("ip link set dev eth0 address %s mtu %d arp off addrgenmode none", mac, a.MTU),
+		fmt.Sprintf("ip address add %s dev eth0", a.IPv4),
+		fmt.Sprintf("ip address add %s dev eth0 nodad", a.IPv6),
+		"ip link set dev eth0 up",
+		fmt.Sprintf("ip route add default via %s dev eth0", a.Gateway4),
+		fmt.Sprintf("ip route add default via %s dev eth0", a.Gateway6),
+		"# its packets wait for a program that opens it, as tiffin's network program does",
+	}, "\n")
 }
 
 // makeFile makes an empty file to mount on, if there is none.

@@ -58,7 +58,7 @@ func (s *execSpec) run(stdio [3]*os.File, container, shell *os.File, emulate fun
 		c.kill()
 		return nil, err
 	}
-	if err := c.follow(conn, nil, emulate, report); err != nil {
+	if err := c.follow(conn, &Start{Emulate: emulate, Report: report}); err != nil {
 		return nil, err
 	}
 	return c, nil

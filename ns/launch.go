@@ -86,7 +86,7 @@ func (s *Start) Run() (*Child, error) {
 		}
 		s.Report(c.namespaceReport(calls, time.Since(before)))
 	}
-	if err := c.follow(conn, s.Mounted, s.Emulate, s.Report); err != nil {
+	if err := c.follow(conn, s); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -270,9 +270,30 @@ func (c *Child) Helper(command string) (*Child, *wire.Conn, error) {
 	return helper, conn, err
 }
 
+// Companion runs a program beside the container: in none of its namespaces, in those of this
+// process, with the rights that this process still has. It returns the connection to it. It must be
+// waited for.
+func Companion(program *os.File, command string) (*Child, *wire.Conn, error) {
+	conn, theirs, err := wire.Pair()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer theirs.Close()
+	null, all, err := openStdio([3]*os.File{})
+	if err == nil {
+		defer null.Close()
+		var c *Child
+		if c, err = startHelper(program, command, append(all[:], theirs), nil, 0); err == nil {
+			return c, conn, nil
+		}
+	}
+	conn.Close()
+	return nil, nil, fmt.Errorf("start %s: %w", strings.TrimPrefix(command, "__"), err)
+}
+
 // follow reads the child's messages until it has executed the command.
-func (c *Child) follow(conn *wire.Conn, mounted func(fuse *os.File), emulate func(*Emulation) error, report func(Report)) error {
-	ready := false
+func (c *Child) follow(conn *wire.Conn, s *Start) error {
+	ready, mounted, tap := false, s.Mounted, s.Tap
 	for {
 		m := new(message)
 		err := conn.Receive(m)
@@ -285,7 +306,7 @@ func (c *Child) follow(conn *wire.Conn, mounted func(fuse *os.File), emulate fun
 			c.kill()
 			return fmt.Errorf("hear from init: %w", err)
 		}
-		if ready && (m.Op == opMounted || m.Op == opConsole) {
+		if ready && (m.Op == opMounted || m.Op == opTap || m.Op == opConsole) {
 			m.Op = "" // with --init the command might find init's socket before that is closed
 		}
 		switch m.Op {
@@ -296,6 +317,13 @@ func (c *Child) follow(conn *wire.Conn, mounted func(fuse *os.File), emulate fun
 			} else if fuse != nil {
 				fuse.Close()
 			}
+		case opTap:
+			if cable := m.file(); tap != nil && cable != nil {
+				tap(cable)
+				tap = nil
+			} else if cable != nil {
+				cable.Close()
+			}
 		case opConsole:
 			if c.Console == nil {
 				c.Console = m.file()
@@ -305,13 +333,13 @@ func (c *Child) follow(conn *wire.Conn, mounted func(fuse *os.File), emulate fun
 				c.command = m.file()
 			}
 		case opListener:
-			if c.handed == nil && !ready && emulate != nil {
+			if c.handed == nil && !ready && s.Emulate != nil {
 				c.handed = m.emulation()
-				err = emulate(c.handed)
+				err = s.Emulate(c.handed)
 			}
 		case opReport:
-			if report != nil && m.Report != nil {
-				report(*m.Report)
+			if s.Report != nil && m.Report != nil {
+				s.Report(*m.Report)
 			}
 			err = answer(conn, &message{Op: opNext})
 		case opReady:

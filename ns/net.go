@@ -71,20 +71,18 @@ func runLoopback(b *builder) error {
 	return b.call(err, `ioctl(%d, SIOCSIFFLAGS, {ifr_name="lo", ifr_flags=IFF_UP|IFF_RUNNING})`, s)
 }
 
-func loopbackState(*builder) string {
-	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+func loopbackState(*builder) string { return deviceState("lo") }
+
+// deviceState tells of a network interface whether it is there and up.
+func deviceState(name string) string {
+	ifr, err := unix.NewIfreq(name)
+	if err == nil {
+		err = askDevice(unix.SIOCGIFFLAGS, ifr)
+	}
 	if err != nil {
-		return err.Error()
+		return "no " + name + ": " + err.Error()
 	}
-	defer unix.Close(s)
-	ifr, err := unix.NewIfreq("lo")
-	if err != nil {
-		return err.Error()
-	}
-	if err := unix.IoctlIfreq(s, unix.SIOCGIFFLAGS, ifr); err != nil {
-		return err.Error()
-	}
-	return pick(ifr.Uint16()&unix.IFF_UP != 0, "lo is up", "lo is down")
+	return name + pick(ifr.Uint16()&unix.IFF_UP != 0, " is up", " is down")
 }
 
 // readAll reads a small file of /proc, "" if it cannot.

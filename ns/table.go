@@ -196,6 +196,13 @@ func Steps() []Step {
 		Calls:   []string{"socket(2)", "ioctl(2)"}, ByHand: by("ip link set lo up"),
 		skip: skipLoopback, run: runLoopback, look: loopbackState,
 	}, {
+		Name: "interface", Where: "init",
+		Instead: "nothing: the container reaches itself and nobody else",
+		Why:     "one end of a cable: an Ethernet interface whose packets go to a file descriptor instead of a wire; the supervisor gets it, and starts the network program when the first packet comes. Nobody asks for addresses on this cable, neither by ARP nor by its relatives of IPv6: the other end looks at IP alone",
+		Man:     "Documentation/networking/tuntap.rst of the kernel; rtnetlink(7); ip-link(8), ip-address(8), ip-route(8)",
+		Calls:   []string{"open(2)", "ioctl(2)", "socket(2)", "sendto(2)", "sendmsg(2)"}, ByHand: byHandInterface,
+		skip: skipInterface, run: runInterface, look: interfaceState,
+	}, {
 		Name: "pivot", Where: "init",
 		Needed: "the command would run in your own tree, not in the image",
 		Why:    "the new root becomes /, and the old one is unmounted: there is no way back, unlike after chroot(2)",

@@ -24,6 +24,7 @@ const (
 // To the supervisor. When the command has been executed, the connection ends: it is close-on-exec.
 const (
 	opMounted  = "mounted"  // the root is mounted: serve the /dev/fuse that comes along
+	opTap      = "tap"      // the interface is there: the other end of its cable comes along
 	opConsole  = "console"  // the master side of the terminal comes along
 	opReport   = "report"   // a step was done or skipped; the process waits for opNext
 	opReady    = "ready"    // execve comes next

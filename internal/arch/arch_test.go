@@ -23,9 +23,9 @@ import (
 // A package that is not named stands nowhere, and the test says so.
 var floors = [][]string{
 	{"internal/errs", "internal/treecopy", "ns/seccomp", "image/sidecar", "image/inflate"},
-	{"internal/wire", "internal/network", "ns/cgroup", "image/layer"},
-	{"ns/emulation"},
-	{"image/reference", "image/registry/token", "image/union", "ns", "internal/programs"},
+	{"internal/wire", "ns/cgroup", "image/layer"},
+	{"ns/emulation", "internal/network"},
+	{"image/reference", "image/registry/token", "image/union", "ns", "internal/programs", "internal/network/stack"},
 	{"image/oci", "internal/compose"},
 	{"image/store", "internal/compose/parser"},
 	{"image/ingest"},
@@ -34,7 +34,7 @@ var floors = [][]string{
 	{"image/transfer", "tutorial", "tutorial/book", "internal/container/control"},
 	{"image/registry", "image/registry/server", "internal/container/supervisor", "internal/container/client"},
 	{"internal/cli"},
-	{"", "internal/programs/runtime", "internal/programs/compose"}, // main.go, and those of the embedded programs
+	{"", "internal/programs/runtime", "internal/programs/network", "internal/programs/compose"}, // main.go, and those of the embedded programs
 }
 
 // strangers are programs and test helpers, which nothing in the house imports.
@@ -137,6 +137,7 @@ var heavy = map[string][]string{
 	"github.com/compose-spec/compose-go": {"internal/compose/parser"},
 	"github.com/sirupsen/logrus":         {"internal/compose/parser"},
 	"go.yaml.in/yaml":                    {"internal/compose/parser"},
+	"gvisor.dev/gvisor":                  {"internal/network/stack"},
 }
 
 // TestHeavyLibrariesHaveTheirPlace: a library is linked where it is used, and nowhere else.

@@ -22,6 +22,7 @@ import (
 	"tiffin/internal/container/client"
 	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
+	"tiffin/internal/network"
 	"tiffin/ns"
 )
 
@@ -47,7 +48,7 @@ func createFlags() []cli.Flag {
 		&cli.StringFlag{Name: "entrypoint", Usage: "run `COMMAND` with the arguments, instead of the image's"},
 		&cli.BoolFlag{Name: "read-only", Usage: "nothing in the image can be changed"},
 		&cli.StringFlag{Name: "upper", Usage: "with --rm, changes are kept in memory: `tmpfs`, or tmpfs:OPTIONS such as tmpfs:size=64m"},
-		&cli.StringFlag{Name: "network", Aliases: []string{"net"}, Value: "none", Usage: "`none` (only itself), host (the network of this machine) or container:NAME (that of another container)"},
+		&cli.StringFlag{Name: "network", Aliases: []string{"net"}, Value: "none", Usage: "`none` (only itself), user (its own, with a way out; user:host-loopback: also to this machine's loopback), host (that of this machine) or container:NAME (that of another container)"},
 		&cli.BoolFlag{Name: "init", Usage: "run a small init as process 1 that reaps and forwards signals"},
 		&cli.StringSliceFlag{Name: "label", Aliases: []string{"l"}, Usage: "note `KEY=VALUE` about the container"},
 		&cli.StringFlag{Name: "stop-signal", Usage: "`SIGNAL` that stop sends first"},
@@ -257,18 +258,19 @@ func volumeSource(path string) (string, error) {
 
 // setWorld checks what is about the machine the container sees.
 func setWorld(cfg *disk.Config, c *cli.Context, _ ocispec.ImageConfig) error {
-	switch {
-	case cfg.Shares() != "":
+	choice, err := network.ParseChoice(cfg.Network)
+	if err != nil {
+		return err
+	}
+	switch choice.Kind {
+	case network.Container:
 		if err := shareNetwork(cfg, c); err != nil {
 			return err
 		}
-	case cfg.Network == "none":
-	case cfg.Network == "host":
+	case network.Host:
 		if name, err := os.Hostname(); cfg.Hostname == "" && err == nil && disk.ValidHostname(name) {
 			cfg.Hostname = name
 		}
-	default:
-		return errs.Hint(fmt.Errorf("network %q is not there", cfg.Network), "use none (only loopback), host (the network of this machine) or container:NAME (that of another container)")
 	}
 	if cfg.Hostname != "" && !disk.ValidHostname(cfg.Hostname) {
 		return errs.Hint(fmt.Errorf("%q is no host name", cfg.Hostname), "use letters, digits and hyphens, with dots between parts; 64 bytes at most")
@@ -280,7 +282,6 @@ func setWorld(cfg *disk.Config, c *cli.Context, _ ocispec.ImageConfig) error {
 	default:
 		return fmt.Errorf("log driver %q is not there; use json-file or none", d)
 	}
-	var err error
 	if cfg.Driver, err = disk.ParseDriver(c.String("driver")); err != nil {
 		return err
 	}

@@ -124,7 +124,7 @@ func start(l *client.Launch, ctr *disk.Container, lock *os.File, m *cache.Mounta
 	s, err := client.Start(ctr, l, lock, m, o)
 	if err == nil {
 		for _, n := range s.Notes {
-			fmt.Fprintf(stderr, "tiffin: note: %s, as far as it goes without a control group: %s\n", n.What, n.Why)
+			fmt.Fprintf(stderr, "tiffin: note: %s: %s\n", n.What, n.Why)
 		}
 		return s, nil
 	}

@@ -10,7 +10,7 @@ import (
 func (p *typist) goOn(step string) {
 	p.t.Helper()
 	for range 40 {
-		if strings.HasSuffix(p.until("] Enter: go on, s: shell, c: no more stops, q: give up > "), "/36 "+step) {
+		if strings.HasSuffix(p.until("] Enter: go on, s: shell, c: no more stops, q: give up > "), "/37 "+step) {
 			return
 		}
 		p.types("\r")
@@ -43,14 +43,14 @@ func TestStepWaitsAndShowsWhatIsThere(t *testing.T) {
 	// The image is all there is, and no capability has been dropped.
 	p.goOn("pivot")
 	p.types("s\r")
-	p.sees("23 pivot# ")
+	p.sees("24 pivot# ")
 	p.types("hostname; grep CapEff /proc/self/status; ls $ROOT; exit 3\r")
 	p.sees("box")
 	p.sees("000001ffffffffff")
 	p.sees("no such file")
 	p.goOn("keyring")
 	p.types("s\r")
-	p.sees("29 keyring# ")
+	p.sees("30 keyring# ")
 	p.types("grep Seccomp: /proc/self/status; readlink /proc/self/ns/pid > /same; exit\r")
 	p.sees("Seccomp:")
 	p.sees("0")
@@ -58,7 +58,7 @@ func TestStepWaitsAndShowsWhatIsThere(t *testing.T) {
 	// were seen.
 	p.goOn("capabilities")
 	p.types("s\r")
-	p.sees("34 capabilities# ")
+	p.sees("35 capabilities# ")
 	p.types("grep -e CapEff -e Seccomp: /proc/self/status; exit\r")
 	p.sees("00000000a80425fb")
 	p.sees("2")

@@ -17,6 +17,6 @@ type Addresses struct {
 // such packets, and fewer of them cost less.
 var Private = Addresses{
 	IPv4: netip.MustParsePrefix("10.0.2.100/24"), Gateway4: netip.MustParseAddr("10.0.2.2"),
-	IPv6: netip.MustParsePrefix("fd00::100/64"), Gateway6: netip.MustParseAddr("fd00::2"),
+	IPv6: netip.MustParsePrefix("fd74:6966:6669:6e00::100/64"), Gateway6: netip.MustParseAddr("fd74:6966:6669:6e00::2"),
 	MTU: 65520,
 }

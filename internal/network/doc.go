@@ -3,5 +3,7 @@
 // bytes. It holds nouns and grammars and does nothing: no packet, no socket.
 //
 //	ports.go     published ports and the grammar of -p
-//	addresses.go who has which address in a private network
+//	addresses.go mac.go  who has which address in a private network
+//	choice.go    what --network can say
+//	message.go   what the network program is told
 package network

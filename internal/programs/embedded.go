@@ -16,6 +16,11 @@ var (
 	//go:embed built/runtime.sha256
 	runtimeDigest string
 
+	//go:embed built/network
+	networkProgram string
+	//go:embed built/network.sha256
+	networkDigest string
+
 	//go:embed built/userland
 	userlandProgram string
 	//go:embed built/userland.sha256
@@ -31,6 +36,7 @@ var (
 func Embedded() []Program {
 	return []Program{
 		embedded(Runtime, runtimeProgram, runtimeDigest),
+		embedded(Network, networkProgram, networkDigest),
 		embedded(Userland, userlandProgram, userlandDigest),
 		embedded(Compose, composeProgram, composeDigest),
 	}

@@ -6,11 +6,13 @@
 // with each container. So scripts/setup builds these separately and embeds them:
 //
 //	runtime    supervisor, init and the helpers of a container: package supervisor
+//	network    carries the packets of containers: package network/stack
 //	userland   shell and commands of tiffin/base: the module in internal/userland
 //	compose    reads compose files: package parser
 //
 // A bare `go build .` embeds none. Then tiffin itself stands in for the runtime, whose functions it
-// has as well, and there is neither tiffin/base nor `tiffin compose`.
+// has as well, and there is neither tiffin/base nor `tiffin compose`, and no network but none and
+// host.
 //
 // # Where they are executed from
 //
@@ -60,6 +62,7 @@ const (
 	Runtime  = "runtime"
 	Userland = "userland"
 	Compose  = "compose"
+	Network  = "network"
 )
 
 // Program is an embedded program: an executable file that needs no other.

@@ -136,13 +136,13 @@ func bestEffort(l cgroup.Limits, why error, req *control.Start) error {
 	limit := func(flag, name string, n int64, what string) {
 		if n > 0 {
 			req.Rlimits = append(req.Rlimits, ns.Rlimit{Name: name, Soft: uint64(n), Hard: uint64(n)})
-			req.Notes = append(req.Notes, ns.Note{What: flag, Why: what})
+			req.Notes = append(req.Notes, ns.Note{What: flag + ", as far as it goes without a control group", Why: what})
 		}
 	}
 	limit("--memory", "data", l.Memory, "RLIMIT_DATA bounds what each process alone sets aside, used or not, and counts no shared memory and no files in memory")
 	limit("--pids-limit", "nproc", l.Pids, "RLIMIT_NPROC bounds the processes and threads of each user of the container; before Linux 5.14, of yours on the whole machine")
 	if l.MemorySwap > 0 {
-		req.Notes = append(req.Notes, ns.Note{What: "--memory-swap", Why: "no limit of a process counts swap"})
+		req.Notes = append(req.Notes, ns.Note{What: "--memory-swap, as far as it goes without a control group", Why: "no limit of a process counts swap"})
 	}
 	l.Memory, l.Pids, l.MemorySwap = 0, 0, 0
 	if rest := l.Controllers(); len(rest) > 0 {

@@ -1,4 +1,5 @@
-// What a container needs of others before it starts, because it shares their network.
+// What a container needs before it starts to have a network: of this machine, or of the container
+// whose network it shares.
 
 package client
 
@@ -13,17 +14,25 @@ import (
 	"tiffin/internal/container/control"
 	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
+	"tiffin/internal/network"
+	"tiffin/internal/programs"
+	"tiffin/ns"
 )
 
 // joined is what a client hands to the supervisor for the container's network. Close it.
 type joined struct {
 	shares string   // directory of the container whose network it is; "" = it is its own
 	first  *os.File // pidfd of that one's first process
+	// program carries packets between the container and the rest of the world; nil = nobody does.
+	program *os.File
+	notes   []ns.Note
 }
 
 func (n *joined) close() {
-	if n.first != nil {
-		n.first.Close()
+	for _, f := range []*os.File{n.first, n.program} {
+		if f != nil {
+			f.Close()
+		}
 	}
 }
 
@@ -32,6 +41,10 @@ func (n *joined) add(req *control.Message) {
 	if n.shares != "" {
 		req.Start.Shares, req.Files = n.shares, append(req.Files, n.first)
 	}
+	if n.program != nil {
+		req.Start.Network, req.Files = true, append(req.Files, n.program)
+	}
+	req.Start.Notes = append(req.Start.Notes, n.notes...)
 }
 
 // joinNetwork prepares the network of a container. A supervisor whose container is to share the
@@ -40,7 +53,9 @@ func (n *joined) add(req *control.Message) {
 func joinNetwork(c *disk.Container, l **Launch) (*joined, error) {
 	id := c.Shares()
 	if id == "" {
-		return new(joined), nil
+		n := new(joined)
+		n.lay(c)
+		return n, nil
 	}
 	root, stderr := (*l).root, (*l).stderr
 	(*l).Cancel()
@@ -57,7 +72,7 @@ func joinNetwork(c *disk.Container, l **Launch) (*joined, error) {
 	}
 	defer above.Close()
 	*l = NewLaunch(root, stderr, above).MapIDs(c.SingleID)
-	return &joined{other.Dir(), first}, nil
+	return &joined{shares: other.Dir(), first: first}, nil
 }
 
 // processesOf returns pidfds of a running container's first process and of its supervisor.
@@ -90,4 +105,24 @@ func processAt(pid int, start uint64) (*os.File, error) {
 		return nil, unix.ESRCH
 	}
 	return os.NewFile(uintptr(fd), "pidfd"), nil
+}
+
+// lay opens the network program for a container that has a network of its own. If that cannot be
+// here, there is a note, and the container has only loopback.
+func (n *joined) lay(c *disk.Container) {
+	choice, err := network.ParseChoice(c.Network)
+	if err != nil || choice.Kind != network.User {
+		return
+	}
+	fix := ""
+	program, err := programs.Find(programs.Network)
+	if err == nil {
+		fix, err = ns.TryTap()
+	}
+	if err == nil {
+		n.program, err = program.Open(c.Root())
+	}
+	if err != nil {
+		n.notes = append(n.notes, ns.Note{What: "network", Why: "there is nothing but loopback: " + err.Error(), Fix: fix})
+	}
 }

@@ -56,7 +56,7 @@ func (m *Message) Close() {
 
 // Operations: what a client asks.
 const (
-	OpStart   = "start"  // only on the socket that the supervisor inherits; 1 file: the lock, or 3: and as attach; then one each for Trace and Shares
+	OpStart   = "start"  // only on the socket that the supervisor inherits; 1 file: the lock, or 3: and as attach; then one each for Trace, Shares and Network
 	OpAttach  = "attach" // 2 files: where standard output and error go
 	OpExec    = "exec"   // 2 files, as attach
 	OpSignal  = "signal" // to the command that this connection started or attached to
@@ -112,6 +112,8 @@ type Start struct {
 	Trace *TraceFilter `json:"trace,omitempty"`
 	// Explain asks for a plan and for reports before the answer.
 	Explain bool `json:"explain,omitempty"`
+	// Network says that the last file is the network program. Without it the container has none.
+	Network bool `json:"network,omitempty"`
 	// Idle asks for the container's files alone: no command runs, and nothing is recorded. The
 	// connection then takes requests of OpCopy, until it ends.
 	Idle bool `json:"idle,omitempty"`

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"tiffin/internal/errs"
+	"tiffin/internal/network"
 	"tiffin/ns"
 )
 
@@ -134,6 +135,8 @@ func (c *Config) resolvConf() string {
 	if c.Network == "host" {
 		b, _ := os.ReadFile("/etc/resolv.conf") // none: the C library asks 127.0.0.1
 		lines = slices.DeleteFunc(strings.Split(strings.TrimSuffix(string(b), "\n"), "\n"), c.overridden)
+	} else if choice, err := network.ParseChoice(c.Network); len(c.DNS) == 0 && err == nil && choice.Kind == network.User {
+		lines = []string{"nameserver " + network.Private.Gateway4.String()}
 	} else if len(c.DNS) == 0 {
 		lines = []string{"# this container has no network"}
 	}

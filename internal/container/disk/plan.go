@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"tiffin/internal/network"
 	"tiffin/ns"
 	"tiffin/ns/cgroup"
 )
@@ -24,6 +25,9 @@ func (c *Config) Plan(ids ns.IDMap) *ns.Spec {
 	}
 	if c.WantsCgroup() {
 		spec.Cgroup = &cgroup.Group{Settings: c.Limits.Settings()}
+	}
+	if choice, err := network.ParseChoice(c.Network); err == nil && choice.Kind == network.User {
+		spec.Interface = &network.Private
 	}
 	for _, v := range c.Volumes {
 		spec.Mounts = append(spec.Mounts, ns.Mount{Source: v.Source, Target: v.Target, ReadOnly: v.ReadOnly, Options: v.Options})

@@ -47,6 +47,7 @@ type supervisor struct {
 	rememberIt sync.Once // remember
 	traceTo    *os.File  // where the client wants the trace of req.Trace
 	beside     *os.File  // a pidfd: process 1 of the container whose network this one shares, or nil
+	network    *os.File  // the network program; nil: the container has only loopback, or the host's
 	layersOnce sync.Once
 	layersErr  error // why openLayers failed
 
@@ -93,7 +94,7 @@ func supervise() int {
 		for _, f := range []struct {
 			given bool
 			to    **os.File
-		}{{s.req.Shares != "", &s.beside}, {s.req.Trace != nil, &s.traceTo}} { // the last one first
+		}{{s.req.Network, &s.network}, {s.req.Shares != "", &s.beside}, {s.req.Trace != nil, &s.traceTo}} { // the last one first
 			if n := len(out) - 1; f.given && n >= 0 {
 				out, *f.to = out[:n], out[n]
 			}
@@ -195,6 +196,7 @@ func (s *supervisor) start(first *control.Conn, out []*os.File) error {
 	}
 	child, err := (&ns.Start{
 		Spec: spec, Beside: s.beside, Stdio: s.io.child, Report: report, Emulate: s.emulate,
+		Tap: s.cable,
 		// While init prepares its root there is time for paperwork.
 		Forked: func(c *ns.Child) {
 			s.init = c
@@ -337,6 +339,9 @@ func (s *supervisor) spec() (*ns.Spec, error) {
 	// Init replaces the descriptor.
 	source, fstype, data := fs.MountOptions(int(s.ids.MapUID(0)), int(s.ids.MapGID(0)), 0)
 	spec := s.c.Plan(s.ids)
+	if s.network == nil {
+		spec.Interface = nil
+	}
 	spec.Root = ns.Root{Target: s.c.Path("root"), Bind: s.tree}
 	if s.tree == "" {
 		spec.Root.FUSE = &ns.FUSEMount{Source: source, Type: fstype, Data: data}

@@ -1,0 +1,325 @@
+package cli_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tiffin/internal/test/must"
+)
+
+// What becomes of connections from a container's own network: servers of each kind are in this
+// process, and their visitor, this program again, is in a container.
+
+// needTun skips a test on a machine without a device for networks.
+func needTun(t *testing.T) {
+	t.Helper()
+	f, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
+	if err != nil {
+		must.Skip(t, "tun", "there is no network of one's own: %v", err)
+	}
+	f.Close()
+}
+
+// hosts are servers on loopback, by what they do, and their ports.
+func hosts(t *testing.T) map[string]int {
+	ports := map[string]int{}
+	listen := func(name string, serve func(*net.TCPConn)) *net.TCPListener {
+		l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.Close() })
+		ports[name] = l.Addr().(*net.TCPAddr).Port
+		if serve != nil {
+			go func() {
+				for {
+					c, err := l.AcceptTCP()
+					if err != nil {
+						return
+					}
+					go func() {
+						defer c.Close()
+						serve(c)
+					}()
+				}
+			}()
+		}
+		return l
+	}
+	listen("echo", func(c *net.TCPConn) { // and a last word after the other side has ended
+		io.Copy(c, c)
+		io.WriteString(c, "bye")
+	})
+	listen("ends first", func(c *net.TCPConn) {
+		io.WriteString(c, "hello")
+		c.CloseWrite()
+		b, _ := io.ReadAll(c)
+		ports["heard"] = len(b)
+	})
+	listen("resets", func(c *net.TCPConn) {
+		c.Read(make([]byte, 1))
+		c.SetLinger(0)
+	})
+	listen("sees a reset", func(c *net.TCPConn) {
+		_, err := io.ReadAll(c)
+		if errors.Is(err, syscall.ECONNRESET) {
+			ports["was reset"] = 1
+		}
+	})
+	listen("nobody", nil).Close()
+	// A queue for nobody, filled: further connections get no answer.
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err == nil {
+		err = errors.Join(unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), unix.Listen(fd, 0))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	name, _ := unix.Getsockname(fd)
+	ports["full"] = name.(*unix.SockaddrInet4).Port
+	for range 2 {
+		c, err := net.DialTimeout("tcp", fmt.Sprint("127.0.0.1:", ports["full"]), time.Second/4)
+		if err == nil {
+			t.Cleanup(func() { c.Close() })
+		}
+	}
+	u, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { u.Close() })
+	ports["udp"] = u.LocalAddr().(*net.UDPAddr).Port
+	go func() {
+		for b := make([]byte, 1<<16); ; {
+			n, from, err := u.ReadFrom(b)
+			if err != nil {
+				return
+			}
+			u.WriteTo(b[:n], from)
+		}
+	}()
+	return ports
+}
+
+// visits are what the visitor does, with what it says.
+var visits = []struct{ what, finds string }{
+	{"echo", `"hello" and then "bye"`},
+	{"ends first", `"hello", and 100000 bytes go the other way`},
+	{"nobody", "connection refused"},
+	{"full", "i/o timeout"},
+	{"resets", "connection reset by peer"},
+	{"sees a reset", "resets it"},
+	{"udp", "0 1 1400 65507 bytes are back"},
+	{"udp nobody", "connection refused"},
+	{"127.0.0.1", "connection refused"},
+	{"0.0.0.0", "connection refused"},
+	{"10.0.2.9", "no route to host"},
+	{"169.254.1.1", "network is unreachable"},
+}
+
+// TestWhatConnectsOutside: from inside each kind of server looks as it is.
+func TestWhatConnectsOutside(t *testing.T) {
+	needTun(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range people(t) {
+		t.Run(p.name, func(t *testing.T) {
+			need(t, p)
+			store, ports := p.home(t), hosts(t)
+			bin := filepath.Join(filepath.Dir(store), "visitor")
+			copyFile(t, self, bin)
+			visit := func(network string) string {
+				args := []string{"run", "--rm", "--network", network, "-v", bin + ":/visitor:ro", "tiffin/base", "/visitor"}
+				for _, v := range visits {
+					args = append(args, v.what, strconv.Itoa(ports[strings.TrimPrefix(v.what, "udp ")]))
+				}
+				return p.as(t, store, "", binary, args...)
+			}
+			var want, closed strings.Builder
+			for i, v := range visits {
+				fmt.Fprintf(&want, "%s: %s\n", v.what, v.finds)
+				if i < 8 {
+					v.finds = "connection refused"
+				}
+				fmt.Fprintf(&closed, "%s: %s\n", v.what, v.finds)
+			}
+			if got := visit("user:host-loopback"); got != want.String() {
+				t.Errorf("with the host's loopback:\n%s\nwant\n%s", got, want.String())
+			}
+			if ports["heard"] != 100000 || ports["was reset"] != 1 {
+				t.Errorf("the servers heard %d bytes, and saw %d resets", ports["heard"], ports["was reset"])
+			}
+			if got := visit("user"); got != closed.String() {
+				t.Errorf("without the host's loopback:\n%s\nwant\n%s", got, closed.String())
+			}
+		})
+	}
+}
+
+func copyFile(t *testing.T, from, to string) {
+	t.Helper()
+	b, err := os.ReadFile(from)
+	if err == nil {
+		err = os.WriteFile(to, b, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// visitor is the program in the container: pairs of what it visits and a port.
+func visitor() {
+	for i := 1; i+1 < len(os.Args); i += 2 {
+		what, port := os.Args[i], os.Args[i+1]
+		finds, err := visit(what, port)
+		var errno syscall.Errno
+		var late net.Error
+		switch {
+		case errors.As(err, &errno):
+			finds = errno.Error()
+		case errors.As(err, &late) && late.Timeout():
+			finds = "i/o timeout"
+		case err != nil:
+			finds = err.Error()
+		}
+		fmt.Printf("%s: %s\n", what, finds)
+	}
+}
+
+const gateway = "10.0.2.2"
+
+func visit(what, port string) (string, error) {
+	if strings.HasPrefix(what, "udp") {
+		return visitUDP(net.JoinHostPort(gateway, port))
+	}
+	host := gateway
+	if net.ParseIP(what) != nil {
+		host, port = what, "1"
+	}
+	conn, err := net.DialTimeout("tcp", net.JoinHostPort(host, port), time.Second)
+	if err != nil {
+		return "", err
+	}
+	c := conn.(*net.TCPConn)
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	hello := make([]byte, 5)
+	switch what {
+	case "echo":
+		io.WriteString(c, "hello")
+		_, err = io.ReadFull(c, hello)
+		c.CloseWrite()
+		rest, e := io.ReadAll(c)
+		return fmt.Sprintf("%q and then %q", hello, rest), errors.Join(err, e)
+	case "ends first":
+		got, err := io.ReadAll(c)
+		n, e := c.Write(make([]byte, 100000))
+		return fmt.Sprintf("%q, and %d bytes go the other way", got, n), errors.Join(err, e)
+	case "sees a reset":
+		c.SetLinger(0)
+		return "resets it", nil
+	}
+	io.WriteString(c, "x")
+	n, err := c.Read(hello)
+	return fmt.Sprintf("%q", hello[:n]), err
+}
+
+func visitUDP(to string) (string, error) {
+	c, err := net.Dial("udp", to)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(2 * time.Second))
+	var sizes []string
+	b := make([]byte, 1<<16)
+	for i, n := range []int{0, 1, 1400, 65507} {
+		sent := bytes.Repeat([]byte{byte(i)}, n)
+		if _, err := c.Write(sent); err != nil {
+			return "", err
+		}
+		m, err := c.Read(b)
+		if err != nil {
+			return "", err
+		}
+		if !bytes.Equal(b[:m], sent) {
+			return fmt.Sprintf("%d bytes for %d", m, n), nil
+		}
+		sizes = append(sizes, strconv.Itoa(m))
+	}
+	return strings.Join(sizes, " ") + " bytes are back", nil
+}
+
+// TestNetworkProgramStartsWithTheFirstPacket, and not before; killed, it is started again; and it
+// is gone with its container.
+func TestNetworkProgramStartsWithTheFirstPacket(t *testing.T) {
+	needTun(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range people(t) {
+		t.Run(p.name, func(t *testing.T) {
+			need(t, p)
+			store, ports := p.home(t), hosts(t)
+			bin := filepath.Join(filepath.Dir(store), "visitor")
+			copyFile(t, self, bin)
+			p.as(t, store, "", binary, "run", "-d", "--name", "box", "--network", "user:host-loopback", "-v", bin+":/visitor:ro", "tiffin/base", "sleep", "1000")
+			t.Cleanup(func() { p.as(t, store, "", binary, "rm", "-f", "box") })
+			supervisor := strings.TrimSpace(p.as(t, store, "", binary, "inspect", "-f", "{{.State.SupervisorPid}}", "box"))
+			time.Sleep(time.Second) // what a kernel says on a new interface, it says at once
+			if pid := childOf(supervisor, "__network"); pid != 0 {
+				t.Errorf("nobody has sent anything, but there is process %d", pid)
+			}
+			last := 0
+			for i := range 3 {
+				out := ""
+				for end := time.Now().Add(10 * time.Second); time.Now().Before(end) && !strings.Contains(out, "bye"); time.Sleep(100 * time.Millisecond) {
+					out = p.as(t, store, "", binary, "exec", "box", "/visitor", "echo", strconv.Itoa(ports["echo"]))
+				}
+				pid := childOf(supervisor, "__network")
+				if !strings.Contains(out, "bye") || pid == 0 || pid == last {
+					t.Fatalf("%q by process %d, after %d", out, pid, last)
+				}
+				if last = pid; i < 2 {
+					syscall.Kill(pid, syscall.SIGKILL)
+				}
+			}
+			p.as(t, store, "", binary, "kill", "box")
+			for end := time.Now().Add(5 * time.Second); syscall.Kill(last, 0) == nil; time.Sleep(10 * time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatalf("process %d is left", last)
+				}
+			}
+		})
+	}
+}
+
+// childOf finds a process by its parent and its second argument, 0 if there is none.
+func childOf(parent, argument string) int {
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, f := range files {
+		args, _ := os.ReadFile(f)
+		status, _ := os.ReadFile(filepath.Join(filepath.Dir(f), "status"))
+		if strings.Contains(string(args), "\x00"+argument+"\x00") && strings.Contains(string(status), "\nPPid:\t"+parent+"\n") {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(f)))
+			return pid
+		}
+	}
+	return 0
+}

@@ -1,0 +1,94 @@
+// The other end of the container's cable. Nobody pulls at it before the container does: the program
+// that carries packets starts with the first one, and a container that sends none costs nothing.
+
+package supervisor
+
+import (
+	"errors"
+	"os"
+	"slices"
+	"syscall"
+	"time"
+
+	"tiffin/internal/container/disk"
+	"tiffin/internal/network"
+	"tiffin/ns"
+)
+
+// networkPause is how long to wait before a network program is started again that has ended: it
+// was killed, or it cannot run here.
+const networkPause = time.Second
+
+// cable waits at the other end of the container's interface.
+func (s *supervisor) cable(tap *os.File) {
+	raw, err := tap.SyscallConn()
+	if err != nil || s.network == nil {
+		tap.Close()
+		return
+	}
+	go func() {
+		for {
+			if waitForPacket(raw) != nil {
+				return
+			}
+			s.noteNetwork(s.carry(raw))
+			time.Sleep(networkPause)
+		}
+	}()
+}
+
+// noteNetwork records why the network program has ended.
+func (s *supervisor) noteNetwork(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := ns.Note{What: "network", Why: "the network program has ended, and is started again for the next packet: " + err.Error()}
+	if s.state.Status == disk.Running && !slices.Contains(s.state.Notes, n) {
+		s.state.Notes = append(s.state.Notes, n)
+		_ = s.c.WriteState(s.state)
+	}
+}
+
+// waitForPacket waits until there is one to be read, and leaves it there.
+func waitForPacket(raw syscall.RawConn) error {
+	asked := false
+	return raw.Read(func(uintptr) bool {
+		asked = !asked
+		return !asked // the second time the poller has seen one
+	})
+}
+
+// carry starts the network program, gives it the cable, and returns when it has ended.
+func (s *supervisor) carry(tap syscall.RawConn) error {
+	s.paused.RLock()
+	program, conn, err := ns.Companion(s.network, network.ProgramCommand)
+	s.paused.RUnlock()
+	if err != nil {
+		return err
+	}
+	defer program.Close()
+	defer conn.Close()
+	choice, _ := network.ParseChoice(s.c.Network)
+	own := network.Private
+	for _, m := range []*network.Message{
+		{Op: network.OpServe, Serve: &network.Serve{Network: own, HostLoopback: choice.HostLoopback}},
+		{Op: network.OpJoin, Member: &network.Member{ID: s.c.ID, Names: []string{s.c.Name, s.c.Hostname}, IPv4: own.IPv4.Addr(), IPv6: own.IPv6.Addr()}},
+	} {
+		if err == nil {
+			err = conn.Send(m)
+		}
+	}
+	if err == nil {
+		// Not by its os.File, whose method Fd would take the descriptor from the poller.
+		e := tap.Control(func(fd uintptr) { err = conn.SendFDs(&network.Message{Op: network.OpTap}, int(fd)) })
+		err = errors.Join(err, e)
+	}
+	for err == nil { // until it has ended
+		m := new(network.Message)
+		if err = conn.Receive(m); err == nil && m.Error != nil {
+			err = m.Error.Err()
+		}
+		m.Close()
+	}
+	_, _ = program.Wait()
+	return err
+}

@@ -1,0 +1,44 @@
+// What --network can say.
+
+package network
+
+import (
+	"fmt"
+	"strings"
+
+	"tiffin/internal/errs"
+)
+
+// Kinds of networks.
+const (
+	None = "none" // loopback alone
+	Host = "host" // that of this machine
+	User = "user" // its own, with a way out
+	// Container is that of another container, whose ID or name follows.
+	Container = "container"
+)
+
+// HostLoopback is what follows User where the gateway is to be the host's loopback.
+const HostLoopback = "host-loopback"
+
+// Choice is an argument of --network.
+type Choice struct {
+	Kind         string
+	HostLoopback bool   // the gateway's addresses lead to 127.0.0.1 and ::1 of the host
+	Name         string // of the container
+}
+
+// ParseChoice reads an argument of --network.
+func ParseChoice(s string) (Choice, error) {
+	kind, option, more := strings.Cut(s, ":")
+	switch {
+	case kind == User && (!more || option == HostLoopback):
+		return Choice{Kind: kind, HostLoopback: more}, nil
+	case (kind == None || kind == Host) && !more:
+		return Choice{Kind: kind}, nil
+	case kind == Container && option != "":
+		return Choice{Kind: kind, Name: option}, nil
+	}
+	return Choice{}, errs.Hint(fmt.Errorf("network %q is not there", s),
+		"use none (only loopback), user (its own, with a way out), user:host-loopback (also to the services of this machine), host (that of this machine) or container:NAME (that of another container)")
+}

@@ -1,0 +1,194 @@
+// The gateway is also the server for names: those of members it knows, and for all others it asks
+// the servers that the host would, and passes on what they say.
+
+package stack
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
+)
+
+const (
+	dnsPort      = 53
+	dnsPatience  = 2 * time.Second  // for one of the host's servers, before the next is asked
+	dnsIdle      = 10 * time.Second // RFC 7766 section 6.2.3: a connection without questions
+	maxQuestions = 256              // at a time; further ones are lost, and asked again
+	maxServers   = 3                // resolver(3), MAXNS
+	nameTTL      = 5                // seconds that members' names may be kept: they come and go
+)
+
+// resolver answers questions.
+type resolver struct {
+	network *Network
+	config  string       // path of the host's resolv.conf(5), "" = /etc/resolv.conf
+	first   atomic.Int32 // the server that has answered last
+	asking  atomic.Int32
+}
+
+// isResolver tells whether packets to an address are for the server.
+func (n *Network) isResolver(to netip.AddrPort) bool {
+	return to.Port() == dnsPort && (to.Addr() == n.config.Network.Gateway4 || to.Addr() == n.config.Network.Gateway6)
+}
+
+// serveUDP answers a question that came in a packet.
+func (r *resolver) serveUDP(question []byte, send func([]byte)) {
+	if answer := r.answer(question, "udp"); answer != nil {
+		send(answer)
+	}
+}
+
+// serveTCP answers the questions of a connection: each has its length before it, RFC 1035 section
+// 4.2.2.
+func (r *resolver) serveTCP(c net.Conn) {
+	defer c.Close()
+	for {
+		_ = c.SetDeadline(time.Now().Add(dnsIdle))
+		question, err := readFramed(c)
+		if err != nil {
+			return
+		}
+		answer := r.answer(question, "tcp")
+		if answer == nil || writeFramed(c, answer) != nil {
+			return
+		}
+	}
+}
+
+func readFramed(c io.Reader) ([]byte, error) {
+	var length [2]byte
+	if _, err := io.ReadFull(c, length[:]); err != nil {
+		return nil, err
+	}
+	b := make([]byte, binary.BigEndian.Uint16(length[:]))
+	_, err := io.ReadFull(c, b)
+	return b, err
+}
+
+func writeFramed(c io.Writer, b []byte) error {
+	_, err := c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(b))), b...))
+	return err
+}
+
+// answer returns the answer to a question, nil if it is none.
+func (r *resolver) answer(question []byte, transport string) []byte {
+	defer r.asking.Add(-1)
+	if r.asking.Add(1) > maxQuestions {
+		return nil
+	}
+	var p dnsmessage.Parser
+	h, err := p.Start(question)
+	if err != nil || h.Response {
+		return nil
+	}
+	q, err := p.Question()
+	if err != nil {
+		return reply(h, nil, dnsmessage.RCodeFormatError, nil)
+	}
+	if found, ok := r.network.Lookup(strings.TrimSuffix(q.Name.String(), ".")); ok {
+		return reply(h, &q, dnsmessage.RCodeSuccess, found)
+	}
+	answer, err := r.ask(question, transport)
+	if err != nil {
+		return reply(h, &q, dnsmessage.RCodeServerFailure, nil)
+	}
+	return answer
+}
+
+// reply makes an answer of what this server knows itself.
+func reply(h dnsmessage.Header, q *dnsmessage.Question, code dnsmessage.RCode, found []netip.Addr) []byte {
+	b := dnsmessage.NewBuilder(nil, dnsmessage.Header{ID: h.ID, Response: true, OpCode: h.OpCode,
+		RecursionDesired: h.RecursionDesired, RecursionAvailable: true, RCode: code})
+	b.EnableCompression()
+	if q != nil {
+		_ = b.StartQuestions()
+		_ = b.Question(*q)
+		_ = b.StartAnswers()
+		rh := dnsmessage.ResourceHeader{Name: q.Name, Class: dnsmessage.ClassINET, TTL: nameTTL}
+		for _, a := range found {
+			switch {
+			case a.Is4() && q.Type == dnsmessage.TypeA:
+				_ = b.AResource(rh, dnsmessage.AResource{A: a.As4()})
+			case a.Is6() && q.Type == dnsmessage.TypeAAAA:
+				_ = b.AAAAResource(rh, dnsmessage.AAAAResource{AAAA: a.As16()})
+			}
+		}
+	}
+	answer, err := b.Finish()
+	if err != nil {
+		return nil
+	}
+	return answer
+}
+
+// ask asks the host's servers, beginning with the one that has answered last.
+func (r *resolver) ask(question []byte, transport string) (answer []byte, err error) {
+	servers := hostServers(r.config)
+	first := int(r.first.Load())
+	err = errors.New("no server for names")
+	for i := range servers {
+		n := (first + i) % len(servers)
+		if answer, err = exchange(servers[n], question, transport); err == nil {
+			r.first.Store(int32(n))
+			return answer, nil
+		}
+	}
+	return nil, err
+}
+
+// exchange asks one server.
+func exchange(server string, question []byte, transport string) ([]byte, error) {
+	c, err := net.DialTimeout(transport, server, dnsPatience)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(dnsPatience))
+	if transport == "tcp" {
+		if err := writeFramed(c, question); err != nil {
+			return nil, err
+		}
+		return readFramed(c)
+	}
+	if _, err := c.Write(question); err != nil {
+		return nil, err
+	}
+	for answer := make([]byte, maxPacket); ; {
+		n, err := c.Read(answer)
+		if err != nil {
+			return nil, err
+		}
+		if n >= 2 && [2]byte(answer) == [2]byte(question) { // the identifier: not an old answer
+			return answer[:n], nil
+		}
+	}
+}
+
+// hostServers reads resolv.conf(5).
+func hostServers(path string) (servers []string) {
+	if path == "" {
+		path = "/etc/resolv.conf"
+	}
+	text, _ := os.ReadFile(path)
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line)
+		if len(f) < 2 || f[0] != "nameserver" || len(servers) == maxServers {
+			continue
+		}
+		if a, err := netip.ParseAddr(f[1]); err == nil {
+			servers = append(servers, netip.AddrPortFrom(a, dnsPort).String())
+		}
+	}
+	if servers == nil {
+		servers = []string{"127.0.0.1:53"} // resolv.conf(5), "nameserver"
+	}
+	return servers
+}

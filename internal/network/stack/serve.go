@@ -1,0 +1,138 @@
+// The life of the network program, and the conversations with those who use it.
+
+package stack
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"tiffin/internal/network"
+	"tiffin/internal/wire"
+)
+
+// lonely is how long a network with a name waits for members.
+const lonely = 5 * time.Second
+
+// Main is the network program. It returns the exit status.
+func Main() int {
+	conn, err := wire.Inherited()
+	if err != nil {
+		return 125 // nobody is there to be told
+	}
+	if err := serve(conn); err != nil {
+		_ = conn.Send(&network.Message{Op: network.AnsError, Error: wire.NewError(err)})
+		return 1
+	}
+	return 0
+}
+
+// serve is configured, and then carries packets until nobody needs that any more.
+func serve(conn *wire.Conn) error {
+	m := new(network.Message)
+	if err := conn.Receive(m); err != nil {
+		return err
+	}
+	defer m.Close()
+	if m.Op != network.OpServe || m.Serve == nil || len(m.Files) > 1 {
+		return fmt.Errorf("network: %q instead of a configuration", m.Op)
+	}
+	n, err := New(*m.Serve)
+	if err != nil {
+		return err
+	}
+	go n.settle()
+	if len(m.Files) == 0 {
+		n.converse(conn)
+		return nil
+	}
+	l, err := net.FileListener(m.Files[0])
+	if err != nil {
+		return fmt.Errorf("network: listen for members: %w", err)
+	}
+	return n.accept(l.(*net.UnixListener))
+}
+
+// accept serves members' connections until there has been none for a while.
+func (n *Network) accept(l *net.UnixListener) error {
+	var present sync.WaitGroup
+	for {
+		_ = l.SetDeadline(time.Now().Add(lonely))
+		sock, err := l.AcceptUnix()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			if n.empty() {
+				return nil
+			}
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("network: wait for members: %w", err)
+		}
+		present.Go(func() {
+			if conn, err := wire.New(sock); err == nil {
+				if uid, err := conn.Peer(); err == nil && uid == os.Geteuid() {
+					n.converse(conn)
+				}
+				conn.Close()
+			}
+		})
+	}
+}
+
+// empty tells whether there is no member.
+func (n *Network) empty() bool {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return len(n.members) == 0
+}
+
+// converse speaks with one member until it leaves.
+func (n *Network) converse(conn *wire.Conn) {
+	var me *member
+	for {
+		m := new(network.Message)
+		err := conn.Receive(m)
+		if err == nil {
+			me, err = n.do(conn, me, m)
+			m.Close()
+		}
+		if err == nil {
+			continue
+		}
+		if !errors.Is(err, io.EOF) {
+			_ = conn.Send(&network.Message{Op: network.AnsError, Error: wire.NewError(err)})
+		}
+		if me != nil {
+			n.Leave(me)
+		}
+		return
+	}
+}
+
+// do does what a member asks for.
+func (n *Network) do(conn *wire.Conn, me *member, m *network.Message) (*member, error) {
+	switch {
+	case m.Op == network.OpJoin && m.Member != nil && me == nil:
+		me, err := n.Join(*m.Member)
+		if err != nil {
+			return nil, err
+		}
+		return me, conn.Send(&network.Message{Op: network.AnsJoined, Member: &me.Member})
+	case m.Op == network.OpTap && me != nil && len(m.Files) == 1 && me.tap == nil:
+		t, err := openTap(m.Files[0])
+		m.Files = nil
+		if err != nil {
+			return me, err
+		}
+		n.mu.Lock()
+		me.tap = t
+		n.mu.Unlock()
+		go n.Plug(me)
+		return me, nil
+	}
+	return me, fmt.Errorf("network: %q is not understood here", m.Op)
+}
