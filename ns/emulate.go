@@ -147,7 +147,7 @@ func (s *Spec) Emulator() (*emulation.Server, error) {
 
 // Help starts the helper of a listener in the container's user namespace, and configures it.
 func (e *Emulation) Help(c *Child, s *Spec, config *emulation.Message) (*wire.Conn, error) {
-	helper, conn, err := c.Helper(EmulateCommand)
+	helper, conn, err := c.Helper(EmulateCommand, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -43,7 +43,7 @@ func (e *Exec) Run() (*Child, error) {
 // container is a pidfd of the container to join, nil if there is none yet; shell is the program to
 // execute as a shell, nil for the command.
 func (s *execSpec) run(stdio [3]*os.File, container, shell *os.File, emulate func(*Emulation) error, report func(Report)) (*Child, error) {
-	c, conn, err := launch(ExecCommand, stdio, container, 0)
+	c, conn, err := launch(ExecCommand, stdio, container, 0, 0)
 	if err != nil {
 		return nil, err
 	}

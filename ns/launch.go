@@ -53,7 +53,7 @@ func (s *Start) Run() (*Child, error) {
 		flags &^= shared
 	}
 	before := time.Now()
-	c, conn, err := launch(InitCommand, s.Stdio, s.Beside, flags)
+	c, conn, err := launch(InitCommand, s.Stdio, s.Beside, flags, unix.CLONE_NEWNET)
 	if err != nil {
 		return nil, err
 	}
@@ -148,9 +148,9 @@ func withFiles(limits []Rlimit) []Rlimit {
 }
 
 // launch starts this program as command, and returns the connection to it: in new namespaces, or as
-// a helper in the user namespace of the container's process container, if that is not nil. With
-// both, it is in new namespaces and, as to users and network, in those of that process.
-func launch(command string, stdio [3]*os.File, container *os.File, namespaces uintptr) (c *Child, conn *wire.Conn, err error) {
+// a helper in the user namespace of the container's process container, if that is not nil, and in
+// its namespaces of also. With both, it is in new namespaces and in those of that process.
+func launch(command string, stdio [3]*os.File, container *os.File, namespaces, also uintptr) (c *Child, conn *wire.Conn, err error) {
 	conn, theirs, err := wire.Pair()
 	if err != nil {
 		return nil, nil, err
@@ -181,7 +181,7 @@ func launch(command string, stdio [3]*os.File, container *os.File, namespaces ui
 	if files := append(all[:], theirs); namespaces != 0 && container == nil {
 		c, err = startInit(exe, command, files, namespaces)
 	} else {
-		c, err = startHelper(exe, command, files, container, namespaces)
+		c, err = startHelper(exe, command, files, container, namespaces, also)
 	}
 	if err == nil {
 		c.alone = alone
@@ -223,11 +223,12 @@ func startInit(exe *os.File, command string, files []*os.File, namespaces uintpt
 }
 
 // startHelper starts exe with an empty environment in the container's user namespace: with the
-// container's ids and capabilities, and otherwise as this process. The container does not see it.
+// container's ids and capabilities, and, but for the namespaces of also, otherwise as this process.
+// The container does not see it.
 // Outside of that namespace it could not look at the root: what fuse(4) calls allow_other reaches
 // the user namespace that owns the mount, and those below. With namespaces it is no helper but
 // process 1 of a container that shares the other one's network.
-func startHelper(exe *os.File, command string, files []*os.File, container *os.File, namespaces uintptr) (*Child, error) {
+func startHelper(exe *os.File, command string, files []*os.File, container *os.File, namespaces, also uintptr) (*Child, error) {
 	exe, err := outOfTheWay(exe, files)
 	if err != nil {
 		return nil, err
@@ -235,9 +236,9 @@ func startHelper(exe *os.File, command string, files []*os.File, container *os.F
 	defer exe.Close()
 	var pid, pidfd int
 	start := func() (err error) {
-		s := spawn{path: pathOf(exe), argv: []string{"tiffin", command}, env: []string{}, user: -1, below: namespaces, deathSig: uint64(unix.SIGKILL)}
+		s := spawn{path: pathOf(exe), argv: []string{"tiffin", command}, env: []string{}, user: -1, also: also, below: namespaces, deathSig: uint64(unix.SIGKILL)}
 		if command == InitCommand { // which has a step for the signal
-			s.also, s.dir, s.deathSig = unix.CLONE_NEWNET, "/", 0
+			s.dir, s.deathSig = "/", 0
 		}
 		if container != nil {
 			s.user = int(container.Fd())
@@ -261,9 +262,10 @@ func startHelper(exe *os.File, command string, files []*os.File, container *os.F
 }
 
 // Helper runs this program as command in the container's user namespace, and in nothing else of the
-// container, and returns the connection to it. It must be waited for.
-func (c *Child) Helper(command string) (*Child, *wire.Conn, error) {
-	helper, conn, err := launch(command, [3]*os.File{}, c.pidfd, 0)
+// container but the namespaces of also, such as CLONE_NEWNET. It returns the connection to the
+// helper, which must be waited for.
+func (c *Child) Helper(command string, also uintptr) (*Child, *wire.Conn, error) {
+	helper, conn, err := launch(command, [3]*os.File{}, c.pidfd, 0, also)
 	if err == nil {
 		<-helper.alone
 	}
@@ -283,7 +285,7 @@ func Companion(program *os.File, command string) (*Child, *wire.Conn, error) {
 	if err == nil {
 		defer null.Close()
 		var c *Child
-		if c, err = startHelper(program, command, append(all[:], theirs), nil, 0); err == nil {
+		if c, err = startHelper(program, command, append(all[:], theirs), nil, 0, 0); err == nil {
 			return c, conn, nil
 		}
 	}

@@ -26,7 +26,7 @@ var floors = [][]string{
 	{"internal/wire", "ns/cgroup", "image/layer"},
 	{"ns/emulation", "internal/network"},
 	{"image/reference", "image/registry/token", "image/union", "ns", "internal/programs", "internal/network/stack"},
-	{"image/oci", "internal/compose"},
+	{"image/oci", "internal/compose", "internal/network/port"},
 	{"image/store", "internal/compose/parser"},
 	{"image/ingest"},
 	{"image/cache"},

@@ -56,6 +56,7 @@ var table = [...]group{
 		{"exec", "run a further command in a running container", execCommand, runLike},
 		{"cp", "copy files into a container, or out of one", cpCommand, plain},
 		{"attach", "connect the terminal to a running container", attachCommand, plain},
+		{"port", "show where the ports of a container can be reached", portCommand, plain},
 		{"logs", "show what a container has printed", logsCommand, plain},
 		{"trace", "show the requests to a container's file system", traceCommand, plain},
 		{"stats", "show what running containers use", statsCommand, plain},

@@ -60,7 +60,7 @@ func createFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "without", Usage: "leave `STEP,…` of the start out, to see what it is for: pid, net, user-map, mount, seccomp, caps, …"},
 		&cli.StringFlag{Name: "pull", Value: pullMissing, Usage: "fetch the image from its registry: `always`, missing (if it is not here) or never"},
 		platformFlag(), tlsFlag(), limitsByFlag(),
-	}, slices.Concat(limitFlags(), rightsFlags(), nameFlags())...)
+	}, slices.Concat(limitFlags(), rightsFlags(), nameFlags(), portFlags())...)
 }
 
 // newConfig merges an image's config and the flags into a container's.
@@ -93,7 +93,7 @@ func newConfig(c *cli.Context, img *image.Image) (disk.Config, error) {
 		n := c.Int("stop-timeout")
 		cfg.StopTimeout = &n
 	}
-	for _, set := range []func(*disk.Config, *cli.Context, ocispec.ImageConfig) error{setEnv, setVolumes, setDevices, setNames, setWorld, setRights, setLimits, setWithout, setLabels} {
+	for _, set := range []func(*disk.Config, *cli.Context, ocispec.ImageConfig) error{setEnv, setVolumes, setDevices, setNames, setWorld, setPorts, setRights, setLimits, setWithout, setLabels} {
 		if err := set(&cfg, c, ic); err != nil {
 			return cfg, err
 		}

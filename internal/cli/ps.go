@@ -26,8 +26,8 @@ import (
 func psCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage: "[FLAGS]",
-		Description: "The columns are docker's but for PORTS: without a network of its own a container has none to publish.\n" +
-			"Templates have .ID .Names .Image .Command .CreatedAt .RunningFor .State .Status .ExitCode .Pid .Networks .Driver .Mounts .Labels and .Label \"KEY\".",
+		Description: "The columns are docker's.\n" +
+			"Templates have .ID .Names .Image .Command .CreatedAt .RunningFor .State .Status .ExitCode .Pid .Ports .Networks .Driver .Mounts .Labels and .Label \"KEY\".",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "also those that do not run"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "only ids"},
@@ -99,6 +99,7 @@ func newPsRow(ctr *disk.Container, s disk.State, short bool, now time.Time) *psR
 		CreatedAt:  localTime(ctr.Created),
 		RunningFor: ago(ctr.Created),
 		State:      string(s.Shown()), Status: psStatus(s, now), ExitCode: s.ExitCode, Pid: s.Pid,
+		Ports:    showPorts(s, ctr.Exposed),
 		Networks: ctr.Network, Driver: ctr.DriverName(), Service: ctr.Labels[compose.LabelService], labels: ctr.Labels, Size: "0B", LocalVolumes: "0",
 	}
 	if short {
@@ -136,7 +137,7 @@ func psStatus(s disk.State, now time.Time) string {
 	return "Created"
 }
 
-const psTable = "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}"
+const psTable = "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}"
 
 // psHeader is the title of each field in a table.
 var psHeader = psRow{

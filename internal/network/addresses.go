@@ -12,7 +12,8 @@ type Addresses struct {
 }
 
 // Private are the addresses of a container that is alone in its network. IPv4 is as slirp4netns(1)
-// has it, which many a rule in containers relies on; IPv6 is of RFC 4193, never routed outside.
+// has it, which many a rule in containers relies on; IPv6 is of RFC 4193, never routed outside,
+// and spells tiffin, so that it is not a network that the host is in.
 // The MTU is the largest that slirp4netns(1) offers: nothing leaves the machine in
 // such packets, and fewer of them cost less.
 var Private = Addresses{
@@ -20,3 +21,10 @@ var Private = Addresses{
 	IPv6: netip.MustParsePrefix("fd74:6966:6669:6e00::100/64"), Gateway6: netip.MustParseAddr("fd74:6966:6669:6e00::2"),
 	MTU: 65520,
 }
+
+// Forwarder4 and Forwarder6 are whom a server sees that is reached through a published port, where
+// it cannot see the client: package port. Nobody has these addresses.
+var (
+	Forwarder4 = netip.MustParseAddr("10.0.2.1")
+	Forwarder6 = netip.MustParseAddr("fd74:6966:6669:6e00::1")
+)

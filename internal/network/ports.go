@@ -54,6 +54,15 @@ func (p Port) Addresses() []netip.Addr {
 // Exposed is the container's side, such as "80/tcp".
 func (p Port) Exposed() string { return strconv.Itoa(int(p.Container)) + "/" + p.Protocol }
 
+// HostRange is Host, or Host-HostLast.
+func (p Port) HostRange() string {
+	s := strconv.Itoa(int(p.Host))
+	if p.HostLast > p.Host {
+		s += "-" + strconv.Itoa(int(p.HostLast))
+	}
+	return s
+}
+
 // At is the host's side, such as "127.0.0.1:8080" or "[::1]:8080"; "localhost:8080" without an IP.
 func (p Port) At() string {
 	if !p.IP.IsValid() {

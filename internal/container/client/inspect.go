@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tiffin/internal/container/disk"
+	"tiffin/internal/network"
 	"tiffin/ns"
 )
 
@@ -16,20 +17,22 @@ import (
 // docker's names, so that templates written for docker work; those that tiffin
 // has nothing to say about are left out.
 type Inspection struct {
-	ID          string `json:"Id"`
-	Created     time.Time
-	Path        string
-	Args        []string
-	State       InspectState
-	Image       string
-	LogPath     string
-	Name        string
-	Platform    string
-	HostConfig  InspectHost
-	GraphDriver InspectDriver
-	Mounts      []InspectMount
-	Config      InspectConfig
-	Notes       []ns.Note `json:",omitempty"`
+	ID         string `json:"Id"`
+	Created    time.Time
+	Path       string
+	Args       []string
+	State      InspectState
+	Image      string
+	LogPath    string
+	Name       string
+	Platform   string
+	HostConfig InspectHost
+
+	NetworkSettings InspectNetwork
+	GraphDriver     InspectDriver
+	Mounts          []InspectMount
+	Config          InspectConfig
+	Notes           []ns.Note `json:",omitempty"`
 }
 
 type InspectState struct {
@@ -56,9 +59,12 @@ type InspectHost struct {
 	Ulimits        []ns.Rlimit       `json:",omitempty"`
 	Tmpfs          map[string]string `json:",omitempty"`
 	ExtraHosts     []string          `json:",omitempty"`
-	Dns            []netip.Addr      `json:",omitempty"`
-	DnsSearch      []string          `json:",omitempty"`
-	DnsOptions     []string          `json:",omitempty"`
+
+	PortBindings    InspectPorts // as they were asked for
+	PublishAllPorts bool
+	Dns             []netip.Addr `json:",omitempty"`
+	DnsSearch       []string     `json:",omitempty"`
+	DnsOptions      []string     `json:",omitempty"`
 
 	Memory, MemorySwap, MemoryReservation int64 // bytes
 	NanoCpus, CpuShares                   int64
@@ -66,6 +72,16 @@ type InspectHost struct {
 	PidsLimit, BlkioWeight                int64
 	CgroupParent                          string `json:",omitempty"` // that its control group is in, while it runs
 }
+
+// InspectNetwork is how the container can be reached.
+type InspectNetwork struct {
+	Ports InspectPorts // where the host listens; null: nowhere
+}
+
+// InspectPorts are the host's sides by the container's, such as "80/tcp".
+type InspectPorts map[string][]InspectBinding
+
+type InspectBinding struct{ HostIp, HostPort string }
 
 type InspectDriver struct {
 	Name string
@@ -83,6 +99,7 @@ type InspectConfig struct {
 	Tty, OpenStdin       bool
 	Env, Cmd, Entrypoint []string
 	Image, WorkingDir    string
+	ExposedPorts         map[string]struct{} `json:",omitempty"`
 	Labels               map[string]string
 	StopSignal           string `json:",omitempty"`
 	StopTimeout          *int   `json:",omitempty"`
@@ -118,6 +135,7 @@ func Inspect(c *disk.Container) (*Inspection, error) {
 	if args := c.Args(); len(args) > 0 {
 		x.Path, x.Args = args[0], args[1:]
 	}
+	x.addPorts(c, &s)
 	for _, h := range c.Hosts {
 		x.HostConfig.ExtraHosts = append(x.HostConfig.ExtraHosts, h.String())
 	}
@@ -125,6 +143,33 @@ func Inspect(c *disk.Container) (*Inspection, error) {
 		x.addVolume(v)
 	}
 	return x, nil
+}
+
+func (x *Inspection) addPorts(c *disk.Container, s *disk.State) {
+	x.Config.ExposedPorts, x.HostConfig.PublishAllPorts = map[string]struct{}{}, c.PublishAll
+	x.HostConfig.PortBindings, x.NetworkSettings.Ports = InspectPorts{}, InspectPorts{}
+	for _, port := range c.Exposed {
+		x.Config.ExposedPorts[port] = struct{}{}
+		x.NetworkSettings.Ports[port] = nil
+	}
+	for _, p := range c.Ports {
+		x.Config.ExposedPorts[p.Exposed()] = struct{}{}
+		x.HostConfig.PortBindings.add(p)
+	}
+	for _, p := range s.Ports {
+		x.NetworkSettings.Ports.add(p)
+	}
+}
+
+func (x InspectPorts) add(p network.Port) {
+	var b InspectBinding
+	if p.IP.IsValid() {
+		b.HostIp = p.IP.String()
+	}
+	if p.Host != 0 {
+		b.HostPort = p.HostRange()
+	}
+	x[p.Exposed()] = append(x[p.Exposed()], b)
 }
 
 func (x *Inspection) addVolume(v disk.Volume) {

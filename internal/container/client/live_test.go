@@ -25,6 +25,7 @@ import (
 	"tiffin/internal/container/control"
 	"tiffin/internal/container/disk"
 	"tiffin/internal/container/supervisor"
+	"tiffin/internal/network/port"
 	"tiffin/internal/test/must"
 	"tiffin/internal/test/reexec"
 	"tiffin/internal/test/tartest"
@@ -34,7 +35,7 @@ import (
 
 func TestMain(m *testing.M) {
 	parts := reexec.Parts{probe.Command: reexec.Never(probe.Main), "client": reexec.Fails(clientMain)}
-	for _, name := range []string{ns.InitCommand, ns.ExecCommand, control.SupervisorCommand, control.HelperCommand, control.InsideCommand} {
+	for _, name := range []string{ns.InitCommand, ns.ExecCommand, control.SupervisorCommand, control.HelperCommand, control.InsideCommand, port.Command} {
 		parts[name] = func([]string) int {
 			status, _ := supervisor.Main(os.Args)
 			return status
@@ -81,6 +82,7 @@ var commands = reexec.Parts{
 		}
 		return 7
 	},
+	"serve": serve,
 	"write": func(args []string) int { // a line more, again and again
 		f, err := os.OpenFile(args[0], os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 		for i := 0; err == nil; i++ {

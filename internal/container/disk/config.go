@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"tiffin/internal/network"
 	"tiffin/ns"
 	"tiffin/ns/cgroup"
 )
@@ -49,6 +50,9 @@ type Config struct {
 	KeepID      string            `json:"keepID,omitempty"`        // --userns keep-id: who the user is inside, "UID:GID"
 	Emulation   string            `json:"rootEmulation,omitempty"` // "on", "off"; "" = where one id is mapped
 	Volumes     []Volume          `json:"volumes,omitempty"`
+	Ports       []network.Port    `json:"ports,omitempty"`       // published, as far as the user has said where
+	Exposed     []string          `json:"exposed,omitempty"`     // ports that the image or the user names, "80/tcp"
+	PublishAll  bool              `json:"publishAll,omitempty"`  // Ports has those of Exposed, too
 	StopSignal  string            `json:"stopSignal,omitempty"`  // "" = SIGTERM
 	StopTimeout *int              `json:"stopTimeout,omitempty"` // seconds, nil = 10
 	Labels      map[string]string `json:"labels,omitempty"`
@@ -122,6 +126,8 @@ type State struct {
 	Paused          bool      `json:"paused,omitempty"`
 	OOMKilled       bool      `json:"oomKilled,omitempty"` // the kernel has killed a process at the limit of memory
 	Cgroup          string    `json:"cgroup,omitempty"`    // directory of its control group, while it runs
+	// Ports are those of Config, one for each address on which the host listens.
+	Ports []network.Port `json:"ports,omitempty"`
 
 	Log   LogLoss   `json:"log,omitzero"`    // what its log has lost
 	Notes []ns.Note `json:"notes,omitempty"` // what this machine could not do for it
@@ -174,7 +180,7 @@ func (c *Container) State() (State, error) {
 	if s, err = c.ReadState(); err != nil || s.Status != Running {
 		return s, err
 	}
-	s.Status, s.ExitCode, s.Pid, s.Supervisor = Exited, 128+9, 0, 0
+	s.Status, s.ExitCode, s.Pid, s.Supervisor, s.Ports = Exited, 128+9, 0, 0, nil
 	s.Error = "its supervisor was killed"
 	if fi, err := os.Stat(c.Path("state.json")); err == nil {
 		s.Finished = fi.ModTime() // no later moment is known

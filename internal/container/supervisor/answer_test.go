@@ -128,7 +128,7 @@ func TestEveryRequestIsAnswered(t *testing.T) {
 		{"a command without a word", control.Message{Op: control.OpExec}, nil, "error", "exec of nothing"},
 		{"a command in no container", control.Message{Op: control.OpExec, Exec: &control.Exec{Args: []string{"x"}, Stdin: true}}, nil, "error", "no container"},
 		{"a command at a terminal", control.Message{Op: control.OpExec, Exec: &control.Exec{TTY: true}}, nil, "error", "no container"},
-		{"files of nobody", control.Message{Op: control.OpCopy, Copy: &control.Copy{Op: control.CopyStat, Path: "/"}}, nil, "error", "find the number of process"},
+		{"files of nobody", control.Message{Op: control.OpCopy, Copy: &control.Copy{Op: control.CopyStat, Path: "/"}}, nil, "error", "find the number of a process"},
 		{"a start, which is not for others to ask for", control.Message{Op: control.OpStart, Start: &control.Start{Dir: "/"}}, nil, "error", "unknown operation"},
 		{"what only a helper does", control.Message{Op: control.OpErase, Upper: &disk.Upper{Dir: "/nosuch"}}, nil, "error", "unknown operation"},
 		{"a step, where there is none", control.Message{Op: control.OpShell, Shell: &control.Shell{}}, nil, "error", "unknown operation"},

@@ -25,6 +25,9 @@ func (s *supervisor) finish() {
 		// process 1.
 		_ = unix.Kill(-1, unix.SIGKILL)
 	}
+	if s.ports != nil {
+		s.ports.Close()
+	}
 	s.io.drain(0)
 	if s.mounts == nil {
 		s.unmounted()
@@ -39,7 +42,7 @@ func (s *supervisor) finish() {
 	}
 	s.state.Status, s.state.ExitCode, s.state.Finished = disk.Exited, status, time.Now().UTC()
 	// The supervisor stays named: until it is gone, rm -f may have to end it.
-	s.state.Pid, s.state.PidStart = 0, 0
+	s.state.Pid, s.state.PidStart, s.state.Ports = 0, 0, nil
 	if err != nil {
 		s.state.Error = err.Error()
 	} else if oom != nil {

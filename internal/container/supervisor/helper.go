@@ -137,7 +137,7 @@ func readUpper(op string, d *disk.Upper, ids ns.IDMap, w io.Writer) error {
 // ask starts a helper in the container's user namespace, has it do one thing, and returns its
 // answer. Outside of that namespace, the supervisor's processes cannot look at the root.
 func (s *supervisor) ask(m *control.Message) (*control.Message, error) {
-	helper, conn, err := s.child.Helper(control.HelperCommand)
+	helper, conn, err := s.child.Helper(control.HelperCommand, 0)
 	if err != nil {
 		return nil, err
 	}

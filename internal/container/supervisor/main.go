@@ -5,7 +5,8 @@
 //	     ├─ init → command    process 1 of the container
 //	     ├─ exec helper → command of `tiffin exec`
 //	     ├─ helper            syncs, or copies files: what the supervisor must not do itself
-//	     └─ helper            looks into processes, if root is emulated (package emulation)
+//	     ├─ helper            looks into processes, if root is emulated (package emulation)
+//	     └─ helper            carries bytes between ports, while there are clients (package port)
 //
 // There is no daemon: each container has one supervisor, which serves its file
 // system ([tiffin/fs]), keeps its log, answers its control socket, records how
@@ -37,6 +38,7 @@ package supervisor
 
 import (
 	"tiffin/internal/container/control"
+	"tiffin/internal/network/port"
 	"tiffin/ns"
 )
 
@@ -54,6 +56,8 @@ func Main(args []string) (status int, ok bool) {
 		ns.ExecMain()
 	case ns.EmulateCommand:
 		return ns.EmulateMain(), true
+	case port.Command:
+		return port.Main(), true
 	case control.SupervisorCommand:
 		return supervise(), true
 	case control.HelperCommand:

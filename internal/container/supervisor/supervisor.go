@@ -21,6 +21,7 @@ import (
 	"tiffin/internal/container/control"
 	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
+	"tiffin/internal/network/port"
 	"tiffin/ns"
 	"tiffin/ns/emulation"
 )
@@ -50,6 +51,9 @@ type supervisor struct {
 	network    *os.File  // the network program; nil: the container has only loopback, or the host's
 	layersOnce sync.Once
 	layersErr  error // why openLayers failed
+
+	ports     *port.Listeners // nil: none are published
+	forwarded chan struct{}   // closed: all that was sent through them has arrived; nil: no ports
 
 	init       *ns.Child     // as soon as it is there, for tell
 	child      *ns.Child     // set when started is closed
@@ -121,9 +125,11 @@ func supervise() int {
 		s.converse(first, s.main(out, s.req.Foreground))
 	}()
 	s.note()
+	s.forward()
 	go s.settle()
 	s.finish()
 	s.sessions.finish()
+	s.forwardLast()
 	return 0
 }
 
@@ -157,6 +163,9 @@ func (s *supervisor) start(first *control.Conn, out []*os.File) error {
 		return err
 	}
 	if err := s.openEmulator(); err != nil {
+		return err
+	}
+	if err := s.publish(); err != nil {
 		return err
 	}
 	// The file system is needed when init mounts it, and init first has to come up.
@@ -439,6 +448,9 @@ func (s *supervisor) running(first *ns.Child) error {
 	}
 	s.mu.Lock()
 	s.state = disk.State{Status: disk.Running, Pid: host, PidStart: disk.StartTime(host), Started: time.Now().UTC(), Made: s.state.Made, Log: s.state.Log, Cgroup: s.req.Cgroup}
+	if s.ports != nil {
+		s.state.Ports = s.ports.Ports()
+	}
 	fmt.Sscan(me, &s.state.Supervisor)
 	s.state.SupervisorStart = disk.StartTime(s.state.Supervisor)
 	err = s.c.WriteState(s.state)

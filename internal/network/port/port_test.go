@@ -1,0 +1,397 @@
+package port
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tiffin/internal/network"
+	"tiffin/internal/test/reexec"
+	"tiffin/internal/wire"
+)
+
+func TestMain(m *testing.M) { os.Exit(reexec.Main(m, reexec.Parts{"inside": inside})) }
+
+// Ports of the servers inside.
+const (
+	echo    = 7001 // what it is sent, when the client has ended: half-close
+	who     = 7002 // the client's address
+	reset   = 7003 // a reset, after the first byte
+	suffer  = 7004 // tells last how the client has ended
+	last    = 7005
+	hasty   = 7006 // an answer, without reading the question
+	nobody  = 7007
+	onlyNet = 7008 // who, on an address that is not loopback
+	only6   = 7009 // who, on IPv6 alone
+	dgram   = 7010 // UDP: the client's address and what it said
+	flood   = 7011 // zeros without end
+)
+
+// elsewhereIP is an address of the container besides loopback.
+const elsewhereIP = "10.0.2.100"
+
+// inside is the helper, and the servers along with it.
+func inside([]string) int {
+	if err := up(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	ended := make(chan string, 16)
+	for port, serve := range map[string]func(*net.TCPConn){
+		fmt.Sprint(":", echo): func(c *net.TCPConn) {
+			b, _ := io.ReadAll(c)
+			_, _ = c.Write(b)
+		},
+		fmt.Sprint("0.0.0.0:", who): tellWho,
+		fmt.Sprint(":", reset): func(c *net.TCPConn) {
+			_, _ = c.Read(make([]byte, 1))
+			_ = c.SetLinger(0)
+		},
+		fmt.Sprint(":", suffer): func(c *net.TCPConn) {
+			_, err := io.Copy(io.Discard, c)
+			ended <- fmt.Sprint(err)
+		},
+		fmt.Sprint(":", last): func(c *net.TCPConn) { fmt.Fprint(c, <-ended) },
+		fmt.Sprint(":", hasty): func(c *net.TCPConn) {
+			_, _ = c.Read(make([]byte, 1))
+			fmt.Fprint(c, "too large")
+			time.Sleep(100 * time.Millisecond) // more comes in meanwhile, so that close resets
+		},
+		fmt.Sprint(elsewhereIP, ":", onlyNet): tellWho,
+		fmt.Sprint("[::1]:", only6):           tellWho,
+		fmt.Sprint(":", flood): func(c *net.TCPConn) {
+			for b := make([]byte, 64<<10); ; {
+				if _, err := c.Write(b); err != nil {
+					ended <- fmt.Sprint(err)
+					return
+				}
+			}
+		},
+	} {
+		kind := "tcp"
+		if strings.HasPrefix(port, "0.0.0.0") {
+			kind = "tcp4"
+		}
+		l, err := net.Listen(kind, port)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					continue
+				}
+				go func() {
+					defer c.Close()
+					serve(c.(*net.TCPConn))
+				}()
+			}
+		}()
+	}
+	u, err := net.ListenPacket("udp", fmt.Sprint(":", dgram))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	go func() {
+		for b := make([]byte, most); ; {
+			n, from, _ := u.ReadFrom(b)
+			_, _ = u.WriteTo(append([]byte(from.String()+" "), b[:n]...), from)
+		}
+	}()
+	return Main()
+}
+
+func tellWho(c *net.TCPConn) {
+	host, _, _ := net.SplitHostPort(c.RemoteAddr().String())
+	fmt.Fprint(c, host)
+}
+
+// up sets loopback up, with one address more: as good as that of another interface here.
+func up() error {
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+	if err != nil {
+		return err
+	}
+	ifr, _ := unix.NewIfreq("lo")
+	ifr.SetUint16(unix.IFF_UP)
+	if err = unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, ifr); err == nil {
+		ifr, _ = unix.NewIfreq("lo:1")
+		_ = ifr.SetInet4Addr(netip.MustParseAddr(elsewhereIP).AsSlice())
+		if err = unix.IoctlIfreq(s, unix.SIOCSIFADDR, ifr); err == nil {
+			_ = ifr.SetInet4Addr([]byte{255, 255, 255, 255})
+			err = unix.IoctlIfreq(s, unix.SIOCSIFNETMASK, ifr)
+		}
+	}
+	return err
+}
+
+// forward publishes ports of the servers inside, and returns where they are on the host.
+func forward(t *testing.T, args ...string) (ls *Listeners, at func(port uint16, ip string) string) {
+	t.Helper()
+	var ports []network.Port
+	for _, a := range args {
+		p, err := network.ParsePorts(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ports = append(ports, p...)
+	}
+	ls, err := Listen(ports)
+	if err != nil {
+		t.Fatal(err)
+	}
+	over := make(chan bool)
+	go func() {
+		defer close(over)
+		ls.Serve(start, func(err error) { t.Error(err) })
+	}()
+	t.Cleanup(func() {
+		ls.Close()
+		select {
+		case <-over:
+		case <-time.After(20 * time.Second):
+			t.Error("the helper has not ended")
+		}
+	})
+	return ls, func(port uint16, ip string) string {
+		for _, p := range ls.Ports() {
+			if p.Container == port && p.IP.String() == ip {
+				return p.At()
+			}
+		}
+		t.Fatalf("port %d is not published on %s", port, ip)
+		return ""
+	}
+}
+
+// start starts the helper in namespaces of its own, as the supervisor does in the container's.
+func start() (*Helper, error) {
+	conn, theirs, err := wire.Pair()
+	if err != nil {
+		return nil, err
+	}
+	defer theirs.Close()
+	cmd := reexec.Command("inside")
+	cmd.Stderr, cmd.ExtraFiles = os.Stderr, []*os.File{theirs}
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNET,
+		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}, GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
+		Pdeathsig: unix.SIGKILL,
+	}
+	helper = cmd
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	return &Helper{conn, func() { _ = cmd.Wait() }}, nil
+}
+
+// helper is the process that start has started last.
+var helper *exec.Cmd
+
+func dialTCP(t *testing.T, at string) *net.TCPConn {
+	t.Helper()
+	c, err := net.Dial("tcp", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	return c.(*net.TCPConn)
+}
+
+// ask connects and reads all that comes.
+func ask(t *testing.T, at string) string {
+	t.Helper()
+	b, err := io.ReadAll(dialTCP(t, at))
+	if err != nil {
+		t.Errorf("%s: %v", at, err)
+	}
+	return string(b)
+}
+
+// TestWhatOneSideDoesTheOtherGets: bytes, their end, resets and refusals, either way.
+func TestWhatOneSideDoesTheOtherGets(t *testing.T) {
+	_, at := forward(t, fmt.Sprintf("%d-%d", echo, flood))
+	t.Run("half-close", func(t *testing.T) {
+		var wg sync.WaitGroup
+		for _, size := range []int{0, 1, small - 1, small, small + 1, most, 3 << 20, 10<<20 + 7} {
+			wg.Go(func() {
+				sent := make([]byte, size)
+				rand.NewChaCha8([32]byte{byte(size)}).Read(sent)
+				c := dialTCP(t, at(echo, "127.0.0.1"))
+				go func() {
+					_, _ = io.Copy(c, bytes.NewReader(sent))
+					_ = c.CloseWrite()
+				}()
+				got, err := io.ReadAll(c)
+				if err != nil || sha256.Sum256(got) != sha256.Sum256(sent) {
+					t.Errorf("of %d bytes %d came back: %v", size, len(got), err)
+				}
+			})
+		}
+		wg.Wait()
+	})
+	t.Run("reset by the server", func(t *testing.T) {
+		c := dialTCP(t, at(reset, "127.0.0.1"))
+		_, _ = c.Write([]byte("x"))
+		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, unix.ECONNRESET) {
+			t.Errorf("the client sees %v", err)
+		}
+	})
+	t.Run("reset by the client", func(t *testing.T) {
+		c := dialTCP(t, at(suffer, "127.0.0.1"))
+		_, _ = c.Write([]byte("x"))
+		time.Sleep(50 * time.Millisecond)
+		_ = c.SetLinger(0)
+		c.Close()
+		if got := ask(t, at(last, "127.0.0.1")); !strings.Contains(got, "reset by peer") {
+			t.Errorf("the server sees %s", got)
+		}
+	})
+	t.Run("end by the client", func(t *testing.T) {
+		dialTCP(t, at(suffer, "127.0.0.1")).Close()
+		if got := ask(t, at(last, "127.0.0.1")); got != "<nil>" {
+			t.Errorf("the server sees %s", got)
+		}
+	})
+	t.Run("gone while it is sent to", func(t *testing.T) {
+		c := dialTCP(t, at(flood, "127.0.0.1"))
+		_, _ = io.CopyN(io.Discard, c, 5<<20)
+		c.Close()
+		if got := ask(t, at(last, "127.0.0.1")); !strings.Contains(got, "reset") && !strings.Contains(got, "broken pipe") {
+			t.Errorf("the server sees %s", got)
+		}
+	})
+	t.Run("nobody listens", func(t *testing.T) {
+		c, err := net.Dial("tcp", at(nobody, "127.0.0.1"))
+		if err == nil { // the reset was not quicker
+			_, err = c.Read(make([]byte, 1))
+			c.Close()
+		}
+		if !errors.Is(err, unix.ECONNRESET) {
+			t.Errorf("the client sees %v", err)
+		}
+	})
+	t.Run("the helper is killed", func(t *testing.T) {
+		c := dialTCP(t, at(flood, "127.0.0.1"))
+		_, _ = io.CopyN(io.Discard, c, 1<<20)
+		_ = helper.Process.Kill()
+		if _, err := io.Copy(io.Discard, c); !errors.Is(err, unix.ECONNRESET) {
+			t.Errorf("the client sees %v", err)
+		}
+	})
+	t.Run("an answer before the end of the question", func(t *testing.T) {
+		c := dialTCP(t, at(hasty, "127.0.0.1"))
+		sent := make(chan error)
+		go func() {
+			_, err := io.Copy(c, io.LimitReader(zeros{}, 64<<20))
+			sent <- err
+		}()
+		b := make([]byte, 100)
+		if n, err := c.Read(b); string(b[:n]) != "too large" {
+			t.Errorf("the client reads %q, %v", b[:n], err)
+		}
+		if err := <-sent; err == nil {
+			t.Error("all has been taken")
+		}
+	})
+}
+
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { return len(b), nil }
+
+// TestWhoTheServerSees: never loopback, which servers trust.
+func TestWhoTheServerSees(t *testing.T) {
+	_, at := forward(t, fmt.Sprintf("%d-%d", who, only6), fmt.Sprintf("0.0.0.0::%d", who), fmt.Sprintf("[::]::%d", only6), fmt.Sprint(dgram, "/udp"))
+	const v4, v6 = "127.0.0.1", "::1"
+	for _, c := range []struct {
+		port     uint16
+		ip, want string
+	}{
+		{who, v4, network.Forwarder4.String()},
+		{who, v6, network.Forwarder4.String()},
+		{only6, v4, network.Forwarder6.String()},
+		{only6, v6, network.Forwarder6.String()},
+		{onlyNet, v4, elsewhereIP},
+	} {
+		if got := ask(t, at(c.port, c.ip)); got != c.want {
+			t.Errorf("server %d sees a client on %s as %q, want %s", c.port, c.ip, got, c.want)
+		}
+	}
+	// Clients that are not on loopback, as far as this machine has addresses.
+	own, _ := net.InterfaceAddrs()
+	for _, a := range own {
+		ip, _, _ := net.ParseCIDR(a.String())
+		if ip.IsLoopback() || ip.IsLinkLocalUnicast() {
+			continue
+		}
+		to := at(only6, "::")
+		if ip.To4() != nil {
+			to = at(who, "0.0.0.0")
+		}
+		_, port, _ := net.SplitHostPort(to)
+		if got := ask(t, net.JoinHostPort(ip.String(), port)); got != ip.String() {
+			t.Errorf("the server sees %s as %q", ip, got)
+		}
+	}
+}
+
+// TestDatagrams come and go, from the address that was asked, of any size.
+func TestDatagrams(t *testing.T) {
+	_, at := forward(t, fmt.Sprint(dgram, "/udp"), fmt.Sprintf("0.0.0.0::%d/udp", dgram))
+	for ip, want := range map[string]string{"127.0.0.1": network.Forwarder4.String(), "::1": network.Forwarder6.String()} {
+		c, err := net.Dial("udp", at(dgram, ip)) // takes answers from there alone
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+		for _, said := range []string{"hello", "", strings.Repeat("x", 60000)} {
+			if _, err := c.Write([]byte(said)); err != nil {
+				t.Fatal(err)
+			}
+			b := make([]byte, most)
+			n, err := c.Read(b)
+			from, got, _ := strings.Cut(string(b[:n]), " ")
+			if host, _, _ := net.SplitHostPort(from); err != nil || host != want || got != said {
+				t.Errorf("%s: of %d bytes %d came back, to %q: %v", ip, len(said), len(got), host, err)
+			}
+		}
+	}
+	_, port, _ := net.SplitHostPort(at(dgram, "0.0.0.0"))
+	own, _ := net.InterfaceAddrs()
+	for _, a := range own {
+		ip, _, _ := net.ParseCIDR(a.String())
+		if ip.To4() == nil {
+			continue
+		}
+		c, err := net.Dial("udp", net.JoinHostPort(ip.String(), port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+		fmt.Fprint(c, "hello")
+		if n, err := c.Read(make([]byte, 100)); n == 0 {
+			t.Errorf("no answer from %s: %v", ip, err)
+		}
+	}
+}
