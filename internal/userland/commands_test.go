@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -153,5 +154,26 @@ func TestTarDoesNotLeaveItsDirectory(t *testing.T) {
 	}
 	if r.out != "2\n" {
 		t.Errorf("%+v", r)
+	}
+}
+
+// TestConnections: nc passes on both directions and the end of each; getent asks for names.
+func TestConnections(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	l.Close()
+	got := shell(t, binDir(t), t.TempDir(), strings.ReplaceAll(`
+		echo page | nc -l 127.0.0.1 PORT > asked & until echo ask | nc 127.0.0.1 PORT > page 2> /dev/null; do sleep 0.05; done; wait; cat page asked
+		nc -w 5 127.0.0.1 PORT; echo $?; nc -z 127.0.0.1 PORT; echo $?; nc -w x 127.0.0.1 PORT; echo $?
+		nc -l -k PORT < /dev/null > many & until nc -z 127.0.0.1 PORT 2> /dev/null; do sleep 0.05; done; echo a | nc 127.0.0.1 PORT; echo b | nc 127.0.0.1 PORT; until grep -q b many; do sleep 0.05; done; kill $!; cat many
+		getent hosts localhost | wc -l; getent hosts nosuch.invalid; echo $?`, "PORT", port))
+	if want := "page\nask\n1\n1\n1\na\nb\n1\n2\n"; got.out != want {
+		t.Errorf("got %q, want %q\n%s", got.out, want, got.err)
+	}
+	if want := "nc: 127.0.0.1 port " + port + ": connection refused\n"; !strings.Contains(got.err, want) {
+		t.Errorf("%q lacks %q", got.err, want)
 	}
 }

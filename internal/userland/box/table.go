@@ -98,6 +98,7 @@ func Commands() []Command {
 		{"lsns", "[-t TYPE] [-p PID]", "list namespaces", lsns},
 		{"ip", "[-4|-6] addr|link|route [show] [DEV] | link set DEV up|down", "show network interfaces and routes", ip},
 		{"ifconfig", "[-a] [DEV [up|down]]", "show network interfaces", ifconfig},
+		{"nc", "[-z] [-w SECONDS] HOST PORT | -l [-k] [-p] PORT", "connect to a port, or wait for connections", nc},
 		{"tty", "[-s]", "show the terminal's name", tty},
 		{"stty", "[-a|-g|size|sane|raw|[-]MODE...]", "show or set the terminal's modes", stty},
 		{"clear", "", "empty the screen", clearCmd},

@@ -4,6 +4,7 @@ package box
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"slices"
 	"strconv"
@@ -227,6 +228,13 @@ func getent(c *Call) {
 					break
 				}
 			}
+		}
+		if !found && key != "" && c.args[0] == "hosts" { // hosts(5) has not got it: resolv.conf(5)
+			addrs, _ := net.LookupHost(key)
+			for _, a := range addrs {
+				fmt.Fprintf(c.out, "%-15s %s\n", a, key)
+			}
+			found = len(addrs) > 0
 		}
 		if !found && key != "" {
 			c.exit = 2
