@@ -16,8 +16,8 @@ import (
 
 func TestPagesAreFoundByNumberAndWord(t *testing.T) {
 	pages := Pages()
-	if len(pages) != 12 {
-		t.Errorf("the book has %d pages; eight chapters and four appendices are expected", len(pages))
+	if len(pages) != 13 {
+		t.Errorf("the book has %d pages; nine chapters and four appendices are expected", len(pages))
 	}
 	for _, p := range pages {
 		number, word, _ := strings.Cut(p.Name, "-")
@@ -30,8 +30,8 @@ func TestPagesAreFoundByNumberAndWord(t *testing.T) {
 			t.Errorf("%s has no title, or a drawing that a terminal cannot show", p.Name)
 		}
 	}
-	if _, err := Find("9"); err == nil {
-		t.Error("a chapter 9 was found")
+	if _, err := Find("10"); err == nil {
+		t.Error("a chapter 10 was found")
 	}
 }
 
@@ -121,8 +121,8 @@ func TestDrawingsSayTheSame(t *testing.T) {
 			t.Errorf("%s.svg needs a title, the light background, and no links", name)
 		}
 	}
-	if drawings < 9 {
-		t.Errorf("there are %d drawings; one for each of eight chapters and an overview are expected", drawings)
+	if drawings < 10 {
+		t.Errorf("there are %d drawings; one for each of nine chapters and an overview are expected", drawings)
 	}
 }
 
