@@ -45,6 +45,9 @@ func serve(conn *wire.Conn) error {
 	if err != nil {
 		return err
 	}
+	if err := seal(); err != nil {
+		return fmt.Errorf("network: %w", err)
+	}
 	go n.settle()
 	if len(m.Files) == 0 {
 		n.converse(conn)
