@@ -321,6 +321,8 @@ func accountProbe() {
 		err = busy(os.Args[2:])
 	case "chowner":
 		err = probeChowner()
+	case "nested":
+		err = run(as33(self("touch", "/tmp/new")))
 	case "rare":
 		err = probeRare()
 	case "leaderless":

@@ -77,6 +77,10 @@ func printScript(c *cli.Context) error {
 	if cfg.SingleID {
 		ids = ns.IDMap{UIDs: ids.UIDs[:1], GIDs: ids.GIDs[:1]}
 	}
+	if ids.Single() && !cfg.IsRoot() {
+		return errs.Hint(fmt.Errorf("a script cannot be user %s: there is one id, and mount(8) wants it to be root's", cfg.User),
+			"`tiffin run --explain` tells of the steps as that user")
+	}
 	script := &ns.Script{
 		Spec: cfg.Plan(ids), Layers: m.FlatPaths,
 		Title: "tiffin run " + strings.Join(append([]string{cfg.Image}, cfg.Args()...), " "),

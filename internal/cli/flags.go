@@ -316,12 +316,17 @@ func setWorld(cfg *disk.Config, c *cli.Context, _ ocispec.ImageConfig) error {
 func keepID(words string) (string, error) {
 	uid, gid := os.Getuid(), os.Getgid()
 	if words != "" {
+		seen := map[string]bool{}
 		for word := range strings.SplitSeq(strings.TrimPrefix(words, ":"), ",") {
 			name, value, _ := strings.Cut(word, "=")
 			n, err := strconv.ParseUint(value, 10, 31)
+			again := seen[name]
+			seen[name] = true
 			switch {
 			case !strings.HasPrefix(words, ":") || err != nil:
 				return "", errs.Hint(fmt.Errorf("--userns keep-id%s cannot be read", words), "write --userns keep-id:uid=1000,gid=1000")
+			case again:
+				return "", fmt.Errorf("--userns keep-id%s: %s is there twice", words, name)
 			case name == "uid":
 				uid = int(n)
 			case name == "gid":

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
@@ -147,6 +148,53 @@ func TestSupervisorIsGone(t *testing.T) {
 			}
 			if got := b.tiffin("wait", "cc"); got != "137\n" {
 				t.Errorf("wait: %s", got)
+			}
+			b.tiffin("rm", "cc")
+		})
+	}
+}
+
+// TestAScriptForOneID: the script that does a run by hand can have the one id for root alone.
+func TestAScriptForOneID(t *testing.T) {
+	for _, p := range people(t) {
+		t.Run(p.name, func(t *testing.T) {
+			b := accountBench(t, p)
+			_, err := b.run(nil, "explain", "--script", "--userns", "single", "-u", "1000:50", "tiffin/base", "id")
+			if err == nil || !strings.Contains(err.Error(), "a script cannot be user 1000:50") {
+				t.Error(err)
+			}
+			needTools(t)
+			script := b.tiffin("explain", "--script", "--userns", "single", "-u", "root", "tiffin/base", "sh", "-c", "id -u; stat -c %u /etc")
+			if got := p.as(t, b.store(), script, "sh"); got != "0\n0\n" {
+				t.Errorf("the script prints %q", got)
+			}
+		})
+	}
+}
+
+// spare, so the outer one answers for it: its processes are who they say, and owners of files it
+// serves are not kept. A note says so.
+// the inner one serves are not kept. A note says so.
+func TestNestedEmulation(t *testing.T) {
+	for _, p := range people(t) {
+		t.Run(p.name, func(t *testing.T) {
+			b := accountBench(t, p)
+			inner := filepath.Join(b.dir, "inner")
+			program, err := os.ReadFile(binary)
+			if err == nil {
+				err = os.WriteFile(inner, program, 0o755)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, err := b.run(nil, "run", "--userns", "single", "--name", "cc", "-v", inner+":/bin/tiffin:ro", "-v", b.probe+":/account-probe:ro", "--device", "/dev/fuse", "--security-opt", "seccomp=unconfined",
+				"tiffin/base", "sh", "-c",
+				"chown 5:6 /etc/group; tiffin run --name in -v /account-probe:/account-probe tiffin/base sh -c 'chown 33:44 /etc/group && echo given; /account-probe nested' && tiffin inspect in")
+			if err != nil || !strings.HasPrefix(out, "given\ndone\n") || !strings.Contains(out, "keeps no owners of files in here") {
+				t.Errorf("%s %v", out, err)
+			}
+			if got := b.owners()["etc/group"]; got != "5:6" {
+				t.Errorf("/etc/group of the outer container belongs to %q", got)
 			}
 			b.tiffin("rm", "cc")
 		})

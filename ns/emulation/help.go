@@ -146,6 +146,9 @@ func (h *helper) work(m *Message, alone error) {
 	default:
 		err = unix.ENOSYS
 	}
+	if err == unix.EACCES && h.foreign(m) {
+		err = nil // done, and forgotten
+	}
 	if err != nil {
 		ans.Errno = unix.EIO
 		errors.As(err, &ans.Errno)
@@ -161,6 +164,25 @@ func (h *helper) work(m *Message, alone error) {
 	if h.conn.Send(ans) == nil {
 		<-done
 	}
+}
+
+// foreign tells whether a process is in a user namespace further down, as those of a container in
+// this one: what is mounted there is closed to this process, mount.fuse3(8), "allow_other".
+func (h *helper) foreign(m *Message) bool {
+	number, err := h.numberOf(m.PID)
+	if err != nil {
+		return false
+	}
+	var names [2]string
+	for i, process := range []string{"self", number} {
+		b := make([]byte, 64)
+		n, err := unix.Readlinkat(h.proc, process+"/ns/user", b)
+		if err != nil {
+			return false
+		}
+		names[i] = string(b[:n])
+	}
+	return names[0] != names[1]
 }
 
 // let ends the wait for opDone.

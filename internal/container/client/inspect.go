@@ -52,6 +52,7 @@ type InspectHost struct {
 	AutoRemove     bool
 	ReadonlyRootfs bool
 	Init           bool
+	UsernsMode     string            // as --userns takes it; "" = auto
 	CapAdd         []string          `json:",omitempty"`
 	CapDrop        []string          `json:",omitempty"`
 	SecurityOpt    []string          `json:",omitempty"`
@@ -121,7 +122,7 @@ func Inspect(c *disk.Container) (*Inspection, error) {
 		State: InspectState{Status: s.Shown(), Running: s.Status == disk.Running, Paused: s.Paused, OOMKilled: s.OOMKilled, Pid: s.Pid, SupervisorPid: supervisor,
 			ExitCode: s.ExitCode, Error: s.Error, StartedAt: s.Started, FinishedAt: s.Finished},
 		HostConfig: InspectHost{Binds: []string{}, NetworkMode: c.Network, AutoRemove: c.AutoRemove, ReadonlyRootfs: c.ReadOnly, Init: c.Init,
-			CapAdd: c.CapAdd, CapDrop: c.CapDrop, SecurityOpt: c.SecurityOptions(), ShmSize: c.ShmSize, Ulimits: c.Rlimits,
+			UsernsMode: c.UsernsMode(), CapAdd: c.CapAdd, CapDrop: c.CapDrop, SecurityOpt: c.SecurityOptions(), ShmSize: c.ShmSize, Ulimits: c.Rlimits,
 			Dns: c.DNS, DnsSearch: c.DNSSearch, DnsOptions: c.DNSOptions,
 			Memory: c.Limits.Memory, MemorySwap: c.Limits.MemorySwap, MemoryReservation: c.Limits.MemoryReservation, NanoCpus: c.Limits.NanoCPUs,
 			CpuShares: c.Limits.CPUShares, CpusetCpus: c.Limits.Cpuset, PidsLimit: c.Limits.Pids, BlkioWeight: c.Limits.BlkioWeight},

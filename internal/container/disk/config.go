@@ -79,6 +79,22 @@ type Volume struct {
 	Options  string `json:"options,omitempty"` // of a tmpfs, see mount(8)
 }
 
+// IsRoot tells whether the command's user is root, whatever the image says.
+func (c *Config) IsRoot() bool {
+	return c.User == "" || c.User == "0" || c.User == "root" || c.User == "0:0"
+}
+
+// UsernsMode is the --userns that makes such a container.
+func (c *Config) UsernsMode() string {
+	if uid, gid, keep := strings.Cut(c.KeepID, ":"); keep {
+		return "keep-id:uid=" + uid + ",gid=" + gid
+	}
+	if c.SingleID {
+		return "single"
+	}
+	return ""
+}
+
 // WantsCgroup tells whether the container is to have a control group.
 func (c *Config) WantsCgroup() bool {
 	return c.LimitsBy == LimitsCgroup || c.Limits != cgroup.Limits{}

@@ -42,8 +42,7 @@ func (s *supervisor) emulate(e *ns.Emulation) error {
 // renames tells whether the container's ids have other names than the supervisor's: one id can be
 // that of any user, and with --userns keep-id it is the user's own.
 func (s *supervisor) renames() bool {
-	root := s.c.User == "" || s.c.User == "0" || s.c.User == "root" || s.c.User == "0:0"
-	return s.c.KeepID != "" || s.ids.Single() && !root && !s.req.Idle
+	return s.c.KeepID != "" || s.ids.Single() && !s.c.IsRoot() && !s.req.Idle
 }
 
 // rename finds out which, before the maps are written. The image says which number a name has: its
