@@ -41,7 +41,13 @@ func lives(args []string) error {
 			func() error { return c.WriteState(State{Status: Running}) },
 			func() error { return s.Rename(c, fmt.Sprintf("other-%d", i%3)) },
 			func() error { return c.WriteState(State{Status: Exited, ExitCode: i}) },
-			func() error { return c.Erase(nil) },
+			func() error {
+				if i%2 == 0 {
+					c.Vanish()()
+					return nil
+				}
+				return c.Erase(nil)
+			},
 			lock.Close,
 		} {
 			if err := f(); err != nil {
@@ -89,9 +95,8 @@ func TestAKilledCommandLeavesContainersThatAreWholeOrSwept(t *testing.T) {
 			if found, err := s.Find(c.ID); err != nil || found.Name != c.Name {
 				t.Fatalf("container %s is not found by its id: %v", c.Name, err)
 			}
-			// One that was being removed may have lost its name, but not to another one.
-			if found, err := s.Find(c.Name); err == nil && found.ID != c.ID {
-				t.Fatalf("the name %s leads to %s, named %s", c.Name, found.ID, found.Name)
+			if found, err := s.Find(c.Name); err != nil || found.ID != c.ID {
+				t.Fatalf("container %s is not found by its name: %v", c.Name, err)
 			}
 		}
 		age(t, s)
@@ -116,6 +121,33 @@ func TestAKilledCommandLeavesContainersThatAreWholeOrSwept(t *testing.T) {
 	t.Logf("found after a kill: %v", seen)
 	if len(seen) == 0 {
 		t.Error("no kill met a container that is complete")
+	}
+}
+
+// TestAContainerHasItsNameAsLongAsItIsShown: what cannot be removed, or was not because a command
+// was killed, can be removed by its name later.
+func TestAContainerHasItsNameAsLongAsItIsShown(t *testing.T) {
+	s := newSet(t)
+	c := create(t, s, "box")
+	state := c.Path("state.json")
+	if err := errors.Join(os.Rename(state, state+".kept"), os.MkdirAll(state+"/x", 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Erase(nil); err == nil {
+		t.Fatal("what cannot be removed is removed")
+	}
+	if err := errors.Join(os.RemoveAll(state), os.Rename(state+".kept", state)); err != nil {
+		t.Fatal(err)
+	}
+	found, err := s.Find("box")
+	if err != nil || found.ID != c.ID {
+		t.Fatalf("not found by its name: %v", err)
+	}
+	if err := found.Erase(nil); err != nil {
+		t.Fatal(err)
+	}
+	if left, _ := os.ReadDir(s.dir); len(left) > 0 {
+		t.Errorf("left: %v", left)
 	}
 }
 

@@ -22,12 +22,15 @@ import (
 // start one.
 type Eraser func(*Container) error
 
-// Erase deletes the container; the caller holds its lock. The name goes first, then the state: from
-// then on the container is not shown, and if this process is killed half way, the next Sweep does
-// the rest. If e is nil, files that need an Eraser stay, and Erase fails.
+// Erase deletes the container; the caller holds its lock. The state goes first: from then on the
+// container is not shown, its name is free as soon as its lock is, and if this process is killed
+// half way, the next Sweep does the rest. If e is nil, files that need an Eraser stay, and Erase
+// fails.
 func (c *Container) Erase(e Eraser) error {
+	if err := os.Remove(c.Path("state.json")); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("remove container %s: %w", c.Name, err)
+	}
 	c.removeName()
-	os.Remove(c.Path("state.json"))
 	return c.removeFiles(e)
 }
 
@@ -82,7 +85,6 @@ func (c *Container) Vanish() (rest func()) {
 	if now, err := Open(c.dir); err == nil {
 		c.Name = now.Name // it may have been renamed while it ran
 	}
-	c.removeName()
 	aside := *c
 	aside.dir = c.aside()
 	// Files of subordinate ids are nothing that the store could delete as a temporary.
@@ -90,6 +92,7 @@ func (c *Container) Vanish() (rest func()) {
 		_ = c.Erase(nil) // what cannot be removed now, the next Sweep meets again
 		return func() {}
 	}
+	c.removeName()
 	return func() { _ = aside.removeFiles(nil) }
 }
 
