@@ -59,7 +59,7 @@ func (c *Client) Pushable(ctx context.Context, r reference.Reference, asked *oci
 	return img, nil
 }
 
-// Whole is what a registry has under a name, with all that it lists, to be sent elsewhere.
+// Whole is what a registry has under a name, with all that it lists.
 func (c *Client) Whole(ctx context.Context, r reference.Reference) (*transfer.Image, error) {
 	from, err := c.remote(ctx, r)
 	var img *transfer.Image
@@ -67,7 +67,7 @@ func (c *Client) Whole(ctx context.Context, r reference.Reference) (*transfer.Im
 		img, err = transfer.Whole(ctx, from, r.TagOrDigest(), ocispec.Descriptor{Digest: r.Digest, Size: -1})
 	}
 	if err != nil {
-		return nil, fmt.Errorf("copy %s: %w", r.Familiar(), err)
+		return nil, fmt.Errorf("get all of %s: %w", r.Familiar(), err)
 	}
 	return img, nil
 }

@@ -67,6 +67,43 @@ func whole(ctx context.Context, src Source, ref string, want ocispec.Descriptor,
 	return img, nil
 }
 
+// TakeWhole brings what Whole has found into the store, blob by blob, and gives it a name. No layer
+// is looked into: that is done when an image of it is run.
+func TakeWhole(ctx context.Context, s *image.Store, img *Image, r reference.Reference, p ingest.Progress) error {
+	if err := takeWhole(ctx, s, img, r, p); err != nil {
+		return store.DiskError(fmt.Errorf("copy %s: %w", r.Familiar(), err))
+	}
+	return nil
+}
+
+func takeWhole(ctx context.Context, s *image.Store, img *Image, r reference.Reference, p ingest.Progress) error {
+	st, err := s.Stage()
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	for _, part := range img.all() {
+		for _, d := range part.Blobs() {
+			_ = s.TakeBlob(st, d.Digest) // perhaps it is here, and whole
+			if err := layoutBlob(ctx, st.BlobPath(d.Digest), d, part, p); err != nil {
+				return err
+			}
+		}
+		if _, err := st.PutBlob(part.Document.Bytes); err != nil {
+			return err
+		}
+	}
+	var superseded []ocispec.Descriptor
+	err = s.Publish(st, func(ix *store.Index) error {
+		superseded = replace(s, ix, r, img.Document.Descriptor())
+		return nil
+	})
+	if err == nil {
+		s.Discard(superseded)
+	}
+	return err
+}
+
 // NewIndex is an index whose parts have been found.
 func NewIndex(b []byte, parts []*Image) (*Image, error) {
 	m, err := oci.ParseDocument(b)
@@ -110,7 +147,7 @@ func WholeOfStore(ctx context.Context, s *image.Store, ref string) (*Image, erro
 	}
 	img, err := Whole(ctx, storeBlobs(s), "", ocispec.Descriptor{Digest: store.Top(d), Size: -1})
 	if errors.Is(err, oci.ErrDamaged) && store.Top(d) != d.Digest {
-		err = errs.Hint(fmt.Errorf("%s is here for one machine only", ref), "pull keeps what runs here; tiffin copy --all docker://… takes all from the registry")
+		err = errs.Hint(fmt.Errorf("%s is here for one machine only", ref), "tiffin pull --all fetches all that the registry has")
 	}
 	return img, err
 }

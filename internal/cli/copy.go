@@ -34,7 +34,7 @@ func copyCommand() *cli.Command {
 			"  docker-archive:FILE[:NAME]  in what docker save or podman save wrote\n\n" +
 			"Layers are copied as they are: the digests stay. An archive is written as an OCI layout and a docker-archive at\n" +
 			"once. From a registry nothing is stored on the way. Of an image for several platforms one is copied,\n" +
-			"with --all the index with all that it lists, byte by byte; the store itself takes one.",
+			"with --all the index with all that it lists, byte by byte.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "an index with all that it lists, for every platform; an artifact too"},
 			platformFlag(), tlsFlag(),
@@ -107,8 +107,8 @@ func runCopy(c *cli.Context) error {
 	if cp.platform, err = askedPlatform(c); err != nil {
 		return err
 	}
-	if cp.all = c.Bool("all"); cp.all && (dst.transport == "" || cp.platform != nil) {
-		return errs.Hint(usagef("--all goes with neither --platform nor the store as destination"), "tiffin copy --all docker://… to a tiffin serve of your store keeps all of it")
+	if cp.all = c.Bool("all"); cp.all && cp.platform != nil {
+		return usagef("--all and --platform do not go together")
 	}
 	img, err := cp.open(ctx, src)
 	if err == nil {
@@ -182,6 +182,9 @@ func (cp *copier) write(ctx context.Context, img *transfer.Image, src, dst endpo
 	ref, err := reference.Parse(dst.name)
 	if err != nil {
 		return err
+	}
+	if dst.transport == "" && cp.all {
+		return transfer.TakeWhole(ctx, cp.store, img, ref, cp.progress)
 	}
 	if dst.transport == "" {
 		_, err := transfer.Take(ctx, cp.store, img, ref, cp.progress)

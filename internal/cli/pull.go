@@ -5,6 +5,7 @@ package cli
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"tiffin/image"
+	"tiffin/image/ingest"
 	"tiffin/image/oci"
 	"tiffin/image/reference"
 	"tiffin/image/registry"
@@ -28,6 +30,7 @@ func pullCommand() *cli.Command {
 			"Mirrors, short names and registries without TLS: ~/.config/tiffin/registries.conf, see containers-registries.conf(5).",
 		Flags: []cli.Flag{
 			platformFlag(), tlsFlag(),
+			&cli.BoolFlag{Name: "all", Usage: "fetch an index with all that it lists, for every platform; what is interrupted begins again"},
 			&cli.BoolFlag{Name: "all-tags", Aliases: []string{"a"}, Usage: "fetch the images of all tags"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only the whole name of the image"},
 		},
@@ -41,7 +44,10 @@ func runPull(c *cli.Context, store *image.Store) error {
 		return err
 	}
 	name := client.Registries.Expand(c.Args().First())
-	if c.Bool("all-tags") {
+	switch {
+	case c.Bool("all") && (c.Bool("all-tags") || c.String("platform") != ""):
+		return usagef("--all goes with neither --all-tags nor --platform")
+	case c.Bool("all-tags"):
 		return pullAll(c, store, client, name)
 	}
 	return pull(c, store, client, name, stdout, c.Bool("quiet"))
@@ -75,12 +81,26 @@ func pullRef(c *cli.Context, store *image.Store, client *registry.Client, ref re
 	ctx, end := interruptible(c)
 	defer end()
 	progress, stop := newProgress(quiet)
-	pulled, err := client.Pull(ctx, store, ref, platform, progress)
+	var pulled *transfer.Pulled
+	if c.Bool("all") {
+		pulled, err = pullWhole(ctx, store, client, ref, progress)
+	} else {
+		pulled, err = client.Pull(ctx, store, ref, platform, progress)
+	}
 	stop()
 	if err == nil {
 		printPulled(w, ref, pulled)
 	}
 	return err
+}
+
+// pullWhole fetches what the registry has under a name with all that it lists.
+func pullWhole(ctx context.Context, store *image.Store, client *registry.Client, ref reference.Reference, p ingest.Progress) (*transfer.Pulled, error) {
+	img, err := client.Whole(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	return &transfer.Pulled{Digest: img.Document.Digest, Newer: true}, transfer.TakeWhole(ctx, store, img, ref.Stored(), p)
 }
 
 // pullAll fetches all tags of a repository. If one stands for something that is
