@@ -62,8 +62,8 @@ func printScript(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if cfg.Shares() != "" {
-		return errors.New("a script cannot share the network of a container of tiffin's: it knows neither its ids nor its processes")
+	if cfg.Shares() != "" || cfg.Joins() != "" {
+		return errors.New("a script cannot share a network with containers of tiffin's: it knows nothing of their processes")
 	}
 	if cfg.Hostname == "" {
 		cfg.Hostname = "by-hand"

@@ -48,7 +48,7 @@ func createFlags() []cli.Flag {
 		&cli.StringFlag{Name: "entrypoint", Usage: "run `COMMAND` with the arguments, instead of the image's"},
 		&cli.BoolFlag{Name: "read-only", Usage: "nothing in the image can be changed"},
 		&cli.StringFlag{Name: "upper", Usage: "with --rm, changes are kept in memory: `tmpfs`, or tmpfs:OPTIONS such as tmpfs:size=64m"},
-		&cli.StringFlag{Name: "network", Aliases: []string{"net"}, Value: "none", Usage: "`none` (only itself), user (its own, with a way out; user:host-loopback: also to this machine's loopback), host (that of this machine) or container:NAME (that of another container)"},
+		&cli.StringFlag{Name: "network", Aliases: []string{"net"}, Value: "none", Usage: "`none` (only itself), user (its own, with a way out; user:host-loopback: also to this machine's loopback), host (that of this machine), container:NAME (that of another container), or the name of a network"},
 		&cli.BoolFlag{Name: "init", Usage: "run a small init as process 1 that reaps and forwards signals"},
 		&cli.StringSliceFlag{Name: "label", Aliases: []string{"l"}, Usage: "note `KEY=VALUE` about the container"},
 		&cli.StringFlag{Name: "stop-signal", Usage: "`SIGNAL` that stop sends first"},
@@ -265,6 +265,10 @@ func setWorld(cfg *disk.Config, c *cli.Context, _ ocispec.ImageConfig) error {
 	switch choice.Kind {
 	case network.Container:
 		if err := shareNetwork(cfg, c); err != nil {
+			return err
+		}
+	case network.Named:
+		if err := joinNetwork(cfg, c); err != nil {
 			return err
 		}
 	case network.Host:

@@ -183,6 +183,15 @@ func inspectNetwork(set *disk.Set, name string) (*networkInspection, error) {
 	}
 	x := &networkInspection{Name: d.Name, Created: d.Created, Driver: "bridge", EnableIPv6: true, Containers: map[string]networkMember{}, Labels: d.Labels}
 	x.IPAM.Config = []networkPool{{d.IPv4.Masked(), d.Gateway4}, {d.IPv6.Masked(), d.Gateway6}}
+	members, err := set.Members(name)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range members {
+		if s, err := m.State(); err == nil && s.Status == disk.Running && s.Addresses != nil {
+			x.Containers[m.ID] = networkMember{m.Name, network.MAC(s.Addresses.IPv4.Addr()).String(), s.Addresses.IPv4, s.Addresses.IPv6}
+		}
+	}
 	return x, nil
 }
 

@@ -16,6 +16,8 @@ const (
 	User = "user" // its own, with a way out
 	// Container is that of another container, whose ID or name follows.
 	Container = "container"
+	// Named is one that was made with a name, and that other containers join too.
+	Named = "named"
 )
 
 // HostLoopback is what follows User where the gateway is to be the host's loopback.
@@ -25,7 +27,7 @@ const HostLoopback = "host-loopback"
 type Choice struct {
 	Kind         string
 	HostLoopback bool   // the gateway's addresses lead to 127.0.0.1 and ::1 of the host
-	Name         string // of the container
+	Name         string // of the container, or of the network
 }
 
 // ParseChoice reads an argument of --network.
@@ -38,7 +40,9 @@ func ParseChoice(s string) (Choice, error) {
 		return Choice{Kind: kind}, nil
 	case kind == Container && option != "":
 		return Choice{Kind: kind, Name: option}, nil
+	case !more && !Reserved(kind) && kind != "":
+		return Choice{Kind: Named, Name: kind}, nil
 	}
 	return Choice{}, errs.Hint(fmt.Errorf("network %q is not there", s),
-		"use none (only loopback), user (its own, with a way out), user:host-loopback (also to the services of this machine), host (that of this machine) or container:NAME (that of another container)")
+		"use none (only loopback), user (its own, with a way out), user:host-loopback (also to the services of this machine), host (that of this machine) or container:NAME (that of another container), or a network that `tiffin network create` has made")
 }

@@ -20,11 +20,12 @@ const ProgramCommand = "__network"
 
 // Operations and answers.
 const (
-	OpServe   = "serve"  // Serve; 1 file if there are members' connections to accept
-	OpJoin    = "join"   // Member
-	AnsJoined = "joined" // Member, with its addresses
-	OpTap     = "tap"    // 1 file: an open tap device
-	AnsError  = "error"  // nothing follows
+	OpServe    = "serve"   // Serve; 1 file if there are members' connections to accept
+	OpJoin     = "join"    // Member
+	AnsServing = "serving" // members can come
+	AnsJoined  = "joined"  // Member, with its addresses
+	OpTap      = "tap"     // 1 file: an open tap device
+	AnsError   = "error"   // nothing follows
 )
 
 // Message is one line.

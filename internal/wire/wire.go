@@ -128,6 +128,17 @@ func closeAll(files []*os.File) {
 	}
 }
 
+// File is a further descriptor of the connection, to be handed on.
+func (c *Conn) File() (f *os.File, err error) {
+	e := c.raw.Control(func(fd uintptr) {
+		var n int
+		if n, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0); err == nil {
+			f = os.NewFile(uintptr(n), "connection")
+		}
+	})
+	return f, errors.Join(err, e)
+}
+
 // SetDeadline makes everything on the connection fail after that moment.
 func (c *Conn) SetDeadline(t time.Time) { _ = c.sock.SetDeadline(t) }
 

@@ -25,11 +25,14 @@ type joined struct {
 	first  *os.File // pidfd of that one's first process
 	// program carries packets between the container and the rest of the world; nil = nobody does.
 	program *os.File
-	notes   []ns.Note
+	// addresses are the container's in the network with a name that conn leads to.
+	addresses *network.Addresses
+	conn      *os.File
+	notes     []ns.Note
 }
 
 func (n *joined) close() {
-	for _, f := range []*os.File{n.first, n.program} {
+	for _, f := range []*os.File{n.first, n.program, n.conn} {
 		if f != nil {
 			f.Close()
 		}
@@ -44,6 +47,9 @@ func (n *joined) add(req *control.Message) {
 	if n.program != nil {
 		req.Start.Network, req.Files = true, append(req.Files, n.program)
 	}
+	if n.addresses != nil {
+		req.Start.Joined, req.Files = n.addresses, append(req.Files, n.conn)
+	}
 	req.Start.Notes = append(req.Start.Notes, n.notes...)
 }
 
@@ -53,6 +59,9 @@ func (n *joined) add(req *control.Message) {
 func joinNetwork(c *disk.Container, l **Launch) (*joined, error) {
 	id := c.Shares()
 	if id == "" {
+		if c.Joins() != "" {
+			return joinNamed(c)
+		}
 		n := new(joined)
 		n.lay(c)
 		return n, nil

@@ -3,16 +3,11 @@
 package control
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
-	"strconv"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"tiffin/internal/wire"
 )
@@ -28,28 +23,16 @@ const (
 // ErrGone says that the process at the other end has gone away, without an answer.
 var ErrGone = errors.New("the container's supervisor has gone away")
 
-// socketPath is where the control socket of the container in dir is, given a
-// descriptor of that directory: sun_path has room for 108 bytes only, unix(7),
-// and a store may be at a longer path.
-func socketPath(dir *os.File) string {
-	return "/proc/self/fd/" + strconv.Itoa(int(dir.Fd())) + "/control"
-}
+// socketName is that of the control socket in a container's directory.
+const socketName = "control"
 
 // Dial connects to the supervisor of the container in dir.
 func Dial(dir *os.File) (*Conn, error) {
-	s, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: socketPath(dir), Net: "unix"})
+	c, err := wire.Dial(dir, socketName)
 	if err != nil {
 		return nil, err
 	}
-	return newConn(s)
-}
-
-func newConn(s *net.UnixConn) (*Conn, error) {
-	c, err := wire.New(s)
-	if err != nil {
-		s.Close()
-	}
-	return &Conn{c}, err
+	return &Conn{c}, nil
 }
 
 // Listener is the control socket of a running container.
@@ -63,20 +46,10 @@ func Listen(dir string) (*Listener, error) {
 		return nil, fmt.Errorf("open the control socket: %w", err)
 	}
 	defer d.Close()
-	path := socketPath(d)
-	_ = os.Remove(path)
-	// Linux gives the name the mode that the socket has when it is bound, less the umask: at no
-	// moment can another user connect.
-	private := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) (err error) {
-		e := raw.Control(func(fd uintptr) { err = unix.Fchmod(int(fd), 0o600) })
-		return errors.Join(err, e)
-	}}
-	bound, err := private.Listen(context.Background(), "unix", path)
+	l, err := wire.Listen(d, socketName)
 	if err != nil {
 		return nil, fmt.Errorf("open the control socket: %w", err)
 	}
-	l := bound.(*net.UnixListener)
-	l.SetUnlinkOnClose(false) // its name leads through a descriptor that is closed by then
 	return &Listener{l}, nil
 }
 
@@ -88,10 +61,12 @@ func (l *Listener) Accept() (*Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		c, err := newConn(sock)
+		w, err := wire.New(sock)
 		if err != nil {
+			sock.Close()
 			return nil, err
 		}
+		c := &Conn{w}
 		uid, err := c.Peer()
 		if err == nil && uid == os.Geteuid() {
 			return c, nil

@@ -41,7 +41,7 @@ type Config struct {
 	Stdin      bool     `json:"stdin,omitempty"` // keep standard input open
 
 	Hostname    string            `json:"hostname"`
-	Network     string            `json:"network"` // "none", "host", or "container:" and an ID
+	Network     string            `json:"network"` // see network.ParseChoice
 	ReadOnly    bool              `json:"readOnly,omitempty"`
 	Init        bool              `json:"init,omitempty"`
 	AutoRemove  bool              `json:"autoRemove,omitempty"`
@@ -60,6 +60,7 @@ type Config struct {
 	Upper       string            `json:"upper,omitempty"`  // options of the tmpfs that has it, see InMemory; "" = on disk
 	Rights
 	Naming
+	Member   Membership    `json:"member,omitzero"`
 	Limits   cgroup.Limits `json:"limits,omitzero"`
 	LimitsBy string        `json:"limitsBy,omitempty"` // "", LimitsCgroup or LimitsBestEffort
 	Without  []string      `json:"without,omitempty"`  // steps of the runner to leave out, see ns.ParseWithout
@@ -98,6 +99,14 @@ func (c *Config) UsernsMode() string {
 // WantsCgroup tells whether the container is to have a control group.
 func (c *Config) WantsCgroup() bool {
 	return c.LimitsBy == LimitsCgroup || c.Limits != cgroup.Limits{}
+}
+
+// Joins is the name of the network that the container joins, "" if it has none with a name.
+func (c *Config) Joins() string {
+	if choice, err := network.ParseChoice(c.Network); err == nil && choice.Kind == network.Named {
+		return choice.Name
+	}
+	return ""
 }
 
 // Shares is the ID of the container whose network this one shares, "" if it does not.
@@ -144,6 +153,8 @@ type State struct {
 	Cgroup          string    `json:"cgroup,omitempty"`    // directory of its control group, while it runs
 	// Ports are those of Config, one for each address on which the host listens.
 	Ports []network.Port `json:"ports,omitempty"`
+	// Addresses are what it has in a network with a name.
+	Addresses *network.Addresses `json:"addresses,omitempty"`
 
 	Log   LogLoss   `json:"log,omitzero"`    // what its log has lost
 	Notes []ns.Note `json:"notes,omitempty"` // what this machine could not do for it
@@ -177,6 +188,9 @@ func (c *Container) Root() string {
 	}
 	return filepath.Dir(filepath.Dir(c.dir))
 }
+
+// Set is the set that the container is in.
+func (c *Container) Set() *Set { return At(c.Root(), filepath.Dir(filepath.Dir(c.dir))) }
 
 // Path is that of a file in the container's directory.
 func (c *Container) Path(name string) string { return filepath.Join(c.dir, name) }

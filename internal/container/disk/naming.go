@@ -83,12 +83,13 @@ func (n *Naming) Check() error {
 	return nil
 }
 
-// files are the three files that depend on the container, not on its image.
-func (c *Config) files() []ns.File {
+// Files are the three files that depend on the container, not on its image.
+// a are its addresses in a network with a name, or nil.
+func (c *Config) Files(a *network.Addresses) []ns.File {
 	return []ns.File{
 		{Target: "/etc/hostname", Content: c.Hostname + "\n"},
-		{Target: "/etc/hosts", Content: c.hosts()},
-		{Target: "/etc/resolv.conf", Content: c.resolvConf()},
+		{Target: "/etc/hosts", Content: c.hosts(a)},
+		{Target: "/etc/resolv.conf", Content: c.resolvConf(a)},
 	}
 }
 
@@ -96,12 +97,16 @@ const localHosts = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopb
 
 // hosts is /etc/hosts: hosts(5). What the user says comes first, as the first line with a name is
 // the one that counts.
-func (c *Config) hosts() string {
+func (c *Config) hosts(a *network.Addresses) string {
 	var b strings.Builder
 	for _, h := range c.Hosts {
 		fmt.Fprintf(&b, "%s\t%s\n", h.IP, h.Name)
 	}
-	others, own := localHosts, fmt.Sprintf("127.0.1.1\t%s\n", strings.Join(c.ownNames(), " "))
+	others, me := localHosts, "127.0.1.1"
+	if a != nil {
+		me = a.IPv4.Addr().String()
+	}
+	own := me + "\t" + strings.Join(c.ownNames(), " ") + "\n"
 	if c.Network == "host" {
 		// The network is the host's, and so are the names in it.
 		if text, err := os.ReadFile("/etc/hosts"); err == nil {
@@ -130,11 +135,13 @@ func (c *Config) ownNames() []string {
 
 // resolvConf is /etc/resolv.conf: that of the host where the network is the host's, with what the
 // user says in the place of what it said about that.
-func (c *Config) resolvConf() string {
+func (c *Config) resolvConf(a *network.Addresses) string {
 	var lines []string
 	if c.Network == "host" {
 		b, _ := os.ReadFile("/etc/resolv.conf") // none: the C library asks 127.0.0.1
 		lines = slices.DeleteFunc(strings.Split(strings.TrimSuffix(string(b), "\n"), "\n"), c.overridden)
+	} else if a != nil {
+		lines = []string{"nameserver " + a.Gateway4.String()}
 	} else if choice, err := network.ParseChoice(c.Network); len(c.DNS) == 0 && err == nil && choice.Kind == network.User {
 		lines = []string{"nameserver " + network.Private.Gateway4.String()}
 	} else if len(c.DNS) == 0 {

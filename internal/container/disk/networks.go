@@ -20,6 +20,20 @@ import (
 	"tiffin/internal/network"
 )
 
+// Membership is what a container asks for in a network with a name. Zero values are for any.
+type Membership struct {
+	Aliases []string   `json:"aliases,omitempty"` // further names
+	IPv4    netip.Addr `json:"ipv4,omitzero"`
+	IPv6    netip.Addr `json:"ipv6,omitzero"`
+}
+
+// Names are those by which others in the network find the container.
+func (c *Config) Names() []string {
+	names := slices.Concat([]string{c.Name, c.ID[:12], c.Hostname}, c.Member.Aliases)
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
 // ErrNoNetwork is wrapped by errors that say there is no such network.
 var ErrNoNetwork = errors.New("no such network")
 
@@ -28,8 +42,11 @@ func (s *Set) NetworksDir() string { return filepath.Join(s.root, "networks") }
 
 func (s *Set) networkFile(name string) string { return filepath.Join(s.NetworksDir(), name+".json") }
 
-// lockNetworks makes the directory, and lets nobody else change what is in it until it is closed.
-func (s *Set) lockNetworks() (*os.File, error) {
+// NetworkSocket is the name in the networks' directory of the socket at which members arrive.
+func NetworkSocket(name string) string { return name + ".sock" }
+
+// LockNetworks makes the directory, and lets nobody else change what is in it until it is closed.
+func (s *Set) LockNetworks() (*os.File, error) {
 	err := os.MkdirAll(s.NetworksDir(), 0o700)
 	var dir *os.File
 	if err == nil {
@@ -51,7 +68,7 @@ func (s *Set) CreateNetwork(d *network.Definition, subnets []netip.Prefix, gatew
 	if !validName(d.Name) || network.Reserved(d.Name) {
 		return errs.Hint(fmt.Errorf("network name %q is not valid", d.Name), "use two or more of a-z A-Z 0-9 _ . - and start with a letter or digit; none, host, user and their like are taken")
 	}
-	dir, err := s.lockNetworks()
+	dir, err := s.LockNetworks()
 	if err != nil {
 		return err
 	}
@@ -138,7 +155,7 @@ func (s *Set) Network(name string) (*network.Definition, error) {
 func (s *Set) Members(name string) (members []*Container, err error) {
 	all, err := s.All()
 	for _, c := range all {
-		if c.Network == name {
+		if c.Joins() == name {
 			members = append(members, c)
 		}
 	}
@@ -147,7 +164,7 @@ func (s *Set) Members(name string) (members []*Container, err error) {
 
 // RemoveNetwork removes a network that no container joins.
 func (s *Set) RemoveNetwork(name string) error {
-	dir, err := s.lockNetworks()
+	dir, err := s.LockNetworks()
 	if err != nil {
 		return err
 	}
@@ -166,6 +183,8 @@ func (s *Set) RemoveNetwork(name string) error {
 		}
 		return errs.Hint(fmt.Errorf("network %s has containers:%s", name, names), "remove these first: `tiffin rm -f"+names+"`")
 	}
+	// Whoever still listens there is not to be found by a new network of that name.
+	_ = os.Remove(filepath.Join(s.NetworksDir(), NetworkSocket(name)))
 	if err := os.Remove(s.networkFile(name)); err != nil {
 		return fmt.Errorf("remove network %s: %w", name, err)
 	}

@@ -19,7 +19,7 @@ func (c *Config) Plan(ids ns.IDMap) *ns.Spec {
 	spec := &ns.Spec{
 		IDs:      ids,
 		Hostname: c.Hostname, Domainname: c.Domainname, Network: c.Network, ReadOnly: c.ReadOnly, Init: c.Init,
-		Files:   c.files(),
+		Files:   c.Files(nil),
 		Process: c.Process(ids), ShmSize: c.ShmSize,
 		Without: c.Without, Unmasked: c.Unmasked,
 	}

@@ -12,6 +12,7 @@ import (
 
 	"tiffin/internal/container/disk"
 	"tiffin/internal/network"
+	"tiffin/internal/wire"
 	"tiffin/ns"
 )
 
@@ -21,6 +22,10 @@ const networkPause = time.Second
 
 // cable waits at the other end of the container's interface.
 func (s *supervisor) cable(tap *os.File) {
+	if s.joined != nil {
+		go func() { s.noteNetwork(s.plug(tap)) }()
+		return
+	}
 	raw, err := tap.SyscallConn()
 	if err != nil || s.network == nil {
 		tap.Close()
@@ -37,11 +42,38 @@ func (s *supervisor) cable(tap *os.File) {
 	}()
 }
 
+// plug gives the cable to the network that the container has joined, and returns when that has
+// ended.
+func (s *supervisor) plug(tap *os.File) error {
+	conn, err := wire.Open(s.joined)
+	if err == nil {
+		defer conn.Close()
+		err = conn.Send(&network.Message{Op: network.OpTap, Files: []*os.File{tap}})
+	}
+	tap.Close()
+	return ended(conn, err)
+}
+
+// ended waits until the other side of a connection has ended, and returns why.
+func ended(conn *wire.Conn, err error) error {
+	for err == nil {
+		m := new(network.Message)
+		if err = conn.Receive(m); err == nil && m.Error != nil {
+			err = m.Error.Err()
+		}
+		m.Close()
+	}
+	return err
+}
+
 // noteNetwork records why the network program has ended.
 func (s *supervisor) noteNetwork(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := ns.Note{What: "network", Why: "the network program has ended, and is started again for the next packet: " + err.Error()}
+	if s.joined != nil {
+		n.Why = "the network program has ended, and is started again when a container of the network is: " + err.Error()
+	}
 	if s.state.Status == disk.Running && !slices.Contains(s.state.Notes, n) {
 		s.state.Notes = append(s.state.Notes, n)
 		_ = s.c.WriteState(s.state)
@@ -82,13 +114,7 @@ func (s *supervisor) carry(tap syscall.RawConn) error {
 		e := tap.Control(func(fd uintptr) { err = conn.SendFDs(&network.Message{Op: network.OpTap}, int(fd)) })
 		err = errors.Join(err, e)
 	}
-	for err == nil { // until it has ended
-		m := new(network.Message)
-		if err = conn.Receive(m); err == nil && m.Error != nil {
-			err = m.Error.Err()
-		}
-		m.Close()
-	}
+	err = ended(conn, err)
 	_, _ = program.Wait()
 	return err
 }

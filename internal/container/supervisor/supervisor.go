@@ -48,7 +48,8 @@ type supervisor struct {
 	rememberIt sync.Once // remember
 	traceTo    *os.File  // where the client wants the trace of req.Trace
 	beside     *os.File  // a pidfd: process 1 of the container whose network this one shares, or nil
-	network    *os.File  // the network program; nil: the container has only loopback, or the host's
+	network    *os.File  // the network program; nil: the container has only loopback, or the host's, or joined
+	joined     *os.File  // a connection to the network that it has joined, or nil
 	layersOnce sync.Once
 	layersErr  error // why openLayers failed
 
@@ -98,7 +99,7 @@ func supervise() int {
 		for _, f := range []struct {
 			given bool
 			to    **os.File
-		}{{s.req.Network, &s.network}, {s.req.Shares != "", &s.beside}, {s.req.Trace != nil, &s.traceTo}} { // the last one first
+		}{{s.req.Joined != nil, &s.joined}, {s.req.Network, &s.network}, {s.req.Shares != "", &s.beside}, {s.req.Trace != nil, &s.traceTo}} { // the last one first
 			if n := len(out) - 1; f.given && n >= 0 {
 				out, *f.to = out[:n], out[n]
 			}
@@ -348,7 +349,9 @@ func (s *supervisor) spec() (*ns.Spec, error) {
 	// Init replaces the descriptor.
 	source, fstype, data := fs.MountOptions(int(s.ids.MapUID(0)), int(s.ids.MapGID(0)), 0)
 	spec := s.c.Plan(s.ids)
-	if s.network == nil {
+	if s.req.Joined != nil {
+		spec.Interface, spec.Files = s.req.Joined, s.c.Files(s.req.Joined)
+	} else if s.network == nil {
 		spec.Interface = nil
 	}
 	spec.Root = ns.Root{Target: s.c.Path("root"), Bind: s.tree}
@@ -374,7 +377,11 @@ func (s *supervisor) spec() (*ns.Spec, error) {
 		if err != nil {
 			return nil, err
 		}
-		spec.Files = other.Plan(s.ids).Files // whose network it is, knows the names in it
+		state, err := other.ReadState()
+		if err != nil {
+			return nil, err
+		}
+		spec.Files = other.Files(state.Addresses) // whose network it is, knows the names in it
 	}
 	return spec, nil
 }
@@ -447,7 +454,7 @@ func (s *supervisor) running(first *ns.Child) error {
 		s.mounts, _ = os.Open(fmt.Sprintf("/proc/%d/ns/mnt", host))
 	}
 	s.mu.Lock()
-	s.state = disk.State{Status: disk.Running, Pid: host, PidStart: disk.StartTime(host), Started: time.Now().UTC(), Made: s.state.Made, Log: s.state.Log, Cgroup: s.req.Cgroup}
+	s.state = disk.State{Status: disk.Running, Pid: host, PidStart: disk.StartTime(host), Started: time.Now().UTC(), Made: s.state.Made, Log: s.state.Log, Cgroup: s.req.Cgroup, Addresses: s.req.Joined}
 	if s.ports != nil {
 		s.state.Ports = s.ports.Ports()
 	}

@@ -59,6 +59,11 @@ func New(config network.Serve) (*Network, error) {
 func (n *Network) Join(who network.Member) (*member, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	for _, m := range n.members {
+		if m.ID == who.ID { // its last run is just ending, and this is the next
+			n.leave(m)
+		}
+	}
 	a := n.config.Network
 	var err error
 	if who.IPv4, err = n.free(who.IPv4, a.IPv4, a.Gateway4); err != nil {
@@ -107,8 +112,15 @@ func broadcast(p netip.Prefix) netip.Addr {
 func (n *Network) Leave(m *member) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	delete(n.members, m.IPv4)
-	delete(n.members, m.IPv6)
+	n.leave(m)
+}
+
+func (n *Network) leave(m *member) {
+	for _, a := range []netip.Addr{m.IPv4, m.IPv6} {
+		if n.members[a] == m {
+			delete(n.members, a)
+		}
+	}
 	if m.tap != nil {
 		m.tap.file.Close()
 	}

@@ -57,6 +57,9 @@ func serve(conn *wire.Conn) error {
 	if err != nil {
 		return fmt.Errorf("network: listen for members: %w", err)
 	}
+	if err := conn.Send(&network.Message{Op: network.AnsServing}); err != nil {
+		return err
+	}
 	return n.accept(l.(*net.UnixListener))
 }
 
