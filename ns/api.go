@@ -146,8 +146,17 @@ type Process struct {
 	// RootEmulation has the supervisor answer calls that only root with many ids can make: see
 	// package emulation.
 	RootEmulation bool
-	Rlimits       []Rlimit
 	OOMScoreAdj   *int
+	Bounds
+}
+
+// Bounds are what the kernel lets a process set for itself, and for what it starts. They hold for
+// each process alone; but for Rlimits, each can take them back.
+type Bounds struct {
+	Rlimits    []Rlimit
+	CPUs       []int // where it may run: sched_setaffinity(2); nil = as it is
+	Nice       int   // added to the nice value, 0–19: setpriority(2)
+	IOPriority int   // as ioprio_set(2) takes it; 0 = as it is
 }
 
 // Rlimit is a limit by setrlimit(2).

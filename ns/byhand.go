@@ -343,6 +343,15 @@ func byHandLimits(s *Spec) string {
 	for _, l := range s.Process.Rlimits {
 		lines = append(lines, fmt.Sprintf("prlimit --pid $$ --%s=%d:%d", l.Name, l.Soft, l.Hard))
 	}
+	if cpus := s.Process.CPUs; len(cpus) > 0 {
+		lines = append(lines, fmt.Sprintf("taskset -cp %s $$", strings.Trim(strings.Join(strings.Fields(fmt.Sprint(cpus)), ","), "[]")))
+	}
+	if n := s.Process.Nice; n > 0 {
+		lines = append(lines, fmt.Sprintf("renice $(($(nice) + %d)) $$", n))
+	}
+	if p := s.Process.IOPriority; p > 0 {
+		lines = append(lines, fmt.Sprintf("ionice -c %d -n %d -p $$", p>>13, p&7))
+	}
 	if adj := s.Process.OOMScoreAdj; adj != nil {
 		lines = append(lines, fmt.Sprintf("echo %d > /proc/self/oom_score_adj", *adj))
 	}

@@ -324,6 +324,9 @@ func runLimits(b *builder) error {
 			return errs.Hint(err, "a hard limit cannot be raised without root; see getrlimit(2)")
 		}
 	}
+	if err := b.setShares(); err != nil {
+		return err
+	}
 	if b.proc.OOMScoreAdj == nil {
 		return nil
 	}
@@ -331,6 +334,41 @@ func runLimits(b *builder) error {
 	err := os.WriteFile("/proc/self/oom_score_adj", []byte(text), 0)
 	return b.call(err, `write("/proc/self/oom_score_adj", %q)`, text)
 }
+
+// setShares sets what belongs to a thread: this one becomes the command, or starts it.
+func (b *builder) setShares() error {
+	if cpus := b.proc.CPUs; len(cpus) > 0 {
+		var set unix.CPUSet
+		for _, n := range cpus {
+			set.Set(n)
+		}
+		if err := b.call(unix.SchedSetaffinity(0, &set), "sched_setaffinity(0, %d, %v)", unsafe.Sizeof(set), cpus); err != nil {
+			return err
+		}
+	}
+	if more := b.proc.Nice; more > 0 {
+		// getpriority(2), "C library/kernel differences": the call returns 20 - nice.
+		was, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
+		if err := b.returned(was, err, "getpriority(PRIO_PROCESS, 0)"); err != nil {
+			return err
+		}
+		n := min(20-was+more, 19)
+		if err := b.call(unix.Setpriority(unix.PRIO_PROCESS, 0, n), "setpriority(PRIO_PROCESS, 0, %d)", n); err != nil {
+			return err
+		}
+	}
+	if p := b.proc.IOPriority; p > 0 {
+		var err error
+		if _, _, errno := unix.Syscall(unix.SYS_IOPRIO_SET, ioprioWhoProcess, 0, uintptr(p)); errno != 0 {
+			err = errno
+		}
+		return b.call(err, "ioprio_set(IOPRIO_WHO_PROCESS, 0, %#x)", p)
+	}
+	return nil
+}
+
+// ioprioWhoProcess is IOPRIO_WHO_PROCESS of ioprio_set(2), which package unix lacks.
+const ioprioWhoProcess = 1
 
 func (b *builder) setRlimit(l Rlimit) error {
 	for i, name := range rlimits {

@@ -247,7 +247,7 @@ func Steps() []Step {
 		Name: "limits", Where: "both",
 		Instead: "the limits and the umask of the process that started tiffin",
 		Why:     "resource limits, and a plain umask",
-		Man:     "setrlimit(2); umask(2); proc(5), /proc/pid/oom_score_adj",
+		Man:     "setrlimit(2); umask(2); proc(5), /proc/pid/oom_score_adj; sched_setaffinity(2); setpriority(2); ioprio_set(2)",
 		Calls:   []string{"prlimit(2)", "umask(2)"}, ByHand: byHandLimits,
 		run: runLimits, look: func(b *builder) string { return statusLines("Umask")(b) },
 	}, {

@@ -113,14 +113,23 @@ func updateCommand() *cli.Command {
 				return usagef("nothing to change was given")
 			}
 			return onContainers(c, func(ctr *disk.Container) error {
-				for _, name := range c.FlagNames() {
-					if strings.Trim(c.String(name), "0") == "" {
-						return errs.Hint(fmt.Errorf("--%s %s changes nothing", name, c.String(name)), "for memory and processes -1 is no limit")
-					}
-				}
 				l := ctr.Limits
 				if err := parseLimits(c, &l); err != nil {
 					return err
+				}
+				for _, name := range c.FlagNames() {
+					if strings.Trim(c.String(name), "0") != "" {
+						continue
+					}
+					switch name { // docker-run(1) has 0 for no limit
+					case "cpus":
+						l.NanoCPUs = -1
+					case "blkio-weight":
+						l.BlkioWeight = -1
+					default:
+						return errs.Hint(fmt.Errorf("--%s %s changes nothing", name, c.String(name)),
+							"no limit is -1 for memory and processes, 0 for --cpus and --blkio-weight; 1024 CPU shares are usual, and --cpuset-cpus takes all of them")
+					}
 				}
 				return client.Update(ctr, l)
 			})

@@ -121,8 +121,8 @@ func Missing(why error, need []string, name string) error {
 		return err
 	}
 	hint := "an administrator can change that:\n" + Fix(name)
-	if len(need) > 0 && len(Lacking(need, []string{"memory", "pids"})) == 0 {
-		hint = "`--limits best-effort` bounds each process alone, as setrlimit(2) can; " + hint
+	if len(need) > 0 {
+		hint = "`--limits best-effort` bounds each process alone, as far as a process can; " + hint
 	}
 	return errs.Hint(err, hint)
 }

@@ -36,11 +36,11 @@ type Limits struct {
 	Memory            int64  `json:"memory,omitempty"`            // bytes; -1 = no limit
 	MemorySwap        int64  `json:"memorySwap,omitempty"`        // bytes of memory and swap together; -1 = swap without limit
 	MemoryReservation int64  `json:"memoryReservation,omitempty"` // bytes that are taken away last; -1 = none
-	NanoCPUs          int64  `json:"nanoCPUs,omitempty"`          // billionths of a CPU
+	NanoCPUs          int64  `json:"nanoCPUs,omitempty"`          // billionths of a CPU; -1 = no limit
 	CPUShares         int64  `json:"cpuShares,omitempty"`         // 2–262144, 1024 is usual
 	Cpuset            string `json:"cpuset,omitempty"`            // "0-2,5": cpuset(7), "List format"
 	Pids              int64  `json:"pids,omitempty"`              // processes and threads; -1 = no limit
-	BlkioWeight       int64  `json:"blkioWeight,omitempty"`       // 10–1000
+	BlkioWeight       int64  `json:"blkioWeight,omitempty"`       // 10–1000; -1 = the usual share
 }
 
 // Setting is a file of a control group and what is written to it.
@@ -82,7 +82,9 @@ func (l Limits) Settings() (all []Setting) {
 	case l.Memory > 0: // docker-run(1), --memory-swap: as much swap as memory
 		set("memory.swap.max", strconv.FormatInt(l.Memory, 10))
 	}
-	if l.NanoCPUs > 0 {
+	if l.NanoCPUs < 0 {
+		set("cpu.max", "max")
+	} else if l.NanoCPUs > 0 {
 		set("cpu.max", fmt.Sprintf("%d %d", max(l.NanoCPUs*period/1e9, 1000), period))
 	}
 	if l.CPUShares > 0 {
@@ -92,7 +94,9 @@ func (l Limits) Settings() (all []Setting) {
 		set("cpuset.cpus", l.Cpuset)
 	}
 	bytes("pids.max", l.Pids, "max")
-	if l.BlkioWeight > 0 {
+	if l.BlkioWeight < 0 {
+		all = append(all, Setting{"io.weight", "default 100", &Setting{File: "io.bfq.weight", Value: "100"}})
+	} else if l.BlkioWeight > 0 {
 		// From 10–1000 to 1–10000. The scheduler BFQ has a file of its own, with docker's range.
 		all = append(all, Setting{"io.weight", strconv.FormatInt(1+(l.BlkioWeight-10)*9999/990, 10),
 			&Setting{File: "io.bfq.weight", Value: strconv.FormatInt(l.BlkioWeight, 10)}})
@@ -116,6 +120,7 @@ func weightOfShares(shares int64) int64 {
 // Bounding returns the limits without each -1, no limit: a new group has none.
 func (l Limits) Bounding() Limits {
 	l.Memory, l.MemoryReservation, l.Pids = max(l.Memory, 0), max(l.MemoryReservation, 0), max(l.Pids, 0)
+	l.NanoCPUs, l.BlkioWeight = max(l.NanoCPUs, 0), max(l.BlkioWeight, 0)
 	if l.Memory == 0 {
 		l.MemorySwap = 0
 	}
@@ -157,17 +162,24 @@ func (l Limits) Check() error {
 	case l.BlkioWeight != 0 && (l.BlkioWeight < 10 || l.BlkioWeight > 1000):
 		return fmt.Errorf("--blkio-weight %d: the range is from 10 to 1000", l.BlkioWeight)
 	}
-	return checkCpuset(l.Cpuset)
+	_, err := l.CPUs()
+	return err
 }
 
-// checkCpuset compares a list of CPUs with those that this process may use.
-func checkCpuset(list string) error {
-	if list == "" {
-		return nil
-	}
+// CPUs are those that processes with these limits may use, of those that this process may.
+func (l Limits) CPUs() (cpus []int, err error) {
 	var mine unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &mine); err != nil {
-		return fmt.Errorf("--cpuset-cpus: %w", err)
+		return nil, fmt.Errorf("--cpuset-cpus: %w", err)
+	}
+	list := l.Cpuset
+	if list == "" {
+		for n := range len(mine) * 64 {
+			if mine.IsSet(n) {
+				cpus = append(cpus, n)
+			}
+		}
+		return cpus, nil
 	}
 	for part := range strings.SplitSeq(list, ",") {
 		from, to, isRange := strings.Cut(part, "-")
@@ -177,15 +189,16 @@ func checkCpuset(list string) error {
 		a, err1 := strconv.ParseUint(from, 10, 16)
 		b, err2 := strconv.ParseUint(to, 10, 16)
 		if err1 != nil || err2 != nil || a > b {
-			return errs.Hint(fmt.Errorf("--cpuset-cpus %s: it is no list of CPUs", list), "such as 0-2,5")
+			return nil, errs.Hint(fmt.Errorf("--cpuset-cpus %s: it is no list of CPUs", list), "such as 0-2,5")
 		}
 		for n := a; n <= b; n++ {
 			if !mine.IsSet(int(n)) {
-				return fmt.Errorf("--cpuset-cpus %s: CPU %d is not available", list, n)
+				return nil, fmt.Errorf("--cpuset-cpus %s: CPU %d is not available", list, n)
 			}
+			cpus = append(cpus, int(n))
 		}
 	}
-	return nil
+	return cpus, nil
 }
 
 // noSwap tells whether this machine swaps to nothing, so that swap need not be bounded: proc(5),

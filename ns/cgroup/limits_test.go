@@ -30,6 +30,8 @@ func TestSettings(t *testing.T) {
 		{Limits{CPUShares: 262144}, "cpu.weight=10000"},
 		{Limits{CPUShares: 1 << 40}, "cpu.weight=10000"},
 		{Limits{Cpuset: "0-1"}, "cpuset.cpus=0-1"},
+		{Limits{NanoCPUs: -1}, "cpu.max=max"},
+		{Limits{BlkioWeight: -1}, "io.weight=default 100|io.bfq.weight=100"},
 		{Limits{Pids: 100}, "pids.max=100"},
 		{Limits{Pids: -1}, "pids.max=max"},
 		{Limits{BlkioWeight: 10}, "io.weight=1|io.bfq.weight=10"},

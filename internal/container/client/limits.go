@@ -6,8 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -130,24 +133,57 @@ func startScope(socket, unit string, pid int) error {
 	return err
 }
 
-// bestEffort turns limits into what setrlimit(2) has. Each holds for a part of the container, so
-// a note says which; what has no such form is refused.
+// setAside is what the runtime of Go sets aside when it starts, in bytes, and never uses: with a
+// limit of less than that, no program in Go comes up.
+const setAside = 80 << 20
+
+// bestEffort turns limits into what a process may set for itself and what it starts. Each holds for
+// a part of what was asked for, so a note says which; what has no such form is refused.
 func bestEffort(l cgroup.Limits, why error, req *control.Start) error {
-	limit := func(flag, name string, n int64, what string) {
-		if n > 0 {
-			req.Rlimits = append(req.Rlimits, ns.Rlimit{Name: name, Soft: uint64(n), Hard: uint64(n)})
-			req.Notes = append(req.Notes, ns.Note{What: flag + ", as far as it goes without a control group", Why: what})
-		}
+	b := &req.Bounds
+	note := func(flag, format string, args ...any) {
+		req.Notes = append(req.Notes, ns.Note{What: flag + ", as far as it goes without a control group", Why: fmt.Sprintf(format, args...)})
 	}
-	limit("--memory", "data", l.Memory, "RLIMIT_DATA bounds what each process alone sets aside, used or not, and counts no shared memory and no files in memory")
-	limit("--pids-limit", "nproc", l.Pids, "RLIMIT_NPROC bounds the processes and threads of each user of the container; before Linux 5.14, of yours on the whole machine")
+	limit := func(name string, n int64) {
+		b.Rlimits = append(b.Rlimits, ns.Rlimit{Name: name, Soft: uint64(n), Hard: uint64(n)})
+	}
+	if l.Memory > 0 {
+		limit("data", l.Memory+setAside)
+		note("--memory", "RLIMIT_DATA bounds what each process alone sets aside, used or not, and counts no shared memory and no files in memory; it is %d MiB more, which programs in Go set aside at their start", setAside>>20)
+	}
 	if l.MemorySwap > 0 {
-		req.Notes = append(req.Notes, ns.Note{What: "--memory-swap, as far as it goes without a control group", Why: "no limit of a process counts swap"})
+		note("--memory-swap", "no limit of a process counts swap")
 	}
-	l.Memory, l.Pids, l.MemorySwap = 0, 0, 0
-	if rest := l.Controllers(); len(rest) > 0 {
-		return errs.Hint(fmt.Errorf("no control group: %w; and no limit of a process stands in for %s", why, strings.Join(rest, ", ")),
-			"--limits best-effort has --memory and --pids-limit alone")
+	if l.Pids > 0 {
+		limit("nproc", l.Pids)
+		note("--pids-limit", "RLIMIT_NPROC bounds the processes and threads of each user of the container; before Linux 5.14, of yours on the whole machine")
+	}
+	if l.NanoCPUs > 0 || l.Cpuset != "" {
+		cpus, err := l.CPUs()
+		if err != nil {
+			return err
+		}
+		if n := int((l.NanoCPUs + 1e9 - 1) / 1e9); n > 0 && n < len(cpus) {
+			first := rand.IntN(len(cpus)) // not all containers on the same
+			cpus = append(cpus[first:], cpus[:first]...)[:n]
+			slices.Sort(cpus)
+		}
+		b.CPUs = cpus
+		note("--cpus and --cpuset-cpus", "the processes run on %d of the CPUs, sched_setaffinity(2), each of which they may use up; a process can take that back", len(cpus))
+	}
+	if l.CPUShares > 0 {
+		// sched(7), "The nice value": a step is a factor of 1.25.
+		b.Nice = min(max(int(math.Round(math.Log(1024/float64(l.CPUShares))/math.Log(1.25))), 0), 19)
+		note("--cpu-shares", "the nice value is %d more, setpriority(2), which counts for each process, and with autogroups only within the container, sched(7); above 1024 shares nothing can be done", b.Nice)
+	}
+	if l.BlkioWeight > 0 {
+		level := 7 - int(l.BlkioWeight)*7/1000
+		b.IOPriority = 2<<13 | level // IOPRIO_CLASS_BE, ioprio_set(2)
+		note("--blkio-weight", "the priority is %d of 0 to 7, ioprio_set(2), which only some schedulers of disks look at", level)
+	}
+	rest := cgroup.Limits{MemoryReservation: l.MemoryReservation}
+	if need := rest.Controllers(); len(need) > 0 {
+		return errs.Hint(fmt.Errorf("no control group: %w; and nothing that a process can set stands in for --memory-reservation", why), "leave it out")
 	}
 	return nil
 }

@@ -106,8 +106,8 @@ type Start struct {
 	Notes []ns.Note `json:"notes,omitempty"`
 	// Cgroup is where the container's control group is to be made, "" = it has none.
 	Cgroup string `json:"cgroup,omitempty"`
-	// Rlimits are further limits of each process.
-	Rlimits []ns.Rlimit `json:"rlimits,omitempty"`
+	// Bounds are further limits of each process.
+	Bounds ns.Bounds `json:"bounds,omitzero"`
 	// Trace asks for a trace from the first request on, and that the kernel ask
 	// about everything.
 	Trace *TraceFilter `json:"trace,omitempty"`

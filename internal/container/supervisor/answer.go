@@ -250,7 +250,7 @@ func (s *supervisor) startExec(c *control.Conn, m *control.Message) (*command, e
 		return nil, err
 	}
 	p := s.c.Process(s.ids)
-	p.Rlimits = append(p.Rlimits, s.req.Rlimits...)
+	s.bound(&p)
 	p.Args, p.Terminal, p.Rows, p.Cols = o.Args, o.TTY, o.Rows, o.Cols
 	p.Env = disk.MergeEnv(s.c.Environment(o.TTY), o.Env)
 	if o.Dir != "" {

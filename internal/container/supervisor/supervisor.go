@@ -344,6 +344,13 @@ func (s *supervisor) mountMemory() error {
 	return nil
 }
 
+// bound adds the limits that each process has where there is no control group.
+func (s *supervisor) bound(p *ns.Process) {
+	own := p.Rlimits
+	p.Bounds = s.req.Bounds
+	p.Rlimits = append(own, p.Rlimits...)
+}
+
 // spec tells ns what to build for this container.
 func (s *supervisor) spec() (*ns.Spec, error) {
 	// Init replaces the descriptor.
@@ -362,9 +369,9 @@ func (s *supervisor) spec() (*ns.Spec, error) {
 		spec.Root.Overlay = &ns.OverlayMount{Upper: s.c.UpperDir(), Work: s.c.WorkDir()}
 	}
 	spec.Root.Ahead = s.foresee()
-	spec.Process.Rlimits = append(spec.Process.Rlimits, s.req.Rlimits...)
+	s.bound(&spec.Process)
 	if s.req.Cgroup == "" {
-		spec.Cgroup = nil // without one, Rlimits have the limits
+		spec.Cgroup = nil // without one, Bounds have the limits
 	} else if spec.Cgroup != nil {
 		spec.Cgroup.Dir = s.req.Cgroup
 	}
