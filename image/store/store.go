@@ -114,6 +114,9 @@ func Open(root string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the store: %w", err)
 	}
+	if err := Owned(root, "TIFFIN_ROOT"); err != nil {
+		return nil, errs.Hint(err, errs.HintOf(err)+"; TIFFIN_IMAGE_PATH="+root+" uses its images")
+	}
 	s := &Store{root: root}
 	if err := unix.Access(filepath.Join(root, "lock"), unix.W_OK); err != nil {
 		if err := s.create(); err != nil {
@@ -121,6 +124,16 @@ func Open(root string) (*Store, error) {
 		}
 	}
 	return s, nil
+}
+
+// Owned refuses a directory of somebody else, who could put anything there, and to whom what is
+// written would be a burden. variable is what names another one. One that is not there is nobody's.
+func Owned(dir, variable string) error {
+	var st unix.Stat_t
+	if unix.Stat(dir, &st) != nil || int(st.Uid) == os.Geteuid() {
+		return nil
+	}
+	return errs.Hint(fmt.Errorf("%s belongs to another user, %d", dir, st.Uid), "set "+variable+" to a directory of your own")
 }
 
 // OpenReadOnly opens another user's store: nothing in it is ever changed.

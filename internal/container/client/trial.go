@@ -13,6 +13,7 @@ import (
 	"github.com/docker/go-units"
 	"golang.org/x/sys/unix"
 
+	"tiffin/image/store"
 	"tiffin/internal/container/disk"
 	"tiffin/ns/probe"
 )
@@ -67,6 +68,10 @@ type trial struct {
 // the closest directory above it.
 func tryDisk(name, root string, trials []trial) probe.Result {
 	r := probe.Result{Name: name, Level: probe.Required, Page: "the README, \"What is where on disk\""}
+	if err := store.Owned(root, ""); err != nil {
+		r.Why = err.Error()
+		return r
+	}
 	at := root
 	for at != "/" && unix.Access(at, unix.F_OK) != nil {
 		at = filepath.Dir(at)
