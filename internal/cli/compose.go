@@ -93,6 +93,18 @@ func (p *composition) read(services []string) (*compose.Project, error) {
 	return project, err
 }
 
+// name is that of the project.
+func (p *composition) name() (string, error) {
+	if p.request.Name == "" {
+		project, err := p.read(nil)
+		if err != nil {
+			return "", errs.Hint(err, cmp.Or(errs.HintOf(err), "with -p NAME the files are not needed"))
+		}
+		p.request.Name = project.Name
+	}
+	return p.request.Name, nil
+}
+
 // member is a container of a project.
 type member struct {
 	*disk.Container
@@ -102,13 +114,9 @@ type member struct {
 // members are the containers of the project, the oldest first: those that others depend on come
 // before these. With names, only the containers of those services.
 func (p *composition) members(services ...string) ([]member, error) {
-	name := p.request.Name
-	if name == "" {
-		project, err := p.read(nil)
-		if err != nil {
-			return nil, errs.Hint(err, cmp.Or(errs.HintOf(err), "with -p NAME the files are not needed"))
-		}
-		name = project.Name
+	name, err := p.name()
+	if err != nil {
+		return nil, err
 	}
 	set, err := containers()
 	if err != nil {
@@ -140,15 +148,22 @@ func (p *composition) configCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			print := func(words ...string) {
+				for i, w := range words {
+					words[i] = shellWord(w)
+				}
+				fmt.Fprintln(stdout, strings.Join(words, " "))
+			}
+			for _, n := range project.Networks {
+				if !n.External {
+					print(append(append([]string{"tiffin", "network", "create"}, n.Flags...), "--", n.Name)...)
+				}
+			}
 			for _, s := range project.Services {
 				for _, n := range s.Needs {
 					fmt.Fprintf(stdout, "# %s waits for %s: %s\n", s.Name, n.Service, n.Condition)
 				}
-				words := []string{"tiffin", "create"}
-				for _, w := range s.Words() {
-					words = append(words, shellWord(w))
-				}
-				fmt.Fprintln(stdout, strings.Join(words, " "))
+				print(append([]string{"tiffin", "create"}, s.Words()...)...)
 			}
 			return nil
 		},

@@ -33,7 +33,7 @@ func (p *composition) downCommand() *cli.Command {
 				n := c.Int("timeout")
 				seconds = &n
 			}
-			return endMembers(all, func(m member) error {
+			err = endMembers(all, func(m member) error {
 				if err := client.Stop(m.Container, seconds); err != nil {
 					return err
 				}
@@ -43,8 +43,31 @@ func (p *composition) downCommand() *cli.Command {
 				fmt.Fprintln(stdout, m.Name)
 				return nil
 			})
+			if err != nil {
+				return err
+			}
+			return p.removeNetworks()
 		}),
 	}
+}
+
+// removeNetworks removes the networks that up has made.
+func (p *composition) removeNetworks() error {
+	set, err := containers()
+	if err != nil {
+		return err
+	}
+	all, err := set.Networks()
+	for _, d := range all {
+		if d.Labels[compose.LabelProject] == p.request.Name {
+			if e := set.RemoveNetwork(d.Name); e != nil {
+				err = errors.Join(err, e)
+			} else {
+				fmt.Fprintln(stdout, d.Name)
+			}
+		}
+	}
+	return err
 }
 
 // endMembers calls end for each container, after those that depend on it. Some take their whole

@@ -51,6 +51,9 @@ func (p *composition) upCommand() *cli.Command {
 				return err
 			}
 			u := &launching{composition: p, store: store, fresh: c.Bool("force-recreate"), services: map[string]*serving{}}
+			if err := makeNetworks(project); err != nil {
+				return err
+			}
 			for _, s := range project.Services {
 				if c.Bool("detach") && s.Restart.Policy != "" {
 					fmt.Fprintf(stderr, "tiffin: note: %s: restart: nobody restarts %s: nothing of tiffin stays with containers that run with --detach\n", s.Restart.At, s.Name)
@@ -88,6 +91,45 @@ func (p *composition) orphans(c *cli.Context, project *compose.Project) error {
 		}
 	}
 	return nil
+}
+
+// makeNetworks makes the networks that are not there.
+func makeNetworks(project *compose.Project) error {
+	set, err := containers()
+	if err != nil {
+		return err
+	}
+	for _, n := range project.Networks {
+		d, err := set.Network(n.Name)
+		switch {
+		case err == nil && !n.External && d.Labels[compose.LabelProject] != project.Name:
+			return errs.Hint(fmt.Errorf("network %s is not of project %s", n.Name, project.Name), "if its services are to join it, write `external: true`")
+		case n.External || err == nil:
+		case errors.Is(err, disk.ErrNoNetwork):
+			err = createNetworkOf(append(slices.Clone(n.Flags), "--", n.Name))
+			if err == nil {
+				fmt.Fprintf(stderr, "network %s: made\n", n.Name)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// createNetworkOf is `tiffin network create` with these words behind it.
+func createNetworkOf(words []string) error {
+	cmd := networkCreateCommand()
+	cmd.Action = func(c *cli.Context) error {
+		_, err := createNetwork(c)
+		return err
+	}
+	words, err := normalise(words, cmd.Flags, false)
+	if err != nil {
+		return err
+	}
+	return parseAndRun(cmd, words)
 }
 
 // launching is the start of a project.

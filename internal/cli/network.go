@@ -48,44 +48,49 @@ func networkCreateCommand() *cli.Command {
 			&cli.StringFlag{Name: "driver", Aliases: []string{"d"}, Value: "bridge", Usage: "for docker's sake: bridge", Hidden: true},
 		},
 		Action: takes(1, 1, "a name", func(c *cli.Context) error {
-			if d := c.String("driver"); d != "bridge" {
-				return fmt.Errorf("network driver %q is not there: a process of tiffin's joins the containers, as a bridge would", d)
+			d, err := createNetwork(c)
+			if err == nil {
+				fmt.Fprintln(stdout, d.Name)
 			}
-			d := &network.Definition{Name: c.Args().First(), Labels: map[string]string{}}
-			var subnets []netip.Prefix
-			for _, s := range c.StringSlice("subnet") {
-				p, err := netip.ParsePrefix(s)
-				if err != nil {
-					return fmt.Errorf("--subnet: %q is no prefix such as 10.1.2.0/24", s)
-				}
-				subnets = append(subnets, p)
-			}
-			var gateways []netip.Addr
-			for _, s := range c.StringSlice("gateway") {
-				a, err := netip.ParseAddr(s)
-				if err != nil {
-					return fmt.Errorf("--gateway: %q is no IP address", s)
-				}
-				gateways = append(gateways, a)
-			}
-			for _, l := range c.StringSlice("label") {
-				k, v, _ := strings.Cut(l, "=")
-				if k == "" {
-					return fmt.Errorf("label %q has no key", l)
-				}
-				d.Labels[k] = v
-			}
-			set, err := containers()
-			if err != nil {
-				return err
-			}
-			if err := set.CreateNetwork(d, subnets, gateways); err != nil {
-				return err
-			}
-			fmt.Fprintln(stdout, d.Name)
-			return nil
+			return err
 		}),
 	}
+}
+
+// createNetwork makes the network that the flags describe.
+func createNetwork(c *cli.Context) (*network.Definition, error) {
+	if d := c.String("driver"); d != "bridge" {
+		return nil, fmt.Errorf("network driver %q is not there: a process of tiffin's joins the containers, as a bridge would", d)
+	}
+	d := &network.Definition{Name: c.Args().First(), Labels: map[string]string{}}
+	var subnets []netip.Prefix
+	for _, s := range c.StringSlice("subnet") {
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			return nil, fmt.Errorf("--subnet: %q is no prefix such as 10.1.2.0/24", s)
+		}
+		subnets = append(subnets, p)
+	}
+	var gateways []netip.Addr
+	for _, s := range c.StringSlice("gateway") {
+		a, err := netip.ParseAddr(s)
+		if err != nil {
+			return nil, fmt.Errorf("--gateway: %q is no IP address", s)
+		}
+		gateways = append(gateways, a)
+	}
+	for _, l := range c.StringSlice("label") {
+		k, v, _ := strings.Cut(l, "=")
+		if k == "" {
+			return nil, fmt.Errorf("label %q has no key", l)
+		}
+		d.Labels[k] = v
+	}
+	set, err := containers()
+	if err != nil {
+		return nil, err
+	}
+	return d, set.CreateNetwork(d, subnets, gateways)
 }
 
 // networkRow is a network as ls shows it, for templates too.

@@ -41,7 +41,7 @@ const known = `
 	healthcheck.interval healthcheck.retries healthcheck.start_interval healthcheck.start_period
 	healthcheck.test healthcheck.timeout hostname image init label_file labels labels.* links
 	logging.driver mem_limit mem_reservation memswap_limit network_mode networks networks.*
-	networks.*.aliases networks.*.ipv4_address pids_limit platform
+	networks.*.aliases networks.*.ipv4_address networks.*.ipv6_address pids_limit platform
 	ports ports.[].host_ip ports.[].mode ports.[].protocol ports.[].published ports.[].target
 	privileged profiles pull_policy read_only restart scale security_opt shm_size stdin_open
 	stop_grace_period stop_signal tmpfs tty ulimits ulimits.* ulimits.*.soft ulimits.*.hard user userns_mode
@@ -51,7 +51,7 @@ const known = `
 
 // knownAbove are those of the file as a whole. Named volumes are reported where they are used.
 const knownAbove = `name include networks networks.* networks.*.name networks.*.external networks.*.driver networks.*.labels
-	networks.*.labels.* networks.*.internal volumes volumes.* volumes.*.*`
+	networks.*.labels.* networks.*.ipam.config.[].subnet networks.*.ipam.config.[].gateway volumes volumes.* volumes.*.*`
 
 // instead is what to say about attributes that are looked for most.
 var instead = map[string]string{
@@ -244,8 +244,11 @@ func (r *reading) network(project, key string, n types.NetworkConfig) compose.Ne
 		r.problem(at.Next("driver"), "a network is a virtual switch, with nothing to choose")
 	}
 	out := compose.Network{Name: n.Name, External: bool(n.External)}
-	if n.Internal {
-		out.Flags = append(out.Flags, "--internal")
+	for _, pool := range n.Ipam.Config {
+		out.Flags = append(out.Flags, "--subnet="+pool.Subnet)
+		if pool.Gateway != "" {
+			out.Flags = append(out.Flags, "--gateway="+pool.Gateway)
+		}
 	}
 	labels := map[string]string{compose.LabelProject: project, compose.LabelNetwork: key}
 	maps.Copy(labels, n.Labels)

@@ -344,15 +344,15 @@ func (t *translation) networks() {
 		t.flag("network", mode)
 		return
 	}
-	if _, ok := s.Networks["default"]; !ok || len(s.Networks) > 1 {
-		t.refuse("networks", "there are no networks with names")
+	if len(s.Networks) > 1 {
+		t.refuse("networks", "a container is in one network")
 	}
-	s.Networks = nil
-	for _, key := range s.NetworksByPriority() {
+	for key, n := range s.Networks {
 		t.flag("network", t.project.Networks[key].Name)
-		if n := s.Networks[key]; n != nil {
+		if n != nil {
 			t.list("network-alias", n.Aliases)
 			t.flag("ip", n.Ipv4Address)
+			t.flag("ip6", n.Ipv6Address)
 		}
 		t.flag("network-alias", s.Name)
 	}
