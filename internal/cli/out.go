@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"reflect"
 	"strings"
 	"text/tabwriter"
 	"text/template"
@@ -51,11 +52,26 @@ func printRows[T any](w io.Writer, format, columns string, header *T, rows []*T)
 		}
 	}
 	for _, r := range rows {
+		if table {
+			r = inOneLine(r)
+		}
 		if err := tmpl.Execute(out, r); err != nil {
 			return formatError(err)
 		}
 	}
 	return nil
+}
+
+// inOneLine is a row without what would end its line or a column: a stranger's text would look like
+// another row.
+func inOneLine[T any](row *T) *T {
+	r := *row
+	for v, i := reflect.ValueOf(&r).Elem(), 0; i < v.NumField(); i++ {
+		if f := v.Field(i); f.Kind() == reflect.String && f.CanSet() {
+			f.SetString(oneLine(f.String(), true))
+		}
+	}
+	return &r
 }
 
 // printJSON prints a value on a line of its own, or indented on several.

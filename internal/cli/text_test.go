@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"tiffin/image"
 )
 
 // TestPlainTextHasNothingThatActsOnATerminal: control characters (console_codes(4)), marks of
@@ -59,6 +61,18 @@ func TestJSONStaysTheSame(t *testing.T) {
 func TestANameIsNotTheNextLine(t *testing.T) {
 	if got, want := printable("a\nA /etc/shadow\t\x1b"), `a\u000aA /etc/shadow\u0009\u001b`; got != want {
 		t.Errorf("printable: %q, want %q", got, want)
+	}
+}
+
+// TestARowOfATableIsOneLine, whoever wrote what is in it.
+func TestARowOfATableIsOneLine(t *testing.T) {
+	rows := []*historyRow{newHistoryRow(image.HistoryEntry{CreatedBy: "by\nFAKE", Comment: "a comment\nFAKE\tROW"}, true, true)}
+	var out bytes.Buffer
+	if err := printRows(&out, "", "table {{.ID}}\t{{.CreatedBy}}\t{{.Comment}}", &historyHeader, rows); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Count(out.String(), "\n"); got != 2 || !strings.HasSuffix(out.String(), "a comment FAKE ROW\n") {
+		t.Errorf("a table of one row:\n%s", out.String())
 	}
 }
 
