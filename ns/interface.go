@@ -60,6 +60,15 @@ func TryTap() (fix string, err error) {
 	return "", f.Close()
 }
 
+// ProbeTap makes such an interface in the network namespace of this thread, and lets it go again.
+func ProbeTap() (fix string, err error) {
+	fd, err := (&builder{spec: &Spec{}}).openTap()
+	if err != nil {
+		return tapFix(err), err
+	}
+	return "", unix.Close(fd)
+}
+
 // tapFix is what an administrator types.
 func tapFix(err error) string {
 	switch {

@@ -48,7 +48,7 @@ func createFlags() []cli.Flag {
 		&cli.StringFlag{Name: "entrypoint", Usage: "run `COMMAND` with the arguments, instead of the image's"},
 		&cli.BoolFlag{Name: "read-only", Usage: "nothing in the image can be changed"},
 		&cli.StringFlag{Name: "upper", Usage: "with --rm, changes are kept in memory: `tmpfs`, or tmpfs:OPTIONS such as tmpfs:size=64m"},
-		&cli.StringFlag{Name: "network", Aliases: []string{"net"}, Value: "none", Usage: "`none` (only itself), user (its own, with a way out; user:host-loopback: also to this machine's loopback), host (that of this machine), container:NAME (that of another container), or the name of a network"},
+		&cli.StringFlag{Name: "network", Aliases: []string{"net"}, Usage: "`user` (its own, with a way out, and the default; user:host-loopback: also to this machine's loopback), none (only itself), host (that of this machine), container:NAME (that of another container), or the name of a network"},
 		&cli.BoolFlag{Name: "init", Usage: "run a small init as process 1 that reaps and forwards signals"},
 		&cli.StringSliceFlag{Name: "label", Aliases: []string{"l"}, Usage: "note `KEY=VALUE` about the container"},
 		&cli.StringFlag{Name: "stop-signal", Usage: "`SIGNAL` that stop sends first"},
@@ -258,7 +258,7 @@ func volumeSource(path string) (string, error) {
 
 // setWorld checks what is about the machine the container sees.
 func setWorld(cfg *disk.Config, c *cli.Context, _ ocispec.ImageConfig) error {
-	choice, err := network.ParseChoice(cfg.Network)
+	choice, err := chooseNetwork(cfg, c)
 	if err != nil {
 		return err
 	}
@@ -313,6 +313,30 @@ func setWorld(cfg *disk.Config, c *cli.Context, _ ocispec.ImageConfig) error {
 		return fmt.Errorf("--root-emulation %q is neither auto nor on nor off", e)
 	}
 	return nil
+}
+
+// chooseNetwork finds out which network it is to be. One that the user asks for without its name,
+// by publishing ports, must be there.
+func chooseNetwork(cfg *disk.Config, c *cli.Context) (network.Choice, error) {
+	if c.IsSet("network") {
+		return network.ParseChoice(cfg.Network)
+	}
+	s, err := readSettings()
+	if err != nil {
+		return network.Choice{}, err
+	}
+	cfg.Network = s.Run.Network
+	choice, err := network.ParseChoice(cfg.Network)
+	if len(c.StringSlice("publish")) > 0 && choice.Kind == network.User {
+		if fix, e := ns.TryTap(); e != nil {
+			hint := "--network none -p … publishes ports of a container without a way out"
+			if fix != "" {
+				hint = "an administrator makes a network possible with `" + fix + "`; " + hint
+			}
+			err = errs.Hint(fmt.Errorf("no network for the container: %w", e), hint)
+		}
+	}
+	return choice, err
 }
 
 // keepID is who the user is in a container with --userns keep-id: podman-run(1), "--userns=mode".

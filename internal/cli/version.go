@@ -46,6 +46,11 @@ func versionCommand() *cli.Command {
 			for _, p := range v.Programs {
 				fmt.Fprintf(stdout, "%-8s %s  %d bytes\n", p.Name, p.Digest, p.Size)
 			}
+			if s, err := readSettings(); err != nil {
+				return err
+			} else if s.file != "" {
+				fmt.Fprintf(stdout, "settings %s: --network %s\n", s.file, s.Run.Network)
+			}
 			if len(v.Programs) == 0 {
 				fmt.Fprintln(stdout, "no programs are embedded: scripts/setup does that")
 			}

@@ -12,6 +12,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"tiffin/ns"
 )
 
 // place is a directory every Linux system has. The mounts made on it are seen by this
@@ -22,7 +24,7 @@ const place = "/proc"
 // last.
 func inside() []Result {
 	results := append([]Result{seccomp()}, fuse()...)
-	return append(results, network(), queues(), newProc(), tmpfs(), overlay(place))
+	return append(results, network(), tap(), queues(), newProc(), tmpfs(), overlay(place))
 }
 
 // fuse ends with what is wrong, if something is.
@@ -43,6 +45,22 @@ func network() Result {
 		if errors.Is(err, unix.ENOSPC) { // unshare(2), ERRORS
 			r.Why, r.Fix = "the limit in /proc/sys/user/max_net_namespaces is reached", "sysctl -w user.max_net_namespaces=15000"
 		}
+	}
+	return r
+}
+
+// tap makes an interface in a network namespace, for a container's way out.
+func tap() Result {
+	r := Result{Name: "network interface", Level: Optional, Page: "the kernel's Documentation/networking/tuntap.rst", Found: "containers can have a network of their own"}
+	err := inThread(func() error {
+		err := unix.Unshare(unix.CLONE_NEWNET)
+		if err == nil {
+			r.Fix, err = ns.ProbeTap()
+		}
+		return err
+	})
+	if r.OK = err == nil; !r.OK {
+		r.Why = fmt.Sprintf("containers have only loopback, or this machine's network: %v", err)
 	}
 	return r
 }

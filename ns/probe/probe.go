@@ -11,7 +11,7 @@
 //	this process        "user namespace", "subordinate ids", "kernel", "cgroup"
 //	 └─ __probe         in a new user, mount and pid namespace: "mount", "proc", "/dev/fuse",
 //	                    "fuse mount", "overlayfs", "seccomp", "network namespace",
-//	                    "message queues"
+//	                    "network interface", "message queues"
 //
 // `tiffin doctor` prints All; when a container cannot be started, Explain adds the
 // advice of the check that fails to the error. So both say the same.
