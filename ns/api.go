@@ -72,19 +72,20 @@ type Spec struct {
 	Hostname   string // "" = "tiffin"
 	Domainname string // setdomainname(2); "" = as it is on the host
 	Network    string // "host", or "container:" and its id: see Start.Beside; else its own
-	// Interface is the container's end of a cable that leads out, nil = it has loopback alone.
-	Interface *network.Addresses
-	Mounts    []Mount // volumes and tmpfs, in this order
-	Files     []File  // /etc/hostname, /etc/hosts, /etc/resolv.conf
-	ReadOnly  bool    // the root is mounted read-only once everything is in place
-	ShmSize   int64   // bytes of /dev/shm, 0 = 64 MiB
-	Init      bool    // --init: stay as PID 1, reap, forward signals
-	Idle      bool    // no command: make the root, with nothing mounted in it, and stay until killed
-	Process   Process
-	Cgroup    *cgroup.Group // that the container is to be in, nil = its supervisor's
-	Without   []string      // names of steps and namespaces to leave out, see ParseWithout
-	Unmasked  bool          // nothing of /proc and /sys is covered or made read-only
-	Explain   bool          // set by Start from Report
+	// Interfaces are the container's ends of cables, eth0 and so on; without any it has loopback
+	// alone. One without gateways leads to no further network.
+	Interfaces []network.Addresses
+	Mounts     []Mount // volumes and tmpfs, in this order
+	Files      []File  // /etc/hostname, /etc/hosts, /etc/resolv.conf
+	ReadOnly   bool    // the root is mounted read-only once everything is in place
+	ShmSize    int64   // bytes of /dev/shm, 0 = 64 MiB
+	Init       bool    // --init: stay as PID 1, reap, forward signals
+	Idle       bool    // no command: make the root, with nothing mounted in it, and stay until killed
+	Process    Process
+	Cgroup     *cgroup.Group // that the container is to be in, nil = its supervisor's
+	Without    []string      // names of steps and namespaces to leave out, see ParseWithout
+	Unmasked   bool          // nothing of /proc and /sys is covered or made read-only
+	Explain    bool          // set by Start from Report
 }
 
 // Root is where the root file system comes from: exactly one of Bind and FUSE.
@@ -174,9 +175,9 @@ type Start struct {
 	// Mounted is called when the root is mounted: it must begin to serve /dev/fuse, which it owns
 	// from then on, and return at once. Without FUSE it is not called.
 	Mounted func(fuse *os.File)
-	// Tap is called when the interface is there, with the other end of its cable, which it owns
-	// from then on, and must return at once. Without an interface it is not called.
-	Tap func(tap *os.File)
+	// Tap is called for each interface, numbered from 0, with the other end of its cable, which it
+	// owns from then on, and must return at once.
+	Tap func(n int, tap *os.File)
 	// Emulate is called when system calls come to a listener: it must begin to answer them.
 	Emulate func(*Emulation) error
 	// Report is called when a step was done, or skipped; init waits until it returns. nil = do not

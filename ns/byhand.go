@@ -12,6 +12,7 @@ package ns
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"path"
 	"strings"
@@ -245,23 +246,27 @@ func byHandVolumes(s *Spec) string {
 	return strings.Join(lines, "\n")
 }
 
-// byHandInterface makes the same interface, with nobody at the other end.
+// byHandInterface makes the same interfaces, with nobody at the other ends.
 func byHandInterface(s *Spec) string {
-	a := s.Interface
-	if a == nil {
-		a = &network.Private
+	all := s.Interfaces
+	if all == nil {
+		all = []network.Addresses{network.Private}
 	}
-	mac := network.MAC(a.IPv4.Addr())
-	return strings.Join([]string{
-		"ip tuntap add dev eth0 mode tap",
-		fmt.Sprintf("ip link set dev eth0 address %s mtu %d arp off addrgenmode none", mac, a.MTU),
-		fmt.Sprintf("ip address add %s dev eth0", a.IPv4),
-		fmt.Sprintf("ip address add %s dev eth0 nodad", a.IPv6),
-		"ip link set dev eth0 up",
-		fmt.Sprintf("ip route add default via %s dev eth0", a.Gateway4),
-		fmt.Sprintf("ip route add default via %s dev eth0", a.Gateway6),
-		"# its packets wait for a program that opens it, as tiffin's network program does",
-	}, "\n")
+	var lines []string
+	for n, a := range all {
+		name := interfaceName(n)
+		lines = append(lines, fmt.Sprintf("ip tuntap add dev %s mode tap", name),
+			fmt.Sprintf("ip link set dev %s address %s mtu %d arp off addrgenmode none", name, network.MAC(a.IPv4.Addr()), a.MTU),
+			fmt.Sprintf("ip address add %s dev %s", a.IPv4, name),
+			fmt.Sprintf("ip address add %s dev %s nodad", a.IPv6, name),
+			fmt.Sprintf("ip link set dev %s up", name))
+		for _, gateway := range []netip.Addr{a.Gateway4, a.Gateway6} {
+			if gateway.IsValid() {
+				lines = append(lines, fmt.Sprintf("ip route add default via %s dev %s", gateway, name))
+			}
+		}
+	}
+	return strings.Join(append(lines, "# packets wait for a program that opens it, as tiffin's network program does"), "\n")
 }
 
 // makeFile makes an empty file to mount on, if there is none.

@@ -14,6 +14,8 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"strconv"
+	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -21,33 +23,40 @@ import (
 	"tiffin/internal/network"
 )
 
-// interfaceName is that of the interface, as in other containers.
-const interfaceName = "eth0"
+// interfaceName is that of an interface, as in other containers.
+func interfaceName(n int) string { return "eth" + strconv.Itoa(n) }
 
 func skipInterface(b *builder) string {
 	switch {
 	case b.spec.hostNetwork():
 		return "the network is the host's"
-	case b.spec.Interface == nil:
+	case b.spec.sharedNetwork():
+		return "the network is another container's"
+	case len(b.spec.Interfaces) == 0:
 		return "the network is none"
 	}
 	return ""
 }
 
-// runInterface makes the interface and hands the supervisor the other end. The device belongs to
+// runInterface makes the interfaces and hands the supervisor their other ends. A device belongs to
 // the network namespace of whoever opens it: the kernel's Documentation/networking/tuntap.rst. If
 // this machine has none to open, there is a note, and no interface.
 func runInterface(b *builder) error {
-	tap, err := b.openTap()
-	if err != nil {
-		b.note("network", "there is nothing but loopback: "+err.Error(), tapFix(err))
-		return nil
+	for n := range b.spec.Interfaces {
+		tap, err := b.openTap(interfaceName(n))
+		if err != nil {
+			b.note("network", "there is nothing but loopback: "+err.Error(), tapFix(err))
+			return nil
+		}
+		if err = b.configureInterface(interfaceName(n), &b.spec.Interfaces[n]); err == nil {
+			err = b.send(&message{Op: opTap}, tap)
+		}
+		unix.Close(tap)
+		if err != nil {
+			return err
+		}
 	}
-	defer unix.Close(tap)
-	if err := b.configureInterface(); err != nil {
-		return err
-	}
-	return b.send(&message{Op: opTap}, tap)
+	return nil
 }
 
 // TryTap says whether this machine has a device to make an interface of, and what an administrator
@@ -62,7 +71,7 @@ func TryTap() (fix string, err error) {
 
 // ProbeTap makes such an interface in the network namespace of this thread, and lets it go again.
 func ProbeTap() (fix string, err error) {
-	fd, err := (&builder{spec: &Spec{}}).openTap()
+	fd, err := (&builder{spec: &Spec{}}).openTap(interfaceName(0))
 	if err != nil {
 		return tapFix(err), err
 	}
@@ -82,15 +91,15 @@ func tapFix(err error) string {
 
 // openTap makes the device. Each packet has a header that says what is left to be summed up:
 // IFF_VNET_HDR.
-func (b *builder) openTap() (int, error) {
+func (b *builder) openTap(name string) (int, error) {
 	tap, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err = b.returned(tap, err, `open("/dev/net/tun", O_RDWR|O_CLOEXEC|O_NONBLOCK)`); err != nil {
 		return -1, err
 	}
-	ifr, err := unix.NewIfreq(interfaceName)
+	ifr, err := unix.NewIfreq(name)
 	if err == nil {
 		ifr.SetUint16(unix.IFF_TAP | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
-		err = b.call(unix.IoctlIfreq(tap, unix.TUNSETIFF, ifr), `ioctl(%d, TUNSETIFF, {ifr_name=%q, ifr_flags=IFF_TAP|IFF_NO_PI|IFF_VNET_HDR})`, tap, interfaceName)
+		err = b.call(unix.IoctlIfreq(tap, unix.TUNSETIFF, ifr), `ioctl(%d, TUNSETIFF, {ifr_name=%q, ifr_flags=IFF_TAP|IFF_NO_PI|IFF_VNET_HDR})`, tap, name)
 	}
 	if err != nil {
 		unix.Close(tap)
@@ -100,14 +109,13 @@ func (b *builder) openTap() (int, error) {
 }
 
 // configureInterface gives it addresses, switches it on, and sends by it what is for elsewhere.
-func (b *builder) configureInterface() error {
-	a := b.spec.Interface
+func (b *builder) configureInterface(name string, a *network.Addresses) error {
 	nl, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
 	if err = b.returned(nl, err, "socket(AF_NETLINK, SOCK_RAW|SOCK_CLOEXEC, NETLINK_ROUTE)"); err != nil {
 		return err
 	}
 	defer unix.Close(nl)
-	index, err := interfaceIndex()
+	index, err := interfaceIndex(name)
 	if err != nil {
 		return err
 	}
@@ -124,18 +132,18 @@ func (b *builder) configureInterface() error {
 		attributes = append(attributes, attribute(unix.IFLA_AF_SPEC, attribute(unix.AF_INET6, mode))...)
 	}
 	ask(unix.RTM_NEWLINK, link(index, unix.IFF_NOARP), attributes,
-		"RTM_NEWLINK, %s, IFF_NOARP, IFLA_ADDRESS=%s, IFLA_MTU=%d, IFLA_INET6_ADDR_GEN_MODE=NONE", interfaceName, mac, a.MTU)
+		"RTM_NEWLINK, %s, IFF_NOARP, IFLA_ADDRESS=%s, IFLA_MTU=%d, IFLA_INET6_ADDR_GEN_MODE=NONE", name, mac, a.MTU)
 	for _, own := range []netip.Prefix{a.IPv4, a.IPv6} {
 		if own.IsValid() && (own.Addr().Is4() || six) {
 			ask(unix.RTM_NEWADDR, addressOf(index, own), append(attribute(unix.IFA_LOCAL, own.Addr().AsSlice()), attribute(unix.IFA_ADDRESS, own.Addr().AsSlice())...),
-				"RTM_NEWADDR, %s, %s", interfaceName, own)
+				"RTM_NEWADDR, %s, %s", name, own)
 		}
 	}
-	ask(unix.RTM_NEWLINK, link(index, unix.IFF_UP), nil, "RTM_NEWLINK, %s, IFF_UP", interfaceName)
+	ask(unix.RTM_NEWLINK, link(index, unix.IFF_UP), nil, "RTM_NEWLINK, %s, IFF_UP", name)
 	for _, gateway := range []netip.Addr{a.Gateway4, a.Gateway6} {
 		if gateway.IsValid() && (gateway.Is4() || six) {
 			ask(unix.RTM_NEWROUTE, defaultRoute(gateway), append(attribute(unix.RTA_GATEWAY, gateway.AsSlice()), attribute(unix.RTA_OIF, number(index))...),
-				"RTM_NEWROUTE, default via %s dev %s", gateway, interfaceName)
+				"RTM_NEWROUTE, default via %s dev %s", gateway, name)
 		}
 	}
 	return err
@@ -145,13 +153,13 @@ func (b *builder) configureInterface() error {
 const addrGenModeNone = 1
 
 // interfaceIndex is the number of the interface: netdevice(7), SIOCGIFINDEX.
-func interfaceIndex() (uint32, error) {
-	ifr, err := unix.NewIfreq(interfaceName)
+func interfaceIndex(name string) (uint32, error) {
+	ifr, err := unix.NewIfreq(name)
 	if err == nil {
 		err = askDevice(unix.SIOCGIFINDEX, ifr)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("find the interface %s: %w", interfaceName, err)
+		return 0, fmt.Errorf("find the interface %s: %w", name, err)
 	}
 	return ifr.Uint32(), nil
 }
@@ -230,5 +238,11 @@ func rtnetlink(socket int, kind uint16, body []byte) error {
 	return nil
 }
 
-// interfaceState observes the interface.
-func interfaceState(*builder) string { return deviceState(interfaceName) }
+// interfaceState observes the interfaces.
+func interfaceState(b *builder) string {
+	var states []string
+	for n := range b.spec.Interfaces {
+		states = append(states, deviceState(interfaceName(n)))
+	}
+	return strings.Join(states, "\n")
+}

@@ -295,7 +295,7 @@ func Companion(program *os.File, command string) (*Child, *wire.Conn, error) {
 
 // follow reads the child's messages until it has executed the command.
 func (c *Child) follow(conn *wire.Conn, s *Start) error {
-	ready, mounted, tap := false, s.Mounted, s.Tap
+	ready, mounted, taps := false, s.Mounted, 0
 	for {
 		m := new(message)
 		err := conn.Receive(m)
@@ -320,9 +320,9 @@ func (c *Child) follow(conn *wire.Conn, s *Start) error {
 				fuse.Close()
 			}
 		case opTap:
-			if cable := m.file(); tap != nil && cable != nil {
-				tap(cable)
-				tap = nil
+			if cable := m.file(); s.Tap != nil && cable != nil && taps < len(s.Spec.Interfaces) {
+				s.Tap(taps, cable)
+				taps++
 			} else if cable != nil {
 				cable.Close()
 			}

@@ -62,7 +62,7 @@ func printScript(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if cfg.Shares() != "" || cfg.Joins() != "" {
+	if cfg.Shares() != "" || len(cfg.Networks) > 0 {
 		return errors.New("a script cannot share a network with containers of tiffin's: it knows nothing of their processes")
 	}
 	if cfg.Hostname == "" {

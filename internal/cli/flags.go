@@ -268,9 +268,11 @@ func setWorld(cfg *disk.Config, c *cli.Context, _ ocispec.ImageConfig) error {
 			return err
 		}
 	case network.Named:
-		if err := joinNetwork(cfg, c); err != nil {
+		m, err := membership(c, choice.Name, "network-alias")
+		if err != nil {
 			return err
 		}
+		cfg.Networks = []disk.Membership{m}
 	case network.Host:
 		if name, err := os.Hostname(); cfg.Hostname == "" && err == nil && disk.ValidHostname(name) {
 			cfg.Hostname = name

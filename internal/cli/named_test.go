@@ -112,6 +112,32 @@ func TestContainersOfANetworkFindEachOther(t *testing.T) {
 					t.Errorf("no %s in\n%s", s, out)
 				}
 			}
+			// One in two networks is found in both, and finds those of both.
+			tiffin(append([]string{"create"}, run("front", "--name", "both", "tiffin/base", "/member", "serve")[1:]...)...)
+			tiffin("network", "connect", "--alias", "bridge", "back", "both")
+			tiffin(run("back", "-d", "--name", "hidden", "tiffin/base", "/member", "serve")...)
+			tiffin("start", "both")
+			t.Cleanup(func() { tiffin("rm", "-f", "both", "hidden") })
+			for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+				if got = ask("back", "bridge", "web") + tiffin("exec", "both", "/member", "web", "hidden", "nobody") + ask("front", "both", "bridge", "hidden"); strings.Count(got, "greets") == 8 {
+					break
+				}
+			}
+			for s, n := range map[string]int{"bridge: ": 3, "bridge: not found\n": 1, "web: not found\n": 1, "web: kitchen greets": 2, "hidden: not found\n": 1, "hidden: ": 3, "nobody: not found\n": 1, "both: ": 2, "greets": 8} {
+				if strings.Count(got, s) != n {
+					t.Errorf("with two networks, %q is not there %d times:\n%s", s, n, got)
+				}
+			}
+			if out := tiffin("inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}", "both"); strings.Count(out, "172.31.") != 2 {
+				t.Errorf("inspect says %s", out)
+			}
+			tiffin("stop", "-t", "0", "both")
+			tiffin("network", "disconnect", "front", "both")
+			tiffin("start", "both")
+			if out := tiffin("exec", "both", "ls", "/sys/class/net"); out != "eth0\nlo\n" {
+				t.Errorf("after a network was left, there are %s", out)
+			}
+			tiffin("rm", "-f", "both", "hidden")
 			// One process carries for all; it is gone some seconds after the last of them.
 			pid := carrier(t, p)
 			if pid == 0 {

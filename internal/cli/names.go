@@ -13,20 +13,18 @@ import (
 
 	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
+	"tiffin/internal/network"
 	"tiffin/ns"
 )
 
 func nameFlags() []cli.Flag {
-	return []cli.Flag{
+	return append(memberFlags("network-alias"),
 		&cli.StringFlag{Name: "domainname", Usage: "`DOMAIN` that the name of the machine is in"},
-		&cli.StringSliceFlag{Name: "network-alias", Usage: "further `NAME` that others in the network find the container by"},
-		&cli.StringFlag{Name: "ip", Usage: "`IP` of the container in the network, or any that is free"},
-		&cli.StringFlag{Name: "ip6", Usage: "the same for IPv6: `IP`"},
 		&cli.StringSliceFlag{Name: "add-host", Usage: "`NAME:IP` for /etc/hosts"},
 		&cli.StringSliceFlag{Name: "dns", Usage: "`IP` of the name server to ask, up to three"},
 		&cli.StringSliceFlag{Name: "dns-search", Usage: "`DOMAIN` to try for names without one, or . for none"},
 		&cli.StringSliceFlag{Name: "dns-option", Aliases: []string{"dns-opt"}, Usage: "`OPTION` of resolv.conf(5), such as ndots:2"},
-	}
+	)
 }
 
 // setNames reads them.
@@ -47,42 +45,11 @@ func setNames(cfg *disk.Config, c *cli.Context, _ ocispec.ImageConfig) error {
 		cfg.DNS = append(cfg.DNS, ip)
 	}
 	for _, flag := range []string{"network-alias", "ip", "ip6"} {
-		if c.IsSet(flag) && cfg.Joins() == "" {
+		if choice, _ := network.ParseChoice(cfg.Network); c.IsSet(flag) && choice.Kind != network.Named {
 			return errs.Hint(fmt.Errorf("--%s is for networks with a name", flag), "`tiffin network create NAME`, then --network NAME")
 		}
 	}
 	return cfg.Naming.Check()
-}
-
-// joinNetwork reads what the container asks for in a network with a name.
-func joinNetwork(cfg *disk.Config, c *cli.Context) error {
-	set, err := containers()
-	if err != nil {
-		return err
-	}
-	d, err := set.Network(cfg.Joins())
-	if err != nil {
-		return err
-	}
-	for _, f := range []struct {
-		flag string
-		in   netip.Prefix
-		to   *netip.Addr
-	}{{"ip", d.IPv4, &cfg.Member.IPv4}, {"ip6", d.IPv6, &cfg.Member.IPv6}} {
-		if !c.IsSet(f.flag) {
-			continue
-		}
-		if *f.to, err = netip.ParseAddr(c.String(f.flag)); err != nil || !f.in.Contains(*f.to) {
-			return fmt.Errorf("--%s %s is no address in network %s, %s", f.flag, c.String(f.flag), d.Name, f.in.Masked())
-		}
-	}
-	for _, name := range c.StringSlice("network-alias") {
-		if !disk.ValidAlias(name) {
-			return fmt.Errorf("--network-alias: %q is no name of a machine", name)
-		}
-		cfg.Member.Aliases = append(cfg.Member.Aliases, name)
-	}
-	return nil
 }
 
 // shareNetwork replaces the name in --network container:NAME by an ID, and takes over what comes

@@ -24,6 +24,8 @@ var networkTable = [...]command{
 	{"ls", "list the networks", networkLsCommand, plain},
 	{"inspect", "print all there is to know about networks", networkInspectCommand, plain},
 	{"rm", "remove networks that no container joins", networkRmCommand, plain},
+	{"connect", "have a container join one more network", networkConnectCommand, plain},
+	{"disconnect", "have a container leave a network", networkDisconnectCommand, plain},
 	{"prune", "remove all networks that no container joins", networkPruneCommand, plain},
 }
 
@@ -193,8 +195,12 @@ func inspectNetwork(set *disk.Set, name string) (*networkInspection, error) {
 		return nil, err
 	}
 	for _, m := range members {
-		if s, err := m.State(); err == nil && s.Status == disk.Running && s.Addresses != nil {
-			x.Containers[m.ID] = networkMember{m.Name, network.MAC(s.Addresses.IPv4.Addr()).String(), s.Addresses.IPv4, s.Addresses.IPv6}
+		if s, err := m.State(); err == nil && s.Status == disk.Running {
+			for _, a := range s.Networks {
+				if a.Name == name {
+					x.Containers[m.ID] = networkMember{m.Name, network.MAC(a.IPv4.Addr()).String(), a.IPv4, a.IPv6}
+				}
+			}
 		}
 	}
 	return x, nil

@@ -64,4 +64,8 @@ type Member struct {
 	Names []string   `json:"names,omitempty"` // by which other members find it
 	IPv4  netip.Addr `json:"ipv4,omitzero"`   // zero: any that is free
 	IPv6  netip.Addr `json:"ipv6,omitzero"`
+	// Servers are asked for names that no member has, instead of the host's.
+	Servers []netip.Addr `json:"servers,omitempty"`
+	// Several says that it is in further networks, where other names are known.
+	Several bool `json:"several,omitempty"`
 }

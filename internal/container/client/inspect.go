@@ -74,11 +74,6 @@ type InspectHost struct {
 	CgroupParent                          string `json:",omitempty"` // that its control group is in, while it runs
 }
 
-// InspectNetwork is how the container can be reached.
-type InspectNetwork struct {
-	Ports InspectPorts // where the host listens; null: nowhere
-}
-
 // InspectPorts are the host's sides by the container's, such as "80/tcp".
 type InspectPorts map[string][]InspectBinding
 
@@ -137,6 +132,7 @@ func Inspect(c *disk.Container) (*Inspection, error) {
 		x.Path, x.Args = args[0], args[1:]
 	}
 	x.addPorts(c, &s)
+	x.NetworkSettings.add(c, &s)
 	for _, h := range c.Hosts {
 		x.HostConfig.ExtraHosts = append(x.HostConfig.ExtraHosts, h.String())
 	}

@@ -23,32 +23,25 @@ import (
 	"tiffin/ns"
 )
 
-// joinNamed makes the container a member of its network. It is one for as long as anybody has the
+// join makes the container a member of a network. It is one for as long as anybody has the
 // connection.
-func joinNamed(c *disk.Container) (*joined, error) {
-	fail := func(err error) (*joined, error) {
-		return nil, fmt.Errorf("join network %s: %w", c.Joins(), err)
-	}
-	d, err := c.Set().Network(c.Joins())
+func (n *joined) join(c *disk.Container, m disk.Membership) error {
+	d, err := c.Set().Network(m.Name)
 	if err != nil {
-		return fail(err)
+		return err
 	}
 	if fix, err := ns.TryTap(); err != nil {
 		if fix != "" {
 			err = errs.Hint(err, "an administrator can type: "+fix)
 		}
-		return fail(err)
+		return err
 	}
-	var n *joined
 	for range joinAttempts {
-		if n, err = tryJoin(c, d); !errors.Is(err, errLate) {
+		if err = n.tryJoin(c, m, d); !errors.Is(err, errLate) {
 			break
 		}
 	}
-	if err != nil {
-		return fail(err)
-	}
-	return n, nil
+	return err
 }
 
 // A process without members ends after a while, perhaps just when one comes: then another is
@@ -57,14 +50,15 @@ const joinAttempts = 5
 
 var errLate = errors.New("the process that carries its packets has gone away")
 
-func tryJoin(c *disk.Container, d *network.Definition) (*joined, error) {
+func (n *joined) tryJoin(c *disk.Container, want disk.Membership, d *network.Definition) error {
 	conn, err := reach(c, d)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(patience))
-	m := &network.Message{Op: network.OpJoin, Member: &network.Member{ID: c.ID, Names: c.Names(), IPv4: c.Member.IPv4, IPv6: c.Member.IPv6}}
+	m := &network.Message{Op: network.OpJoin, Member: &network.Member{ID: c.ID, Names: c.Names(want), IPv4: want.IPv4, IPv6: want.IPv6,
+		Servers: c.DNS, Several: len(c.Networks) > 1}}
 	if err = conn.Send(m); err == nil {
 		m = new(network.Message)
 		err = conn.Receive(m)
@@ -72,20 +66,24 @@ func tryJoin(c *disk.Container, d *network.Definition) (*joined, error) {
 	}
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, unix.EPIPE), errors.Is(err, unix.ECONNRESET):
-		return nil, errLate
+		return errLate
 	case err != nil:
-		return nil, err
+		return err
 	case m.Error != nil:
-		return nil, m.Error.Err()
+		return m.Error.Err()
 	case m.Op != network.AnsJoined || m.Member == nil:
-		return nil, fmt.Errorf("%q instead of addresses", m.Op)
+		return fmt.Errorf("%q instead of addresses", m.Op)
 	}
-	n := &joined{addresses: &network.Addresses{
+	f, err := conn.File()
+	if err != nil {
+		return err
+	}
+	n.conns = append(n.conns, f)
+	n.attached = append(n.attached, disk.Attachment{Name: d.Name, Addresses: network.Addresses{
 		IPv4: netip.PrefixFrom(m.Member.IPv4, d.IPv4.Bits()), IPv6: netip.PrefixFrom(m.Member.IPv6, d.IPv6.Bits()),
 		Gateway4: d.Gateway4, Gateway6: d.Gateway6, MTU: d.MTU,
-	}}
-	n.conn, err = conn.File()
-	return n, err
+	}})
+	return nil
 }
 
 // reach connects to the process of a network, and starts it if there is none. Only one client does

@@ -25,14 +25,14 @@ type joined struct {
 	first  *os.File // pidfd of that one's first process
 	// program carries packets between the container and the rest of the world; nil = nobody does.
 	program *os.File
-	// addresses are the container's in the network with a name that conn leads to.
-	addresses *network.Addresses
-	conn      *os.File
-	notes     []ns.Note
+	// attached are networks with a name, to which conns lead.
+	attached []disk.Attachment
+	conns    []*os.File
+	notes    []ns.Note
 }
 
 func (n *joined) close() {
-	for _, f := range []*os.File{n.first, n.program, n.conn} {
+	for _, f := range append(n.conns, n.first, n.program) {
 		if f != nil {
 			f.Close()
 		}
@@ -47,9 +47,7 @@ func (n *joined) add(req *control.Message) {
 	if n.program != nil {
 		req.Start.Network, req.Files = true, append(req.Files, n.program)
 	}
-	if n.addresses != nil {
-		req.Start.Joined, req.Files = n.addresses, append(req.Files, n.conn)
-	}
+	req.Start.Joined, req.Files = n.attached, append(req.Files, n.conns...)
 	req.Start.Notes = append(req.Start.Notes, n.notes...)
 }
 
@@ -59,10 +57,13 @@ func (n *joined) add(req *control.Message) {
 func joinNetwork(c *disk.Container, l **Launch) (*joined, error) {
 	id := c.Shares()
 	if id == "" {
-		if c.Joins() != "" {
-			return joinNamed(c)
-		}
 		n := new(joined)
+		for _, m := range c.Networks {
+			if err := n.join(c, m); err != nil {
+				n.close()
+				return nil, fmt.Errorf("join network %s: %w", m.Name, err)
+			}
+		}
 		n.lay(c)
 		return n, nil
 	}

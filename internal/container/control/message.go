@@ -6,7 +6,6 @@ import (
 	"os"
 
 	"tiffin/internal/container/disk"
-	"tiffin/internal/network"
 	"tiffin/internal/treecopy"
 	"tiffin/internal/wire"
 	"tiffin/ns"
@@ -57,7 +56,7 @@ func (m *Message) Close() {
 
 // Operations: what a client asks.
 const (
-	OpStart   = "start"  // only on the socket that the supervisor inherits; 1 file: the lock, or 3: and as attach; then one each for Trace, Shares, Network and Joined
+	OpStart   = "start"  // only on the socket that the supervisor inherits; 1 file: the lock, or 3: and as attach; then one each for Trace, Shares, Network and each of Joined
 	OpAttach  = "attach" // 2 files: where standard output and error go
 	OpExec    = "exec"   // 2 files, as attach
 	OpSignal  = "signal" // to the command that this connection started or attached to
@@ -115,9 +114,8 @@ type Start struct {
 	Explain bool `json:"explain,omitempty"`
 	// Network says that the last file is the network program. Without it the container has none.
 	Network bool `json:"network,omitempty"`
-	// Joined are the container's addresses in a network with a name, to which a connection comes
-	// along.
-	Joined *network.Addresses `json:"joined,omitempty"`
+	// Joined are networks with a name, to each of which a connection comes along.
+	Joined []disk.Attachment `json:"joined,omitempty"`
 	// Idle asks for the container's files alone: no command runs, and nothing is recorded. The
 	// connection then takes requests of OpCopy, until it ends.
 	Idle bool `json:"idle,omitempty"`

@@ -60,7 +60,8 @@ type Config struct {
 	Upper       string            `json:"upper,omitempty"`  // options of the tmpfs that has it, see InMemory; "" = on disk
 	Rights
 	Naming
-	Member   Membership    `json:"member,omitzero"`
+	// Networks are those with a name that it joins. If Network is one, that is the first.
+	Networks []Membership  `json:"networks,omitempty"`
 	Limits   cgroup.Limits `json:"limits,omitzero"`
 	LimitsBy string        `json:"limitsBy,omitempty"` // "", LimitsCgroup or LimitsBestEffort
 	Without  []string      `json:"without,omitempty"`  // steps of the runner to leave out, see ns.ParseWithout
@@ -99,14 +100,6 @@ func (c *Config) UsernsMode() string {
 // WantsCgroup tells whether the container is to have a control group.
 func (c *Config) WantsCgroup() bool {
 	return c.LimitsBy == LimitsCgroup || c.Limits != cgroup.Limits{}
-}
-
-// Joins is the name of the network that the container joins, "" if it has none with a name.
-func (c *Config) Joins() string {
-	if choice, err := network.ParseChoice(c.Network); err == nil && choice.Kind == network.Named {
-		return choice.Name
-	}
-	return ""
 }
 
 // Shares is the ID of the container whose network this one shares, "" if it does not.
@@ -152,9 +145,8 @@ type State struct {
 	OOMKilled       bool      `json:"oomKilled,omitempty"` // the kernel has killed a process at the limit of memory
 	Cgroup          string    `json:"cgroup,omitempty"`    // directory of its control group, while it runs
 	// Ports are those of Config, one for each address on which the host listens.
-	Ports []network.Port `json:"ports,omitempty"`
-	// Addresses are what it has in a network with a name.
-	Addresses *network.Addresses `json:"addresses,omitempty"`
+	Ports    []network.Port `json:"ports,omitempty"`
+	Networks []Attachment   `json:"networks,omitempty"`
 
 	Log   LogLoss   `json:"log,omitzero"`    // what its log has lost
 	Notes []ns.Note `json:"notes,omitempty"` // what this machine could not do for it

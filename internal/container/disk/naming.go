@@ -84,12 +84,12 @@ func (n *Naming) Check() error {
 }
 
 // Files are the three files that depend on the container, not on its image.
-// a are its addresses in a network with a name, or nil.
-func (c *Config) Files(a *network.Addresses) []ns.File {
+// all is what it has in networks with a name.
+func (c *Config) Files(all []Attachment) []ns.File {
 	return []ns.File{
 		{Target: "/etc/hostname", Content: c.Hostname + "\n"},
-		{Target: "/etc/hosts", Content: c.hosts(a)},
-		{Target: "/etc/resolv.conf", Content: c.resolvConf(a)},
+		{Target: "/etc/hosts", Content: c.hosts(all)},
+		{Target: "/etc/resolv.conf", Content: c.resolvConf(all)},
 	}
 }
 
@@ -97,14 +97,14 @@ const localHosts = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopb
 
 // hosts is /etc/hosts: hosts(5). What the user says comes first, as the first line with a name is
 // the one that counts.
-func (c *Config) hosts(a *network.Addresses) string {
+func (c *Config) hosts(all []Attachment) string {
 	var b strings.Builder
 	for _, h := range c.Hosts {
 		fmt.Fprintf(&b, "%s\t%s\n", h.IP, h.Name)
 	}
 	others, me := localHosts, "127.0.1.1"
-	if a != nil {
-		me = a.IPv4.Addr().String()
+	if len(all) > 0 {
+		me = all[0].IPv4.Addr().String()
 	}
 	own := me + "\t" + strings.Join(c.ownNames(), " ") + "\n"
 	if c.Network == "host" {
@@ -135,19 +135,23 @@ func (c *Config) ownNames() []string {
 
 // resolvConf is /etc/resolv.conf: that of the host where the network is the host's, with what the
 // user says in the place of what it said about that.
-func (c *Config) resolvConf(a *network.Addresses) string {
+func (c *Config) resolvConf(all []Attachment) string {
 	var lines []string
-	if c.Network == "host" {
+	servers := c.DNS
+	if c.Network == network.Host {
 		b, _ := os.ReadFile("/etc/resolv.conf") // none: the C library asks 127.0.0.1
 		lines = slices.DeleteFunc(strings.Split(strings.TrimSuffix(string(b), "\n"), "\n"), c.overridden)
-	} else if a != nil {
-		lines = []string{"nameserver " + a.Gateway4.String()}
-	} else if choice, err := network.ParseChoice(c.Network); len(c.DNS) == 0 && err == nil && choice.Kind == network.User {
-		lines = []string{"nameserver " + network.Private.Gateway4.String()}
-	} else if len(c.DNS) == 0 {
+	} else if len(all) > 0 {
+		servers = nil
+		for _, a := range all { // which knows the names in it, and asks c.DNS for all others
+			servers = append(servers, a.Gateway4)
+		}
+	} else if choice, err := network.ParseChoice(c.Network); len(servers) == 0 && err == nil && choice.Kind == network.User {
+		servers = []netip.Addr{network.Private.Gateway4}
+	} else if len(servers) == 0 {
 		lines = []string{"# this container has no network"}
 	}
-	for _, ip := range c.DNS {
+	for _, ip := range servers {
 		lines = append(lines, "nameserver "+ip.String())
 	}
 	if len(c.DNSSearch) > 0 && !slices.Equal(c.DNSSearch, []string{"."}) {

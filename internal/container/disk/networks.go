@@ -22,14 +22,45 @@ import (
 
 // Membership is what a container asks for in a network with a name. Zero values are for any.
 type Membership struct {
+	Name    string     `json:"name"`              // of the network
 	Aliases []string   `json:"aliases,omitempty"` // further names
 	IPv4    netip.Addr `json:"ipv4,omitzero"`
 	IPv6    netip.Addr `json:"ipv6,omitzero"`
 }
 
-// Names are those by which others in the network find the container.
-func (c *Config) Names() []string {
-	names := slices.Concat([]string{c.Name, c.ID[:12], c.Hostname}, c.Member.Aliases)
+// Attachment is what a running container has in such a network.
+type Attachment struct {
+	Name string `json:"name"` // of the network
+	network.Addresses
+}
+
+// Joins finds what the container asks for in a network, nil if it does not join that.
+func (c *Config) Joins(name string) *Membership {
+	i := slices.IndexFunc(c.Networks, func(m Membership) bool { return m.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &c.Networks[i]
+}
+
+// SetNetworks changes which networks the container joins when it starts.
+func (c *Container) SetNetworks(all []Membership) error {
+	if choice, err := network.ParseChoice(c.Network); err == nil && choice.Kind == network.Named {
+		c.Network = network.None
+		if len(all) > 0 {
+			c.Network = all[0].Name
+		}
+	}
+	c.Networks = all
+	if err := c.writeConfig(); err != nil {
+		return fmt.Errorf("change the networks of container %s: %w", c.Name, err)
+	}
+	return nil
+}
+
+// Names are those by which others in a network find the container.
+func (c *Config) Names(m Membership) []string {
+	names := slices.Concat([]string{c.Name, c.ID[:12], c.Hostname}, m.Aliases)
 	slices.Sort(names)
 	return slices.Compact(names)
 }
@@ -155,7 +186,7 @@ func (s *Set) Network(name string) (*network.Definition, error) {
 func (s *Set) Members(name string) (members []*Container, err error) {
 	all, err := s.All()
 	for _, c := range all {
-		if c.Joins() == name {
+		if c.Joins(name) != nil {
 			members = append(members, c)
 		}
 	}

@@ -27,7 +27,7 @@ func (c *Config) Plan(ids ns.IDMap) *ns.Spec {
 		spec.Cgroup = &cgroup.Group{Settings: c.Limits.Settings()}
 	}
 	if choice, err := network.ParseChoice(c.Network); err == nil && choice.Kind == network.User {
-		spec.Interface = &network.Private
+		spec.Interfaces = []network.Addresses{network.Private}
 	}
 	for _, v := range c.Volumes {
 		spec.Mounts = append(spec.Mounts, ns.Mount{Source: v.Source, Target: v.Target, ReadOnly: v.ReadOnly, Options: v.Options})

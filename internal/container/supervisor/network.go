@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -20,14 +21,17 @@ import (
 // was killed, or it cannot run here.
 const networkPause = time.Second
 
-// cable waits at the other end of the container's interface.
-func (s *supervisor) cable(tap *os.File) {
-	if s.joined != nil {
-		go func() { s.noteNetwork(s.plug(tap)) }()
+// cable waits at the other end of the container's interface number n, from 0.
+func (s *supervisor) cable(n int, tap *os.File) {
+	if s.network != nil {
+		n-- // the first is its own
+	}
+	if n >= 0 && n < len(s.joined) {
+		go func() { s.noteNetwork(s.req.Joined[n].Name, plug(s.joined[n], tap)) }()
 		return
 	}
 	raw, err := tap.SyscallConn()
-	if err != nil || s.network == nil {
+	if err != nil || n >= 0 {
 		tap.Close()
 		return
 	}
@@ -36,16 +40,15 @@ func (s *supervisor) cable(tap *os.File) {
 			if waitForPacket(raw) != nil {
 				return
 			}
-			s.noteNetwork(s.carry(raw))
+			s.noteNetwork("", s.carry(raw))
 			time.Sleep(networkPause)
 		}
 	}()
 }
 
-// plug gives the cable to the network that the container has joined, and returns when that has
-// ended.
-func (s *supervisor) plug(tap *os.File) error {
-	conn, err := wire.Open(s.joined)
+// plug gives a cable to a network that the container has joined, and returns when that has ended.
+func plug(joined, tap *os.File) error {
+	conn, err := wire.Open(joined)
 	if err == nil {
 		defer conn.Close()
 		err = conn.Send(&network.Message{Op: network.OpTap, Files: []*os.File{tap}})
@@ -66,12 +69,13 @@ func ended(conn *wire.Conn, err error) error {
 	return err
 }
 
-// noteNetwork records why the network program has ended.
-func (s *supervisor) noteNetwork(err error) {
+// noteNetwork records why the network program has ended: the container's own, or that of a network
+// with a name.
+func (s *supervisor) noteNetwork(name string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := ns.Note{What: "network", Why: "the network program has ended, and is started again for the next packet: " + err.Error()}
-	if s.joined != nil {
+	n := ns.Note{What: strings.TrimSpace("network " + name), Why: "the network program has ended, and is started again for the next packet: " + err.Error()}
+	if name != "" {
 		n.Why = "the network program has ended, and is started again when a container of the network is: " + err.Error()
 	}
 	if s.state.Status == disk.Running && !slices.Contains(s.state.Notes, n) {

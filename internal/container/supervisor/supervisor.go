@@ -6,6 +6,7 @@ package supervisor
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"runtime/debug"
 	"slices"
@@ -44,12 +45,12 @@ type supervisor struct {
 	emulator *emulation.Server // nil: the kernel answers all system calls
 	device   uint64            // st_dev of the union in the container, for the emulator
 
-	starts     starts    // what is remembered of the image; nil: nothing is to be remembered
-	rememberIt sync.Once // remember
-	traceTo    *os.File  // where the client wants the trace of req.Trace
-	beside     *os.File  // a pidfd: process 1 of the container whose network this one shares, or nil
-	network    *os.File  // the network program; nil: the container has only loopback, or the host's, or joined
-	joined     *os.File  // a connection to the network that it has joined, or nil
+	starts     starts     // what is remembered of the image; nil: nothing is to be remembered
+	rememberIt sync.Once  // remember
+	traceTo    *os.File   // where the client wants the trace of req.Trace
+	beside     *os.File   // a pidfd: process 1 of the container whose network this one shares, or nil
+	network    *os.File   // the network program; nil: the container has only loopback, or the host's, or joined
+	joined     []*os.File // connections to the networks of req.Joined
 	layersOnce sync.Once
 	layersErr  error // why openLayers failed
 
@@ -96,10 +97,13 @@ func supervise() int {
 		err = fmt.Errorf("control connection: %q instead of a start", m.Op)
 	} else {
 		s.req, s.lock, out = m.Start, m.Files[0], m.Files[1:]
+		if n := len(out) - len(s.req.Joined); n >= 0 {
+			out, s.joined = out[:n], out[n:]
+		}
 		for _, f := range []struct {
 			given bool
 			to    **os.File
-		}{{s.req.Joined != nil, &s.joined}, {s.req.Network, &s.network}, {s.req.Shares != "", &s.beside}, {s.req.Trace != nil, &s.traceTo}} { // the last one first
+		}{{s.req.Network, &s.network}, {s.req.Shares != "", &s.beside}, {s.req.Trace != nil, &s.traceTo}} { // the last one first
 			if n := len(out) - 1; f.given && n >= 0 {
 				out, *f.to = out[:n], out[n]
 			}
@@ -356,11 +360,17 @@ func (s *supervisor) spec() (*ns.Spec, error) {
 	// Init replaces the descriptor.
 	source, fstype, data := fs.MountOptions(int(s.ids.MapUID(0)), int(s.ids.MapGID(0)), 0)
 	spec := s.c.Plan(s.ids)
-	if s.req.Joined != nil {
-		spec.Interface, spec.Files = s.req.Joined, s.c.Files(s.req.Joined)
-	} else if s.network == nil {
-		spec.Interface = nil
+	if s.network == nil {
+		spec.Interfaces = nil
 	}
+	for _, a := range s.req.Joined {
+		own := a.Addresses
+		if len(spec.Interfaces) > 0 { // there is a way out already
+			own.Gateway4, own.Gateway6 = netip.Addr{}, netip.Addr{}
+		}
+		spec.Interfaces = append(spec.Interfaces, own)
+	}
+	spec.Files = s.c.Files(s.req.Joined)
 	spec.Root = ns.Root{Target: s.c.Path("root"), Bind: s.tree}
 	if s.tree == "" {
 		spec.Root.FUSE = &ns.FUSEMount{Source: source, Type: fstype, Data: data}
@@ -388,7 +398,7 @@ func (s *supervisor) spec() (*ns.Spec, error) {
 		if err != nil {
 			return nil, err
 		}
-		spec.Files = other.Files(state.Addresses) // whose network it is, knows the names in it
+		spec.Files = other.Files(state.Networks) // whose network it is, knows the names in it
 	}
 	return spec, nil
 }
@@ -461,7 +471,7 @@ func (s *supervisor) running(first *ns.Child) error {
 		s.mounts, _ = os.Open(fmt.Sprintf("/proc/%d/ns/mnt", host))
 	}
 	s.mu.Lock()
-	s.state = disk.State{Status: disk.Running, Pid: host, PidStart: disk.StartTime(host), Started: time.Now().UTC(), Made: s.state.Made, Log: s.state.Log, Cgroup: s.req.Cgroup, Addresses: s.req.Joined}
+	s.state = disk.State{Status: disk.Running, Pid: host, PidStart: disk.StartTime(host), Started: time.Now().UTC(), Made: s.state.Made, Log: s.state.Log, Cgroup: s.req.Cgroup, Networks: s.req.Joined}
 	if s.ports != nil {
 		s.state.Ports = s.ports.Ports()
 	}

@@ -40,15 +40,15 @@ func (n *Network) isResolver(to netip.AddrPort) bool {
 }
 
 // serveUDP answers a question that came in a packet.
-func (r *resolver) serveUDP(question []byte, send func([]byte)) {
-	if answer := r.answer(question, "udp"); answer != nil {
+func (r *resolver) serveUDP(question []byte, from netip.Addr, send func([]byte)) {
+	if answer := r.answer(question, "udp", from); answer != nil {
 		send(answer)
 	}
 }
 
 // serveTCP answers the questions of a connection: each has its length before it, RFC 1035 section
 // 4.2.2.
-func (r *resolver) serveTCP(c net.Conn) {
+func (r *resolver) serveTCP(c net.Conn, from netip.Addr) {
 	defer c.Close()
 	for {
 		_ = c.SetDeadline(time.Now().Add(dnsIdle))
@@ -56,7 +56,7 @@ func (r *resolver) serveTCP(c net.Conn) {
 		if err != nil {
 			return
 		}
-		answer := r.answer(question, "tcp")
+		answer := r.answer(question, "tcp", from)
 		if answer == nil || writeFramed(c, answer) != nil {
 			return
 		}
@@ -78,8 +78,8 @@ func writeFramed(c io.Writer, b []byte) error {
 	return err
 }
 
-// answer returns the answer to a question, nil if it is none.
-func (r *resolver) answer(question []byte, transport string) []byte {
+// answer returns the answer to a question of a member, nil if it is none.
+func (r *resolver) answer(question []byte, transport string, from netip.Addr) []byte {
 	defer r.asking.Add(-1)
 	if r.asking.Add(1) > maxQuestions {
 		return nil
@@ -93,10 +93,22 @@ func (r *resolver) answer(question []byte, transport string) []byte {
 	if err != nil {
 		return reply(h, nil, dnsmessage.RCodeFormatError, nil)
 	}
-	if found, ok := r.network.Lookup(strings.TrimSuffix(q.Name.String(), ".")); ok {
+	name := strings.TrimSuffix(q.Name.String(), ".")
+	if found, ok := r.network.Lookup(name); ok {
 		return reply(h, &q, dnsmessage.RCodeSuccess, found)
 	}
-	answer, err := r.ask(question, transport)
+	var servers []string
+	if m := r.network.member(from); m != nil {
+		if m.Several && !strings.Contains(name, ".") {
+			// Another of its networks may have the name: with this answer, the C library, and
+			// others, ask the next server.
+			return reply(h, &q, dnsmessage.RCodeServerFailure, nil)
+		}
+		for _, a := range m.Servers {
+			servers = append(servers, netip.AddrPortFrom(a, dnsPort).String())
+		}
+	}
+	answer, err := r.ask(question, transport, servers)
 	if err != nil {
 		return reply(h, &q, dnsmessage.RCodeServerFailure, nil)
 	}
@@ -129,9 +141,12 @@ func reply(h dnsmessage.Header, q *dnsmessage.Question, code dnsmessage.RCode, f
 	return answer
 }
 
-// ask asks the host's servers, beginning with the one that has answered last.
-func (r *resolver) ask(question []byte, transport string) (answer []byte, err error) {
-	servers := hostServers(r.config)
+// ask asks these servers, or the host's if there are none, beginning with the one that has answered
+// last.
+func (r *resolver) ask(question []byte, transport string, servers []string) (answer []byte, err error) {
+	if servers == nil {
+		servers = hostServers(r.config)
+	}
 	first := int(r.first.Load())
 	err = errors.New("no server for names")
 	for i := range servers {

@@ -65,7 +65,7 @@ func (f *tcpForwarder) connect(r *tcp.ForwarderRequest) {
 	dst := netip.AddrPortFrom(address(id.LocalAddress), id.LocalPort)
 	if f.network.isResolver(dst) {
 		if ep, wq := f.accept(r); ep != nil {
-			f.network.dns.serveTCP(gonet.NewTCPConn(wq, ep))
+			f.network.dns.serveTCP(gonet.NewTCPConn(wq, ep), address(id.RemoteAddress))
 		}
 		return
 	}

@@ -67,7 +67,7 @@ func (f *udpForwarder) handle(id stack.TransportEndpointID, pkt *stack.PacketBuf
 	key := flowKey{netip.AddrPortFrom(address(id.RemoteAddress), id.RemotePort), netip.AddrPortFrom(address(id.LocalAddress), id.LocalPort)}
 	body := pkt.Data().AsRange().ToSlice()
 	if f.network.isResolver(key.dst) {
-		go f.network.dns.serveUDP(body, func(answer []byte) { f.send(key, answer) })
+		go f.network.dns.serveUDP(body, key.src.Addr(), func(answer []byte) { f.send(key, answer) })
 		return true
 	}
 	ask := append(append([]byte(nil), pkt.NetworkHeader().Slice()...), h...)
