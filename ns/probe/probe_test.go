@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -143,4 +145,28 @@ func underLimit(args []string) int {
 	}
 	fmt.Printf("%v; hint: %s\n", err, errs.HintOf(err))
 	return 1
+}
+
+// TestAppArmorProfile types what is proposed, but for the place of the file. An apparmor_parser that
+// knows the rule, since version 4, reads it.
+func TestAppArmorProfile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "tiffin")
+	write, load, _ := strings.Cut(appArmorFix(), "\n")
+	if load != "apparmor_parser -r /etc/apparmor.d/tiffin" {
+		t.Errorf("%q", load)
+	}
+	if out, err := exec.Command("sh", "-ec", strings.ReplaceAll(write, "/etc/apparmor.d/tiffin", file)).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	exe, _ := os.Executable()
+	want := "abi <abi/4.0>,\ninclude <tunables/global>\nprofile tiffin \"{" + exe + ",@{HOME}/.local/share/tiffin/programs/*}\" flags=(unconfined) { userns, }\n"
+	if text, err := os.ReadFile(file); err != nil || string(text) != want {
+		t.Errorf("%s, %v", text, err)
+	}
+	if _, err := os.Stat("/etc/apparmor.d/abi/4.0"); err != nil {
+		return
+	}
+	if out, err := exec.Command("apparmor_parser", "--skip-kernel-load", "--skip-cache", file).CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
 }
