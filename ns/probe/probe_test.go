@@ -147,8 +147,8 @@ func underLimit(args []string) int {
 	return 1
 }
 
-// TestAppArmorProfile types what is proposed, but for the place of the file. An apparmor_parser that
-// knows the rule, since version 4, reads it.
+// TestAppArmorProfile types what is proposed, but for the place of the file. An apparmor_parser of
+// version 4 or later, which knows the rule, reads it.
 func TestAppArmorProfile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "tiffin")
 	write, load, _ := strings.Cut(appArmorFix(), "\n")
