@@ -15,8 +15,9 @@
 //	tiffin __userland    … that writes out the shell and commands of tiffin/base, for labs
 //	tiffin run …         what the user types
 //
-// A tiffin built by scripts/setup carries two more programs (package programs): the runtime, which
-// is smaller, so that these processes start faster, and the userland, which this binary lacks.
+// A tiffin built by scripts/setup carries more programs (package programs): the runtime, which
+// is smaller, so that these processes start faster, and the userland and the reader of Dockerfiles,
+// which this binary lacks.
 package main
 
 import (

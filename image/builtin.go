@@ -85,7 +85,7 @@ func (s *Store) materialise(b builtinImage) (*Image, error) {
 	created := time.Unix(0, 0).UTC()
 	cfg.Created = &created
 	cfg.History = []ocispec.History{{Created: &created, CreatedBy: "tiffin", Comment: "built into the tiffin binary"}}
-	configJSON, err := encodeConfig(nil, cfg)
+	configJSON, err := encodeConfig(nil, cfg, cfg.Config, allKeys())
 	if err != nil {
 		return fail(err)
 	}

@@ -105,7 +105,7 @@ func (s *Store) collect(ix *store.Index, candidates *needs) (f freed, err error)
 				"load that image again, or remove it with tiffin rmi")
 		}
 	}
-	if err := live.needed(s); err != nil {
+	if err := errors.Join(live.needed(s), live.addBuilds(s)); err != nil {
 		return f, err
 	}
 	if candidates == nil {

@@ -59,7 +59,7 @@ func (s *Store) CommitLayer(ctx context.Context, base *Image, write func(io.Writ
 	}
 	created := sourceDate(opt.Created)
 	describe(&cfg, l, created, opt.Author, opt.CreatedBy, opt.Message)
-	configJSON, err := encodeConfig(raw, cfg)
+	configJSON, err := encodeConfig(raw, cfg, cfg.Config, allKeys())
 	if err != nil {
 		return nil, err
 	}

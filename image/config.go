@@ -46,8 +46,8 @@ var staleKeys = []string{"container", "container_config", "docker_version", "id"
 // encodeConfig writes c as JSON. Fields of base, the JSON of the config that c
 // was made from, are kept if this program does not know them: docker's
 // Healthcheck, OnBuild and Shell for instance. Keys are sorted: the same config
-// has the same digest.
-func encodeConfig(base []byte, c ocispec.Image) ([]byte, error) {
+// has the same digest. config is the part of c that says what to run, of which known has every key.
+func encodeConfig(base []byte, c ocispec.Image, config, known any) ([]byte, error) {
 	top, err := overlay(base, c, ocispec.Image{})
 	if err != nil {
 		return nil, fmt.Errorf("write the image config: %w", err)
@@ -64,7 +64,7 @@ func encodeConfig(base []byte, c ocispec.Image) ([]byte, error) {
 		}
 	}
 	// The zero config lists the keys that are known: they are replaced, or gone.
-	cfg, err := overlay(was.Config, c.Config, allKeys())
+	cfg, err := overlay(was.Config, config, known)
 	if err != nil {
 		return nil, fmt.Errorf("write the image config: %w", err)
 	}

@@ -43,7 +43,7 @@ func (s *Store) Import(ctx context.Context, r io.Reader, opt ImportOptions) (*Im
 		return nil, err
 	}
 	describe(&cfg, l, sourceDate(opt.Created), "", "", opt.Message)
-	configJSON, err := encodeConfig(nil, cfg)
+	configJSON, err := encodeConfig(nil, cfg, cfg.Config, allKeys())
 	if err != nil {
 		return nil, fmt.Errorf("describe the image: %w", err)
 	}

@@ -30,9 +30,10 @@ var floors = [][]string{
 	{"image/store", "internal/compose/parser"},
 	{"image/ingest"},
 	{"image/cache"},
-	{"image", "fs", "ns/probe", "internal/container/disk"},
+	{"image", "fs", "ns/probe", "internal/container/disk", "internal/dockerfile"},
 	{"image/transfer", "tutorial", "tutorial/book", "internal/container/control"},
 	{"image/registry", "image/registry/server", "internal/container/supervisor", "internal/container/client"},
+	{"internal/build", "internal/programs/dockerfile"},
 	{"internal/cli"},
 	{"", "internal/programs/runtime", "internal/programs/network", "internal/programs/compose"}, // main.go, and those of the embedded programs
 }
@@ -138,6 +139,8 @@ var heavy = map[string][]string{
 	"github.com/sirupsen/logrus":         {"internal/compose/parser"},
 	"go.yaml.in/yaml":                    {"internal/compose/parser"},
 	"gvisor.dev/gvisor":                  {"internal/network/stack"},
+	"github.com/moby/buildkit":           {"internal/programs/dockerfile"},
+	"github.com/moby/patternmatcher":     {"internal/build"},
 }
 
 // TestHeavyLibrariesHaveTheirPlace: a library is linked where it is used, and nowhere else.
@@ -185,7 +188,7 @@ func TestTheRuntimeIsSmall(t *testing.T) {
 // way.
 func TestProgramsAreStatic(t *testing.T) {
 	dir := t.TempDir()
-	for pkg, module := range map[string]string{"tiffin": ".", "tiffin/internal/programs/runtime": ".", "tiffin/internal/programs/compose": ".", "tiffin/userland": "../userland"} {
+	for pkg, module := range map[string]string{"tiffin": ".", "tiffin/internal/programs/runtime": ".", "tiffin/internal/programs/compose": ".", "tiffin/internal/programs/dockerfile": ".", "tiffin/userland": "../userland"} {
 		file := filepath.Join(dir, path.Base(pkg))
 		build := exec.Command("go", "build", "-C", module, "-o", file, pkg)
 		build.Env = append(build.Environ(), "CGO_ENABLED=0")

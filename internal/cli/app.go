@@ -74,6 +74,7 @@ var table = [...]group{
 		{"network", "make, list and remove networks of containers", networkCommand, runLike},
 	}},
 	{"From container to image", []command{
+		{"build", "make an image of a Dockerfile", buildCommand, plain},
 		{"diff", "list what a container changed", diffCommand, plain},
 		{"export", "write a container's files into a tarball", exportCommand, plain},
 		{"commit", "make an image of a container's changes", commitCommand, plain},

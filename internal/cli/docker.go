@@ -6,7 +6,6 @@ import "strings"
 
 // elsewhere has the advice for commands.
 var elsewhere = map[string]string{
-	"build":  "an image is made of a container's changes: `tiffin run`, then `tiffin commit`; or of a root file system: `tiffin import`",
 	"events": "`tiffin wait` waits for an end, `tiffin trace` shows requests to the file system",
 	"info":   "`tiffin doctor` tells about this machine, `tiffin version` about tiffin",
 	"search": "registries are searched on their web pages; `tiffin pull` takes any name",

@@ -18,13 +18,14 @@ import (
 
 func pruneCommand() *cli.Command {
 	return &cli.Command{
-		ArgsUsage: "[-a] [-f]",
+		ArgsUsage: "[-a] [-f] [--build]",
 		Description: "Deletes the images that have no name and that no container needs, and files in the store that belong to no image,\n" +
 			"and the programs of other versions of tiffin.\n" +
 			"Programs other than tiffin must not be writing to the store at the time.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "every image that no container needs"},
 			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "do not ask"},
+			&cli.BoolFlag{Name: "build", Usage: "the layers of `tiffin build`, too: every step is done again"},
 			&cli.StringSliceFlag{Name: "filter", Usage: "only with `KEY=VALUE`: until, label"},
 		},
 		Action: takes(0, 0, "no arguments", inStore(runPrune)),
@@ -47,10 +48,16 @@ func runPrune(c *cli.Context, store *image.Store) error {
 	if !c.Bool("force") && !confirm("This deletes "+what+". Continue? [y/N] ") {
 		return nil
 	}
+	var steps int64
+	if c.Bool("build") {
+		if steps, err = store.ForgetBuilds(); err != nil {
+			return err
+		}
+	}
 	done, err := store.Prune(c.Bool("all"), keep)
 	old, e1 := programs.Clean(store.Root())
 	trees, e2 := client.SweepTrees(store.Root())
-	err, done.Reclaimed = errors.Join(err, e1, e2), done.Reclaimed+old+trees
+	err, done.Reclaimed = errors.Join(err, e1, e2), done.Reclaimed+old+trees+steps
 	if len(done.Removed) > 0 {
 		fmt.Fprintln(stdout, "Deleted images:")
 		printRemoved(stdout, done.Removed)

@@ -159,12 +159,17 @@ const (
 // imageToRun finds the image that run or create names, and fetches it first if
 // --pull says so.
 func imageToRun(c *cli.Context, store *image.Store) (*image.Image, error) {
-	name, policy := c.Args().First(), c.String("pull")
+	policy := c.String("pull")
 	switch policy {
 	case pullAlways, pullMissing, pullNever:
 	default:
 		return nil, usagef("--pull is always, missing or never, not %q", policy)
 	}
+	return baseImage(c, store, c.Args().First(), policy)
+}
+
+// baseImage is imageToRun for a name and a policy.
+func baseImage(c *cli.Context, store *image.Store, name, policy string) (*image.Image, error) {
 	platform, err := askedPlatform(c)
 	if err != nil {
 		return nil, err

@@ -30,6 +30,11 @@ var (
 	composeProgram string
 	//go:embed built/compose.sha256
 	composeDigest string
+
+	//go:embed built/dockerfile
+	dockerfileProgram string
+	//go:embed built/dockerfile.sha256
+	dockerfileDigest string
 )
 
 // Embedded lists the programs that are built in.
@@ -39,6 +44,7 @@ func Embedded() []Program {
 		embedded(Network, networkProgram, networkDigest),
 		embedded(Userland, userlandProgram, userlandDigest),
 		embedded(Compose, composeProgram, composeDigest),
+		embedded(Dockerfile, dockerfileProgram, dockerfileDigest),
 	}
 }
 

@@ -9,10 +9,11 @@
 //	network    carries the packets of containers: package network/stack
 //	userland   shell and commands of tiffin/base: the module in internal/userland
 //	compose    reads compose files: package parser
+//	dockerfile reads Dockerfiles: package dockerfile
 //
 // A bare `go build .` embeds none. Then tiffin itself stands in for the runtime, whose functions it
-// has as well, and there is neither tiffin/base nor `tiffin compose`, and no network but none and
-// host.
+// has as well, and there is neither tiffin/base nor `tiffin compose` nor `tiffin build`, and no
+// network but none and host.
 //
 // # Where they are executed from
 //
@@ -59,10 +60,11 @@ import (
 
 // Names of programs.
 const (
-	Runtime  = "runtime"
-	Userland = "userland"
-	Compose  = "compose"
-	Network  = "network"
+	Runtime    = "runtime"
+	Userland   = "userland"
+	Compose    = "compose"
+	Network    = "network"
+	Dockerfile = "dockerfile"
 )
 
 // Program is an embedded program: an executable file that needs no other.

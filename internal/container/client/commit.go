@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"strings"
 
@@ -53,12 +54,23 @@ func changed(c *disk.Container, store *image.Store, f func(*image.Image, delta) 
 	if err != nil {
 		return err
 	}
+	return changedOn(c, m, func(d delta) error { return f(img, d) })
+}
+
+// WriteDiff calls use with a function that writes what the container, which runs on m, has changed,
+// as a layer.
+func WriteDiff(c *disk.Container, m *cache.Mountable, use func(write func(io.Writer) error) error) error {
+	return changedOn(c, m, func(d delta) error { return use(d.WriteDiff) })
+}
+
+// changedOn is changed for a container that runs on m.
+func changedOn(c *disk.Container, m *cache.Mountable, f func(delta) error) error {
 	var (
 		upper    *disk.Upper
 		opened   *layer.Upper
 		closeAll func()
 	)
-	err = mended(c, m, func(m *cache.Mountable) (err error) {
+	err := mended(c, m, func(m *cache.Mountable) (err error) {
 		upper = &disk.Upper{Dir: c.UpperDir(), Union: m.UnionPath, Flats: m.FlatPaths, Blocks: m.BlockPaths, Whole: c.Driver == disk.DriverCopy}
 		opened, closeAll, err = upper.Open(nil)
 		return err
@@ -75,10 +87,10 @@ func changed(c *disk.Container, store *image.Store, f func(*image.Image, delta) 
 	state, _ := c.ReadState() // now its supervisor has written down all it has made
 	upper.Made = state.Made
 	if c.Walled() {
-		return f(img, kernelDelta{c, upper})
+		return f(kernelDelta{c, upper})
 	}
 	opened.Dir, opened.Skip = dir, upper.Skip()
-	return f(img, ownDelta{opened})
+	return f(ownDelta{opened})
 }
 
 // Changes lists what differs between the container and its image.

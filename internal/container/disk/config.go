@@ -45,6 +45,7 @@ type Config struct {
 	ReadOnly    bool              `json:"readOnly,omitempty"`
 	Init        bool              `json:"init,omitempty"`
 	AutoRemove  bool              `json:"autoRemove,omitempty"`
+	Transient   bool              `json:"transient,omitempty"` // deleted when nobody holds it: see HoldTransient
 	NoLog       bool              `json:"noLog,omitempty"`
 	SingleID    bool              `json:"singleID,omitempty"`      // map no subordinate ids
 	KeepID      string            `json:"keepID,omitempty"`        // --userns keep-id: who the user is inside, "UID:GID"

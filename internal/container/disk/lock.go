@@ -105,3 +105,25 @@ func (c *Container) LockWithin(d time.Duration) (*os.File, error) {
 // Locked tells whether a process looks after the container: a client that makes or starts it, or
 // its supervisor.
 func (c *Container) Locked() bool { return locked(c.Path("lock")) }
+
+// holdName is the file that the maker of a transient container has locked.
+const holdName = "hold"
+
+// HoldTransient keeps a transient container until the file is closed, or this process ends. The
+// caller has the container's lock.
+func (c *Container) HoldTransient() (*os.File, error) {
+	f, err := acquire(c.Path(holdName), os.O_CREATE)
+	if err != nil {
+		return nil, fmt.Errorf("hold container %s: %w", c.Name, err)
+	}
+	return f, nil
+}
+
+// Adopt makes a transient container one that stays.
+func (c *Container) Adopt() error {
+	c.Transient = false
+	if err := c.writeConfig(); err != nil {
+		return fmt.Errorf("keep container %s: %w", c.Name, err)
+	}
+	return nil
+}

@@ -97,8 +97,8 @@ func (c *Container) Vanish() (rest func()) {
 }
 
 // Sweep deletes what killed commands have left: directories of containers that
-// never came to be, and containers that ran with --rm and lost their
-// supervisor.
+// never came to be, containers that ran with --rm and lost their
+// supervisor, and transient ones whose maker is gone.
 func (s *Set) Sweep(e Eraser) {
 	ids, _ := s.ids()
 	for _, id := range ids {
@@ -147,7 +147,7 @@ func (s *Set) sweepDead(id string, e Eraser) {
 	if st, err := c.ReadState(); err == nil && st.Cgroup != "" && !c.Locked() {
 		_ = cgroup.Remove(st.Cgroup)
 	}
-	if !c.AutoRemove {
+	if !c.AutoRemove && (!c.Transient || locked(c.Path(holdName))) {
 		return
 	}
 	lock, err := c.LockNow()

@@ -385,3 +385,32 @@ func TestAConfigThatIsAnotherContainersIsRefused(t *testing.T) {
 		t.Error("it is not known which image it needs, and that is no error")
 	}
 }
+
+// TestTransientContainerGoesWithItsMaker: a RUN of a build that was killed leaves nothing.
+func TestTransientContainerGoesWithItsMaker(t *testing.T) {
+	s := newSet(t)
+	c, lock, err := s.Create(Config{Transient: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hold, err := c.HoldTransient()
+	if err == nil {
+		err = c.WriteState(State{Status: Exited})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock.Close()
+	if s.Sweep(nil); !exists(c.Dir()) {
+		t.Error("it goes while it is held")
+	}
+	hold.Close()
+	if s.Sweep(nil); exists(c.Dir()) {
+		t.Error("it stays when nobody holds it")
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}

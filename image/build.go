@@ -1,0 +1,128 @@
+// What a build needs of the store: layers that no image has yet, and images that are put together.
+
+package image
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
+	digest "github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"tiffin/image/cache"
+	"tiffin/image/ingest"
+	"tiffin/image/oci"
+	"tiffin/image/reference"
+	"tiffin/image/store"
+)
+
+// AddLayer puts one more layer on a stack of layers, which is no image. write produces its tarball,
+// uncompressed. parts are what it depends on, and step says what made it: FindLayer finds it by
+// the same parts.
+func (s *Store) AddLayer(ctx context.Context, stack []oci.Layer, parts []store.BuildPart, step string, write func(io.Writer) error) (*store.BuildRecord, error) {
+	st, err := s.Stage()
+	if err != nil {
+		return nil, err
+	}
+	defer st.Close()
+	for _, below := range stack {
+		if err := s.Pin(st, below); err != nil {
+			return nil, err
+		}
+	}
+	l, err := ingest.Compress(ctx, st, write)
+	if err != nil {
+		return nil, fmt.Errorf("write the new layer: %w", err)
+	}
+	whole := append(slices.Clone(stack), l)
+	if err := s.Merge(st, whole); err != nil {
+		return nil, err
+	}
+	r := &store.BuildRecord{Layer: l, Chain: Chain(whole), Parts: parts, Step: step, Made: sourceDate(time.Time{})}
+	if err := s.WriteBuild(st, store.BuildKey(parts), r); err != nil {
+		return nil, err
+	}
+	return r, s.Publish(st, nil)
+}
+
+// FindLayer finds a layer that AddLayer has put on the stack; nil if it is not there any more.
+func (s *Store) FindLayer(stack []oci.Layer, parts []store.BuildPart) *store.BuildRecord {
+	r := s.ReadBuild(store.BuildKey(parts))
+	if r == nil || r.Chain != Chain(append(slices.Clone(stack), r.Layer)) || !store.Readable(s.BlobPath(r.Layer.Digest)) {
+		return nil
+	}
+	return r
+}
+
+// Chain is the digest of a stack of layers: OCI image-spec v1.1 config.md, "Layer ChainID".
+func Chain(stack []oci.Layer) digest.Digest {
+	ids := make([]digest.Digest, len(stack))
+	for i, l := range stack {
+		ids[i] = l.DiffID
+	}
+	return cache.ChainID(ids)
+}
+
+// RawConfig is the config of an image as JSON.
+func (s *Store) RawConfig(img *Image) ([]byte, error) { return s.ReadBlob(img.ID) }
+
+// Compose makes an image of layers that are here, and gives it names. base is the config, as JSON,
+// that cfg was made from, or nil: what tiffin does not know of it is kept.
+func (s *Store) Compose(base []byte, cfg *dockerspec.DockerOCIImage, layers []oci.Layer, names []string) (*Image, error) {
+	var refs []reference.Reference
+	for _, n := range names {
+		r, err := reference.ParseTag(n)
+		if err != nil {
+			return nil, err
+		}
+		refs = append(refs, r)
+	}
+	st, err := s.Stage()
+	if err != nil {
+		return nil, err
+	}
+	defer st.Close()
+	cfg.RootFS = ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{}}
+	for _, l := range layers {
+		if err := s.Pin(st, l); err != nil {
+			return nil, err
+		}
+		cfg.RootFS.DiffIDs = append(cfg.RootFS.DiffIDs, l.DiffID)
+	}
+	known := dockerspec.DockerOCIImageConfig{ImageConfig: allKeys(), DockerOCIImageConfigExt: dockerspec.DockerOCIImageConfigExt{
+		Healthcheck: &dockerspec.HealthcheckConfig{}, OnBuild: []string{"x"}, Shell: []string{"x"},
+	}}
+	config, err := encodeConfig(base, cfg.Image, cfg.Config, known)
+	if err != nil {
+		return nil, err
+	}
+	return s.finishImage(st, config, layers, func(ix *store.Index, m ocispec.Descriptor) error {
+		if len(refs) == 0 {
+			ix.Add(m)
+		}
+		for _, r := range refs {
+			ix.Set(r, m, nil)
+		}
+		return nil
+	})
+}
+
+// FitHistory gives a config's history as many entries with a layer as there are layers.
+func FitHistory(cfg *ocispec.Image) { fitHistory(cfg) }
+
+// SourceDate is the time that stands for now: SOURCE_DATE_EPOCH if it is set.
+func SourceDate() time.Time { return sourceDate(time.Time{}) }
+
+// addBuilds adds what the records of builds keep.
+func (n *needs) addBuilds(s *Store) error {
+	builds, err := s.Builds()
+	for _, r := range builds {
+		n.blobs[r.Layer.Digest.Encoded()], n.layers[r.Layer.DiffID.Encoded()] = true, true
+		n.unions[r.Chain.Encoded()], n.unions[r.Chain.Encoded()+cache.StartSuffix] = true, true
+	}
+	return err
+}

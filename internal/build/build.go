@@ -1,0 +1,273 @@
+// A build from its beginning to its end: what is to be built, in which order, and what becomes of
+// it.
+
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"tiffin/image"
+	"tiffin/image/oci"
+	"tiffin/internal/container/disk"
+	"tiffin/internal/dockerfile"
+	"tiffin/internal/errs"
+)
+
+// Options say what is built, and how.
+type Options struct {
+	Store      *image.Store
+	Containers *disk.Set
+
+	File    string // name of the Dockerfile, for messages
+	Text    []byte
+	Context *Context
+	Target  string            // stage; "" = the last
+	Args    map[string]string // build arguments
+	Labels  []string          // KEY=VALUE, for the image
+	Names   []string          // for the image, with or without a tag
+	NoCache bool
+	Keep    bool   // leave the container of a RUN that fails
+	Network string // of RUN, as disk.Config has it
+
+	// Base finds the image that a FROM or --from names, or fetches it. platform is OS/ARCH or "".
+	Base func(ctx context.Context, name, platform string) (*image.Image, error)
+	// Output is where RUN prints.
+	Output *os.File
+	// Report is told of each step when it begins, and again when it has ended. May be nil.
+	Report func(Step)
+	// Warn is told of each thing that BuildKit's checks find. May be nil.
+	Warn func(*dockerfile.Note)
+}
+
+// Step is an instruction that is executed.
+type Step struct {
+	Stage         string // name or number of the stage; "" if there is one only
+	Number, Steps int    // in the stage; FROM is 1
+	Text          string // the instruction
+	Ended         bool
+	Cached        bool   // Ended: the layer was here already
+	Layer         string // Ended: digest of the layer that was added, or ""
+	Bytes         int64  // Ended: of that layer, compressed
+}
+
+// state is what a stage has come to.
+type state struct {
+	base   []byte // config of the image that it began with, as JSON; nil: none
+	config dockerspec.DockerOCIImage
+	layers []oci.Layer
+	cmdSet bool // by this stage: ENTRYPOINT does not reset CMD then
+}
+
+// clone is a copy that can be changed.
+func (s *state) clone() *state {
+	c := *s
+	cfg := &c.config.Config
+	cfg.Env, cfg.OnBuild = slices.Clone(cfg.Env), slices.Clone(cfg.OnBuild)
+	cfg.Labels, cfg.Volumes, cfg.ExposedPorts = copyMap(cfg.Labels), copyMap(cfg.Volumes), copyMap(cfg.ExposedPorts)
+	c.config.History, c.layers, c.cmdSet = slices.Clone(c.config.History), slices.Clone(c.layers), false
+	return &c
+}
+
+// builder is a build that goes on.
+type builder struct {
+	Options
+	reader *dockerfile.Reader
+	file   *dockerfile.File
+	done   []*state // by stage; nil: not built yet
+	others map[string]*state
+	hold   *os.File // keeps the container of the RUN that goes on
+}
+
+// Build builds the image. Errors that are a *dockerfile.Note have a place in the Dockerfile.
+func Build(ctx context.Context, o Options) (*image.Image, error) {
+	b := &builder{Options: o, others: map[string]*state{}}
+	var err error
+	if b.reader, err = dockerfile.Open(o.Store.Root(), o.File); err != nil {
+		return nil, err
+	}
+	defer b.reader.Close()
+	b.reader.Warn = o.Warn
+	b.file, err = b.reader.Parse(dockerfile.Parse{Text: o.Text, Args: o.Args, Target: o.Target, Platform: oci.ThisMachine().String()})
+	if err != nil {
+		return nil, err
+	}
+	if len(b.file.Unused) > 0 {
+		return nil, errs.Hint(fmt.Errorf("no ARG takes the build arguments %s", strings.Join(b.file.Unused, ", ")), "take them off, or declare them: ARG "+b.file.Unused[0])
+	}
+	defer o.Context.remember()
+	b.done = make([]*state, len(b.file.Stages))
+	order := b.order()
+	for _, n := range order { // before anything runs
+		if err := b.bases(ctx, &b.file.Stages[n]); err != nil {
+			return nil, err
+		}
+	}
+	for _, n := range order {
+		if b.done[n], err = b.stage(ctx, n); err != nil {
+			return nil, err
+		}
+	}
+	return b.publish(b.done[b.file.Target])
+}
+
+// bases finds or fetches the images that a stage needs.
+func (b *builder) bases(ctx context.Context, in *dockerfile.Stage) error {
+	for _, name := range in.Images {
+		if _, err := b.fromImage(ctx, name, ""); err != nil {
+			return b.at(in.Line, err)
+		}
+	}
+	if in.From >= 0 || in.Base == "scratch" {
+		return nil
+	}
+	_, err := b.fromImage(ctx, in.Base, in.Platform)
+	return b.at(in.Line, err)
+}
+
+// order lists the stages that the target needs, those that others need first.
+func (b *builder) order() (list []int) {
+	var need func(int)
+	need = func(n int) {
+		if slices.Contains(list, n) {
+			return
+		}
+		for _, m := range b.file.Stages[n].Needs {
+			need(m) // smaller than n
+		}
+		list = append(list, n)
+	}
+	need(b.file.Target)
+	return list
+}
+
+// publish makes an image of a state.
+func (b *builder) publish(s *state) (*image.Image, error) {
+	s = s.clone()
+	for _, l := range b.Labels {
+		k, v, _ := strings.Cut(l, "=")
+		s.config.Config.Labels[k] = v
+	}
+	return b.Store.Compose(s.base, &s.config, s.layers, b.Names)
+}
+
+// fromImage is the state that an image is.
+func (b *builder) fromImage(ctx context.Context, name, platform string) (*state, error) {
+	if s := b.others[name+" "+platform]; s != nil {
+		return s, nil
+	}
+	img, err := b.Base(ctx, name, platform)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := b.Store.RawConfig(img)
+	if err != nil {
+		return nil, err
+	}
+	s := &state{base: raw, layers: img.Layers}
+	if err := oci.Unmarshal(raw, &s.config); err != nil {
+		return nil, fmt.Errorf("read the config of %s: %w", name, err)
+	}
+	s.config.Image.Config = ocispec.ImageConfig{} // it is in Config
+	image.FitHistory(&s.config.Image)
+	b.others[name+" "+platform] = s
+	return s, nil
+}
+
+// scratch is the state without any layer.
+func scratch() *state {
+	p := oci.ThisMachine()
+	return &state{config: dockerspec.DockerOCIImage{Image: ocispec.Image{Platform: ocispec.Platform{OS: p.OS, Architecture: p.Architecture}}}}
+}
+
+// stage builds stage n, whose needs have been built.
+func (b *builder) stage(ctx context.Context, n int) (*state, error) {
+	in := &b.file.Stages[n]
+	from := scratch()
+	var err error
+	switch {
+	case in.From >= 0:
+		from = b.done[in.From]
+	case in.Base != "scratch":
+		if from, err = b.fromImage(ctx, in.Base, in.Platform); err != nil {
+			return nil, b.at(in.Line, err)
+		}
+	}
+	s := from.clone()
+	cfg := &s.config.Config
+	list, err := b.reader.Instructions(dockerfile.Base{Stage: n, Env: cfg.Env, OnBuild: cfg.OnBuild})
+	if err != nil {
+		return nil, err
+	}
+	cfg.OnBuild = nil // they are done here: the Dockerfile reference, "ONBUILD"
+	name := ""
+	if len(b.file.Stages) > 1 {
+		if name = in.Name; name == "" {
+			name = fmt.Sprint(n)
+		}
+	}
+	step := Step{Stage: name, Steps: len(list) + 1, Number: 1, Text: in.Text}
+	b.report(step)
+	step.Ended = true
+	b.report(step)
+	for i := range list {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		step := Step{Stage: name, Steps: len(list) + 1, Number: i + 2, Text: list[i].Text}
+		b.report(step)
+		if err := b.execute(ctx, s, &list[i], &step); err != nil {
+			return nil, b.at(list[i].Line, err)
+		}
+		step.Ended = true
+		b.report(step)
+	}
+	return s, nil
+}
+
+func (b *builder) report(s Step) {
+	if b.Report != nil {
+		b.Report(s)
+	}
+}
+
+// at says where in the Dockerfile an error belongs.
+func (b *builder) at(line int, err error) error {
+	var n *dockerfile.Note
+	if err == nil || line == 0 || errors.As(err, &n) {
+		return err
+	}
+	return fmt.Errorf("%s:%d: %w", b.File, line, err)
+}
+
+// execute does what an instruction says.
+func (b *builder) execute(ctx context.Context, s *state, in *dockerfile.Instruction, step *Step) error {
+	switch in.Name {
+	case "run":
+		return b.run(ctx, s, in, step)
+	case "copy", "add":
+		return b.copy(ctx, s, in, step)
+	case "workdir":
+		return b.workdir(ctx, s, in, step)
+	}
+	if err := configure(s, in); err != nil {
+		return err
+	}
+	s.record(describe(s, in))
+	return nil
+}
+
+func copyMap[V any](m map[string]V) map[string]V {
+	n := make(map[string]V, len(m))
+	for k, v := range m {
+		n[k] = v
+	}
+	return n
+}

@@ -1,0 +1,36 @@
+// Package build makes an image of a Dockerfile.
+//
+//	Dockerfile ─► package dockerfile ─► stages, instructions
+//	                                        │
+//	base image ─► state ─ RUN ─► container ─┤ its upper directory is a layer
+//	                    ─ COPY ─► files ────┤ written as a tarball straight from where they are
+//	                    ─ ENV … ─► config ──┘
+//	                                        ▼
+//	                               layers + config ─► image
+//
+// A state is a stack of layers and a config. It becomes an image at the end of the last stage only,
+// or when an instruction fails, so that a person can look at what was there. Stages that the target
+// does not need are left out.
+//
+// # What is not done again
+//
+// An instruction that makes a layer has a key: the digest of all that the layer depends on, which
+// is the stack below, the instruction itself, and what it can see: for RUN environment, user and
+// directory, for COPY the files with owners and modes, but not their times. If the store has a
+// layer with that key, it is taken (store.BuildRecord). So an ENV after the last RUN costs nothing,
+// and a file that was only touched changes nothing.
+//
+// # What is believed
+//
+// The Dockerfile, the context and the base may be a stranger's. A path of the context is opened
+// below its directory through no symbolic link (openat2(2), RESOLVE_BENEATH), and links are
+// followed here, within it. Paths in images are looked up in indexes. So nothing of the host is
+// read that is not in the context, and nothing is written but layers. RUN is a container like any
+// other.
+//
+// # Where it differs from docker
+//
+// The Dockerfile reference decides; where it says nothing, BuildKit does. ENV wins over an ARG of
+// the same name wherever they stand, as the reference says. A file in the context that is no file,
+// link or directory is refused by name.
+package build

@@ -1,0 +1,101 @@
+// The files of a stack of layers, by its merged index.
+
+package build
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"io/fs"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tiffin/image"
+	"tiffin/image/layer"
+	"tiffin/image/oci"
+)
+
+// imageTree is a tree of an index.
+type imageTree struct {
+	index *layer.Index
+	flats []io.ReaderAt
+	close func()
+}
+
+// openStack opens the tree that layers make. The caller closes it.
+func openStack(s *image.Store, layers []oci.Layer) (*imageTree, error) {
+	m, err := s.Prepare(layers)
+	if err != nil {
+		return nil, err
+	}
+	index, err := layer.OpenIndex(m.UnionPath)
+	if err != nil {
+		return nil, err
+	}
+	flats, err := layer.OpenFlats(m.FlatPaths, m.BlockPaths)
+	if err != nil {
+		return nil, err
+	}
+	t := &imageTree{index: index, close: func() {
+		for _, f := range flats {
+			f.Close()
+		}
+	}}
+	for _, f := range flats {
+		t.flats = append(t.flats, f)
+	}
+	return t, nil
+}
+
+func (t *imageTree) stat(path string) (*file, error) {
+	i, ok := t.index.Find(path)
+	if !ok {
+		return nil, fs.ErrNotExist
+	}
+	n := t.index.Inode(i)
+	f := &file{mode: n.Mode, uid: n.UID, gid: n.GID, rdev: n.Rdev, size: n.Size, mtime: time.Unix(n.Mtime, int64(n.Nsec)), xattrs: t.index.Xattrs(i)}
+	if f.is(unix.S_IFLNK) {
+		f.target = t.index.Target(i)
+	}
+	if !f.isDir() && n.Nlink > 1 {
+		f.link = i
+	}
+	return f, nil
+}
+
+func (t *imageTree) list(path string) (names []string, err error) {
+	i, ok := t.index.Find(path)
+	if !ok {
+		return nil, fs.ErrNotExist
+	}
+	for k := range t.index.DirLen(i) {
+		name, _ := t.index.Dirent(i, k)
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+func (t *imageTree) open(path string) (io.ReadCloser, error) {
+	i, ok := t.index.Find(path)
+	if !ok {
+		return nil, fs.ErrNotExist
+	}
+	return io.NopCloser(t.index.Reader(i, t.flats)), nil
+}
+
+func (t *imageTree) sum(path string, _ *file) (string, error) { return sumOf(t, path) }
+
+// sumOf reads a file to its end.
+func sumOf(t tree, path string) (string, error) {
+	r, err := t.open(path)
+	if err != nil {
+		return "", err
+	}
+	defer r.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, r); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}

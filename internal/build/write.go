@@ -1,0 +1,156 @@
+// The files that COPY has chosen are digested, and written as a layer.
+
+package build
+
+import (
+	"archive/tar"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tiffin/image/layer"
+)
+
+// layerWriter writes the tarball of a layer.
+type layerWriter = func(io.Writer) error
+
+// epoch is SOURCE_DATE_EPOCH: no time in a layer is later (reproducible-builds.org).
+func epoch() string { return os.Getenv("SOURCE_DATE_EPOCH") }
+
+// digest is that of all that is copied, with owners and modes, but without times.
+func (d *delta) digest() (string, error) {
+	h := sha256.New()
+	out := json.NewEncoder(h)
+	names := map[uint32]string{}
+	for _, p := range slices.Sorted(maps.Keys(d.entries)) {
+		e := d.entries[p]
+		if e.kept {
+			continue
+		}
+		if err := d.sum(e); err != nil {
+			return "", fmt.Errorf("read %s: %w", shown(e.path), err)
+		}
+		first := ""
+		if e.link != 0 {
+			if first = names[e.link]; first == "" {
+				names[e.link] = p
+			}
+		}
+		_ = out.Encode([]any{p, e.mode, e.uid, e.gid, e.rdev, e.target, e.sum, e.xattrs, first}) // a hash takes everything
+	}
+	return "sha256:" + hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// sum finds the digest of a file's content.
+func (d *delta) sum(e *entry) (err error) {
+	switch {
+	case !e.is(unix.S_IFREG):
+	case e.from == nil:
+		s := sha256.Sum256([]byte(e.content))
+		e.sum = hex.EncodeToString(s[:])
+	default:
+		e.sum, err = e.from.sum(e.path, &e.file)
+	}
+	return err
+}
+
+// write writes the layer: parents before children, names in the order of their bytes, so that the
+// same files give the same layer.
+func (d *delta) write(w io.Writer) error {
+	latest := time.Unix(1<<62, 0)
+	if v := epoch(); v != "" {
+		sec, err := strconv.ParseInt(v, 10, 64)
+		if err != nil {
+			return fmt.Errorf("the environment variable SOURCE_DATE_EPOCH is %q, not a number of seconds", v)
+		}
+		latest = time.Unix(sec, 0)
+	}
+	tw := tar.NewWriter(w)
+	names := map[uint32]string{}
+	for _, p := range slices.SortedFunc(maps.Keys(d.entries), byParts) {
+		e := d.entries[p]
+		h := e.header(p)
+		if h.ModTime.After(latest) {
+			h.ModTime = latest
+		}
+		if e.link != 0 {
+			if first, again := names[e.link]; again {
+				h.Typeflag, h.Linkname, h.Size, h.PAXRecords = tar.TypeLink, first, 0, nil
+			} else {
+				names[e.link] = p
+			}
+		}
+		if err := e.write(tw, h); err != nil {
+			return fmt.Errorf("copy %s: %w", shown(e.path), err)
+		}
+	}
+	return tw.Close()
+}
+
+// byParts orders paths as a walk through directories does.
+func byParts(a, b string) int {
+	return strings.Compare(strings.ReplaceAll(a, "/", "\x00"), strings.ReplaceAll(b, "/", "\x00"))
+}
+
+// header is that of the entry, at a path of the image.
+func (e *entry) header(p string) *tar.Header {
+	h := &tar.Header{
+		Typeflag: tar.TypeReg, Name: p, Linkname: e.target, Mode: int64(e.mode & 0o7777), Uid: int(e.uid), Gid: int(e.gid),
+		ModTime: e.mtime, Format: tar.FormatPAX, Devmajor: int64(layer.Major(e.rdev)), Devminor: int64(layer.Minor(e.rdev)),
+	}
+	switch e.mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		h.Typeflag = tar.TypeDir
+		if h.Name += "/"; p == "" {
+			h.Name = "./"
+		}
+	case unix.S_IFLNK:
+		h.Typeflag = tar.TypeSymlink
+	case unix.S_IFIFO:
+		h.Typeflag = tar.TypeFifo
+	case unix.S_IFCHR:
+		h.Typeflag = tar.TypeChar
+	case unix.S_IFBLK:
+		h.Typeflag = tar.TypeBlock
+	default:
+		h.Size = e.size
+	}
+	for _, a := range e.xattrs {
+		if h.PAXRecords == nil {
+			h.PAXRecords = map[string]string{}
+		}
+		h.PAXRecords["SCHILY.xattr."+a.Name] = a.Value
+	}
+	return h
+}
+
+// write writes the header, and the content behind it, which must be the one that was digested.
+func (e *entry) write(tw *tar.Writer, h *tar.Header) error {
+	if err := tw.WriteHeader(h); err != nil || h.Typeflag != tar.TypeReg {
+		return err
+	}
+	r := io.NopCloser(strings.NewReader(e.content))
+	if e.from != nil {
+		var err error
+		if r, err = e.from.open(e.path); err != nil {
+			return err
+		}
+	}
+	defer r.Close()
+	sum := sha256.New()
+	n, err := io.Copy(tw, io.TeeReader(io.LimitReader(r, e.size), sum))
+	if err == nil && (n != e.size || hex.EncodeToString(sum.Sum(nil)) != e.sum) {
+		err = fmt.Errorf("it changes while it is read")
+	}
+	return err
+}

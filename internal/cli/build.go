@@ -1,0 +1,312 @@
+// The command tiffin build: an image is made of a Dockerfile. Flags are read and steps are printed
+// here; package build does the work.
+
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"tiffin/image"
+	"tiffin/image/oci"
+	"tiffin/internal/build"
+	"tiffin/internal/dockerfile"
+	"tiffin/internal/errs"
+	"tiffin/internal/network"
+)
+
+func buildCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "[FLAGS] CONTEXT|-",
+		Description: "CONTEXT is the directory that COPY takes files from, without those that its .dockerignore names; - is none, and the\n" +
+			"Dockerfile comes from standard input. Without -f it is Dockerfile or Containerfile in the context.\n" +
+			"What is not there is refused before anything runs. Steps whose layers are here already are not done again; `tiffin\n" +
+			"prune --build` forgets them. With SOURCE_DATE_EPOCH, the same files give the same image.",
+		Flags: []cli.Flag{
+			&cli.StringSliceFlag{Name: "tag", Aliases: []string{"t"}, Usage: "`NAME[:TAG]` for the image"},
+			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "the Dockerfile is `FILE`, or - for standard input"},
+			&cli.StringFlag{Name: "target", Usage: "build up to `STAGE`"},
+			&cli.StringSliceFlag{Name: "build-arg", Usage: "give ARG a value: `NAME=VALUE`, or NAME with the value it has here"},
+			&cli.StringSliceFlag{Name: "label", Usage: "note `KEY=VALUE` in the image"},
+			&cli.BoolFlag{Name: "no-cache", Usage: "do every step again"},
+			newOptionalFlag("pull", "fetch base images: always, also if they are here; =missing, =never", "true", pullAlways, pullMissing, pullNever),
+			&cli.StringFlag{Name: "network", Usage: "of RUN: `user` (its own, with a way out), none or host; the same as that of run if not given"},
+			&cli.StringFlag{Name: "progress", Value: "auto", Usage: "`auto`, plain, json or quiet"},
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only the digest of the image"},
+			&cli.StringFlag{Name: "iidfile", Usage: "write the digest of the image into `FILE`"},
+			&cli.BoolFlag{Name: "keep", Usage: "leave the container of a RUN that fails"},
+			&cli.BoolFlag{Name: "rm", Hidden: true, Value: true}, &cli.BoolFlag{Name: "force-rm", Hidden: true},
+			platformFlag(), tlsFlag(),
+		},
+		Action: takes(1, 1, "a directory, or -", inStore(runBuild)),
+	}
+}
+
+func runBuild(c *cli.Context, store *image.Store) error {
+	o, err := buildOptions(c, store)
+	if err != nil {
+		return err
+	}
+	if o.Context != nil {
+		defer o.Context.Close()
+	}
+	p, err := newBuildProgress(c)
+	if err != nil {
+		return err
+	}
+	o.Output, o.Report, o.Warn = p.output, p.step, p.warning
+	sweep()
+	ctx, end := interruptible(c)
+	defer end()
+	img, err := build.Build(ctx, *o)
+	if err != nil {
+		return p.failed(err)
+	}
+	return p.done(c, img)
+}
+
+// buildOptions reads the flags, and opens what they name.
+func buildOptions(c *cli.Context, store *image.Store) (*build.Options, error) {
+	o := &build.Options{
+		Store: store, Target: c.String("target"), Labels: c.StringSlice("label"), Names: c.StringSlice("tag"),
+		NoCache: c.Bool("no-cache"), Keep: c.Bool("keep"), Network: c.String("network"), Args: map[string]string{},
+	}
+	set, err := containersOf(store.Root())
+	if err != nil {
+		return nil, err
+	}
+	o.Containers = set
+	if !c.IsSet("network") || o.Network == "default" {
+		s, err := readSettings()
+		if err != nil {
+			return nil, err
+		}
+		o.Network = s.Run.Network
+	}
+	if choice, err := network.ParseChoice(o.Network); err != nil {
+		return nil, err
+	} else if choice.Kind == network.Container || choice.Kind == network.Named {
+		return nil, usagef("--network of a build is user, none or host, not %q", o.Network)
+	}
+	for _, a := range c.StringSlice("build-arg") {
+		k, v, ok := strings.Cut(a, "=")
+		if !ok {
+			if v, ok = os.LookupEnv(k); !ok {
+				continue // as with run -e
+			}
+		}
+		o.Args[k] = v
+	}
+	for _, l := range o.Labels {
+		if k, _, _ := strings.Cut(l, "="); k == "" {
+			return nil, usagef("--label %q is not KEY=VALUE", l)
+		}
+	}
+	policy, pulls := optionalValue(c, "pull")
+	if !pulls {
+		policy = pullMissing
+	} else if policy == "" {
+		policy = pullAlways
+	}
+	o.Base = func(_ context.Context, name, platform string) (*image.Image, error) {
+		if platform != "" && platform != oci.ThisMachine().String() && c.String("platform") == "" {
+			return nil, fmt.Errorf("--platform=%s is not this machine's", platform)
+		}
+		return baseImage(c, store, name, policy)
+	}
+	return o, openBuild(c, o)
+}
+
+// openBuild opens the context, and reads the Dockerfile.
+func openBuild(c *cli.Context, o *build.Options) (err error) {
+	dir, file := c.Args().First(), c.String("file")
+	switch {
+	case strings.Contains(dir, "://"):
+		return errs.Hint(fmt.Errorf("a context is not fetched: %s", dir), "fetch it, unpack it, and name the directory")
+	case dir == "-" && file != "" && file != "-":
+		return errs.Hint(errors.New("a context from standard input is not there yet"), "unpack it, and name the directory")
+	case dir == "-" || file == "-":
+		o.File = "<stdin>"
+		if o.Text, err = readText(os.Stdin); err != nil || dir == "-" {
+			return err
+		}
+	}
+	// What .dockerignore says is known when the context is opened, but it is in there: openat2
+	// reads it.
+	bare, err := build.OpenContext(o.Store, dir, nil)
+	if err != nil {
+		return err
+	}
+	defer bare.Close()
+	var own io.ReadCloser // what the Dockerfile alone ignores: FILE.dockerignore
+	switch {
+	case file == "-":
+	case file != "":
+		o.File = file
+		o.Text, err = readFile(os.Open(file))
+		if f, e := os.Open(file + ".dockerignore"); e == nil {
+			own = f
+		}
+	default:
+		o.File = filepath.Join(dir, "Dockerfile")
+		if o.Text, err = readFile(bare.File("Dockerfile")); errors.Is(err, os.ErrNotExist) {
+			var other error
+			if o.Text, other = readFile(bare.File("Containerfile")); other == nil {
+				o.File, err = filepath.Join(dir, "Containerfile"), nil
+			}
+		}
+	}
+	if err != nil {
+		return errs.Hint(fmt.Errorf("read the Dockerfile: %w", err), "-f FILE names another")
+	}
+	if own == nil {
+		if f, e := bare.File(".dockerignore"); e == nil {
+			own = f
+		} else if !errors.Is(e, os.ErrNotExist) {
+			return fmt.Errorf("read .dockerignore: %w", e)
+		}
+	}
+	var ignore io.Reader
+	if own != nil {
+		defer own.Close()
+		ignore = io.LimitReader(own, dockerfile.MaxText)
+	}
+	o.Context, err = build.OpenContext(o.Store, dir, ignore)
+	return err
+}
+
+// readFile is readText of a file that has perhaps been opened.
+func readFile(f *os.File, err error) ([]byte, error) {
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return readText(f)
+}
+
+// readText reads what may be as long as a Dockerfile.
+func readText(r io.Reader) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(r, dockerfile.MaxText+1))
+	if err == nil && len(b) > dockerfile.MaxText {
+		err = fmt.Errorf("it has more than %d bytes", dockerfile.MaxText)
+	}
+	return b, err
+}
+
+// buildProgress shows how far a build has come.
+type buildProgress struct {
+	mode   string
+	output *os.File // of RUN
+	held   *os.File // quiet: what RUN has printed, in memory
+	began  time.Time
+}
+
+func newBuildProgress(c *cli.Context) (*buildProgress, error) {
+	p := &buildProgress{mode: c.String("progress"), output: os.Stderr}
+	if c.Bool("quiet") {
+		p.mode = "quiet"
+	}
+	switch p.mode {
+	case "auto", "plain":
+		p.mode = "plain"
+	case "json", "quiet":
+		// memfd_create(2): shown only if the step fails.
+		fd, err := unix.MemfdCreate("tiffin-build-output", unix.MFD_CLOEXEC)
+		if err != nil {
+			return nil, os.NewSyscallError("memfd_create", err)
+		}
+		p.held = os.NewFile(uintptr(fd), "output")
+		p.output = p.held
+	default:
+		return nil, usagef("--progress is auto, plain, json or quiet, not %q", p.mode)
+	}
+	return p, nil
+}
+
+// step is told of a step when it begins, and when it has ended.
+func (p *buildProgress) step(s build.Step) {
+	if !s.Ended {
+		p.began = time.Now()
+	}
+	took := time.Since(p.began).Round(time.Millisecond)
+	switch p.mode {
+	case "json":
+		_ = json.NewEncoder(stderr).Encode(struct {
+			build.Step
+			Seconds float64 `json:",omitempty"`
+		}{s, took.Seconds()})
+	case "plain":
+		number := fmt.Sprintf("%d/%d", s.Number, s.Steps)
+		if s.Stage != "" {
+			number = s.Stage + " " + number
+		}
+		switch {
+		case !s.Ended:
+			fmt.Fprintf(stderr, "[%s] %s\n", printable(number), printable(oneLine(s.Text, true)))
+		case s.Cached:
+			fmt.Fprintf(stderr, "[%s] cached\n", printable(number))
+		case s.Layer != "":
+			fmt.Fprintf(stderr, "[%s] %s, %s\n", printable(number), took, size(s.Bytes))
+		}
+	}
+	if s.Ended && p.held != nil { // the next step's output is another
+		_ = p.held.Truncate(0)
+		_, _ = p.held.Seek(0, io.SeekStart)
+	}
+}
+
+func (p *buildProgress) warning(n *dockerfile.Note) {
+	if p.mode == "plain" {
+		warn(printable(n.Error()))
+	}
+}
+
+// failed shows what the step that failed has printed, if it has not been seen, and where in the
+// Dockerfile the error is.
+func (p *buildProgress) failed(err error) error {
+	if p.held != nil {
+		if text, e := io.ReadAll(io.NewSectionReader(p.held, 0, 1<<20)); e == nil {
+			_, _ = stderr.Write(bytes.TrimRight(text, "\x00"))
+		}
+	}
+	var n *dockerfile.Note
+	if !errors.As(err, &n) || n.Excerpt() == "" {
+		return errs.Code(errs.Hint(err, errs.HintOf(err)), exitFailure) // not that of the command
+	}
+	printError(stderr, err)
+	for line := range strings.SplitSeq(n.Excerpt(), "\n") {
+		fmt.Fprintln(stderr, printable(line))
+	}
+	return exitStatus(exitFailure)
+}
+
+// done says which image it is.
+func (p *buildProgress) done(c *cli.Context, img *image.Image) error {
+	if f := c.String("iidfile"); f != "" {
+		if err := os.WriteFile(f, []byte(img.ID.String()), 0o644); err != nil {
+			return fmt.Errorf("write the digest of the image: %w", err)
+		}
+	}
+	switch {
+	case p.mode == "quiet":
+		fmt.Fprintln(stdout, img.ID)
+	case p.mode == "json":
+		return json.NewEncoder(stderr).Encode(map[string]any{"Image": img.ID, "Names": img.Names})
+	case len(img.Names) == 0:
+		fmt.Fprintf(stderr, "made %s\n", id(img.ID.String(), false))
+	default:
+		fmt.Fprintf(stderr, "made %s: %s\n", id(img.ID.String(), false), strings.Join(img.Names, ", "))
+	}
+	return nil
+}
