@@ -8,6 +8,8 @@
 //	fsbench run WORKLOAD     do it in /bench, print NAME, nanoseconds and count
 //	fsbench list             print the names of the workloads
 //	fsbench table FILE       medians, ratios and targets of collected times
+//	fsbench serve PORT       the servers of scripts/bench net, at four ports
+//	fsbench load ADDRESS…    measure those at four addresses
 //
 // Every workload starts on a fresh mount with an empty upper directory, so what
 // it does first is cold: the kernel knows no name of the tree yet. Whether the
@@ -23,6 +25,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strconv"
 )
 
 func main() {
@@ -68,6 +71,14 @@ func run(args []string) error {
 			return err
 		}
 		return printTable(os.Stdout, fl.Arg(0))
+	case "serve": // the servers of scripts/bench net
+		base, err := strconv.Atoi(args[len(args)-1])
+		if err != nil {
+			return err
+		}
+		return netServe(base)
+	case "load":
+		return netLoad(args[1:])
 	case "true":
 		return nil // a process that does nothing, for the time of a mount
 	}

@@ -329,7 +329,7 @@ func chooseNetwork(cfg *disk.Config, c *cli.Context) (network.Choice, error) {
 	}
 	cfg.Network = s.Run.Network
 	choice, err := network.ParseChoice(cfg.Network)
-	if len(c.StringSlice("publish")) > 0 && choice.Kind == network.User {
+	if (len(c.StringSlice("publish")) > 0 || c.Bool("publish-all")) && choice.Kind == network.User {
 		if fix, e := ns.TryTap(); e != nil {
 			hint := "--network none -p … publishes ports of a container without a way out"
 			if fix != "" {

@@ -92,7 +92,7 @@ func setExposed(cfg *disk.Config, c *cli.Context, ic ocispec.ImageConfig) error 
 func warnPublic(ports []network.Port) {
 	var public []string
 	for _, p := range ports {
-		if p.IP.IsValid() && !p.IP.IsLoopback() {
+		if p.IP.IsValid() && !p.IP.IsLoopback() && !slices.Contains(public, p.Exposed()) {
 			public = append(public, p.Exposed())
 		}
 	}

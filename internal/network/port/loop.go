@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net/netip"
 	"os"
-	"runtime"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -26,8 +25,9 @@ type loop struct {
 	again     []*pair  // that had more to carry when it was others' turn
 	listening []*door
 	flows     flows
-	shut      bool // there were no descriptors left for clients: see rest
-	bell      int  // an eventfd(2): whoever writes to it ends listening
+	shut      bool    // there were no descriptors left for clients: see rest
+	waiting   []*pair // that need one for a server
+	bell      int     // an eventfd(2): whoever writes to it ends listening
 }
 
 // forwarder is what the loops share.
@@ -43,9 +43,9 @@ type waiter interface{ ready(events uint32) }
 
 // Sizes in bytes.
 const (
-	small = 16 << 10 // up to this a copy costs less than two calls of splice(2)
-	large = 1 << 20  // what one call of splice(2) may move
-	most  = 64 << 10 // a datagram of UDP
+	small = 16 << 10  // up to this a copy costs less than two calls of splice(2)
+	large = 256 << 10 // what a pipe holds, in pages
+	most  = 64 << 10  // a datagram of UDP
 )
 
 // turn is how many pieces a connection may move before the others have a turn.
@@ -129,7 +129,6 @@ const (
 
 // run is the main function of a thread. It ends with the process.
 func (l *loop) run() {
-	runtime.LockOSThread()
 	events := make([]unix.EpollEvent, 256)
 	swept := time.Now()
 	for {
@@ -185,8 +184,16 @@ func (l *loop) stopListening() {
 	l.stopped <- struct{}{}
 }
 
+// scarce tells whether somebody must end before somebody else can begin.
+func scarce(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOBUFS) || errors.Is(err, unix.ENOMEM)
+}
+
 // rest stops accepting for a while, when there are too many open files, or goes on with it.
 func (l *loop) rest(shut bool) {
+	if l.shut == shut {
+		return
+	}
 	l.shut = shut
 	for _, d := range l.listening {
 		if d.port.Protocol != network.TCP {
@@ -198,6 +205,13 @@ func (l *loop) rest(shut bool) {
 			_ = d.listen()
 		}
 	}
+	if !shut {
+		waiting := l.waiting
+		l.waiting = nil
+		for _, p := range waiting {
+			p.connect()
+		}
+	}
 }
 
 // ready accepts clients.
@@ -205,7 +219,7 @@ func (d *door) ready(uint32) {
 	for range 64 {
 		fd, client, err := unix.Accept4(d.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 		switch {
-		case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE), errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.ENOMEM):
+		case scarce(err):
 			d.rest(true)
 			return
 		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINVAL):

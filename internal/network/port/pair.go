@@ -80,6 +80,12 @@ func (p *pair) connect() {
 		to := p.servers[0]
 		p.servers = p.servers[1:]
 		fd, err := p.sources.dial(to, p.client)
+		if scarce(err) { // the client waits
+			p.servers = append([]netip.AddrPort{to}, p.servers...)
+			p.waiting = append(p.waiting, p)
+			p.rest(true)
+			return
+		}
 		if err != nil {
 			continue
 		}
@@ -255,6 +261,8 @@ func (l *loop) lend() *pipe {
 	if unix.Pipe2(fds[:], unix.O_NONBLOCK|unix.O_CLOEXEC) != nil {
 		return nil
 	}
+	// If this user has too many large ones, it stays small: pipe(7), pipe-user-pages-soft.
+	_, _ = unix.FcntlInt(uintptr(fds[1]), unix.F_SETPIPE_SZ, large)
 	return &pipe{fds[0], fds[1]}
 }
 

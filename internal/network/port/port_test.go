@@ -11,6 +11,8 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -24,7 +26,9 @@ import (
 	"tiffin/internal/wire"
 )
 
-func TestMain(m *testing.M) { os.Exit(reexec.Main(m, reexec.Parts{"inside": inside})) }
+func TestMain(m *testing.M) {
+	os.Exit(reexec.Main(m, reexec.Parts{"inside": inside, "helper": helperMain}))
+}
 
 // Ports of the servers inside.
 const (
@@ -44,8 +48,21 @@ const (
 // elsewhereIP is an address of the container besides loopback.
 const elsewhereIP = "10.0.2.100"
 
-// inside is the helper, and the servers along with it.
-func inside([]string) int {
+// helperMain is the helper, with a limit of open files.
+func helperMain(args []string) int {
+	var limit unix.Rlimit
+	_ = unix.Getrlimit(unix.RLIMIT_NOFILE, &limit)
+	limit.Cur = limit.Max
+	fmt.Sscan(args[0], &limit.Cur)
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return Main()
+}
+
+// inside has the servers, and the helper beside them.
+func inside(args []string) int {
 	if err := up(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -115,7 +132,15 @@ func inside([]string) int {
 			_, _ = u.WriteTo(append([]byte(from.String()+" "), b[:n]...), from)
 		}
 	}()
-	return Main()
+	cmd := reexec.Command("helper", args...)
+	cmd.Stderr, cmd.ExtraFiles = os.Stderr, []*os.File{os.NewFile(wire.FD, "connection")}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL, AmbientCaps: []uintptr{unix.CAP_NET_ADMIN, unix.CAP_NET_RAW}}
+	runtime.LockOSThread() // for the signal
+	if err := cmd.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
 }
 
 func tellWho(c *net.TCPConn) {
@@ -188,7 +213,7 @@ func start() (*Helper, error) {
 		return nil, err
 	}
 	defer theirs.Close()
-	cmd := reexec.Command("inside")
+	cmd := reexec.Command("inside", openFiles)
 	cmd.Stderr, cmd.ExtraFiles = os.Stderr, []*os.File{theirs}
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNET,
@@ -202,8 +227,10 @@ func start() (*Helper, error) {
 	return &Helper{conn, func() { _ = cmd.Wait() }}, nil
 }
 
-// helper is the process that start has started last.
-var helper *exec.Cmd
+var (
+	helper    *exec.Cmd // what start has started last
+	openFiles = "max"   // limit for the helper
+)
 
 func dialTCP(t *testing.T, at string) *net.TCPConn {
 	t.Helper()
@@ -317,6 +344,97 @@ func TestWhatOneSideDoesTheOtherGets(t *testing.T) {
 type zeros struct{}
 
 func (zeros) Read(b []byte) (int, error) { return len(b), nil }
+
+// TestManyConnections at once, each for as long as all others are there.
+func TestManyConnections(t *testing.T) {
+	many := 1000
+	if s := os.Getenv("TIFFIN_CONNECTIONS"); s != "" {
+		fmt.Sscan(s, &many)
+	}
+	_, at := forward(t, fmt.Sprint(echo))
+	conns := make([]*net.TCPConn, many)
+	for i := range conns {
+		conns[i] = dialTCP(t, at(echo, "127.0.0.1"))
+		fmt.Fprint(conns[i], i)
+	}
+	for i, c := range conns {
+		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+		_ = c.CloseWrite()
+		if b, err := io.ReadAll(c); string(b) != fmt.Sprint(i) {
+			t.Fatalf("connection %d of %d: %q, %v", i, many, b, err)
+		}
+		c.Close()
+	}
+}
+
+// TestClientsWaitForDescriptors when there are more of them than the helper may have open files.
+func TestClientsWaitForDescriptors(t *testing.T) {
+	openFiles = "60"
+	defer func() { openFiles = "max" }()
+	_, at := forward(t, fmt.Sprint(echo))
+	var wg sync.WaitGroup
+	for i := range 200 {
+		wg.Go(func() {
+			c, err := net.Dial("tcp", at(echo, "127.0.0.1"))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer c.Close()
+			_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+			fmt.Fprint(c, i)
+			time.Sleep(50 * time.Millisecond)
+			_ = c.(*net.TCPConn).CloseWrite()
+			if b, err := io.ReadAll(c); string(b) != fmt.Sprint(i) {
+				t.Errorf("connection %d: %q, %v", i, b, err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// TestASlowReader gets all, and holds up neither its server for ever nor others.
+func TestASlowReader(t *testing.T) {
+	_, at := forward(t, fmt.Sprint(echo), fmt.Sprint(flood), fmt.Sprint(who))
+	slow := dialTCP(t, at(flood, "127.0.0.1"))
+	time.Sleep(300 * time.Millisecond) // all buffers are full
+	if got := ask(t, at(who, "127.0.0.1")); got != network.Forwarder4.String() {
+		t.Errorf("beside it: %q", got)
+	}
+	before := cpuTime(t)
+	time.Sleep(300 * time.Millisecond)
+	if after := cpuTime(t); after > before+5 {
+		t.Errorf("to wait costs %d0 ms", after-before)
+	}
+	n, err := io.CopyN(io.Discard, slow, 64<<20)
+	if err != nil {
+		t.Errorf("after %d bytes: %v", n, err)
+	}
+}
+
+// cpuTime is what the processes inside have had, in ticks of 10 ms: proc(5), /proc/PID/stat.
+func cpuTime(t *testing.T) (ticks int) {
+	t.Helper()
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", helper.Process.Pid))
+	pids := []string{fmt.Sprint(helper.Process.Pid)}
+	for _, name := range threads {
+		children, _ := os.ReadFile(name)
+		pids = append(pids, strings.Fields(string(children))...)
+	}
+	for _, pid := range pids {
+		text, err := os.ReadFile("/proc/" + pid + "/stat")
+		if err != nil {
+			continue
+		}
+		_, rest, _ := strings.Cut(string(text), ") ")
+		for _, f := range strings.Fields(rest)[11:13] {
+			n := 0
+			fmt.Sscan(f, &n)
+			ticks += n
+		}
+	}
+	return ticks
+}
 
 // TestWhoTheServerSees: never loopback, which servers trust.
 func TestWhoTheServerSees(t *testing.T) {
