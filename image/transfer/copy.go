@@ -28,7 +28,7 @@ import (
 // name it has to be the only one.
 func FromFile(ctx context.Context, s *image.Store, file, name string, p ingest.Progress) (*Image, error) {
 	return findInFile(ctx, s, file, p, func(in files) (*Image, error) {
-		imgs, err := describe(ctx, in)
+		imgs, err := describe(ctx, in, name)
 		if err != nil {
 			return nil, err
 		}

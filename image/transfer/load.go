@@ -50,7 +50,7 @@ func Load(ctx context.Context, s *image.Store, name string, stdin io.Reader, p i
 		return fail(err)
 	}
 	defer src.Close()
-	imgs, err := describe(ctx, src)
+	imgs, err := describe(ctx, src, "")
 	if err != nil {
 		return fail(err)
 	}
@@ -72,13 +72,14 @@ func unpath(err error) error {
 	return err
 }
 
-// describe finds out which images are in an archive or directory. If it is an OCI layout and a
+// describe finds out which images are in an archive or directory; name is the one that is wanted,
+// or "". If it is an OCI layout and a
 // docker-archive at once, the layout counts: it has the manifests, so that their digests stay the
 // same.
-func describe(ctx context.Context, in files) ([]*Image, error) {
+func describe(ctx context.Context, in files, name string) ([]*Image, error) {
 	switch {
 	case in.has("index.json") && in.has("oci-layout"):
-		return describeLayout(ctx, in)
+		return describeLayout(ctx, in, name)
 	case in.has("manifest.json") && in.has("version"):
 		return nil, errs.Hint(errors.New("this is what skopeo writes for dir:, skopeo's own kind of directory"), "copy it to an OCI layout first: skopeo copy dir:HERE oci:THERE:TAG; tiffin load -i THERE")
 	case in.has("manifest.json"):
@@ -103,11 +104,15 @@ func layout(in files) Blobs {
 
 func blobName(d digest.Digest) string { return path.Join("blobs", "sha256", d.Encoded()) }
 
-// describeLayout reads an OCI layout. OCI image-spec v1.1 image-layout.md.
-func describeLayout(ctx context.Context, in files) ([]*Image, error) {
+// describeLayout reads an OCI layout; if it has what is called name, nothing else of it. OCI
+// image-spec v1.1 image-layout.md.
+func describeLayout(ctx context.Context, in files, name string) ([]*Image, error) {
 	var ix ocispec.Index
 	if err := readJSON(in, "index.json", &ix); err != nil {
 		return nil, err
+	}
+	if slices.ContainsFunc(ix.Manifests, hasName(name)) {
+		ix.Manifests = slices.DeleteFunc(ix.Manifests, func(d ocispec.Descriptor) bool { return !hasName(name)(d) })
 	}
 	byDigest := map[digest.Digest]*Image{}
 	var imgs []*Image

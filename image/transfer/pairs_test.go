@@ -3,9 +3,11 @@
 package transfer_test
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -120,4 +122,24 @@ func nameOf(t testing.TB, f *imagetest.Fixture) reference.Reference {
 		t.Fatal(err)
 	}
 	return r
+}
+
+// TestAnImageIsCopiedFromBesideABadOne: of a layout only what the name stands for is looked at.
+func TestAnImageIsCopiedFromBesideABadOne(t *testing.T) {
+	s := imagetest.NewStore(t)
+	dir := imagetest.InDir(t, imagetest.New(t, imagetest.Gzip, []string{"good:1"}, imagetest.LayerTar(t, "x")).Layout(t))
+	imagetest.Spoil(t, filepath.Join(dir, "index.json"), func(b []byte) []byte {
+		bad := `{"mediaType":"application/vnd.oci.image.manifest.v1+json","size":7,"digest":"sha256:` + strings.Repeat("0", 64) +
+			`","annotations":{"org.opencontainers.image.ref.name":"bad:1"}},`
+		return bytes.Replace(b, []byte(`"manifests":[`), []byte(`"manifests":[`+bad), 1)
+	})
+	for name, ok := range map[string]bool{"good:1": true, "bad:1": false, "": false, "none:1": false} {
+		img, err := transfer.FromFile(context.Background(), s, dir, name, nil)
+		if (err == nil) != ok {
+			t.Errorf("%q: %v", name, err)
+		}
+		if err == nil {
+			img.Close()
+		}
+	}
 }

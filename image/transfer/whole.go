@@ -174,16 +174,22 @@ func named(all []ocispec.Descriptor, name string) (ocispec.Descriptor, error) {
 	if name == "" && len(all) == 1 {
 		return all[0], nil
 	}
-	for _, d := range all {
-		r, ok := store.NameOf(d)
-		if w, err := reference.Parse(name); name != "" && (d.Annotations[ocispec.AnnotationRefName] == name || ok && err == nil && w == r) {
-			return d, nil
-		}
+	if i := slices.IndexFunc(all, hasName(name)); i >= 0 {
+		return all[i], nil
 	}
 	if name == "" {
 		return ocispec.Descriptor{}, fmt.Errorf("there are %d images in it: say which one, as in oci:DIR:NAME", len(all))
 	}
 	return ocispec.Descriptor{}, fmt.Errorf("there is no %s in it", name)
+}
+
+// hasName tells of a descriptor in index.json whether it has that name; none has "".
+func hasName(name string) func(ocispec.Descriptor) bool {
+	want, err := reference.Parse(name)
+	return func(d ocispec.Descriptor) bool {
+		r, ok := store.NameOf(d)
+		return name != "" && (d.Annotations[ocispec.AnnotationRefName] == name || ok && err == nil && want == r)
+	}
 }
 
 // storeBlobs is the store as a source.
