@@ -3,11 +3,13 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -25,34 +27,115 @@ func memberFlags(alias string) []cli.Flag {
 	}
 }
 
-// membership reads them, for the network of that name.
-func membership(c *cli.Context, name, alias string) (m disk.Membership, err error) {
-	m.Name = name
+// asked is what a container asks for in a network, as it is written.
+type asked struct {
+	name    string
+	aliases []string
+	ip, ip6 string
+}
+
+// askedBy is what memberFlags say.
+func askedBy(c *cli.Context, name, alias string) asked {
+	return asked{name, c.StringSlice(alias), c.String("ip"), c.String("ip6")}
+}
+
+// parseAsked reads an argument of --network: a name, or docker's longer form, such as
+// name=front,alias=web,ip=10.1.2.3.
+func parseAsked(s string) (a asked, err error) {
+	if !strings.Contains(s, "=") {
+		return asked{name: s}, nil
+	}
+	for word := range strings.SplitSeq(s, ",") {
+		key, value, _ := strings.Cut(word, "=")
+		switch key {
+		case "name":
+			a.name = value
+		case "alias":
+			a.aliases = append(a.aliases, value)
+		case "ip":
+			a.ip = value
+		case "ip6":
+			a.ip6 = value
+		default:
+			return a, fmt.Errorf("--network %s: %q is none of name, alias, ip and ip6", s, key)
+		}
+	}
+	return a, nil
+}
+
+// chosenNetworks reads what is given with --network: one of any kind, or several with a name.
+func chosenNetworks(cfg *disk.Config, values []string) (first network.Choice, err error) {
+	for i, v := range values {
+		a, err := parseAsked(v)
+		if err != nil {
+			return first, err
+		}
+		choice, err := network.ParseChoice(a.name)
+		if err != nil {
+			return first, err
+		}
+		if i == 0 {
+			first, cfg.Network = choice, a.name
+		}
+		if named := choice.Kind == network.Named && first.Kind == network.Named; !named && (len(values) > 1 || a.name != v) {
+			return first, errs.Hint(fmt.Errorf("--network %s goes with no other, and is no network with a name", v), "`tiffin network create NAME` makes one, and a container can be in several of them")
+		} else if !named {
+			continue
+		}
+		m, err := membership(a)
+		if err != nil {
+			return first, err
+		}
+		if cfg.Joins(m.Name) != nil {
+			return first, fmt.Errorf("--network %s is given twice", m.Name)
+		}
+		cfg.Networks = append(cfg.Networks, m)
+	}
+	return first, nil
+}
+
+// joinNetwork adds what flags say to the only network of a container.
+func joinNetwork(cfg *disk.Config, c *cli.Context, name string) error {
+	if len(cfg.Networks) > 1 {
+		return nil // then there are none
+	}
+	m, err := membership(askedBy(c, name, "network-alias"))
+	if len(cfg.Networks) == 1 && err == nil {
+		given := cfg.Networks[0]
+		m.Aliases = append(given.Aliases, m.Aliases...)
+		m.IPv4, m.IPv6 = cmp.Or(m.IPv4, given.IPv4), cmp.Or(m.IPv6, given.IPv6)
+	}
+	cfg.Networks = []disk.Membership{m}
+	return err
+}
+
+// membership checks it.
+func membership(a asked) (disk.Membership, error) {
+	m := disk.Membership{Name: a.name, Aliases: a.aliases}
 	set, err := containers()
 	if err != nil {
 		return m, err
 	}
-	d, err := set.Network(name)
+	d, err := set.Network(a.name)
 	if err != nil {
 		return m, err
 	}
 	for _, f := range []struct {
-		flag string
-		in   netip.Prefix
-		to   *netip.Addr
-	}{{"ip", d.IPv4, &m.IPv4}, {"ip6", d.IPv6, &m.IPv6}} {
-		if !c.IsSet(f.flag) {
+		flag, value string
+		in          netip.Prefix
+		to          *netip.Addr
+	}{{"ip", a.ip, d.IPv4, &m.IPv4}, {"ip6", a.ip6, d.IPv6, &m.IPv6}} {
+		if f.value == "" {
 			continue
 		}
-		if *f.to, err = netip.ParseAddr(c.String(f.flag)); err != nil || !f.in.Contains(*f.to) {
-			return m, fmt.Errorf("--%s %s is no address in network %s, %s", f.flag, c.String(f.flag), d.Name, f.in.Masked())
+		if *f.to, err = netip.ParseAddr(f.value); err != nil || !f.in.Contains(*f.to) {
+			return m, fmt.Errorf("--%s %s is no address in network %s, %s", f.flag, f.value, d.Name, f.in.Masked())
 		}
 	}
-	for _, a := range c.StringSlice(alias) {
-		if !disk.ValidAlias(a) {
-			return m, fmt.Errorf("--%s: %q is no name of a machine", alias, a)
+	for _, name := range a.aliases {
+		if !disk.ValidAlias(name) {
+			return m, fmt.Errorf("alias %q in network %s is no name of a machine", name, a.name)
 		}
-		m.Aliases = append(m.Aliases, a)
 	}
 	return m, nil
 }
@@ -63,7 +146,7 @@ func networkConnectCommand() *cli.Command {
 		Description: "The container must not run: its interfaces are made when it starts.",
 		Flags:       memberFlags("alias"),
 		Action: takes(2, 2, "a network and a container", func(c *cli.Context) error {
-			m, err := membership(c, c.Args().First(), "alias")
+			m, err := membership(askedBy(c, c.Args().First(), "alias"))
 			if err != nil {
 				return err
 			}

@@ -48,7 +48,7 @@ func createFlags() []cli.Flag {
 		&cli.StringFlag{Name: "entrypoint", Usage: "run `COMMAND` with the arguments, instead of the image's"},
 		&cli.BoolFlag{Name: "read-only", Usage: "nothing in the image can be changed"},
 		&cli.StringFlag{Name: "upper", Usage: "with --rm, changes are kept in memory: `tmpfs`, or tmpfs:OPTIONS such as tmpfs:size=64m"},
-		&cli.StringFlag{Name: "network", Aliases: []string{"net"}, Usage: "`user` (its own, with a way out, and the default; user:host-loopback: also to this machine's loopback), none (only itself), host (that of this machine), container:NAME (that of another container), or the name of a network"},
+		&cli.StringSliceFlag{Name: "network", Aliases: []string{"net"}, Usage: "`user` (its own, with a way out, and the default; user:host-loopback: also to this machine's loopback), none (only itself), host (that of this machine), container:NAME (that of another container), or the name of a network, several times if need be; or name=NAME,alias=NAME,ip=IP"},
 		&cli.BoolFlag{Name: "init", Usage: "run a small init as process 1 that reaps and forwards signals"},
 		&cli.StringSliceFlag{Name: "label", Aliases: []string{"l"}, Usage: "note `KEY=VALUE` about the container"},
 		&cli.StringFlag{Name: "stop-signal", Usage: "`SIGNAL` that stop sends first"},
@@ -69,7 +69,7 @@ func newConfig(c *cli.Context, img *image.Image) (disk.Config, error) {
 	cfg := disk.Config{
 		Name: c.String("name"), Image: c.Args().First(), ImageID: string(img.ID),
 		Dir: ic.WorkingDir, User: ic.User, StopSignal: ic.StopSignal,
-		TTY: c.Bool("tty"), Stdin: c.Bool("interactive"), Hostname: c.String("hostname"), Network: c.String("network"),
+		TTY: c.Bool("tty"), Stdin: c.Bool("interactive"), Hostname: c.String("hostname"),
 		ReadOnly: c.Bool("read-only"), Upper: c.String("upper"), Init: c.Bool("init"), AutoRemove: c.Bool("rm"),
 	}
 	if err := setCommand(&cfg, c, ic); err != nil {
@@ -262,17 +262,20 @@ func setWorld(cfg *disk.Config, c *cli.Context, _ ocispec.ImageConfig) error {
 	if err != nil {
 		return err
 	}
+	for _, flag := range []string{"network-alias", "ip", "ip6"} {
+		if c.IsSet(flag) && (choice.Kind != network.Named || len(cfg.Networks) > 1) {
+			return errs.Hint(fmt.Errorf("--%s is for one network with a name", flag), "`tiffin network create NAME`, then --network NAME; with several, --network name=NAME,alias=NAME,ip=IP")
+		}
+	}
 	switch choice.Kind {
 	case network.Container:
 		if err := shareNetwork(cfg, c); err != nil {
 			return err
 		}
 	case network.Named:
-		m, err := membership(c, choice.Name, "network-alias")
-		if err != nil {
+		if err := joinNetwork(cfg, c, choice.Name); err != nil {
 			return err
 		}
-		cfg.Networks = []disk.Membership{m}
 	case network.Host:
 		if name, err := os.Hostname(); cfg.Hostname == "" && err == nil && disk.ValidHostname(name) {
 			cfg.Hostname = name
@@ -321,7 +324,7 @@ func setWorld(cfg *disk.Config, c *cli.Context, _ ocispec.ImageConfig) error {
 // by publishing ports, must be there.
 func chooseNetwork(cfg *disk.Config, c *cli.Context) (network.Choice, error) {
 	if c.IsSet("network") {
-		return network.ParseChoice(cfg.Network)
+		return chosenNetworks(cfg, c.StringSlice("network"))
 	}
 	s, err := readSettings()
 	if err != nil {

@@ -13,7 +13,6 @@ import (
 
 	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
-	"tiffin/internal/network"
 	"tiffin/ns"
 )
 
@@ -43,11 +42,6 @@ func setNames(cfg *disk.Config, c *cli.Context, _ ocispec.ImageConfig) error {
 			return fmt.Errorf("--dns: %q is no IP address", s)
 		}
 		cfg.DNS = append(cfg.DNS, ip)
-	}
-	for _, flag := range []string{"network-alias", "ip", "ip6"} {
-		if choice, _ := network.ParseChoice(cfg.Network); c.IsSet(flag) && choice.Kind != network.Named {
-			return errs.Hint(fmt.Errorf("--%s is for networks with a name", flag), "`tiffin network create NAME`, then --network NAME")
-		}
 	}
 	return cfg.Naming.Check()
 }

@@ -100,13 +100,12 @@ func TestNothingIsPassedOver(t *testing.T) {
 		"    logging: {driver: syslog}":       `compose.yaml:4: services.s.logging.driver: "syslog" is none of json-file, local and none`,
 		"    devices:\n    - /dev/a:/dev/a:r": `compose.yaml:5: services.s.devices.0: a device's owner and mode say who may do what, not "r"`,
 		"    depends_on:\n      t: {condition: service_healthy}\n  t:\n    image: i": `compose.yaml:5: services.s.depends_on.t: service t has no healthcheck in the file, so nobody knows when it is healthy`,
-		"    command: []":                                `compose.yaml:4: services.s.command: the image's command cannot be taken away without an entrypoint`,
-		"secrets: {a: {file: b}}":                        `compose.yaml:4: secrets: show the file inside with volumes`,
-		"    networks: [a, b]\nnetworks: {a: {}, b: {}}": `compose.yaml:4: services.s.networks: a container is in one network`,
-		"networks: {default: {internal: true}}":          `compose.yaml:4: networks.default.internal: not known here`,
-		"networks: {default: {driver: macvlan}}":         `compose.yaml:4: networks.default.driver: a network is a virtual switch, with nothing to choose`,
-		"    <<: *base\nx-base: &base\n  ipc: host":      `compose.yaml: line 4: `,
-		"    image: [":                                   `compose.yaml: line 5: `,
+		"    command: []":                           `compose.yaml:4: services.s.command: the image's command cannot be taken away without an entrypoint`,
+		"secrets: {a: {file: b}}":                   `compose.yaml:4: secrets: show the file inside with volumes`,
+		"networks: {default: {internal: true}}":     `compose.yaml:4: networks.default.internal: not known here`,
+		"networks: {default: {driver: macvlan}}":    `compose.yaml:4: networks.default.driver: a network is a virtual switch, with nothing to choose`,
+		"    <<: *base\nx-base: &base\n  ipc: host": `compose.yaml: line 4: `,
+		"    image: [":                              `compose.yaml: line 5: `,
 	} {
 		a := read(t, map[string]string{"compose.yaml": "services:\n  s:\n    image: i\n" + yaml + "\n"}, compose.Request{})
 		if len(a.Problems) != 1 || !strings.HasPrefix(a.Problems[0], want) || a.Project != nil {
@@ -193,7 +192,7 @@ services:
   b: {image: i, networks: {front: {aliases: [x], ipv4_address: 10.9.0.7}}}
   c: {image: i, network_mode: "service:b"}
   d: {image: i, network_mode: host}
-  e: {image: i, networks: [mine]}
+  e: {image: i, networks: [mine, front]}
 networks:
   front: {ipam: {config: [{subnet: 10.9.0.0/24, gateway: 10.9.0.1}]}}
   mine: {name: ours, external: true}
@@ -210,8 +209,8 @@ networks:
 		}
 	}
 	want := map[string]string{
-		"a": "--network=box_default --network-alias=a ", "b": "--network=box_front --network-alias=x --ip=10.9.0.7 --network-alias=b ",
-		"c": "--network=container:box-b-1 ", "d": "--network=host ", "e": "--network=ours --network-alias=e ",
+		"a": "--network=name=box_default,alias=a ", "b": "--network=name=box_front,alias=b,alias=x,ip=10.9.0.7 ",
+		"c": "--network=container:box-b-1 ", "d": "--network=host ", "e": "--network=name=box_front,alias=e --network=name=ours,alias=e ",
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %q\nwant %q", got, want)

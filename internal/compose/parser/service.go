@@ -344,16 +344,19 @@ func (t *translation) networks() {
 		t.flag("network", mode)
 		return
 	}
-	if len(s.Networks) > 1 {
-		t.refuse("networks", "a container is in one network")
-	}
-	for key, n := range s.Networks {
-		t.flag("network", t.project.Networks[key].Name)
-		if n != nil {
-			t.list("network-alias", n.Aliases)
-			t.flag("ip", n.Ipv4Address)
-			t.flag("ip6", n.Ipv6Address)
+	for _, key := range slices.Sorted(maps.Keys(s.Networks)) {
+		words := []string{"name=" + t.project.Networks[key].Name, "alias=" + s.Name}
+		if n := s.Networks[key]; n != nil {
+			for _, a := range n.Aliases {
+				words = append(words, "alias="+a)
+			}
+			if n.Ipv4Address != "" {
+				words = append(words, "ip="+n.Ipv4Address)
+			}
+			if n.Ipv6Address != "" {
+				words = append(words, "ip6="+n.Ipv6Address)
+			}
 		}
-		t.flag("network-alias", s.Name)
+		t.flag("network", strings.Join(words, ","))
 	}
 }
