@@ -4,7 +4,6 @@
 package fs
 
 import (
-	"fmt"
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -51,20 +50,23 @@ func (f *FS) idOf(ino uint64) uint64 {
 	return 0
 }
 
-// ownerOf is the value of OwnerXattr, "" for a file that is not there any more.
-func (f *FS) ownerOf(id uint64) string {
+// Owner is the owner of the file with the inode number ino, as it is remembered.
+func (f *FS) Owner(ino uint64) (uid, gid uint32, ok bool) { return f.ownerOf(f.idOf(ino)) }
+
+// ownerOf is the owner of a file that is remembered; not ok: it is not there any more.
+func (f *FS) ownerOf(id uint64) (uid, gid uint32, ok bool) {
 	if i, ok := f.ids.lowerOnly(id); ok {
 		inode := f.x.Inode(i)
-		return fmt.Sprintf("%d:%d", inode.UID, inode.GID)
+		return inode.UID, inode.GID, true
 	}
 	f.tree.RLock()
 	defer f.tree.RUnlock()
 	n := f.ids.nodes[id]
 	if n == nil {
-		return ""
+		return 0, 0, false
 	}
 	s := n.shown()
-	return fmt.Sprintf("%d:%d", s.UID, s.GID)
+	return s.UID, s.GID, true
 }
 
 // owner is who owns what a request makes.

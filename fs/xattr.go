@@ -86,7 +86,11 @@ func (f *FS) GetXAttr(_ <-chan struct{}, in *fuse.InHeader, name string, dest []
 		return 0, fuse.ENOSYS
 	}
 	if name == OwnerXattr {
-		return copyOut(dest, f.ownerOf(in.NodeId))
+		uid, gid, ok := f.ownerOf(in.NodeId)
+		if !ok {
+			return 0, fuse.ENODATA
+		}
+		return copyOut(dest, fmt.Sprintf("%d:%d", uid, gid))
 	}
 	if !storable(name) || f.hidden(name) {
 		return 0, fuse.ENODATA

@@ -147,7 +147,9 @@ type Process struct {
 	// RootEmulation has the supervisor answer calls that only root with many ids can make: see
 	// package emulation.
 	RootEmulation bool
-	OOMScoreAdj   *int
+	// ShowOwners has stat(2) show the owners that root emulation remembers.
+	ShowOwners  bool
+	OOMScoreAdj *int
 	Bounds
 }
 

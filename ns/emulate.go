@@ -62,11 +62,18 @@ func (b *builder) privileged() bool {
 func (b *builder) mapped(who identityOf) bool { return checkMapped(who, b.spec.IDs) == nil }
 
 // runEmulation loads the filter while this process still has CAP_SYS_ADMIN: seccomp(2), EACCES.
-// Without a listener, of which a process has no more than one, the
-// filter answers by itself: what changes something does nothing, and succeeds.
+// Without a listener, of which a process has no more than one, the filter answers by itself: what
+// changes something does nothing, and succeeds.
 func runEmulation(b *builder) error {
+	// Before the filter, which stat(2) may wait in for the supervisor.
+	m, files := b.handing()
+	defer func() {
+		for _, fd := range files {
+			unix.Close(fd)
+		}
+	}()
 	if !b.privileged() {
-		return b.handOver(-1) // for `tiffin exec` as root
+		return b.send(m, files...) // for `tiffin exec` as root
 	}
 	if b.spec.IDs.Setgroups { // for the last time: runUser
 		if err := b.setgroups(); err != nil {
@@ -74,14 +81,14 @@ func runEmulation(b *builder) error {
 		}
 	}
 	uids, gids := ranges(b.spec.IDs.UIDs), ranges(b.spec.IDs.GIDs)
-	prog := emulation.Filter(uids, gids, true)
+	prog := emulation.Filter(uids, gids, true, b.proc.ShowOwners)
 	fd, flags, err := emulation.Load(prog, true)
 	const text = "seccomp(SECCOMP_SET_MODE_FILTER, %#x /* SECCOMP_FILTER_FLAG_NEW_LISTENER */, /* %d instructions */)"
 	if err == nil {
 		defer unix.Close(fd)
 		b.emulated = true
 		_ = b.returned(fd, nil, text, flags, len(prog))
-		return b.handOver(fd)
+		return b.send(m, append([]int{fd}, files...)...)
 	}
 	if !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOSYS) {
 		return b.call(err, text, flags, len(prog))
@@ -95,17 +102,14 @@ func runEmulation(b *builder) error {
 	b.note("root emulation", "this kernel, or the filter around this container, has no seccomp listener to spare: "+err.Error()+
 		"; what only root with many ids can do is answered with success, and forgotten", "")
 	b.emulated = true
-	prog = emulation.Filter(uids, gids, false)
+	prog = emulation.Filter(uids, gids, false, false)
 	_, flags, err = emulation.Load(prog, false)
 	return b.call(err, text, flags, len(prog))
 }
 
-// handOver sends the supervisor the listener, and what it needs to know of the container.
-func (b *builder) handOver(listener int) error {
-	m, files := &message{Op: opListener}, []int{}
-	if listener >= 0 {
-		files = append(files, listener)
-	}
+// handing is what the supervisor needs to know of the container, with the descriptors for it.
+func (b *builder) handing() (m *message, files []int) {
+	m = &message{Op: opListener}
 	var st unix.Stat_t
 	if unix.Stat("/", &st) == nil && b.spec.Root.FUSE != nil && b.spec.Root.Overlay == nil && b.spec.OwnTree() {
 		m.Device = st.Dev
@@ -114,12 +118,11 @@ func (b *builder) handOver(listener int) error {
 		// Only a /proc of this pid namespace has the numbers that FUSE gives for its processes.
 		if self, err := os.Readlink("/proc/self"); err == nil && self == strconv.Itoa(os.Getpid()) {
 			if proc, err := unix.Open("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err == nil {
-				defer unix.Close(proc)
 				files, m.Proc = append(files, proc), true
 			}
 		}
 	}
-	return b.send(m, files...)
+	return m, files
 }
 
 // emulation is what came with opListener.

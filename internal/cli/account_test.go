@@ -323,6 +323,10 @@ func accountProbe() {
 		err = probeChowner()
 	case "nested":
 		err = run(as33(self("touch", "/tmp/new")))
+	case "owned":
+		err = probeOwned()
+	case "shown":
+		err = probeShown()
 	case "rare":
 		err = probeRare()
 	case "leaderless":

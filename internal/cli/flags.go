@@ -56,7 +56,7 @@ func createFlags() []cli.Flag {
 		&cli.StringFlag{Name: "log-driver", Value: "json-file", Usage: "`json-file`, or none: keep no log, as with --rm in the foreground"},
 		&cli.StringFlag{Name: "driver", Usage: "who merges the layers with what is written: `fuse` (tiffin), overlay (the kernel), copy (all unpacked); the first that works"},
 		&cli.StringFlag{Name: "userns", Usage: "`auto`; single: only one user id, yours, even if there are subordinate ones; keep-id[:uid=U,gid=G]: you are yourself, or U, inside"},
-		&cli.StringFlag{Name: "root-emulation", Value: "auto", Usage: "pretend that root can be other users, and give files to them, and remember it: `on`, off, or auto, where one user id is mapped"},
+		&cli.StringFlag{Name: "root-emulation", Value: "auto", Usage: "pretend that root can be other users, and give files to them, and remember it: `on`, off, full: stat(2) shows owners too, and is slow; or auto, where one user id is mapped"},
 		&cli.StringSliceFlag{Name: "without", Usage: "leave `STEP,…` of the start out, to see what it is for: pid, net, user-map, mount, seccomp, caps, …"},
 		&cli.StringFlag{Name: "pull", Value: pullMissing, Usage: "fetch the image from its registry: `always`, missing (if it is not here) or never"},
 		platformFlag(), tlsFlag(), limitsByFlag(),
@@ -312,10 +312,10 @@ func setWorld(cfg *disk.Config, c *cli.Context, _ ocispec.ImageConfig) error {
 	}
 	switch e := c.String("root-emulation"); e {
 	case "", "auto":
-	case disk.EmulationOn, disk.EmulationOff:
+	case disk.EmulationOn, disk.EmulationOff, disk.EmulationFull:
 		cfg.Emulation = e
 	default:
-		return fmt.Errorf("--root-emulation %q is neither auto nor on nor off", e)
+		return fmt.Errorf("--root-emulation %q is none of auto, on, full and off", e)
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -172,9 +173,9 @@ func TestAScriptForOneID(t *testing.T) {
 	}
 }
 
-// spare, so the outer one answers for it: its processes are who they say, and owners of files it
-// serves are not kept. A note says so.
-// the inner one serves are not kept. A note says so.
+// TestNestedEmulation: a container with one id in such a container. The inner one has no listener,
+// so the outer one answers for it: its processes are who they say, and owners of files that
+// it serves are not kept. A note says so.
 func TestNestedEmulation(t *testing.T) {
 	for _, p := range people(t) {
 		t.Run(p.name, func(t *testing.T) {
@@ -199,4 +200,82 @@ func TestNestedEmulation(t *testing.T) {
 			b.tiffin("rm", "cc")
 		})
 	}
+}
+
+// TestOwnersAreShown: with full emulation stat(2) shows what chown(2) has said, in all its forms.
+func TestOwnersAreShown(t *testing.T) {
+	for _, p := range people(t) {
+		t.Run(p.name, func(t *testing.T) {
+			b := accountBench(t, p)
+			full := []string{"--userns", "single", "--root-emulation", "full", "-v", b.probe + ":/account-probe:ro", "tiffin/base"}
+			if out, err := b.run(nil, append([]string{"run", "--rm"}, append(full, "/account-probe", "shown")...)...); err != nil || out != "done\n" {
+				t.Error(out, err)
+			}
+			b.tiffin(append([]string{"run", "-d", "--name", "cc"}, append(full, "sleep", "1000")...)...)
+			if got := b.tiffin("exec", "cc", "/account-probe", "shown"); got != "done\n" {
+				t.Error(got)
+			}
+			b.tiffin("rm", "-f", "cc")
+		})
+	}
+}
+
+// probeShown looks at files of several owners.
+func probeShown() error {
+	var s script
+	s.ok("mkdir", os.Mkdir("/w", 0o777))
+	s.ok("write", os.WriteFile("/w/file", []byte("four"), 0o644))
+	s.ok("symlink", os.Symlink("file", "/w/link"))
+	s.ok("chown", unix.Chown("/w/file", 33, 44))
+	s.ok("lchown", unix.Lchown("/w/link", 7, 8))
+	s.ok("chown of a file of the image", unix.Chown("/etc/group", 12, 13))
+	fd, err := unix.Open("/w/file", unix.O_RDONLY, 0)
+	s.ok("open", err)
+	reference, err := unix.Open("/w/file", unix.O_PATH, 0)
+	s.ok("open for reference only", err)
+	s.ok("chdir", os.Chdir("/w"))
+	at := func(fd int, path string, flags int) func(*unix.Stat_t) error {
+		return func(st *unix.Stat_t) error { return unix.Fstatat(fd, path, st, flags) }
+	}
+	for _, c := range []struct {
+		what     string
+		stat     func(*unix.Stat_t) error
+		uid, gid uint32
+	}{
+		{"stat", func(st *unix.Stat_t) error { return unix.Stat("/w/link", st) }, 33, 44},
+		{"lstat", func(st *unix.Stat_t) error { return unix.Lstat("link", st) }, 7, 8},
+		{"fstat", func(st *unix.Stat_t) error { return unix.Fstat(fd, st) }, 33, 44},
+		{"fstat for reference only", func(st *unix.Stat_t) error { return unix.Fstat(reference, st) }, 33, 44},
+		{"fstatat", at(fd, "", unix.AT_EMPTY_PATH), 33, 44},
+		{"fstatat of a link", at(unix.AT_FDCWD, "link", unix.AT_SYMLINK_NOFOLLOW), 7, 8},
+		{"a file of the image", at(unix.AT_FDCWD, "../etc/group", 0), 12, 13},
+		{"a file that is root's", at(unix.AT_FDCWD, "/etc/passwd", 0), 0, 0},
+		{"a program", at(unix.AT_FDCWD, "/proc/self/exe", 0), 0, 0},
+	} {
+		var st unix.Stat_t
+		s.ok(c.what, c.stat(&st))
+		if c.what != "a program" && (st.Uid != c.uid || st.Gid != c.gid || st.Nlink != 1) {
+			s.ok(c.what, fmt.Errorf("owner %d:%d, want %d:%d", st.Uid, st.Gid, c.uid, c.gid))
+		}
+	}
+	var x unix.Statx_t
+	s.ok("statx", unix.Statx(unix.AT_FDCWD, "/w/file", 0, unix.STATX_BASIC_STATS, &x))
+	if x.Uid != 33 || x.Gid != 44 || x.Size != 4 {
+		s.ok("statx", fmt.Errorf("owner %d:%d, %d bytes", x.Uid, x.Gid, x.Size))
+	}
+	s.fails("stat of what is missing", unix.ENOENT, unix.Stat("/w/nope", new(unix.Stat_t)))
+	_, _, errno := unix.RawSyscall6(unix.SYS_STATX, ^uintptr(99), 8, 0, 0, uintptr(unsafe.Pointer(&x)), 0)
+	s.fails("statx of a bad pointer", unix.EFAULT, errno)
+	s.ok("a user who owns a file", run(as33(self("owned"))))
+	return s.err
+}
+
+// probeOwned is user 33, whom /w/file belongs to.
+func probeOwned() error {
+	var st unix.Stat_t
+	err := unix.Stat("/w/file", &st)
+	if err == nil && int(st.Uid) != os.Geteuid() {
+		err = fmt.Errorf("the file is user %d's, this process is %d's", st.Uid, os.Geteuid())
+	}
+	return err
 }

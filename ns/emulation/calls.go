@@ -31,6 +31,8 @@ var archs = []arch{{native, append(older,
 	call{unix.SYS_PRCTL, "prctl", keep, 0},
 	call{unix.SYS_PRLIMIT64, "prlimit64", limit, 1},
 	call{unix.SYS_SETRLIMIT, "setrlimit", limit, 0},
+	call{unix.SYS_FSTAT, "fstat", look, 0},
+	call{unix.SYS_STATX, "statx", look, 0},
 )}, {compat, append(compatOwn,
 	// i386 and Arm have these numbers in common. Those with 16-bit ids, of C libraries before 2000,
 	// are left to the kernel: syscall(2); chown(2), "C library/kernel differences".

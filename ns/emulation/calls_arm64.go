@@ -1,4 +1,4 @@
-// This architecture has no older calls; those of 32-bit Arm.
+// What this architecture calls otherwise, and the calls of 32-bit Arm.
 
 package emulation
 
@@ -9,6 +9,6 @@ const (
 	compat = unix.AUDIT_ARCH_ARM
 )
 
-var older []call
+var older = []call{{unix.SYS_FSTATAT, "newfstatat", look, 0}}
 
 var compatOwn = []call{{325, "fchownat", owner, 2}, {324, "mknodat", device, 2}, {369, "prlimit64", limit, 1}}

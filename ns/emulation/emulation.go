@@ -11,6 +11,7 @@
 //	setuid setgid setre* setres*      the process has these ids from then on (Identity),
 //	setfs* setgroups                  and so have its children: they own what they create
 //	getuid geteuid … getgroups        are answered accordingly
+//	stat lstat fstat fstatat statx    show the owner that is remembered, if that is asked for
 //
 // All other calls, and chown to ids that are mapped, go to the kernel as before: the filter looks
 // at registers only, and the kernel remembers for which numbers it says "allow" whatever the
@@ -61,7 +62,8 @@
 //
 // stat(2) shows your id for every file, /proc/pid/status for every process, and permissions are
 // checked by the kernel, for which all processes have the same id. A process that has become
-// another user may do what root may.
+// another user may do what root may. To show other owners every stat(2) has to stop, since a filter
+// sees neither the caller nor the file. So it is done only where somebody asks for it.
 package emulation
 
 // maxTable is how much the supervisor remembers of identities, in bytes. Then those that no process

@@ -19,6 +19,7 @@ const (
 	device             // hand over if a device is to be made: argument at is the mode, the next its number
 	keep               // hand over PR_SET_KEEPCAPS
 	limit              // refuse to change RLIMIT_LOCKS: argument at is the resource, at+1 the pointer
+	look               // hand over if owners are to be seen
 )
 
 // call is a system call.
@@ -66,9 +67,9 @@ const (
 	offArgs   = 16
 )
 
-// Filter makes the program. With a listener the calls go there; without one, those that change
-// something do nothing and succeed.
-func Filter(uids, gids []Range, listener bool) []unix.SockFilter {
+// Filter makes the program. With a listener the calls go there, and those of stat(2) too if owners
+// are to be seen; without one, those that change something do nothing and succeed.
+func Filter(uids, gids []Range, listener, owners bool) []unix.SockFilter {
 	verdict := uint32(unix.SECCOMP_RET_ERRNO) // and errno 0: skip the call, and return 0
 	if listener {
 		verdict = unix.SECCOMP_RET_USER_NOTIF
@@ -77,7 +78,7 @@ func Filter(uids, gids []Range, listener bool) []unix.SockFilter {
 	for _, a := range archs {
 		part := []unix.SockFilter{load(offNumber)}
 		for _, c := range a.calls {
-			if !listener && (c.kind == ask || c.kind == keep || c.kind == limit) {
+			if !listener && (c.kind == ask || c.kind == keep || c.kind == limit) || c.kind == look && !(listener && owners) {
 				continue
 			}
 			body := c.body(verdict, uids, gids)

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -55,6 +56,7 @@ const (
 	opWrite  = "write"  // Data to Address
 	opChown  = "chown"  // the kernel's part of it; the answer has the Inode if the union has to do more
 	opDevice = "device" // likewise: Inode is the directory, Data the name
+	opStat   = "stat"   // the answer has a struct in Data, statx if Length is not 0, and UID, GID, Inode
 	opDone   = "done"   // let go of what the Call holds
 )
 
@@ -141,12 +143,14 @@ func (h *helper) work(m *Message, alone error) {
 		err = h.memory(m, m.Data, unix.ProcessVMWritev)
 	case m.Op == opChown:
 		hold, err = h.chown(m, ans)
+	case m.Op == opStat:
+		hold, err = h.stat(m, ans)
 	case m.Op == opDevice:
 		hold, err = h.device(m, ans)
 	default:
 		err = unix.ENOSYS
 	}
-	if err == unix.EACCES && h.foreign(m) {
+	if err == unix.EACCES && m.Op != opStat && h.foreign(m) {
 		err = nil // done, and forgotten
 	}
 	if err != nil {
@@ -368,12 +372,14 @@ var standard = map[string]string{"/dev/stdin": "0", "/dev/stdout": "1", "/dev/st
 
 // find opens the file of a call, for reference only.
 func (h *helper) find(m *Message) (int, error) {
-	if m.Address == 0 {
+	name := ""
+	if m.Address != 0 {
+		var err error
+		if name, err = h.readPath(m); err != nil {
+			return -1, err
+		}
+	} else if m.Flags&unix.AT_EMPTY_PATH == 0 {
 		return h.opened(m)
-	}
-	name, err := h.readPath(m)
-	if err != nil {
-		return -1, err
 	}
 	follow := m.Flags&unix.AT_SYMLINK_NOFOLLOW == 0
 	if name == "" {
@@ -463,6 +469,27 @@ func known(id uint32, ranges []Range) uint32 {
 		}
 	}
 	return noID
+}
+
+// stat asks the kernel about a file, and leaves what is not in the union to it.
+func (h *helper) stat(m, ans *Message) (hold []int, err error) {
+	fd, err := h.find(m)
+	if err != nil {
+		return nil, err
+	}
+	hold = []int{fd}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || h.config.Device == 0 || st.Dev != h.config.Device {
+		return hold, err
+	}
+	ans.Inode, ans.UID, ans.GID = st.Ino, st.Uid, st.Gid
+	ans.Data = unsafe.Slice((*byte)(unsafe.Pointer(&st)), unsafe.Sizeof(st))
+	if m.Length != 0 {
+		var x unix.Statx_t
+		err = unix.Statx(fd, "", unix.AT_EMPTY_PATH|m.Flags&(unix.AT_STATX_FORCE_SYNC|unix.AT_STATX_DONT_SYNC), int(m.Mode), &x)
+		ans.Data = unsafe.Slice((*byte)(unsafe.Pointer(&x)), unsafe.Sizeof(x))
+	}
+	return hold, err
 }
 
 // device makes sure that a name can be made in its directory. In the union it leaves none: the

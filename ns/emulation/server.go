@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -23,6 +24,8 @@ type Files interface {
 	// Own changes the owner of a file that some process holds. change gets the owner and group, and
 	// returns the new ones.
 	Own(inode uint64, change func(uid, gid uint32) (uint32, uint32, error)) error
+	// Owner is the owner of a file that some process holds, as it is remembered.
+	Owner(inode uint64) (uid, gid uint32, ok bool)
 	// MakeDevice makes a device node of the given mode and number. The directory is held.
 	MakeDevice(directory uint64, name string, mode, umask, number, uid, gid uint32) error
 }
@@ -195,6 +198,11 @@ func (a *answerer) handle(n *notification) {
 			value, errno = a.getgroups(n, &who)
 		case "setgroups":
 			errno = a.setgroups(n, &who)
+		case "stat", "lstat", "fstat", "newfstatat", "statx":
+			if !a.stat(n, name) {
+				a.l.proceed(n.ID)
+				return
+			}
 		case "chown", "lchown", "fchown", "fchownat":
 			errno = a.chown(n, &who, name)
 		case "mknod", "mknodat":
@@ -342,6 +350,40 @@ func (a *answerer) chown(n *notification, who *Identity, name string) unix.Errno
 		take(&gid, m.GID)
 		return uid, gid, nil
 	}))
+}
+
+// stat is stat(2) and its relatives, for files whose owner the kernel does not show. For others,
+// and where something fails, it leaves the call to the kernel.
+func (a *answerer) stat(n *notification, name string) bool {
+	m, to := &Message{Op: opStat, Directory: unix.AT_FDCWD, Address: n.Args[0]}, n.Args[1]
+	switch name {
+	case "lstat":
+		m.Flags = unix.AT_SYMLINK_NOFOLLOW
+	case "fstat":
+		m.Directory, m.Address, m.Flags = int(int32(n.Args[0])), 0, unix.AT_EMPTY_PATH
+	case "newfstatat":
+		m.Directory, m.Address, to, m.Flags = int(int32(n.Args[0])), n.Args[1], n.Args[2], int(int32(n.Args[3]))
+	case "statx":
+		m.Directory, m.Address, m.Flags, m.Mode, to = int(int32(n.Args[0])), n.Args[1], int(int32(n.Args[2])), uint32(n.Args[3]), n.Args[4]
+		m.Length = int(unsafe.Sizeof(unix.Statx_t{}))
+	}
+	ans := a.ask(n, m)
+	if ans.Errno != 0 || ans.Inode == 0 || a.Files == nil {
+		return false
+	}
+	uid, gid, ok := a.Files.Owner(ans.Inode)
+	a.done(n)
+	if !ok || uid == ans.UID && gid == ans.GID {
+		return false
+	}
+	if len(ans.Data) == int(unsafe.Sizeof(unix.Statx_t{})) {
+		st := (*unix.Statx_t)(unsafe.Pointer(&ans.Data[0]))
+		st.Uid, st.Gid = uid, gid
+	} else if len(ans.Data) == int(unsafe.Sizeof(unix.Stat_t{})) {
+		st := (*unix.Stat_t)(unsafe.Pointer(&ans.Data[0]))
+		st.Uid, st.Gid = uid, gid
+	}
+	return a.ask(n, &Message{Op: opWrite, Address: to, Data: ans.Data}).Errno == 0
 }
 
 // mknod is mknod(2) of a device.

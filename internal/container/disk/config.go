@@ -70,8 +70,9 @@ type Config struct {
 
 // What Config.Emulation can say besides "".
 const (
-	EmulationOn  = "on"
-	EmulationOff = "off"
+	EmulationOn   = "on"
+	EmulationFull = "full" // stat(2) shows owners, too
+	EmulationOff  = "off"
 )
 
 // Volume is a host directory or file, or a tmpfs, that the container has at Target.

@@ -41,7 +41,8 @@ func (c *Config) Process(ids ns.IDMap) ns.Process {
 		Args: c.Args(), Env: c.Environment(c.TTY), Cwd: c.Dir, User: c.User,
 		Terminal: c.TTY,
 		Caps:     c.caps(), NewPrivs: c.NewPrivs, NoSeccomp: c.NoSeccomp, Bounds: ns.Bounds{Rlimits: c.Rlimits},
-		RootEmulation: c.Emulation == EmulationOn || c.Emulation == "" && ids.Single(),
+		RootEmulation: c.Emulation == EmulationOn || c.Emulation == EmulationFull || c.Emulation == "" && ids.Single(),
+		ShowOwners:    c.Emulation == EmulationFull,
 	}
 }
 
