@@ -33,6 +33,7 @@ type Options struct {
 	Args    map[string]string // build arguments
 	Labels  []string          // KEY=VALUE, for the image
 	Names   []string          // for the image, with or without a tag
+	Secrets map[string]string // files for RUN --mount=type=secret, by id; absolute paths
 	NoCache bool
 	Keep    bool   // leave the container of a RUN that fails
 	Network string // of RUN, as disk.Config has it

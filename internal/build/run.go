@@ -25,10 +25,17 @@ func (b *builder) run(ctx context.Context, s *state, in *dockerfile.Instruction,
 		return errors.New("RUN has no command")
 	}
 	cfg := b.container(s, in)
+	mounted, err := b.mounts(s, in)
+	defer mounted.close()
+	if err != nil {
+		return err
+	}
+	cfg.Volumes = mounted.volumes
 	parts, err := b.runParts(s, &cfg, in)
 	if err != nil {
 		return err
 	}
+	parts = append(parts, mounted.parts...)
 	if !b.NoCache && b.Store.FindLayer(s.layers, parts) != nil {
 		return b.layer(ctx, s, in, step, parts, nil)
 	}

@@ -39,6 +39,7 @@ func buildCommand() *cli.Command {
 			&cli.StringFlag{Name: "target", Usage: "build up to `STAGE`"},
 			&cli.StringSliceFlag{Name: "build-arg", Usage: "give ARG a value: `NAME=VALUE`, or NAME with the value it has here"},
 			&cli.StringSliceFlag{Name: "label", Usage: "note `KEY=VALUE` in the image"},
+			&cli.StringSliceFlag{Name: "secret", Usage: "a file for RUN --mount=type=secret: `id=ID,src=FILE`"},
 			&cli.BoolFlag{Name: "no-cache", Usage: "do every step again"},
 			newOptionalFlag("pull", "fetch base images: always, also if they are here; =missing, =never", "true", pullAlways, pullMissing, pullNever),
 			&cli.StringFlag{Name: "network", Usage: "of RUN: `user` (its own, with a way out), none or host; the same as that of run if not given"},
@@ -113,6 +114,9 @@ func buildOptions(c *cli.Context, store *image.Store) (*build.Options, error) {
 			return nil, usagef("--label %q is not KEY=VALUE", l)
 		}
 	}
+	if o.Secrets, err = secrets(c.StringSlice("secret")); err != nil {
+		return nil, err
+	}
 	policy, pulls := optionalValue(c, "pull")
 	if !pulls {
 		policy = pullMissing
@@ -126,6 +130,37 @@ func buildOptions(c *cli.Context, store *image.Store) (*build.Options, error) {
 		return baseImage(c, store, name, policy)
 	}
 	return o, openBuild(c, o)
+}
+
+// secrets reads --secret id=ID,src=FILE.
+func secrets(flags []string) (map[string]string, error) {
+	files := map[string]string{}
+	for _, s := range flags {
+		id, file := "", ""
+		for field := range strings.SplitSeq(s, ",") {
+			switch k, v, _ := strings.Cut(field, "="); {
+			case k == "id":
+				id = v
+			case k == "src" || k == "source":
+				file = v
+			case k == "type" && v == "file":
+			default:
+				return nil, usagef("--secret %s: %q is not known: id=ID,src=FILE", s, field)
+			}
+		}
+		abs, err := filepath.Abs(file)
+		if err == nil && (id == "" || file == "") {
+			err = usagef("--secret %s is not id=ID,src=FILE", s)
+		}
+		if err == nil {
+			_, err = os.Stat(abs)
+		}
+		if err != nil {
+			return nil, err
+		}
+		files[id] = abs
+	}
+	return files, nil
 }
 
 // openBuild opens the context, and reads the Dockerfile.

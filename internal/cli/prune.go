@@ -50,7 +50,10 @@ func runPrune(c *cli.Context, store *image.Store) error {
 	}
 	var steps int64
 	if c.Bool("build") {
-		if steps, err = store.ForgetBuilds(); err != nil {
+		if err = client.RemoveBuilds(store.Root()); err == nil {
+			steps, err = store.ForgetBuilds()
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -90,8 +90,25 @@ type Instruction struct {
 	Args    []string `json:",omitempty"` // run: build arguments in its environment, VAR=VALUE
 	Proxy   []string `json:",omitempty"` // run: those that need no ARG and do not count, VAR=VALUE
 	Network string   `json:",omitempty"` // run: none, host or "" for the build's
+	Mounts  []Mount  `json:",omitempty"` // run
+	Script  string   `json:",omitempty"` // run: what is in the file ScriptPath
 	Health  *Health  `json:",omitempty"` // healthcheck
 	Copy    *Copy    `json:",omitempty"` // copy, add
+}
+
+// ScriptPath is where RUN finds the here-document that begins with "#!".
+const ScriptPath = "/.tiffin-script"
+
+// Mount is what RUN --mount asks for.
+type Mount struct {
+	Type     string // bind (of the context), cache, tmpfs or secret
+	Source   string // bind: path in the context
+	Target   string // absolute; "" of a secret: the usual place
+	ID       string // cache, secret
+	Locked   bool   // cache: one RUN at a time
+	Required bool   // secret: without it RUN fails
+	Mode     uint32 // cache: of the directory, when it is made
+	Size     int64  // tmpfs: bytes; 0 = no limit of its own
 }
 
 // Pair is a name with a value; the value of an ARG may be missing.

@@ -17,6 +17,7 @@ import (
 	"tiffin/internal/container/control"
 	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
+	"tiffin/internal/treecopy"
 )
 
 // Remove deletes a container that does not run. With force, one that runs is
@@ -72,6 +73,20 @@ func SweepTrees(images string) (freed int64, err error) {
 		}
 	}
 	return freed, err
+}
+
+// RemoveBuilds deletes what builds have left in directories for RUN --mount=type=cache. With
+// subordinate ids, only a helper can delete what other users of a container have there.
+func RemoveBuilds(images string) (err error) {
+	dirs, _ := filepath.Glob(filepath.Join(images, "build", "mount-*"))
+	for _, dir := range dirs {
+		e := treecopy.Remove(dir)
+		if errors.Is(e, os.ErrPermission) {
+			e = insideOf(images, false, control.OpErase, &disk.Upper{Dir: dir}, io.Discard)
+		}
+		err = errors.Join(err, e)
+	}
+	return err
 }
 
 // kill ends a running container at once: through its supervisor or, if that does

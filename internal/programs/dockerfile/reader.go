@@ -287,15 +287,16 @@ func (r *reader) refuse(cmd instructions.Command) error {
 	line := lineOf(cmd)
 	switch c := cmd.(type) {
 	case *instructions.RunCommand:
+		for _, m := range instructions.GetMounts(c) {
+			if why := refuseMount(m); why != "" {
+				return r.at(line, "RUN --mount=type=%s%s is not there yet", m.Type, why)
+			}
+		}
 		switch {
-		case len(instructions.GetMounts(c)) > 0:
-			return r.at(line, "%s is not there yet", "RUN --mount")
 		case len(instructions.GetDevices(c)) > 0:
 			return r.at(line, "%s is not there", "RUN --device")
 		case instructions.GetSecurity(c) != instructions.SecuritySandbox:
 			return r.at(line, "%s is not there", "RUN --security")
-		case len(c.Files) > 0:
-			return r.at(line, "a here-document of RUN is not there yet")
 		}
 	case *instructions.CopyCommand:
 		if c.Parents {
@@ -312,6 +313,27 @@ func (r *reader) refuse(cmd instructions.Command) error {
 		}
 	}
 	return nil
+}
+
+// refuseMount is what a mount asks for that cannot be done, or "".
+func refuseMount(m *instructions.Mount) string {
+	cache, bind := m.Type == instructions.MountTypeCache, m.Type == instructions.MountTypeBind
+	for what, asked := range map[string]bool{
+		",from=":             m.From != "",
+		",rw":                bind && !m.ReadOnly,
+		",ro":                cache && m.ReadOnly,
+		",source=":           cache && m.Source != "",
+		",sharing=private":   m.CacheSharing == instructions.MountSharingPrivate,
+		",uid=… or gid=…":    m.UID != nil && *m.UID != 0 || m.GID != nil && *m.GID != 0,
+		",env=":              m.Env != nil,
+		",mode=":             !cache && m.Mode != nil,
+		" (the ssh agent's)": m.Type == instructions.MountTypeSSH,
+	} {
+		if asked {
+			return what
+		}
+	}
+	return ""
 }
 
 // unused are the build arguments that no ARG takes, but for those that need none.

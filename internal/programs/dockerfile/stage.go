@@ -105,7 +105,9 @@ func (s *scope) instruction(cmd instructions.Command) (*dockerfile.Instruction, 
 	case *instructions.LabelCommand:
 		in.Pairs = pairs(c.Labels)
 	case *instructions.RunCommand:
-		s.run(in, c)
+		if err := s.run(in, c); err != nil {
+			return nil, err
+		}
 	case *instructions.CmdCommand:
 		in.Words, in.Shell = c.CmdLine, c.PrependShell
 	case *instructions.EntrypointCommand:
@@ -201,8 +203,17 @@ func (s *scope) arg(in *dockerfile.Instruction, a instructions.KeyValuePairOptio
 }
 
 // run describes a RUN: its words are left to the shell.
-func (s *scope) run(in *dockerfile.Instruction, c *instructions.RunCommand) {
+func (s *scope) run(in *dockerfile.Instruction, c *instructions.RunCommand) error {
 	in.Words, in.Shell = c.CmdLine, c.PrependShell
+	if len(c.Files) > 0 {
+		in.Words, in.Script = document(c)
+	}
+	if err := s.refuse(c); err != nil { // once more: variables have been replaced
+		return err
+	}
+	for _, m := range instructions.GetMounts(c) {
+		in.Mounts = append(in.Mounts, mount(m))
+	}
 	if n := instructions.GetNetwork(c); n != instructions.NetworkDefault {
 		in.Network = n
 	}
@@ -218,6 +229,48 @@ func (s *scope) run(in *dockerfile.Instruction, c *instructions.RunCommand) {
 	}
 	slices.Sort(in.Args)
 	slices.Sort(in.Proxy)
+	return nil
+}
+
+// document is the command of a RUN with here-documents. One alone is the script: it is handed to
+// the shell, or, if it begins with "#!", is a file that is run. Otherwise the shell reads all of
+// it. The Dockerfile reference, "Here-Documents".
+func document(c *instructions.RunCommand) (words []string, script string) {
+	first := c.Files[0]
+	text := first.Data
+	if first.Chomp {
+		text = parser.ChompHeredocContent(text)
+	}
+	alone := len(c.Files) == 1 && len(c.CmdLine) == 1 && isDocument(c.CmdLine[0])
+	switch {
+	case alone && strings.HasPrefix(text, "#!"):
+		return []string{dockerfile.ScriptPath}, text
+	case alone:
+		return []string{text}, ""
+	}
+	whole := strings.Join(c.CmdLine, " ")
+	for _, f := range c.Files {
+		whole += "\n" + f.Data + f.Name
+	}
+	return []string{whole}, ""
+}
+
+// isDocument tells whether a command is the beginning of a here-document and nothing else.
+func isDocument(line string) bool {
+	d, err := parser.ParseHeredoc(line)
+	return err == nil && d != nil
+}
+
+// mount describes a mount that refuseMount has let pass.
+func mount(m *instructions.Mount) dockerfile.Mount {
+	d := dockerfile.Mount{
+		Type: string(m.Type), Source: m.Source, Target: m.Target, ID: m.CacheID, Required: m.Required, Size: m.SizeLimit,
+		Locked: m.CacheSharing == instructions.MountSharingLocked, Mode: 0o755,
+	}
+	if m.Mode != nil {
+		d.Mode = uint32(*m.Mode)
+	}
+	return d
 }
 
 func pairs(kvs instructions.KeyValuePairs) (list []dockerfile.Pair) {

@@ -1,0 +1,162 @@
+// RUN --mount, and the file of a here-document: what the container has besides the image. What is
+// there when it ends is no part of the layer.
+
+package build
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+
+	digest "github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
+
+	"tiffin/image/store"
+	"tiffin/internal/container/disk"
+	"tiffin/internal/dockerfile"
+	"tiffin/internal/errs"
+)
+
+// mounts are those of one RUN.
+type mounts struct {
+	volumes []disk.Volume
+	parts   []store.BuildPart // what the layer depends on
+	end     []func()          // in reverse order
+}
+
+func (m *mounts) close() {
+	for i := len(m.end) - 1; i >= 0; i-- {
+		m.end[i]()
+	}
+}
+
+// mounts prepares what a RUN mounts. The caller closes it, also after an error.
+func (b *builder) mounts(s *state, in *dockerfile.Instruction) (*mounts, error) {
+	m := new(mounts)
+	for _, want := range in.Mounts {
+		if want.Target == "" && want.Type == "secret" {
+			want.Target = "/run/secrets/" + cmp.Or(want.ID, want.Source)
+		}
+		want.Target = s.absolute(want.Target)
+		var err error
+		switch want.Type {
+		case "tmpfs":
+			v := disk.Volume{Target: want.Target}
+			if want.Size > 0 {
+				v.Options = fmt.Sprintf("size=%d", want.Size)
+			}
+			m.volumes = append(m.volumes, v)
+		case "cache":
+			err = b.cacheMount(m, &want)
+		case "bind":
+			err = b.bindMount(m, &want)
+		case "secret":
+			err = b.secretMount(m, &want)
+		default:
+			err = errors.New("it is not there")
+		}
+		if err != nil {
+			return m, fmt.Errorf("--mount=type=%s: %w", want.Type, err)
+		}
+		m.parts = append(m.parts, store.BuildPart{Name: "mount", Value: want.Type + " " + want.ID + " " + want.Target})
+	}
+	if in.Script != "" {
+		return m, b.scriptMount(m, in.Script)
+	}
+	return m, nil
+}
+
+// cacheMount is a directory of the store that stays from build to build. Its content does not count
+// for the layer.
+func (b *builder) cacheMount(m *mounts, want *dockerfile.Mount) error {
+	want.ID = cmp.Or(want.ID, want.Target)
+	dir := b.Store.Path("build", "mount-"+digest.FromString(want.ID).Encoded())
+	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err == nil {
+		err = os.Chmod(dir, os.FileMode(want.Mode&0o777))
+		if err != nil {
+			return err
+		}
+	} else if !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	if want.Locked {
+		f, err := os.Open(dir)
+		if err != nil {
+			return err
+		}
+		m.end = append(m.end, func() { f.Close() })
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil { // flock(2), until the close
+			return os.NewSyscallError("flock", err)
+		}
+	}
+	m.volumes = append(m.volumes, disk.Volume{Source: dir, Target: want.Target})
+	return nil
+}
+
+// bindMount shows a file or directory of the context. Its files count as those of COPY do.
+func (b *builder) bindMount(m *mounts, want *dockerfile.Mount) error {
+	if b.Context == nil {
+		return errors.New("there is no context")
+	}
+	real, f, err := follow(b.Context, want.Source)
+	if err != nil {
+		return fmt.Errorf("%s: %w", shown(want.Source), err)
+	}
+	nothing, err := openStack(b.Store, nil)
+	if err != nil {
+		return err
+	}
+	defer nothing.close()
+	d := newDelta(nothing)
+	if f.isDir() {
+		err = d.copyDir(b.Context, real, "", f, "x", true)
+	} else {
+		err = d.put("x", &entry{file: *f, from: b.Context, path: real})
+	}
+	if err != nil {
+		return err
+	}
+	sum, err := d.digest()
+	if err != nil {
+		return err
+	}
+	m.parts = append(m.parts, store.BuildPart{Name: "files", Value: sum})
+	m.volumes = append(m.volumes, disk.Volume{Source: filepath.Join(b.Context.name, real), Target: want.Target, ReadOnly: true})
+	return nil
+}
+
+// secretMount shows a file of the user's. Nothing of it counts, and nothing of it is kept.
+func (b *builder) secretMount(m *mounts, want *dockerfile.Mount) error {
+	want.ID = cmp.Or(want.ID, want.Source, path.Base(want.Target))
+	file, ok := b.Secrets[want.ID]
+	if !ok {
+		if want.Required {
+			return errs.Hint(fmt.Errorf("there is no secret %q", want.ID), "tiffin build --secret id="+want.ID+",src=FILE")
+		}
+		return nil
+	}
+	m.volumes = append(m.volumes, disk.Volume{Source: file, Target: want.Target, ReadOnly: true})
+	return nil
+}
+
+// scriptMount shows a here-document as a file that can be executed.
+func (b *builder) scriptMount(m *mounts, text string) error {
+	f, err := os.CreateTemp(b.Store.Path("tmp"), "script-")
+	if err != nil {
+		return err
+	}
+	m.end = append(m.end, func() { os.Remove(f.Name()) })
+	_, err = f.WriteString(text)
+	if err = errors.Join(err, f.Chmod(0o755), f.Close()); err != nil {
+		return err
+	}
+	m.volumes = append(m.volumes, disk.Volume{Source: f.Name(), Target: dockerfile.ScriptPath, ReadOnly: true})
+	m.parts = append(m.parts, store.BuildPart{Name: "script", Value: digest.FromString(text).String()})
+	return nil
+}
