@@ -29,8 +29,8 @@ const (
 // resolver answers questions.
 type resolver struct {
 	network *Network
-	config  string       // path of the host's resolv.conf(5), "" = /etc/resolv.conf
-	first   atomic.Int32 // the server that has answered last
+	servers func() []string // those of the host, as "ADDRESS:PORT"
+	first   atomic.Int32    // the server that has answered last
 	asking  atomic.Int32
 }
 
@@ -145,7 +145,7 @@ func reply(h dnsmessage.Header, q *dnsmessage.Question, code dnsmessage.RCode, f
 // last.
 func (r *resolver) ask(question []byte, transport string, servers []string) (answer []byte, err error) {
 	if servers == nil {
-		servers = hostServers(r.config)
+		servers = r.servers()
 	}
 	first := int(r.first.Load())
 	err = errors.New("no server for names")

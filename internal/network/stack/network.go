@@ -48,7 +48,7 @@ func New(config network.Serve) (*Network, error) {
 	if n.stack, err = newStack(n, config.Network.MTU); err != nil {
 		return nil, err
 	}
-	n.dns = &resolver{network: n, config: config.Resolvers}
+	n.dns = &resolver{network: n, servers: func() []string { return hostServers(config.Resolvers) }}
 	n.tcp = newTCP(n)
 	n.udp = newUDP(n)
 	n.icmp = newPinger(n)
