@@ -92,6 +92,16 @@ func ping(src, dst netip.Addr) []byte {
 	return b
 }
 
+// ping6 is the same by IPv6.
+func ping6(src, dst netip.Addr) []byte {
+	b := make([]byte, header.IPv6MinimumSize+header.ICMPv6MinimumSize)
+	part := header.ICMPv6(b[header.IPv6MinimumSize:])
+	part.SetType(header.ICMPv6EchoRequest)
+	part.SetChecksum(header.ICMPv6Checksum(header.ICMPv6ChecksumParams{Header: part, Src: tcpipAddress(src), Dst: tcpipAddress(dst)}))
+	header.IPv6(b).Encode(&header.IPv6Fields{PayloadLength: uint16(len(part)), HopLimit: 64, TransportProtocol: header.ICMPv6ProtocolNumber, SrcAddr: tcpipAddress(src), DstAddr: tcpipAddress(dst)})
+	return b
+}
+
 // datagram is a packet of UDP.
 func datagram(src, dst netip.AddrPort, body []byte) []byte {
 	b := make([]byte, header.IPv4MinimumSize+header.UDPMinimumSize, 100)
@@ -184,18 +194,19 @@ func TestNetworkSurvivesItsMembers(t *testing.T) {
 	n := newNetwork(t)
 	n.dns.servers = func() []string { return nil }
 	a := plugIn(t, n, "a")
-	good := [][]byte{ping(a.addr, network.Private.Gateway4), datagram(netip.AddrPortFrom(a.addr, 5), netip.AddrPortFrom(network.Private.Gateway4, 53), []byte("question"))}
+	six := netip.MustParseAddr("fd74:6966:6669:6e00::100")
+	good := [][]byte{ping6(six, network.Private.Gateway6), ping(a.addr, network.Private.Gateway4), datagram(netip.AddrPortFrom(a.addr, 5), netip.AddrPortFrom(network.Private.Gateway4, 53), []byte("question"))}
 	for _, packet := range good {
 		for cut := range packet {
 			a.send(etherIPv4, packet[:cut])
 			a.send(etherIPv6, packet[:cut])
 		}
+		a.send(etherIPv6, packet)
 		for at := range packet {
 			for _, v := range []byte{0, 1, 0x7f, 0xff} {
 				bad := bytes.Clone(packet)
 				bad[at] = v
 				a.send(etherIPv4, bad)
-				bad[0] = 0x60 | bad[0]&0xf
 				a.send(etherIPv6, bad)
 			}
 		}
@@ -208,7 +219,7 @@ func TestNetworkSurvivesItsMembers(t *testing.T) {
 	}
 	for port := range uint16(3 * maxFlows) {
 		a.send(etherIPv4, datagram(netip.AddrPortFrom(a.addr, 1000+port), netip.MustParseAddrPort("10.0.2.2:9"), []byte("flood")))
-		a.send(etherIPv4, good[1])
+		a.send(etherIPv4, good[2])
 	}
 	n.udp.mu.Lock()
 	flows := len(n.udp.flows)
