@@ -3,6 +3,7 @@
 package stack
 
 import (
+	"runtime"
 	"runtime/debug"
 	"time"
 )
@@ -17,6 +18,7 @@ func (n *Network) settle() {
 		if now != last {
 			last, done = now, false
 		} else if !done {
+			runtime.GC() // what pools keep survives one collection: sync.Pool
 			debug.FreeOSMemory()
 			done = true
 		}
