@@ -63,10 +63,13 @@ func runInterface(b *builder) error {
 // types if not. What a security module forbids shows only later.
 func TryTap() (fix string, err error) {
 	f, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
-	if err != nil {
-		return tapFix(err), err
+	if err == nil {
+		defer f.Close()
+		if _, e := unix.IoctlGetInt(int(f.Fd()), unix.TUNGETFEATURES); e != nil {
+			err = &os.PathError{Op: "use", Path: f.Name(), Err: e}
+		}
 	}
-	return "", f.Close()
+	return tapFix(err), err
 }
 
 // ProbeTap makes such an interface in the network namespace of this thread, and lets it go again.
