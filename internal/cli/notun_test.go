@@ -19,8 +19,8 @@ func TestWithoutTheDeviceThereIsANote(t *testing.T) {
 			need(t, p)
 			needTun(t)
 			store := p.home(t)
-			// A file in its place, in a mount namespace of the script's own, is enough for everybody;
-			// its mode is what an administrator has left.
+			// A file in its place, in a mount namespace of the script's own, is enough for
+			// everybody; its mode is what an administrator has left.
 			without := func(do string) string {
 				script := `touch "$HOME/tun"; chmod 000 "$HOME/tun"; mount --bind "$HOME/tun" /dev/net/tun; exec setpriv --inh-caps=-all --ambient-caps=-all sh -c ` + "'" + do + "'"
 				cmd := exec.Command("unshare", "--user", "--map-current-user", "--keep-caps", "--mount", "sh", "-ec", script)

@@ -23,7 +23,7 @@ func ask(t *testing.T, r *resolver, name string, kind dnsmessage.Type, transport
 		t.Fatal(err)
 	}
 	var m dnsmessage.Message
-	if err := m.Unpack(r.answer(b, transport)); err != nil || m.ID != 77 || !m.Response {
+	if err := m.Unpack(r.answer(b, transport, netip.Addr{})); err != nil || m.ID != 77 || !m.Response {
 		t.Fatalf("%s: %v, %v", name, m.Header, err)
 	}
 	for _, a := range m.Answers {
@@ -116,7 +116,7 @@ func TestNames(t *testing.T) {
 	if took := time.Since(began); took >= dnsPatience {
 		t.Errorf("the silent server is asked first again: %v", took)
 	}
-	if n.dns.answer([]byte("no question"), "udp") != nil {
+	if n.dns.answer([]byte("no question"), "udp", netip.Addr{}) != nil {
 		t.Error("what is no question is answered")
 	}
 }

@@ -147,7 +147,8 @@ func TestNobodySpeaksForAnother(t *testing.T) {
 	}
 }
 
-// TestHostsLoopbackIsNoDestination in any of its spellings, nor is what lies near this machine only.
+// TestHostsLoopbackIsNoDestination in any of its spellings, nor is what lies near this machine
+// only.
 func TestHostsLoopbackIsNoDestination(t *testing.T) {
 	n := newNetwork(t)
 	for _, a := range []string{"127.0.0.1", "127.255.0.9", "0.0.0.0", "0.1.2.3", "::1", "::", "::ffff:127.0.0.1", "::127.0.0.1", "::ffff:192.0.2.1",
@@ -188,8 +189,8 @@ func TestUnknownMembersAreUnreachable(t *testing.T) {
 	}
 }
 
-// TestNetworkSurvivesItsMembers: packets of any length and with any field wrong, more datagrams than
-// there may be flows, more questions than may be asked.
+// TestNetworkSurvivesItsMembers: packets of any length and with any field wrong, more datagrams
+// than there may be flows, more questions than may be asked.
 func TestNetworkSurvivesItsMembers(t *testing.T) {
 	n := newNetwork(t)
 	n.dns.servers = func() []string { return nil }
