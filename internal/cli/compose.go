@@ -163,6 +163,9 @@ func (p *composition) configCommand() *cli.Command {
 				for _, n := range s.Needs {
 					fmt.Fprintf(stdout, "# %s waits for %s: %s\n", s.Name, n.Service, n.Condition)
 				}
+				if s.Build != nil {
+					print(append([]string{"tiffin", "build"}, s.Build...)...)
+				}
 				print(append([]string{"tiffin", "create"}, s.Words()...)...)
 			}
 			return nil

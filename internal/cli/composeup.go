@@ -36,6 +36,7 @@ func (p *composition) upCommand() *cli.Command {
 			"A healthcheck is run until it succeeds, for services that wait for that, and not afterwards.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "leave them running"},
+			&cli.BoolFlag{Name: "build", Usage: "build images also if they are there"},
 			&cli.BoolFlag{Name: "force-recreate", Usage: "make all containers anew"},
 			&cli.BoolFlag{Name: "remove-orphans", Usage: "delete containers of services that are no longer in the files"},
 			&cli.BoolFlag{Name: "abort-on-container-exit", Usage: "stop them all when one has ended, with its exit status"},
@@ -50,7 +51,7 @@ func (p *composition) upCommand() *cli.Command {
 			if err := p.orphans(c, project); err != nil {
 				return err
 			}
-			u := &launching{composition: p, store: store, fresh: c.Bool("force-recreate"), services: map[string]*serving{}}
+			u := &launching{composition: p, store: store, fresh: c.Bool("force-recreate"), build: c.Bool("build"), services: map[string]*serving{}}
 			if err := makeNetworks(project); err != nil {
 				return err
 			}
@@ -125,11 +126,16 @@ func createNetworkOf(words []string) error {
 		_, err := createNetwork(c)
 		return err
 	}
+	return typed(cmd, words)
+}
+
+// typed does what a command would with these words behind it.
+func typed(cmd *cli.Command, words []string) error {
 	words, err := normalise(words, cmd.Flags, false)
-	if err != nil {
-		return err
+	if err == nil {
+		err = parseAndRun(cmd, words)
 	}
-	return parseAndRun(cmd, words)
+	return err
 }
 
 // launching is the start of a project.
@@ -137,6 +143,7 @@ type launching struct {
 	*composition
 	store    *image.Store
 	fresh    bool // make all containers anew
+	build    bool // build images that are there
 	order    []*serving
 	services map[string]*serving
 }
@@ -159,6 +166,9 @@ func (u *launching) start(s *compose.Service) error {
 		}
 	}
 	v := &serving{spec: s, since: time.Now()}
+	if err := u.image(s); err != nil {
+		return err
+	}
 	ctr, what, err := u.container(s)
 	if err == nil {
 		err = startDetached(u.store, ctr, nil)
@@ -170,6 +180,17 @@ func (u *launching) start(s *compose.Service) error {
 	v.member = member{ctr, s.Name}
 	u.order, u.services[s.Name] = append(u.order, v), v
 	return nil
+}
+
+// image builds the image of a service, if the file says how and it is not there.
+func (u *launching) image(s *compose.Service) error {
+	if s.Build == nil {
+		return nil
+	}
+	if _, err := u.store.Resolve(s.Image); err == nil && !u.build {
+		return nil
+	}
+	return typed(buildCommand(), s.Build)
 }
 
 // container finds the container of a service, or makes it, and says which in a word.

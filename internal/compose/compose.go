@@ -65,6 +65,7 @@ type Service struct {
 	Container string   `json:"container"` // name of its container
 	Flags     []string `json:"flags"`     // of `tiffin create`, each one word: --name=value
 	Image     string   `json:"image"`
+	Build     []string `json:"build,omitempty"`   // words behind `tiffin build` that make the image
 	Command   []string `json:"command,omitempty"` // behind the image
 	Needs     []Need   `json:"needs,omitempty"`
 	Health    *Health  `json:"health,omitempty"`

@@ -31,7 +31,7 @@ import (
 // known are the attributes of a service that have a counterpart here. The library reports each
 // other one, also one that the specification will have later.
 const known = `
-	attach cap_add cap_drop command container_name cpu_shares cpus cpuset
+	attach build.context build.dockerfile build.target build.args build.args.* cap_add cap_drop command container_name cpu_shares cpus cpuset
 	depends_on depends_on.* depends_on.*.condition depends_on.*.required
 	deploy.replicas deploy.resources.limits.cpus deploy.resources.limits.memory deploy.resources.limits.pids
 	deploy.resources.reservations.memory
@@ -55,7 +55,6 @@ const knownAbove = `name include networks networks.* networks.*.name networks.*.
 
 // instead is what to say about attributes that are looked for most.
 var instead = map[string]string{
-	"build":   "no image is built here: name one that is there, such as of `tiffin commit`",
 	"configs": "show the file inside with volumes", "secrets": "show the file inside with volumes",
 	"links": "services find each other by their names, not by others",
 }

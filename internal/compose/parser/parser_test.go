@@ -87,8 +87,8 @@ func TestWords(t *testing.T) {
 // TestNothingIsPassedOver: what has no counterpart here is named, with file and line.
 func TestNothingIsPassedOver(t *testing.T) {
 	for yaml, want := range map[string]string{
-		"    gpus: all": `compose.yaml:4: services.s.gpus: not known here`,
-		"    build: .":  "compose.yaml:4: services.s.build: no image is built here: name one that is there, such as of `tiffin commit`",
+		"    gpus: all":                          `compose.yaml:4: services.s.gpus: not known here`,
+		"    build: {context: ., network: host}": `compose.yaml:4: services.s.build.network: not known here`,
 		"    volumes:\n    - .:/a\n    - data:/d\nvolumes: {data: {}}": `compose.yaml:6: services.s.volumes.1: volume "data": there are none but directories of yours, such as ./data:/d`,
 		"    volumes:\n    - /cache":                                   `compose.yaml:5: services.s.volumes.0: volume "/cache": there are none but directories of yours, such as ./cache:/cache`,
 		"    ports:\n    - 80:80\n    - target: 1\n      name: x":      `compose.yaml:7: services.s.ports.[].name: not known here`,
@@ -224,6 +224,23 @@ networks:
 	}
 	if want := []string{labels("default") + "box_default false", "--subnet=10.9.0.0/24 --gateway=10.9.0.1 " + labels("front") + "box_front false", labels("mine") + "ours true"}; !reflect.DeepEqual(nets, want) {
 		t.Errorf("got %q\nwant %q", nets, want)
+	}
+}
+
+// TestBuild: what is typed to make the image.
+func TestBuild(t *testing.T) {
+	a := read(t, map[string]string{"compose.yaml": "services: {s: {build: {context: sub, dockerfile: My, target: t, args: {A: 1}}}, u: {image: mine, build: .}}"}, compose.Request{})
+	if a.Project == nil {
+		t.Fatal(a.Problems)
+	}
+	here, _ := os.Getwd()
+	for i, want := range [][]string{
+		{"--tag=box-s", "--file=" + here + "/sub/My", "--target=t", "--build-arg=A=1", "--", here + "/sub"},
+		{"--tag=mine", "--file=" + here + "/Dockerfile", "--", here},
+	} {
+		if got := a.Project.Services[i].Build; !reflect.DeepEqual(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -72,7 +73,8 @@ func (t *translation) refuse(attribute, format string, args ...any) {
 func (t *translation) translate() {
 	s := t.config
 	t.flag("name", t.out.Container)
-	if s.Image == "" {
+	t.build()
+	if t.out.Image == "" {
 		t.problem(t.at, "it has no image")
 	}
 	if s.GetScale() != 1 {
@@ -86,6 +88,31 @@ func (t *translation) translate() {
 	t.networks()
 	t.ports()
 	t.life()
+}
+
+// build: how its image is made.
+func (t *translation) build() {
+	b := t.config.Build
+	if b == nil {
+		return
+	}
+	t.out.Image = cmp.Or(t.out.Image, t.project.Name+"-"+t.config.Name)
+	words := []string{"--tag=" + t.out.Image}
+	if file := b.Dockerfile; file != "" {
+		if !filepath.IsAbs(file) {
+			file = filepath.Join(b.Context, file)
+		}
+		words = append(words, "--file="+file)
+	}
+	if b.Target != "" {
+		words = append(words, "--target="+b.Target)
+	}
+	for _, k := range slices.Sorted(maps.Keys(b.Args)) {
+		if v := b.Args[k]; v != nil { // nil: a variable that is not set here
+			words = append(words, "--build-arg="+k+"="+*v)
+		}
+	}
+	t.out.Build = append(words, "--", b.Context)
 }
 
 // command: what is run, and with which environment.
