@@ -29,10 +29,12 @@ func TestADiskWithShortNames(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			root := &gofs.LoopbackRoot{Path: back, NewNode: func(r *gofs.LoopbackRoot, _ *gofs.Inode, _ string, _ *syscall.Stat_t) gofs.InodeEmbedder {
-				return &shortNames{gofs.LoopbackNode{RootData: r}}
-			}}
-			server, err := gofs.Mount(at, root.NewNode(root, nil, "", nil), &gofs.Options{MountOptions: fuse.MountOptions{AllowOther: true, DirectMountStrict: true, Options: []string{"default_permissions"}}})
+			loopback, err := gofs.NewLoopbackRoot(back)
+			if err != nil {
+				t.Fatal(err)
+			}
+			server, err := gofs.Mount(at, &shortNames{loopback.(*gofs.LoopbackNode)}, &gofs.Options{
+				MountOptions: fuse.MountOptions{AllowOther: true, DirectMountStrict: true, Options: []string{"default_permissions"}}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -55,7 +57,11 @@ export TIFFIN_RUN_ROOT="$DIR/elsewhere"; run run --rm tiffin/base sh -c 'touch $
 }
 
 // shortNames is a directory or a file of another file system, with names of 143 bytes at most.
-type shortNames struct{ gofs.LoopbackNode }
+type shortNames struct{ *gofs.LoopbackNode }
+
+func (n *shortNames) WrapChild(_ context.Context, child gofs.InodeEmbedder) gofs.InodeEmbedder {
+	return &shortNames{child.(*gofs.LoopbackNode)}
+}
 
 const longestName = 143
 
