@@ -26,8 +26,9 @@ func appArmorFix() string {
 	if err != nil {
 		exe = "/usr/local/bin/tiffin"
 	}
-	return `printf '%s\n' 'abi <abi/4.0>,' 'include <tunables/global>' 'profile tiffin "{` + exe +
-		`,@{HOME}/.local/share/tiffin/programs/*}" flags=(unconfined) { userns, }' > /etc/apparmor.d/tiffin` +
+	// For AppArmor a path begins with a slash or a variable, so there is a profile for each.
+	return `printf '%s\n' 'abi <abi/4.0>,' 'include <tunables/global>' 'profile tiffin "` + exe + `" flags=(unconfined) { userns, }' ` +
+		`'profile tiffin-programs "@{HOME}/.local/share/tiffin/programs/*" flags=(unconfined) { userns, }' > /etc/apparmor.d/tiffin` +
 		"\napparmor_parser -r /etc/apparmor.d/tiffin"
 }
 

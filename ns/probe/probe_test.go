@@ -159,7 +159,8 @@ func TestAppArmorProfile(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	exe, _ := os.Executable()
-	want := "abi <abi/4.0>,\ninclude <tunables/global>\nprofile tiffin \"{" + exe + ",@{HOME}/.local/share/tiffin/programs/*}\" flags=(unconfined) { userns, }\n"
+	want := "abi <abi/4.0>,\ninclude <tunables/global>\nprofile tiffin \"" + exe + "\" flags=(unconfined) { userns, }\n" +
+		"profile tiffin-programs \"@{HOME}/.local/share/tiffin/programs/*\" flags=(unconfined) { userns, }\n"
 	if text, err := os.ReadFile(file); err != nil || string(text) != want {
 		t.Errorf("%s, %v", text, err)
 	}
