@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -82,7 +83,14 @@ func TestNothingThatWriteAcceptsIsLostOnAFullDisk(t *testing.T) {
 				if err := os.Remove(p("big")); err != nil {
 					t.Error(err)
 				}
-				if err := os.WriteFile(p("again"), make([]byte, 1<<20), 0o644); err != nil {
+				// The server holds the removed file until the kernel has forgotten it, which may be
+				// a moment after the removal.
+				again := func() error { return os.WriteFile(p("again"), make([]byte, 1<<20), 0o644) }
+				end := time.Now().Add(10 * time.Second)
+				for err = again(); err != nil && time.Now().Before(end); err = again() {
+					time.Sleep(10 * time.Millisecond)
+				}
+				if err != nil {
 					t.Errorf("when there is room again: %v", err)
 				}
 			})
