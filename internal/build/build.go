@@ -19,6 +19,7 @@ import (
 	"tiffin/internal/container/disk"
 	"tiffin/internal/dockerfile"
 	"tiffin/internal/errs"
+	"tiffin/internal/network"
 )
 
 // Options say what is built, and how.
@@ -96,7 +97,8 @@ func Build(ctx context.Context, o Options) (*image.Image, error) {
 	}
 	defer b.reader.Close()
 	b.reader.Warn = o.Warn
-	b.file, err = b.reader.Parse(dockerfile.Parse{Text: o.Text, Args: o.Args, Target: o.Target, Platform: oci.ThisMachine().String()})
+	b.file, err = b.reader.Parse(dockerfile.Parse{Text: o.Text, Args: o.Args, Target: o.Target, Platform: oci.ThisMachine().String(),
+		Host: o.Network == network.Host})
 	if err != nil {
 		return nil, err
 	}

@@ -39,6 +39,7 @@ type Parse struct {
 	Args     map[string]string // values of build arguments, by name
 	Platform string            // OS/ARCH[/VARIANT] of this machine
 	Target   string            // name or number of the last stage that is wanted; "" = the last
+	Host     bool              // RUN may have the host's network: whoever builds has said so
 }
 
 // Base asks for the instructions of a stage.

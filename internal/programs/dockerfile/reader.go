@@ -293,6 +293,9 @@ func (r *reader) refuse(cmd instructions.Command) error {
 			}
 		}
 		switch {
+		case instructions.GetNetwork(c) == instructions.NetworkHost && !r.ask.Host:
+			// The Dockerfile reference, "RUN --network=host": it takes the builder's consent.
+			return r.at(line, "it takes `tiffin build --network host` to have %s", "RUN --network=host")
 		case len(instructions.GetDevices(c)) > 0:
 			return r.at(line, "%s is not there", "RUN --device")
 		case instructions.GetSecurity(c) != instructions.SecuritySandbox:

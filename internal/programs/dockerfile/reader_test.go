@@ -84,7 +84,7 @@ func TestOnBuildComesFirst(t *testing.T) {
 	if err != nil || len(list) != 3 || list[0].Words[0] != "one" || list[0].Line != 0 || list[1].Copy == nil || list[2].Words[0] != "two" {
 		t.Errorf("%+v, %v", list, err)
 	}
-	for _, bad := range []string{"ONBUILD RUN x", "FROM y", "RUN --mount=type=ssh true", "nonsense", ""} {
+	for _, bad := range []string{"ONBUILD RUN x", "FROM y", "RUN --mount=type=ssh true", "RUN --network=host true", "nonsense", ""} {
 		if _, list, err := read("FROM x", 0, nil, nil, bad); err == nil {
 			t.Errorf("ONBUILD %s is accepted: %+v", bad, list)
 		}
@@ -102,6 +102,7 @@ func TestMistakesHaveAPlace(t *testing.T) {
 		{"FROM x\nRUN --mount=type=bind,from=y,target=/c \\\n true", "2:1 RUN --mount=type=bind,from=y,target=/c \\ RUN --mount=type=bind,from= is not there yet"},
 		{"FROM x\nADD https://x/y /", `2:5 https://x/y ADD does not fetch "https://x/y" yet`},
 		{"FROM x\nRUN --security=insecure x", "2:1 RUN --security=insecure x RUN --security is not there"},
+		{"FROM x\nRUN --network=host x", "2:5 --network=host it takes `tiffin build --network host` to have RUN --network=host"},
 		{"FROM $NOTHING", "1:6 $NOTHING the base is empty: $NOTHING"},
 		{"FROM x\nENV a=${b", "2:7 ${b "},
 		{"FROM x\n\tCOPY a \xff b\nONBUILD ONBUILD RUN", "3:1 ONBUILD ONBUILD RUN "},
@@ -116,6 +117,16 @@ func TestMistakesHaveAPlace(t *testing.T) {
 		col, _ := json.Marshal(n.Column + 1)
 		if got := string(b) + ":" + string(col) + " " + n.Source[n.Column:n.Column+n.Length] + " " + n.Message; !strings.HasPrefix(got, c.want) {
 			t.Errorf("%q:\n got %s\nwant %s", c.text, got, c.want)
+		}
+	}
+}
+
+// TestTheNetworkOfTheHostIsGiven by whoever builds, never by the text alone.
+func TestTheNetworkOfTheHostIsGiven(t *testing.T) {
+	for _, host := range []bool{false, true} {
+		a := new(reader).answer(&dockerfile.Request{Parse: &dockerfile.Parse{Text: []byte("FROM x\nRUN --network=host x"), Host: host}})
+		if (a.Error == nil) != host {
+			t.Errorf("allowed: %t: %v", host, a.Error)
 		}
 	}
 }
