@@ -102,17 +102,40 @@ func (l *link) deliver(p *packet) {
 }
 
 // WritePackets sends what the stack says to members.
+//
+// The stack holds the lock of the new connection while it accepts that (SYN and ACK). The container
+// answers before such a write has returned, and the goroutine of the stack that is to take the
+// answer would try that lock again and again, on the very processor that the write waits for. So
+// it is written by another goroutine, which runs when this one, its lock given back, waits for the
+// answer.
 func (l *link) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) {
 	for _, pkt := range list.AsSlice() {
-		var to [16]byte
-		proto := uint16(pkt.NetworkProtocolNumber)
-		a := pkt.Network().DestinationAddress()
-		copy(to[:], a.AsSlice())
-		if m := l.network.member(address(a)); m != nil {
-			m.tap.write(virtio(pkt), proto, m.mac, pkt.AsSlices()...)
+		if accepts(pkt) {
+			pkt.IncRef()
+			go func() {
+				l.write(pkt)
+				pkt.DecRef()
+			}()
+			continue
 		}
+		l.write(pkt)
 	}
 	return list.Len(), nil
+}
+
+// accepts tells whether a packet accepts a connection.
+func accepts(pkt *stack.PacketBuffer) bool {
+	if pkt.TransportProtocolNumber != tcp.ProtocolNumber {
+		return false
+	}
+	h := header.TCP(pkt.TransportHeader().Slice())
+	return len(h) >= header.TCPMinimumSize && h.Flags().Contains(header.TCPFlagSyn|header.TCPFlagAck)
+}
+
+func (l *link) write(pkt *stack.PacketBuffer) {
+	if m := l.network.member(address(pkt.Network().DestinationAddress())); m != nil {
+		m.tap.write(virtio(pkt), uint16(pkt.NetworkProtocolNumber), m.mac, pkt.AsSlices()...)
+	}
 }
 
 // virtio says what the stack has left to do in a packet.

@@ -1,0 +1,79 @@
+package stack
+
+import (
+	"net"
+	"net/netip"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/tcpip/checksum"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+
+	"tiffin/internal/network"
+)
+
+// slow is a cable whose writes take long to return, after the packet has arrived.
+type slow struct {
+	syscall.RawConn
+	wait time.Duration
+}
+
+func (s slow) Control(f func(uintptr)) error {
+	err := s.RawConn.Control(f)
+	time.Sleep(s.wait)
+	return err
+}
+
+// segment is a packet of TCP without a body.
+func segment(src, dst netip.AddrPort, seq, ack uint32, flags header.TCPFlags) []byte {
+	b := make([]byte, header.IPv4MinimumSize+header.TCPMinimumSize)
+	part := header.TCP(b[header.IPv4MinimumSize:])
+	part.Encode(&header.TCPFields{SrcPort: src.Port(), DstPort: dst.Port(), SeqNum: seq, AckNum: ack,
+		DataOffset: header.TCPMinimumSize, Flags: flags, WindowSize: 1 << 15})
+	sum := header.PseudoHeaderChecksum(header.TCPProtocolNumber, tcpipAddress(src.Addr()), tcpipAddress(dst.Addr()), header.TCPMinimumSize)
+	part.SetChecksum(^checksum.Checksum(part, sum))
+	h := header.IPv4(b)
+	h.Encode(&header.IPv4Fields{TotalLength: uint16(len(b)), TTL: 64, Protocol: uint8(header.TCPProtocolNumber), SrcAddr: tcpipAddress(src.Addr()), DstAddr: tcpipAddress(dst.Addr())})
+	h.SetChecksum(^h.CalculateChecksum())
+	return b
+}
+
+// TestNobodySpinsWhileAConnectionIsAccepted: a container that answers sooner than the write of what
+// it answers has returned is waited for without work.
+func TestNobodySpinsWhileAConnectionIsAccepted(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	n := newNetwork(t)
+	n.config.HostLoopback = true
+	a := plugIn(t, n, "a")
+	const wait = 500 * time.Millisecond
+	tap := n.member(a.addr).tap
+	tap.raw = slow{tap.raw, wait}
+	src := netip.AddrPortFrom(a.addr, 1000)
+	dst := netip.AddrPortFrom(network.Private.Gateway4, uint16(l.Addr().(*net.TCPAddr).Port))
+	a.send(etherIPv4, segment(src, dst, 1, 0, header.TCPFlagSyn))
+	answer := header.IPv4(a.hear(5 * time.Second))
+	if answer == nil || header.TCP(answer.Payload()).Flags() != header.TCPFlagSyn|header.TCPFlagAck {
+		t.Fatalf("%x instead of an accepted connection", answer)
+	}
+	before := cpuTime(t)
+	a.send(etherIPv4, segment(src, dst, 2, header.TCP(answer.Payload()).SequenceNumber()+1, header.TCPFlagAck))
+	time.Sleep(wait - 100*time.Millisecond)
+	if spent := cpuTime(t) - before; spent > wait/10 {
+		t.Errorf("waiting for %v took %v of a processor", wait, spent)
+	}
+}
+
+// cpuTime is what this process has used: getrusage(2).
+func cpuTime(t *testing.T) time.Duration {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
