@@ -23,7 +23,8 @@ import (
 const lastBytes = 12 << 20
 
 // serve is a server in a container. It is told a word by each client: "who" answers with the
-// client's address, "last" with many bytes, after which the server ends without waiting.
+// client's address, "last" with many bytes, after which the server ends without waiting, and "look"
+// with what can be had through a helper that is seen in /proc.
 func serve([]string) int {
 	l, err := net.Listen("tcp", ":80")
 	if err != nil {
@@ -41,6 +42,8 @@ func serve([]string) int {
 			switch word, _ := bufio.NewReader(c).ReadString('\n'); word {
 			case "who\n":
 				fmt.Fprint(c, c.RemoteAddr())
+			case "look\n":
+				fmt.Fprint(c, lookInto("__ports"))
 			case "last\n":
 				_ = c.(*net.TCPConn).SetWriteBuffer(lastBytes) // as far as net.core.wmem_max allows
 				n, _ := c.Write(make([]byte, lastBytes))
@@ -51,14 +54,34 @@ func serve([]string) int {
 	}
 }
 
+// lookInto tells how many processes have such an argument, and what of theirs this one gets at.
+func lookInto(argument string) string {
+	seen, found := 0, []string{}
+	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, name := range lines {
+		dir := filepath.Dir(name)
+		if line, _ := os.ReadFile(name); !strings.Contains(string(line), argument) {
+			continue
+		}
+		seen++
+		for _, secret := range []string{"root/etc", "root/.", "cwd/.", "fd/0", "environ", "maps"} {
+			if f, err := os.Open(filepath.Join(dir, secret)); err == nil {
+				found = append(found, secret)
+				f.Close()
+			}
+		}
+	}
+	return fmt.Sprint(seen, found)
+}
+
 // publisher is a container that serves, and where.
-func publisher(t *testing.T, arg string) (*box, string) {
+func publisher(t *testing.T, arg string, without ...string) (*box, string) {
 	t.Helper()
 	ports, err := network.ParsePorts(arg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := newBox(t, disk.Config{Ports: ports, Network: "none"}, "serve")
+	b := newBox(t, disk.Config{Ports: ports, Network: "none", Without: without}, "serve")
 	s := b.start(StartOptions{})
 	t.Cleanup(func() { runtime.KeepAlive(s) }) // the container ends with its connection
 	b.got.has("serving")
@@ -162,5 +185,14 @@ func TestHostNetworkNeedsNoPorts(t *testing.T) {
 	ends(t, s, 0)
 	if s := b.state(disk.Exited); len(s.Notes) > 0 {
 		t.Errorf("%+v", s)
+	}
+}
+
+// TestNothingLeadsOutThroughTheHelper of published ports, which the container sees if it has no pid
+// namespace of its own: its root directory and descriptors are the host's.
+func TestNothingLeadsOutThroughTheHelper(t *testing.T) {
+	_, at := publisher(t, "80", "pid")
+	if got, err := tell(t, at, "look"); got != "1 []" || err != nil {
+		t.Errorf("helpers that are seen, and what is to be had of them: %s, %v", got, err)
 	}
 }

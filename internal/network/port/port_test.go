@@ -134,7 +134,7 @@ func inside(args []string) int {
 	}()
 	cmd := reexec.Command("helper", args...)
 	cmd.Stderr, cmd.ExtraFiles = os.Stderr, []*os.File{os.NewFile(wire.FD, "connection")}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL, AmbientCaps: []uintptr{unix.CAP_NET_ADMIN, unix.CAP_NET_RAW}}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL, AmbientCaps: []uintptr{unix.CAP_NET_ADMIN, unix.CAP_NET_RAW, unix.CAP_SYS_CHROOT}}
 	runtime.LockOSThread() // for the signal
 	if err := cmd.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
