@@ -32,6 +32,13 @@ func Reserved(name string) bool { return slices.Contains(reserved, name) }
 // addresses, those that podman-network-create(1) uses.
 var subnets = netip.MustParsePrefix("10.89.0.0/16")
 
+// special are addresses that mean something else to each kernel, and so belong to no network of
+// machines: RFC 6890 section 2.2 and RFC 5771.
+var special = []netip.Prefix{
+	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("169.254.0.0/16"), netip.MustParsePrefix("224.0.0.0/3"),
+	netip.MustParsePrefix("::/64"), netip.MustParsePrefix("fe80::/10"), netip.MustParsePrefix("ff00::/8"),
+}
+
 // Place gives the network addresses: of the subnets and gateways in want, one of each family at
 // most, and what they leave open as it is free of the addresses in use.
 func (d *Definition) Place(want []netip.Prefix, gateways []netip.Addr, used []netip.Prefix) error {
@@ -46,6 +53,8 @@ func (d *Definition) Place(want []netip.Prefix, gateways []netip.Addr, used []ne
 			return fmt.Errorf("subnet %s: there is %s already", p, *to)
 		case p != p.Masked() || p.Addr().Is4In6() || p.Bits() < 8 || p.Bits() > longest:
 			return errs.Hint(fmt.Errorf("%s is no subnet", p), fmt.Sprintf("write %s, with a length from 8 to %d", p.Masked(), longest))
+		case slices.ContainsFunc(special, p.Overlaps):
+			return errs.Hint(fmt.Errorf("subnet %s: machines cannot have all of its addresses", p), "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 and fd00::/8 have room for subnets")
 		case i >= 0:
 			return errs.Hint(fmt.Errorf("subnet %s: its addresses are used by %s", p, used[i]), "choose another, or none: then one is found that is free")
 		}
