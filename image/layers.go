@@ -11,6 +11,7 @@ import (
 
 	"tiffin/image/cache"
 	"tiffin/image/layer"
+	"tiffin/image/oci"
 	"tiffin/image/reference"
 	"tiffin/image/union"
 )
@@ -87,14 +88,24 @@ func (s *Store) Describe(img *Image) []StackLayer {
 	return out
 }
 
+// Usage tells, for each layer of a stack from the bottom, how much is in it, and how much of that
+// upper ones hide.
+func (s *Store) Usage(stack []oci.Layer) ([]union.Usage, error) {
+	st, err := s.Stack(&Image{Layers: stack})
+	if err != nil {
+		return nil, err
+	}
+	return st.Usage("/"), nil
+}
+
 // Layers lists the layers of an image, the bottom one first, and what upper ones hide of them.
 func (s *Store) Layers(img *Image) ([]StackLayer, error) {
-	st, err := s.Stack(img)
+	usage, err := s.Usage(img.Layers)
 	if err != nil {
 		return nil, err
 	}
 	out := s.Describe(img)
-	for i, u := range st.Usage("/") {
+	for i, u := range usage {
 		out[i].Usage = u
 	}
 	return out, nil

@@ -36,6 +36,7 @@ type Options struct {
 	Names   []string          // for the image, with or without a tag
 	Secrets map[string]string // files for RUN --mount=type=secret, by id; absolute paths
 	NoCache bool
+	Explain bool   // say in Step.Explained why steps are made again
 	Keep    bool   // leave the container of a RUN that fails
 	Network string // of RUN, as disk.Config has it
 
@@ -58,6 +59,9 @@ type Step struct {
 	Cached        bool   // Ended: the layer was here already
 	Layer         string // Ended: digest of the layer that was added, or ""
 	Bytes         int64  // Ended: of that layer, compressed
+	Failed        bool   // Ended, but with an error
+
+	Explained *Explained `json:",omitempty"` // Ended: of a step with a layer, if it was asked for
 }
 
 // state is what a stage has come to.
@@ -81,11 +85,12 @@ func (s *state) clone() *state {
 // builder is a build that goes on.
 type builder struct {
 	Options
-	reader *dockerfile.Reader
-	file   *dockerfile.File
-	done   []*state // by stage; nil: not built yet
-	others map[string]*state
-	hold   *os.File // keeps the container of the RUN that goes on
+	reader  *dockerfile.Reader
+	file    *dockerfile.File
+	done    []*state // by stage; nil: not built yet
+	others  map[string]*state
+	hold    *os.File // keeps the container of the RUN that goes on
+	journal *journal
 }
 
 // Build builds the image. Errors that are a *dockerfile.Note have a place in the Dockerfile.
@@ -106,6 +111,8 @@ func Build(ctx context.Context, o Options) (*image.Image, error) {
 		return nil, errs.Hint(fmt.Errorf("no ARG takes the build arguments %s", strings.Join(b.file.Unused, ", ")), "take them off, or declare them: ARG "+b.file.Unused[0])
 	}
 	defer o.Context.remember()
+	b.journal = openJournal(&o)
+	defer b.journal.close()
 	b.done = make([]*state, len(b.file.Stages))
 	order := b.order()
 	for _, n := range order { // before anything runs
@@ -216,6 +223,7 @@ func (b *builder) stage(ctx context.Context, n int) (*state, error) {
 			name = fmt.Sprint(n)
 		}
 	}
+	b.journal.begin(list)
 	step := Step{Stage: name, Steps: len(list) + 1, Number: 1, Text: in.Text}
 	b.report(step)
 	step.Ended = true
@@ -226,12 +234,14 @@ func (b *builder) stage(ctx context.Context, n int) (*state, error) {
 		}
 		step := Step{Stage: name, Steps: len(list) + 1, Number: i + 2, Text: list[i].Text}
 		b.report(step)
-		if err := b.execute(ctx, s, &list[i], &step); err != nil {
+		err := b.execute(ctx, s, &list[i], &step)
+		step.Ended, step.Failed = true, err != nil
+		b.report(step)
+		if err != nil {
 			return nil, b.at(list[i].Line, err)
 		}
-		step.Ended = true
-		b.report(step)
 	}
+	b.journal.finish(name)
 	return s, nil
 }
 

@@ -83,9 +83,7 @@ func (c *Context) remember() {
 	if err != nil || os.MkdirAll(filepath.Dir(c.memory), 0o700) != nil {
 		return
 	}
-	if os.WriteFile(c.memory+".new", b, 0o600) == nil {
-		_ = os.Rename(c.memory+".new", c.memory)
-	}
+	replace(c.memory, b)
 }
 
 // File opens a file of the context by a path that may lead through links, such as -f. What

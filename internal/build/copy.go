@@ -113,33 +113,44 @@ func (b *builder) putFiles(ctx context.Context, s *state, in *dockerfile.Instruc
 	if err != nil {
 		return err
 	}
-	parts := []store.BuildPart{{Name: "below", Value: string(imageChain(s.layers))}, {Name: "instruction", Value: in.Name}, {Name: "files", Value: files}}
-	return b.layer(ctx, s, in, step, parts, d.write)
+	b.journal.keep(files, d)
+	parts := b.key(s, in, step, []store.BuildPart{{Name: "below", Value: imageChain(s.layers)}, {Name: "instruction", Value: in.Name}, {Name: "files", Value: files}})
+	r := b.find(s, parts)
+	if step.Cached = r != nil; r == nil {
+		if r, err = b.Store.AddLayer(ctx, s.layers, parts, describe(s, in), d.write); err != nil {
+			return err
+		}
+	}
+	return b.push(s, in, step, r)
 }
 
 func imageChain(layers []oci.Layer) string { return image.Chain(layers).String() }
 
-// layer adds the layer with these parts to the state: the one that is there, or the one that write
-// writes.
-func (b *builder) layer(ctx context.Context, s *state, in *dockerfile.Instruction, step *Step, parts []store.BuildPart, write layerWriter) error {
-	text := describe(s, in)
+// key completes the parts that the layer of an instruction depends on, and notes them.
+func (b *builder) key(s *state, in *dockerfile.Instruction, step *Step, parts []store.BuildPart) []store.BuildPart {
 	if e := epoch(); e != "" {
 		parts = append(parts, store.BuildPart{Name: "SOURCE_DATE_EPOCH", Value: e})
 	}
-	var r *store.BuildRecord
-	if !b.NoCache {
-		r = b.Store.FindLayer(s.layers, parts)
+	b.journal.note(in, step, parts)
+	return parts
+}
+
+// find is the layer that is here already; nil if there is none, or it is not wanted.
+func (b *builder) find(s *state, parts []store.BuildPart) *store.BuildRecord {
+	if b.NoCache {
+		return nil
 	}
-	step.Cached = r != nil
-	if r == nil {
-		var err error
-		if r, err = b.Store.AddLayer(ctx, s.layers, parts, text, write); err != nil {
-			return err
-		}
-	}
+	return b.Store.FindLayer(s.layers, parts)
+}
+
+// push puts a layer on the stack.
+func (b *builder) push(s *state, in *dockerfile.Instruction, step *Step, r *store.BuildRecord) error {
 	step.Layer, step.Bytes = r.Layer.DiffID.String(), r.Layer.Size
 	s.layers = append(s.layers, r.Layer)
-	s.enter(text, r.Made, false)
+	s.enter(describe(s, in), r.Made, false)
+	if b.Explain {
+		return step.Explained.weigh(b.Store, s.layers)
+	}
 	return nil
 }
 
@@ -163,7 +174,7 @@ type entry struct {
 	from    tree   // with its content; nil: content has it
 	path    string // in from
 	content string
-	sum     string // SHA-256 of the content
+	sum     string // SHA-256 of the content, once digest has read it
 	kept    bool   // a directory of the image's that stays as it is
 }
 

@@ -126,6 +126,7 @@ func (b *builder) bindMount(m *mounts, want *dockerfile.Mount) error {
 	if err != nil {
 		return err
 	}
+	b.journal.keep(sum, d)
 	m.parts = append(m.parts, store.BuildPart{Name: "files", Value: sum})
 	m.volumes = append(m.volumes, disk.Volume{Source: filepath.Join(b.Context.name, real), Target: want.Target, ReadOnly: true})
 	return nil

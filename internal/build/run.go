@@ -35,28 +35,35 @@ func (b *builder) run(ctx context.Context, s *state, in *dockerfile.Instruction,
 	if err != nil {
 		return err
 	}
-	parts = append(parts, mounted.parts...)
-	if !b.NoCache && b.Store.FindLayer(s.layers, parts) != nil {
-		return b.layer(ctx, s, in, step, parts, nil)
+	parts = b.key(s, in, step, append(parts, mounted.parts...))
+	r := b.find(s, parts)
+	if step.Cached = r != nil; r == nil {
+		if r, err = b.made(ctx, s, in, &cfg, parts); err != nil {
+			return err
+		}
 	}
+	return b.push(s, in, step, r)
+}
+
+// made runs the container, and makes a layer of what it leaves.
+func (b *builder) made(ctx context.Context, s *state, in *dockerfile.Instruction, cfg *disk.Config, parts []store.BuildPart) (r *store.BuildRecord, err error) {
 	m, err := b.Store.Prepare(s.layers)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { b.hold.Close() }()
-	ctr, status, err := b.command(ctx, &cfg, m)
+	ctr, status, err := b.command(ctx, cfg, m)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if status != 0 {
-		return b.failed(s, in, ctr, status)
+		return nil, b.failed(s, in, ctr, status)
 	}
-	err = client.WriteDiff(ctr, m, func(write func(io.Writer) error) error {
-		fresh := *b
-		fresh.NoCache = true // it has been looked for
-		return fresh.layer(ctx, s, in, step, parts, write)
+	err = client.WriteDiff(ctr, m, func(write func(io.Writer) error) (err error) {
+		r, err = b.Store.AddLayer(ctx, s.layers, parts, describe(s, in), write)
+		return err
 	})
-	return errors.Join(err, client.Remove(ctr, true))
+	return r, errors.Join(err, client.Remove(ctr, true))
 }
 
 // container describes the container of a RUN.

@@ -46,6 +46,8 @@ func buildCommand() *cli.Command {
 			&cli.StringFlag{Name: "progress", Value: "auto", Usage: "`auto`, plain, json or quiet"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only the digest of the image"},
 			&cli.StringFlag{Name: "iidfile", Usage: "write the digest of the image into `FILE`"},
+			&cli.BoolFlag{Name: "explain", Usage: "print why steps were done again, and what their layers add and hide"},
+			&cli.StringFlag{Name: "format", Usage: "of --explain: `json`, a line for each step"},
 			&cli.BoolFlag{Name: "keep", Usage: "leave the container of a RUN that fails"},
 			&cli.BoolFlag{Name: "rm", Hidden: true, Value: true}, &cli.BoolFlag{Name: "force-rm", Hidden: true},
 			platformFlag(), tlsFlag(),
@@ -67,10 +69,17 @@ func runBuild(c *cli.Context, store *image.Store) error {
 		return err
 	}
 	o.Output, o.Report, o.Warn = p.output, p.step, p.warning
+	explain, err := explainBuild(c, o)
+	if err != nil {
+		return err
+	}
 	sweep()
 	ctx, end := interruptible(c)
 	defer end()
 	img, err := build.Build(ctx, *o)
+	if e := explain(); e != nil {
+		return e
+	}
 	if err != nil {
 		return p.failed(err)
 	}
@@ -282,10 +291,7 @@ func (p *buildProgress) step(s build.Step) {
 			Seconds float64 `json:",omitempty"`
 		}{s, took.Seconds()})
 	case "plain":
-		number := fmt.Sprintf("%d/%d", s.Number, s.Steps)
-		if s.Stage != "" {
-			number = s.Stage + " " + number
-		}
+		number := stepNumber(&s)
 		switch {
 		case !s.Ended:
 			fmt.Fprintf(stderr, "[%s] %s\n", printable(number), printable(oneLine(s.Text, true)))
@@ -295,10 +301,19 @@ func (p *buildProgress) step(s build.Step) {
 			fmt.Fprintf(stderr, "[%s] %s, %s\n", printable(number), took, size(s.Bytes))
 		}
 	}
-	if s.Ended && p.held != nil { // the next step's output is another
+	if s.Ended && !s.Failed && p.held != nil { // the next step's output is another
 		_ = p.held.Truncate(0)
 		_, _ = p.held.Seek(0, io.SeekStart)
 	}
+}
+
+// stepNumber is the stage, and which of its steps it is.
+func stepNumber(s *build.Step) string {
+	number := fmt.Sprintf("%d/%d", s.Number, s.Steps)
+	if s.Stage != "" {
+		number = s.Stage + " " + number
+	}
+	return number
 }
 
 func (p *buildProgress) warning(n *dockerfile.Note) {
