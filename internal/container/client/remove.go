@@ -20,15 +20,17 @@ import (
 	"tiffin/internal/treecopy"
 )
 
-// Remove deletes a container that does not run. With force, one that runs is
-// killed first.
+// Remove deletes a container that does not run. With force, one that runs is killed first; that may
+// delete it, as after run --rm.
 func Remove(c *disk.Container, force bool) error {
 	lock, err := c.Lock()
 	if errors.Is(err, disk.ErrLocked) && force {
-		if err := kill(c); err != nil {
+		if err := kill(c); err != nil && !errors.Is(err, disk.ErrNotFound) {
 			return err
 		}
-		lock, err = c.LockWithin(10 * time.Second)
+		if lock, err = c.LockWithin(10 * time.Second); errors.Is(err, disk.ErrNotFound) {
+			return nil
+		}
 	}
 	if errors.Is(err, disk.ErrLocked) {
 		if s, e := c.ReadState(); e == nil && s.Status != disk.Running {
