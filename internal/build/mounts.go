@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path"
 	"path/filepath"
@@ -18,12 +19,14 @@ import (
 	"tiffin/internal/container/disk"
 	"tiffin/internal/dockerfile"
 	"tiffin/internal/errs"
+	"tiffin/internal/treecopy"
 )
 
 // mounts are those of one RUN.
 type mounts struct {
 	volumes []disk.Volume
 	parts   []store.BuildPart // what the layer depends on
+	fill    []func() error    // what lay does
 	end     []func()          // in reverse order
 }
 
@@ -31,6 +34,16 @@ func (m *mounts) close() {
 	for i := len(m.end) - 1; i >= 0; i-- {
 		m.end[i]()
 	}
+}
+
+// lay makes the files that are only needed if the container runs.
+func (m *mounts) lay() error {
+	for _, fill := range m.fill {
+		if err := fill(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // mounts prepares what a RUN mounts. The caller closes it, also after an error.
@@ -99,7 +112,9 @@ func (b *builder) cacheMount(m *mounts, want *dockerfile.Mount) error {
 	return nil
 }
 
-// bindMount shows a file or directory of the context. Its files count as those of COPY do.
+// bindMount shows a file or directory of the context: a copy, without what .dockerignore names, so
+// that the container has the files that are digested, whatever becomes of the context meanwhile.
+// Its files count as those of COPY do.
 func (b *builder) bindMount(m *mounts, want *dockerfile.Mount) error {
 	if b.Context == nil {
 		return errors.New("there is no context")
@@ -128,8 +143,28 @@ func (b *builder) bindMount(m *mounts, want *dockerfile.Mount) error {
 	}
 	b.journal.keep(sum, d)
 	m.parts = append(m.parts, store.BuildPart{Name: "files", Value: sum})
-	m.volumes = append(m.volumes, disk.Volume{Source: filepath.Join(b.Context.name, real), Target: want.Target, ReadOnly: true})
+	st, err := b.Store.Stage()
+	if err != nil {
+		return err
+	}
+	m.end = append(m.end, st.Close)
+	m.fill = append(m.fill, func() error { return d.unpack(st.Dir) })
+	m.volumes = append(m.volumes, disk.Volume{Source: filepath.Join(st.Dir, "x"), Target: want.Target, ReadOnly: true})
 	return nil
+}
+
+// unpack makes files in a directory of what would be a layer. All of it can be removed again.
+func (d *delta) unpack(dir string) error {
+	for _, e := range d.entries {
+		if e.isDir() {
+			e.mode |= unix.S_IRWXU
+		}
+	}
+	r, w := io.Pipe()
+	defer r.Close()
+	go func() { w.CloseWithError(d.write(w)) }()
+	_, err := treecopy.Host().Unpack(r, dir, "", false)
+	return err
 }
 
 // secretMount shows a file of the user's. Nothing of it counts, and nothing of it is kept.

@@ -38,7 +38,10 @@ func (b *builder) run(ctx context.Context, s *state, in *dockerfile.Instruction,
 	parts = b.key(s, in, step, append(parts, mounted.parts...))
 	r := b.find(s, parts)
 	if step.Cached = r != nil; r == nil {
-		if r, err = b.made(ctx, s, in, &cfg, parts); err != nil {
+		if err = mounted.lay(); err == nil {
+			r, err = b.made(ctx, s, in, &cfg, parts)
+		}
+		if err != nil {
 			return err
 		}
 	}
