@@ -204,6 +204,10 @@ func visitor() {
 const gateway = "10.0.2.2"
 
 func visit(what, port string) (string, error) {
+	if what == "name" {
+		all, err := net.LookupHost("box.")
+		return strings.Join(all, " "), err
+	}
 	if strings.HasPrefix(what, "udp") {
 		return visitUDP(net.JoinHostPort(gateway, port))
 	}
@@ -304,6 +308,48 @@ func TestNetworkProgramStartsWithTheFirstPacket(t *testing.T) {
 			for end := time.Now().Add(5 * time.Second); syscall.Kill(last, 0) == nil; time.Sleep(10 * time.Millisecond) {
 				if time.Now().After(end) {
 					t.Fatalf("process %d is left", last)
+				}
+			}
+		})
+	}
+}
+
+// TestTraceOfANetwork: questions, connections and what became of them, also of the first packet.
+func TestTraceOfANetwork(t *testing.T) {
+	needTun(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range people(t) {
+		t.Run(p.name, func(t *testing.T) {
+			need(t, p)
+			store, ports := p.home(t), hosts(t)
+			bin := filepath.Join(filepath.Dir(store), "visitor")
+			copyFile(t, self, bin)
+			var script strings.Builder
+			script.WriteString("/visitor name 0")
+			for _, what := range []string{"echo", "nobody", "resets", "sees a reset", "udp", "10.0.2.9", "169.254.1.1"} {
+				fmt.Fprintf(&script, " '%s' %d", what, ports[what])
+			}
+			p.as(t, store, "", binary, "run", "-d", "--name", "box", "--hostname", "other", "--network", "user:host-loopback", "-v", bin+":/visitor:ro", "tiffin/base", "sleep", "1000")
+			t.Cleanup(func() { p.as(t, store, "", binary, "rm", "-f", "box") })
+			traced := p.as(t, store, "", "sh", "-c", `"$0" trace --network box >trace & "$0" trace --network --format json box >json & sleep 0.5
+				"$0" exec box sh -c "$1" >/dev/null; sleep 0.5; "$0" kill box >/dev/null; wait; cat trace; grep -c '"sent":5,.*"result":"closed"' json; rm trace json`, binary, script.String())
+			t.Log(traced)
+			for _, want := range []string{
+				"dns  answered    box. A 10.0.2.100\n",
+				fmt.Sprintf("tcp  open                           10.0.2.2:%d", ports["echo"]),
+				fmt.Sprintf("tcp  closed            5B       8B  10.0.2.2:%d", ports["echo"]),
+				fmt.Sprintf("tcp  refused           0B       0B  10.0.2.2:%d", ports["nobody"]),
+				fmt.Sprintf("tcp  reset             1B       0B  10.0.2.2:%d", ports["resets"]),
+				fmt.Sprintf("tcp  reset             0B       0B  10.0.2.2:%d", ports["sees a reset"]),
+				fmt.Sprintf("udp  open                           10.0.2.2:%d", ports["udp"]),
+				"tcp  unreachable       0B       0B  169.254.1.1:1",
+				"\n1\n",
+			} {
+				if !strings.Contains(traced, want) {
+					t.Errorf("%q is not shown", want)
 				}
 			}
 		})

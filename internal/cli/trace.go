@@ -28,10 +28,16 @@ func traceCommand() *cli.Command {
 		Description: "Prints the requests that the kernel makes to the file system of a running container, until that\n" +
 			"ends or you press Ctrl-C, and then a summary. The kernel asks only for what it does not remember;\n" +
 			"`tiffin run --trace` makes it ask about everything. PID is the thread that asked, as the container\n" +
-			"numbers it. Of a file with several names the path may be another one.\n\n" + traceLegend,
+			"numbers it. Of a file with several names the path may be another one.\n\n" + traceLegend + "\n\n" +
+			"With --network it prints instead what the container has to do with the world outside: questions for\n" +
+			"names with their answers, connections as they open and end, with the bytes out of the container and\n" +
+			"in, packets of UDP, echoes. What containers of one network say to each other is not shown, nor is\n" +
+			"what comes in through published ports.",
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "op", Usage: "only `OPERATION`, as LOOKUP or WRITE; may be given more than once"},
 			&cli.StringFlag{Name: "path", Usage: "only about `PATH` and what is below it"},
+			&cli.BoolFlag{Name: "network", Usage: "what goes out by its network, in place of requests"},
+			jsonFlag(),
 			&cli.BoolFlag{Name: "json", Usage: "print each request as a JSON object on a line, and no summary"},
 		},
 		Action: takes(1, 1, "one container", func(c *cli.Context) error {
@@ -39,14 +45,31 @@ func traceCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			if c.Bool("network") && (len(filter.Ops) > 0 || filter.Path != "") {
+				return usagef("--op and --path choose requests to files: not with --network")
+			}
 			ctr, err := findContainer(c.Args().First())
 			if err != nil {
 				return err
 			}
-			p := newTracePrinter(stdout, c.Bool("json"))
+			json, err := wantsJSON(c)
+			if err != nil {
+				return err
+			}
+			var p interface {
+				finish() error
+			}
+			var t client.Tracing
+			if json = json || c.Bool("json"); c.Bool("network") {
+				f := newFlowPrinter(stdout, json)
+				p, t = f, f.tracing()
+			} else {
+				r := newTracePrinter(stdout, json)
+				p, t = r, r.tracing(filter)
+			}
 			ctx, stop := signal.NotifyContext(c.Context, unix.SIGINT, unix.SIGTERM)
 			defer stop()
-			err = client.Trace(ctx, ctr, p.tracing(filter))
+			err = client.Trace(ctx, ctr, t)
 			return joinQuietly(execError(ctr, err), p.finish())
 		}),
 	}

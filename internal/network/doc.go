@@ -6,4 +6,5 @@
 //	addresses.go mac.go  who has which address in a private network
 //	choice.go    what --network can say
 //	message.go   what the network program is told
+//	flow.go      what it tells
 package network

@@ -25,6 +25,8 @@ const (
 	AnsServing = "serving" // members can come
 	AnsJoined  = "joined"  // Member, with its addresses
 	OpTap      = "tap"     // 1 file: an open tap device
+	OpFollow   = "follow"  // be told of the member's flows from now on
+	AnsFlow    = "flow"    // Flow; more follow
 	AnsError   = "error"   // nothing follows
 )
 
@@ -34,6 +36,7 @@ type Message struct {
 	NumFiles int         `json:"files,omitempty"`
 	Serve    *Serve      `json:"serve,omitempty"`
 	Member   *Member     `json:"member,omitempty"`
+	Flow     *Flow       `json:"flow,omitempty"`
 	Error    *wire.Error `json:"error,omitempty"`
 	Files    []*os.File  `json:"-"`
 }

@@ -6,12 +6,16 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"tiffin/internal/network"
 )
 
 // TraceFilter chooses requests. Its zero value chooses all.
 type TraceFilter struct {
 	Ops  []string `json:"ops,omitempty"`  // opcodes of fuse(4) without FUSE_, in capitals
 	Path string   `json:"path,omitempty"` // this file and all below it
+	// Network asks for the flows of the container's network, and for no requests.
+	Network bool `json:"network,omitempty"`
 }
 
 // Match tells whether a request is one of those chosen.
@@ -29,7 +33,8 @@ type TraceInfo struct {
 	Uncached bool `json:"uncached,omitempty"` // the kernel asks about everything, see StartOptions.Trace
 }
 
-// TraceEvent is one request to a container's file system.
+// TraceEvent is one request to a container's file system, or something that the container has to
+// do with its network.
 type TraceEvent struct {
 	Time     time.Time     `json:"time,omitzero"` // when it came
 	Duration time.Duration `json:"ns,omitempty"`  // what serving it took
@@ -46,6 +51,9 @@ type TraceEvent struct {
 	// Dropped is how many requests are missing before this event: the reader
 	// was too slow. Nothing else is set then.
 	Dropped uint64 `json:"dropped,omitempty"`
+
+	// Flow is an event of the network. Nothing else is set then.
+	Flow *network.Flow `json:"flow,omitempty"`
 }
 
 // TraceAnswer is what one layer says about the path of a request.

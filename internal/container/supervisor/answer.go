@@ -72,6 +72,10 @@ func (s *supervisor) answer(c *control.Conn) {
 	case control.OpUnpause:
 		c.Reply(s.unpause())
 	case control.OpCounts, control.OpTrace:
+		if m.Trace != nil && m.Trace.Network {
+			s.traceNetwork(c)
+			return
+		}
 		if s.fs == nil {
 			c.Fail(fmt.Errorf("container %s has its files unpacked: no file system of tiffin's is asked for them", s.c.Name))
 			return

@@ -27,7 +27,7 @@ func (s *supervisor) cable(n int, tap *os.File) {
 		n-- // the first is its own
 	}
 	if n >= 0 && n < len(s.joined) {
-		go func() { s.noteNetwork(s.req.Joined[n].Name, plug(s.joined[n], tap)) }()
+		go func() { s.noteNetwork(s.req.Joined[n].Name, s.plug(s.joined[n], tap)) }()
 		return
 	}
 	raw, err := tap.SyscallConn()
@@ -47,22 +47,25 @@ func (s *supervisor) cable(n int, tap *os.File) {
 }
 
 // plug gives a cable to a network that the container has joined, and returns when that has ended.
-func plug(joined, tap *os.File) error {
+func (s *supervisor) plug(joined, tap *os.File) error {
 	conn, err := wire.Open(joined)
 	if err == nil {
 		defer conn.Close()
+		defer s.flows.add(conn)()
 		err = conn.Send(&network.Message{Op: network.OpTap, Files: []*os.File{tap}})
 	}
 	tap.Close()
-	return ended(conn, err)
+	return s.hear(conn, err)
 }
 
-// ended waits until the other side of a connection has ended, and returns why.
-func ended(conn *wire.Conn, err error) error {
+// hear passes on what the other side of a connection tells until it has ended, and returns why.
+func (s *supervisor) hear(conn *wire.Conn, err error) error {
 	for err == nil {
 		m := new(network.Message)
 		if err = conn.Receive(m); err == nil && m.Error != nil {
 			err = m.Error.Err()
+		} else if err == nil && m.Flow != nil {
+			s.flows.pass(m.Flow)
 		}
 		m.Close()
 	}
@@ -113,12 +116,13 @@ func (s *supervisor) carry(tap syscall.RawConn) error {
 			err = conn.Send(m)
 		}
 	}
+	defer s.flows.add(conn)() // before the first packet
 	if err == nil {
 		// Not by its os.File, whose method Fd would take the descriptor from the poller.
 		e := tap.Control(func(fd uintptr) { err = conn.SendFDs(&network.Message{Op: network.OpTap}, int(fd)) })
 		err = errors.Join(err, e)
 	}
-	err = ended(conn, err)
+	err = s.hear(conn, err)
 	_, _ = program.Wait()
 	return err
 }

@@ -51,6 +51,7 @@ type supervisor struct {
 	beside     *os.File   // a pidfd: process 1 of the container whose network this one shares, or nil
 	network    *os.File   // the network program; nil: the container has only loopback, or the host's, or joined
 	joined     []*os.File // connections to the networks of req.Joined
+	flows      flows
 	layersOnce sync.Once
 	layersErr  error // why openLayers failed
 

@@ -41,7 +41,10 @@ func (n *Network) isResolver(to netip.AddrPort) bool {
 
 // serveUDP answers a question that came in a packet.
 func (r *resolver) serveUDP(question []byte, from netip.Addr, send func([]byte)) {
-	if answer := r.answer(question, "udp", from); answer != nil {
+	began := time.Now()
+	answer := r.answer(question, "udp", from)
+	r.network.tellNames(from, began, question, answer)
+	if answer != nil {
 		send(answer)
 	}
 }
@@ -56,7 +59,9 @@ func (r *resolver) serveTCP(c net.Conn, from netip.Addr) {
 		if err != nil {
 			return
 		}
+		began := time.Now()
 		answer := r.answer(question, "tcp", from)
+		r.network.tellNames(from, began, question, answer)
 		if answer == nil || writeFramed(c, answer) != nil {
 			return
 		}

@@ -20,6 +20,7 @@
 //	tcp.go udp.go icmp.go  the three protocols
 //	dns.go       names
 //	ip.go        headers, and errors for containers
+//	trace.go     what a trace is told
 //	serve.go     the life of the program
 //	memory.go    memory
 //

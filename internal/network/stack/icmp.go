@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
+
+	"tiffin/internal/network"
 )
 
 // echoTime is how long an answer may take, and maxEchoes how many may be missing at a time.
@@ -47,7 +49,11 @@ func (p *pinger) handle(b []byte, src, dst netip.Addr) {
 	}
 	go func() {
 		defer func() { <-p.room }()
-		if err := p.ask(dst, id, rest, func() { p.network.sendICMP(dst, src, echoReply[family(src)], 0, id, rest) }); err != nil {
+		e := network.Flow{Time: time.Now(), Protocol: network.Echo, To: netip.AddrPortFrom(dst, 0)}
+		err := p.ask(dst, id, rest, func() { p.network.sendICMP(dst, src, echoReply[family(src)], 0, id, rest) })
+		e.Result = result(err)
+		p.network.tell(src, e)
+		if err != nil {
 			if u, ok := why(err); ok {
 				p.network.refuse(original, u)
 			}

@@ -37,8 +37,10 @@ type Network struct {
 // member is a container with its end of a cable.
 type member struct {
 	network.Member
-	mac network.HardwareAddress
-	tap *tap // nil until it has come
+	mac      network.HardwareAddress
+	tap      *tap // nil until it has come
+	follower atomic.Pointer[follower]
+	left     chan struct{} // closed: it has
 }
 
 // New makes a network without members.
@@ -72,7 +74,7 @@ func (n *Network) Join(who network.Member) (*member, error) {
 	if who.IPv6, err = n.free(who.IPv6, a.IPv6, a.Gateway6); err != nil {
 		return nil, err
 	}
-	m := &member{Member: who, mac: network.MAC(who.IPv4)}
+	m := &member{Member: who, mac: network.MAC(who.IPv4), left: make(chan struct{})}
 	n.members[m.IPv4], n.members[m.IPv6] = m, m
 	return m, nil
 }
@@ -123,6 +125,11 @@ func (n *Network) leave(m *member) {
 	}
 	if m.tap != nil {
 		m.tap.file.Close()
+	}
+	select {
+	case <-m.left:
+	default:
+		close(m.left)
 	}
 }
 

@@ -139,6 +139,9 @@ func (n *Network) do(conn *wire.Conn, me *member, m *network.Message) (*member, 
 		n.mu.Unlock()
 		go n.Plug(me)
 		return me, nil
+	case m.Op == network.OpFollow && me != nil && me.follower.Load() == nil:
+		me.follower.Store(follow(conn, me.left))
+		return me, nil
 	}
 	return me, fmt.Errorf("network: %q is not understood here", m.Op)
 }

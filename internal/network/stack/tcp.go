@@ -10,7 +10,9 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -18,6 +20,8 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/waiter"
+
+	"tiffin/internal/network"
 )
 
 // maxConnecting is how many connections may be without an answer at a time. The container repeats
@@ -69,8 +73,12 @@ func (f *tcpForwarder) connect(r *tcp.ForwarderRequest) {
 		}
 		return
 	}
+	member := address(id.RemoteAddress)
+	e := network.Flow{Time: time.Now(), Protocol: network.TCP, To: dst}
 	out, err := f.network.dialTCP(dst)
 	if err != nil {
+		e.Result = result(err)
+		f.network.tell(member, e)
 		u, ok := why(err)
 		f.complete(r, ok && u == portUnreachable)
 		if ok && u != portUnreachable {
@@ -81,10 +89,19 @@ func (f *tcpForwarder) connect(r *tcp.ForwarderRequest) {
 	ep, wq := f.accept(r)
 	if ep == nil { // the container does not want it any more
 		reset(out)
+		e.Result = network.Reset
+		f.network.tell(member, e)
 		return
 	}
+	e.Result = network.Open
+	f.network.tell(member, e)
 	c := &connection{inside: newStream(ep, wq), outside: out}
 	c.run()
+	e.Sent, e.Received, e.Result = c.sent, c.received, network.Closed
+	if c.aborted.Load() {
+		e.Result = network.Reset
+	}
+	f.network.tell(member, e)
 }
 
 // complete ends what a packet began, with a reset if the other side has refused.
@@ -158,6 +175,9 @@ func (s *stream) close() {
 type connection struct {
 	inside  *stream
 	outside *net.TCPConn
+
+	sent, received int64 // bytes from and to the container
+	aborted        atomic.Bool
 }
 
 // run passes everything on until both directions have ended.
@@ -188,6 +208,7 @@ func (c *connection) run() {
 
 // abort resets both sides: one of them was.
 func (c *connection) abort() {
+	c.aborted.Store(true)
 	reset(c.outside)
 	c.inside.ep.Abort()
 }
@@ -204,7 +225,9 @@ func (c *connection) outward(raw syscall.RawConn) error {
 		var ended tcpip.Error
 		err := raw.Write(func(fd uintptr) bool {
 			w.fd, w.err = int(fd), nil
-			_, ended = c.inside.ep.Read(w, tcpip.ReadOptions{})
+			var r tcpip.ReadResult
+			r, ended = c.inside.ep.Read(w, tcpip.ReadOptions{})
+			c.sent += int64(r.Count)
 			return w.err != unix.EAGAIN
 		})
 		switch {
@@ -253,7 +276,9 @@ func (c *connection) inward(raw syscall.RawConn) error {
 			if r.err = r.look(int(fd)); r.err != nil || r.size == 0 {
 				return r.err != unix.EAGAIN
 			}
-			_, full = c.inside.ep.Write(r, tcpip.WriteOptions{})
+			var n int64
+			n, full = c.inside.ep.Write(r, tcpip.WriteOptions{})
+			c.received += n
 			return true
 		})
 		switch {

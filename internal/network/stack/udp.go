@@ -17,6 +17,8 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
+
+	"tiffin/internal/network"
 )
 
 // A flow without packets is forgotten after a time, which is longer when there were answers: as the
@@ -48,6 +50,9 @@ type flow struct {
 	last  time.Time
 	limit time.Duration
 	ask   []byte // the last packet's headers, for refuse
+
+	began          time.Time
+	sent, received int64 // bytes; mu of the forwarder guards them, too
 }
 
 func newUDP(n *Network) *udpForwarder {
@@ -78,10 +83,26 @@ func (f *udpForwarder) handle(id stack.TransportEndpointID, pkt *stack.PacketBuf
 			err = fl.write(body)
 		}
 	}
-	if u, ok := why(err); err != nil && ok {
+	if fl == nil {
+		fl = &flow{flowKey: key, began: time.Now()}
+	}
+	if err == nil {
+		f.mu.Lock()
+		fl.sent += int64(len(body))
+		f.mu.Unlock()
+	} else if u, ok := why(err); ok {
 		f.network.refuse(ask, u)
+		f.tell(fl, result(err))
 	}
 	return true
+}
+
+// tell tells of a flow.
+func (f *udpForwarder) tell(fl *flow, result string) {
+	f.mu.Lock()
+	e := network.Flow{Time: fl.began, Protocol: network.UDP, To: fl.dst, Sent: fl.sent, Received: fl.received, Result: result}
+	f.mu.Unlock()
+	f.network.tell(fl.src.Addr(), e)
 }
 
 // write sends a packet outside. If the kernel has no room for it, it is lost.
@@ -113,12 +134,13 @@ func (f *udpForwarder) flow(key flowKey, ask []byte) (*flow, error) {
 	if err != nil {
 		return nil, err
 	}
-	fl := &flow{flowKey: key, conn: conn.(*net.UDPConn), last: time.Now(), limit: unanswered, ask: ask}
+	fl := &flow{flowKey: key, conn: conn.(*net.UDPConn), began: time.Now(), last: time.Now(), limit: unanswered, ask: ask}
 	if fl.raw, err = fl.conn.SyscallConn(); err != nil {
 		conn.Close()
 		return nil, err
 	}
 	f.flows[key] = fl
+	f.network.tell(key.src.Addr(), network.Flow{Time: fl.began, Protocol: network.UDP, To: key.dst, Result: network.Open})
 	go f.answers(fl)
 	return fl, nil
 }
@@ -160,6 +182,7 @@ var datagrams = sync.Pool{New: func() any { return new([header.UDPMinimumSize + 
 // answers passes on what comes back, until the flow is silent for too long.
 func (f *udpForwarder) answers(fl *flow) {
 	defer func() {
+		f.tell(fl, network.Forgotten)
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		if f.flows[fl.flowKey] == fl {
@@ -167,6 +190,7 @@ func (f *udpForwarder) answers(fl *flow) {
 		}
 		fl.conn.Close()
 	}()
+	var n int
 	for {
 		f.mu.Lock()
 		until := fl.last.Add(fl.limit)
@@ -176,7 +200,6 @@ func (f *udpForwarder) answers(fl *flow) {
 		err := fl.raw.Read(func(fd uintptr) bool {
 			b := datagrams.Get().(*[header.UDPMinimumSize + maxPacket]byte)
 			defer datagrams.Put(b)
-			var n int
 			if n, errno = unix.Read(int(fd), b[header.UDPMinimumSize:]); errno == nil {
 				f.sendIn(fl.flowKey, b[:header.UDPMinimumSize+n])
 			}
@@ -186,6 +209,7 @@ func (f *udpForwarder) answers(fl *flow) {
 		silent := time.Since(fl.last) >= fl.limit
 		if err == nil && errno == nil {
 			fl.last, fl.limit = time.Now(), answered
+			fl.received += int64(n)
 		}
 		ask := fl.ask
 		f.mu.Unlock()
@@ -194,6 +218,7 @@ func (f *udpForwarder) answers(fl *flow) {
 		}
 		if u, ok := why(errno); errno != nil && ok {
 			f.network.refuse(ask, u)
+			f.tell(fl, result(errno))
 		} else if errno != nil && errno != unix.EINTR {
 			return
 		}
