@@ -6,7 +6,6 @@ package build
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 
@@ -21,38 +20,40 @@ const (
 	magic   = "ustar"
 )
 
-// inflated reads an archive, whatever it is compressed with; nil if it is none.
-func inflated(t tree, path string) (io.ReadCloser, error) {
-	f, err := t.open(path)
-	if err != nil {
-		return nil, err
-	}
-	var start [512]byte
-	n, err := ingest.Fill(f, start[:])
+// StartLen is how much of a file IsArchive looks at, in bytes: a header of tar(5).
+const StartLen = 512
+
+// IsArchive tells by its first bytes whether something is a tarball, or compressed.
+func IsArchive(start []byte) bool {
+	kind, err := ingest.SniffArchive(start)
+	return isTar(start) || len(start) >= ingest.SniffLen && (err != nil || kind != ingest.Plain)
+}
+
+// inflated reads an archive, whatever it is compressed with; nil if it is none. close frees the
+// decoder.
+func inflated(r io.Reader) (content io.Reader, close func(), err error) {
+	var start [StartLen]byte
+	n, err := ingest.Fill(r, start[:])
 	if err != nil && !errors.Is(err, io.EOF) {
-		f.Close()
-		return nil, err
+		return nil, nil, err
 	}
-	whole := io.MultiReader(bytes.NewReader(start[:n]), f)
-	content, done := io.Reader(whole), func() {}
-	if n >= ingest.SniffLen && !isTar(start[:n]) {
-		content, done = decompress(whole, start[:n])
-		if content == nil {
-			f.Close()
-			return nil, nil
-		}
-		n, err = ingest.Fill(content, start[:])
-		if !isTar(start[:n]) {
-			done()
-			f.Close()
-			return nil, nil
-		}
-		content = io.MultiReader(bytes.NewReader(start[:n]), content)
-	} else if !isTar(start[:n]) {
-		f.Close()
-		return nil, nil
+	whole := io.MultiReader(bytes.NewReader(start[:n]), r)
+	if isTar(start[:n]) {
+		return whole, func() {}, nil
 	}
-	return &closing{content, func() error { done(); return f.Close() }}, nil
+	if n < ingest.SniffLen {
+		return nil, nil, nil
+	}
+	content, close = decompress(whole, start[:n])
+	if content == nil {
+		return nil, nil, nil
+	}
+	n, _ = ingest.Fill(content, start[:]) // what cannot be inflated so far is no archive
+	if !isTar(start[:n]) {
+		close()
+		return nil, nil, nil
+	}
+	return io.MultiReader(bytes.NewReader(start[:n]), content), close, nil
 }
 
 func isTar(start []byte) bool {
@@ -72,30 +73,23 @@ func decompress(r io.Reader, start []byte) (io.Reader, func()) {
 	return content, done
 }
 
-type closing struct {
-	io.Reader
-	close func() error
-}
-
-func (c *closing) Close() error { return c.close() }
-
-// openArchive is the tree of an archive; nil if the file is none. It is inflated into a file
-// without a name. The caller closes it.
-func openArchive(dir string, t tree, path string) (*imageTree, error) {
-	in, err := inflated(t, path)
+// openArchive is the tree of an archive; nil if r is none. It is inflated into a file without a
+// name. The caller closes it.
+func openArchive(dir string, r io.Reader) (*imageTree, error) {
+	in, done, err := inflated(r)
 	if err != nil || in == nil {
 		return nil, err
 	}
-	defer in.Close()
+	defer done()
 	flat, err := os.CreateTemp(dir, "archive-")
 	if err != nil {
 		return nil, err
 	}
 	os.Remove(flat.Name())
-	limit, err := ingest.BombLimit()
 	var scanned *layer.Tree
+	content, err := Bounded(in)
 	if err == nil {
-		scanned, err = layer.Scan(io.TeeReader(&bounded{in, limit}, flat))
+		scanned, err = layer.Scan(io.TeeReader(content, flat))
 	}
 	var index *layer.Index
 	if err == nil {
@@ -103,12 +97,17 @@ func openArchive(dir string, t tree, path string) (*imageTree, error) {
 	}
 	if err != nil {
 		flat.Close()
-		return nil, fmt.Errorf("unpack %s: %w", shown(path), err)
+		return nil, err
 	}
 	return &imageTree{index: index, flats: []io.ReaderAt{flat}, close: func() { flat.Close() }}, nil
 }
 
-// bounded ends an archive that inflates to too much.
+// Bounded is r, which ends with an error after $TIFFIN_INFLATE_LIMIT bytes.
+func Bounded(r io.Reader) (io.Reader, error) {
+	limit, err := ingest.BombLimit()
+	return &bounded{r, limit}, err
+}
+
 type bounded struct {
 	io.Reader
 	left int64 // bytes
@@ -117,7 +116,7 @@ type bounded struct {
 func (b *bounded) Read(p []byte) (int, error) {
 	n, err := b.Reader.Read(p)
 	if b.left -= int64(n); b.left < 0 {
-		return n, errs.Hint(errors.New("it inflates to too much"), "TIFFIN_INFLATE_LIMIT sets the limit")
+		return n, errs.Hint(errors.New("it is too big"), "TIFFIN_INFLATE_LIMIT sets the limit")
 	}
 	return n, err
 }

@@ -1,128 +1,101 @@
-// The context: a directory of the user's that COPY takes files from, without what .dockerignore
-// names.
+// The context: the files that COPY takes, of a directory or an archive, without those that
+// .dockerignore names.
 
 package build
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path"
-	"path/filepath"
-	"slices"
 	"strings"
-	"time"
 
 	"github.com/moby/patternmatcher"
 	"github.com/moby/patternmatcher/ignorefile"
-	digest "github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 
 	"tiffin/image"
 	"tiffin/internal/errs"
 )
 
-// Context is a directory that is open.
+// Context is a directory or an archive that is open.
 type Context struct {
-	dir     *os.File
-	name    string // its path, absolute
+	name    string     // of the archive
+	dir     *directory // nil: an archive
+	files   tree       // all, also those that are ignored
 	ignore  *patternmatcher.PatternMatcher
 	parents map[string]patternmatcher.MatchInfo // of directories that have been looked at
-
-	memory  string         // file that keeps sums
-	sums    map[string]sum // by path
-	learned bool           // sums has something new
 }
 
-// sum is the digest of a file that was as described.
-type sum struct {
-	Size, Mtime, Ctime int64 // bytes, nanoseconds since 1970
-	Ino                uint64
-	SHA256             string
-}
-
-// OpenContext opens a directory. ignore is what .dockerignore says, or nil. What files have for
-// digests is remembered in the store, so that those that have not changed are not read again.
-func OpenContext(s *image.Store, dir string, ignore io.Reader) (*Context, error) {
-	abs, err := filepath.Abs(dir)
+// OpenContext opens a directory. What files have for digests is remembered in the store, so that
+// those that have not changed are not read again.
+func OpenContext(s *image.Store, dir string) (*Context, error) {
+	d, err := openDirectory(s, dir)
 	if err != nil {
 		return nil, err
 	}
-	c := &Context{name: abs, parents: map[string]patternmatcher.MatchInfo{}, sums: map[string]sum{}}
-	if c.dir, err = os.OpenFile(abs, os.O_RDONLY|unix.O_DIRECTORY, 0); err != nil {
-		return nil, fmt.Errorf("open the context: %w", err)
-	}
-	if ignore != nil {
-		patterns, err := ignorefile.ReadAll(ignore)
-		if err == nil {
-			c.ignore, err = patternmatcher.New(patterns)
-		}
-		if err != nil {
-			c.Close()
-			return nil, fmt.Errorf("read .dockerignore: %w", err)
-		}
-	}
-	c.memory = s.Path("build", "context-"+digest.FromString(abs).Encoded())
-	if b, err := os.ReadFile(c.memory); err == nil {
-		_ = json.Unmarshal(b, &c.sums) // damaged: everything is read again
-	}
-	return c, nil
+	return &Context{name: d.name, dir: d, files: d, parents: map[string]patternmatcher.MatchInfo{}}, nil
 }
 
-// Close closes the directory.
-func (c *Context) Close() error { return c.dir.Close() }
+// OpenArchive reads a tarball to its end, compressed or not; it is inflated to at most
+// TIFFIN_INFLATE_LIMIT.
+func OpenArchive(s *image.Store, name string, r io.Reader) (*Context, error) {
+	t, err := openArchive(s.Path("tmp"), r)
+	if err == nil && t == nil {
+		err = errors.New("it is no tarball")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the context %s: %w", name, err)
+	}
+	return &Context{name: name, files: t, parents: map[string]patternmatcher.MatchInfo{}}, nil
+}
+
+// Ignore reads what .dockerignore says.
+func (c *Context) Ignore(r io.Reader) error {
+	patterns, err := ignorefile.ReadAll(r)
+	if err == nil {
+		c.ignore, err = patternmatcher.New(patterns)
+	}
+	if err != nil {
+		return fmt.Errorf("read .dockerignore: %w", err)
+	}
+	return nil
+}
+
+// IsArchive tells whether it is an archive.
+func (c *Context) IsArchive() bool { return c.dir == nil }
+
+// Close closes the directory or the archive.
+func (c *Context) Close() error {
+	if c.dir != nil {
+		return c.dir.dir.Close()
+	}
+	c.files.(*imageTree).close()
+	return nil
+}
 
 // remember keeps the digests for the next build. It is no harm if that fails.
 func (c *Context) remember() {
-	if c == nil || !c.learned {
-		return
+	if c != nil && c.dir != nil {
+		c.dir.remember()
 	}
-	b, err := json.Marshal(c.sums)
-	if err != nil || os.MkdirAll(filepath.Dir(c.memory), 0o700) != nil {
-		return
-	}
-	replace(c.memory, b)
 }
 
 // File opens a file of the context by a path that may lead through links, such as -f. What
 // .dockerignore says does not count. It must be a regular file.
-func (c *Context) File(name string) (*os.File, error) {
-	// openat2(2), RESOLVE_IN_ROOT: links are followed as if the context were "/".
-	fd, err := unix.Openat2(int(c.dir.Fd()), name, &unix.OpenHow{
-		Flags: unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
-	})
-	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: path.Join(c.name, name), Err: err}
+func (c *Context) File(name string) (io.ReadCloser, error) {
+	if c.dir != nil {
+		return c.dir.file(name)
 	}
-	return regular(fd, name)
-}
-
-// regular makes a file of a descriptor, if it is one.
-func regular(fd int, name string) (*os.File, error) {
-	f := os.NewFile(uintptr(fd), name)
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
+	real, f, err := follow(c.files, name)
+	if err == nil && !f.is(unix.S_IFREG) {
 		err = fmt.Errorf("%s is no regular file", name)
 	}
 	if err != nil {
-		f.Close()
-		return nil, err
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
-	return f, nil
-}
-
-// openat opens what is at a path, through no link: openat2(2), RESOLVE_BENEATH.
-func (c *Context) openat(name string, flags uint64) (int, error) {
-	fd, err := unix.Openat2(int(c.dir.Fd()), path.Clean("./"+name), &unix.OpenHow{
-		Flags:   flags | unix.O_CLOEXEC | unix.O_NOFOLLOW,
-		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
-	})
-	if err != nil {
-		return -1, &fs.PathError{Op: "open", Path: name, Err: err}
-	}
-	return fd, nil
+	return c.files.open(real)
 }
 
 // ignored tells whether .dockerignore names a path, or a directory that it is in.
@@ -141,11 +114,15 @@ func (c *Context) ignored(name string) bool {
 
 // hidden tells whether a path is not there for COPY: it is ignored, and if it is a directory,
 // nothing in it is an exception.
-func (c *Context) hidden(name string, dir bool) bool {
+func (c *Context) hidden(name string) bool {
 	if !c.ignored(name) {
 		return false
 	}
-	if !dir || !c.ignore.Exclusions() {
+	if !c.ignore.Exclusions() {
+		return true
+	}
+	f, err := c.files.stat(name)
+	if err != nil || !f.isDir() {
 		return true
 	}
 	names, _ := c.list(name)
@@ -153,33 +130,18 @@ func (c *Context) hidden(name string, dir bool) bool {
 }
 
 func (c *Context) stat(name string) (*file, error) {
-	fd, err := c.openat(name, unix.O_PATH)
+	f, err := c.files.stat(name)
 	if err != nil {
 		return nil, err
 	}
-	defer unix.Close(fd)
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return nil, &fs.PathError{Op: "stat", Path: name, Err: err}
-	}
-	if c.hidden(name, st.Mode&unix.S_IFMT == unix.S_IFDIR) {
+	if c.hidden(name) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 	}
-	// The Dockerfile reference, "COPY --chown --chmod": files of the context are root's.
-	f := &file{mode: st.Mode, size: st.Size, mtime: time.Unix(st.Mtim.Unix())}
-	switch st.Mode & unix.S_IFMT {
-	case unix.S_IFREG, unix.S_IFDIR:
-	case unix.S_IFLNK:
-		// readlinkat(2): of the link that the descriptor is for.
-		buf := make([]byte, unix.PathMax)
-		n, err := unix.Readlinkat(fd, "", buf)
-		if err != nil {
-			return nil, &fs.PathError{Op: "readlink", Path: name, Err: err}
-		}
-		f.target = string(buf[:n])
-	default:
-		return nil, errs.Hint(fmt.Errorf("%s is a %s, which cannot be copied", name, kindOf(st.Mode)), "name it in .dockerignore")
+	if !f.is(unix.S_IFREG) && !f.isDir() && !f.is(unix.S_IFLNK) {
+		return nil, errs.Hint(fmt.Errorf("%s is a %s, which cannot be copied", name, kindOf(f.mode)), "name it in .dockerignore")
 	}
+	// The Dockerfile reference, "COPY --chown --chmod": files of the context are root's.
+	f.uid, f.gid = 0, 0
 	return f, nil
 }
 
@@ -194,66 +156,18 @@ func kindOf(mode uint32) string {
 	return "device"
 }
 
-func (c *Context) list(name string) ([]string, error) {
-	fd, err := c.openat(name, unix.O_RDONLY|unix.O_DIRECTORY)
-	if err != nil {
-		return nil, err
-	}
-	d := os.NewFile(uintptr(fd), name)
-	defer d.Close()
-	ents, err := d.ReadDir(-1)
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	for _, e := range ents {
-		if !c.hidden(path.Join(name, e.Name()), e.IsDir()) {
-			names = append(names, e.Name())
+func (c *Context) list(name string) (names []string, err error) {
+	all, err := c.files.list(name)
+	for _, n := range all {
+		if !c.hidden(path.Join(name, n)) {
+			names = append(names, n)
 		}
 	}
-	slices.Sort(names)
-	return names, nil
+	return names, err
 }
 
-func (c *Context) open(name string) (io.ReadCloser, error) {
-	fd, err := c.openat(name, unix.O_RDONLY|unix.O_NONBLOCK)
-	if err != nil {
-		return nil, err
-	}
-	return regular(fd, name)
-}
-
-// young is how old a change must be for a file to be taken for unchanged later, in nanoseconds: the
-// kernel's clock for ctime ticks every few milliseconds, that of a file server less often.
-const young = int64(2 * time.Second)
-
-// sum reads the file, unless it is as it was when it was read before.
-func (c *Context) sum(name string, _ *file) (string, error) {
-	fd, err := c.openat(name, unix.O_PATH)
-	if err != nil {
-		return "", err
-	}
-	var st unix.Stat_t
-	err = unix.Fstat(fd, &st)
-	unix.Close(fd)
-	if err != nil {
-		return "", &fs.PathError{Op: "stat", Path: name, Err: err}
-	}
-	now := sum{Size: st.Size, Mtime: st.Mtim.Nano(), Ctime: st.Ctim.Nano(), Ino: st.Ino}
-	if was, ok := c.sums[name]; ok {
-		if now.SHA256 = was.SHA256; now == was {
-			return was.SHA256, nil
-		}
-	}
-	began := time.Now().UnixNano()
-	if now.SHA256, err = sumOf(c, name); err != nil {
-		return "", err
-	}
-	if began-now.Ctime > young && began-now.Mtime > young {
-		c.sums[name], c.learned = now, true
-	}
-	return now.SHA256, nil
-}
+func (c *Context) open(name string) (io.ReadCloser, error)  { return c.files.open(name) }
+func (c *Context) sum(name string, f *file) (string, error) { return c.files.sum(name, f) }
 
 // shown is a path of a tree as the Dockerfile has it.
 func shown(name string) string { return "/" + strings.TrimPrefix(name, "/") }

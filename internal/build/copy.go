@@ -272,9 +272,14 @@ func (d *delta) copy(from tree, in *dockerfile.Instruction) error {
 // copyFile copies a file to a path; an archive of ADD is unpacked into dest instead.
 func (d *delta) copyFile(from tree, real string, f *file, dest, to string, unpack bool) error {
 	if unpack && f.is(unix.S_IFREG) {
-		archive, err := openArchive(d.tmp, from, real)
+		r, err := from.open(real)
 		if err != nil {
 			return err
+		}
+		archive, err := openArchive(d.tmp, r)
+		r.Close()
+		if err != nil {
+			return fmt.Errorf("unpack %s: %w", shown(real), err)
 		}
 		if archive != nil {
 			d.opened = append(d.opened, archive)

@@ -25,9 +25,9 @@
 //
 // The Dockerfile, the context and the base may be a stranger's. A path of the context is opened
 // below its directory through no symbolic link (openat2(2), RESOLVE_BENEATH), and links are
-// followed here, within it. Paths in images are looked up in indexes. So nothing of the host is
-// read that is not in the context, and nothing is written but layers. RUN is a container like any
-// other.
+// followed here, within it. Paths in images and archives are looked up in indexes; an archive
+// is never unpacked, and its size is bounded. So nothing of the host is read that is not in the
+// context, and nothing is written but layers. RUN is a container like any other.
 //
 // # Where it differs from docker
 //

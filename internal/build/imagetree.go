@@ -5,8 +5,10 @@ package build
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"io"
 	"io/fs"
+	gopath "path"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -54,6 +56,12 @@ func (t *imageTree) stat(path string) (*file, error) {
 		return nil, fs.ErrNotExist
 	}
 	n := t.index.Inode(i)
+	switch { // in an archive
+	case n.Flags&layer.HardLink != 0:
+		return nil, fmt.Errorf("%s is a hard link to a file that is not in the archive", shown(path))
+	case n.Flags&layer.Whiteout != 0:
+		return nil, fmt.Errorf("the name %q stands for a deletion in a layer", ".wh."+gopath.Base(path))
+	}
 	f := &file{mode: n.Mode, uid: n.UID, gid: n.GID, rdev: n.Rdev, size: n.Size, mtime: time.Unix(n.Mtime, int64(n.Nsec)), xattrs: t.index.Xattrs(i)}
 	if f.is(unix.S_IFLNK) {
 		f.target = t.index.Target(i)

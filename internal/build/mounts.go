@@ -119,6 +119,9 @@ func (b *builder) bindMount(m *mounts, want *dockerfile.Mount) error {
 	if b.Context == nil {
 		return errors.New("there is no context")
 	}
+	if b.Context.dir == nil {
+		return errs.Hint(errors.New("the context is an archive, of which nothing can be mounted"), "unpack it, and name the directory")
+	}
 	real, f, err := follow(b.Context, want.Source)
 	if err != nil {
 		return fmt.Errorf("%s: %w", shown(want.Source), err)

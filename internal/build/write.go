@@ -31,7 +31,7 @@ func epoch() string { return os.Getenv("SOURCE_DATE_EPOCH") }
 func (d *delta) digest() (string, error) {
 	h := sha256.New()
 	out := json.NewEncoder(h)
-	names := map[uint32]string{}
+	names := map[hardLink]string{}
 	for _, p := range slices.Sorted(maps.Keys(d.entries)) {
 		e := d.entries[p]
 		if e.kept {
@@ -42,14 +42,22 @@ func (d *delta) digest() (string, error) {
 		}
 		first := ""
 		if e.link != 0 {
-			if first = names[e.link]; first == "" {
-				names[e.link] = p
+			if first = names[e.hardLink()]; first == "" {
+				names[e.hardLink()] = p
 			}
 		}
 		_ = out.Encode([]any{p, e.mode, e.uid, e.gid, e.rdev, e.target, e.sum, e.xattrs, first}) // a hash takes everything
 	}
 	return "sha256:" + hex.EncodeToString(h.Sum(nil)), nil
 }
+
+// hardLink is the same for all names of a file.
+type hardLink struct {
+	from tree
+	link uint32
+}
+
+func (e *entry) hardLink() hardLink { return hardLink{e.from, e.link} }
 
 // sum finds the digest of a file's content.
 func (d *delta) sum(e *entry) (err error) {
@@ -76,7 +84,7 @@ func (d *delta) write(w io.Writer) error {
 		latest = time.Unix(sec, 0)
 	}
 	tw := tar.NewWriter(w)
-	names := map[uint32]string{}
+	names := map[hardLink]string{}
 	for _, p := range slices.SortedFunc(maps.Keys(d.entries), byParts) {
 		e := d.entries[p]
 		h := e.header(p)
@@ -84,10 +92,10 @@ func (d *delta) write(w io.Writer) error {
 			h.ModTime = latest
 		}
 		if e.link != 0 {
-			if first, again := names[e.link]; again {
+			if first, again := names[e.hardLink()]; again {
 				h.Typeflag, h.Linkname, h.Size, h.PAXRecords = tar.TypeLink, first, 0, nil
 			} else {
-				names[e.link] = p
+				names[e.hardLink()] = p
 			}
 		}
 		if err := e.write(tw, h); err != nil {

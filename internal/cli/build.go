@@ -29,13 +29,15 @@ import (
 func buildCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage: "[FLAGS] CONTEXT|-",
-		Description: "CONTEXT is the directory that COPY takes files from, without those that its .dockerignore names; - is none, and the\n" +
-			"Dockerfile comes from standard input. Without -f it is Dockerfile or Containerfile in the context.\n" +
+		Description: "CONTEXT is what COPY takes files from, without those that its .dockerignore names: a directory, a tarball, or the\n" +
+			"http or https URL of a tarball. - is a tarball on standard input; or there is no context, and the Dockerfile comes\n" +
+			"from there. Without -f it is Dockerfile or Containerfile in the context; of a tarball, FILE is in it, too.\n" +
 			"What is not there is refused before anything runs. Steps whose layers are here already are not done again; `tiffin\n" +
 			"prune --build` forgets them. With SOURCE_DATE_EPOCH, the same files give the same image.",
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "tag", Aliases: []string{"t"}, Usage: "`NAME[:TAG]` for the image"},
 			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "the Dockerfile is `FILE`, or - for standard input"},
+			&cli.StringFlag{Name: "checksum", Usage: "of the tarball behind a URL: `sha256:DIGEST`"},
 			&cli.StringFlag{Name: "target", Usage: "build up to `STAGE`"},
 			&cli.StringSliceFlag{Name: "build-arg", Usage: "give ARG a value: `NAME=VALUE`, or NAME with the value it has here"},
 			&cli.StringSliceFlag{Name: "label", Usage: "note `KEY=VALUE` in the image"},
@@ -52,7 +54,7 @@ func buildCommand() *cli.Command {
 			&cli.BoolFlag{Name: "rm", Hidden: true, Value: true}, &cli.BoolFlag{Name: "force-rm", Hidden: true},
 			platformFlag(), tlsFlag(),
 		},
-		Action: takes(1, 1, "a directory, or -", inStore(runBuild)),
+		Action: takes(1, 1, "a directory, a tarball, a URL, or -", inStore(runBuild)),
 	}
 }
 
@@ -172,66 +174,8 @@ func secrets(flags []string) (map[string]string, error) {
 	return files, nil
 }
 
-// openBuild opens the context, and reads the Dockerfile.
-func openBuild(c *cli.Context, o *build.Options) (err error) {
-	dir, file := c.Args().First(), c.String("file")
-	switch {
-	case strings.Contains(dir, "://"):
-		return errs.Hint(fmt.Errorf("a context is not fetched: %s", dir), "fetch it, unpack it, and name the directory")
-	case dir == "-" && file != "" && file != "-":
-		return errs.Hint(errors.New("a context from standard input is not there yet"), "unpack it, and name the directory")
-	case dir == "-" || file == "-":
-		o.File = "<stdin>"
-		if o.Text, err = readText(os.Stdin); err != nil || dir == "-" {
-			return err
-		}
-	}
-	// What .dockerignore says is known when the context is opened, but it is in there: openat2
-	// reads it.
-	bare, err := build.OpenContext(o.Store, dir, nil)
-	if err != nil {
-		return err
-	}
-	defer bare.Close()
-	var own io.ReadCloser // what the Dockerfile alone ignores: FILE.dockerignore
-	switch {
-	case file == "-":
-	case file != "":
-		o.File = file
-		o.Text, err = readFile(os.Open(file))
-		if f, e := os.Open(file + ".dockerignore"); e == nil {
-			own = f
-		}
-	default:
-		o.File = filepath.Join(dir, "Dockerfile")
-		if o.Text, err = readFile(bare.File("Dockerfile")); errors.Is(err, os.ErrNotExist) {
-			var other error
-			if o.Text, other = readFile(bare.File("Containerfile")); other == nil {
-				o.File, err = filepath.Join(dir, "Containerfile"), nil
-			}
-		}
-	}
-	if err != nil {
-		return errs.Hint(fmt.Errorf("read the Dockerfile: %w", err), "-f FILE names another")
-	}
-	if own == nil {
-		if f, e := bare.File(".dockerignore"); e == nil {
-			own = f
-		} else if !errors.Is(e, os.ErrNotExist) {
-			return fmt.Errorf("read .dockerignore: %w", e)
-		}
-	}
-	var ignore io.Reader
-	if own != nil {
-		defer own.Close()
-		ignore = io.LimitReader(own, dockerfile.MaxText)
-	}
-	o.Context, err = build.OpenContext(o.Store, dir, ignore)
-	return err
-}
-
 // readFile is readText of a file that has perhaps been opened.
-func readFile(f *os.File, err error) ([]byte, error) {
+func readFile(f io.ReadCloser, err error) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
