@@ -7,19 +7,21 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/urfave/cli/v2"
 
 	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
+	"tiffin/internal/network"
 	"tiffin/ns"
 )
 
 func nameFlags() []cli.Flag {
 	return append(memberFlags("network-alias"),
 		&cli.StringFlag{Name: "domainname", Usage: "`DOMAIN` that the name of the machine is in"},
-		&cli.StringSliceFlag{Name: "add-host", Usage: "`NAME:IP` for /etc/hosts"},
+		&cli.StringSliceFlag{Name: "add-host", Usage: "`NAME:IP` for /etc/hosts; IP is host-gateway for this machine's loopback, with --network user:host-loopback"},
 		&cli.StringSliceFlag{Name: "dns", Usage: "`IP` of the name server to ask, up to three"},
 		&cli.StringSliceFlag{Name: "dns-search", Usage: "`DOMAIN` to try for names without one, or . for none"},
 		&cli.StringSliceFlag{Name: "dns-option", Aliases: []string{"dns-opt"}, Usage: "`OPTION` of resolv.conf(5), such as ndots:2"},
@@ -30,6 +32,10 @@ func nameFlags() []cli.Flag {
 func setNames(cfg *disk.Config, c *cli.Context, _ ocispec.ImageConfig) error {
 	cfg.Domainname, cfg.DNSSearch, cfg.DNSOptions = c.String("domainname"), c.StringSlice("dns-search"), c.StringSlice("dns-option")
 	for _, s := range c.StringSlice("add-host") {
+		s, err := replaceGateway(s, c)
+		if err != nil {
+			return fmt.Errorf("--add-host: %w", err)
+		}
 		h, err := disk.ParseHost(s)
 		if err != nil {
 			return fmt.Errorf("--add-host: %w", err)
@@ -44,6 +50,19 @@ func setNames(cfg *disk.Config, c *cli.Context, _ ocispec.ImageConfig) error {
 		cfg.DNS = append(cfg.DNS, ip)
 	}
 	return cfg.Naming.Check()
+}
+
+// replaceGateway replaces docker's host-gateway, the machine itself, by the address that leads to
+// its loopback.
+func replaceGateway(host string, c *cli.Context) (string, error) {
+	name, ok := strings.CutSuffix(host, "host-gateway")
+	if !ok {
+		return host, nil
+	}
+	if choice, err := network.ParseChoice(strings.Join(c.StringSlice("network"), ",")); err != nil || !choice.HostLoopback {
+		return "", errs.Hint(fmt.Errorf("host %q: no address leads to this machine's loopback", host), "one does with --network user:host-loopback")
+	}
+	return name + network.Private.Gateway4.String(), nil
 }
 
 // shareNetwork replaces the name in --network container:NAME by an ID, and takes over what comes
