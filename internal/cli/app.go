@@ -144,7 +144,7 @@ func subcommand(name string, make func() *cli.Command, table []command) cli.Acti
 	return func(c *cli.Context) error {
 		if c.Args().Len() == 0 {
 			cmd := make()
-			cmd.Name = name
+			cmd.Name, cmd.Usage = name, c.App.Usage
 			printCommandHelp(stdout, cmd)
 			return nil
 		}
@@ -211,7 +211,7 @@ func (c *command) run(args []string) int {
 func parseAndRun(cmd *cli.Command, args []string) error {
 	cli.HelpFlag = nil // it would print a help text of its own
 	app := &cli.App{
-		Name: "tiffin", HideHelp: true, HideVersion: true, Writer: stdout, ErrWriter: io.Discard,
+		Name: "tiffin", Usage: cmd.Usage, HideHelp: true, HideVersion: true, Writer: stdout, ErrWriter: io.Discard,
 		ExitErrHandler:            func(*cli.Context, error) {},
 		Flags:                     cmd.Flags,
 		DisableSliceFlagSeparator: true, // a comma is part of a value

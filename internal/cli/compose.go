@@ -40,15 +40,10 @@ func (p *composition) table() []command {
 
 func composeCommand() *cli.Command {
 	p := &composition{}
-	var b strings.Builder
-	for _, c := range p.table() {
-		fmt.Fprintf(&b, "  %-10s %s\n", c.name, c.short)
-	}
 	return &cli.Command{
-		Usage:     "run several containers as a compose file says",
 		ArgsUsage: "[FLAGS] COMMAND [ARGUMENTS]",
 		Description: "A compose file names services, and each is a container that `tiffin create` could make: `compose config`\n" +
-			"prints those commands. What has no counterpart here is refused, with file and line.\n\n" + b.String() +
+			"prints those commands. What has no counterpart here is refused, with file and line.\n\n" + listCommands(p.table()) +
 			"\n`tiffin compose COMMAND --help` shows the flags of a command.",
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "file", Aliases: []string{"f"}, Usage: "read `FILE`; a later one adds to those before; compose.yaml here or above, if not given"},
@@ -62,19 +57,7 @@ func composeCommand() *cli.Command {
 				Files: c.StringSlice("file"), Dir: c.String("project-directory"), Name: c.String("project-name"),
 				Profiles: c.StringSlice("profile"), EnvFiles: c.StringSlice("env-file"),
 			}
-			if c.Args().Len() == 0 {
-				cmd := composeCommand()
-				cmd.Name = "compose"
-				printCommandHelp(stdout, cmd)
-				return nil
-			}
-			for _, sub := range p.table() {
-				if sub.name == c.Args().First() {
-					sub.name = "compose " + sub.name
-					return exitStatus(sub.run(c.Args().Tail()))
-				}
-			}
-			return usagef("there is no command compose %s", c.Args().First())
+			return subcommand("compose", composeCommand, p.table())(c)
 		},
 	}
 }

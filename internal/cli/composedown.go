@@ -21,6 +21,7 @@ func (p *composition) downCommand() *cli.Command {
 		Description: "All containers with the project's label go, also those of services that are no longer in the files.",
 		Flags: []cli.Flag{
 			&cli.IntFlag{Name: "timeout", Aliases: []string{"t"}, Usage: "`SECONDS` to wait before killing, instead of each container's own"},
+			&cli.BoolFlag{Name: "volumes", Aliases: []string{"v"}, Usage: "for docker's sake; volumes have no names", Hidden: true},
 			&cli.BoolFlag{Name: "remove-orphans", Usage: "for docker's sake: they always go", Hidden: true},
 		},
 		Action: takes(0, 0, "no arguments", func(c *cli.Context) error {

@@ -189,7 +189,7 @@ func changeNetworks(ref string, change func(*disk.Container) ([]disk.Membership,
 	}
 	var lock *os.File
 	if lock, err = ctr.Lock(); errors.Is(err, disk.ErrLocked) {
-		return errs.Hint(fmt.Errorf("container %s runs, and gets its interfaces when it starts", ctr.Name), fmt.Sprintf("`tiffin stop %s`, then again, then `tiffin start %s`", ctr.Name, ctr.Name))
+		return errs.Hint(fmt.Errorf("container %s runs, and gets its interfaces when it starts", ctr.Name), fmt.Sprintf("`tiffin stop %s`, then this command again, then `tiffin start %s`", ctr.Name, ctr.Name))
 	}
 	if err != nil {
 		return err

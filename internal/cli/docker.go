@@ -14,6 +14,7 @@ var elsewhere = map[string]string{
 
 // inGroups are the words of docker's longer commands: "docker container ls".
 var inGroups = map[string]string{
+	"builder":   "`tiffin prune --build` forgets what builds have cached",
 	"container": "say what to do with it, without that word: `tiffin ps`, `tiffin rm` …",
 	"image":     "say what to do with it, without that word: `tiffin images`, `tiffin rmi` …",
 	"system":    "`tiffin prune` deletes images without a name, `tiffin doctor` tells about this machine",
@@ -23,7 +24,8 @@ var inGroups = map[string]string{
 var flagsElsewhere = map[string]string{
 	"cgroupns":                   "a container with a limit is the root of the control groups that it sees; --limits cgroup does that without a limit",
 	"restart":                    "nobody is there to restart it: no process of tiffin outlives the container",
-	"link,mac-address":           "containers in one network find each other by name: `tiffin network create`",
+	"link":                       "containers in one network find each other by name: `tiffin network create`",
+	"mac-address":                "an interface's comes of its IPv4 address, which --ip chooses in a network with a name",
 	"pid,ipc,uts,cgroup-parent":  "--without pid, ipc or uts leaves that namespace out",
 	"volumes-from,volume-driver": "volumes have no names: -v DIR:DST shows a directory of yours",
 	"cidfile":                    "`tiffin run -d` and `tiffin create` print the id",

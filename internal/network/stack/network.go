@@ -86,7 +86,7 @@ func (n *Network) free(want netip.Addr, prefix netip.Prefix, gateway netip.Addr)
 		case !prefix.Contains(want) || want == gateway || want == prefix.Masked().Addr() || want == broadcast(prefix):
 			return want, fmt.Errorf("address %s is none of a container's in %s", want, prefix.Masked())
 		case n.members[want] != nil:
-			return want, fmt.Errorf("address %s is %s's", want, n.members[want].ID)
+			return want, fmt.Errorf("address %s is that of container %.12s", want, n.members[want].ID)
 		}
 		return want, nil
 	}

@@ -32,7 +32,7 @@ func TestJoin(t *testing.T) {
 	for _, e := range []struct{ id, ip, want string }{
 		{"a", "", "192.0.2.2"},
 		{"b", "192.0.2.5", "192.0.2.5"},
-		{"c", "192.0.2.5", "address 192.0.2.5 is b's"},
+		{"c", "192.0.2.5", "address 192.0.2.5 is that of container b"},
 		{"c", "192.0.2.1", "is none of a container's"},
 		{"c", "192.0.2.0", "is none of a container's"},
 		{"c", "192.0.2.7", "is none of a container's"},
