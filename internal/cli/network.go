@@ -95,9 +95,9 @@ func createNetwork(c *cli.Context) (*network.Definition, error) {
 	return d, set.CreateNetwork(d, subnets, gateways)
 }
 
-// networkRow is a network as ls shows it, for templates too.
+// networkRow is a network as ls shows it, for templates too. It has no ID but its name.
 type networkRow struct {
-	Name, Subnet, Subnet6, CreatedAt, Containers, Labels string
+	ID, Name, Driver, Scope, Subnet, Subnet6, CreatedAt, Containers, Labels string
 }
 
 func networkLsCommand() *cli.Command {
@@ -135,12 +135,12 @@ func networkLsCommand() *cli.Command {
 					names = append(names, m.Name)
 				}
 				slices.Sort(names)
-				rows = append(rows, &networkRow{d.Name, d.IPv4.Masked().String(), d.IPv6.Masked().String(), localTime(d.Created), strings.Join(names, ","), strings.Join(labels, ",")})
+				rows = append(rows, &networkRow{d.Name, d.Name, "bridge", "local", d.IPv4.Masked().String(), d.IPv6.Masked().String(), localTime(d.Created), strings.Join(names, ","), strings.Join(labels, ",")})
 			}
 			if c.Bool("quiet") {
 				return nil
 			}
-			header := &networkRow{"NAME", "SUBNET", "SUBNET OF IPV6", "CREATED AT", "CONTAINERS", "LABELS"}
+			header := &networkRow{"NETWORK ID", "NAME", "DRIVER", "SCOPE", "SUBNET", "SUBNET OF IPV6", "CREATED AT", "CONTAINERS", "LABELS"}
 			return printRows(stdout, c.String("format"), "table {{.Name}}\t{{.Subnet}}\t{{.Subnet6}}\t{{.Containers}}", header, rows)
 		}),
 	}
@@ -148,8 +148,9 @@ func networkLsCommand() *cli.Command {
 
 // networkInspection is what inspect prints of a network, in docker's words.
 type networkInspection struct {
-	Name       string
+	Name, Id   string
 	Created    time.Time
+	Scope      string
 	Driver     string
 	EnableIPv6 bool
 	IPAM       struct{ Config []networkPool }
@@ -188,7 +189,7 @@ func inspectNetwork(set *disk.Set, name string) (*networkInspection, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &networkInspection{Name: d.Name, Created: d.Created, Driver: "bridge", EnableIPv6: true, Containers: map[string]networkMember{}, Labels: d.Labels}
+	x := &networkInspection{Name: d.Name, Id: d.Name, Created: d.Created, Scope: "local", Driver: "bridge", EnableIPv6: true, Containers: map[string]networkMember{}, Labels: d.Labels}
 	x.IPAM.Config = []networkPool{{d.IPv4.Masked(), d.Gateway4}, {d.IPv6.Masked(), d.Gateway6}}
 	members, err := set.Members(name)
 	if err != nil {

@@ -33,7 +33,7 @@ func psCommand() *cli.Command {
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "only ids"},
 			&cli.IntFlag{Name: "last", Aliases: []string{"n"}, Value: -1, Usage: "the last `N` created, running or not"},
 			&cli.BoolFlag{Name: "latest", Aliases: []string{"l"}, Usage: "the last created"},
-			&cli.StringSliceFlag{Name: "filter", Aliases: []string{"f"}, Usage: "only with `KEY=VALUE`: id, name, status, exited, ancestor, label"},
+			&cli.StringSliceFlag{Name: "filter", Aliases: []string{"f"}, Usage: "only with `KEY=VALUE`: id, name, status, exited, ancestor, network, label"},
 			&cli.BoolFlag{Name: "no-trunc", Usage: "whole ids and commands"},
 			&cli.StringFlag{Name: "format", Usage: "`TEMPLATE` of Go for each, table TEMPLATE, or json"},
 		},
@@ -100,7 +100,7 @@ func newPsRow(ctr *disk.Container, s disk.State, short bool, now time.Time) *psR
 		RunningFor: ago(ctr.Created),
 		State:      string(s.Shown()), Status: psStatus(s, now), ExitCode: s.ExitCode, Pid: s.Pid,
 		Ports:    showPorts(s, ctr.Exposed),
-		Networks: ctr.Network, Driver: ctr.DriverName(), Service: ctr.Labels[compose.LabelService], labels: ctr.Labels, Size: "0B", LocalVolumes: "0",
+		Networks: strings.Join(networksOf(ctr), ","), Driver: ctr.DriverName(), Service: ctr.Labels[compose.LabelService], labels: ctr.Labels, Size: "0B", LocalVolumes: "0",
 	}
 	if short {
 		r.ID = ctr.Short()
@@ -120,6 +120,17 @@ func newPsRow(ctr *disk.Container, s disk.State, short bool, now time.Time) *psR
 	slices.Sort(labels)
 	r.Mounts, r.Labels = strings.Join(mounts, ","), strings.Join(labels, ",")
 	return r
+}
+
+// networksOf is what the container's --network says, and the further networks that it joins.
+func networksOf(c *disk.Container) []string {
+	all := []string{c.Network}
+	for _, m := range c.Networks {
+		if m.Name != c.Network {
+			all = append(all, m.Name)
+		}
+	}
+	return all
 }
 
 // psStatus is "Up 3 minutes", "Exited (0) 2 hours ago", "Created".
@@ -170,8 +181,8 @@ func parsePsFilters(args []string) (f psFilters, err error) {
 		if !ok {
 			return f, usagef("filter %q is not KEY=VALUE", a)
 		}
-		if !slices.Contains([]string{"id", "name", "status", "exited", "ancestor", "label"}, key) {
-			return f, errs.Hint(fmt.Errorf("no such filter: %s", key), "use id, name, status, exited, ancestor or label")
+		if !slices.Contains([]string{"id", "name", "status", "exited", "ancestor", "network", "label"}, key) {
+			return f, errs.Hint(fmt.Errorf("no such filter: %s", key), "use id, name, status, exited, ancestor, network or label")
 		}
 		f.by[key] = append(f.by[key], value)
 		f.wantStatus = f.wantStatus || key == "status" || key == "exited"
@@ -206,6 +217,8 @@ func matchPs(c *disk.Container, s disk.State, key, v string) bool {
 	case "ancestor":
 		return c.Image == v || c.Image == v+":latest" || c.Image+":latest" == v || path.Base(c.Image) == v ||
 			strings.HasPrefix(strings.TrimPrefix(string(c.ImageID), "sha256:"), strings.TrimPrefix(v, "sha256:"))
+	case "network":
+		return slices.Contains(networksOf(c), v)
 	default: // label
 		key, want, hasValue := strings.Cut(v, "=")
 		got, ok := c.Labels[key]

@@ -50,7 +50,11 @@ func (x *InspectNetwork) add(c *disk.Container, s *disk.State) {
 	if s.Status != disk.Running {
 		return
 	}
-	for i, a := range s.Networks {
+	attached := s.Networks
+	if s.Private {
+		attached = append([]disk.Attachment{{Name: network.User, Addresses: network.Private}}, attached...)
+	}
+	for i, a := range attached {
 		e := x.Networks[a.Name]
 		e.InspectAddresses = addressesOf(a.Addresses)
 		x.Networks[a.Name] = e

@@ -149,6 +149,7 @@ type State struct {
 	// Ports are those of Config, one for each address on which the host listens.
 	Ports    []network.Port `json:"ports,omitempty"`
 	Networks []Attachment   `json:"networks,omitempty"`
+	Private  bool           `json:"private,omitempty"` // it has the addresses network.Private, too
 
 	Log   LogLoss   `json:"log,omitzero"`    // what its log has lost
 	Notes []ns.Note `json:"notes,omitempty"` // what this machine could not do for it
