@@ -229,7 +229,7 @@ func TestTiffinInTiffin(t *testing.T) {
 				t.Errorf("inside:\n%sinstead of:\n%s", out, want)
 			}
 			if out := b.tiffin("run", "--rm", "--security-opt", "seccomp=unconfined", "--device", "/dev/fuse", "-v", program+":/bin/tiffin:ro", "tiffin/base",
-				"sh", "-c", "export HOME=/root; mkdir -p /root; tiffin run --name inner tiffin/base true 2>&1; tiffin inspect -f '{{.GraphDriver.Name}}' inner"); out != "fuse\n" {
+				"sh", "-c", "export HOME=/root; mkdir -p /root; tiffin run --network none --name inner tiffin/base true 2>&1; tiffin inspect -f '{{.GraphDriver.Name}}' inner"); out != "fuse\n" {
 				t.Errorf("with the device, inside: %s", out)
 			}
 			// With the filter, no user namespace can be made, and that is what is said.

@@ -37,7 +37,7 @@ func TestAPanicInTheFileSystemEndsTheContainer(t *testing.T) {
 	for _, request := range strings.Fields(string(requests)) {
 		t.Run(request, func(t *testing.T) {
 			k := &killer{t: t, p: k.p, store: store}
-			k.tiffin("run", "--name", "box", "-v", host+":/host", "-v", self+":/break-it", "tiffin/base", "/break-it", request)
+			k.tiffin("run", "--network", "none", "--name", "box", "-v", host+":/host", "-v", self+":/break-it", "tiffin/base", "/break-it", request)
 			begun := time.Now()
 			cmd := exec.Command("timeout", "-s", "KILL", "20", bare, "start", "-a", "box")
 			cmd.Env = k.command().Env
