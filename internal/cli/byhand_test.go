@@ -17,8 +17,9 @@ import (
 )
 
 // observer prints what /proc knows about the container's first process, which is the shell that
-// runs it.
+// runs it. The descriptors come first: to run commands, a shell opens some of its own.
 const observer = `
+echo "== descriptors"; ls /proc/1/fd 2> /dev/null || :
 echo "== ns"; for n in user mnt pid net uts ipc cgroup; do echo "$n $(readlink /proc/1/ns/$n)"; done
 echo "== maps"; cat /proc/1/uid_map /proc/1/gid_map /proc/1/setgroups
 echo "== mounts"; cat /proc/1/mountinfo
@@ -30,7 +31,6 @@ echo "== hostname"; cat /proc/sys/kernel/hostname
 echo "== files"; cat /etc/hostname /etc/hosts /etc/resolv.conf
 echo "== root"; ls -a / /dev
 echo "== lo"; cat /sys/class/net/lo/flags
-echo "== descriptors"; ls /proc/1/fd 2> /dev/null || :
 `
 
 // unavoidable are the differences between a container of tiffin's and one made by hand. Each must
