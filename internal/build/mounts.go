@@ -119,9 +119,6 @@ func (b *builder) bindMount(m *mounts, want *dockerfile.Mount) error {
 	if b.Context == nil {
 		return errors.New("there is no context")
 	}
-	if b.Context.dir == nil {
-		return errs.Hint(errors.New("the context is an archive, of which nothing can be mounted"), "unpack it, and name the directory")
-	}
 	real, f, err := follow(b.Context, want.Source)
 	if err != nil {
 		return fmt.Errorf("%s: %w", shown(want.Source), err)
@@ -186,16 +183,19 @@ func (b *builder) secretMount(m *mounts, want *dockerfile.Mount) error {
 
 // scriptMount shows a here-document as a file that can be executed.
 func (b *builder) scriptMount(m *mounts, text string) error {
-	f, err := os.CreateTemp(b.Store.Path("tmp"), "script-")
+	st, err := b.Store.Stage() // so that nobody takes it for what a killed command has left
 	if err != nil {
 		return err
 	}
-	m.end = append(m.end, func() { os.Remove(f.Name()) })
-	_, err = f.WriteString(text)
-	if err = errors.Join(err, f.Chmod(0o755), f.Close()); err != nil {
+	m.end = append(m.end, st.Close)
+	file := filepath.Join(st.Dir, "script")
+	if err := os.WriteFile(file, []byte(text), 0o700); err != nil {
 		return err
 	}
-	m.volumes = append(m.volumes, disk.Volume{Source: f.Name(), Target: dockerfile.ScriptPath, ReadOnly: true})
+	if err := os.Chmod(file, 0o755); err != nil { // whatever the umask
+		return err
+	}
+	m.volumes = append(m.volumes, disk.Volume{Source: file, Target: dockerfile.ScriptPath, ReadOnly: true})
 	m.parts = append(m.parts, store.BuildPart{Name: "script", Value: digest.FromString(text).String()})
 	return nil
 }
