@@ -18,11 +18,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tiffin/image"
 	"tiffin/image/layer"
 )
-
-// layerWriter writes the tarball of a layer.
-type layerWriter = func(io.Writer) error
 
 // epoch is SOURCE_DATE_EPOCH: no time in a layer is later (reproducible-builds.org).
 func epoch() string { return os.Getenv("SOURCE_DATE_EPOCH") }
@@ -161,4 +159,31 @@ func (e *entry) write(tw *tar.Writer, h *tar.Header) error {
 		err = fmt.Errorf("it changes while it is read")
 	}
 	return err
+}
+
+// WriteFiles writes all files of an image as one tarball, with their owners. No time is later than
+// SOURCE_DATE_EPOCH.
+func WriteFiles(w io.Writer, s *image.Store, img *image.Image) error {
+	all, err := openStack(s, img.Layers)
+	if err != nil {
+		return err
+	}
+	defer all.close()
+	nothing, err := openStack(s, nil)
+	if err != nil {
+		return err
+	}
+	defer nothing.close()
+	root, err := all.stat("")
+	if err != nil {
+		return err
+	}
+	d := newDelta(nothing)
+	if err := d.copyDir(all, "", "", root, "", true); err != nil {
+		return err
+	}
+	if _, err := d.digest(); err != nil {
+		return err
+	}
+	return d.write(w)
 }

@@ -48,6 +48,8 @@ func buildCommand() *cli.Command {
 			&cli.StringFlag{Name: "progress", Value: "auto", Usage: "`auto`, plain, json or quiet"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only the digest of the image"},
 			&cli.StringFlag{Name: "iidfile", Usage: "write the digest of the image into `FILE`"},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the image, too: `type=oci|docker,dest=FILE`; or its files: type=tar,dest=FILE, type=local,dest=DIR"},
+			&cli.BoolFlag{Name: "rewrite-timestamp", Usage: "no time in new layers is later than SOURCE_DATE_EPOCH: so it is wherever that is set"},
 			&cli.BoolFlag{Name: "explain", Usage: "print why steps were done again, and what their layers add and hide"},
 			&cli.StringFlag{Name: "format", Usage: "of --explain: `json`, a line for each step"},
 			&cli.BoolFlag{Name: "keep", Usage: "leave the container of a RUN that fails"},
@@ -70,6 +72,10 @@ func runBuild(c *cli.Context, store *image.Store) error {
 	if err != nil {
 		return err
 	}
+	output, err := readBuildOutput(c)
+	if err != nil {
+		return err
+	}
 	o.Output, o.Report, o.Warn = p.output, p.step, p.warning
 	explain, err := explainBuild(c, o)
 	if err != nil {
@@ -84,6 +90,9 @@ func runBuild(c *cli.Context, store *image.Store) error {
 	}
 	if err != nil {
 		return p.failed(err)
+	}
+	if err := output.write(ctx, store, img); err != nil {
+		return err
 	}
 	return p.done(c, img)
 }
@@ -124,6 +133,9 @@ func buildOptions(c *cli.Context, store *image.Store) (*build.Options, error) {
 		if k, _, _ := strings.Cut(l, "="); k == "" {
 			return nil, usagef("--label %q is not KEY=VALUE", l)
 		}
+	}
+	if c.Bool("rewrite-timestamp") && os.Getenv("SOURCE_DATE_EPOCH") == "" {
+		return nil, usagef("--rewrite-timestamp needs the environment variable SOURCE_DATE_EPOCH, in seconds since 1970")
 	}
 	if o.Secrets, err = secrets(c.StringSlice("secret")); err != nil {
 		return nil, err
