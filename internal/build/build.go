@@ -18,7 +18,6 @@ import (
 	"tiffin/image/oci"
 	"tiffin/internal/container/disk"
 	"tiffin/internal/dockerfile"
-	"tiffin/internal/errs"
 	"tiffin/internal/network"
 )
 
@@ -46,7 +45,8 @@ type Options struct {
 	Output *os.File
 	// Report is told of each step when it begins, and again when it has ended. May be nil.
 	Report func(Step)
-	// Warn is told of each thing that BuildKit's checks find. May be nil.
+	// Warn is told of each thing that BuildKit's checks find, and of arguments that nothing takes.
+	// May be nil.
 	Warn func(*dockerfile.Note)
 }
 
@@ -107,8 +107,10 @@ func Build(ctx context.Context, o Options) (*image.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(b.file.Unused) > 0 {
-		return nil, errs.Hint(fmt.Errorf("no ARG takes the build arguments %s", strings.Join(b.file.Unused, ", ")), "take them off, or declare them: ARG "+b.file.Unused[0])
+	for _, name := range b.file.Unused {
+		if o.Warn != nil {
+			o.Warn(&dockerfile.Note{File: o.File, Message: "no ARG takes the build argument " + name})
+		}
 	}
 	defer o.Context.remember()
 	b.journal = openJournal(&o)
