@@ -43,6 +43,10 @@ func ParseChoice(s string) (Choice, error) {
 	case !more && !Reserved(kind) && kind != "":
 		return Choice{Kind: Named, Name: kind}, nil
 	}
-	return Choice{}, errs.Hint(fmt.Errorf("network %q is not there", s),
+	err := fmt.Errorf("network %q is not there", s)
+	if s == "bridge" || s == "default" {
+		return Choice{}, errs.Hint(err, "user, which is the default, has a way out; in one that `tiffin network create` has made containers meet, too")
+	}
+	return Choice{}, errs.Hint(err,
 		"use none (only loopback), user (its own, with a way out), user:host-loopback (also to the services of this machine), host (that of this machine) or container:NAME (that of another container), or a network that `tiffin network create` has made")
 }
