@@ -245,7 +245,14 @@ func rtnetlink(socket int, kind uint16, body []byte) error {
 func interfaceState(b *builder) string {
 	var states []string
 	for n := range b.spec.Interfaces {
-		states = append(states, deviceState(interfaceName(n)))
+		state := deviceState(interfaceName(n))
+		// IPv4 is asked for by netdevice(7), SIOCGIFADDR; what there is of IPv6 the calls show.
+		if ifr, err := unix.NewIfreq(interfaceName(n)); err == nil && askDevice(unix.SIOCGIFADDR, ifr) == nil {
+			if ip, err := ifr.Inet4Addr(); err == nil {
+				state += ", its address is " + netip.AddrFrom4([4]byte(ip)).String()
+			}
+		}
+		states = append(states, state)
 	}
 	return strings.Join(states, "\n")
 }

@@ -304,6 +304,13 @@ func TestNetworkProgramStartsWithTheFirstPacket(t *testing.T) {
 					syscall.Kill(pid, syscall.SIGKILL)
 				}
 			}
+			const own = `{{.IPAddress}} {{.Gateway}} {{.MacAddress}}`
+			if got := p.as(t, store, "", binary, "inspect", "-f", "{{with .NetworkSettings}}"+own+"{{end}} {{with .NetworkSettings.Networks.user}}"+own+"{{end}}", "box"); got != strings.Repeat(" 10.0.2.100 10.0.2.2 02:42:0a:00:02:64", 2)[1:]+"\n" {
+				t.Errorf("inspect has %q", got)
+			}
+			if notes := p.as(t, store, "", binary, "inspect", "box"); !strings.Contains(notes, "is started again for the next packet: it was killed by SIGKILL") {
+				t.Error("the note does not say what became of the network program")
+			}
 			p.as(t, store, "", binary, "kill", "box")
 			for end := time.Now().Add(5 * time.Second); syscall.Kill(last, 0) == nil; time.Sleep(10 * time.Millisecond) {
 				if time.Now().After(end) {
@@ -350,6 +357,27 @@ func TestTraceOfANetwork(t *testing.T) {
 			} {
 				if !strings.Contains(traced, want) {
 					t.Errorf("%q is not shown", want)
+				}
+			}
+		})
+	}
+}
+
+// TestPortsOfAnotherContainersNetwork are not for this one to publish, and an interface is shown
+// with its address.
+func TestPortsOfAnotherContainersNetwork(t *testing.T) {
+	needTun(t)
+	for _, p := range people(t) {
+		t.Run(p.name, func(t *testing.T) {
+			need(t, p)
+			store := p.home(t)
+			if out := p.as(t, store, "", "sh", "-c", `"$0" run --rm --explain --network user tiffin/base true 2>&1`, binary); !strings.Contains(out, "eth0 is up, its address is 10.0.2.100") {
+				t.Errorf("no address in\n%s", out)
+			}
+			p.as(t, store, "", binary, "create", "--name", "box", "tiffin/base", "true")
+			for _, flag := range []string{"-p=8080:80", "-P"} {
+				if out := p.as(t, store, "", "sh", "-c", `"$0" run --rm "$1" --network container:box tiffin/base true 2>&1 || true`, binary, flag); !strings.Contains(out, "exclude each other") {
+					t.Errorf("%s: %s", flag, out)
 				}
 			}
 		})

@@ -50,6 +50,9 @@ func setPorts(cfg *disk.Config, c *cli.Context, ic ocispec.ImageConfig) error {
 			}
 		}
 	}
+	if cfg.Shares() != "" && (len(cfg.Ports) > 0 || cfg.PublishAll) {
+		return errs.Hint(errors.New("-p and --network container:… exclude each other: the ports are those of the other container"), "publish them where that one is started")
+	}
 	if len(cfg.Ports) > 0 && cfg.Network == "host" {
 		fmt.Fprintln(stderr, "tiffin: note: -p has no effect with --network host: the command's ports are this machine's")
 		cfg.Ports = nil

@@ -5,11 +5,15 @@ package supervisor
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"tiffin/internal/container/disk"
 	"tiffin/internal/network"
@@ -55,7 +59,10 @@ func (s *supervisor) plug(joined, tap *os.File) error {
 		err = conn.Send(&network.Message{Op: network.OpTap, Files: []*os.File{tap}})
 	}
 	tap.Close()
-	return s.hear(conn, err)
+	if err = s.hear(conn, err); errors.Is(err, io.EOF) {
+		err = errors.New("its connection has ended without a word")
+	}
+	return err
 }
 
 // hear passes on what the other side of a connection tells until it has ended, and returns why.
@@ -85,6 +92,15 @@ func (s *supervisor) noteNetwork(name string, err error) {
 		s.state.Notes = append(s.state.Notes, n)
 		_ = s.c.WriteState(s.state)
 	}
+}
+
+// endOf says how a program has ended that has said nothing: of its exit status, 128+N after signal
+// N.
+func endOf(status int) string {
+	if name := unix.SignalName(syscall.Signal(status - 128)); name != "" {
+		return "it was killed by " + name
+	}
+	return fmt.Sprintf("its exit status is %d", status)
 }
 
 // waitForPacket waits until there is one to be read, and leaves it there.
@@ -123,6 +139,9 @@ func (s *supervisor) carry(tap syscall.RawConn) error {
 		err = errors.Join(err, e)
 	}
 	err = s.hear(conn, err)
-	_, _ = program.Wait()
+	status, _ := program.Wait()
+	if errors.Is(err, io.EOF) { // without a word
+		err = errors.New(endOf(status))
+	}
 	return err
 }
