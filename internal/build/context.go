@@ -85,6 +85,17 @@ func (c *Context) remember() {
 // File opens a file of the context by a path that may lead through links, such as -f. What
 // .dockerignore says does not count. It must be a regular file.
 func (c *Context) File(name string) (io.ReadCloser, error) {
+	f, err := c.file(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		if was, e := c.files.stat(inside(name)); e == nil && was.is(unix.S_IFLNK) {
+			// To take it for a file that is missing would be to pass over what it says.
+			err = &fs.PathError{Op: "open", Path: name, Err: fmt.Errorf("the symbolic link to %s leads nowhere in the context", was.target)}
+		}
+	}
+	return f, err
+}
+
+func (c *Context) file(name string) (io.ReadCloser, error) {
 	if c.dir != nil {
 		return c.dir.file(name)
 	}
