@@ -22,6 +22,10 @@ var Private = Addresses{
 	MTU: 65520,
 }
 
+// OwnName is what a container's own name stands for in its /etc/hosts, unless it is in a network
+// with a name. It is what Debian gives a machine whose address may change.
+var OwnName = netip.MustParseAddr("127.0.1.1")
+
 // Forwarder4 and Forwarder6 are whom a server sees that is reached through a published port, where
 // it cannot see the client: package port. Nobody has these addresses.
 var (

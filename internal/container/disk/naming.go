@@ -102,11 +102,11 @@ func (c *Config) hosts(all []Attachment) string {
 	for _, h := range c.Hosts {
 		fmt.Fprintf(&b, "%s\t%s\n", h.IP, h.Name)
 	}
-	others, me := localHosts, "127.0.1.1"
+	others, me := localHosts, network.OwnName
 	if len(all) > 0 {
-		me = all[0].IPv4.Addr().String()
+		me = all[0].IPv4.Addr()
 	}
-	own := me + "\t" + strings.Join(c.ownNames(), " ") + "\n"
+	own := me.String() + "\t" + strings.Join(c.ownNames(), " ") + "\n"
 	if c.Network == "host" {
 		// The network is the host's, and so are the names in it.
 		if text, err := os.ReadFile("/etc/hosts"); err == nil {

@@ -8,6 +8,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"tiffin/internal/network"
 )
 
 // pair is a connection from a client to a server.
@@ -16,7 +18,7 @@ type pair struct {
 	client  netip.Addr
 	port    uint16
 	servers []netip.AddrPort // still to be tried
-	further bool             // they are those of other interfaces than loopback
+	further bool             // they are those of elsewhere
 	ends    [2]end           // the client, the server
 	flows   [2]stream        // flows[i] goes from ends[i] to the other
 	joined  bool             // the server has accepted
@@ -98,8 +100,10 @@ func (p *pair) connect() {
 	}
 }
 
-// elsewhere are the container's addresses but loopback, for servers that listen on nothing else.
-func elsewhere(port uint16) (all []netip.AddrPort) {
+// elsewhere are the address of the container's own name, and those that are not loopback, for
+// servers that listen on nothing else.
+func elsewhere(port uint16) []netip.AddrPort {
+	all := []netip.AddrPort{netip.AddrPortFrom(network.OwnName, port)}
 	found, _ := net.InterfaceAddrs()
 	for _, a := range found {
 		if prefix, err := netip.ParsePrefix(a.String()); err == nil && !prefix.Addr().IsLoopback() && !prefix.Addr().IsLinkLocalUnicast() {

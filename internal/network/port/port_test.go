@@ -44,6 +44,7 @@ const (
 	only6   = 7009 // who, on IPv6 alone
 	dgram   = 7010 // UDP: the client's address and what it said
 	flood   = 7011 // zeros without end
+	named   = 7012 // who, on the address of the container's own name
 )
 
 // elsewhereIP is an address of the container besides loopback.
@@ -89,8 +90,9 @@ func inside(args []string) int {
 			fmt.Fprint(c, "too large")
 			time.Sleep(100 * time.Millisecond) // more comes in meanwhile, so that close resets
 		},
-		fmt.Sprint(elsewhereIP, ":", onlyNet): tellWho,
-		fmt.Sprint("[::1]:", only6):           tellWho,
+		fmt.Sprint(elsewhereIP, ":", onlyNet):   tellWho,
+		fmt.Sprint(network.OwnName, ":", named): tellWho,
+		fmt.Sprint("[::1]:", only6):             tellWho,
 		fmt.Sprint(":", flood): func(c *net.TCPConn) {
 			for b := make([]byte, 64<<10); ; {
 				if _, err := c.Write(b); err != nil {
@@ -452,7 +454,7 @@ func cpuTime(t *testing.T) (ticks int) {
 
 // TestWhoTheServerSees: never loopback, which servers trust.
 func TestWhoTheServerSees(t *testing.T) {
-	_, at := forward(t, fmt.Sprintf("%d-%d", who, only6), fmt.Sprintf("0.0.0.0::%d", who), fmt.Sprintf("[::]::%d", only6), fmt.Sprint(dgram, "/udp"))
+	_, at := forward(t, fmt.Sprintf("%d-%d", who, only6), fmt.Sprintf("0.0.0.0::%d", who), fmt.Sprintf("[::]::%d", only6), fmt.Sprint(dgram, "/udp"), fmt.Sprint(named))
 	const v4, v6 = "127.0.0.1", "::1"
 	for _, c := range []struct {
 		port     uint16
@@ -463,6 +465,8 @@ func TestWhoTheServerSees(t *testing.T) {
 		{only6, v4, network.Forwarder6.String()},
 		{only6, v6, network.Forwarder6.String()},
 		{onlyNet, v4, elsewhereIP},
+		{named, v4, network.Forwarder4.String()},
+		{named, v6, network.Forwarder4.String()},
 	} {
 		if got := ask(t, at(c.port, c.ip)); got != c.want {
 			t.Errorf("server %d sees a client on %s as %q, want %s", c.port, c.ip, got, c.want)
