@@ -7,6 +7,8 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"io"
+	"maps"
 	"os"
 	"slices"
 
@@ -151,15 +153,15 @@ func (j *journal) keep(files string, d *delta) {
 	}
 	var b bytes.Buffer
 	out := json.NewEncoder(&b)
-	for p, e := range d.entries {
-		if !e.kept {
+	for _, p := range slices.Sorted(maps.Keys(d.entries)) { // two builds at once write the same bytes
+		if e := d.entries[p]; !e.kept {
 			_ = out.Encode(listed{p, e.path, e.mode, e.uid, e.gid, e.sum, e.target}) // a buffer takes everything
 		}
 	}
 	replace(path, b.Bytes())
 }
 
-// list reads what keep has written; nil if it is not there.
+// list reads what keep has written; nil if it is not there, or damaged.
 func (j *journal) list(files string) map[string]listed {
 	if digest.Digest(files).Validate() != nil {
 		return nil
@@ -172,8 +174,10 @@ func (j *journal) list(files string) map[string]listed {
 	all := map[string]listed{}
 	for in := json.NewDecoder(bufio.NewReader(f)); ; {
 		var l listed
-		if in.Decode(&l) != nil {
+		if err := in.Decode(&l); err == io.EOF {
 			return all
+		} else if err != nil {
+			return nil
 		}
 		all[l.Path] = l
 	}
