@@ -384,6 +384,42 @@ func TestPortsOfAnotherContainersNetwork(t *testing.T) {
 	}
 }
 
+// TestPacketsWakeOnlyWhoCarriesThem: the supervisor, which has waited for the first one, sleeps.
+func TestPacketsWakeOnlyWhoCarriesThem(t *testing.T) {
+	needTun(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := people(t)[0]
+	need(t, p)
+	store, ports := p.home(t), hosts(t)
+	bin := filepath.Join(filepath.Dir(store), "visitor")
+	copyFile(t, self, bin)
+	p.as(t, store, "", binary, "run", "-d", "--name", "box", "--network", "user:host-loopback", "-v", bin+":/visitor:ro", "tiffin/base", "sleep", "1000")
+	t.Cleanup(func() { p.as(t, store, "", binary, "rm", "-f", "box") })
+	const count = 600
+	wakes := func() (n int) {
+		tasks, _ := filepath.Glob("/proc/" + strings.TrimSpace(p.as(t, store, "", binary, "inspect", "-f", "{{.State.SupervisorPid}}", "box")) + "/task/*/status")
+		for _, f := range tasks {
+			status, _ := os.ReadFile(f)
+			_, rest, _ := strings.Cut(string(status), "\nvoluntary_ctxt_switches:")
+			k, _ := strconv.Atoi(strings.TrimSpace(strings.SplitN(rest, "\n", 2)[0]))
+			n += k
+		}
+		return n
+	}
+	echo := fmt.Sprint(" echo ", ports["echo"])
+	p.as(t, store, "", binary, "exec", "box", "sh", "-c", "/visitor"+echo)
+	before := wakes()
+	p.as(t, store, "", binary, "exec", "box", "sh", "-c", "/visitor"+strings.Repeat(echo, count)+" >/dev/null")
+	if n := wakes() - before; n > count {
+		t.Errorf("%d connections have woken the supervisor %d times", count, n)
+	} else {
+		t.Logf("woken %d times", n)
+	}
+}
+
 // childOf finds a process by its parent and its second argument, 0 if there is none.
 func childOf(parent, argument string) int {
 	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")

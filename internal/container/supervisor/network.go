@@ -34,17 +34,20 @@ func (s *supervisor) cable(n int, tap *os.File) {
 		go func() { s.noteNetwork(s.req.Joined[n].Name, s.plug(s.joined[n], tap)) }()
 		return
 	}
-	raw, err := tap.SyscallConn()
+	// A descriptor that Go's poller does not know: package os gives it those of files that do not
+	// block, and each packet would wake this process.
+	fd, err := unix.FcntlInt(tap.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	tap.Close()
 	if err != nil || n >= 0 {
-		tap.Close()
 		return
 	}
 	go func() {
 		for {
-			if waitForPacket(raw) != nil {
-				return
+			err := waitForPacket(fd)
+			if err == nil {
+				err = s.carry(fd)
 			}
-			s.noteNetwork("", s.carry(raw))
+			s.noteNetwork("", err)
 			time.Sleep(networkPause)
 		}
 	}()
@@ -103,8 +106,22 @@ func endOf(status int) string {
 	return fmt.Sprintf("its exit status is %d", status)
 }
 
-// waitForPacket waits until there is one to be read, and leaves it there.
-func waitForPacket(raw syscall.RawConn) error {
+// waitForPacket waits until there is one to be read, and leaves it there. The poller knows a copy
+// of the descriptor meanwhile.
+func waitForPacket(tap int) error {
+	if err := unix.SetNonblock(tap, true); err != nil { // else the poller does not take it
+		return err
+	}
+	fd, err := unix.FcntlInt(uintptr(tap), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	f := os.NewFile(uintptr(fd), "tap")
+	defer f.Close()
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
 	asked := false
 	return raw.Read(func(uintptr) bool {
 		asked = !asked
@@ -113,7 +130,7 @@ func waitForPacket(raw syscall.RawConn) error {
 }
 
 // carry starts the network program, gives it the cable, and returns when it has ended.
-func (s *supervisor) carry(tap syscall.RawConn) error {
+func (s *supervisor) carry(tap int) error {
 	s.paused.RLock()
 	program, conn, err := ns.Companion(s.network, network.ProgramCommand)
 	s.paused.RUnlock()
@@ -134,9 +151,7 @@ func (s *supervisor) carry(tap syscall.RawConn) error {
 	}
 	defer s.flows.add(conn)() // before the first packet
 	if err == nil {
-		// Not by its os.File, whose method Fd would take the descriptor from the poller.
-		e := tap.Control(func(fd uintptr) { err = conn.SendFDs(&network.Message{Op: network.OpTap}, int(fd)) })
-		err = errors.Join(err, e)
+		err = conn.SendFDs(&network.Message{Op: network.OpTap}, tap)
 	}
 	err = s.hear(conn, err)
 	status, _ := program.Wait()
