@@ -2,9 +2,12 @@ package stack
 
 import (
 	"bytes"
+	"encoding/hex"
 	"net/netip"
 	"os"
 	"os/exec"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -100,5 +103,18 @@ func addLoopback(t *testing.T) {
 	}{here6.As16(), 128, 1} // lo is the first interface of each namespace
 	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(six), unix.SIOCSIFADDR, uintptr(unsafe.Pointer(&in6))); errno != 0 {
 		t.Fatal(errno)
+	}
+	// A worker of the kernel makes the address usable: IFA_F_TENTATIVE, linux/if_addr.h.
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		list, err := os.ReadFile("/proc/net/if_inet6")
+		if err != nil || time.Now().After(end) {
+			t.Fatalf("the address stays tentative: %v\n%s", err, list)
+		}
+		for line := range strings.Lines(string(list)) {
+			f := strings.Fields(line)
+			if flags, err := strconv.ParseUint(f[4], 16, 8); f[0] == hex.EncodeToString(in6.addr[:]) && err == nil && flags&unix.IFA_F_TENTATIVE == 0 {
+				return
+			}
+		}
 	}
 }
