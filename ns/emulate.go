@@ -115,10 +115,16 @@ func (b *builder) handing() (m *message, files []int) {
 		m.Device = st.Dev
 	}
 	if !b.joining {
-		// Only a /proc of this pid namespace has the numbers that FUSE gives for its processes.
-		if self, err := os.Readlink("/proc/self"); err == nil && self == strconv.Itoa(os.Getpid()) {
-			if proc, err := unix.Open("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err == nil {
+		// Only a /proc of this pid namespace has the numbers that FUSE gives for its processes. A
+		// volume in its place may have anything, such as a fifo for whoever looks: statfs(2).
+		if proc, err := unix.Open("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err == nil {
+			var fs unix.Statfs_t
+			var self [16]byte
+			n, _ := unix.Readlinkat(proc, "self", self[:])
+			if unix.Fstatfs(proc, &fs) == nil && fs.Type == unix.PROC_SUPER_MAGIC && string(self[:max(n, 0)]) == strconv.Itoa(os.Getpid()) {
 				files, m.Proc = append(files, proc), true
+			} else {
+				unix.Close(proc)
 			}
 		}
 	}

@@ -166,6 +166,23 @@ func TestHostileCallers(t *testing.T) {
 	}
 }
 
+// TestAVolumeAtProcHoldsNobodyUp: the supervisor looks into the kernel's /proc only, not into one
+// where a fifo waits for a writer.
+func TestAVolumeAtProcHoldsNobodyUp(t *testing.T) {
+	for _, p := range people(t) {
+		t.Run(p.name, func(t *testing.T) {
+			b := accountBench(t, p)
+			out, _, err := b.without(":", `umask 0; mkdir "$DIR/proc"; ln -s 1 "$DIR/proc/self"
+for n in 1 2 3 4 5 6 7 8 9 10 11 12; do mkdir "$DIR/proc/$n"; mkfifo "$DIR/proc/$n/limits"; done
+"$TIFFIN" run -d --userns single --name cc -v "$DIR/proc:/proc" -v "$DIR/account-probe:/account-probe:ro" tiffin/base /account-probe nested > /dev/null
+timeout 20 "$TIFFIN" wait cc; "$TIFFIN" logs cc; "$TIFFIN" rm -f cc`)
+			if out != "0\ndone\ncc\n" || err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+}
+
 // TestWithoutAListener: where a process has a listener already, there is no other one. Then all
 // succeeds and is forgotten, and a note says so.
 func TestWithoutAListener(t *testing.T) {
