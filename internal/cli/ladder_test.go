@@ -29,7 +29,7 @@ type lack struct {
 var lacks = []lack{
 	{"another device", `mount --bind /dev/null /dev/fuse`, false, "overlay", "is not the device of FUSE"},
 	{"a device of root's", `mknod "$DIR/fuse" c 10 229; chmod 600 "$DIR/fuse"; mount --bind "$DIR/fuse" /dev/fuse`, true, "overlay", "permission denied"},
-	{"no device", `mount -t tmpfs none /dev; for d in null zero full random urandom tty; do mknod -m 666 /dev/$d c $(case $d in null) echo 1 3;; zero) echo 1 5;; full) echo 1 7;; random) echo 1 8;; urandom) echo 1 9;; tty) echo 5 0;; esac); done`, true, "overlay", "no such file or directory"},
+	{"no device", `mount -t tmpfs none /dev; for d in null zero full random urandom tty; do mknod -m 666 /dev/$d c $(case $d in null) echo 1 3;; zero) echo 1 5;; full) echo 1 7;; random) echo 1 8;; urandom) echo 1 9;; tty) echo 5 0;; esac); done; mkdir /dev/net; mknod -m 666 /dev/net/tun c 10 200`, true, "overlay", "no such file or directory"},
 	{"no overlayfs either", `mount --bind /dev/null /dev/fuse; mkdir "$DIR/low" "$DIR/work"; mkdir -p "$DIR/store"
 mount -t overlay -o "$MARKS"lowerdir="$DIR/low",upperdir="$DIR/store",workdir="$DIR/work" none "$DIR/store"`, false, "copy", "and overlayfs does not work"},
 }
@@ -122,7 +122,9 @@ func TestADriverThatIsGone(t *testing.T) {
 func TestAStartThatWaitsCanBeInterrupted(t *testing.T) {
 	const script = `set -e
 "$TIFFIN" run --rm tiffin/base true
-tree=$(echo "$TIFFIN_ROOT"/trees/*); "$TIFFIN" rmi tiffin/base > /dev/null; mkdir -p "$tree"
+tree=$(echo "$TIFFIN_ROOT"/trees/*); "$TIFFIN" rmi tiffin/base > /dev/null
+while [ -e "$tree" ]; do "$TIFFIN" prune -f > /dev/null; done # the run before may still have had it
+mkdir "$tree"
 exec 9< "$tree"; flock 9
 for sig in INT TERM; do timeout --preserve-status -s $sig -k 20 2 "$TIFFIN" run --rm tiffin/base true || echo $?; done
 "$TIFFIN" ps -aq`
