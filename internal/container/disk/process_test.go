@@ -13,7 +13,8 @@ func TestDescendantsAreFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	var all []Process
-	for end := time.Now().Add(5 * time.Second); len(all) < 2 && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	asleep := func() bool { return len(all) == 2 && all[1].Name == "sleep" && all[1].State == 'S' }
+	for end := time.Now().Add(10 * time.Second); !asleep() && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		all = Descendants(os.Getpid())
 	}
 	if len(all) != 2 || all[0].Pid != cmd.Process.Pid || all[1].Parent != all[0].Pid || all[0].Parent != os.Getpid() {
