@@ -428,7 +428,7 @@ func supervise(j *job) *outcome {
 	if j.Hold {
 		pid, _ := c.HostPid()
 		fmt.Printf("pid %d supervisor %s\n", pid, readlink("/proc/self"))
-		select {}
+		time.Sleep(time.Hour) // not select {}, which Go's runtime calls a deadlock
 	}
 	for _, p := range j.Execs {
 		out.Execs = append(out.Execs, execOne(j, c, p, stdio))
