@@ -117,7 +117,7 @@ func TestNames(t *testing.T) {
 		t.Errorf("the silent server is asked first again: %v", took)
 	}
 	if n.dns.answer([]byte("no question"), "udp", netip.Addr{}) != nil {
-		t.Error("what is no question is answered")
+		t.Error("a packet that asks nothing is answered")
 	}
 }
 
