@@ -115,7 +115,7 @@ func Open(root string) (*Store, error) {
 		return nil, fmt.Errorf("open the store: %w", err)
 	}
 	if err := Owned(root, "TIFFIN_ROOT"); err != nil {
-		return nil, errs.Hint(err, errs.HintOf(err)+"; TIFFIN_IMAGE_PATH="+root+" uses its images")
+		return nil, err
 	}
 	s := &Store{root: root}
 	if err := unix.Access(filepath.Join(root, "lock"), unix.W_OK); err != nil {
@@ -127,13 +127,23 @@ func Open(root string) (*Store, error) {
 }
 
 // Owned refuses a directory of somebody else, who could put anything there, and to whom what is
-// written would be a burden. variable is what names another one. One that is not there is nobody's.
+// written would be a burden, and one where all the others may write (chmod(2)). variable is what
+// names another one. One that is not there is nobody's.
 func Owned(dir, variable string) error {
 	var st unix.Stat_t
-	if unix.Stat(dir, &st) != nil || int(st.Uid) == os.Geteuid() {
+	switch {
+	case unix.Stat(dir, &st) != nil:
 		return nil
+	case int(st.Uid) != os.Geteuid():
+		hint := "set " + variable + " to a directory of your own"
+		if variable == "TIFFIN_ROOT" {
+			hint += "; TIFFIN_IMAGE_PATH=" + dir + " uses its images"
+		}
+		return errs.Hint(fmt.Errorf("%s belongs to another user, %d", dir, st.Uid), hint)
+	case st.Mode&0o002 != 0:
+		return errs.Hint(fmt.Errorf("everybody may write to %s, and so change what runs", dir), "chmod o-w "+dir)
 	}
-	return errs.Hint(fmt.Errorf("%s belongs to another user, %d", dir, st.Uid), "set "+variable+" to a directory of your own")
+	return nil
 }
 
 // OpenReadOnly opens another user's store: nothing in it is ever changed.

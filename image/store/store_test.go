@@ -24,3 +24,16 @@ func TestADirectoryOfSomebodyElseIsRefused(t *testing.T) {
 		t.Errorf("made there: %v, %v", list, err)
 	}
 }
+
+func TestADirectoryWhereAllMayWriteIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	for mode, refused := range map[os.FileMode]bool{0o777: true, os.ModeSticky | 0o777: true, 0o775: false, 0o700: false} {
+		if err := os.Chmod(dir, mode); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Open(dir)
+		if refused != (err != nil) || refused && (!strings.Contains(err.Error(), "everybody may write to "+dir) || errs.HintOf(err) != "chmod o-w "+dir) {
+			t.Errorf("mode %v: %v, hint: %s", mode, err, errs.HintOf(err))
+		}
+	}
+}
