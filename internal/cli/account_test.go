@@ -286,10 +286,11 @@ func TestHelperIsGone(t *testing.T) {
 		t.Run(p.name, func(t *testing.T) {
 			b := accountBench(t, p)
 			b.tiffin("run", "-d", "--userns", "single", "--name", "cc", "-v", b.probe+":/account-probe:ro", "tiffin/base", "/account-probe", "chowner")
-			supervisor := supervisors(b.store())
-			if len(supervisor) != 1 {
-				t.Fatalf("supervisors: %v", supervisor)
-			}
+			var supervisor []int
+			waitFor(t, func() bool { // a child of it is like it until execve(2)
+				supervisor = supervisors(b.store())
+				return len(supervisor) == 1
+			})
 			killed := 0
 			for end := time.Now().Add(10 * time.Second); killed < 20 && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 				for _, pid := range helpers(supervisor[0]) {

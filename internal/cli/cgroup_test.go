@@ -16,7 +16,7 @@ import (
 // with no more than the controllers that every machine has: none. Root gives each of the people a
 // group, as an administrator would; others must have one.
 func TestControlGroups(t *testing.T) {
-	for _, p := range people(t) {
+	for _, p := range everybody(t) {
 		t.Run(p.name, func(t *testing.T) {
 			need(t, p)
 			root, err := os.MkdirTemp("", "tiffin-script-")

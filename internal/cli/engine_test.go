@@ -36,7 +36,7 @@ func TestInsideOtherEngines(t *testing.T) {
 		{"podman", "", "overlay"}, {"podman", "--device /dev/fuse --security-opt seccomp=unconfined --security-opt unmask=ALL", "fuse"},
 		{"crun", "CAP_SETFCAP", "overlay"}, {"runc", "CAP_SETFCAP", "overlay"},
 	} {
-		for _, p := range people(t) {
+		for _, p := range everybody(t) {
 			if p.uid == 0 || engine.name == "podman" && p.name == "nobody-in-particular" {
 				continue // podman wants subordinate ids
 			}
@@ -57,7 +57,7 @@ func TestRootWithoutTheRightToMapRoot(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("as TestInsideOtherEngines")
 	}
-	ps := people(t)
+	ps := everybody(t)
 	must.Tool(t, "runc")
 	b := newBench(t, ps[len(ps)-1])
 	out, stderr, err := b.without(noHybrid, b.container("runc", "", "tiffin doctor | grep -c CAP_SETFCAP; tiffin run --rm tiffin/base true"))

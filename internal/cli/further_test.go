@@ -10,7 +10,7 @@ import (
 
 // TestImagesOfAnotherOwner: root's store, as an instructor's, and its users.
 func TestImagesOfAnotherOwner(t *testing.T) {
-	all := people(t)
+	all := everybody(t)
 	if os.Getuid() != 0 {
 		t.Skip("it takes root to be two people")
 	}

@@ -69,7 +69,7 @@ tiffin: container long has its files unpacked: no file system of tiffin's is ask
 `
 
 func TestALadderWhereSomethingIsMissing(t *testing.T) {
-	for _, p := range people(t) {
+	for _, p := range everybody(t) {
 		for _, l := range lacks {
 			t.Run(p.name+"/"+l.what, func(t *testing.T) {
 				if l.root && os.Getuid() != 0 {

@@ -138,7 +138,7 @@ func TestServeWithoutPasswordsIsForItsUser(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("it takes root to be two people")
 	}
-	other := people(t)[1]
+	other := everybody(t)[1]
 	for flag, pushes := range map[string]bool{"--addr=127.0.0.1:0": false, "--addr=[::1]:0": false, "--insecure-public": true} {
 		args := []string{flag}
 		if pushes {

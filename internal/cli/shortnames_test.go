@@ -17,7 +17,7 @@ func TestADiskWithShortNames(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can mount a file system for the users that this is about")
 	}
-	for _, p := range people(t) {
+	for _, p := range everybody(t) {
 		if p.uid == 0 {
 			continue
 		}

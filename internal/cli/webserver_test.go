@@ -20,9 +20,9 @@ func TestAWebServerOfADistribution(t *testing.T) {
 	if image == "" {
 		must.Skip(t, "", "TIFFIN_TEST_IMAGE is not set: make an image with scripts/testimage")
 	}
-	p := people(t)[0]
+	p := everybody(t)[0]
 	if p.uid == 0 {
-		p = people(t)[1]
+		p = everybody(t)[1]
 	}
 	need(t, p)
 	store := p.home(t)
