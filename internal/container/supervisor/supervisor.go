@@ -9,19 +9,14 @@ import (
 	"net/netip"
 	"os"
 	"runtime/debug"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"tiffin/fs"
-	"tiffin/image/layer"
 	"tiffin/internal/container/control"
 	"tiffin/internal/container/disk"
-	"tiffin/internal/errs"
 	"tiffin/internal/network/port"
 	"tiffin/ns"
 	"tiffin/ns/emulation"
@@ -286,69 +281,6 @@ func (s *supervisor) openStdio(out []*os.File) (err error) {
 	return nil
 }
 
-// openFS opens the image and the container's own directory.
-func (s *supervisor) openFS() error {
-	if s.tree != "" {
-		return nil
-	}
-	index, err := layer.MapIndex(s.req.Union)
-	if err != nil {
-		return fmt.Errorf("open the image of container %s: %w", s.c.Name, err)
-	}
-	flats, err := layer.OpenFlats(s.req.Flats, s.req.Blocks)
-	if err != nil {
-		return fmt.Errorf("serve the image of container %s: %w", s.c.Name, err)
-	}
-	cfg := fs.Config{Index: index, Flats: flats, MapUID: s.mapUID, MapGID: s.mapGID, Uncached: s.req.Trace != nil, Damaged: s.damaged, Broken: s.fsBroken}
-	if s.emulator != nil {
-		cfg.Creator = s.emulator.Creator
-	}
-	if s.c.Driver == disk.DriverOverlay {
-		err = prepareUpper(s.c.UpperDir(), index, s.ids)
-	} else {
-		cfg.Upper, cfg.Work = s.c.UpperDir(), s.c.WorkDir()
-	}
-	if err == nil && s.c.InMemory() {
-		err = s.mountMemory()
-	}
-	if err != nil {
-		return err
-	}
-	s.fs, err = fs.New(cfg)
-	if err != nil {
-		return fmt.Errorf("serve the image of container %s: %w", s.c.Name, err)
-	}
-	if s.emulator != nil {
-		s.emulator.Files = s.fs
-	}
-	if s.traceTo != nil {
-		return s.traceStart(s.traceTo)
-	}
-	return nil
-}
-
-// mountMemory mounts the tmpfs that has what the container changes: in this process's mount
-// namespace, where nobody else sees it.
-func (s *supervisor) mountMemory() error {
-	options := "mode=700"
-	if _, more, ok := strings.Cut(s.c.Upper, ":"); ok {
-		options += "," + more
-	}
-	err := os.MkdirAll(s.c.Memory(), 0o700) // a container of an earlier version has none
-	if err == nil {
-		err = unix.Mount("tmpfs", s.c.Memory(), "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, options)
-	}
-	for _, dir := range []string{s.c.UpperDir(), s.c.WorkDir()} {
-		if err == nil {
-			err = os.Mkdir(dir, 0o700)
-		}
-	}
-	if err != nil {
-		return errs.Hint(fmt.Errorf("mount a tmpfs (%s) for what the container changes: %w", options, err), "see tmpfs(5) for the options of --upper")
-	}
-	return nil
-}
-
 // bound adds the limits that each process has where there is no control group.
 func (s *supervisor) bound(p *ns.Process) {
 	own := p.Rlimits
@@ -402,122 +334,4 @@ func (s *supervisor) spec() (*ns.Spec, error) {
 		spec.Files = other.Files(state.Networks) // whose network it is, knows the names in it
 	}
 	return spec, nil
-}
-
-// damaged records that the container has met a layer which is not what it was: State.Error.
-func (s *supervisor) damaged(err error) {
-	err = errs.Hint(fmt.Errorf("read a file of container %s: %w", s.c.Name, err),
-		"if the tarball is in your store, delete its directory: it is made again when it is needed; otherwise load or pull the image yourself")
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.state.Error = err.Error(); s.state.Status == disk.Running {
-		_ = s.c.WriteState(s.state)
-	}
-}
-
-// recordLoss records that the log has begun to lose what the container prints.
-func (s *supervisor) recordLoss() {
-	loss := s.io.loss()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.state.Status == disk.Running {
-		s.state.Log = loss
-		_ = s.c.WriteState(s.state) // on a full disk perhaps in vain; finish has room for it
-	}
-}
-
-// fsBroken ends the container with its file system, before anybody in it sees an error.
-func (s *supervisor) fsBroken(err error, stack []byte) {
-	err = errs.Code(fmt.Errorf("container %s has been ended: %w", s.c.Name, err), 125)
-	if file := s.c.Path("panic"); !s.c.AutoRemove && os.WriteFile(file, stack, 0o600) == nil {
-		err = errs.Hint(err, "this is an error in tiffin; please report it with what is in "+file)
-	}
-	s.broken.Store(&err)
-	_ = unix.Kill(-1, unix.SIGKILL) // kill(2), pid -1: all but this process 1
-}
-
-// reason is why the file system has failed, or else err.
-func (s *supervisor) reason(err error) error {
-	if b := s.broken.Load(); b != nil {
-		return *b
-	}
-	return err
-}
-
-func (s *supervisor) serve(device *os.File) {
-	defer close(s.served)
-	fd, err := unix.FcntlInt(device.Fd(), unix.F_DUPFD_CLOEXEC, 0) // Serve owns it
-	device.Close()
-	if err == nil {
-		// An error here is that of a mount that went away at once, or fsBroken has it.
-		_ = s.fs.Serve(fd)
-	}
-}
-
-// running records that the container runs, and begins to listen.
-func (s *supervisor) running(first *ns.Child) error {
-	host, err := first.HostPid()
-	if err != nil {
-		return err
-	}
-	me, err := os.Readlink("/proc/self") // a number of the /proc that is mounted, as host is
-	if err != nil {
-		return err
-	}
-	if s.c.AutoRemove && !s.c.Walled() {
-		// To take a mount namespace apart, the kernel waits for RCU grace periods, and the last
-		// process in it does not end before. Here it is not the last: what the container has
-		// written is of no use to anybody then, so why should its client wait? If this cannot be
-		// opened, it does.
-		s.mounts, _ = os.Open(fmt.Sprintf("/proc/%d/ns/mnt", host))
-	}
-	s.mu.Lock()
-	s.state = disk.State{Status: disk.Running, Pid: host, PidStart: disk.StartTime(host), Started: time.Now().UTC(), Made: s.state.Made, Log: s.state.Log, Cgroup: s.req.Cgroup, Networks: s.req.Joined, Private: s.network != nil}
-	if s.ports != nil {
-		s.state.Ports = s.ports.Ports()
-	}
-	fmt.Sscan(me, &s.state.Supervisor)
-	s.state.SupervisorStart = disk.StartTime(s.state.Supervisor)
-	err = s.c.WriteState(s.state)
-	if err == nil && !s.c.AutoRemove {
-		err = s.c.Reserve(s.state)
-	}
-	s.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	return s.listen()
-}
-
-// notePeriod is how long what init has found out stays in memory only. To replace
-// state.json can take some milliseconds (appendix B of the book), for which a
-// short command, and the removal of its container, would have to wait.
-const notePeriod = 100 * time.Millisecond
-
-// note records what init could not do, and which paths it had to make. The
-// client does not wait for it.
-func (s *supervisor) note() {
-	s.mu.Lock()
-	s.state.Notes = slices.Concat(s.req.Notes, s.notes, s.child.Notes)
-	for _, path := range s.child.Created {
-		if !slices.Contains(s.state.Made, path) {
-			s.state.Made = append(s.state.Made, path)
-		}
-	}
-	s.unwritten = len(s.state.Notes)+len(s.state.Made) > 0
-	s.mu.Unlock()
-	time.AfterFunc(notePeriod, func() {
-		s.writeNotes()
-		s.rememberIt.Do(s.remember)
-	})
-}
-
-// writeNotes lets other processes see what note has collected.
-func (s *supervisor) writeNotes() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.unwritten && s.state.Status == disk.Running {
-		_ = s.c.WriteState(s.state)
-	}
-	s.unwritten = false
 }
