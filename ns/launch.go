@@ -9,7 +9,6 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -458,17 +457,4 @@ func (c *Child) namespaceReport(calls []string, took time.Duration) Report {
 	}
 	r.Before, r.After = strings.Join(before, " "), strings.Join(after, " ")
 	return r
-}
-
-// HostPid returns the number that the /proc at hand gives the child. The supervisor lives in a pid
-// namespace of its own, so Pid is another one: pidfd_open(2), "Pid" in /proc/self/fdinfo/N.
-func (c *Child) HostPid() (int, error) { return hostPid(c.pidfd) }
-
-func hostPid(pidfd *os.File) (int, error) {
-	for line := range strings.Lines(readAll(fmt.Sprintf("/proc/self/fdinfo/%d", pidfd.Fd()))) {
-		if v, ok := strings.CutPrefix(line, "Pid:"); ok {
-			return strconv.Atoi(strings.TrimSpace(v))
-		}
-	}
-	return 0, errors.New("find the number of a process: /proc/self/fdinfo does not say")
 }

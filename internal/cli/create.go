@@ -50,6 +50,9 @@ func createContainer(c *cli.Context, foreground, later bool) (*disk.Container, *
 		return nil, nil, nil, err
 	}
 	cfg, err := newConfig(c, img)
+	if err == nil {
+		err = setHealth(&cfg, c, store, img)
+	}
 	if err != nil {
 		return nil, nil, nil, err
 	}

@@ -60,7 +60,7 @@ func createFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "without", Usage: "leave `STEP,…` of the start out, to see what it is for: pid, net, user-map, mount, seccomp, caps, …"},
 		&cli.StringFlag{Name: "pull", Value: pullMissing, Usage: "fetch the image from its registry: `always`, missing (if it is not here) or never"},
 		platformFlag(), tlsFlag(), limitsByFlag(),
-	}, slices.Concat(limitFlags(), rightsFlags(), nameFlags(), portFlags())...)
+	}, slices.Concat(limitFlags(), rightsFlags(), nameFlags(), portFlags(), healthFlags())...)
 }
 
 // newConfig merges an image's config and the flags into a container's.

@@ -33,7 +33,7 @@ func psCommand() *cli.Command {
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "only ids"},
 			&cli.IntFlag{Name: "last", Aliases: []string{"n"}, Value: -1, Usage: "the last `N` created, running or not"},
 			&cli.BoolFlag{Name: "latest", Aliases: []string{"l"}, Usage: "the last created"},
-			&cli.StringSliceFlag{Name: "filter", Aliases: []string{"f"}, Usage: "only with `KEY=VALUE`: id, name, status, exited, ancestor, network, label"},
+			&cli.StringSliceFlag{Name: "filter", Aliases: []string{"f"}, Usage: "only with `KEY=VALUE`: id, name, status, exited, ancestor, network, health, label"},
 			&cli.BoolFlag{Name: "no-trunc", Usage: "whole ids and commands"},
 			&cli.StringFlag{Name: "format", Usage: "`TEMPLATE` of Go for each, table TEMPLATE, or json"},
 		},
@@ -98,7 +98,7 @@ func newPsRow(ctr *disk.Container, s disk.State, short bool, now time.Time) *psR
 		ID: ctr.ID, Names: ctr.Name, Image: ctr.Image, Command: strconv.Quote(strings.Join(ctr.Args(), " ")),
 		CreatedAt:  localTime(ctr.Created),
 		RunningFor: ago(ctr.Created),
-		State:      string(s.Shown()), Status: psStatus(s, now), ExitCode: s.ExitCode, Pid: s.Pid,
+		State:      string(s.Shown()), Status: psStatus(ctr, s, now), ExitCode: s.ExitCode, Pid: s.Pid,
 		Ports:    showPorts(s, ctr.Exposed),
 		Networks: strings.Join(networksOf(ctr), ","), Driver: ctr.DriverName(), Service: ctr.Labels[compose.LabelService], labels: ctr.Labels, Size: "0B", LocalVolumes: "0",
 	}
@@ -133,13 +133,20 @@ func networksOf(c *disk.Container) []string {
 	return all
 }
 
-// psStatus is "Up 3 minutes", "Exited (0) 2 hours ago", "Created".
-func psStatus(s disk.State, now time.Time) string {
+// psStatus is "Up 3 minutes (healthy)", "Exited (0) 2 hours ago", "Created".
+func psStatus(ctr *disk.Container, s disk.State, now time.Time) string {
 	switch s.Status {
 	case disk.Running:
 		up := "Up " + units.HumanDuration(now.Sub(s.Started))
 		if s.Paused {
-			up += " (Paused)"
+			return up + " (Paused)"
+		}
+		switch h := ctr.Health(); {
+		case h == nil:
+		case h.Status == disk.HealthStarting:
+			up += " (health: starting)"
+		default:
+			up += " (" + h.Status + ")"
 		}
 		return up
 	case disk.Exited:
@@ -181,8 +188,8 @@ func parsePsFilters(args []string) (f psFilters, err error) {
 		if !ok {
 			return f, usagef("filter %q is not KEY=VALUE", a)
 		}
-		if !slices.Contains([]string{"id", "name", "status", "exited", "ancestor", "network", "label"}, key) {
-			return f, errs.Hint(fmt.Errorf("no such filter: %s", key), "use id, name, status, exited, ancestor, network or label")
+		if !slices.Contains([]string{"id", "name", "status", "exited", "ancestor", "network", "health", "label"}, key) {
+			return f, errs.Hint(fmt.Errorf("no such filter: %s", key), "use id, name, status, exited, ancestor, network, health or label")
 		}
 		f.by[key] = append(f.by[key], value)
 		f.wantStatus = f.wantStatus || key == "status" || key == "exited"
@@ -217,6 +224,9 @@ func matchPs(c *disk.Container, s disk.State, key, v string) bool {
 	case "ancestor":
 		return c.Image == v || c.Image == v+":latest" || c.Image+":latest" == v || path.Base(c.Image) == v ||
 			strings.HasPrefix(strings.TrimPrefix(string(c.ImageID), "sha256:"), strings.TrimPrefix(v, "sha256:"))
+	case "health":
+		h := c.Health()
+		return h == nil && v == "none" || h != nil && h.Status == v
 	case "network":
 		return slices.Contains(networksOf(c), v)
 	default: // label

@@ -44,6 +44,7 @@ type InspectState struct {
 	ExitCode              int
 	Error                 string
 	StartedAt, FinishedAt time.Time
+	Health                *disk.Health `json:",omitempty"`
 }
 
 type InspectHost struct {
@@ -97,8 +98,9 @@ type InspectConfig struct {
 	Image, WorkingDir    string
 	ExposedPorts         map[string]struct{} `json:",omitempty"`
 	Labels               map[string]string
-	StopSignal           string `json:",omitempty"`
-	StopTimeout          *int   `json:",omitempty"`
+	StopSignal           string            `json:",omitempty"`
+	StopTimeout          *int              `json:",omitempty"`
+	Healthcheck          *disk.Healthcheck `json:",omitempty"`
 }
 
 // Inspect tells everything about the container.
@@ -115,7 +117,7 @@ func Inspect(c *disk.Container) (*Inspection, error) {
 		ID: c.ID, Created: c.Created, Image: c.ImageID, Name: "/" + c.Name, Platform: "linux",
 		LogPath: c.Path("log"), Notes: s.Notes, Args: []string{}, Mounts: []InspectMount{},
 		State: InspectState{Status: s.Shown(), Running: s.Status == disk.Running, Paused: s.Paused, OOMKilled: s.OOMKilled, Pid: s.Pid, SupervisorPid: supervisor,
-			ExitCode: s.ExitCode, Error: s.Error, StartedAt: s.Started, FinishedAt: s.Finished},
+			ExitCode: s.ExitCode, Error: s.Error, StartedAt: s.Started, FinishedAt: s.Finished, Health: c.Health()},
 		HostConfig: InspectHost{Binds: []string{}, NetworkMode: c.Network, AutoRemove: c.AutoRemove, ReadonlyRootfs: c.ReadOnly, Init: c.Init,
 			UsernsMode: c.UsernsMode(), CapAdd: c.CapAdd, CapDrop: c.CapDrop, SecurityOpt: c.SecurityOptions(), ShmSize: c.ShmSize, Ulimits: c.Rlimits,
 			Dns: c.DNS, DnsSearch: c.DNSSearch, DnsOptions: c.DNSOptions,
@@ -123,7 +125,7 @@ func Inspect(c *disk.Container) (*Inspection, error) {
 			CpuShares: c.Limits.CPUShares, CpusetCpus: c.Limits.Cpuset, PidsLimit: c.Limits.Pids, BlkioWeight: c.Limits.BlkioWeight},
 		GraphDriver: InspectDriver{c.DriverName(), map[string]string{"UpperDir": c.UpperDir(), "WorkDir": c.WorkDir(), "Attributes": c.Attributes()}},
 		Config: InspectConfig{Hostname: c.Hostname, Domainname: c.Domainname, User: c.User, Tty: c.TTY, OpenStdin: c.Stdin, Env: c.Env, Cmd: c.Cmd,
-			Entrypoint: c.Entrypoint, Image: c.Image, WorkingDir: c.Config.Dir, Labels: c.Labels, StopSignal: c.StopSignal, StopTimeout: c.StopTimeout},
+			Entrypoint: c.Entrypoint, Image: c.Image, WorkingDir: c.Config.Dir, Labels: c.Labels, StopSignal: c.StopSignal, StopTimeout: c.StopTimeout, Healthcheck: c.Healthcheck},
 	}
 	if s.Cgroup != "" && s.Status == disk.Running {
 		x.HostConfig.CgroupParent = filepath.Dir(s.Cgroup)

@@ -57,8 +57,10 @@ type Config struct {
 	StopSignal  string            `json:"stopSignal,omitempty"`  // "" = SIGTERM
 	StopTimeout *int              `json:"stopTimeout,omitempty"` // seconds, nil = 10
 	Labels      map[string]string `json:"labels,omitempty"`
-	Driver      string            `json:"driver,omitempty"` // "" = DriverFUSE
-	Upper       string            `json:"upper,omitempty"`  // options of the tmpfs that has it, see InMemory; "" = on disk
+	Healthcheck *Healthcheck      `json:"healthcheck,omitempty"` // nil = none
+	Shell       []string          `json:"shell,omitempty"`       // that runs a line of it, nil = sh -c
+	Driver      string            `json:"driver,omitempty"`      // "" = DriverFUSE
+	Upper       string            `json:"upper,omitempty"`       // options of the tmpfs that has it, see InMemory; "" = on disk
 	Rights
 	Naming
 	// Networks are those with a name that it joins. If Network is one, that is the first.

@@ -37,7 +37,12 @@ func (s *supervisor) running(first *ns.Child) error {
 	}
 	fmt.Sscan(me, &s.state.Supervisor)
 	s.state.SupervisorStart = disk.StartTime(s.state.Supervisor)
-	err = s.c.WriteState(s.state)
+	if s.c.Healthcheck != nil {
+		err = s.c.WriteHealth(disk.Health{Status: disk.HealthStarting, Log: []disk.HealthResult{}})
+	}
+	if err == nil {
+		err = s.c.WriteState(s.state)
+	}
 	if err == nil && !s.c.AutoRemove {
 		err = s.c.Reserve(s.state)
 	}

@@ -128,6 +128,7 @@ func supervise() int {
 	s.note()
 	s.forward()
 	go s.settle()
+	go s.watchHealth()
 	s.finish()
 	s.sessions.finish()
 	s.forwardLast()
