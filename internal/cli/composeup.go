@@ -23,7 +23,6 @@ import (
 	"tiffin/image"
 	"tiffin/internal/compose"
 	"tiffin/internal/container/client"
-	"tiffin/internal/container/control"
 	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
 )
@@ -33,7 +32,7 @@ func (p *composition) upCommand() *cli.Command {
 		ArgsUsage: "[FLAGS] [SERVICE…]",
 		Description: "Containers that are as the files say stay; others are made anew. In the foreground it shows what they\n" +
 			"print, restarts them as the files say, and stops them all at Ctrl-C. With --detach nobody restarts them.\n" +
-			"A healthcheck is run until it succeeds, for services that wait for that, and not afterwards.",
+			"A service that waits for another to be healthy waits for its healthcheck, the file's or the image's.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "leave them running"},
 			&cli.BoolFlag{Name: "build", Usage: "build images also if they are there"},
@@ -265,37 +264,28 @@ func (u *launching) await(v *serving, condition string) error {
 	return nil
 }
 
-// eager is how often a service is asked at first whether it is healthy: docker asks after each
-// interval, and everybody waits.
-const eager = 500 * time.Millisecond
-
-// healthy runs the healthcheck of a service until it succeeds, for as long as docker would.
+// healthy waits until the healthcheck of a service says so.
 func healthy(v *serving) error {
-	for end := time.Now().Add(v.spec.Health.Patience); ; time.Sleep(min(eager, v.spec.Health.Interval)) {
-		code, err := check(v)
+	if v.Healthcheck == nil {
+		return fmt.Errorf("service %s has no healthcheck, in the file or in its image, so nobody knows when it is healthy", v.service)
+	}
+	for ; ; time.Sleep(50 * time.Millisecond) {
+		s, err := v.State()
+		if err != nil {
+			return err
+		}
+		h := v.Health()
 		switch {
-		case err == nil && code == 0:
-			return nil
-		case errors.Is(err, client.ErrNotRunning), errors.Is(err, control.ErrGone):
+		case s.Status != disk.Running:
 			return fmt.Errorf("service %s ended before it was healthy", v.service)
-		case time.Now().After(end):
-			if err == nil {
-				err = fmt.Errorf("exit status %d", code)
-			}
-			return fmt.Errorf("service %s is not healthy after %v: the last healthcheck: %w", v.service, v.spec.Health.Patience, err)
+		case h == nil || h.Status == disk.HealthStarting:
+		case h.Status == disk.Healthy:
+			return nil
+		default:
+			err := fmt.Errorf("service %s is unhealthy: the last healthcheck: exit status %d", v.service, h.Log[len(h.Log)-1].ExitCode)
+			return errs.Hint(err, "`tiffin inspect -f '{{json .State.Health.Log}}' "+v.Name+"` shows what it printed")
 		}
 	}
-}
-
-// check runs the healthcheck once and returns its exit status.
-func check(v *serving) (int, error) {
-	s, err := client.Exec(v.Container, control.Exec{Args: v.spec.Health.Test}, nil, nil, nil)
-	if err != nil {
-		return 0, err
-	}
-	timer := time.AfterFunc(v.spec.Health.Timeout, func() { _ = s.Signal(unix.SIGKILL) })
-	defer timer.Stop()
-	return s.Wait()
 }
 
 // follow shows what the services print, and restarts them, until all have ended. With abort, the

@@ -18,7 +18,7 @@ import (
 // healthFlags are those of run and create.
 func healthFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "health-cmd", Usage: "ask with `COMMAND`, a line for a shell in the container, whether it works; `tiffin ps` shows what it says"},
+		&cli.StringFlag{Name: "health-cmd", Usage: "ask with `COMMAND`, a line for a shell in the container or words as JSON, whether it works; `tiffin ps` shows what it says"},
 		&cli.DurationFlag{Name: "health-interval", Usage: "`TIME` between two of these checks, such as 1m30s; 30s if not given"},
 		&cli.DurationFlag{Name: "health-timeout", Usage: "`TIME` that one may take; 30s if not given"},
 		&cli.DurationFlag{Name: "health-start-period", Usage: "`TIME` in which failures do not count at first"},
@@ -58,7 +58,12 @@ func setHealth(cfg *disk.Config, c *cli.Context, store *image.Store, img *image.
 		h = new(disk.Healthcheck)
 	}
 	if c.IsSet("health-cmd") {
-		h.Test = []string{"CMD-SHELL", c.String("health-cmd")}
+		line := c.String("health-cmd")
+		h.Test = []string{"CMD-SHELL", line}
+		var words []string
+		if json.Unmarshal([]byte(line), &words) == nil && len(words) > 0 { // podman-run(1), "--health-cmd"
+			h.Test = append([]string{"CMD"}, words...)
+		}
 	}
 	for _, f := range []struct {
 		name string

@@ -68,7 +68,6 @@ type Service struct {
 	Build     []string `json:"build,omitempty"`   // words behind `tiffin build` that make the image
 	Command   []string `json:"command,omitempty"` // behind the image
 	Needs     []Need   `json:"needs,omitempty"`
-	Health    *Health  `json:"health,omitempty"`
 	Restart   Restart  `json:"restart,omitzero"`
 	Silent    bool     `json:"silent,omitempty"` // attach: false
 }
@@ -91,14 +90,6 @@ const (
 	Healthy   = "service_healthy"
 	Completed = "service_completed_successfully"
 )
-
-// Health is how a service is asked whether it works: Compose Specification, "healthcheck".
-type Health struct {
-	Test     []string      `json:"test"`     // a command in the container: 0 is healthy
-	Timeout  time.Duration `json:"timeout"`  // of one run, nanoseconds
-	Interval time.Duration `json:"interval"` // between two, nanoseconds
-	Patience time.Duration `json:"patience"` // how long it may fail at first, nanoseconds
-}
 
 // Restart says when a container that has ended is started again: "", "always", "unless-stopped",
 // or "on-failure" with a limit.

@@ -75,6 +75,11 @@ func TestWords(t *testing.T) {
 		`cpus: 1.5, mem_limit: 1g, pids_limit: 9, shm_size: 1m`:                             `--cpus=1.5 --memory=1073741824 --pids-limit=9 --shm-size=1048576 -- i`,
 		`deploy: {replicas: 1, resources: {limits: {cpus: "0.1", memory: 64m, pids: 5}}}`:   `--cpus=0.1 --memory=67108864 --pids-limit=5 -- i`,
 		`stop_signal: INT, stop_grace_period: 1500ms, logging: {driver: none}`:              `--log-driver=none --stop-signal=INT --stop-timeout=2 -- i`,
+		`healthcheck: {test: exit 0, interval: 2s, retries: 2, start_period: 1m}`:           `--health-cmd=exit|0 --health-interval=2s --health-start-period=1m0s --health-retries=2 -- i`,
+		`healthcheck: {test: [CMD, a, "b c"], start_interval: 1s, timeout: 9s}`:             `--health-cmd=["a","b|c"] --health-timeout=9s --health-start-interval=1s -- i`,
+		`healthcheck: {interval: 2s}`:                                                       `--health-interval=2s -- i`,
+		`healthcheck: {test: [NONE]}`:                                                       `--no-healthcheck -- i`,
+		`healthcheck: {disable: true}`:                                                      `--no-healthcheck -- i`,
 		`pull_policy: if_not_present, platform: linux/amd64, x-mine: {a: b}, restart: "no"`: `--platform=linux/amd64 --pull=missing -- i`,
 	} {
 		a := read(t, map[string]string{"compose.yaml": "services: {s: {image: i, " + yaml + "}}", "e.env": "F=1\nA=file\n"}, compose.Request{})
@@ -92,14 +97,14 @@ func TestNothingIsPassedOver(t *testing.T) {
 		"    volumes:\n    - .:/a\n    - data:/d\nvolumes: {data: {}}": `compose.yaml:6: services.s.volumes.1: volume "data": there are none but directories of yours, such as ./data:/d`,
 		"    volumes:\n    - /cache":                                   `compose.yaml:5: services.s.volumes.0: volume "/cache": there are none but directories of yours, such as ./cache:/cache`,
 		"    ports:\n    - 80:80\n    - target: 1\n      name: x":      `compose.yaml:7: services.s.ports.[].name: not known here`,
-		"    foo: 1":                          `compose.yaml:4: services.s.foo: not known here`,
-		"    sysctls: {a: b}":                 `compose.yaml:4: services.s.sysctls: not known here`,
-		"    pull_policy: daily":              `compose.yaml:4: services.s.pull_policy: "daily" is none of always, never and missing`,
-		"    restart: often":                  `compose.yaml:4: services.s.restart: "often" is none of no, always, unless-stopped, on-failure and on-failure:NUMBER`,
-		"    scale: 2":                        `compose.yaml:4: services.s.scale: each service is one container`,
-		"    logging: {driver: syslog}":       `compose.yaml:4: services.s.logging.driver: "syslog" is none of json-file, local and none`,
-		"    devices:\n    - /dev/a:/dev/a:r": `compose.yaml:5: services.s.devices.0: a device's owner and mode say who may do what, not "r"`,
-		"    depends_on:\n      t: {condition: service_healthy}\n  t:\n    image: i": `compose.yaml:5: services.s.depends_on.t: service t has no healthcheck in the file, so nobody knows when it is healthy`,
+		"    foo: 1":                                `compose.yaml:4: services.s.foo: not known here`,
+		"    sysctls: {a: b}":                       `compose.yaml:4: services.s.sysctls: not known here`,
+		"    pull_policy: daily":                    `compose.yaml:4: services.s.pull_policy: "daily" is none of always, never and missing`,
+		"    restart: often":                        `compose.yaml:4: services.s.restart: "often" is none of no, always, unless-stopped, on-failure and on-failure:NUMBER`,
+		"    scale: 2":                              `compose.yaml:4: services.s.scale: each service is one container`,
+		"    logging: {driver: syslog}":             `compose.yaml:4: services.s.logging.driver: "syslog" is none of json-file, local and none`,
+		"    devices:\n    - /dev/a:/dev/a:r":       `compose.yaml:5: services.s.devices.0: a device's owner and mode say who may do what, not "r"`,
+		"    healthcheck: {test: [CMD]}":            `compose.yaml:4: services.s.healthcheck.test: it is neither a line nor begins with CMD, CMD-SHELL or NONE`,
 		"    command: []":                           `compose.yaml:4: services.s.command: the image's command cannot be taken away without an entrypoint`,
 		"secrets: {a: {file: b}}":                   `compose.yaml:4: secrets: show the file inside with volumes`,
 		"networks: {default: {internal: true}}":     `compose.yaml:4: networks.default.internal: not known here`,
@@ -152,7 +157,7 @@ services:
   m: {image: i, container_name: mine, depends_on: [a], attach: false}
   p: {image: "i:${TAG}", profiles: [extra]}
   gone: {image: i, profiles: [extra]}
-  z: {image: i, healthcheck: {test: exit 0, interval: 2s, retries: 2, start_period: 10s, timeout: 1s}}
+  z: {image: i}
 `}
 	a := read(t, files, compose.Request{})
 	if a.Project == nil {
@@ -165,10 +170,7 @@ services:
 	if want := []string{"box-z-1", "box-a-1", "mine"}; !reflect.DeepEqual(names, want) || a.Project.Name != "box" {
 		t.Errorf("project %s: %q, want %q", a.Project.Name, names, want)
 	}
-	z, s, m := a.Project.Services[0], a.Project.Services[1], a.Project.Services[2]
-	if h := z.Health; h == nil || !reflect.DeepEqual(h.Test, []string{"/bin/sh", "-c", "exit 0"}) || h.Patience.Seconds() != 14 || h.Interval.Seconds() != 2 || h.Timeout.Seconds() != 1 {
-		t.Errorf("health %+v", h)
-	}
+	s, m := a.Project.Services[1], a.Project.Services[2]
 	if !reflect.DeepEqual(s.Needs, []compose.Need{{Service: "z", Condition: compose.Healthy}}) || s.At != "compose.yaml:3" {
 		t.Errorf("needs %+v at %s", s.Needs, s.At)
 	}

@@ -5,6 +5,7 @@ package parser
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"math"
@@ -276,9 +277,6 @@ func (t *translation) life() {
 	var needs []string
 	for _, name := range slices.Sorted(maps.Keys(s.DependsOn)) {
 		d := s.DependsOn[name]
-		if d.Condition == compose.Healthy && health(t.project.Services[name].HealthCheck) == nil {
-			t.refuse("depends_on."+name, "service %s has no healthcheck in the file, so nobody knows when it is healthy", name)
-		}
 		needs = append(needs, fmt.Sprintf("%s:%s:%t", name, d.Condition, d.Restart))
 		t.out.Needs = append(t.out.Needs, compose.Need{Service: name, Condition: cmp.Or(d.Condition, compose.Started), Optional: !d.Required})
 	}
@@ -288,9 +286,7 @@ func (t *translation) life() {
 			t.refuse("links", "%s", instead["links"])
 		}
 	}
-	if t.out.Health = health(s.HealthCheck); t.out.Health == nil && s.HealthCheck != nil && !s.HealthCheck.Disable && len(s.HealthCheck.Test) > 0 && s.HealthCheck.Test[0] != "NONE" {
-		t.refuse("healthcheck.test", "it begins with neither CMD nor CMD-SHELL nor NONE")
-	}
+	t.health()
 	policy, limit, _ := strings.Cut(s.Restart, ":")
 	if policy != "" && policy != "no" {
 		max, err := strconv.Atoi(cmp.Or(limit, "0"))
@@ -306,32 +302,37 @@ func (t *translation) life() {
 	}
 }
 
-// health reads a healthcheck; nil: there is none. The defaults are docker's.
-func health(c *types.HealthCheckConfig) *compose.Health {
-	if c == nil || c.Disable || len(c.Test) < 2 {
-		return nil
+// health: how it is asked whether it works.
+func (t *translation) health() {
+	h := t.config.HealthCheck
+	if h == nil {
+		return
 	}
-	h := &compose.Health{Test: c.Test[1:]}
-	switch c.Test[0] {
-	case "CMD":
-	case "CMD-SHELL":
-		h.Test = append([]string{"/bin/sh", "-c"}, c.Test[1:]...)
-	default:
-		return nil
-	}
-	span := func(d *types.Duration, otherwise time.Duration) time.Duration {
-		if d == nil || *d == 0 {
-			return otherwise
+	span := func(flag string, d *types.Duration) {
+		if d != nil {
+			t.flag(flag, time.Duration(*d).String())
 		}
-		return time.Duration(*d)
 	}
-	retries := uint64(3)
-	if c.Retries != nil && *c.Retries > 0 {
-		retries = min(*c.Retries, 1e6)
+	switch {
+	case h.Disable || len(h.Test) > 0 && h.Test[0] == "NONE":
+		t.onOff("no-healthcheck", true)
+		return
+	case len(h.Test) == 0: // the image's
+	case len(h.Test) == 2 && h.Test[0] == "CMD-SHELL":
+		t.flag("health-cmd", h.Test[1])
+	case len(h.Test) > 1 && h.Test[0] == "CMD":
+		words, _ := json.Marshal(h.Test[1:]) // of strings it never fails
+		t.flag("health-cmd", string(words))
+	default:
+		t.refuse("healthcheck.test", "it is neither a line nor begins with CMD, CMD-SHELL or NONE")
 	}
-	h.Interval, h.Timeout = span(c.Interval, 30*time.Second), span(c.Timeout, 30*time.Second)
-	h.Patience = span(c.StartPeriod, 0) + time.Duration(retries)*h.Interval
-	return h
+	span("health-interval", h.Interval)
+	span("health-timeout", h.Timeout)
+	span("health-start-period", h.StartPeriod)
+	span("health-start-interval", h.StartInterval)
+	if h.Retries != nil {
+		t.number("health-retries", int64(min(*h.Retries, 1e6)))
+	}
 }
 
 // ports: what of the container can be reached from outside.

@@ -21,18 +21,26 @@ const (
 	healthOutput  = 4 << 10 // bytes of each
 )
 
+// eager is when a container is asked first, and then after twice that time and so on: one that
+// works is known to before its first interval is over, as docker does not have it. Failures before
+// that do not count.
+const eager = 250 * time.Millisecond
+
 // watchHealth runs the container's healthcheck until it ends.
 func (s *supervisor) watchHealth() {
 	if s.c.Healthcheck == nil {
 		return
 	}
 	check := s.c.Healthcheck.WithDefaults()
-	health, begun := disk.Health{Status: disk.HealthStarting}, time.Now()
+	health, begun, soon := disk.Health{Status: disk.HealthStarting}, time.Now(), eager
+	due := begun.Add(check.Interval) // the next one that counts
 	for {
-		young := health.Status == disk.HealthStarting && time.Since(begun) < check.StartPeriod
-		wait := check.Interval
-		if young {
-			wait = check.StartInterval
+		wait := time.Until(due)
+		if health.Status == disk.HealthStarting {
+			wait, soon = min(wait, soon), 2*soon
+			if time.Since(begun) < check.StartPeriod {
+				wait = min(wait, check.StartInterval)
+			}
 		}
 		select {
 		case <-s.ended:
@@ -54,7 +62,11 @@ func (s *supervisor) watchHealth() {
 		if s.isPaused() { // meanwhile: it could not answer
 			continue
 		}
-		judge(&health, &check, result, result.Start.Sub(begun) < check.StartPeriod)
+		early := result.Start.Before(due)
+		judge(&health, &check, result, early || result.Start.Sub(begun) < check.StartPeriod)
+		if !early || health.Status != disk.HealthStarting {
+			due = result.End.Add(check.Interval)
+		}
 		_ = s.c.WriteHealth(health) // on a full disk perhaps in vain; the next one may have room
 	}
 }
@@ -65,8 +77,8 @@ func (s *supervisor) isPaused() bool {
 	return s.state.Paused
 }
 
-// judge adds the result of a check, made while the container may still be starting or not: the
-// Dockerfile reference, "HEALTHCHECK".
+// judge adds the result of a check, whose failure counts or not while the container is starting:
+// the Dockerfile reference, "HEALTHCHECK".
 func judge(h *disk.Health, check *disk.Healthcheck, r disk.HealthResult, young bool) {
 	h.Log = append(h.Log, r)
 	h.Log = h.Log[max(0, len(h.Log)-healthResults):]
