@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -110,6 +111,27 @@ func TestLabs(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestLabsWithoutContainers: a lab that needs nothing of the machine can be done where user
+// namespaces are forbidden.
+func TestLabsWithoutContainers(t *testing.T) {
+	need(t, &Lab{Needs: []string{"userns"}})
+	var dirs []string
+	for _, l := range embedded(t) {
+		if len(l.Needs) == 0 {
+			dirs = append(dirs, l.Name)
+		}
+	}
+	if len(dirs) < 3 {
+		t.Fatalf("only %q need nothing", dirs)
+	}
+	cmd := exec.Command("unshare", append([]string{"--user", "--map-root-user", "sh", "-c", `
+		echo 0 >/proc/sys/user/max_user_namespaces
+		exec "$0" lab test "$@"`, binary}, dirs...)...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
 	}
 }
 

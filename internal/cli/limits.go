@@ -127,7 +127,11 @@ func updateCommand() *cli.Command {
 					case "blkio-weight":
 						l.BlkioWeight = -1
 					default:
-						return errs.Hint(fmt.Errorf("--%s %s changes nothing", name, c.String(name)),
+						flag := "--" + name
+						if len(name) == 1 {
+							flag = "-" + name
+						}
+						return errs.Hint(fmt.Errorf("%s %s changes nothing", flag, c.String(name)),
 							"no limit is -1 for memory and processes, 0 for --cpus and --blkio-weight; 1024 CPU shares are usual, and --cpuset-cpus takes all of them")
 					}
 				}

@@ -13,7 +13,7 @@ blobs=$tmp/blobs/sha256
 digests() { grep -o 'sha256:[0-9a-f]*' "$1"; }
 member() { tar xOf "$blobs/${1#sha256:}" "srv/$2" 2>/dev/null; }
 
-manifest='' config='' layers='' diffs='' brought='' hides='' recipe=''
+manifest='' config='' layers='' brought='' hides='' recipe=''
 if [ $have = yes ]; then
 	manifest=$(digests "$tmp/index.json")
 	parts=$(digests "$blobs/${manifest#sha256:}")
@@ -33,7 +33,6 @@ srv/.wh.$SPICE
 "*) hides=$d ;;
 		esac
 	done
-	diffs=$(digests "$blobs/${config#sha256:}")
 fi
 of() { case " $(echo $2) " in *" $1 "*) return 0 ;; esac; return 1; }
 
@@ -63,7 +62,7 @@ elif lacks "$name" 3 "$form" "$found" config; then
 	:
 elif [ "$found" = "$manifest" ]; then
 	fail "$name" 3 "$form" "$found" 'That is the manifest: the list of the parts. The config is one of the parts; its digest is also the IMAGE ID in `tiffin images`.'
-elif of "$found" "$layers" || of "$found" "$diffs"; then
+elif of "$found" "$layers"; then
 	fail "$name" 3 "$form" "$found" 'That is a layer: a tarball. The config is a text that says how to start a container.'
 else
 	fail "$name" 3 "$form" "$found" 'No part of this image has that digest. Was a byte added when you computed it, or is it from another image?'
@@ -81,8 +80,6 @@ elif [ "$found" = "$hides" ]; then
 	fail "$name" 3 "$form" "$found" "That layer has .wh.$SPICE, the whiteout: an empty file that hides. What it hides is in a layer below."
 elif of "$found" "$layers"; then
 	fail "$name" 3 "$form" "$found" "That layer has nothing to do with /srv/$SPICE: list its names with tar tf."
-elif of "$found" "$diffs"; then
-	fail "$name" 3 "$form" "$found" 'That is a diff ID, from the config: the digest of the layer when it is not compressed. The manifest names the file as it is stored.'
 elif [ "$found" = "$manifest" ] || [ "$found" = "$config" ]; then
 	fail "$name" 3 "$form" "$found" 'That is text, not a layer. In the manifest the layers come after the config.'
 else
