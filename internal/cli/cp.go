@@ -148,6 +148,16 @@ func (e *cpEnd) resolve() (treecopy.Info, error) {
 
 // cp copies, and returns the number of bytes in the files.
 func cp(src, dst *cpEnd, follow, owners bool) (int64, error) {
+	var from treecopy.Info
+	if tarball := src.path == "-" && src.name == ""; !tarball {
+		var err error
+		if from, err = src.Stat(src.path, follow || strings.HasSuffix(src.path, "/.")); err != nil {
+			return 0, err
+		}
+	}
+	if from.MadeUp {
+		return 0, errs.Hint(fmt.Errorf("%s: the kernel makes up what is in this directory, and a copy would not end", src.path), "copy single files of it")
+	}
 	if dst.path == "-" && dst.name == "" {
 		return 0, cpToTarball(src, follow)
 	}
@@ -160,10 +170,6 @@ func cp(src, dst *cpEnd, follow, owners bool) (int64, error) {
 			return 0, errs.Hint(fmt.Errorf("%s: there is no such directory in the container", dst.path), "a tarball is unpacked into a directory that exists")
 		}
 		return dst.Unpack(os.Stdin, dst.path, "", owners)
-	}
-	from, err := src.Stat(src.path, follow || strings.HasSuffix(src.path, "/."))
-	if err != nil {
-		return 0, err
 	}
 	dir, top, err := treecopy.Place(src.path, from, dst.path, to)
 	if err != nil {

@@ -40,8 +40,9 @@ func Rooted(fd int) *Tree {
 type Info struct {
 	Exists bool   `json:"exists,omitempty"`
 	Dir    bool   `json:"dir,omitempty"`
-	File   bool   `json:"file,omitempty"` // a regular one
-	Link   string `json:"link,omitempty"` // what a symbolic link says that was not followed
+	File   bool   `json:"file,omitempty"`   // a regular one
+	MadeUp bool   `json:"madeUp,omitempty"` // by the kernel, and without an end: proc(5), sysfs(5)
+	Link   string `json:"link,omitempty"`   // what a symbolic link says that was not followed
 }
 
 // Stat says what is at a path; links on the way are followed, and one at its end if follow is
@@ -60,6 +61,7 @@ func (t *Tree) Stat(p string, follow bool) (Info, error) {
 		return Info{}, fmt.Errorf("%s: %w", p, err)
 	}
 	info := Info{Exists: true, Dir: st.Mode&unix.S_IFMT == unix.S_IFDIR, File: st.Mode&unix.S_IFMT == unix.S_IFREG}
+	info.MadeUp = info.Dir && pseudo(fd)
 	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
 		if info.Link, err = readlink(fd); err != nil {
 			return Info{}, fmt.Errorf("%s: %w", p, err)
