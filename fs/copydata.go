@@ -56,7 +56,7 @@ func (f *FS) copyData(c *call, n *node, fd int, size int64) error {
 		err = unix.Ftruncate(fd, size)
 	}
 	if err == nil && size > 0 {
-		err = unix.Fdatasync(fd)
+		err = f.syncData(fd)
 	}
 	if err == nil {
 		err = n.removeAttr(fd, layer.XattrMetacopy)
@@ -158,7 +158,7 @@ func (f *FS) copyHead(c *call, n *node, fd int, size int64, st *unix.Stat_t) err
 	head := f.x.Inode(n.lower).Size
 	err := f.copyExtents(c, fd, n.lower, min(size, head))
 	if err == nil && size > 0 {
-		err = unix.Fdatasync(fd)
+		err = f.syncData(fd)
 	}
 	if err == nil && size < head {
 		if err = unix.Ftruncate(fd, size); err == nil {
@@ -212,4 +212,12 @@ func (f *FS) hollowHead(n *node, fd int, st *unix.Stat_t) error {
 // more, if the disk can.
 func punch(fd int, n int64) {
 	unix.Fallocate(fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, n)
+}
+
+// syncData is fdatasync(2) of an upper file, where anybody would want it after a power cut.
+func (f *FS) syncData(fd int) error {
+	if f.cfg.Volatile {
+		return nil
+	}
+	return unix.Fdatasync(fd)
 }

@@ -2,6 +2,7 @@ package fs_test
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -226,6 +227,24 @@ func TestRequestsThatOperationsCost(t *testing.T) {
 			if i > 0 && !slices.Contains(strings.Split(e.want, " or "), counts(got)) {
 				t.Errorf("%s costs %q, wanted %q\n%s", e.name, counts(got), e.want, strings.Join(events, "\n"))
 			}
+		}
+	})
+}
+
+// TestNobodyWaitsForTheDiskIfChangesAreVolatile: fsync(2) has the kernel write out what it has, and
+// no more.
+func TestNobodyWaitsForTheDiskIfChangesAreVolatile(t *testing.T) {
+	fstest.Run(t, fstest.Options{Layers: [][]byte{costLayer(t)}, Volatile: true}, func(t *testing.T, m *fstest.Mount) {
+		c := &caller{t: t, m: m, dir: m.Dir}
+		c.open("first", unix.O_RDWR|unix.O_CREAT, unix.Fsync) // the kernel remembers the answer
+		got := m.Requests(func() {
+			c.open("first", unix.O_RDWR, func(fd int) error {
+				_, err := unix.Write(fd, []byte("x"))
+				return errors.Join(err, unix.Fsync(fd))
+			})
+		})
+		if got["WRITE"] != 1 || got["FSYNC"] != 0 {
+			t.Errorf("write and fsync cost %s, wanted WRITE 1 and no FSYNC", counts(got))
 		}
 	})
 }

@@ -52,6 +52,9 @@ type Config struct {
 	// symbolic link or a written byte, so that each is an Event. It still keeps
 	// what it has read of a file, and OPEN is not asked either way.
 	Uncached bool
+
+	// Volatile is for changes that nobody wants after a power cut: nothing waits for the disk.
+	Volatile bool
 }
 
 // maxWrite is the largest READ or WRITE, in bytes: the kernel's limit.

@@ -10,6 +10,7 @@
 //	fsbench table FILE       medians, ratios and targets of collected times
 //	fsbench serve PORT       the servers of scripts/bench net, at four ports
 //	fsbench load ADDRESS…    measure those at four addresses
+//	fsbench tree DIR         the large context of scripts/bench build: -files N, -big MIB in all
 //
 // Every workload starts on a fresh mount with an empty upper directory, so what
 // it does first is cold: the kernel knows no name of the tree yet. Whether the
@@ -51,6 +52,12 @@ func run(args []string) error {
 			return err
 		}
 		return makeImage(fl.Arg(0), *name, *base, size)
+	case "tree":
+		count, mib := fl.Int("files", 20000, ""), fl.Int("big", 1024, "")
+		if err := fl.Parse(args[1:]); err != nil {
+			return err
+		}
+		return makeTree(fl.Arg(0), *count, *mib)
 	case "unpack":
 		if err := fl.Parse(args[1:]); err != nil {
 			return err

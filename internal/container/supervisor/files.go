@@ -29,7 +29,10 @@ func (s *supervisor) openFS() error {
 	if err != nil {
 		return fmt.Errorf("serve the image of container %s: %w", s.c.Name, err)
 	}
-	cfg := fs.Config{Index: index, Flats: flats, MapUID: s.mapUID, MapGID: s.mapGID, Uncached: s.req.Trace != nil, Damaged: s.damaged, Broken: s.fsBroken}
+	cfg := fs.Config{
+		Index: index, Flats: flats, MapUID: s.mapUID, MapGID: s.mapGID, Uncached: s.req.Trace != nil, Damaged: s.damaged, Broken: s.fsBroken,
+		Volatile: s.c.Transient, // what a build has lost is built again
+	}
 	if s.emulator != nil {
 		cfg.Creator = s.emulator.Creator
 	}

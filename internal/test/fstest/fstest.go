@@ -57,6 +57,7 @@ type Options struct {
 
 	ReadOnly   bool          // no upper directory
 	Uncached   bool          // as of fs.Config
+	Volatile   bool          // as of fs.Config
 	Ramfs      bool          // put upper and work on a disk without extended attributes, so that there is a sidecar
 	Sidecar    bool          // have a sidecar on a disk that would not need it, but can all else
 	UpperTmpfs int64         // bytes: put upper and work on a tmpfs of this size instead of on disk; 0 = disk
@@ -85,6 +86,7 @@ type spec struct {
 	Ramfs    bool
 	Drop     time.Duration
 	Uncached bool
+	Volatile bool
 	Faults   bool // have the server's system calls announced, see faults
 
 	WaitForIDs bool // wait for T to map the ids with newuidmap(1)
@@ -136,7 +138,7 @@ func Run(t *testing.T, o Options, f func(t *testing.T, m *Mount)) {
 		return
 	}
 	dir := scratch(t)
-	s := &spec{Test: t.Name(), Call: call, Args: testArgs(t), Dir: dir, Uncached: o.Uncached, Drop: o.DropCaches, Tmpfs: o.UpperTmpfs, Sidecar: o.Sidecar, Ramfs: o.Ramfs}
+	s := &spec{Test: t.Name(), Call: call, Args: testArgs(t), Dir: dir, Uncached: o.Uncached, Volatile: o.Volatile, Drop: o.DropCaches, Tmpfs: o.UpperTmpfs, Sidecar: o.Sidecar, Ramfs: o.Ramfs}
 	if o.Image == nil {
 		o.Image = Union(t, o.Layers...)
 	}

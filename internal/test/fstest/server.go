@@ -57,7 +57,7 @@ func serverMain(s *spec) int {
 
 func (v *server) run(errs *[]string) error {
 	cfg := fs.Config{Upper: v.spec.Upper, Work: v.spec.Work}
-	cfg.Uncached = v.spec.Uncached
+	cfg.Uncached, cfg.Volatile = v.spec.Uncached, v.spec.Volatile
 	var (
 		layers []*layer.Index
 		err    error
