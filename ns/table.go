@@ -141,7 +141,7 @@ func Steps() []Step {
 	}, {
 		Name: "volumes", Where: "init",
 		Instead: "nothing: the container has its image and no more",
-		Why:     "directories of the host, and empty ones in memory, appear where you asked for them",
+		Why:     "directories of the host, volumes, which are directories of your store, and empty ones in memory appear where you asked for them",
 		Man:     "openat2(2), RESOLVE_IN_ROOT; mount_setattr(2), EXAMPLES, with move_mount(2)",
 		Calls:   []string{"openat2(2)", "mount_setattr(2)", "move_mount(2)"}, ByHand: byHandVolumes,
 		skip: func(b *builder) string { return skipIf(len(b.spec.Mounts) == 0, "no -v and no --tmpfs given") },

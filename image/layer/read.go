@@ -5,6 +5,7 @@ package layer
 import (
 	"fmt"
 	"io"
+	"path"
 	"sort"
 	"strings"
 
@@ -23,6 +24,31 @@ func (x *Index) Find(path string) (ino uint32, ok bool) {
 		}
 	}
 	return ino, true
+}
+
+// Follow is Find through symbolic links, as if the tree were "/": path_resolution(7). real is the
+// path without them, also if what it leads to is not there.
+func (x *Index) Follow(name string) (ino uint32, real string, ok bool) {
+	todo, links, real := strings.Split(name, "/"), 0, "/"
+	for len(todo) > 0 {
+		next := path.Join(real, todo[0]) // also of "..", which stays in the root
+		todo = todo[1:]
+		i, found := x.Find(next)
+		if found && x.Inode(i).Mode&unix.S_IFMT == unix.S_IFLNK {
+			target := x.Target(i)
+			if links++; links > maxLinks {
+				return 0, real, false
+			}
+			if path.IsAbs(target) {
+				real = "/"
+			}
+			todo = append(strings.Split(target, "/"), todo...)
+			continue
+		}
+		real = next
+	}
+	ino, ok = x.Find(real)
+	return ino, real, ok
 }
 
 // Reader reads the bytes of file i, holes as zeros. flats[n] is the flat.tar

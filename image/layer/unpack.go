@@ -33,9 +33,10 @@ type Unpacker struct {
 	buf   []byte
 }
 
-// Unpack fills dir, an empty directory that nobody else can enter. It makes and removes the
-// directory dir+".links". Errors: those of the flat files, of writing, and of ioctl_ficlone(2).
-func (u *Unpacker) Unpack(dir string) (err error) {
+// Unpack fills dir, an empty directory that nobody else can enter, with what is in directory top of
+// the index, and makes it like that. It makes and removes the directory dir+".links". Errors: those
+// of the flat files, of writing, and of ioctl_ficlone(2).
+func (u *Unpacker) Unpack(dir string, top uint32) (err error) {
 	links := dir + ".links"
 	if err := os.Mkdir(links, 0o700); err != nil {
 		return err
@@ -54,10 +55,10 @@ func (u *Unpacker) Unpack(dir string) (err error) {
 		return err
 	}
 	u.buf = make([]byte, 256<<10)
-	if err := u.dir(&at, 0); err != nil {
+	if err := u.dir(&at, top); err != nil {
 		return fmt.Errorf("unpack the image to %s: %w", dir, err)
 	}
-	return u.attrs(at.to, "", 0)
+	return u.attrs(at.to, "", top)
 }
 
 // place is a directory that is being filled, and its like in Unpacker.From, or -1.

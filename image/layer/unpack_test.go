@@ -32,7 +32,7 @@ func unpacked(t *testing.T) (dir string, u *layer.Upper) {
 		t.Fatal(err)
 	}
 	p := &layer.Unpacker{Index: x, Flats: flats, MapUID: mine, MapGID: mineG}
-	if err := p.Unpack(dir); err != nil {
+	if err := p.Unpack(dir, 0); err != nil {
 		t.Fatal(err)
 	}
 	if p.Devices != 2 || p.Attributes != 2 {
@@ -155,7 +155,7 @@ func TestADeepTreeIsUnpacked(t *testing.T) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := (&layer.Unpacker{Index: x, Flats: flats, MapUID: mine, MapGID: mineG}).Unpack(dir); err != nil {
+	if err := (&layer.Unpacker{Index: x, Flats: flats, MapUID: mine, MapGID: mineG}).Unpack(dir, 0); err != nil {
 		t.Fatal(err)
 	}
 	if got := changesOf(t, &layer.Upper{Dir: dir, Lower: x, Flats: flats, Kernel: &layer.KernelUpper{MapUID: mine, MapGID: mineG, Whole: true}}); len(got) > 0 {
@@ -164,5 +164,31 @@ func TestADeepTreeIsUnpacked(t *testing.T) {
 	fds, _ := os.ReadDir("/proc/self/fd")
 	if len(fds) > 50 {
 		t.Errorf("%d descriptors are open", len(fds))
+	}
+}
+
+func TestAPartIsUnpackedWhereLinksLead(t *testing.T) {
+	x, flats := image(t, tt.Of(t, tt.Dir("."), tt.Dir("d", tt.Mode(0o2750)), tt.File("d/f", "text"), tt.Hardlink("g", "d/f"), tt.Dir("sub"),
+		tt.Symlink("sub/l", "../../d"), tt.Symlink("abs", "/sub/l"), tt.Symlink("loop", "loop"), tt.Symlink("out", "/proc/self"), tt.Dir("proc")))
+	for path, want := range map[string]string{
+		"/abs": "/d", "abs/": "/d", "/sub/l/../sub": "/sub", "/../../d": "/d", "/": "/", "/abs/f": "/d/f",
+		"/abs/new/x": "!/d/new/x", "/out": "!/proc/self", "/loop": "!/", "/g/x": "!/g/x",
+	} {
+		_, real, ok := x.Follow(path)
+		if want, missing := strings.CutPrefix(want, "!"); real != want || ok == missing {
+			t.Errorf("%s: %s %t", path, real, ok)
+		}
+	}
+	top, _, _ := x.Follow("/abs")
+	dir := t.TempDir()
+	if err := (&layer.Unpacker{Index: x, Flats: flats, MapUID: mine, MapGID: mineG}).Unpack(dir, top); err != nil {
+		t.Fatal(err)
+	}
+	names, _ := filepath.Glob(filepath.Join(dir, "*"))
+	if text, err := os.ReadFile(filepath.Join(dir, "f")); string(text) != "text" || err != nil || len(names) != 1 {
+		t.Errorf("%q %v %q", text, err, names)
+	}
+	if st, err := os.Stat(dir); err != nil || st.Mode() != os.ModeDir|os.ModeSetgid|0o750 {
+		t.Error(st.Mode(), err)
 	}
 }

@@ -70,8 +70,9 @@ var table = [...]group{
 		{"rm", "delete containers", rmCommand, plain},
 		{"compose", "run several containers as a compose file says", composeCommand, runLike},
 	}},
-	{"Networks", []command{
+	{"Networks and volumes", []command{
 		{"network", "make, list and remove networks of containers", networkCommand, runLike},
+		{"volume", "make, list and delete directories that outlive containers", volumeCommand, runLike},
 	}},
 	{"From container to image", []command{
 		{"build", "make an image of a Dockerfile", buildCommand, plain},

@@ -6,10 +6,12 @@ package cli
 import (
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
 	"tiffin/image/cache"
+	"tiffin/image/layer"
 	"tiffin/internal/container/client"
 	"tiffin/internal/container/disk"
 )
@@ -88,12 +90,37 @@ func createContainer(c *cli.Context, foreground, later bool) (*disk.Container, *
 	if _, err := os.Stat(m.UnionPath); err != nil {
 		return nil, nil, nil, fmt.Errorf("image %s was removed just now", cfg.Image)
 	}
+	if err := leaveOutLinks(&cfg, m); err != nil {
+		return nil, nil, nil, err
+	}
 	set, err := containersOf(store.Root())
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	ctr, lock, err := set.Create(cfg)
 	return ctr, lock, m, err
+}
+
+// leaveOutLinks leaves out anonymous volumes at a path that is a link of the image's to what is the
+// kernel's.
+func leaveOutLinks(cfg *disk.Config, m *cache.Mountable) error {
+	anonymous := func(v disk.Volume) bool { return v.Anonymous && v.Name == "" }
+	if !slices.ContainsFunc(cfg.Volumes, anonymous) {
+		return nil
+	}
+	index, err := layer.OpenIndex(m.UnionPath)
+	if err != nil {
+		return err
+	}
+	cfg.Volumes = slices.DeleteFunc(cfg.Volumes, func(v disk.Volume) bool {
+		_, real, _ := index.Follow(v.Target)
+		bad := anonymous(v) && ofKernel(real)
+		if bad {
+			fmt.Fprintf(stderr, "tiffin: note: volume %q is left out: in the image it leads to %s\n", v.Target, oneLine(real, true))
+		}
+		return bad
+	})
+	return nil
 }
 
 // noteDriver says which driver a container gets instead of those that do not work.

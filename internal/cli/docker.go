@@ -9,7 +9,6 @@ var elsewhere = map[string]string{
 	"events": "`tiffin wait` waits for an end, `tiffin trace` shows requests to the file system",
 	"info":   "`tiffin doctor` tells about this machine, `tiffin version` about tiffin",
 	"search": "registries are searched on their web pages; `tiffin pull` takes any name",
-	"volume": "volumes have no names: `tiffin run -v DIR:DST` shows a directory of yours",
 }
 
 // inGroups are the words of docker's longer commands: "docker container ls".
@@ -22,13 +21,12 @@ var inGroups = map[string]string{
 
 // flagsElsewhere has the advice for flags of run and create.
 var flagsElsewhere = map[string]string{
-	"cgroupns":                   "a container with a limit is the root of the control groups that it sees; --limits cgroup does that without a limit",
-	"restart":                    "nobody is there to restart it: no process of tiffin outlives the container",
-	"link":                       "containers in one network find each other by name: `tiffin network create`",
-	"mac-address":                "an interface's comes of its IPv4 address, which --ip chooses in a network with a name",
-	"pid,ipc,uts,cgroup-parent":  "--without pid, ipc or uts leaves that namespace out",
-	"volumes-from,volume-driver": "volumes have no names: -v DIR:DST shows a directory of yours",
-	"cidfile":                    "`tiffin run -d` and `tiffin create` print the id",
+	"cgroupns":                  "a container with a limit is the root of the control groups that it sees; --limits cgroup does that without a limit",
+	"restart":                   "nobody is there to restart it: no process of tiffin outlives the container",
+	"link":                      "containers in one network find each other by name: `tiffin network create`",
+	"mac-address":               "an interface's comes of its IPv4 address, which --ip chooses in a network with a name",
+	"pid,ipc,uts,cgroup-parent": "--without pid, ipc or uts leaves that namespace out",
+	"cidfile":                   "`tiffin run -d` and `tiffin create` print the id",
 }
 
 // commandElsewhere is the advice for a command that only docker has, or "".

@@ -68,6 +68,9 @@ func printScript(c *cli.Context) error {
 	if cfg.Hostname == "" {
 		cfg.Hostname = "by-hand"
 	}
+	if err := volumesOfScript(&cfg); err != nil {
+		return err
+	}
 	m, err := store.Mountable(img)
 	if err != nil {
 		return err
@@ -91,4 +94,25 @@ func printScript(c *cli.Context) error {
 	}
 	_, err = fmt.Fprint(stdout, script)
 	return err
+}
+
+// volumesOfScript finds the directories of volumes with names. Without a volume of its own, a
+// script's container keeps what is written there for as long as it has the rest.
+func volumesOfScript(cfg *disk.Config) error {
+	set, err := containers()
+	if err != nil {
+		return err
+	}
+	cfg.Volumes = slices.DeleteFunc(cfg.Volumes, func(v disk.Volume) bool { return v.Anonymous && v.Name == "" })
+	for i := range cfg.Volumes {
+		v := &cfg.Volumes[i]
+		if v.Name == "" {
+			continue
+		}
+		if _, err := set.Volume(v.Name); err != nil {
+			return errs.Hint(err, "a script makes no volumes: `tiffin volume create "+v.Name+"`")
+		}
+		v.Source = set.VolumeData(v.Name)
+	}
+	return nil
 }

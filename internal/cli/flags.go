@@ -7,6 +7,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,9 +39,6 @@ func createFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "env-file", Usage: "set what `FILE` says, one VAR=VALUE a line"},
 		&cli.StringFlag{Name: "workdir", Aliases: []string{"w"}, Usage: "start in `DIR`; it is made if missing"},
 		&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "run as `USER[:GROUP]`, names or numbers of the image"},
-		&cli.StringSliceFlag{Name: "volume", Aliases: []string{"v"}, Usage: "show a file or directory of yours inside: `SRC:DST[:ro]`"},
-		&cli.StringSliceFlag{Name: "mount", Usage: "the same in more words: `type=bind,source=SRC,target=DST[,readonly]`, or type=tmpfs,target=DST"},
-		&cli.StringSliceFlag{Name: "tmpfs", Usage: "mount an empty file system in memory: `DST[:size=64m,…]`"},
 		&cli.StringSliceFlag{Name: "device", Usage: "a device of this machine, or all below a directory: `PATH[:PATH]`; its owner and mode say who may open it; or VENDOR/CLASS=NAME"},
 		&cli.StringFlag{Name: "gpus", Usage: "`all` graphics processors that specification files of the Container Device Interface name, or none"},
 		&cli.StringSliceFlag{Name: "cdi-spec-dir", Usage: "the specification files are in `DIR`, instead of /etc/cdi and /var/run/cdi"},
@@ -60,7 +58,7 @@ func createFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "without", Usage: "leave `STEP,…` of the start out, to see what it is for: pid, net, user-map, mount, seccomp, caps, …"},
 		&cli.StringFlag{Name: "pull", Value: pullMissing, Usage: "fetch the image from its registry: `always`, missing (if it is not here) or never"},
 		platformFlag(), tlsFlag(), limitsByFlag(),
-	}, slices.Concat(limitFlags(), rightsFlags(), nameFlags(), portFlags(), healthFlags())...)
+	}, slices.Concat(volumeFlags(), limitFlags(), rightsFlags(), nameFlags(), portFlags(), healthFlags())...)
 }
 
 // newConfig merges an image's config and the flags into a container's.
@@ -189,71 +187,6 @@ func addVariable(env []string, v string) ([]string, error) {
 		v += "=" + value
 	}
 	return append(env, v), nil
-}
-
-func setVolumes(cfg *disk.Config, c *cli.Context, _ ocispec.ImageConfig) error {
-	for _, s := range c.StringSlice("volume") {
-		v, err := parseVolume(s)
-		if err != nil {
-			return err
-		}
-		cfg.Volumes = append(cfg.Volumes, v)
-	}
-	for _, s := range c.StringSlice("mount") {
-		v, err := parseMount(s)
-		if err != nil {
-			return err
-		}
-		cfg.Volumes = append(cfg.Volumes, v)
-	}
-	for _, s := range c.StringSlice("tmpfs") {
-		target, options, _ := strings.Cut(s, ":")
-		if !filepath.IsAbs(target) || filepath.Clean(target) == "/" {
-			return fmt.Errorf("--tmpfs %s: %q is not an absolute path below /", s, target)
-		}
-		cfg.Volumes = append(cfg.Volumes, disk.Volume{Target: filepath.Clean(target), Options: options})
-	}
-	return nil
-}
-
-// parseVolume reads SRC:DST[:OPTIONS].
-func parseVolume(s string) (v disk.Volume, err error) {
-	part := strings.Split(s, ":")
-	if len(part) < 2 || len(part) > 3 || part[0] == "" {
-		return v, errs.Hint(fmt.Errorf("volume %q is not SRC:DST or SRC:DST:ro", s), "for an empty directory that is gone afterwards use --tmpfs DST")
-	}
-	v.Source, v.Target = part[0], filepath.Clean(part[1])
-	if !filepath.IsAbs(part[1]) || v.Target == "/" {
-		return v, fmt.Errorf("volume %q: %q is not an absolute path below /", s, part[1])
-	}
-	if len(part) == 3 {
-		for _, o := range strings.Split(part[2], ",") {
-			switch o {
-			case "ro":
-				v.ReadOnly = true
-			case "rw", "z", "Z", "rprivate", "private": // the default, or for machines with SELinux
-			default:
-				return v, fmt.Errorf("volume %q: unknown option %q", s, o)
-			}
-		}
-	}
-	if !filepath.IsAbs(v.Source) && !strings.HasPrefix(v.Source, ".") {
-		return v, errs.Hint(fmt.Errorf("volume %q: there are no named volumes", s), fmt.Sprintf("for a directory here write ./%s", v.Source))
-	}
-	v.Source, err = volumeSource(v.Source)
-	return v, err
-}
-
-// volumeSource is the absolute path of a file or directory here that must exist.
-func volumeSource(path string) (string, error) {
-	abs, err := filepath.Abs(path)
-	if err != nil {
-		return "", err
-	}
-	if _, err := os.Stat(abs); err != nil {
-		return "", errs.Hint(fmt.Errorf("volume: %w", err), "tiffin makes no directories outside of its own; mkdir it first")
-	}
-	return abs, nil
 }
 
 // setWorld checks what is about the machine the container sees.
@@ -398,12 +331,7 @@ func setLabels(cfg *disk.Config, c *cli.Context, ic ocispec.ImageConfig) error {
 			cfg.Labels[k] = v
 		}
 	}
-	for _, l := range c.StringSlice("label") {
-		k, v, _ := strings.Cut(l, "=")
-		if k == "" {
-			return fmt.Errorf("label %q has no key", l)
-		}
-		cfg.Labels[k] = v
-	}
-	return nil
+	own, err := parseLabels(c.StringSlice("label"))
+	maps.Copy(cfg.Labels, own)
+	return err
 }

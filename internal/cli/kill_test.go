@@ -23,22 +23,13 @@ func TestKillingAnyProcessAtAnyMomentLeavesNothing(t *testing.T) {
 	for _, p := range people(t) {
 		t.Run(p.name, func(t *testing.T) {
 			need(t, p)
-			dir := t.TempDir()
-			for d := dir; len(d) > len(os.TempDir()); d = filepath.Dir(d) {
-				os.Chmod(d, 0o755)
-			}
-			if err := os.Chown(dir, p.uid, p.gid); err != nil {
-				t.Fatal(err)
-			}
-			k := &killer{t: t, p: p, store: filepath.Join(dir, "store")}
+			k := newKiller(t, p)
 			if out := k.tiffin("run", "--rm", "tiffin/base", "echo", "works"); out != "works\n" {
 				t.Fatalf("before any kill: %q", out)
 			}
-			seed := uint64(time.Now().UnixNano())
-			k.rand = rand.New(rand.NewPCG(seed, 0))
 			for i := range 24 {
 				if !k.round(i % 3) {
-					t.Fatalf("in round %d of seed %d", i, seed)
+					t.Fatalf("in round %d of seed %d", i, k.seed)
 				}
 			}
 			if out := k.tiffin("run", "--rm", "tiffin/base", "echo", "works"); out != "works\n" {
@@ -58,7 +49,21 @@ type killer struct {
 	t     *testing.T
 	p     person
 	store string
+	seed  uint64
 	rand  *rand.Rand
+}
+
+// newKiller has a store that belongs to p.
+func newKiller(t *testing.T, p person) *killer {
+	dir := t.TempDir()
+	for d := dir; len(d) > len(os.TempDir()); d = filepath.Dir(d) {
+		os.Chmod(d, 0o755)
+	}
+	if err := os.Chown(dir, p.uid, p.gid); err != nil {
+		t.Fatal(err)
+	}
+	seed := uint64(time.Now().UnixNano())
+	return &killer{t: t, p: p, store: filepath.Join(dir, "store"), seed: seed, rand: rand.New(rand.NewPCG(seed, 0))}
 }
 
 func (k *killer) command(args ...string) *exec.Cmd {
@@ -179,4 +184,32 @@ func alive(pids []int) (left []int) {
 		}
 	}
 	return left
+}
+
+// TestAVolumeIsEmptyOrFull kills supervisors while they fill a volume.
+func TestAVolumeIsEmptyOrFull(t *testing.T) {
+	for _, p := range people(t) {
+		t.Run(p.name, func(t *testing.T) {
+			need(t, p)
+			k := newKiller(t, p)
+			list := []string{"run", "--rm", "-v", "", "tiffin/base", "sh", "-c", "cat /bin/* | sha256sum; ls -lR /bin | sha256sum"}
+			list[3] = "whole:/bin"
+			want := k.tiffin(list...)
+			for i := range 8 {
+				list[3] = fmt.Sprintf("v%d:/bin", i)
+				cmd := k.command(list...)
+				if err := cmd.Start(); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Duration(k.rand.IntN(60)) * time.Millisecond)
+				for _, pid := range supervisors(k.store) {
+					syscall.Kill(pid, syscall.SIGKILL)
+				}
+				_ = cmd.Wait()
+				if got := k.tiffin(list...); got != want {
+					t.Fatalf("round %d: %q, want %q", i, got, want)
+				}
+			}
+		})
+	}
 }

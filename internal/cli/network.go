@@ -64,7 +64,11 @@ func createNetwork(c *cli.Context) (*network.Definition, error) {
 	if d := c.String("driver"); d != "bridge" {
 		return nil, fmt.Errorf("network driver %q is not there: a process of tiffin's joins the containers, as a bridge would", d)
 	}
-	d := &network.Definition{Name: c.Args().First(), Labels: map[string]string{}}
+	labels, err := parseLabels(c.StringSlice("label"))
+	if err != nil {
+		return nil, err
+	}
+	d := &network.Definition{Name: c.Args().First(), Labels: labels}
 	var subnets []netip.Prefix
 	for _, s := range c.StringSlice("subnet") {
 		p, err := netip.ParsePrefix(s)
@@ -80,13 +84,6 @@ func createNetwork(c *cli.Context) (*network.Definition, error) {
 			return nil, fmt.Errorf("--gateway: %q is no IP address", s)
 		}
 		gateways = append(gateways, a)
-	}
-	for _, l := range c.StringSlice("label") {
-		k, v, _ := strings.Cut(l, "=")
-		if k == "" {
-			return nil, fmt.Errorf("label %q has no key", l)
-		}
-		d.Labels[k] = v
 	}
 	set, err := containers()
 	if err != nil {
@@ -126,16 +123,12 @@ func networkLsCommand() *cli.Command {
 				if err != nil {
 					return err
 				}
-				var labels, names []string
-				for k, v := range d.Labels {
-					labels = append(labels, k+"="+v)
-				}
-				slices.Sort(labels)
+				var names []string
 				for _, m := range members {
 					names = append(names, m.Name)
 				}
 				slices.Sort(names)
-				rows = append(rows, &networkRow{d.Name, d.Name, "bridge", "local", d.IPv4.Masked().String(), d.IPv6.Masked().String(), localTime(d.Created), strings.Join(names, ","), strings.Join(labels, ",")})
+				rows = append(rows, &networkRow{d.Name, d.Name, "bridge", "local", d.IPv4.Masked().String(), d.IPv6.Masked().String(), localTime(d.Created), strings.Join(names, ","), joinLabels(d.Labels)})
 			}
 			if c.Bool("quiet") {
 				return nil

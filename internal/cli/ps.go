@@ -33,7 +33,7 @@ func psCommand() *cli.Command {
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "only ids"},
 			&cli.IntFlag{Name: "last", Aliases: []string{"n"}, Value: -1, Usage: "the last `N` created, running or not"},
 			&cli.BoolFlag{Name: "latest", Aliases: []string{"l"}, Usage: "the last created"},
-			&cli.StringSliceFlag{Name: "filter", Aliases: []string{"f"}, Usage: "only with `KEY=VALUE`: id, name, status, exited, ancestor, network, health, label"},
+			&cli.StringSliceFlag{Name: "filter", Aliases: []string{"f"}, Usage: "only with `KEY=VALUE`: id, name, status, exited, ancestor, network, volume, health, label"},
 			&cli.BoolFlag{Name: "no-trunc", Usage: "whole ids and commands"},
 			&cli.StringFlag{Name: "format", Usage: "`TEMPLATE` of Go for each, table TEMPLATE, or json"},
 		},
@@ -100,7 +100,7 @@ func newPsRow(ctr *disk.Container, s disk.State, short bool, now time.Time) *psR
 		RunningFor: ago(ctr.Created),
 		State:      string(s.Shown()), Status: psStatus(ctr, s, now), ExitCode: s.ExitCode, Pid: s.Pid,
 		Ports:    showPorts(s, ctr.Exposed),
-		Networks: strings.Join(networksOf(ctr), ","), Driver: ctr.DriverName(), Service: ctr.Labels[compose.LabelService], labels: ctr.Labels, Size: "0B", LocalVolumes: "0",
+		Networks: strings.Join(networksOf(ctr), ","), Driver: ctr.DriverName(), Service: ctr.Labels[compose.LabelService], labels: ctr.Labels, Size: "0B",
 	}
 	if short {
 		r.ID = ctr.Short()
@@ -108,17 +108,17 @@ func newPsRow(ctr *disk.Container, s disk.State, short bool, now time.Time) *psR
 			r.Command = strconv.Quote(string(cmd[:19]) + "…")
 		}
 	}
-	var mounts, labels []string
+	var mounts []string
+	local := 0
 	for _, v := range ctr.Volumes {
-		if v.Source != "" {
+		switch v.Kind() {
+		case "volume":
+			mounts, local = append(mounts, v.Name), local+1
+		case "bind":
 			mounts = append(mounts, v.Source)
 		}
 	}
-	for k, v := range ctr.Labels {
-		labels = append(labels, k+"="+v)
-	}
-	slices.Sort(labels)
-	r.Mounts, r.Labels = strings.Join(mounts, ","), strings.Join(labels, ",")
+	r.Mounts, r.LocalVolumes, r.Labels = strings.Join(mounts, ","), strconv.Itoa(local), joinLabels(ctr.Labels)
 	return r
 }
 
@@ -188,8 +188,8 @@ func parsePsFilters(args []string) (f psFilters, err error) {
 		if !ok {
 			return f, usagef("filter %q is not KEY=VALUE", a)
 		}
-		if !slices.Contains([]string{"id", "name", "status", "exited", "ancestor", "network", "health", "label"}, key) {
-			return f, errs.Hint(fmt.Errorf("no such filter: %s", key), "use id, name, status, exited, ancestor, network, health or label")
+		if !slices.Contains([]string{"id", "name", "status", "exited", "ancestor", "network", "volume", "health", "label"}, key) {
+			return f, errs.Hint(fmt.Errorf("no such filter: %s", key), "use id, name, status, exited, ancestor, network, volume, health or label")
 		}
 		f.by[key] = append(f.by[key], value)
 		f.wantStatus = f.wantStatus || key == "status" || key == "exited"
@@ -227,6 +227,8 @@ func matchPs(c *disk.Container, s disk.State, key, v string) bool {
 	case "health":
 		h := c.Health()
 		return h == nil && v == "none" || h != nil && h.Status == v
+	case "volume": // a name, or a path here or inside
+		return slices.ContainsFunc(c.Volumes, func(m disk.Volume) bool { return v == m.Name || v == m.Target || m.Name == "" && v == m.Source })
 	case "network":
 		return slices.Contains(networksOf(c), v)
 	default: // label

@@ -1,11 +1,10 @@
 // The flags of run and create about what the command may do: capabilities, security options,
-// limits, mounts.
+// limits.
 
 package cli
 
 import (
 	"fmt"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -111,59 +110,4 @@ func parseUlimit(s string) (l ns.Rlimit, err error) {
 		return l, fmt.Errorf("--ulimit %s: the soft limit is above the hard one", s)
 	}
 	return l, nil
-}
-
-// parseMount reads the long form of -v and --tmpfs: docker-run(1), --mount.
-func parseMount(s string) (v disk.Volume, err error) {
-	fail := func(format string, args ...any) (disk.Volume, error) {
-		return v, errs.Hint(fmt.Errorf("--mount %s: "+format, append([]any{s}, args...)...),
-			"type=bind,source=DIR,target=DIR[,readonly] or type=tmpfs,target=DIR[,tmpfs-size=64m][,tmpfs-mode=1777]")
-	}
-	kind, source, options := "volume", "", []string{}
-	for _, field := range strings.Split(s, ",") {
-		key, value, hasValue := strings.Cut(field, "=")
-		switch key {
-		case "type":
-			kind = value
-		case "source", "src":
-			source = value
-		case "target", "dst", "destination":
-			v.Target = value
-		case "readonly", "ro":
-			v.ReadOnly = !hasValue || value == "true" || value == "1"
-		case "tmpfs-size":
-			options = append(options, "size="+value)
-		case "tmpfs-mode":
-			options = append(options, "mode="+value)
-		case "bind-propagation", "consistency":
-			if value != "rprivate" && value != "private" && key != "consistency" {
-				return fail("mounts are private here")
-			}
-		default:
-			return fail("%q is not known", key)
-		}
-	}
-	if !filepath.IsAbs(v.Target) || filepath.Clean(v.Target) == "/" {
-		return fail("the target %q is not an absolute path below /", v.Target)
-	}
-	v.Target = filepath.Clean(v.Target)
-	switch kind {
-	case "bind":
-		if source == "" || len(options) > 0 {
-			return fail("a bind mount has a source, and no options of a tmpfs")
-		}
-		v.Source, err = volumeSource(source)
-		return v, err
-	case "tmpfs":
-		if source != "" {
-			return fail("a tmpfs has no source")
-		}
-		if v.ReadOnly {
-			options = append(options, "ro")
-		}
-		v.Options = strings.Join(options, ",")
-		v.ReadOnly = false
-		return v, nil
-	}
-	return fail("type %q is not there", kind)
 }

@@ -17,7 +17,7 @@ func rmCommand() *cli.Command {
 		ArgsUsage: "[FLAGS] CONTAINER…",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "kill it first if it runs; a missing one is no error"},
-			&cli.BoolFlag{Name: "volumes", Aliases: []string{"v"}, Usage: "for docker's sake; there are no anonymous volumes", Hidden: true},
+			&cli.BoolFlag{Name: "volumes", Aliases: []string{"v"}, Usage: "its volumes without a name go, too"},
 		},
 		Action: func(c *cli.Context) error {
 			set, err := containers()
@@ -25,11 +25,15 @@ func rmCommand() *cli.Command {
 				return err
 			}
 			client.Sweep(set)
+			remove := client.Remove
+			if c.Bool("volumes") {
+				remove = client.RemoveWithVolumes
+			}
 			if c.Bool("force") && c.Args().Len() == 0 {
 				return nil // rm -f $(ps -aq) when there are no containers
 			}
 			if !c.Bool("force") {
-				return onContainers(c, func(ctr *disk.Container) error { return client.Remove(ctr, false) })
+				return onContainers(c, func(ctr *disk.Container) error { return remove(ctr, false) })
 			}
 			return eachArg(c, func(ref string) error {
 				ctr, err := set.Find(ref)
@@ -37,7 +41,7 @@ func rmCommand() *cli.Command {
 					return nil // as with docker: what is to be gone is gone
 				}
 				if err == nil {
-					err = client.Remove(ctr, true)
+					err = remove(ctr, true)
 				}
 				if err == nil {
 					fmt.Fprintln(stdout, ref)

@@ -5,7 +5,6 @@ package client
 import (
 	"net/netip"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"tiffin/internal/container/disk"
@@ -86,8 +85,13 @@ type InspectDriver struct {
 }
 
 type InspectMount struct {
-	Type, Source, Destination, Mode string
-	RW                              bool
+	Type              string // volume, bind or tmpfs
+	Name              string `json:",omitempty"`
+	Source            string
+	Destination       string
+	Driver            string `json:",omitempty"`
+	Mode, Propagation string
+	RW                bool
 }
 
 type InspectConfig struct {
@@ -172,20 +176,26 @@ func (x InspectPorts) add(p network.Port) {
 }
 
 func (x *Inspection) addVolume(v disk.Volume) {
-	m := InspectMount{Type: "bind", Source: v.Source, Destination: v.Target, RW: !v.ReadOnly, Mode: v.Options}
-	if v.Source == "" {
-		m.Type = "tmpfs"
+	m := InspectMount{Type: v.Kind(), Name: v.Name, Source: v.Source, Destination: v.Target, RW: !v.ReadOnly, Mode: v.Options}
+	from := v.Source
+	switch m.Type {
+	case "tmpfs":
 		if x.HostConfig.Tmpfs == nil {
 			x.HostConfig.Tmpfs = map[string]string{}
 		}
 		x.HostConfig.Tmpfs[v.Target] = v.Options
-	} else {
-		bind := []string{v.Source, v.Target}
+	case "volume":
+		m.Driver, from = "local", v.Name
+	case "bind":
+		m.Propagation = "rprivate"
+	}
+	if m.Type != "tmpfs" && !v.Anonymous {
+		bind := from + ":" + v.Target
 		if v.ReadOnly {
 			m.Mode = "ro"
-			bind = append(bind, "ro")
+			bind += ":ro"
 		}
-		x.HostConfig.Binds = append(x.HostConfig.Binds, strings.Join(bind, ":"))
+		x.HostConfig.Binds = append(x.HostConfig.Binds, bind)
 	}
 	x.Mounts = append(x.Mounts, m)
 }

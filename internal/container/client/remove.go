@@ -45,8 +45,30 @@ func Remove(c *disk.Container, force bool) error {
 	return c.Erase(erase)
 }
 
-// Discard deletes a container whose lock the caller holds.
-func Discard(c *disk.Container) error { return c.Erase(erase) }
+// RemoveWithVolumes is Remove, also of the container's anonymous volumes that no other has.
+func RemoveWithVolumes(c *disk.Container, force bool) error {
+	err := Remove(c, force)
+	if err == nil {
+		c.Abandon(c.Set(), erase)()
+	}
+	return err
+}
+
+// Discard deletes a container whose lock the caller holds, and its anonymous volumes.
+func Discard(c *disk.Container) error {
+	err := c.Erase(erase)
+	c.Abandon(c.Set(), erase)()
+	return err
+}
+
+// RemoveVolume deletes a volume that no container mounts.
+func RemoveVolume(s *disk.Set, name string) error {
+	Sweep(s) // what is left of a container that never came to be has no say
+	return s.RemoveVolume(name, erase)
+}
+
+// SweepVolumes deletes volumes of which killed commands have left a part.
+func SweepVolumes(s *disk.Set) error { return s.SweepVolumes(erase) }
 
 // Sweep deletes what killed commands have left, see disk.Set.
 func Sweep(s *disk.Set) { s.Sweep(erase) }

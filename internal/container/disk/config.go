@@ -77,12 +77,16 @@ const (
 	EmulationOff  = "off"
 )
 
-// Volume is a host directory or file, or a tmpfs, that the container has at Target.
+// Volume is a host directory or file, a volume of the store, or a tmpfs, that the container has at
+// Target.
 type Volume struct {
-	Source   string `json:"source,omitempty"` // absolute path on the host; "" = a tmpfs
-	Target   string `json:"target"`
-	ReadOnly bool   `json:"readOnly,omitempty"`
-	Options  string `json:"options,omitempty"` // of a tmpfs, see mount(8)
+	Source    string `json:"source,omitempty"` // absolute path on the host; "" = a tmpfs
+	Target    string `json:"target"`
+	ReadOnly  bool   `json:"readOnly,omitempty"`
+	Options   string `json:"options,omitempty"`   // of a tmpfs, see mount(8)
+	Name      string `json:"name,omitempty"`      // of a volume of the store: StoredVolume
+	Anonymous bool   `json:"anonymous,omitempty"` // it goes with the container; Create gives the name
+	NoCopy    bool   `json:"noCopy,omitempty"`    // an empty one stays empty
 }
 
 // IsRoot tells whether the command's user is root, whatever the image says.
@@ -306,6 +310,11 @@ func Open(dir string) (*Container, error) {
 	}
 	if c.ID != filepath.Base(dir) {
 		return nil, fmt.Errorf("open container %s: its config.json is that of %q", filepath.Base(dir), c.ID)
+	}
+	for i := range c.Volumes { // the store may have been moved
+		if v := &c.Volumes[i]; v.Name != "" {
+			v.Source = In(filepath.Dir(filepath.Dir(dir))).VolumeData(v.Name)
+		}
 	}
 	return c, nil
 }

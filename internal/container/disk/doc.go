@@ -17,6 +17,8 @@
 //	    overlay/               with [DriverOverlay], the directory that has upper/ and work/
 //	    root/                  where init mounts the root; outside its namespace it is empty
 //	    log  log.1             what it printed
+//	networks/NAME.json         [Set.CreateNetwork]
+//	volumes/NAME/              see volumes.go
 //
 // With [DriverOverlay] the kernel's overlayfs writes upper/ and work/, in its own form and with
 // the owners and modes that the container sees; overlay/ keeps others out, see package supervisor.

@@ -14,8 +14,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"tiffin/internal/errs"
 	"tiffin/internal/network"
 )
@@ -78,16 +76,7 @@ func NetworkSocket(name string) string { return name + ".sock" }
 
 // LockNetworks makes the directory, and lets nobody else change what is in it until it is closed.
 func (s *Set) LockNetworks() (*os.File, error) {
-	err := os.MkdirAll(s.NetworksDir(), 0o700)
-	var dir *os.File
-	if err == nil {
-		dir, err = os.Open(s.NetworksDir())
-	}
-	if err == nil {
-		if err = unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil {
-			dir.Close()
-		}
-	}
+	dir, err := lockDir(s.NetworksDir())
 	if err != nil {
 		return nil, fmt.Errorf("lock the networks: %w", err)
 	}

@@ -127,6 +127,7 @@ func (s *Set) Sweep(e Eraser) {
 			c.Name = id
 		}
 		c.Erase(e)
+		c.Abandon(s, e)()
 		lock.Close()
 	}
 	s.sweepNames()
@@ -158,6 +159,7 @@ func (s *Set) sweepDead(id string, e Eraser) {
 	// With the lock held State cannot judge: the file says what was last.
 	if st, err := c.ReadState(); err == nil && st.Status != Created {
 		c.Erase(e)
+		c.Abandon(s, e)()
 	}
 }
 

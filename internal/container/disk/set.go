@@ -82,11 +82,18 @@ func (s *Set) Create(cfg Config) (*Container, *os.File, error) {
 	rand.Read(id[:]) // never fails, crypto/rand
 	cfg.ID, cfg.Created = hex.EncodeToString(id[:]), time.Now().UTC()
 	c := &Container{Config: cfg, dir: filepath.Join(s.dir, cfg.ID), images: s.images}
+	c.Volumes = slices.Clone(cfg.Volumes)
 	if err := s.prepare(); err != nil {
+		return nil, nil, err
+	}
+	volumes, err := s.nameVolumes(c)
+	if err != nil {
 		return nil, nil, err
 	}
 	fail := func(err error) (*Container, *os.File, error) {
 		os.RemoveAll(c.dir)
+		volumes.Close() // nil: there is none
+		c.Abandon(s, nil)()
 		return nil, nil, err
 	}
 	if err := os.Mkdir(c.dir, 0o700); err != nil {
@@ -105,6 +112,7 @@ func (s *Set) Create(cfg Config) (*Container, *os.File, error) {
 		lock.Close()
 		return fail(err)
 	}
+	volumes.Close()
 	return c, lock, nil
 }
 

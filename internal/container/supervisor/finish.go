@@ -50,7 +50,9 @@ func (s *supervisor) finish() {
 	}
 	remove := func() {}
 	if s.c.AutoRemove {
-		remove = s.c.Vanish()
+		files := s.c.Vanish()
+		volumes := s.c.Abandon(s.c.Set(), nil)
+		remove = func() { files(); volumes() }
 	} else {
 		oom = errors.Join(s.c.WriteState(s.state), oom)
 		_ = os.Remove(s.c.Path("control"))

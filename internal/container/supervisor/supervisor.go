@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -32,7 +33,8 @@ type supervisor struct {
 	fs   *fs.FS   // nil if the files are unpacked
 	tree string   // where to, "" if they are not
 
-	treeLock *os.File // of shared; open for as long as this process lives
+	treeLock *os.File   // of shared; open for as long as this process lives
+	volumes  []*os.File // directories of takeVolumes, which are locked for as long as this process lives
 	io       *stdio
 
 	broken atomic.Pointer[error] // why the file system has failed, if it has
@@ -177,6 +179,9 @@ func (s *supervisor) start(first *control.Conn, out []*os.File) error {
 			return err
 		}
 	}
+	if err := s.takeVolumes(); err != nil {
+		return err
+	}
 	if s.beside == nil && s.renames() {
 		err := s.openFS()
 		if err == nil {
@@ -257,9 +262,9 @@ func (s *supervisor) start(first *control.Conn, out []*os.File) error {
 // seal gives up what this process needs no longer.
 func (s *supervisor) seal(spec *ns.Spec) error {
 	var also uint64
-	if s.c.Walled() {
-		// What clearWork and Vanish remove is the container's: files of its ids, in directories
-		// that the kernel has closed.
+	if s.c.Walled() || s.c.AutoRemove && slices.ContainsFunc(s.c.Volumes, func(v disk.Volume) bool { return v.Anonymous }) {
+		// What clearWork, Vanish and Abandon remove is the container's: files of its ids, in
+		// directories that the kernel, or the container, has closed.
 		also = 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_FOWNER
 	}
 	return spec.Seal(also)

@@ -168,38 +168,44 @@ func canClone(dir string) bool {
 	return err == nil && unix.IoctlFileClone(int(b.Fd()), int(a.Fd())) == nil
 }
 
-// unpack fills dir, which is made anew: from another such directory, or from the layers.
+// unpack fills dir with the image's files: from another such directory, or from the layers.
 func (s *supervisor) unpack(dir, from string) error {
-	fail := func(err error) error {
-		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
-			err = errs.Hint(err, "without FUSE an image takes its whole size on disk: once with --driver overlay, for each container with --driver copy")
-		}
-		return fmt.Errorf("unpack the image of container %s: %w", s.c.Name, err)
+	err := s.unpackPart(dir, from, 0)
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		err = errs.Hint(err, "without FUSE an image takes its whole size on disk: once with --driver overlay, for each container with --driver copy")
 	}
+	if err != nil {
+		return errs.Hint(fmt.Errorf("unpack the image of container %s: %w", s.c.Name, err), errs.HintOf(err))
+	}
+	return nil
+}
+
+// unpackPart fills dir, which is made anew, with what is in a directory of the image.
+func (s *supervisor) unpackPart(dir, from string, top uint32) error {
 	for _, old := range []string{dir, dir + ".links"} {
 		if err := treecopy.Remove(old); err != nil {
-			return fail(err)
+			return err
 		}
 	}
 	if err := os.Mkdir(dir, 0o700); err != nil {
-		return fail(err)
+		return err
 	}
 	index, err := layer.OpenIndex(s.req.Union)
 	if err != nil {
-		return fail(err)
+		return err
 	}
 	u := layer.Unpacker{Index: index, MapUID: s.ids.MapUID, MapGID: s.ids.MapGID, From: from}
 	flats, err := layer.OpenFlats(s.req.Flats, s.req.Blocks)
 	if err != nil {
-		return fail(err)
+		return err
 	}
 	for _, f := range flats {
 		defer f.Close()
 		u.Flats = append(u.Flats, f)
 	}
-	if err := u.Unpack(dir); err != nil {
+	if err := u.Unpack(dir, top); err != nil {
 		_ = treecopy.Remove(dir) // a full disk is of no use to anybody
-		return fail(err)
+		return err
 	}
 	if u.Devices > 0 {
 		s.notes = append(s.notes, ns.Note{What: fmt.Sprintf("%d device nodes of the image", u.Devices), Why: "only the real root can make them on a disk, mknod(2)"})
