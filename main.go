@@ -12,6 +12,7 @@
 //	tiffin __supervisor  the process that looks after a container, and the others of the runtime:
 //	tiffin __init …      package supervisor
 //	tiffin __probe       … that tries what this machine allows
+//	tiffin __keeper      … that starts a container again when it has ended
 //	tiffin __userland    … that writes out the shell and commands of tiffin/base, for labs
 //	tiffin run …         what the user types
 //
@@ -24,6 +25,7 @@ import (
 	"os"
 
 	"tiffin/internal/cli"
+	"tiffin/internal/container/client"
 	"tiffin/internal/container/supervisor"
 	"tiffin/ns/probe"
 )
@@ -36,6 +38,9 @@ func main() {
 		switch os.Args[1] {
 		case probe.Command:
 			probe.Main()
+		case client.KeeperCommand:
+			client.KeeperMain(os.Args[2:])
+			return
 		case cli.UserlandCommand:
 			os.Exit(cli.WriteUserland())
 		}

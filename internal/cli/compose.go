@@ -187,7 +187,7 @@ func (p *composition) psCommand() *cli.Command {
 				if err != nil {
 					return err
 				}
-				if c.Bool("all") || state.Status == disk.Running {
+				if c.Bool("all") || state.Alive() {
 					rows = append(rows, newPsRow(m.Container, state, true, time.Now()))
 				}
 			}

@@ -44,22 +44,6 @@ func TestEndMembers(t *testing.T) {
 	}
 }
 
-func TestRestarts(t *testing.T) {
-	for _, c := range []struct {
-		policy         string
-		max            int
-		code, failures int
-		want           bool
-	}{
-		{"", 0, 1, 1, false}, {"always", 0, 0, 0, true}, {"unless-stopped", 0, 1, 9, true},
-		{"on-failure", 0, 0, 0, false}, {"on-failure", 0, 1, 99, true}, {"on-failure", 2, 1, 2, true}, {"on-failure", 2, 1, 3, false},
-	} {
-		if got := restarts(compose.Restart{Policy: c.policy, Max: c.max}, c.code, c.failures); got != c.want {
-			t.Errorf("%+v: %v", c, got)
-		}
-	}
-}
-
 // TestShellWord: a shell reads each word as it is.
 func TestShellWord(t *testing.T) {
 	for word, want := range map[string]string{"a-b=c": "a-b=c", "": "''", "a b": "'a b'", "it's $HOME": `'it'\''s $HOME'`, "~": "'~'", "é": "'é'"} {

@@ -1,6 +1,5 @@
 // The command tiffin compose up: the containers of a project are made, each when what it depends on
-// is as it should be, and followed. Nothing of tiffin stays behind that could look after them: who
-// restarts one that has ended is this command, for as long as it is in the foreground.
+// is as it should be, and followed.
 
 package cli
 
@@ -53,11 +52,6 @@ func (p *composition) upCommand() *cli.Command {
 			u := &launching{composition: p, store: store, fresh: c.Bool("force-recreate"), build: c.Bool("build"), services: map[string]*serving{}}
 			if err := makeNetworks(project); err != nil {
 				return err
-			}
-			for _, s := range project.Services {
-				if c.Bool("detach") && s.Restart.Policy != "" {
-					fmt.Fprintf(stderr, "tiffin: note: %s: restart: nobody restarts %s: nothing of tiffin stays with containers that run with --detach\n", s.Restart.At, s.Name)
-				}
 			}
 			for i := range project.Services {
 				s := &project.Services[i]
@@ -213,7 +207,7 @@ func (u *launching) container(s *compose.Service) (*disk.Container, string, erro
 			continue
 		}
 		if m.Labels[compose.LabelHash] == hash && !u.fresh && u.sameImage(m.Container) {
-			if state, err := m.State(); err == nil && state.Status == disk.Running {
+			if state, err := m.State(); err == nil && state.Alive() {
 				what = "running"
 			}
 			return m.Container, what, nil
@@ -288,7 +282,7 @@ func healthy(v *serving) error {
 	}
 }
 
-// follow shows what the services print, and restarts them, until all have ended. With abort, the
+// follow shows what the services print until all have ended. With abort, the
 // first that ends stops the others.
 func (u *launching) follow(abort, prefix bool) error {
 	signals := make(chan os.Signal, 1)
@@ -298,13 +292,11 @@ func (u *launching) follow(abort, prefix bool) error {
 	for _, v := range u.order {
 		all = append(all, v.member)
 	}
-	stopping := make(chan struct{})
-	stop := sync.OnceFunc(func() { close(stopping) })
 	printer := newLinePrinter(all, prefix)
 	codes, ended := make(chan int, len(all)), make(chan struct{})
 	var following sync.WaitGroup
 	for _, v := range u.order {
-		following.Go(func() { codes <- u.serve(v, printer, stopping) })
+		following.Go(func() { codes <- u.serve(v, printer) })
 	}
 	go func() {
 		following.Wait()
@@ -325,7 +317,6 @@ func (u *launching) follow(abort, prefix bool) error {
 			running = false
 		}
 	}
-	stop()
 	var err error
 	select {
 	case <-ended:
@@ -346,13 +337,10 @@ func (u *launching) follow(abort, prefix bool) error {
 	return err
 }
 
-// serve follows one service until its container ends and is not to be restarted; it returns the
-// exit status.
-func (u *launching) serve(v *serving, p *linePrinter, stopping <-chan struct{}) int {
-	const first, most = 100 * time.Millisecond, time.Minute // docker's, between two starts
-	pause := first
-	for failures := 0; ; {
-		begun := time.Now()
+// serve follows one service until its container ends and is not restarted; it returns the exit
+// status.
+func (u *launching) serve(v *serving, p *linePrinter) int {
+	for {
 		if !v.spec.Silent {
 			_ = v.Logs(disk.LogOptions{Follow: true, Tail: -1, Since: v.since}, func(e disk.Entry) error { return p.print(v.member, e) })
 			p.flush(v.member)
@@ -362,43 +350,11 @@ func (u *launching) serve(v *serving, p *linePrinter, stopping <-chan struct{}) 
 			fmt.Fprintf(stderr, "tiffin: %s: %v\n", v.Name, err)
 			return exitFailure
 		}
-		if code != 0 {
-			failures++
-		}
-		select {
-		case <-stopping:
-			return code
-		default:
-		}
-		if !restarts(v.spec.Restart, code, failures) {
+		if s, err := v.State(); err != nil || !s.Alive() {
 			fmt.Fprintf(stderr, "container %s: exit status %d\n", v.Name, code)
 			return code
 		}
-		if time.Since(begun) > 10*time.Second { // it has worked
-			pause, failures = first, 0
-		}
-		fmt.Fprintf(stderr, "container %s: exit status %d, restarted in %v\n", v.Name, code, pause)
-		select {
-		case <-stopping:
-			return code
-		case <-time.After(pause):
-		}
-		pause = min(2*pause, most)
 		v.since = time.Now()
-		if err := startDetached(u.store, v.Container, nil); err != nil {
-			fmt.Fprintf(stderr, "tiffin: %s: %v\n", v.Name, err)
-			return exitFailure
-		}
+		time.Sleep(50 * time.Millisecond) // its keeper starts it again
 	}
-}
-
-// restarts tells whether a container that has ended is started again.
-func restarts(r compose.Restart, code, failures int) bool {
-	switch r.Policy {
-	case "always", "unless-stopped":
-		return true
-	case "on-failure":
-		return code != 0 && (r.Max == 0 || failures <= r.Max)
-	}
-	return false
 }

@@ -35,6 +35,7 @@ func createFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "tty", Aliases: []string{"t"}, Usage: "give the command a terminal"},
 		&cli.StringFlag{Name: "name", Usage: "`NAME` of the container, instead of a made-up one"},
 		&cli.BoolFlag{Name: "rm", Usage: "delete the container when it ends"},
+		restartFlag(),
 		&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "set `VAR=VALUE`, or hand on VAR from here"},
 		&cli.StringSliceFlag{Name: "env-file", Usage: "set what `FILE` says, one VAR=VALUE a line"},
 		&cli.StringFlag{Name: "workdir", Aliases: []string{"w"}, Usage: "start in `DIR`; it is made if missing"},
@@ -86,6 +87,13 @@ func newConfig(c *cli.Context, img *image.Image) (disk.Config, error) {
 		if _, err := client.ParseSignal(cfg.StopSignal); err != nil {
 			return cfg, err
 		}
+	}
+	var err error
+	if cfg.Restart, err = disk.ParseRestart(c.String("restart")); err != nil {
+		return cfg, err
+	}
+	if cfg.Restart.Policy != "" && cfg.AutoRemove {
+		return cfg, errors.New("--restart and --rm contradict each other")
 	}
 	if c.IsSet("stop-timeout") {
 		n := c.Int("stop-timeout")

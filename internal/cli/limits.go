@@ -107,12 +107,17 @@ func updateCommand() *cli.Command {
 		ArgsUsage: "FLAGS CONTAINER…",
 		Description: "What is not given stays as it is. A container that runs has the new limits at once, if it was started with a\n" +
 			"control group (any limit, or --limits cgroup); else it has to be stopped first.",
-		Flags: limitFlags(),
+		Flags: append(limitFlags(), restartFlag()),
 		Action: func(c *cli.Context) error {
 			if c.NumFlags() == 0 {
 				return usagef("nothing to change was given")
 			}
 			return onContainers(c, func(ctr *disk.Container) error {
+				if c.IsSet("restart") {
+					if err := updateRestart(ctr, c.String("restart")); err != nil || c.NumFlags() == 1 {
+						return err
+					}
+				}
 				l := ctr.Limits
 				if err := parseLimits(c, &l); err != nil {
 					return err

@@ -86,7 +86,7 @@ func runPs(c *cli.Context) error {
 		if last >= 0 && len(rows) == last {
 			break
 		}
-		if (everything || state.Status == disk.Running) && filters.match(ctr, state) {
+		if (everything || state.Alive()) && filters.match(ctr, state) {
 			rows = append(rows, newPsRow(ctr, state, !c.Bool("no-trunc"), time.Now()))
 		}
 	}
@@ -149,6 +149,8 @@ func psStatus(ctr *disk.Container, s disk.State, now time.Time) string {
 			up += " (" + h.Status + ")"
 		}
 		return up
+	case disk.Restarting:
+		return fmt.Sprintf("Restarting (%d) %s ago", s.ExitCode, units.HumanDuration(now.Sub(s.Finished)))
 	case disk.Exited:
 		return fmt.Sprintf("Exited (%d) %s ago", s.ExitCode, units.HumanDuration(now.Sub(s.Finished)))
 	}

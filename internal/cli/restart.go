@@ -13,6 +13,34 @@ import (
 	"tiffin/internal/errs"
 )
 
+// restartFlag is of run, create and update.
+func restartFlag() cli.Flag {
+	return &cli.StringFlag{Name: "restart", Usage: "when it has ended, start it again: `no`, on-failure[:N] (at most N times), unless-stopped or always; not one that was stopped, and not when this machine comes up"}
+}
+
+// updateRestart changes the policy of a container, which has a keeper then if it runs.
+func updateRestart(ctr *disk.Container, policy string) error {
+	r, err := disk.ParseRestart(policy)
+	if err == nil && r.Policy != "" && ctr.AutoRemove {
+		err = fmt.Errorf("container %s has --rm, which --restart contradicts", ctr.Name)
+	}
+	if err == nil {
+		err = ctr.SetRestart(r)
+	}
+	if err != nil {
+		return err
+	}
+	s, err := ctr.State()
+	switch {
+	case err != nil || !s.Alive():
+		return err
+	case r.Policy == "":
+		ctr.Forsake()
+		return nil
+	}
+	return client.Keep(ctr)
+}
+
 func restartCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage:   "[FLAGS] CONTAINER…",

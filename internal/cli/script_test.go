@@ -213,7 +213,7 @@ func supervisors(store string) (pids []int) {
 	for _, d := range dirs {
 		args, _ := os.ReadFile(filepath.Join(d, "cmdline"))
 		env, _ := os.ReadFile(filepath.Join(d, "environ"))
-		if strings.Contains(string(args), "\x00__supervisor\x00") && strings.Contains(string(env)+"\x00", "TIFFIN_ROOT="+store+"\x00") {
+		if (strings.Contains(string(args), "\x00__supervisor\x00") || strings.Contains(string(args), "\x00__keeper\x00")) && strings.Contains(string(env)+"\x00", "TIFFIN_ROOT="+store+"\x00") {
 			pid, _ := strconv.Atoi(filepath.Base(d))
 			pids = append(pids, pid)
 		}

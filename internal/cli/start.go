@@ -56,7 +56,7 @@ func prepareStart(store *image.Store, ctr *disk.Container) (*os.File, *cache.Mou
 	}
 	lock, err := ctr.Lock()
 	if errors.Is(err, disk.ErrLocked) {
-		if s, e := ctr.State(); e == nil && s.Status == disk.Running {
+		if s, e := ctr.State(); e == nil && s.Alive() {
 			err = errs.Hint(fmt.Errorf("container %s is running already", ctr.Name), "`tiffin exec` runs a further command in it, `tiffin attach` shows its output")
 		}
 	}
@@ -64,7 +64,7 @@ func prepareStart(store *image.Store, ctr *disk.Container) (*os.File, *cache.Mou
 }
 
 func startDetached(store *image.Store, ctr *disk.Container, explain func(*ns.Spec, ns.Report, *client.Pause) error) error {
-	if s, err := ctr.State(); err == nil && s.Status == disk.Running {
+	if s, err := ctr.State(); err == nil && s.Alive() {
 		return nil // as it was asked for
 	}
 	lock, m, err := prepareStart(store, ctr)

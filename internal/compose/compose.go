@@ -68,7 +68,6 @@ type Service struct {
 	Build     []string `json:"build,omitempty"`   // words behind `tiffin build` that make the image
 	Command   []string `json:"command,omitempty"` // behind the image
 	Needs     []Need   `json:"needs,omitempty"`
-	Restart   Restart  `json:"restart,omitzero"`
 	Silent    bool     `json:"silent,omitempty"` // attach: false
 }
 
@@ -90,14 +89,6 @@ const (
 	Healthy   = "service_healthy"
 	Completed = "service_completed_successfully"
 )
-
-// Restart says when a container that has ended is started again: "", "always", "unless-stopped",
-// or "on-failure" with a limit.
-type Restart struct {
-	Policy string `json:"policy,omitempty"`
-	Max    int    `json:"max,omitempty"` // starts after failures; 0: no limit
-	At     string `json:"at,omitempty"`  // FILE:LINE
-}
 
 // Labels of containers and networks that belong to a project: docker's, so that other programs know
 // them.

@@ -174,8 +174,8 @@ services:
 	if !reflect.DeepEqual(s.Needs, []compose.Need{{Service: "z", Condition: compose.Healthy}}) || s.At != "compose.yaml:3" {
 		t.Errorf("needs %+v at %s", s.Needs, s.At)
 	}
-	if (s.Restart != compose.Restart{Policy: "on-failure", Max: 3, At: "compose.yaml:8"}) || !m.Silent {
-		t.Errorf("restart %+v, silent %v", s.Restart, m.Silent)
+	if !slices.Contains(s.Flags, "--restart=on-failure:3") || !m.Silent {
+		t.Errorf("flags %q, silent %v", s.Flags, m.Silent)
 	}
 	a = read(t, files, compose.Request{Profiles: []string{"extra"}, Name: "other", Services: []string{"p"}})
 	if a.Project == nil || len(a.Project.Services) != 1 || a.Project.Services[0].Container != "other-p-1" {

@@ -294,7 +294,7 @@ func (t *translation) life() {
 			!slices.Contains([]string{types.RestartPolicyAlways, types.RestartPolicyOnFailure, types.RestartPolicyUnlessStopped}, policy) {
 			t.refuse("restart", "%q is none of no, always, unless-stopped, on-failure and on-failure:NUMBER", s.Restart)
 		}
-		t.out.Restart = compose.Restart{Policy: policy, Max: max, At: t.files.at(t.at.Next("restart"))}
+		t.flag("restart", s.Restart)
 	}
 	t.flag("stop-signal", s.StopSignal)
 	if s.StopGracePeriod != nil {

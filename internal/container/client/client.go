@@ -40,6 +40,8 @@ type StartOptions struct {
 	// GiveUp is closed when the container is not wanted any more. Start then fails, unless it was
 	// just done.
 	GiveUp <-chan struct{}
+
+	kept bool // the caller is the container's keeper
 }
 
 // Session is a client's connection to a command that runs: the first of a
@@ -120,6 +122,16 @@ func (l *Launch) Cancel() {
 // If Start fails, the container has not run and nothing is left of the
 // attempt but its directory.
 func Start(c *disk.Container, l *Launch, lock *os.File, m *cache.Mountable, o StartOptions) (s *Session, err error) {
+	if !o.kept {
+		begun, err := keep(c, lock)
+		if err != nil {
+			if l != nil {
+				l.Cancel()
+			}
+			return nil, errs.Code(err, 125)
+		}
+		defer begun()
+	}
 	begin := func(m *cache.Mountable) (err error) {
 		if l == nil {
 			l = NewLaunch(c.Root(), nil, nil).MapIDs(c.SingleID)
@@ -350,6 +362,9 @@ func request(c *disk.Container, m *control.Message) (*control.Message, error) {
 
 // Kill sends a signal to the container's first process.
 func Kill(c *disk.Container, sig syscall.Signal) error {
+	if stop, err := stopSignal(c); sig == unix.SIGKILL || err == nil && sig == stop {
+		c.Forsake()
+	}
 	err := requestWithin(c, patience, &control.Message{Op: control.OpSignal, Signal: int(sig)})
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		if sig == unix.SIGKILL {
@@ -373,17 +388,23 @@ func Kill(c *disk.Container, sig syscall.Signal) error {
 // (SIGSTOP) or stuck, it never answers.
 var patience = 8 * time.Second
 
+// stopSignal is what Stop sends first.
+func stopSignal(c *disk.Container) (syscall.Signal, error) {
+	if c.StopSignal == "" {
+		return unix.SIGTERM, nil
+	}
+	return ParseSignal(c.StopSignal)
+}
+
 // Stop ends a running container: with its stop signal and, if it still runs
 // after a number of seconds (negative: never; the container's own or 10
 // if nil), with SIGKILL. A container that does not run is stopped already.
 func Stop(c *disk.Container, seconds *int) error {
-	sig := syscall.SIGTERM
-	if c.StopSignal != "" {
-		var err error
-		if sig, err = ParseSignal(c.StopSignal); err != nil {
-			return err
-		}
+	sig, err := stopSignal(c)
+	if err != nil {
+		return err
 	}
+	c.Forsake()
 	wait := 10
 	for _, s := range []*int{c.StopTimeout, seconds} {
 		if s != nil {
@@ -391,7 +412,6 @@ func Stop(c *disk.Container, seconds *int) error {
 		}
 	}
 	stop := &control.Message{Op: control.OpStop, Signal: int(sig), Seconds: wait}
-	var err error
 	if wait < 0 {
 		_, err = request(c, stop)
 	} else {

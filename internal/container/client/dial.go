@@ -24,12 +24,16 @@ func dial(c *disk.Container) (*control.Conn, error) {
 	defer dir.Close()
 	// A running container whose lock is free has lost its supervisor; one
 	// whose lock is held and that does not listen yet is just starting.
-	for end := time.Now().Add(2 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+	limit := 2 * time.Second
+	for begun := time.Now(); ; time.Sleep(2 * time.Millisecond) {
 		conn, err := control.Dial(dir)
 		if err == nil {
 			return conn, nil
 		}
-		if !c.Locked() || time.Now().After(end) {
+		if s, e := c.ReadState(); e == nil && s.Status == disk.Restarting {
+			limit = patience // its keeper starts it, or answers
+		}
+		if !c.Locked() || time.Since(begun) > limit {
 			return nil, fmt.Errorf("container %s %w", c.Name, ErrNotRunning)
 		}
 	}

@@ -3,6 +3,7 @@
 package client
 
 import (
+	"cmp"
 	"net/netip"
 	"path/filepath"
 	"time"
@@ -16,16 +17,17 @@ import (
 // docker's names, so that templates written for docker work; those that tiffin
 // has nothing to say about are left out.
 type Inspection struct {
-	ID         string `json:"Id"`
-	Created    time.Time
-	Path       string
-	Args       []string
-	State      InspectState
-	Image      string
-	LogPath    string
-	Name       string
-	Platform   string
-	HostConfig InspectHost
+	ID           string `json:"Id"`
+	Created      time.Time
+	Path         string
+	Args         []string
+	State        InspectState
+	Image        string
+	LogPath      string
+	Name         string
+	Platform     string
+	RestartCount int
+	HostConfig   InspectHost
 
 	NetworkSettings InspectNetwork
 	GraphDriver     InspectDriver
@@ -37,6 +39,7 @@ type Inspection struct {
 type InspectState struct {
 	Status                disk.Status
 	Running, Paused       bool
+	Restarting            bool
 	OOMKilled             bool
 	Pid                   int
 	SupervisorPid         int
@@ -49,6 +52,7 @@ type InspectState struct {
 type InspectHost struct {
 	Binds          []string
 	NetworkMode    string
+	RestartPolicy  InspectRestart
 	AutoRemove     bool
 	ReadonlyRootfs bool
 	Init           bool
@@ -72,6 +76,11 @@ type InspectHost struct {
 	CpusetCpus                            string
 	PidsLimit, BlkioWeight                int64
 	CgroupParent                          string `json:",omitempty"` // that its control group is in, while it runs
+}
+
+type InspectRestart struct {
+	Name              string // "no" = never
+	MaximumRetryCount int
 }
 
 // InspectPorts are the host's sides by the container's, such as "80/tcp".
@@ -118,11 +127,11 @@ func Inspect(c *disk.Container) (*Inspection, error) {
 		supervisor = 0
 	}
 	x := &Inspection{
-		ID: c.ID, Created: c.Created, Image: c.ImageID, Name: "/" + c.Name, Platform: "linux",
+		ID: c.ID, Created: c.Created, Image: c.ImageID, Name: "/" + c.Name, Platform: "linux", RestartCount: s.Restarts,
 		LogPath: c.Path("log"), Notes: s.Notes, Args: []string{}, Mounts: []InspectMount{},
-		State: InspectState{Status: s.Shown(), Running: s.Status == disk.Running, Paused: s.Paused, OOMKilled: s.OOMKilled, Pid: s.Pid, SupervisorPid: supervisor,
+		State: InspectState{Status: s.Shown(), Running: s.Alive(), Restarting: s.Status == disk.Restarting, Paused: s.Paused, OOMKilled: s.OOMKilled, Pid: s.Pid, SupervisorPid: supervisor,
 			ExitCode: s.ExitCode, Error: s.Error, StartedAt: s.Started, FinishedAt: s.Finished, Health: c.Health()},
-		HostConfig: InspectHost{Binds: []string{}, NetworkMode: c.Network, AutoRemove: c.AutoRemove, ReadonlyRootfs: c.ReadOnly, Init: c.Init,
+		HostConfig: InspectHost{Binds: []string{}, NetworkMode: c.Network, RestartPolicy: InspectRestart{cmp.Or(c.Restart.Policy, "no"), c.Restart.Max}, AutoRemove: c.AutoRemove, ReadonlyRootfs: c.ReadOnly, Init: c.Init,
 			UsernsMode: c.UsernsMode(), CapAdd: c.CapAdd, CapDrop: c.CapDrop, SecurityOpt: c.SecurityOptions(), ShmSize: c.ShmSize, Ulimits: c.Rlimits,
 			Dns: c.DNS, DnsSearch: c.DNSSearch, DnsOptions: c.DNSOptions,
 			Memory: c.Limits.Memory, MemorySwap: c.Limits.MemorySwap, MemoryReservation: c.Limits.MemoryReservation, NanoCpus: c.Limits.NanoCPUs,

@@ -33,7 +33,7 @@ func Remove(c *disk.Container, force bool) error {
 		}
 	}
 	if errors.Is(err, disk.ErrLocked) {
-		if s, e := c.ReadState(); e == nil && s.Status != disk.Running {
+		if s, e := c.ReadState(); e == nil && !s.Alive() {
 			return err
 		}
 		return errs.Hint(fmt.Errorf("container %s is running", c.Name), "stop it first, or use `tiffin rm -f`")
@@ -117,6 +117,7 @@ func RemoveBuilds(images string) (err error) {
 // not answer, by killing the supervisor, with which the kernel kills all that is
 // below it.
 func kill(c *disk.Container) error {
+	c.Forsake()
 	err := requestWithin(c, 5*time.Second, &control.Message{Op: control.OpStop, Signal: int(unix.SIGKILL)})
 	if err == nil || errors.Is(err, ErrNotRunning) || errors.Is(err, control.ErrGone) {
 		return nil

@@ -66,6 +66,7 @@ const (
 	OpFreeze  = "freeze" // until the connection ends
 	OpPause   = "pause"  // until OpUnpause
 	OpUnpause = "unpause"
+	OpLock    = "lock" // the answer has 1 file: the container's lock, for a keeper
 	OpCounts  = "counts"
 	OpTrace   = "trace"
 	OpCopy    = "copy"  // with 1 file for a tarball, to or from the container

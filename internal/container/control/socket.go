@@ -53,6 +53,12 @@ func Listen(dir string) (*Listener, error) {
 	return &Listener{l}, nil
 }
 
+// Until makes Accept fail after that moment.
+func (l *Listener) Until(t time.Time) { _ = l.l.SetDeadline(t) }
+
+// Close stops listening. The name of the socket stays.
+func (l *Listener) Close() error { return l.l.Close() }
+
 // Accept waits for the next connection of this process's user, and refuses those of others. The
 // mode of the socket keeps others away, but a connected descriptor could be passed on to them.
 func (l *Listener) Accept() (*Conn, error) {

@@ -65,6 +65,7 @@ type Config struct {
 	Naming
 	// Networks are those with a name that it joins. If Network is one, that is the first.
 	Networks []Membership  `json:"networks,omitempty"`
+	Restart  Restart       `json:"restart,omitzero"`
 	Limits   cgroup.Limits `json:"limits,omitzero"`
 	LimitsBy string        `json:"limitsBy,omitempty"` // "", LimitsCgroup or LimitsBestEffort
 	Without  []string      `json:"without,omitempty"`  // steps of the runner to leave out, see ns.ParseWithout
@@ -131,7 +132,9 @@ const (
 	Created Status = "created" // has never run, or failed to start
 	Running Status = "running"
 	Exited  Status = "exited"
-	Paused  Status = "paused" // Running with State.Paused, as people see it: State.Shown
+	// Restarting has ended, and its keeper is going to start it again.
+	Restarting Status = "restarting"
+	Paused     Status = "paused" // Running with State.Paused, as people see it: State.Shown
 )
 
 // State is state.json: how the container is. Its last writer is the
@@ -148,7 +151,8 @@ type State struct {
 	Started         time.Time `json:"started,omitzero"`
 	Finished        time.Time `json:"finished,omitzero"`
 	ExitCode        int       `json:"exitCode"`
-	Error           string    `json:"error,omitempty"` // why it could not start or be kept
+	Restarts        int       `json:"restarts,omitempty"` // by its keeper, since somebody has started it
+	Error           string    `json:"error,omitempty"`    // why it could not start or be kept
 	Paused          bool      `json:"paused,omitempty"`
 	OOMKilled       bool      `json:"oomKilled,omitempty"` // the kernel has killed a process at the limit of memory
 	Cgroup          string    `json:"cgroup,omitempty"`    // directory of its control group, while it runs
@@ -204,19 +208,32 @@ func (c *Container) Short() string { return c.ID[:12] }
 // that with it: it is shown as ended by SIGKILL.
 func (c *Container) State() (State, error) {
 	s, err := c.ReadState()
-	if err != nil || s.Status != Running || c.Locked() {
+	if err != nil || !s.Alive() || c.Locked() {
 		return s, err
 	}
 	// It may have ended between the two looks.
-	if s, err = c.ReadState(); err != nil || s.Status != Running {
+	if s, err = c.ReadState(); err != nil || !s.Alive() {
 		return s, err
 	}
-	s.Status, s.ExitCode, s.Pid, s.Supervisor, s.Ports = Exited, 128+9, 0, 0, nil
-	s.Error = "its supervisor was killed"
-	if fi, err := os.Stat(c.Path("state.json")); err == nil {
-		s.Finished = fi.ModTime() // no later moment is known
+	if s.Status == Restarting { // whoever was to start it again was killed
+		s.Status, s.Ports = Exited, nil
+		return s, nil
 	}
+	var last time.Time
+	if fi, err := os.Stat(c.Path("state.json")); err == nil {
+		last = fi.ModTime() // no later moment is known
+	}
+	s.Killed(last)
 	return s, nil
+}
+
+// Alive tells whether somebody looks after the container: it runs, or is going to again.
+func (s *State) Alive() bool { return s.Status == Running || s.Status == Restarting }
+
+// Killed makes of the state of a container that runs that of one whose supervisor was killed.
+func (s *State) Killed(at time.Time) {
+	s.Status, s.ExitCode, s.Pid, s.Supervisor, s.Ports = Exited, 128+9, 0, 0, nil
+	s.Paused, s.Error, s.Finished = false, "its supervisor was killed", at
 }
 
 func (c *Container) ReadState() (State, error) {
@@ -236,7 +253,7 @@ func (c *Container) ReadState() (State, error) {
 // room that Reserve has kept.
 func (c *Container) WriteState(s State) error {
 	err := error(os.ErrNotExist)
-	if s.Status == Exited {
+	if s.Status != Running {
 		err = replaceJSON(c.Path("state.json"), c.Path("state.last"), 0, s)
 	}
 	if err != nil {

@@ -60,7 +60,7 @@ func (c *Container) Logs(opt LogOptions, each func(Entry) error) error {
 	}
 	for opt.Follow {
 		s, err := c.State()
-		ended := err != nil || s.Status != Running
+		ended := err != nil || !s.Alive()
 		if err := r.more(); err != nil {
 			return err
 		}

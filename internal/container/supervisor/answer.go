@@ -67,6 +67,8 @@ func (s *supervisor) answer(c *control.Conn) {
 		s.stop(c, m)
 	case control.OpFreeze:
 		s.freeze(c)
+	case control.OpLock:
+		_ = c.Send(&control.Message{Op: control.AnsOK, Files: []*os.File{s.lock}})
 	case control.OpPause:
 		c.Reply(s.pause())
 	case control.OpUnpause:

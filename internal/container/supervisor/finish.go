@@ -42,7 +42,12 @@ func (s *supervisor) finish() {
 	}
 	s.state.Status, s.state.ExitCode, s.state.Finished = disk.Exited, status, time.Now().UTC()
 	// The supervisor stays named: until it is gone, rm -f may have to end it.
-	s.state.Pid, s.state.PidStart, s.state.Ports = 0, 0, nil
+	s.state.Pid, s.state.PidStart = 0, 0
+	if s.c.Again(s.state) {
+		s.state.Status = disk.Restarting // the keeper goes on when this process has gone
+	} else {
+		s.state.Ports = nil
+	}
 	if err != nil {
 		s.state.Error = err.Error()
 	} else if oom != nil {

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tiffin/internal/container/disk"
 	"tiffin/internal/network/port"
 	"tiffin/ns"
 )
@@ -17,6 +18,11 @@ import (
 func (s *supervisor) publish() (err error) {
 	if len(s.c.Ports) == 0 || s.req.Idle || !s.ownNetwork() {
 		return nil
+	}
+	if s.before.Status == disk.Restarting { // the very ports that it had, if nobody has them now
+		if s.ports, err = port.Listen(s.before.Ports); err == nil && len(s.before.Ports) > 0 {
+			return nil
+		}
 	}
 	s.ports, err = port.Listen(s.c.Ports)
 	return err

@@ -69,6 +69,7 @@ type supervisor struct {
 	paused     sync.RWMutex // read-locked by whoever starts a process; guards resume
 	resume     func()       // lets a paused container go on; nil: it is not paused
 
+	before    disk.State // of the run before, zero if this is the first
 	mu        sync.Mutex
 	state     disk.State
 	unwritten bool // state.json does not have all of state yet
@@ -158,6 +159,7 @@ func (s *supervisor) start(first *control.Conn, out []*os.File) error {
 	if s.c, err = disk.Open(s.req.Dir); err != nil {
 		return err
 	}
+	s.before, _ = s.c.ReadState()
 	if s.c.Walled() {
 		if err := s.shut(); err != nil {
 			return err
@@ -273,8 +275,11 @@ func (s *supervisor) seal(spec *ns.Spec) error {
 // openStdio makes the other sides of the command's standard files.
 func (s *supervisor) openStdio(out []*os.File) (err error) {
 	var log *disk.LogWriter
-	before, _ := s.c.ReadState() // none if this is its first run
+	before := s.before
 	s.state.Made, s.state.Log = before.Made, before.Log
+	if before.Status == disk.Restarting {
+		s.state.Restarts = before.Restarts
+	}
 	if !s.c.NoLog && !s.req.Idle {
 		log = &disk.LogWriter{Path: s.c.Path("log"), Loss: before.Log, Tell: func() { go s.recordLoss() }}
 	}
