@@ -328,7 +328,7 @@ func TestInspectionsHaveDockersWords(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		`"Path":"/e","Args":["a","b"]`, `"Status":"running","Running":true,"Paused":false,"OOMKilled":false,"Pid":5,"SupervisorPid":4`, `"Binds":["/s:/t:ro","/s2:/t2"]`, `"NetworkMode":"host"`,
+		`"Path":"/e","Args":["a","b"]`, `"Status":"running","Running":true,"Paused":false,"Restarting":false,"OOMKilled":false,"Pid":5,"SupervisorPid":4`, `"Binds":["/s:/t:ro","/s2:/t2"]`, `"NetworkMode":"host"`,
 		`"SecurityOpt":["seccomp=unconfined"]`, `"Tmpfs":{"/m":"size=1m"}`, `"GraphDriver":{"Name":"overlay"`, `"Tty":true`, `"StopTimeout":3`, `"Name":"/box"`,
 		`{"Type":"bind","Source":"/s","Destination":"/t","Mode":"ro","Propagation":"rprivate","RW":false}`, `{"Type":"tmpfs","Source":"","Destination":"/m","Mode":"size=1m","Propagation":"","RW":true}`,
 	} {
