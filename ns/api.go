@@ -75,12 +75,13 @@ type Spec struct {
 	// Interfaces are the container's ends of cables, eth0 and so on; without any it has loopback
 	// alone. One without gateways leads to no further network.
 	Interfaces []network.Addresses
-	Mounts     []Mount // volumes and tmpfs, in this order
-	Files      []File  // /etc/hostname, /etc/hosts, /etc/resolv.conf
-	ReadOnly   bool    // the root is mounted read-only once everything is in place
-	ShmSize    int64   // bytes of /dev/shm, 0 = 64 MiB
-	Init       bool    // --init: stay as PID 1, reap, forward signals
-	Idle       bool    // no command: make the root, with nothing mounted in it, and stay until killed
+	Foreign    *network.Foreign // makes eth0 instead, from outside: Start.Attach
+	Mounts     []Mount          // volumes and tmpfs, in this order
+	Files      []File           // /etc/hostname, /etc/hosts, /etc/resolv.conf
+	ReadOnly   bool             // the root is mounted read-only once everything is in place
+	ShmSize    int64            // bytes of /dev/shm, 0 = 64 MiB
+	Init       bool             // --init: stay as PID 1, reap, forward signals
+	Idle       bool             // no command: make the root, with nothing mounted in it, and stay until killed
 	Process    Process
 	Cgroup     *cgroup.Group // that the container is to be in, nil = its supervisor's
 	Without    []string      // names of steps and namespaces to leave out, see ParseWithout
@@ -174,6 +175,8 @@ type Start struct {
 	Beside *os.File     // a pidfd of a container's process 1, whose user and network namespaces it shares; nil = own ones
 	Stdio  [3]*os.File  // not used with a terminal; nil = /dev/null
 	Forked func(*Child) // init is there, and Shell and Signal can be used
+	// Attach is called before init does anything, if its network is to be made from outside.
+	Attach func(*Child) error
 	// Mounted is called when the root is mounted: it must begin to serve /dev/fuse, which it owns
 	// from then on, and return at once. Without FUSE it is not called.
 	Mounted func(fuse *os.File)

@@ -248,6 +248,9 @@ func byHandVolumes(s *Spec) string {
 
 // byHandInterface makes the same interfaces, with nobody at the other ends.
 func byHandInterface(s *Spec) string {
+	if f := s.Foreign; f != nil {
+		return "# outside, with PID for the number of this shell: " + strings.Join(f.Args("PID"), " ")
+	}
 	all := s.Interfaces
 	if all == nil {
 		all = []network.Addresses{network.Private}

@@ -32,7 +32,7 @@ func skipInterface(b *builder) string {
 		return "the network is the host's"
 	case b.spec.sharedNetwork():
 		return "the network is another container's"
-	case len(b.spec.Interfaces) == 0:
+	case len(b.spec.Interfaces) == 0 && b.spec.Foreign == nil:
 		return "the network is none"
 	}
 	return ""
@@ -42,6 +42,9 @@ func skipInterface(b *builder) string {
 // the network namespace of whoever opens it: the kernel's Documentation/networking/tuntap.rst. If
 // this machine has none to open, there is a note, and no interface.
 func runInterface(b *builder) error {
+	if f := b.spec.Foreign; f != nil {
+		return b.call(nil, "execve(%q, %s) = 0 /* by the supervisor, before the first step */", f.Name, argv(f.Args("PID")))
+	}
 	for n := range b.spec.Interfaces {
 		tap, err := b.openTap(interfaceName(n))
 		if err != nil {
@@ -244,7 +247,7 @@ func rtnetlink(socket int, kind uint16, body []byte) error {
 // interfaceState observes the interfaces.
 func interfaceState(b *builder) string {
 	var states []string
-	for n := range b.spec.Interfaces {
+	for n := range max(1, len(b.spec.Interfaces)) {
 		state := deviceState(interfaceName(n))
 		// IPv4 is asked for by netdevice(7), SIOCGIFADDR; what there is of IPv6 the calls show.
 		if ifr, err := unix.NewIfreq(interfaceName(n)); err == nil && askDevice(unix.SIOCGIFADDR, ifr) == nil {

@@ -67,6 +67,9 @@ func (s *Start) Run() (*Child, error) {
 	} else {
 		c.flags |= shared
 	}
+	if err == nil && spec.Foreign != nil && flags&unix.CLONE_NEWNET != 0 {
+		err = s.Attach(c)
+	}
 	if err == nil {
 		err = c.configure(conn, &message{Op: opBuild, Spec: &spec}) // what init waits for
 	}
@@ -180,7 +183,7 @@ func launch(command string, stdio [3]*os.File, container *os.File, namespaces, a
 	if files := append(all[:], theirs); namespaces != 0 && container == nil {
 		c, err = startInit(exe, command, files, namespaces)
 	} else {
-		c, err = startHelper(exe, command, files, container, namespaces, also)
+		c, err = startHelper(exe, []string{"tiffin", command}, files, container, namespaces, also)
 	}
 	if err == nil {
 		c.alone = alone
@@ -221,13 +224,13 @@ func startInit(exe *os.File, command string, files []*os.File, namespaces uintpt
 	return &Child{Pid: pid, pidfd: os.NewFile(uintptr(pidfd), "pidfd")}, nil
 }
 
-// startHelper starts exe with an empty environment in the container's user namespace: with the
-// container's ids and capabilities, and, but for the namespaces of also, otherwise as this process.
-// The container does not see it.
-// Outside of that namespace it could not look at the root: what fuse(4) calls allow_other reaches
-// the user namespace that owns the mount, and those below. With namespaces it is no helper but
-// process 1 of a container that shares the other one's network.
-func startHelper(exe *os.File, command string, files []*os.File, container *os.File, namespaces, also uintptr) (*Child, error) {
+// startHelper starts exe with these arguments and an empty environment in the container's user
+// namespace: with the container's ids and capabilities, and, but for the namespaces of also,
+// otherwise as this process. The container does not see it. Outside of that namespace it could not
+// look at the root: what fuse(4) calls allow_other reaches the user namespace that owns the mount,
+// and those below. With namespaces it is no helper but process 1 of a container that shares the
+// other one's network.
+func startHelper(exe *os.File, argv []string, files []*os.File, container *os.File, namespaces, also uintptr) (*Child, error) {
 	exe, err := outOfTheWay(exe, files)
 	if err != nil {
 		return nil, err
@@ -235,8 +238,8 @@ func startHelper(exe *os.File, command string, files []*os.File, container *os.F
 	defer exe.Close()
 	var pid, pidfd int
 	start := func() (err error) {
-		s := spawn{path: pathOf(exe), argv: []string{"tiffin", command}, env: []string{}, user: -1, also: also, below: namespaces, deathSig: uint64(unix.SIGKILL)}
-		if command == InitCommand { // which has a step for the signal
+		s := spawn{path: pathOf(exe), argv: argv, env: []string{}, user: -1, also: also, below: namespaces, deathSig: uint64(unix.SIGKILL)}
+		if namespaces != 0 { // init, which has a step for the signal
 			s.dir, s.deathSig = "/", 0
 		}
 		if container != nil {
@@ -284,12 +287,23 @@ func Companion(program *os.File, command string) (*Child, *wire.Conn, error) {
 	if err == nil {
 		defer null.Close()
 		var c *Child
-		if c, err = startHelper(program, command, append(all[:], theirs), nil, 0, 0); err == nil {
+		if c, err = startHelper(program, []string{"tiffin", command}, append(all[:], theirs), nil, 0, 0); err == nil {
 			return c, conn, nil
 		}
 	}
 	conn.Close()
 	return nil, nil, fmt.Errorf("start %s: %w", strings.TrimPrefix(command, "__"), err)
+}
+
+// Foreign runs a program as Companion does, but one of others: with its own arguments, argv[0]
+// included, and standard files; nil = /dev/null.
+func Foreign(program *os.File, argv []string, stdio [3]*os.File) (*Child, error) {
+	null, all, err := openStdio(stdio)
+	if err != nil {
+		return nil, err
+	}
+	defer null.Close()
+	return startHelper(program, argv, all[:], nil, 0, 0)
 }
 
 // follow reads the child's messages until it has executed the command.

@@ -155,6 +155,9 @@ func networkConnectCommand() *cli.Command {
 				if err == nil && (choice.Kind == network.Host || choice.Kind == network.Container) {
 					err = fmt.Errorf("container %s has no network of its own: --network %s", ctr.Name, ctr.Network)
 				}
+				if f := choice.Foreign(); err == nil && f != nil {
+					err = fmt.Errorf("container %s has its network from %s, which knows no other", ctr.Name, f.Name)
+				}
 				if err == nil && ctr.Joins(m.Name) != nil {
 					err = fmt.Errorf("container %s joins network %s already", ctr.Name, m.Name)
 				}

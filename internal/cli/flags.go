@@ -47,7 +47,7 @@ func createFlags() []cli.Flag {
 		&cli.StringFlag{Name: "entrypoint", Usage: "run `COMMAND` with the arguments, instead of the image's"},
 		&cli.BoolFlag{Name: "read-only", Usage: "nothing in the image can be changed"},
 		&cli.StringFlag{Name: "upper", Usage: "with --rm, changes are kept in memory: `tmpfs`, or tmpfs:OPTIONS such as tmpfs:size=64m"},
-		&cli.StringSliceFlag{Name: "network", Aliases: []string{"net"}, Usage: "`user` (its own, with a way out, and the default; user:host-loopback: also to this machine's loopback), none (only itself), host (that of this machine), container:NAME (that of another container), or the name of a network, several times if need be; or name=NAME,alias=NAME,ip=IP"},
+		&cli.StringSliceFlag{Name: "network", Aliases: []string{"net"}, Usage: "`user` (its own, with a way out, and the default; user:host-loopback: also to this machine's loopback), none (only itself), pasta or slirp4netns (as user, but by these programs), host (that of this machine), container:NAME (that of another container), or the name of a network, several times if need be; or name=NAME,alias=NAME,ip=IP"},
 		&cli.BoolFlag{Name: "init", Usage: "run a small init as process 1 that reaps and forwards signals"},
 		&cli.StringSliceFlag{Name: "label", Aliases: []string{"l"}, Usage: "note `KEY=VALUE` about the container"},
 		&cli.StringFlag{Name: "stop-signal", Usage: "`SIGNAL` that stop sends first"},

@@ -14,6 +14,9 @@ const (
 	None = "none" // loopback alone
 	Host = "host" // that of this machine
 	User = "user" // its own, with a way out
+	// Pasta and Slirp are as User, with a program of others: Foreign.
+	Pasta = "pasta"
+	Slirp = "slirp4netns"
 	// Container is that of another container, whose ID or name follows.
 	Container = "container"
 	// Named is one that was made with a name, and that other containers join too.
@@ -36,7 +39,7 @@ func ParseChoice(s string) (Choice, error) {
 	switch {
 	case kind == User && (!more || option == HostLoopback):
 		return Choice{Kind: kind, HostLoopback: more}, nil
-	case (kind == None || kind == Host) && !more:
+	case (kind == None || kind == Host || kind == Pasta || kind == Slirp) && !more:
 		return Choice{Kind: kind}, nil
 	case kind == Container && option != "":
 		return Choice{Kind: kind, Name: option}, nil
@@ -48,5 +51,5 @@ func ParseChoice(s string) (Choice, error) {
 		return Choice{}, errs.Hint(err, "user, which is the default, has a way out; in one that `tiffin network create` has made containers meet, too")
 	}
 	return Choice{}, errs.Hint(err,
-		"use none (only loopback), user (its own, with a way out), user:host-loopback (also to the services of this machine), host (that of this machine) or container:NAME (that of another container), or a network that `tiffin network create` has made")
+		"use none (only loopback), user (its own, with a way out), user:host-loopback (also to the services of this machine), pasta or slirp4netns (as user, by these programs), host (that of this machine) or container:NAME (that of another container), or a network that `tiffin network create` has made")
 }

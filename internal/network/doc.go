@@ -5,6 +5,7 @@
 //	ports.go     published ports and the grammar of -p
 //	addresses.go mac.go  who has which address in a private network
 //	choice.go    what --network can say
+//	foreign.go   programs of others that carry packets
 //	message.go   what the network program is told
 //	flow.go      what it tells
 package network

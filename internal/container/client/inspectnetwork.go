@@ -38,7 +38,7 @@ func addressesOf(a network.Addresses) InspectAddresses {
 	}
 	return InspectAddresses{
 		IPAddress: text(a.IPv4.Addr()), IPPrefixLen: a.IPv4.Bits(), Gateway: text(a.Gateway4), GlobalIPv6Address: text(a.IPv6.Addr()),
-		GlobalIPv6PrefixLen: a.IPv6.Bits(), IPv6Gateway: text(a.Gateway6), MacAddress: network.MAC(a.IPv4.Addr()).String(),
+		GlobalIPv6PrefixLen: max(0, a.IPv6.Bits()), IPv6Gateway: text(a.Gateway6), MacAddress: network.MAC(a.IPv4.Addr()).String(),
 	}
 }
 
@@ -52,7 +52,11 @@ func (x *InspectNetwork) add(c *disk.Container, s *disk.State) {
 	}
 	attached := s.Networks
 	if s.Private {
-		attached = append([]disk.Attachment{{Name: network.User, Addresses: network.Private}}, attached...)
+		own := disk.Attachment{Name: network.User, Addresses: network.Private}
+		if choice, _ := network.ParseChoice(c.Network); choice.Foreign() != nil {
+			own = disk.Attachment{Name: choice.Kind, Addresses: choice.Foreign().Addresses}
+		}
+		attached = append([]disk.Attachment{own}, attached...)
 	}
 	for i, a := range attached {
 		e := x.Networks[a.Name]

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
@@ -23,7 +24,8 @@ import (
 type joined struct {
 	shares string   // directory of the container whose network it is; "" = it is its own
 	first  *os.File // pidfd of that one's first process
-	// program carries packets between the container and the rest of the world; nil = nobody does.
+	// program carries packets between the container and the rest of the world: tiffin's own, or
+	// network.Foreign; nil = nobody does.
 	program *os.File
 	// attached are networks with a name, to which conns lead.
 	attached []disk.Attachment
@@ -64,7 +66,10 @@ func joinNetwork(c *disk.Container, l **Launch) (*joined, error) {
 				return nil, fmt.Errorf("join network %s: %w", m.Name, err)
 			}
 		}
-		n.lay(c)
+		if err := n.lay(c); err != nil {
+			n.close()
+			return nil, err
+		}
 		return n, nil
 	}
 	root, stderr := (*l).root, (*l).stderr
@@ -118,11 +123,25 @@ func processAt(pid int, start uint64) (*os.File, error) {
 }
 
 // lay opens the network program for a container that has a network of its own. If that cannot be
-// here, there is a note, and the container has only loopback.
-func (n *joined) lay(c *disk.Container) {
+// here, there is a note, and the container has only loopback; unless it is one of others, which the
+// user has asked for by name.
+func (n *joined) lay(c *disk.Container) error {
 	choice, err := network.ParseChoice(c.Network)
-	if err != nil || choice.Kind != network.User {
-		return
+	if err != nil {
+		return err
+	}
+	if f := choice.Foreign(); f != nil {
+		path, err := exec.LookPath(f.Name)
+		if err == nil {
+			n.program, err = os.Open(path)
+		}
+		if err != nil {
+			return errs.Hint(fmt.Errorf("network %s: %w", f.Name, err), fmt.Sprintf("the program is in the package %s, and needs no administrator but to be installed; --network user needs none of it", f.Package))
+		}
+		return nil
+	}
+	if choice.Kind != network.User {
+		return nil
 	}
 	fix := ""
 	program, err := programs.Find(programs.Network)
@@ -135,4 +154,5 @@ func (n *joined) lay(c *disk.Container) {
 	if err != nil {
 		n.notes = append(n.notes, ns.Note{What: "network", Why: "there is nothing but loopback: " + err.Error(), Fix: fix})
 	}
+	return nil
 }

@@ -146,10 +146,16 @@ func (c *Config) resolvConf(all []Attachment) string {
 		for _, a := range all { // which knows the names in it, and asks c.DNS for all others
 			servers = append(servers, a.Gateway4)
 		}
-	} else if choice, err := network.ParseChoice(c.Network); len(servers) == 0 && err == nil && choice.Kind == network.User {
-		servers = []netip.Addr{network.Private.Gateway4}
 	} else if len(servers) == 0 {
-		lines = []string{"# this container has no network"}
+		choice, _ := network.ParseChoice(c.Network)
+		switch f := choice.Foreign(); {
+		case f != nil:
+			servers = []netip.Addr{f.Resolver}
+		case choice.Kind == network.User:
+			servers = []netip.Addr{network.Private.Gateway4}
+		default:
+			lines = []string{"# this container has no network"}
+		}
 	}
 	for _, ip := range servers {
 		lines = append(lines, "nameserver "+ip.String())

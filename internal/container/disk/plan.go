@@ -26,8 +26,11 @@ func (c *Config) Plan(ids ns.IDMap) *ns.Spec {
 	if c.WantsCgroup() {
 		spec.Cgroup = &cgroup.Group{Settings: c.Limits.Settings()}
 	}
-	if choice, err := network.ParseChoice(c.Network); err == nil && choice.Kind == network.User {
-		spec.Interfaces = []network.Addresses{network.Private}
+	if choice, err := network.ParseChoice(c.Network); err == nil {
+		spec.Foreign = choice.Foreign()
+		if choice.Kind == network.User {
+			spec.Interfaces = []network.Addresses{network.Private}
+		}
 	}
 	for _, v := range c.Volumes {
 		spec.Mounts = append(spec.Mounts, ns.Mount{Source: v.Source, Target: v.Target, ReadOnly: v.ReadOnly, Options: v.Options})

@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -31,7 +30,9 @@ func (s *supervisor) cable(n int, tap *os.File) {
 		n-- // the first is its own
 	}
 	if n >= 0 && n < len(s.joined) {
-		go func() { s.noteNetwork(s.req.Joined[n].Name, s.plug(s.joined[n], tap)) }()
+		go func() {
+			s.noteNetwork("network "+s.req.Joined[n].Name, "is started again when a container of the network is", s.plug(s.joined[n], tap))
+		}()
 		return
 	}
 	// A descriptor that Go's poller does not know: package os gives it those of files that do not
@@ -47,7 +48,7 @@ func (s *supervisor) cable(n int, tap *os.File) {
 			if err == nil {
 				err = s.carry(fd)
 			}
-			s.noteNetwork("", err)
+			s.noteNetwork("network", "is started again for the next packet", err)
 			time.Sleep(networkPause)
 		}
 	}()
@@ -82,15 +83,11 @@ func (s *supervisor) hear(conn *wire.Conn, err error) error {
 	return err
 }
 
-// noteNetwork records why the network program has ended: the container's own, or that of a network
-// with a name.
-func (s *supervisor) noteNetwork(name string, err error) {
+// noteNetwork records why a network program has ended, and what comes of that.
+func (s *supervisor) noteNetwork(what, then string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := ns.Note{What: strings.TrimSpace("network " + name), Why: "the network program has ended, and is started again for the next packet: " + err.Error()}
-	if name != "" {
-		n.Why = "the network program has ended, and is started again when a container of the network is: " + err.Error()
-	}
+	n := ns.Note{What: what, Why: fmt.Sprintf("the network program has ended, and %s: %v", then, err)}
 	if s.state.Status == disk.Running && !slices.Contains(s.state.Notes, n) {
 		s.state.Notes = append(s.state.Notes, n)
 		_ = s.c.WriteState(s.state)

@@ -214,7 +214,7 @@ func (s *supervisor) start(first *control.Conn, out []*os.File) error {
 	}
 	child, err := (&ns.Start{
 		Spec: spec, Beside: s.beside, Stdio: s.io.child, Report: report, Emulate: s.emulate,
-		Tap: s.cable,
+		Attach: s.lay, Tap: s.cable,
 		// While init prepares its root there is time for paperwork.
 		Forked: func(c *ns.Child) {
 			s.init = c
@@ -305,7 +305,7 @@ func (s *supervisor) spec() (*ns.Spec, error) {
 	source, fstype, data := fs.MountOptions(int(s.ids.MapUID(0)), int(s.ids.MapGID(0)), 0)
 	spec := s.c.Plan(s.ids)
 	if s.network == nil {
-		spec.Interfaces = nil
+		spec.Interfaces, spec.Foreign = nil, nil
 	}
 	for _, a := range s.req.Joined {
 		own := a.Addresses
