@@ -109,6 +109,8 @@ var table = [...]group{
 		{"book", "read how all of it works, chapter by chapter", bookCommand, plain},
 		{"lab", "learn how containers work, in tasks that check themselves", labCommand, runLike},
 		{"doctor", "find out whether this machine can run containers", doctorCommand, plain},
+		{"info", "tell about the store and this machine", infoCommand, plain},
+		{"system", "show and free what the store takes", systemCommand, runLike},
 		{"version", "print the version", versionCommand, plain},
 	}},
 }
@@ -118,6 +120,10 @@ var table = [...]group{
 func Main(args []string) int {
 	if len(args) == 0 {
 		return help()
+	}
+	args, err := shortForm(args)
+	if len(args) == 0 {
+		return report(err, exitUsage)
 	}
 	name, rest := args[0], args[1:]
 	switch name {

@@ -7,16 +7,7 @@ import "strings"
 // elsewhere has the advice for commands.
 var elsewhere = map[string]string{
 	"events": "`tiffin wait` waits for an end, `tiffin trace` shows requests to the file system",
-	"info":   "`tiffin doctor` tells about this machine, `tiffin version` about tiffin",
 	"search": "registries are searched on their web pages; `tiffin pull` takes any name",
-}
-
-// inGroups are the words of docker's longer commands: "docker container ls".
-var inGroups = map[string]string{
-	"builder":   "`tiffin prune --build` forgets what builds have cached",
-	"container": "say what to do with it, without that word: `tiffin ps`, `tiffin rm` …",
-	"image":     "say what to do with it, without that word: `tiffin images`, `tiffin rmi` …",
-	"system":    "`tiffin prune` deletes images without a name, `tiffin doctor` tells about this machine",
 }
 
 // flagsElsewhere has the advice for flags of run and create.
@@ -30,7 +21,7 @@ var flagsElsewhere = map[string]string{
 }
 
 // commandElsewhere is the advice for a command that only docker has, or "".
-func commandElsewhere(name string) string { return elsewhere[name] + inGroups[name] }
+func commandElsewhere(name string) string { return elsewhere[name] }
 
 // flagElsewhere is the advice for a flag that only docker has, or "".
 func flagElsewhere(name string) string {

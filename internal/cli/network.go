@@ -228,29 +228,34 @@ func networkPruneCommand() *cli.Command {
 		ArgsUsage: "[-f]",
 		Flags:     []cli.Flag{&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "do not ask"}},
 		Action: takes(0, 0, "no arguments", func(c *cli.Context) error {
-			set, err := containers()
-			if err != nil {
-				return err
-			}
 			if !c.Bool("force") && !confirm("This removes all networks that no container joins. Continue? [y/N] ") {
 				return nil
 			}
-			all, err := set.Networks()
-			if err != nil {
-				return err
-			}
-			for _, d := range all {
-				members, e := set.Members(d.Name)
-				if e == nil && len(members) == 0 {
-					if e = set.RemoveNetwork(d.Name); e == nil {
-						fmt.Fprintln(stdout, d.Name)
-					}
-				}
-				if e != nil && !errors.Is(e, os.ErrNotExist) {
-					err = errors.Join(err, e)
-				}
-			}
-			return err
+			return pruneNetworks()
 		}),
 	}
+}
+
+// pruneNetworks removes the networks that no container joins, and prints their names.
+func pruneNetworks() error {
+	set, err := containers()
+	if err != nil {
+		return err
+	}
+	all, err := set.Networks()
+	if err != nil {
+		return err
+	}
+	for _, d := range all {
+		members, e := set.Members(d.Name)
+		if e == nil && len(members) == 0 {
+			if e = set.RemoveNetwork(d.Name); e == nil {
+				fmt.Fprintln(stdout, d.Name)
+			}
+		}
+		if e != nil && !errors.Is(e, os.ErrNotExist) {
+			err = errors.Join(err, e)
+		}
+	}
+	return err
 }

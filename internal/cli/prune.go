@@ -18,7 +18,7 @@ import (
 
 func pruneCommand() *cli.Command {
 	return &cli.Command{
-		ArgsUsage: "[-a] [-f] [--build]",
+		ArgsUsage: "[-a] [-f] [--build|--containers]",
 		Description: "Deletes the images that have no name and that no container needs, and files in the store that belong to no image,\n" +
 			"and the programs of other versions of tiffin.\n" +
 			"Programs other than tiffin must not be writing to the store at the time.",
@@ -26,6 +26,7 @@ func pruneCommand() *cli.Command {
 			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "every image that no container needs"},
 			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "do not ask"},
 			&cli.BoolFlag{Name: "build", Usage: "the layers of `tiffin build`, too: every step is done again"},
+			&cli.BoolFlag{Name: "containers", Usage: "the containers that do not run, and nothing else"},
 			&cli.StringSliceFlag{Name: "filter", Usage: "only with `KEY=VALUE`: until, label"},
 		},
 		Action: takes(0, 0, "no arguments", inStore(runPrune)),
@@ -33,6 +34,27 @@ func pruneCommand() *cli.Command {
 }
 
 func runPrune(c *cli.Context, store *image.Store) error {
+	what := "all images without a name that no container needs"
+	switch {
+	case c.Bool("containers") && (c.Bool("all") || c.Bool("build")):
+		return usagef("--containers is about containers alone, --all and --build are about images")
+	case c.Bool("containers"):
+		what = "all containers that do not run"
+	case c.Bool("all"):
+		what = "all images that no container needs"
+	}
+	if !c.Bool("force") && !confirm("This deletes "+what+". Continue? [y/N] ") {
+		return nil
+	}
+	if c.Bool("containers") {
+		return pruneContainers(c.StringSlice("filter"))
+	}
+	return pruneImages(c, store, c.Bool("build"))
+}
+
+// pruneImages deletes images, as the flags --all and --filter say, what belongs to none, and with
+// builds their layers.
+func pruneImages(c *cli.Context, store *image.Store, builds bool) error {
 	filters, err := parseImageFilters(c.StringSlice("filter"), store)
 	if err != nil {
 		return err
@@ -41,15 +63,8 @@ func runPrune(c *cli.Context, store *image.Store) error {
 	if len(filters) > 0 {
 		keep = func(img *image.Image) bool { return !filters.match(img, "") }
 	}
-	what := "all images without a name that no container needs"
-	if c.Bool("all") {
-		what = "all images that no container needs"
-	}
-	if !c.Bool("force") && !confirm("This deletes "+what+". Continue? [y/N] ") {
-		return nil
-	}
 	var steps int64
-	if c.Bool("build") {
+	if builds {
 		if err = client.RemoveBuilds(store.Root()); err == nil {
 			steps, err = store.ForgetBuilds()
 		}

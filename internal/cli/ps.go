@@ -33,7 +33,7 @@ func psCommand() *cli.Command {
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "only ids"},
 			&cli.IntFlag{Name: "last", Aliases: []string{"n"}, Value: -1, Usage: "the last `N` created, running or not"},
 			&cli.BoolFlag{Name: "latest", Aliases: []string{"l"}, Usage: "the last created"},
-			&cli.StringSliceFlag{Name: "filter", Aliases: []string{"f"}, Usage: "only with `KEY=VALUE`: id, name, status, exited, ancestor, network, volume, health, label"},
+			&cli.StringSliceFlag{Name: "filter", Aliases: []string{"f"}, Usage: "only with `KEY=VALUE`: " + psKeys},
 			&cli.BoolFlag{Name: "no-trunc", Usage: "whole ids and commands"},
 			&cli.StringFlag{Name: "format", Usage: "`TEMPLATE` of Go for each, table TEMPLATE, or json"},
 		},
@@ -183,6 +183,9 @@ type psFilters struct {
 	wantStatus bool
 }
 
+// psKeys are the keys of --filter.
+const psKeys = "id, name, status, exited, ancestor, before, since, until, network, volume, health, label"
+
 func parsePsFilters(args []string) (f psFilters, err error) {
 	f.by = map[string][]string{}
 	for _, a := range args {
@@ -190,8 +193,16 @@ func parsePsFilters(args []string) (f psFilters, err error) {
 		if !ok {
 			return f, usagef("filter %q is not KEY=VALUE", a)
 		}
-		if !slices.Contains([]string{"id", "name", "status", "exited", "ancestor", "network", "volume", "health", "label"}, key) {
-			return f, errs.Hint(fmt.Errorf("no such filter: %s", key), "use id, name, status, exited, ancestor, network, volume, health or label")
+		if !slices.Contains(strings.Split(psKeys, ", "), key) {
+			return f, errs.Hint(fmt.Errorf("no such filter: %s", key), "use "+psKeys)
+		}
+		if when, err := parseTime(value, time.Now()); key == "until" && (err != nil || when.IsZero()) {
+			return f, usagef("until %q is neither a time such as 2006-01-02T15:04:05 nor a duration such as 24h", value)
+		}
+		if key == "before" || key == "since" {
+			if _, err := findContainer(value); err != nil {
+				return f, err
+			}
 		}
 		f.by[key] = append(f.by[key], value)
 		f.wantStatus = f.wantStatus || key == "status" || key == "exited"
@@ -226,6 +237,12 @@ func matchPs(c *disk.Container, s disk.State, key, v string) bool {
 	case "ancestor":
 		return c.Image == v || c.Image == v+":latest" || c.Image+":latest" == v || path.Base(c.Image) == v ||
 			strings.HasPrefix(strings.TrimPrefix(string(c.ImageID), "sha256:"), strings.TrimPrefix(v, "sha256:"))
+	case "before", "since":
+		other, err := c.Set().Find(v)
+		return err == nil && c.ID != other.ID && c.Created.Before(other.Created) == (key == "before")
+	case "until":
+		when, _ := parseTime(v, time.Now())
+		return c.Created.Before(when)
 	case "health":
 		h := c.Health()
 		return h == nil && v == "none" || h != nil && h.Status == v

@@ -254,27 +254,39 @@ func volumePruneCommand() *cli.Command {
 			if c.Bool("all") {
 				what = "all volumes that no container has, with all that is in them"
 			}
-			keep, err := volumeFilter(c.StringSlice("filter"), nil)
-			if err != nil {
+			if _, err := volumeFilter(c.StringSlice("filter"), nil); err != nil {
 				return err
 			}
-			set, err := containers()
-			if err != nil || !c.Bool("force") && !confirm("This deletes "+what+". Continue? [y/N] ") {
-				return err
+			if !c.Bool("force") && !confirm("This deletes "+what+". Continue? [y/N] ") {
+				return nil
 			}
-			all, err := set.Volumes()
-			for _, v := range all {
-				if (v.Anonymous || c.Bool("all")) && keep(v) {
-					e := client.RemoveVolume(set, v.Name)
-					switch {
-					case e == nil:
-						fmt.Fprintln(stdout, v.Name)
-					case !errors.Is(e, disk.ErrVolumeUsed) && !errors.Is(e, disk.ErrNoVolume):
-						err = errors.Join(err, e)
-					}
-				}
-			}
-			return errors.Join(err, client.SweepVolumes(set))
+			return pruneVolumes(c.Bool("all"), c.StringSlice("filter"))
 		}),
 	}
+}
+
+// pruneVolumes deletes the volumes that no container has: those without a name, or all. It prints
+// their names.
+func pruneVolumes(named bool, filter []string) error {
+	keep, err := volumeFilter(filter, nil)
+	if err != nil {
+		return err
+	}
+	set, err := containers()
+	if err != nil {
+		return err
+	}
+	all, err := set.Volumes()
+	for _, v := range all {
+		if (v.Anonymous || named) && keep(v) {
+			e := client.RemoveVolume(set, v.Name)
+			switch {
+			case e == nil:
+				fmt.Fprintln(stdout, v.Name)
+			case !errors.Is(e, disk.ErrVolumeUsed) && !errors.Is(e, disk.ErrNoVolume):
+				err = errors.Join(err, e)
+			}
+		}
+	}
+	return errors.Join(err, client.SweepVolumes(set))
 }
