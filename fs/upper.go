@@ -398,12 +398,15 @@ func removeAll(fd int) {
 	})
 }
 
-// readNames calls fn for each entry of directory fd, read to the end before
-// the first call. typ is a DT_ constant of readdir(3).
+// readNames calls fn for each entry of directory fd, read to the end before the first call. typ is
+// a DT_ constant of readdir(3). A descriptor that was read already is of no use: sshfs shows it an
+// empty directory from then on, and for some time to everybody.
 func readNames(fd int, fn func(name string, typ byte, ino uint64) error) error {
-	if _, err := unix.Seek(fd, 0, 0); err != nil {
+	fd, err := openat(fd, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
 		return err
 	}
+	defer unix.Close(fd)
 	type ent struct {
 		name string
 		typ  byte

@@ -5,7 +5,6 @@ package client
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +14,7 @@ import (
 
 	"tiffin/image/store"
 	"tiffin/internal/container/disk"
+	"tiffin/internal/wire"
 	"tiffin/ns/probe"
 )
 
@@ -140,11 +140,12 @@ func socket(dir string) error {
 		return err
 	}
 	defer d.Close()
-	l, err := net.Listen("unix", fmt.Sprintf("/proc/self/fd/%d/socket", d.Fd())) // its path may be too long
-	if err == nil {
-		l.Close()
+	l, err := wire.Listen(d, "socket")
+	if err != nil {
+		return err
 	}
-	return err
+	l.Close()
+	return wire.Remove(filepath.Join(dir, "socket"))
 }
 
 // longNames looks for what CheckNames refuses, and tries the longest name.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"tiffin/internal/errs"
 	"tiffin/internal/wire"
 )
 
@@ -48,7 +49,7 @@ func Listen(dir string) (*Listener, error) {
 	defer d.Close()
 	l, err := wire.Listen(d, socketName)
 	if err != nil {
-		return nil, fmt.Errorf("open the control socket: %w", err)
+		return nil, errs.Hint(fmt.Errorf("open the control socket: %w", err), "if the disk has no sockets, set TIFFIN_RUN_ROOT to a directory on another, for containers alone")
 	}
 	return &Listener{l}, nil
 }

@@ -16,6 +16,7 @@ import (
 
 	"tiffin/internal/errs"
 	"tiffin/internal/network"
+	"tiffin/internal/wire"
 )
 
 // Membership is what a container asks for in a network with a name. Zero values are for any.
@@ -204,7 +205,7 @@ func (s *Set) RemoveNetwork(name string) error {
 		return errs.Hint(fmt.Errorf("network %s has containers:%s", name, names), "remove these first: `tiffin rm -f"+names+"`")
 	}
 	// Whoever still listens there is not to be found by a new network of that name.
-	_ = os.Remove(filepath.Join(s.NetworksDir(), NetworkSocket(name)))
+	_ = wire.Remove(filepath.Join(s.NetworksDir(), NetworkSocket(name)))
 	if err := os.Remove(s.networkFile(name)); err != nil {
 		return fmt.Errorf("remove network %s: %w", name, err)
 	}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tiffin/internal/treecopy"
+	"tiffin/internal/wire"
 	"tiffin/ns/cgroup"
 )
 
@@ -45,7 +46,8 @@ func (c *Container) removeName() {
 // removeFiles removes the container's directory.
 func (c *Container) removeFiles(e Eraser) error {
 	// What every container has, without asking first whether it is a directory.
-	for _, name := range []string{"state.json", "control", "config.json", "lock"} {
+	_ = wire.Remove(c.Path("control"))
+	for _, name := range []string{"state.json", "config.json", "lock"} {
 		_ = unix.Unlink(c.Path(name))
 	}
 	for _, name := range []string{"root", "work", "upper", ""} {
@@ -57,7 +59,7 @@ func (c *Container) removeFiles(e Eraser) error {
 	if errors.Is(err, os.ErrPermission) && e != nil {
 		err = e(c)
 	}
-	if err != nil && c.onlyNFS() && os.Rename(c.dir, c.aside()) == nil {
+	if err != nil && c.onlyRenamed() && os.Rename(c.dir, c.aside()) == nil {
 		return nil
 	}
 	if err != nil {
@@ -71,11 +73,13 @@ func (c *Container) aside() string {
 	return filepath.Join(filepath.Dir(filepath.Dir(c.dir)), "tmp", c.ID)
 }
 
-// onlyNFS reports whether all that is left are names that NFS gives to deleted files until they are
-// closed, as the lock is by us: RFC 1813, 4.8; they cannot be deleted (EBUSY).
-func (c *Container) onlyNFS() bool {
+// onlyRenamed reports whether all that is left are names that NFS and libfuse give to deleted files
+// until they are closed, as the lock is by us: RFC 1813, 4.8; they cannot be deleted (EBUSY).
+func (c *Container) onlyRenamed() bool {
 	left, err := os.ReadDir(c.dir)
-	return err == nil && !slices.ContainsFunc(left, func(e os.DirEntry) bool { return !strings.HasPrefix(e.Name(), ".nfs") })
+	return err == nil && !slices.ContainsFunc(left, func(e os.DirEntry) bool {
+		return !strings.HasPrefix(e.Name(), ".nfs") && !strings.HasPrefix(e.Name(), ".fuse_hidden")
+	})
 }
 
 // Vanish is Erase in two parts: the container is gone when Vanish returns, its

@@ -4,7 +4,6 @@ package supervisor
 
 import (
 	"errors"
-	"os"
 	"slices"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 
 	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
+	"tiffin/internal/wire"
 )
 
 // finish waits for the end of the container and records it.
@@ -60,7 +60,7 @@ func (s *supervisor) finish() {
 		remove = func() { files(); volumes() }
 	} else {
 		oom = errors.Join(s.c.WriteState(s.state), oom)
-		_ = os.Remove(s.c.Path("control"))
+		_ = wire.Remove(s.c.Path("control"))
 	}
 	s.unrecorded = oom
 	s.mu.Unlock()
