@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestADirectoryIsReadThroughANewDescriptor: sshfs shows nothing in one that was read before. O_PATH
-// stands for it: a descriptor that cannot be read at all.
+// TestADirectoryIsReadThroughANewDescriptor: sshfs shows nothing in one that was read before.
+// O_PATH stands for it: a descriptor that cannot be read at all.
 func TestADirectoryIsReadThroughANewDescriptor(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "name"), nil, 0o600); err != nil {

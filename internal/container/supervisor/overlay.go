@@ -66,7 +66,7 @@ func shutOut(dir string, ids ns.IDMap) (stands bool, err error) {
 		hint := "if " + dir + " belongs to an id that /etc/subuid does not give you any more, ask an administrator to give it back"
 		var st unix.Stat_t
 		if unix.Lstat(dir, &st) == nil && int(st.Uid) == os.Geteuid() {
-			hint = "the disk takes no other owner than you, as NFS does: set TIFFIN_RUN_ROOT to a directory on another disk"
+			hint = "the disk takes no other owner than you, as NFS does: a container with --userns single has none, or set TIFFIN_RUN_ROOT to a directory on another disk"
 		}
 		return false, errs.Hint(fmt.Errorf("shut others out of the files of a container: %w", err), hint)
 	}
