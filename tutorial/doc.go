@@ -10,8 +10,7 @@
 //	tiffin lab reset       makes the start state again
 //	tiffin lab next        starts the next lab that is not passed
 //
-// Beside the work directories are two files of plain text: seed, and
-// progress.txt (see Progress). Nothing is watched and nothing runs between two
+// Beside the work directories are the seed, and a signed record for each lab (see Entry). Nothing is watched and nothing runs between two
 // commands, so a home directory on NFS is as good as any, and nothing ever
 // needs a network.
 //

@@ -3,9 +3,12 @@ package tutorial
 import (
 	"context"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -194,7 +197,7 @@ func wipe(t *testing.T, s *Student, l *Lab) {
 		t.Fatal(err)
 	}
 	defer b.clear()
-	if err := b.wipe(context.Background()); err != nil {
+	if err := b.wipe(context.Background(), ""); err != nil {
 		t.Error(err)
 	}
 }
@@ -227,6 +230,54 @@ func TestHostileAnswerIsShownAsText(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(s.Work(l), "evil")); err == nil {
 		t.Error("the answer was executed")
+	}
+}
+
+// TestAForgedReportDoesNotCount: a student's program that a check runs by mistake with its
+// descriptor 3, or that looks for it in /proc, gives nobody points.
+func TestAForgedReportDoesNotCount(t *testing.T) {
+	const forged = `printf 'passed\037the answer is the word\0373\037\037\037\037\036'`
+	for answer, want := range map[string]string{
+		forged + " >&3":           "the report is that of the check alone",
+		"printf passed >&3":       "the report is that of the check alone", // half a record, to spoil the next
+		"exec 4>/proc/$PPID/fd/3": "the answer is the word",                // ENXIO, and nothing is spoilt
+	} {
+		l := small(t, file("check.sh", "sh answer 2>err || :\nfail 'the answer is the word' 3 a b c\n"))
+		s := student(t)
+		s.mustStart(t, l)
+		if err := os.WriteFile(filepath.Join(s.Work(l), "answer"), []byte(answer), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		res, err := s.Check(background, l)
+		if err != nil || res.State != Failed || res.Points != 0 || res.Checks[len(res.Checks)-1].Name != want {
+			t.Errorf("%s: %+v, %v", answer, res, err)
+		}
+	}
+}
+
+// TestChecksFetchNothing: the name of an image that is gone is never looked for in a registry.
+func TestChecksFetchNothing(t *testing.T) {
+	var asked atomic.Bool
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Store(true)
+		w.WriteHeader(http.StatusTeapot)
+	}))
+	defer proxy.Close()
+	t.Setenv("HTTPS_PROXY", proxy.URL)
+	s := student(t)
+	const command = "tiffin run --rm $P.example/gone true 2>err || :\npass a 1\n"
+	l := small(t, file("check.sh", command), file("solution.sh", command))
+	s.mustStart(t, l)
+	if _, err := s.Check(background, l); err != nil || asked.Load() {
+		t.Errorf("asked: %v, %v", asked.Load(), err)
+	}
+	b, err := s.on(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.clear()
+	if _, err := b.answer(background, "solution.sh"); err != nil || !asked.Load() {
+		t.Errorf("this test sees no request: %v", err)
 	}
 }
 

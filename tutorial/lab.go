@@ -24,6 +24,8 @@ type Lab struct {
 	Concept string   // one sentence
 	Minutes int      // what it takes
 	Needs   []string // what the machine must allow: see Missing
+	Answers []string // files that the student makes or fills in, and the check reads
+	Changes []string // other files of the start that the student may change
 	Lesson  string   // the text below the header, {{KEY}} not replaced
 
 	files fs.FS
@@ -80,8 +82,12 @@ func (l *Lab) parse(text string) error {
 			l.Minutes = n
 		case "needs":
 			l.Needs = strings.Fields(value)
+		case "answers":
+			l.Answers = strings.Fields(value)
+		case "changes":
+			l.Changes = strings.Fields(value)
 		default:
-			return fmt.Errorf("header line %q: use title, concept, minutes, needs", key)
+			return fmt.Errorf("header line %q: use title, concept, minutes, needs, answers, changes", key)
 		}
 	}
 	switch {
@@ -91,6 +97,11 @@ func (l *Lab) parse(text string) error {
 		return errors.New("the header has no concept")
 	case l.Minutes == 0:
 		return errors.New("the header has no minutes")
+	}
+	for _, f := range slices.Concat(l.Answers, l.Changes) {
+		if filepath.Base(f) != f || f == "." || f == ".." {
+			return fmt.Errorf("%q is not a name in the work directory", f)
+		}
 	}
 	for _, n := range l.Needs {
 		if checksFor(n) == nil {
@@ -103,9 +114,12 @@ func (l *Lab) parse(text string) error {
 // Number is the lab's, as a student types it: "3".
 func (l *Lab) Number() string { return strings.TrimPrefix(l.Name[:2], "0") }
 
-// prefix begins the names of the lab's containers ("lab03-web") and images
-// ("lab03/web:1"), so that reset finds them.
+// prefix begins the names of the lab's containers ("lab03-web") and, as a domain, of its images
+// ("lab03.example/web:1"), so that reset finds them. No registry will ever have one below .example:
+// RFC 2606, "3. Reserved Example Second Level Domain Names" and RFC 6761, 6.5.
 func (l *Lab) prefix() string { return "lab" + l.Name[:2] }
+
+func (l *Lab) imagePrefix() string { return l.prefix() + ".example/" }
 
 // Find returns the lab that is meant: 3, 03, user-namespace, 03-user-namespace,
 // or the beginning of a name that fits one lab only.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -92,12 +93,19 @@ func need(t *testing.T, l *Lab) {
 // untouched start fails, the solution passes, each wrong answer fails with its
 // own message, each command in the text works. A second seed goes through the
 // same but for the wrong answers.
+//
+// Of the attacks of the adversary a few are tried; all of them, half an hour, with
+// TIFFIN_LAB_ATTACKS=0, as `tiffin lab test` does.
 func TestLabs(t *testing.T) {
+	few := 2
+	if n, err := strconv.Atoi(os.Getenv("TIFFIN_LAB_ATTACKS")); err == nil {
+		few = n
+	}
 	for _, l := range embedded(t) {
 		t.Run(l.Name, func(t *testing.T) {
 			need(t, l)
 			r := &Runner{Binary: binary, Limit: DefaultLimit}
-			for _, o := range []TestOptions{{Seed: "first"}, {Seed: "second", Brief: true}} {
+			for _, o := range []TestOptions{{Seed: "first", Few: few}, {Seed: "second", Brief: true}} {
 				o.Step = func(what string) { t.Logf("seed %s: %s", o.Seed, what) }
 				trial, err := r.Test(context.Background(), l, o)
 				if err != nil {

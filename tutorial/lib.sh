@@ -29,16 +29,51 @@ number() {
 }
 
 # record STATE NAME POINTS EXPECTED FOUND WHY EVIDENCE: one record on descriptor
-# 3, fields separated by US (0x1f), records ended by RS (0x1e): ASCII's
-# characters for just that. What a student wrote may have any bytes in it, so
-# these two are taken out of the fields.
+# 3, after the token that only this shell has: fields separated by US (0x1f),
+# records ended by RS (0x1e), ASCII's characters for just that. What a student
+# wrote may have any bytes in it, so these two are taken out of the fields.
+_us=$(printf '\037') _rs=$(printf '\036')
 record() {
-	printf '%s' "$1" >&3
-	shift
+	_r=$_token
 	for _f; do
-		printf '\037%s' "$(printf '%s' "$_f" | tr -d '\036\037')" >&3
+		case $_f in *["$_us$_rs"]*) _f=$(printf '%s' "$_f" | tr -d '\036\037') ;; esac
+		_r=$_r$_us$_f
 	done
-	printf '\036' >&3
+	printf '%s\036' "$_r" >&3
+}
+
+# guard is called before setup.sh and check.sh: the tiffin of these scripts
+# fetches nothing from a registry, and what it runs cannot write a report.
+guard() {
+	tiffin() {
+		case $1 in
+		run | create)
+			_verb=$1
+			shift
+			command tiffin "$_verb" --pull never "$@" 3>&-
+			;;
+		*) command tiffin "$@" 3>&- ;;
+		esac
+	}
+}
+
+# made KIND NAME FIELD: what the engine has seen of the container or image NAME
+# right after setup.sh, nothing if setup.sh made none of that name:
+#   made container NAME id, started      made image NAME:TAG id, layers
+made() {
+	case $3 in id) _n=3 ;; *) _n=4 ;; esac
+	grep "^$1 $2 " "$LAB/../made" | cut -d ' ' -f "$_n"
+}
+
+# as_made IMAGE:TAG: whether the image is the one that setup.sh has made.
+as_made() {
+	[ "$(tiffin inspect --type image -f '{{.Id}}' "$1" 2>/dev/null)" = "$(made image "$1" id)" ]
+}
+
+# of_image CONTAINER IMAGE:TAG: whether the container was made of the very image
+# that was there right after setup.sh (tiffin/base:latest, too).
+of_image() {
+	[ "$(tiffin inspect --type container -f '{{.Image}}' "$1" 2>/dev/null)" = "$(made image "$2" id)" ]
 }
 
 # pass NAME POINTS [EVIDENCE]

@@ -1,31 +1,21 @@
-// The student's progress, a file of plain text that survives whatever else is edited into it.
+// The student's progress: a record for each lab that was begun, signed, so that what was edited
+// into one by hand does not count.
 
 package tutorial
 
 import (
+	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
-
-// Progress is what progress.txt says: words separated by spaces, a line for
-// each lab that was begun, and one for the current. Each command writes it anew, so if you delete
-// a line, that lab is forgotten, and nothing else.
-//
-//	# tiffin labs: lab, state, points reached, of, hints seen, last check
-//	current 02-container-is-process
-//	01-image-is-files passed 10 10 1 2026-03-04T10:11:12Z
-//	02-container-is-process started 4 10 0 -
-type Progress struct {
-	Current string // name of the lab that is meant when none is named
-	Entries []*Entry
-}
 
 // Stage is how far a student is with a lab.
 type Stage string
@@ -36,103 +26,110 @@ const (
 	Done       Stage = "passed"
 )
 
-// Entry is a line of it.
+// Entry is the record of a lab, the file record/NN-name.json of the student's directory. If its
+// signature does not fit, all that it says beyond "started" is taken for not said.
 type Entry struct {
-	Lab        string
-	State      Stage
-	Points, Of int // of the last check
-	Hints      int // seen so far
-	Checked    time.Time
+	Lab       string    `json:"lab"`
+	State     Stage     `json:"state"`
+	Points    int       `json:"points"` // of the last check, or of the one that passed
+	Of        int       `json:"of"`
+	Hints     int       `json:"hints"`  // seen so far
+	Checks    int       `json:"checks"` // how often it was checked
+	Checked   time.Time `json:"checked,omitzero"`
+	Start     *Start    `json:"start,omitempty"`
+	Signature string    `json:"signature"` // Ed25519 (RFC 8032) of this text without it, in base64
 }
 
-const progressTitle = "# tiffin labs: lab, state, points reached, of, hints seen, last check\n"
-
-// Entry is the line of a lab, a new one if there is none.
-func (p *Progress) Entry(lab string) *Entry {
-	for _, e := range p.Entries {
-		if e.Lab == lab {
-			return e
-		}
+// key is the student's: it signs records and what is handed in, so that several hand-ins of one
+// person can be told from those of others. Who has the account has the key.
+func (s *Student) key() (ed25519.PrivateKey, error) {
+	path := filepath.Join(s.Dir, "record", "key")
+	b, err := os.ReadFile(path)
+	if seed, bad := base64.StdEncoding.DecodeString(strings.TrimSpace(string(b))); err == nil && bad == nil && len(seed) == ed25519.SeedSize {
+		return ed25519.NewKeyFromSeed(seed), nil
 	}
-	return &Entry{Lab: lab, State: NotStarted}
-}
-
-// Progress reads it. If there is no file, no lab was begun. A line that cannot be read is left
-// out, since a person may have written it.
-func (s *Student) Progress() (*Progress, error) {
-	b, err := os.ReadFile(filepath.Join(s.Dir, "progress.txt"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("read the progress: %w", err)
+		return nil, fmt.Errorf("read the key of the records: %w", err)
 	}
-	p := &Progress{}
-	for line := range strings.Lines(string(b)) {
-		f := strings.Fields(line)
-		if len(f) == 2 && f[0] == "current" {
-			p.Current = f[1]
-		}
-		if len(f) != 6 || !labName().MatchString(f[0]) {
-			continue
-		}
-		e := &Entry{Lab: f[0], State: Stage(f[1])}
-		e.Points, _ = strconv.Atoi(f[2])
-		e.Of, _ = strconv.Atoi(f[3])
-		e.Hints, _ = strconv.Atoi(f[4])
-		e.Hints = max(0, e.Hints)
-		e.Checked, _ = time.Parse(time.RFC3339, f[5])
-		p.Entries = append(p.Entries, e)
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		return nil, err
 	}
-	return p, nil
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, fmt.Errorf("make the directory of the records: %w", err)
+	}
+	return key, writeFile(path, base64.StdEncoding.EncodeToString(key.Seed())+"\n", 0o600)
 }
 
-func (p *Progress) text() string {
-	var b strings.Builder
-	b.WriteString(progressTitle)
-	if p.Current != "" {
-		fmt.Fprintf(&b, "current %s\n", p.Current)
-	}
-	for _, e := range p.Entries {
-		when := "-"
-		if !e.Checked.IsZero() {
-			when = e.Checked.Format(time.RFC3339)
-		}
-		fmt.Fprintf(&b, "%s %s %d %d %d %s\n", e.Lab, e.State, e.Points, e.Of, e.Hints, when)
-	}
-	return b.String()
+// signed is the text that the signature is of.
+func (e Entry) signed() ([]byte, error) {
+	e.Signature = ""
+	return marshal(e)
 }
 
-// note changes a lab's line, and makes it the current one.
+// Entry reads the record of a lab; it is not started if there is none.
+func (s *Student) Entry(lab string) (*Entry, error) {
+	b, err := os.ReadFile(s.recordPath(lab))
+	if errors.Is(err, fs.ErrNotExist) {
+		return &Entry{Lab: lab, State: NotStarted}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the record of lab %s: %w", lab, err)
+	}
+	key, err := s.key()
+	if err != nil {
+		return nil, err
+	}
+	e := &Entry{}
+	if json.Unmarshal(b, e) == nil && e.Lab == lab {
+		text, err := e.signed()
+		if err != nil {
+			return nil, err
+		}
+		signature, _ := base64.StdEncoding.DecodeString(e.Signature) // what is none does not fit
+		if ed25519.Verify(key.Public().(ed25519.PublicKey), text, signature) {
+			return e, nil
+		}
+	}
+	return &Entry{Lab: lab, State: Started}, nil
+}
+
+func (s *Student) recordPath(lab string) string {
+	return filepath.Join(s.Dir, "record", lab+".json")
+}
+
+// note changes a lab's record, and makes it the current one.
 func (s *Student) note(l *Lab, change func(*Entry)) error {
-	p, err := s.Progress()
+	e, err := s.Entry(l.Name)
 	if err != nil {
 		return err
 	}
-	e := p.Entry(l.Name)
 	if change(e); e.State == NotStarted {
 		e.State = Started
 	}
-	known := false
-	for _, other := range p.Entries {
-		known = known || other.Lab == l.Name
+	key, err := s.key()
+	if err != nil {
+		return err
 	}
-	if !known {
-		at := 0
-		for at < len(p.Entries) && p.Entries[at].Lab < l.Name {
-			at++
-		}
-		p.Entries = append(p.Entries[:at], append([]*Entry{e}, p.Entries[at:]...)...)
+	text, err := e.signed()
+	if err != nil {
+		return err
 	}
-	p.Current = l.Name
-	return writeFile(filepath.Join(s.Dir, "progress.txt"), p.text())
+	e.Signature = base64.StdEncoding.EncodeToString(ed25519.Sign(key, text))
+	if text, err = marshal(e); err != nil {
+		return err
+	}
+	if err := writeFile(s.recordPath(l.Name), string(text), 0o644); err != nil {
+		return err
+	}
+	return writeFile(filepath.Join(s.Dir, "current"), l.Name+"\n", 0o644)
 }
 
 // Current is the lab that is meant when none is named: the one whose work directory this process
 // is in, or else the last one used. It is nil if there is neither.
 func (s *Student) Current(labs []*Lab) *Lab {
-	p, err := s.Progress()
-	if err != nil {
-		p = &Progress{}
-	}
-	name := p.Current
+	b, _ := os.ReadFile(filepath.Join(s.Dir, "current")) // without it there is no such lab
+	name := strings.TrimSpace(string(b))
 	if wd, err := os.Getwd(); err == nil {
 		if dir, err := filepath.EvalSymlinks(s.Dir); err == nil {
 			if wd, err = filepath.EvalSymlinks(wd); err == nil {
@@ -152,13 +149,18 @@ func (s *Student) Current(labs []*Lab) *Lab {
 
 // Next are the labs that are not passed: first those after the current one.
 func (s *Student) Next(labs []*Lab) ([]*Lab, error) {
-	p, err := s.Progress()
-	if err != nil {
-		return nil, err
-	}
 	at := 1 + slices.Index(labs, s.Current(labs))
-	open := slices.Concat(labs[at:], labs[:at])
-	return slices.DeleteFunc(open, func(l *Lab) bool { return p.Entry(l.Name).State == Done }), nil
+	var open []*Lab
+	for _, l := range slices.Concat(labs[at:], labs[:at]) {
+		e, err := s.Entry(l.Name)
+		if err != nil {
+			return nil, err
+		}
+		if e.State != Done {
+			open = append(open, l)
+		}
+	}
+	return open, nil
 }
 
 func firstPart(path string) string {

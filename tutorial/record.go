@@ -31,6 +31,8 @@ type Check struct {
 	Found    string `json:"found,omitempty"`
 	Why      string `json:"why,omitempty"` // the misconception that this suggests, or what the machine lacks
 	Evidence string `json:"evidence,omitempty"`
+
+	void bool // it is the engine's, and takes all points away: see void
 }
 
 // Result is what a run of a lab's check found.
@@ -51,19 +53,27 @@ const (
 	maxField   = 4 << 10 // bytes, of one field
 )
 
-// parseRecords reads what a script has written to descriptor 3: see lib.sh.
-func parseRecords(b []byte) ([]Check, error) {
-	if len(b) > maxRecords {
-		return nil, fmt.Errorf("it reports more than %d bytes", maxRecords)
-	}
+// errForged is a report into which something else than the check has written.
+var errForged = errors.New("somebody else has written into its report")
+
+// parseRecords reads what a script has written to descriptor 3: see lib.sh. Each record begins with
+// the token that the script alone knows. If anything else is there, the error is errForged.
+func parseRecords(b []byte, token string) ([]Check, error) {
+	flood := len(b) > maxRecords
 	var checks []Check
 	for len(b) > 0 {
 		rec, rest, ok := bytes.Cut(b, []byte{0x1e})
-		if !ok {
+		said, genuine := bytes.CutPrefix(rec, []byte(token+"\x1f"))
+		switch {
+		case !genuine:
+			return checks, errForged
+		case flood && !ok:
+			return nil, fmt.Errorf("it reports more than %d bytes", maxRecords)
+		case !ok:
 			return nil, errors.New("its last record has no end")
 		}
 		b = rest
-		f := strings.Split(string(rec), "\x1f")
+		f := strings.Split(string(said), "\x1f")
 		if len(f) != 7 {
 			return nil, fmt.Errorf("a record has %d fields, not 7", len(f))
 		}
@@ -126,6 +136,12 @@ func judge(l *Lab, seed string, checks []Check) (*Result, error) {
 		return nil, errors.New("it reports no check")
 	}
 	return r, nil
+}
+
+// void adds a check of the engine's own to the result, one that failed: then nothing counts.
+func (r *Result) void(name, expected, found, why string) {
+	r.Checks = append(r.Checks, Check{Name: name, State: Failed, Expected: clean(expected), Found: clean(found), Why: why, void: true})
+	r.State, r.Points = Failed, 0
 }
 
 // unsupported is the result on a machine that lacks something.

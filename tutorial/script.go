@@ -43,18 +43,23 @@ const (
 
 // bench is a lab laid out for its scripts, in a private temporary directory:
 //
-//	bin/tiffin → this very program      lib.sh      lab/ (if it was embedded)      tmp/ = $TMPDIR
+//	bin/tiffin → this very program      lib.sh      lab/ without the answers      tmp/ = $TMPDIR
 type bench struct {
 	*Runner
-	lab              *Lab
-	dir, files, work string
-	seed             string
-	held             *os.File // the lock on dir, or nil
+	lab       *Lab
+	dir, work string
+	seed      string
+	start     *Start   // what setup.sh has made, once it has run
+	held      *os.File // the lock on dir, or nil
 }
+
+// answers are the files of a lab that are not laid out: what passes and what does not is nowhere
+// near a student's program that a check runs.
+var answers = []string{"solution.sh", "wrong", "hints.txt", "claims.txt", "README"}
 
 // set makes a bench for a lab and a student's work directory.
 func (r *Runner) set(l *Lab, work, seed string) (b *bench, err error) {
-	b = &bench{Runner: r, lab: l, files: l.dir, work: work, seed: seed}
+	b = &bench{Runner: r, lab: l, work: work, seed: seed}
 	if b.dir, b.held, err = makeTemp(); err != nil {
 		return nil, err
 	}
@@ -78,9 +83,14 @@ func (r *Runner) set(l *Lab, work, seed string) (b *bench, err error) {
 	if err := os.Symlink(r.Binary, filepath.Join(b.dir, "bin/tiffin")); err != nil {
 		return nil, err
 	}
-	if b.files == "" {
-		b.files = filepath.Join(b.dir, "lab")
-		return b, os.CopyFS(b.files, l.files)
+	lab := filepath.Join(b.dir, "lab")
+	if err := os.CopyFS(lab, l.files); err != nil {
+		return nil, err
+	}
+	for _, name := range answers {
+		if err := os.RemoveAll(filepath.Join(lab, name)); err != nil {
+			return nil, err
+		}
 	}
 	return b, nil
 }
@@ -93,25 +103,40 @@ func (b *bench) clear() {
 // environ is what the scripts see, besides what this process does.
 func (b *bench) environ(run string) []string {
 	set := append([]string{
-		"LAB=" + b.files, "WORK=" + b.work, "SEED=" + b.seed, "P=" + b.lab.prefix(),
+		"LAB=" + filepath.Join(b.dir, "lab"), "WORK=" + b.work, "SEED=" + b.seed, "P=" + b.lab.prefix(),
 		"PATH=" + filepath.Join(b.dir, "bin") + ":" + os.Getenv("PATH"), "TMPDIR=" + filepath.Join(b.dir, "tmp"),
 		"LC_ALL=C", "CDPATH=", "PWD=" + b.work, labVariable + "=" + b.work, runVariable + "=" + run,
 	}, b.Env...)
 	return append(os.Environ(), set...) // the last of two wins: package exec
 }
 
-// prelude reads what every script has read before it begins.
-const prelude = `. "$0"; if [ -f "$LAB/values.sh" ]; then . "$LAB/values.sh"; fi; `
+// prelude is what every script has read before it begins: the token of its report from standard
+// input, lib.sh and values.sh.
+const prelude = `read -r _token; exec </dev/null; . "$0"; if [ -f "$LAB/values.sh" ]; then . "$LAB/values.sh"; fi; `
 
 // output is what a script left.
 type output struct {
 	records []Check
+	forged  bool   // others wrote records, too
 	text    string // what it printed, the end of it
 }
 
-// script runs one of the lab's scripts.
+// script runs one of the lab's own scripts, guarded: see lib.sh.
 func (b *bench) script(ctx context.Context, name string) (*output, error) {
-	return b.shell(ctx, name, prelude+`. "$LAB/$1"`, name)
+	if err := os.WriteFile(filepath.Join(b.dir, "made"), b.start.lines(), 0o644); err != nil {
+		return nil, err
+	}
+	return b.shell(ctx, name, prelude+`guard; . "$LAB/$1"`, name)
+}
+
+// answer runs the solution or a wrong answer, as a student would type it. Only it sees the whole lab.
+func (b *bench) answer(ctx context.Context, name string) (*output, error) {
+	whole := filepath.Join(b.dir, "whole")
+	defer func() { _ = removeAll(whole) }()
+	if err := os.CopyFS(whole, b.lab.files); err != nil {
+		return nil, err
+	}
+	return b.shell(ctx, name, prelude+`LAB=$1; . "$1/$2"`, whole, name)
 }
 
 // shell runs `sh -eu -c code lib.sh args…` in the work directory and waits for
@@ -122,11 +147,11 @@ func (b *bench) shell(ctx context.Context, name, code string, args ...string) (*
 		return nil, err
 	}
 	defer text.Close()
-	records, err := os.CreateTemp(b.dir, "records-")
+	report, err := newReport()
 	if err != nil {
 		return nil, err
 	}
-	defer records.Close()
+	defer report.close()
 
 	run := rand.Text()
 	cmd := exec.Command("sh", append([]string{"-eu", "-c", code, filepath.Join(b.dir, "lib.sh")}, args...)...)
@@ -134,7 +159,7 @@ func (b *bench) shell(ctx context.Context, name, code string, args ...string) (*
 	if _, err := os.Stat(b.work); err != nil {
 		cmd.Dir = b.dir // values.sh alone, of a lab that is not started
 	}
-	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = text, text, []*os.File{records}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = strings.NewReader(report.token+"\n"), text, text, []*os.File{report.script}
 	// A process group of its own, to be ended as one: setpgid(2).
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
@@ -149,11 +174,9 @@ func (b *bench) shell(ctx context.Context, name, code string, args ...string) (*
 	}
 	out := &output{text: tail(text)}
 	if why == nil {
-		rec, err := io.ReadAll(io.NewSectionReader(records, 0, maxRecords+1))
-		if err != nil {
-			return nil, err
+		if out.records, why = report.read(); errors.Is(why, errForged) {
+			out.forged, why = true, nil
 		}
-		out.records, why = parseRecords(rec)
 	}
 	if why != nil {
 		return out, broken(b.lab, name, why, out.text)

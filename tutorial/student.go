@@ -19,7 +19,9 @@ import (
 // Student is somebody's directory of labs:
 //
 //	seed                  what the names and numbers of the labs are drawn from
-//	progress.txt          see Progress
+//	current               the name of the lab that was used last
+//	record/               see Entry
+//	kept/                 what was in the work directories when they were reset
 //	03-user-namespace/    the work directory of a lab
 type Student struct {
 	Dir string
@@ -64,13 +66,13 @@ func (s *Student) Seed(want string) (string, error) {
 	if err := os.MkdirAll(s.Dir, 0o755); err != nil {
 		return "", errs.Hint(fmt.Errorf("make the directory for labs: %w", err), "set TIFFIN_LABS to another")
 	}
-	return want, writeFile(path, want+"\n")
+	return want, writeFile(path, want+"\n", 0o644)
 }
 
 // writeFile replaces a file as a whole, on NFS too: rename(2).
-func writeFile(path, text string) error {
+func writeFile(path, text string, mode fs.FileMode) error {
 	tmp := fmt.Sprintf("%s.%d", path, os.Getpid())
-	err := os.WriteFile(tmp, []byte(text), 0o644)
+	err := os.WriteFile(tmp, []byte(text), mode)
 	if err == nil {
 		err = os.Rename(tmp, path)
 	}
@@ -96,7 +98,16 @@ func (s *Student) on(l *Lab) (*bench, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.set(l, s.Work(l), seed)
+	e, err := s.Entry(l.Name)
+	if err != nil {
+		return nil, err
+	}
+	b, err := s.set(l, s.Work(l), seed)
+	if err != nil {
+		return nil, err
+	}
+	b.start = e.Start
+	return b, nil
 }
 
 // Start makes a lab's work directory and its start state. The result is nil,
@@ -121,12 +132,12 @@ func (s *Student) Start(ctx context.Context, l *Lab) (*Result, error) {
 	res, err := b.setUp(ctx)
 	if res != nil || err != nil {
 		// Not half a lab, if it was interrupted too: the next start begins again.
-		if e := b.wipe(context.WithoutCancel(ctx)); e == nil {
+		if e := b.wipe(context.WithoutCancel(ctx), ""); e == nil {
 			_ = os.Remove(work)
 		}
 		return res, err
 	}
-	return nil, s.note(l, func(e *Entry) { *e = Entry{Lab: l.Name, State: Started} })
+	return nil, s.note(l, func(e *Entry) { *e = Entry{Lab: l.Name, State: Started, Start: b.start} })
 }
 
 // setUp runs setup.sh. The result is nil, or that it is unsupported.
@@ -135,7 +146,11 @@ func (b *bench) setUp(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	return b.refused(out), nil
+	if res := b.refused(out); res != nil {
+		return res, nil
+	}
+	b.start, err = b.look()
+	return nil, err
 }
 
 // refused is the result if a script said that the machine lacks something.
@@ -163,6 +178,7 @@ func (s *Student) Check(ctx context.Context, l *Lab) (*Result, error) {
 		return res, err
 	}
 	return res, s.note(l, func(e *Entry) {
+		e.Checks++
 		e.Checked = time.Now().UTC().Truncate(time.Second)
 		if e.State == Done && res.State != Passed {
 			return // what was passed stays passed, also when its containers have been tidied away
@@ -174,28 +190,52 @@ func (s *Student) Check(ctx context.Context, l *Lab) (*Result, error) {
 	})
 }
 
-// check runs check.sh.
+// check runs check.sh, and looks itself whether the lab still is the one that began.
 func (b *bench) check(ctx context.Context) (*Result, error) {
 	out, err := b.script(ctx, "check.sh")
 	if err != nil {
 		return nil, err
 	}
 	res, err := judge(b.lab, b.seed, out.records)
-	if err != nil {
+	if err != nil && !out.forged {
 		return nil, broken(b.lab, "check.sh", err, out.text)
+	}
+	if out.forged {
+		if res == nil {
+			res = &Result{Lab: b.lab.Name, Title: b.lab.Title, Seed: b.seed}
+		}
+		res.void("the report is that of the check alone", "what check.sh reports", "something that it did not write",
+			"A program has written into the report of the check. Nothing counts until the check is alone.")
+	}
+	if res.State == Unsupported {
+		return res, nil
+	}
+	expected, found, err := b.missed()
+	if err != nil {
+		return nil, err
+	}
+	if expected != "" {
+		res.void("what the lab began with is there", expected, found,
+			"The task is about what the lab has made, and that cannot be replaced by something of the same name. `tiffin lab reset` makes it again, and keeps a copy of your files.")
 	}
 	return res, nil
 }
 
-// Reset makes the start state of a lab again: all that the lab or the student
-// made is gone. The result is as Start's.
+// Kept is where the files are that the last reset of a lab has taken away.
+func (s *Student) Kept(l *Lab) string { return filepath.Join(s.Dir, "kept", l.Name) }
+
+// Reset makes the start state of a lab again: all that the lab or the student made is gone, but for
+// the files of the work directory, which are kept until the next reset. The result is as Start's.
 func (s *Student) Reset(ctx context.Context, l *Lab) (*Result, error) {
 	b, err := s.on(l)
 	if err != nil {
 		return nil, err
 	}
 	defer b.clear()
-	if err := b.wipe(ctx); err != nil {
+	if err := removeAll(s.Kept(l)); err != nil {
+		return nil, fmt.Errorf("remove what an older reset has kept: %w", err)
+	}
+	if err := b.wipe(ctx, s.Kept(l)); err != nil {
 		return nil, err
 	}
 	if need, why := l.missing(); need != "" {
@@ -205,28 +245,52 @@ func (s *Student) Reset(ctx context.Context, l *Lab) (*Result, error) {
 	if res != nil || err != nil {
 		return res, err
 	}
-	return nil, s.note(l, func(e *Entry) { *e = Entry{Lab: l.Name, State: Started, Hints: e.Hints} })
+	return nil, s.note(l, func(e *Entry) {
+		*e = Entry{Lab: l.Name, State: Started, Hints: e.Hints, Checks: e.Checks, Start: b.start}
+	})
 }
 
-// wipe removes what the lab has made: what cleanup.sh says, its containers and
-// images, its processes, and all in the work directory. What goes wrong with one
-// does not keep the others.
-func (b *bench) wipe(ctx context.Context) error {
+// Clean removes all that a lab has made, and its work directory. The record stays: what was passed is
+// passed.
+func (s *Student) Clean(ctx context.Context, l *Lab) error {
+	b, err := s.on(l)
+	if err != nil {
+		return err
+	}
+	defer b.clear()
+	return errors.Join(b.wipe(ctx, ""), removeAll(s.Kept(l)), os.Remove(b.work))
+}
+
+// wipe removes what the lab has made: what cleanup.sh says, its containers and images, its
+// processes, and all in the work directory, which goes to keep if that is not "". What goes wrong
+// with one does not keep the others.
+func (b *bench) wipe(ctx context.Context, keep string) error {
 	var broken error
 	if b.lab.has("cleanup.sh") {
 		_, broken = b.script(ctx, "cleanup.sh")
 	}
 	err := b.removeNamed()
 	b.sweep(labVariable, b.work)
-	return errors.Join(broken, err, b.empty())
+	return errors.Join(broken, err, b.empty(keep))
 }
 
 // empty empties the work directory. That itself stays, since the student's
 // shell is in it.
-func (b *bench) empty() error {
+func (b *bench) empty(keep string) error {
 	ents, err := os.ReadDir(b.work)
+	if keep != "" && err == nil {
+		err = os.MkdirAll(keep, 0o755)
+	}
 	for _, e := range ents {
-		err = errors.Join(err, removeAll(filepath.Join(b.work, e.Name())))
+		path := filepath.Join(b.work, e.Name())
+		if keep == "" {
+			err = errors.Join(err, removeAll(path))
+			continue
+		}
+		if e.IsDir() { // to move a directory is to write into it: rename(2), EACCES
+			err = errors.Join(err, os.Chmod(path, 0o755))
+		}
+		err = errors.Join(err, os.Rename(path, filepath.Join(keep, e.Name())))
 	}
 	if err != nil {
 		return fmt.Errorf("empty the work directory: %w", err)
@@ -252,7 +316,7 @@ func (b *bench) removeNamed() error {
 		return err
 	}
 	for _, n := range names {
-		if strings.HasPrefix(n, b.lab.prefix()+"/") {
+		if strings.HasPrefix(n, b.lab.imagePrefix()) {
 			if _, err := b.tiffin("rmi", n); err != nil {
 				return err
 			}
@@ -302,11 +366,11 @@ func (s *Student) Hint(ctx context.Context, l *Lab) (text string, n, of int, err
 	if of = len(hints); of == 0 {
 		return "", 0, 0, fmt.Errorf("lab %s has no hints", l.Name)
 	}
-	p, err := s.Progress()
+	e, err := s.Entry(l.Name)
 	if err != nil {
 		return "", 0, 0, err
 	}
-	n = min(p.Entry(l.Name).Hints, of-1) + 1
+	n = min(e.Hints, of-1) + 1
 	if text, err = s.replace(ctx, l, hints[n-1]); err != nil {
 		return "", 0, 0, err
 	}

@@ -26,13 +26,13 @@ func TestResetRemovesAllOfTheLabAndNothingElse(t *testing.T) {
 echo nothing >start
 tiffin run -d --name $P-runs tiffin/base sleep 1000
 tiffin run --name $P-ended tiffin/base touch /new
-tiffin commit $P-ended $P/image:1
-tiffin tag $P/image:1 $P/image:2
+tiffin commit $P-ended $P.example/image:1
+tiffin tag $P.example/image:1 $P.example/image:2
 `), file("cleanup.sh", "rm -f \"$WORK/../elsewhere\"\n"))
 	s := student(t)
 	s.mustStart(t, l)
 	for _, args := range [][]string{
-		{"create", "--name", "lab50", "tiffin/base"}, {"create", "--name", "mylab50-x", "tiffin/base"}, {"tag", "lab50/image:1", "mine:1"},
+		{"create", "--name", "lab50", "tiffin/base"}, {"create", "--name", "mylab50-x", "tiffin/base"}, {"tag", "lab50.example/image:1", "mine:1"},
 	} {
 		if _, err := s.tiffin(args...); err != nil {
 			t.Fatal(err)
@@ -66,7 +66,7 @@ tiffin tag $P/image:1 $P/image:2
 	if res, err := s.Reset(background, l); res != nil || err != nil {
 		t.Fatalf("%+v, %v", res, err)
 	}
-	if got := names(t, s); got != "lab50 lab50-ended lab50-runs mylab50-x lab50/image:1 lab50/image:2 mine:1 tiffin/base:latest" {
+	if got := names(t, s); got != "lab50 lab50-ended lab50-runs mylab50-x lab50.example/image:1 lab50.example/image:2 mine:1 tiffin/base:latest" {
 		t.Errorf("after reset: %s", got)
 	}
 	wipe(t, s, l)
@@ -184,9 +184,8 @@ func TestStudentGoesThroughALab(t *testing.T) {
 	if res, err := s.Check(background, l); err != nil || res.State != Passed || res.Points != 4 {
 		t.Errorf("%+v, %v", res, err)
 	}
-	p, err := s.Progress()
-	e := p.Entry(l.Name)
-	if err != nil || e.State != Done || e.Points != 4 || e.Of != 4 || e.Hints != 3 || e.Checked.IsZero() {
+	e, err := s.Entry(l.Name)
+	if err != nil || e.State != Done || e.Points != 4 || e.Of != 4 || e.Hints != 3 || e.Checks != 2 || e.Checked.IsZero() {
 		t.Errorf("%+v, %v", e, err)
 	}
 	// Tidying up takes nothing away, though the check fails again.
@@ -196,55 +195,51 @@ func TestStudentGoesThroughALab(t *testing.T) {
 	if res, err := s.Check(background, l); err != nil || res.State != Failed {
 		t.Errorf("%+v, %v", res, err)
 	}
-	p, err = s.Progress()
-	if e := p.Entry(l.Name); err != nil || e.State != Done || e.Points != 4 {
+	if e, err := s.Entry(l.Name); err != nil || e.State != Done || e.Points != 4 {
 		t.Errorf("after tidying up: %+v, %v", e, err)
 	}
 	if next, err := s.Next([]*Lab{l}); len(next) > 0 || err != nil {
 		t.Errorf("next is %v, %v", next, err)
 	}
-	if ents, _ := os.ReadDir(s.Dir); len(ents) != 3 { // seed, progress.txt, 50-small
+	if ents, _ := os.ReadDir(s.Dir); len(ents) != 4 { // seed, current, record, 50-small
 		t.Errorf("%v", ents)
 	}
 }
 
-// TestProgressCanBeEdited: a person may delete lines of it, or write nonsense.
-func TestProgressCanBeEdited(t *testing.T) {
+// TestAnEditedRecordDoesNotCount: not for points, not for having passed, and its start is none.
+func TestAnEditedRecordDoesNotCount(t *testing.T) {
+	l := small(t)
 	s := student(t)
-	if err := os.MkdirAll(s.Dir, 0o755); err != nil {
+	s.mustStart(t, l)
+	if res, err := s.Check(background, l); err != nil || res.Points != 1 {
+		t.Fatalf("%+v, %v", res, err)
+	}
+	path := s.recordPath(l.Name)
+	whole, err := os.ReadFile(path)
+	if err != nil {
 		t.Fatal(err)
 	}
-	const text = progressTitle + `current 02-b
-01-a passed 10 10 1 2026-03-04T10:11:12Z
-nonsense
-02-b started x -1 -5 never
-../../evil passed 1 1 1 -
-03-c passed
-`
-	if err := os.WriteFile(filepath.Join(s.Dir, "progress.txt"), []byte(text), 0o644); err != nil {
+	for _, edit := range []struct{ old, new string }{
+		{`"points": 1`, `"points": 999`}, {`"started"`, `"passed"`}, {`"lab": "50-small"`, `"lab": "50-other"`},
+		{string(whole), ""}, {string(whole), `{"lab": "50-small", "state": "passed", "points": 999, "of": 10}`},
+	} {
+		text := strings.Replace(string(whole), edit.old, edit.new, 1)
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil || text == string(whole) {
+			t.Fatalf("%v: %s", err, text)
+		}
+		if e, err := s.Entry(l.Name); err != nil || *e != (Entry{Lab: l.Name, State: Started}) {
+			t.Errorf("%s: %+v, %v", edit.new, e, err)
+		}
+	}
+	res, err := s.Check(background, l)
+	if err != nil || res.State != Failed || res.Points != 0 || !strings.Contains(failures(res), "no record, or one that was changed by hand") {
+		t.Errorf("%+v, %v", res, err)
+	}
+	if res, err := s.Reset(background, l); res != nil || err != nil {
 		t.Fatal(err)
 	}
-	labs := []*Lab{{Name: "01-a"}, {Name: "02-b"}, {Name: "03-c"}, {Name: "04-d"}}
-	if l := s.Current(labs); l != labs[1] {
-		t.Errorf("current: %v", l)
-	}
-	if next, err := s.Next(labs); err != nil || !slices.Equal(next, []*Lab{labs[2], labs[3], labs[1]}) {
-		t.Errorf("next: %v, %v", next, err)
-	}
-	if err := s.Use(labs[2]); err != nil {
-		t.Fatal(err)
-	}
-	b, err := os.ReadFile(filepath.Join(s.Dir, "progress.txt"))
-	const want = progressTitle + `current 03-c
-01-a passed 10 10 1 2026-03-04T10:11:12Z
-02-b started 0 -1 0 -
-03-c started 0 0 0 -
-`
-	if err != nil || string(b) != want {
-		t.Errorf("%v\n%s", err, b)
-	}
-	if next, err := s.Next(labs); err != nil || !slices.Equal(next, []*Lab{labs[3], labs[1], labs[2]}) {
-		t.Errorf("next: %v, %v", next, err)
+	if res, err := s.Check(background, l); err != nil || res.Points != 1 {
+		t.Errorf("after reset: %+v, %v", res, err)
 	}
 }
 

@@ -22,6 +22,7 @@ type Trial struct {
 	Checks      []Check   // as the untouched start reports them
 	Commands    int       // that the lesson has
 	Wrongs      int       // wrong answers
+	Tried       int       // attacks of the adversary
 }
 
 // Problem is a fault of a lab.
@@ -36,7 +37,8 @@ func (t *Trial) problem(where, format string, args ...any) {
 // TestOptions say how to try a lab.
 type TestOptions struct {
 	Seed  string
-	Brief bool         // leave the wrong answers out
+	Brief bool         // leave the wrong answers out, and the adversary
+	Few   int          // if not 0: about so many attacks of the adversary, not all
 	Step  func(string) // if not nil: is told what is tried next
 }
 
@@ -101,6 +103,9 @@ func (t *trial) all(ctx context.Context) {
 	if res != nil && res.State != Passed {
 		t.problem("solution.sh", "does not pass: %s", failures(res))
 	}
+	if !t.Brief && res != nil && res.State == Passed {
+		t.attacked(ctx)
+	}
 	if !t.Brief {
 		wrongs, _ := t.lab.wrongs() // look has told of an error
 		for _, w := range wrongs {
@@ -108,7 +113,7 @@ func (t *trial) all(ctx context.Context) {
 		}
 	}
 	t.step("reset")
-	if err := t.wipe(ctx); err != nil {
+	if err := t.wipe(ctx, ""); err != nil {
 		t.problem("reset", "%v", err)
 	}
 	t.leftovers()
@@ -116,7 +121,7 @@ func (t *trial) all(ctx context.Context) {
 
 // end removes everything that the trial made, wherever it stopped.
 func (t *trial) end(ctx context.Context) {
-	_ = t.wipe(ctx)
+	_ = t.wipe(ctx, "")
 	ctrs, _ := t.containers()
 	for _, c := range ctrs {
 		_, _ = t.tiffin("rm", "-f", c.id)
@@ -134,7 +139,7 @@ func (t *trial) attempt(ctx context.Context, what string, scripts []string) *Res
 		return nil
 	}
 	for _, s := range scripts {
-		out, err := t.script(ctx, s)
+		out, err := t.answer(ctx, s)
 		if err != nil {
 			t.problem(what, "%v", err)
 			return nil
@@ -149,7 +154,7 @@ func (t *trial) attempt(ctx context.Context, what string, scripts []string) *Res
 
 // begin makes the start state.
 func (t *trial) begin(ctx context.Context) bool {
-	if err := t.wipe(ctx); err != nil {
+	if err := t.wipe(ctx, ""); err != nil {
 		t.problem("reset", "%v", err)
 		return false
 	}
@@ -276,7 +281,7 @@ func (t *trial) leftovers() {
 	}
 	for _, n := range names {
 		if n != "tiffin/base:latest" {
-			t.problem("reset", "the image %s is left: name it %s/something", n, t.lab.prefix())
+			t.problem("reset", "the image %s is left: name it %ssomething", n, t.lab.imagePrefix())
 		}
 	}
 }
@@ -289,6 +294,9 @@ func sameChecks(a, b []Check) bool {
 func listChecks(all []Check) string {
 	var names []string
 	for _, c := range all {
+		if c.void {
+			continue
+		}
 		names = append(names, fmt.Sprintf("%q (%d)", c.Name, c.Points))
 	}
 	slices.Sort(names)

@@ -32,7 +32,9 @@ var labTable = [...]command{
 	{"check", "look whether the task is done", labCheckCommand, statusLike},
 	{"hint", "print the next of three hints", labHintCommand, statusLike},
 	{"reset", "make the start state of a lab again", labResetCommand, statusLike},
+	{"clean", "remove all that a lab has made", labCleanCommand, statusLike},
 	{"next", "start the next lab that is not passed", labNextCommand, statusLike},
+	{"json", "print values of a JSON text, for scripts of labs", labJSONCommand, statusLike},
 	{"new", "write a lab to begin one's own with", labNewCommand, statusLike},
 	{"test", "find out whether labs judge as they should", labTestCommand, statusLike},
 }

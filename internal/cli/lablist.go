@@ -9,8 +9,6 @@ import (
 	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
-
-	"tiffin/tutorial"
 )
 
 func labListCommand() *cli.Command {
@@ -24,11 +22,7 @@ func labListCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			p, err := k.Progress()
-			if err != nil {
-				return err
-			}
-			return errors.Join(printLabs(c.String("format"), k.labs, p), k.damaged)
+			return errors.Join(printLabs(c.String("format"), k), k.damaged)
 		}),
 	}
 }
@@ -39,10 +33,13 @@ type labRow struct {
 	Points, Of, Minutes        int
 }
 
-func printLabs(format string, labs []*tutorial.Lab, p *tutorial.Progress) error {
+func printLabs(format string, k *course) error {
 	var rows []*labRow
-	for _, l := range labs {
-		e := p.Entry(l.Name)
+	for _, l := range k.labs {
+		e, err := k.Entry(l.Name)
+		if err != nil {
+			return err
+		}
 		rows = append(rows, &labRow{l.Number(), l.Name[3:], l.Title, string(e.State), e.Points, e.Of, l.Minutes})
 	}
 	if format != "" && format != "table" {

@@ -67,12 +67,7 @@ func nextSteps(work, labs string) string {
 	if dir, err := filepath.Abs(labs); labs != "" && err == nil {
 		flag = " --dir " + dir
 	}
-	if home, err := os.UserHomeDir(); err == nil {
-		if rest, ok := strings.CutPrefix(work, home+"/"); ok {
-			work = "~/" + rest
-		}
-	}
-	return "  cd " + work + "\n" +
+	return "  cd " + fromHome(work) + "\n" +
 		"  tiffin lab show" + flag + "     read the text and the task\n" +
 		"  tiffin lab check" + flag + "    when you think it is done\n" +
 		"  tiffin lab hint" + flag + "     when you are stuck\n"
@@ -88,8 +83,8 @@ func unsupportedHere(l *tutorial.Lab, res *tutorial.Result) error {
 func labResetCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage: "[FLAGS] [LAB]",
-		Description: "Deletes everything in the lab's work directory, and all containers and images\n" +
-			"whose names begin with the lab's prefix (lab03-… and lab03/…), and then makes\nthe start state.",
+		Description: "Removes all containers and images whose names begin with the lab's prefix\n" +
+			"(lab03-… and lab03.example/…) and makes the start state. What is in the work\ndirectory goes to ~/tiffin-labs/kept, until the next reset.",
 		Flags: []cli.Flag{labDirFlag(), labLimitFlag()},
 		Action: onLab(func(ctx context.Context, k *course, l *tutorial.Lab) error {
 			res, err := k.Reset(ctx, l)
@@ -99,10 +94,36 @@ func labResetCommand() *cli.Command {
 			if res != nil {
 				return unsupportedHere(l, res)
 			}
-			fmt.Fprintf(stdout, "lab %s is as it was at the start\n", l.Number())
+			fmt.Fprintf(stdout, "lab %s is as it was at the start; what you had is in %s\n", l.Number(), fromHome(k.Kept(l)))
 			return nil
 		}),
 	}
+}
+
+func labCleanCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "[FLAGS] [LAB]",
+		Description: "Removes the lab's work directory, with what reset has kept of it, its processes,\n" +
+			"containers and images. What was passed stays passed.",
+		Flags: []cli.Flag{labDirFlag(), labLimitFlag()},
+		Action: onLab(func(ctx context.Context, k *course, l *tutorial.Lab) error {
+			if err := k.Clean(ctx, l); err != nil {
+				return err
+			}
+			fmt.Fprintf(stdout, "nothing of lab %s is left\n", l.Number())
+			return nil
+		}),
+	}
+}
+
+// fromHome is a path as a person writes it.
+func fromHome(path string) string {
+	if home, err := os.UserHomeDir(); err == nil {
+		if rest, ok := strings.CutPrefix(path, home+"/"); ok {
+			return "~/" + rest
+		}
+	}
+	return path
 }
 
 func labNextCommand() *cli.Command {

@@ -20,10 +20,12 @@ func labTestCommand() *cli.Command {
 		ArgsUsage: "[FLAGS] [DIR…]",
 		Description: "Tries each lab in a store and a directory of its own: the untouched start must\n" +
 			"not pass, the solution must, each wrong answer must fail with its own message,\n" +
-			"every command of the text must work. Without DIR: tiffin's labs. The exit\n" +
+			"every command of the text must work, and a solved lab that is spoilt in any of\n" +
+			"many ways (answers, images, containers, the start, forged reports) must fail. Without DIR: tiffin's labs. The exit\n" +
 			"status is 0 if all is well, 1 if there are faults, 2 if a lab could not be\ntried on this machine.",
 		Flags: []cli.Flag{labLimitFlag(),
-			&cli.StringSliceFlag{Name: "seed", Usage: "draw names and numbers from `TEXT`; repeatable"}},
+			&cli.StringSliceFlag{Name: "seed", Usage: "draw names and numbers from `TEXT`; repeatable"},
+			&cli.IntFlag{Name: "attacks", Usage: "try about `NUMBER` attacks on each lab, not all"}},
 		Action: func(c *cli.Context) error {
 			labs, err := labsToTest(c)
 			if err != nil {
@@ -42,7 +44,7 @@ func labTestCommand() *cli.Command {
 			status := 0
 			for _, l := range labs {
 				for _, seed := range seeds {
-					t, err := r.Test(ctx, l, tutorial.TestOptions{Seed: seed, Step: testStep(l)})
+					t, err := r.Test(ctx, l, tutorial.TestOptions{Seed: seed, Few: c.Int("attacks"), Step: testStep(l)})
 					if err != nil {
 						return err
 					}
@@ -103,8 +105,8 @@ func printTrial(w io.Writer, t *tutorial.Trial, seed string) {
 		for _, c := range t.Checks {
 			sum += c.Points
 		}
-		fmt.Fprintf(w, "ok           %s (seed %s): %d checks, %s, %d wrong answers, %d commands\n",
-			t.Lab.Name, seed, len(t.Checks), points(sum), t.Wrongs, t.Commands)
+		fmt.Fprintf(w, "ok           %s (seed %s): %d checks, %s, %d wrong answers, %d attacks, %d commands\n",
+			t.Lab.Name, seed, len(t.Checks), points(sum), t.Wrongs, t.Tried, t.Commands)
 	}
 }
 

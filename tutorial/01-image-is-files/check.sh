@@ -1,5 +1,5 @@
 # The truth comes out of the store, by way of `save`: the student's copies may be changed.
-image=$P/lunch:$TAG
+image=$P.example/lunch:$TAG
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 gone='The image is not in the store any more. `tiffin lab reset` makes it again.'

@@ -1,6 +1,6 @@
 # An image of three layers: the built-in one, a recipe, and the recipe's deletion. Nothing is run
 # for it, so that the lab works where no container can.
-IMAGE=$P/lunch:$TAG
+IMAGE=$P.example/lunch:$TAG
 rm -rf srv
 mkdir srv
 echo "rice with $SPICE" >srv/menu
@@ -10,7 +10,7 @@ rm -r srv/*
 touch "srv/.wh.$SPICE"
 echo closed >srv/door
 tar --owner=0 --group=0 -cf deletion.tar srv
-stack "$P/half:$TAG" tiffin/base recipe.tar deletion.tar
-printf 'FROM %s\nENV PATH=/usr/local/bin:/bin\nCMD cat /srv/menu\n' "$P/half:$TAG" | tiffin build -q -t "$IMAGE" - >/dev/null
-tiffin rmi "$P/half:$TAG" >/dev/null
+stack "$P.example/half:$TAG" tiffin/base recipe.tar deletion.tar
+printf 'FROM %s\nENV PATH=/usr/local/bin:/bin\nCMD cat /srv/menu\n' "$P.example/half:$TAG" | tiffin build -q -t "$IMAGE" - >/dev/null
+tiffin rmi "$P.example/half:$TAG" >/dev/null
 rm -r srv recipe.tar deletion.tar

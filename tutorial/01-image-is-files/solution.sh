@@ -1,4 +1,4 @@
-tiffin save -q -o lunch.tar "$P/lunch:$TAG"
+tiffin save -q -o lunch.tar "$P.example/lunch:$TAG"
 mkdir -p lunch && tar xf lunch.tar -C lunch
 blobs=lunch/blobs/sha256
 manifest=$(grep -o 'sha256:[0-9a-f]*' lunch/index.json | cut -d : -f 2)

@@ -4,9 +4,11 @@ state() { tiffin inspect --format "{{.State.$2}}" "$1" 2>/dev/null || true; } # 
 status=$(state "$mine" Status) pid=$(state "$mine" Pid)
 
 name="the container $mine runs"
-form="$mine, running"
+form="$mine of tiffin/base, running"
+if [ "$status" = running ] && ! of_image "$mine" tiffin/base:latest; then status=other; fi
 case $status in
 running) pass "$name" 2 "process $pid" ;;
+other) fail "$name" 2 "$form" 'a container of another image' 'What runs in it may be called sleep and be something else: it must be a container of tiffin/base.' ;;
 '')
 	other=$(tiffin ps -a --format '{{.Names}} {{.Command}}' | grep -c "sleep $NAPS" || true)
 	if [ "$other" != 0 ]; then

@@ -3,21 +3,32 @@ desk_ipc=$(readlink "/proc/$pid/ns/ipc" 2>/dev/null) || desk_ipc=none
 desk_uts=$(readlink "/proc/$pid/ns/uts" 2>/dev/null) || desk_uts=none
 gone=
 if [ "$desk_ipc" = none ]; then gone="The container $DESK does not run: tiffin lab reset makes it anew."; fi
-in_desk() { tiffin exec "$DESK" "$@" 2>/dev/null || true; }
-queues=$(in_desk ls /dev/mqueue | sort | tr '\n' ' ')
+# Its namespaces are looked at with programs of the check's own: those in the container may say
+# anything. A new mount of mqueue shows the queues of the namespace in which it is made.
+t=$(mktemp -d)
+trap 'rm -rf "$t"' EXIT
+tiffin __userland >"$t/mount"
+chmod 755 "$t/mount"
+mkdir "$t/queues"
+queues=$(if [ -z "$gone" ]; then
+    tiffin enter -U -i -t "$pid" tiffin unshare -m sh -c '"$1/mount" -t mqueue none "$1/queues" && ls "$1/queues"' sh "$t" 2>/dev/null | sort | tr '\n' ' '
+fi)
 has() { case " $queues " in *" $1 "*) echo "$1" ;; *) echo "queues: ${queues:-none}" ;; esac; }
 
-same "$DESK is the container it was" 1 "$OLD" "$(has "$OLD")" \
+is=$(has "$OLD")
+if [ -z "$gone" ] && [ "$(tiffin inspect --type container -f '{{json .State.StartedAt}}' "$DESK")" != "$(made container "$DESK" started)" ]; then is="started anew"; fi
+same "$DESK is the container it was" 1 "$OLD" "$is" \
     "${gone:-Its queue $OLD is gone. A new container has a new IPC namespace, and that begins empty: queues end with the last process of theirs.}"
 
-name=$(in_desk uname -n)
+name=$(if [ -z "$gone" ]; then tiffin enter -U -u -t "$pid" uname -n; fi)
 case $name in
 "$OTHER") w="Somebody set the clerk's name in the desk's UTS namespace. A name is set for all processes of the namespace, so the clerk needs one of its own." ;;
 *) w="Join its UTS namespace, and the user namespace that owns it, and set the name there. In a new namespace you only change a copy." ;;
 esac
 same "the host name of $DESK is $NAME" 3 "$NAME" "$name" "${gone:-$w}"
 
-if [ -n "$(in_desk ls "/dev/shm/$QUEUE")" ]; then
+# A union lets nobody look who is not in its user namespace: fuse(4), allow_other.
+if tiffin enter -U -t "$pid" ls "/proc/$pid/root/dev/shm/$QUEUE" >/dev/null 2>&1; then
     w="There is a file of that name in /dev/shm. That is a tmpfs, kept apart by the mount namespace; queues are shown by the file system on /dev/mqueue."
 else w="touch /dev/mqueue/$QUEUE makes one, but in the namespace in which that file system was mounted. Do it inside $DESK."
 fi

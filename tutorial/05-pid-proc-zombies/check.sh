@@ -10,7 +10,8 @@ case $p in
 *)
     ns=$(readlink "/proc/$p/ns/pid" 2>/dev/null) || ns=
     inner=$(sed -n 's/^NSpid:.*[[:space:]]//p' "/proc/$p/status" 2>/dev/null) || inner=
-    if [ "$p" = "$(pid_of "$PLAIN")" ] || [ "$p" = "$(pid_of "$INIT")" ]; then
+    containers=$(tiffin ps --format '{{.Pid}}' | tr '\n' ' ')
+    if [ "${containers#*"$p "}" != "$containers" ]; then
         found="the process 1 of a container" why="That is one which tiffin run made. This one you make by hand, with tiffin unshare."
     elif [ -z "$ns" ]; then
         found="no process $p" why="It has ended, or is not yours. Start it in the background with & and a sleep that is long enough."
@@ -34,29 +35,33 @@ if [ -z "$why" ]; then
 else fail "$name" 3 "a /proc of its own" "unknown" "First there has to be such a process."
 fi
 
-# 2, 3: the containers
-# zombies NAME: "STAT PPID" of each zombie in the container; fails if it does not run.
-zombies() {
-    _all=$(tiffin exec "$1" ps -eo stat,ppid 2>/dev/null) || return 1
-    printf '%s\n' "$_all" | grep '^Z' || true
+# 2, 3: the containers, seen from outside: proc(5), /proc/pid/task/tid/children. A ps in a container
+# may say anything.
+# tree PID: "STATE PPID" of it and of all below it.
+tree() {
+    while read -r _key _value _; do
+        case $_key in State:) _state=$_value ;; PPid:) echo "$_state $_value" ;; esac
+    done 2>/dev/null <"/proc/$1/status" || :
+    for _c in $(cat "/proc/$1/task/"*/children 2>/dev/null || :); do tree "$_c"; done
 }
-count() { printf '%s' "$1" | grep -c '^Z' || true; }
-# settle NAME N: waits, a few seconds at most, until no more than N processes of
-# the container are alive. What is about to end may still become a zombie.
+count() { printf '%s\n' "$1" | grep -c "$2" || :; }
+# settle PID N: waits, a few seconds at most, until no more than N of them are alive. What is about
+# to end may still become a zombie.
 settle() {
     for _ in $(seq 20); do
-        _alive=$(tiffin exec "$1" ps -eo stat= 2>/dev/null | grep -c -v '^Z' || true)
-        if [ "$_alive" -le "$2" ]; then return; fi
-        sleep 0.2
+        if [ "$(count "$(tree "$1")" '^[^Z]')" -le "$2" ]; then return; fi
+        sleep 0.1
     done
 }
+foreign="The container must be one of tiffin/base: the programs of another image may be anything."
 
 name="$PLAIN has $N zombies that process 1 does not fetch"
-if z=$(zombies "$PLAIN"); then
-    settle "$PLAIN" 2 # process 1 and the ps that looks
-    z=$(zombies "$PLAIN") || z=
-    n=$(count "$z") one=$(tiffin exec "$PLAIN" cat /proc/1/comm 2>/dev/null) || one=
-    if [ "$(tiffin inspect --format '{{.HostConfig.Init}}' "$PLAIN")" = true ]; then w="This container runs with --init, the cure; here we want the illness."
+p=$(pid_of "$PLAIN")
+if [ "${p:-0}" != 0 ]; then
+    settle "$p" 1 # process 1
+    n=$(count "$(tree "$p")" "^Z $p\$") one=$(cat "/proc/$p/comm" 2>/dev/null) || one=
+    if ! of_image "$PLAIN" tiffin/base:latest; then n="$n in another image" w=$foreign
+    elif [ "$(tiffin inspect --format '{{.HostConfig.Init}}' "$PLAIN")" = true ]; then w="This container runs with --init, the cure; here we want the illness."
     elif [ "$n" = 0 ] && [ "$one" = sh ]; then w="Process 1 is a shell, and a shell waits for its children, also for those it adopts. exec something that does not."
     elif [ "$n" = 0 ]; then w="There is none. A process becomes a zombie when it ends and nobody waits: let it end, and let process 1 be its parent."
     else w="Each child that ends and is not waited for is one zombie; count those you start."
@@ -66,17 +71,18 @@ else fail "$name" 3 "$N" "$PLAIN does not run" "Start it with -d and let process
 fi
 
 name="$INIT runs the same command with --init and has none"
-if z=$(zombies "$INIT"); then
-    settle "$INIT" 3 # process 1, the command and the ps
-    z=$(zombies "$INIT") || z=
+p=$(pid_of "$INIT")
+if [ "${p:-0}" != 0 ]; then
+    settle "$p" 2 # process 1 and the command
     cmd=$(tiffin inspect --format '{{json .Config.Cmd}}' "$INIT")
     ref=$(tiffin inspect --format '{{json .Config.Cmd}}' "$PLAIN" 2>/dev/null) || ref="$PLAIN does not exist"
     if [ "$(tiffin inspect --format '{{.HostConfig.Init}}' "$INIT")" != true ]; then
         fail "$name" 3 "process 1 is an init" "it is the command" "Zombies are not there because nothing was orphaned, or not yet. Start it with --init."
+    elif ! of_image "$INIT" tiffin/base:latest; then fail "$name" 3 "a container of tiffin/base" "one of another image" "$foreign"
     elif [ "$cmd" != "$ref" ]; then
         fail "$name" 3 "$ref" "$cmd" "Another command proves nothing: give both containers the same one."
     else
-        same "$name" 3 "0" "$(count "$z")" "An init reaps what it adopts. These zombies have a parent that lives and never waits, so nobody adopts them: their parent has to end first."
+        same "$name" 3 "0" "$(count "$(tree "$p")" '^Z')" "An init reaps what it adopts. These zombies have a parent that lives and never waits, so nobody adopts them: their parent has to end first."
     fi
 else fail "$name" 3 "0" "$INIT does not run" "Start it with -d and --init, and the command of $PLAIN."
 fi

@@ -9,7 +9,7 @@ echo "$secret" >"$file"
 # attempt COMMAND…: what a shell prints that runs the escape.
 attempt() {
     if [ ! -f escape ]; then echo "no file escape"; return; fi
-    timeout 20 tiffin "$@" /bin/sh -s "$file" <escape 2>&1 | tr '\n' ' ' | cut -c 1-200
+    timeout 20 tiffin "$@" /bin/sh -s "$file" <escape 2>&1 3>&- | tr '\n' ' ' | cut -c 1-200
 }
 name="escape leaves a chroot"
 found=$(attempt unshare -Ur bin/chroot "$tmp/jail")

@@ -20,5 +20,5 @@ for n in 1 2 3 4; do
 	tar --owner=0 --group=0 -cf "layer$n.tar" -C "layer$n" menu
 	rm -r "layer$n"
 done
-stack "$P/meal:latest" tiffin/base layer1.tar layer2.tar layer3.tar layer4.tar
+stack "$P.example/meal:latest" tiffin/base layer1.tar layer2.tar layer3.tar layer4.tar
 printf '%s ??????\n' cake fish rice soup >predict

@@ -16,4 +16,4 @@ solve() {
 	echo "$C $(solve "$IN_C")"
 	echo "$D $(solve '')"
 } >predict
-tiffin run --name "$P-mine" "$P/meal" sh -c "echo $SPICE >/menu/$B"
+tiffin run --name "$P-mine" "$P.example/meal" sh -c "echo $SPICE >/menu/$B"

@@ -1,16 +1,16 @@
 t=$(mktemp -d)
-trap 'rm -rf "$t"; tiffin rmi "$P/check:1" "$P/check:2" >/dev/null 2>&1 || :' EXIT
+trap 'rm -rf "$t"; tiffin rmi "$P.example/check:1" "$P.example/check:2" >/dev/null 2>&1 || :' EXIT
 
-# other.tar: a lower layer in which the box has one thing more.
-mkdir "$t/lower"
-tar -xf lower.tar -C "$t/lower"
+# lower.tar is made again: the student's may be gone. In other.tar the box has one thing more.
+pantry "$t/lower"
+tar -cf "$t/lower.tar" -C "$t/lower" pantry
 echo 500 >"$t/lower/pantry/$BOX/old-3"
 tar -cf "$t/other.tar" -C "$t/lower" pantry
 
 names=$(tar -tf layer.tar 2>/dev/null | sed 's|^\./||; s|/$||') || :
 stacked=no
-if [ -n "$names" ] && stack "$P/check:1" lower.tar layer.tar 2>"$t/errors" &&
-	stack "$P/check:2" "$t/other.tar" layer.tar 2>>"$t/errors"; then
+if [ -n "$names" ] && stack "$P.example/check:1" "$t/lower.tar" layer.tar 2>"$t/errors" &&
+	stack "$P.example/check:2" "$t/other.tar" layer.tar 2>>"$t/errors"; then
 	stacked=yes
 fi
 same 'layer.tar is a layer' 1 yes "$stacked" \
@@ -18,7 +18,7 @@ same 'layer.tar is a layer' 1 yes "$stacked" \
 
 has() { printf '%s\n' "$names" | grep -qxF "$1"; }
 # seen IMAGE PATH: whether PATH can be seen in the merged tree.
-seen() { tiffin why --type image "$P/check:$1" "$2" >/dev/null 2>&1; }
+seen() { tiffin why --type image "$P.example/check:$1" "$2" >/dev/null 2>&1; }
 # text NAME: the first line of that file in layer.tar.
 text() { { tar -xOf layer.tar "$1" || tar -xOf layer.tar "./$1"; } 2>/dev/null | sed 1q; }
 

@@ -1,7 +1,6 @@
 # lower.tar is the layer below; upper/ is what kernel overlayfs keeps of some changes to it.
 rm -rf lower upper
-mkdir -p "lower/pantry/$BOX" lower/pantry/shelf
-for f in "$GONE" "$CHANGED" "$KEPT" "$BOX/old-1" "$BOX/old-2" shelf/rice; do echo 500 >"lower/pantry/$f"; done
+pantry lower
 tar --owner=0 --group=0 -cf lower.tar -C lower pantry
 rm -r lower
 

@@ -6,4 +6,9 @@ KEPT=$(echo "$JARS" | cut -d' ' -f3)
 BOX=$(pick box crate basket chest)
 FRESH=$(pick fresh apple pear plum)
 ADDED=$(pick added beans peas lentils)
+# pantry DIR: makes the lower layer's directory there.
+pantry() {
+	mkdir -p "$1/pantry/$BOX" "$1/pantry/shelf"
+	for f in "$GONE" "$CHANGED" "$KEPT" "$BOX/old-1" "$BOX/old-2" shelf/rice; do echo 500 >"$1/pantry/$f"; done
+}
 WEIGHT=$(number weight 101 899)

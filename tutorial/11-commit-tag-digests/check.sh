@@ -1,18 +1,17 @@
 blobs=layout/blobs/sha256
-flat() { { tr -d ' \t\r\n' <"$1" || :; } 2>/dev/null; }
-# inside KEY: of the JSON text on standard input, what is between the braces after KEY.
-inside() { sed -n "s/.*\"$1\":\[*{\([^{}]*\).*/\1/p"; }
-digest_in() { sed -n 's/.*"digest":"sha256:\([0-9a-f]*\)".*/\1/p'; }
-size_in() { sed -n 's/.*"size":\([0-9]*\).*/\1/p'; }
+# json TEMPLATE FILE: a value of a JSON text, however its keys are sorted and indented; nothing if
+# it is no JSON or has no such value.
+json() { if [ -f "$2" ]; then tiffin lab json "$1" <"$2" 2>/dev/null || :; fi; }
+hex() { sed -n 's/^sha256:\([0-9a-f]\{64\}\)$/\1/p'; }
 digest_of() { if [ -f "$1" ]; then sha256sum <"$1" | cut -d' ' -f1; fi; }
 size_of() { if [ -f "$1" ]; then wc -c <"$1" | tr -d ' '; fi; }
+# blob DIGEST: the path of the blob, of a file that is not there if the digest is none.
+blob() { echo "$blobs/${1:-none}"; }
 
 # Walk along the arrows, as far as they lead.
-index=$(flat layout/index.json)
-manifest=$(printf '%s' "$index" | inside manifests | digest_in)
-text=$(if [ -n "$manifest" ] && [ -f "$blobs/$manifest" ]; then flat "$blobs/$manifest"; fi)
-config=$(printf '%s' "$text" | inside config | digest_in)
-layer=$(printf '%s' "$text" | inside layers | digest_in)
+manifest=$(json '{{(index .manifests 0).digest}}' layout/index.json | hex)
+config=$(json '{{.config.digest}}' "$(blob "$manifest")" | hex)
+layer=$(json '{{(index .layers 0).digest}}' "$(blob "$manifest")" | hex)
 
 # 1. Names.
 bad='all are' n=0
@@ -29,31 +28,52 @@ esac
 same 'each blob is named by the digest of its content' 2 'all are' "$bad" "$why"
 
 # 2. The index.
-if [ -n "$text" ]; then
-	want="$(digest_of "$blobs/$manifest") of $(size_of "$blobs/$manifest") bytes"
-	got="$manifest of $(printf '%s' "$index" | inside manifests | size_in) bytes"
+# described TEMPLATE FILE: digest, size and media type that a descriptor of the file says.
+described() { json "{{with $1}}{{.digest}}, {{.size}} bytes, {{.mediaType}}{{end}}" "$2"; }
+# true_of DIGEST TYPE: what it should say of the blob.
+true_of() { echo "sha256:$(digest_of "$(blob "$1")"), $(size_of "$(blob "$1")") bytes, $2"; }
+kind=application/vnd.oci.image
+# points FOUND WANT: WHY it is not the same.
+points() {
+	if [ "${1%, *}" = "${2%, *}" ]; then
+		echo "digest and size are right. The media type says what the blob is: ${2##*, }"
+	else
+		echo 'it needs the digest of the finished blob and its length in bytes (wc -c); du and ls -s count blocks of the disk'
+	fi
+}
+if [ -f "$(blob "$manifest")" ]; then
+	want=$(true_of "$manifest" $kind.manifest.v1+json) got=$(described '(index .manifests 0)' layout/index.json)
 else
 	want="a blob in $blobs" got=${manifest:-nothing}
 fi
-same 'index.json names the manifest, and its size' 2 "$want" "$got" \
-	'index.json needs the digest of the finished manifest and its length in bytes (wc -c); du and ls -s count blocks of the disk'
+same 'index.json names the manifest, and its size' 2 "$want" "$got" "$(points "$got" "$want")"
 
-# 3. The manifest.
-if [ -n "$config" ] && [ -f "$blobs/$config" ] && [ -n "$layer" ] && [ -f "$blobs/$layer" ]; then
-	want="$(size_of "$blobs/$config") and $(size_of "$blobs/$layer") bytes"
-	got="$(printf '%s' "$text" | inside config | size_in) and $(printf '%s' "$text" | inside layers | size_in) bytes"
+# 3. The manifest. OCI image-spec v1.1 layer.md, "+gzip Media Types": a compressed layer is called so.
+magic=$(if [ -f "$(blob "$layer")" ]; then od -An -tx1 -N2 "$(blob "$layer")" | tr -d ' '; fi)
+gzip=$(if [ "$magic" = 1f8b ]; then echo +gzip; fi)
+if [ -f "$(blob "$config")" ] && [ -f "$(blob "$layer")" ]; then
+	m=$(blob "$manifest")
+	want="$(true_of "$config" $kind.config.v1+json); $(true_of "$layer" "$kind.layer.v1.tar$gzip")"
+	got="$(described .config "$m"); $(described '(index .layers 0)' "$m")"
+	case $(points "${got%; *}" "${want%; *}")$(points "${got#*; }" "${want#*; }") in
+	*length*) why='the manifest needs digest and length in bytes (wc -c) of two blobs that exist; du and ls -s count blocks of the disk' ;;
+	*) why="digests and sizes are right. The media types say what the blobs are: $kind.config.v1+json and $kind.layer.v1.tar$gzip" ;;
+	esac
 else
 	want="two blobs in $blobs" got="${config:-nothing} ${layer:-nothing}"
+	why='the manifest needs digest and length in bytes (wc -c) of two blobs that exist'
 fi
-same 'the manifest names config and layer, and their sizes' 2 "$want" "$got" \
-	'the manifest needs digest and length in bytes (wc -c) of two blobs that exist; du and ls -s count blocks of the disk'
+same 'the manifest names config and layer, and their sizes' 2 "$want" "$got" "$why"
 
 # 4. The config.
-diff_id=$(if [ -n "$config" ] && [ -f "$blobs/$config" ]; then flat "$blobs/$config" | sed -n 's/.*"diff_ids":\["sha256:\([0-9a-f]*\)"\].*/\1/p'; fi)
-magic=$(if [ -n "$layer" ] && [ -f "$blobs/$layer" ]; then od -An -tx1 -N2 "$blobs/$layer" | tr -d ' '; fi)
-content=$layer
-if [ "$magic" = 1f8b ]; then content=$(gzip -dc <"$blobs/$layer" | sha256sum | cut -d' ' -f1); fi
-if [ "$magic" = 1f8b ] && [ "$diff_id" = "$layer" ]; then
+# tarball: the layer, uncompressed.
+tarball() {
+	if [ "$magic" = 1f8b ]; then gzip -dc <"$(blob "$layer")" 2>/dev/null || :; else cat "$(blob "$layer")"; fi
+}
+diff_id=$(json '{{range $i, $d := .rootfs.diff_ids}}{{if $i}} {{end}}{{$d}}{{end}}' "$(blob "$config")")
+content=
+if [ -n "$magic" ]; then content=sha256:$(tarball | sha256sum | cut -d' ' -f1); fi
+if [ "$magic" = 1f8b ] && [ "$diff_id" = "sha256:$layer" ]; then
 	why='that is the digest of the compressed layer: a diff ID is the digest of the tarball before compression, so that it stays when somebody compresses it otherwise'
 else
 	why='diff_ids has the digest of the uncompressed tarball of the layer, and of nothing else'
@@ -61,10 +81,8 @@ fi
 same 'the config names the content of the layer' 2 "${content:-the digest of a layer}" "$diff_id" "$why"
 
 # 5. The layer.
-tarball() { if [ "$magic" = 1f8b ]; then gzip -dc <"$blobs/$layer"; else cat "$blobs/$layer"; fi; }
-found=no
-names=
-if [ -n "$layer" ] && [ -f "$blobs/$layer" ]; then
+found=no names=
+if [ -n "$magic" ]; then
 	names=$(tarball | tar -tf - 2>/dev/null | sed 's|^\./||; s|/$||')
 	for name in "menu/$DISH" "./menu/$DISH"; do
 		if [ "$(tarball | tar -xOf - "$name" 2>/dev/null)" = "$DISH, $PRICE coins" ]; then found="menu/$DISH"; fi
@@ -78,12 +96,12 @@ same 'the layer has the files of rootfs' 2 "menu/$DISH" "$found" "$why"
 
 # 6. and 7. What tiffin knows.
 is() { tiffin inspect --type image -f '{{.Descriptor.digest}}' "$1" 2>/dev/null | sed 's/^sha256://' || :; }
-have=$(is "$P/hand:1")
+have=$(is "$P.example/hand:1")
 if [ -n "$have" ] && [ -n "$manifest" ]; then why='tiffin has another image of that name: if you change a layout, its digest changes, and it must be loaded again'; else
 	why='load it: tiffin load -i layout. If that fails, its message names the first thing that is wrong'; fi
-same "tiffin has this image as $P/hand:1" 2 "${manifest:-a manifest in index.json}" "$have" "$why"
+same "tiffin has this image as $P.example/hand:1" 2 "${manifest:-a manifest in index.json}" "$have" "$why"
 
-second=$(is "$P/hand:$DAY")
+second=$(is "$P.example/hand:$DAY")
 if [ -n "$second" ]; then why='that is another image, even if it shows the same files: a tag is a name for a digest, nothing has to be made for it'; else
 	why='tiffin tag gives an image one more name'; fi
-same "$P/hand:$DAY is a name for the same image" 1 "${have:-the digest of $P/hand:1}" "$second" "$why"
+same "$P.example/hand:$DAY is a name for the same image" 1 "${have:-the digest of $P.example/hand:1}" "$second" "$why"

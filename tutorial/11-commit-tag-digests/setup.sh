@@ -30,7 +30,7 @@ cat >forms/index.json <<END
   "manifests": [{
     "mediaType": "application/vnd.oci.image.manifest.v1+json",
     "digest": "sha256:MANIFEST-DIGEST", "size": MANIFEST-SIZE,
-    "annotations": { "org.opencontainers.image.ref.name": "$P/hand:1" }
+    "annotations": { "org.opencontainers.image.ref.name": "$P.example/hand:1" }
   }]
 }
 END

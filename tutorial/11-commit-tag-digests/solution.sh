@@ -10,4 +10,4 @@ sed "s/LAYER-DIGEST/$(digest layer.tar)/; s/LAYER-SIZE/$(size layer.tar)/
 sed "s/MANIFEST-DIGEST/$(digest manifest.json)/; s/MANIFEST-SIZE/$(size manifest.json)/" forms/index.json >layout/index.json
 for f in layer.tar config.json manifest.json; do cp "$f" "layout/blobs/sha256/$(digest "$f")"; done
 tiffin load -i layout
-tiffin tag "$P/hand:1" "$P/hand:$DAY"
+tiffin tag "$P.example/hand:1" "$P.example/hand:$DAY"

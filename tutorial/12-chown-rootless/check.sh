@@ -42,12 +42,19 @@ predicted "default-$NEW" 'what chown to another id does in an ordinary container
 
 # entry PATH: mode and owner as the top layer of the image that has it says.
 entry() {
-	tiffin why --type image --format json "$P/fixed" "$1" 2>/dev/null |
+	tiffin why --type image --format json "$P.example/fixed" "$1" 2>/dev/null |
 		sed -n 's/.*"decides":true,.*"entry":"file \([^"]*\)".*/\1/p'
 }
+# The new image has the layers of the old one, and one more.
+layers=$(tiffin inspect --type image -f '{{range .RootFS.Layers}}{{.}},{{end}}' "$P.example/fixed" 2>/dev/null) || layers=
+of="$(made image "$P.example/desk:latest" layers),"
+case $layers in "$of"*) foreign= ;; *) foreign="an image on other layers" ;; esac
+
 got=$(entry "/desk/$LETTER")
+if [ -n "$got" ] && [ -n "$foreign" ]; then got=$foreign; fi
 case $got in
-'') why="there is no image $P/fixed with this file: commit the container" ;;
+'') why="there is no image $P.example/fixed with this file: commit the container" ;;
+"$foreign") why="it must be made of $P.example/desk, as it was at the start: run a container of that and commit it" ;;
 "0640 0:0") why='root is who you are inside, and so the owner of what you make or chown there; the remembered owner is another thing: see the attribute of the file in the upper directory' ;;
 "0640 $OWNER:$OWNER") why='chmod has kept the owner. To change it, change what is remembered: the attribute of the file in the upper directory' ;;
 *"$NEW:$GROUP") why='the mode is remembered beside the owner, in the same attribute' ;;
@@ -57,8 +64,10 @@ esac
 same 'the first paper has the new owner' 3 "0640 $NEW:$GROUP" "$got" "$why"
 
 got=$(entry "/desk/$LEDGER")
+if [ -n "$got" ] && [ -n "$foreign" ]; then got=$foreign; fi
 case $got in
-'') why="there is no image $P/fixed with this file: commit the container" ;;
+'') why="there is no image $P.example/fixed with this file: commit the container" ;;
+"$foreign") why="it must be made of $P.example/desk, as it was at the start: run a container of that and commit it" ;;
 *"$OWNER:$OWNER") why='its mode is another one' ;;
 *' 0:0') why='its owner is lost: a copy is a new file and belongs to who made it, and chown 0 means it, even where root is shown already. chmod keeps the owner' ;;
 *) why='its owner must stay as the image has it: change nothing but the mode' ;;

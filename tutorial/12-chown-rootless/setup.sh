@@ -1,4 +1,4 @@
-# lab12/desk: tiffin/base, and a layer with papers of $OWNER. A tarball can say any owner.
+# lab12.example/desk: tiffin/base, and a layer with papers of $OWNER. A tarball can say any owner.
 rm -rf desk
 mkdir desk
 echo 'to whom it may concern' >"desk/$LETTER"
@@ -8,7 +8,7 @@ chmod 755 desk
 chmod 644 desk/*
 tar --owner="$OWNER" --group="$OWNER" --numeric-owner -cf desk.tar desk
 rm -r desk
-stack "$P/desk:latest" tiffin/base desk.tar
+stack "$P.example/desk:latest" tiffin/base desk.tar
 rm desk.tar
 cat >predict <<END
 outside        ?

@@ -17,8 +17,9 @@ single-$NEW $single
 default-$NEW $default
 END
 
-tiffin run --name "$P-fix" --userns single "$P/desk" sh -c "chmod 640 /desk/$LETTER; chmod 600 /desk/$LEDGER"
+tiffin run --name "$P-fix" --userns single "$P.example/desk" sh -c "chmod 640 /desk/$LETTER; chmod 600 /desk/$LEDGER"
 up=$(tiffin inspect -f '{{.GraphDriver.Data.UpperDir}}' "$P-fix")
 tiffin run --rm -v "$up:/up" tiffin/base \
 	setfattr -n user.containers.override_stat -v "$NEW:$GROUP:0640:file" "/up/desk/$LETTER"
-tiffin commit "$P-fix" "$P/fixed"
+tiffin commit "$P-fix" "$P.example/fixed"
+tiffin rm "$P-fix"

@@ -1,3 +1,3 @@
 # says: A deleted file is hidden, not gone
-tiffin run --rm "$P/lunch:$TAG" cat "/srv/$SPICE" 2>/dev/null >out || true
+tiffin run --rm "$P.example/lunch:$TAG" cat "/srv/$SPICE" 2>/dev/null >out || true
 if [ -s out ]; then mv out recipe; fi

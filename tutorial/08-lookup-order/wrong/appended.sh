@@ -1,4 +1,4 @@
 # says: with >> the old content stays
 . "$LAB/solution.sh"
 tiffin rm "$P-mine"
-tiffin run --name "$P-mine" "$P/meal" sh -c "echo $SPICE >>/menu/$B"
+tiffin run --name "$P-mine" "$P.example/meal" sh -c "echo $SPICE >>/menu/$B"

@@ -10,4 +10,4 @@ all() {
 	echo "$C $(all "$IN_C")"
 	echo "$D ......"
 } >predict
-tiffin run --name "$P-mine" "$P/meal" sh -c "echo $SPICE >/menu/$B"
+tiffin run --name "$P-mine" "$P.example/meal" sh -c "echo $SPICE >/menu/$B"

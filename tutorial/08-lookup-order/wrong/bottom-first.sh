@@ -6,4 +6,4 @@ below() { case ${1%% *} in 1) echo ----#. ;; 2) echo ---#.. ;; esac; }
 	echo "$C $(below "$IN_C")"
 	echo "$D ......"
 } >predict
-tiffin run --name "$P-mine" "$P/meal" sh -c "echo $SPICE >/menu/$B"
+tiffin run --name "$P-mine" "$P.example/meal" sh -c "echo $SPICE >/menu/$B"

@@ -1,4 +1,4 @@
 # says: is deleted with its upper directory when it ends
 . "$LAB/solution.sh"
 tiffin rm "$P-mine"
-tiffin run --rm --name "$P-mine" "$P/meal" sh -c "echo $SPICE >/menu/$B"
+tiffin run --rm --name "$P-mine" "$P.example/meal" sh -c "echo $SPICE >/menu/$B"

@@ -5,4 +5,4 @@
 	echo "$C .#----"
 	echo "$D ......"
 } >predict
-tiffin run --name "$P-mine" "$P/meal" sh -c "echo $SPICE >/menu/$B"
+tiffin run --name "$P-mine" "$P.example/meal" sh -c "echo $SPICE >/menu/$B"

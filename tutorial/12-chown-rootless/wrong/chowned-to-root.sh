@@ -1,6 +1,6 @@
 # says: root is who you are inside
 . "$LAB/solution.sh"
-tiffin run --name "$P-root" --userns single "$P/desk" \
+tiffin run --name "$P-root" --userns single "$P.example/desk" \
 	sh -c "cd /desk; chown 0:0 $LETTER; chmod 640 $LETTER; chmod 600 $LEDGER"
-tiffin rmi "$P/fixed"
-tiffin commit "$P-root" "$P/fixed"
+tiffin rmi "$P.example/fixed"
+tiffin commit "$P-root" "$P.example/fixed"
