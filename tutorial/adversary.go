@@ -1,5 +1,5 @@
-// The adversary of a lab: a solved lab is spoilt in every way that the lab offers, and each time the
-// check must say "not yet", with a reason, and not break down.
+// The adversary of a lab: a solved lab is spoilt in every way that the lab offers, and each time
+// the check must say "not yet", with a reason, and not break down.
 
 package tutorial
 

@@ -9,10 +9,11 @@
 //	tiffin lab hint        prints the next of three hints
 //	tiffin lab reset       makes the start state again
 //	tiffin lab next        starts the next lab that is not passed
+//	tiffin lab clean       removes all that a lab has made
 //
-// Beside the work directories are the seed, and a signed record for each lab (see Entry). Nothing is watched and nothing runs between two
-// commands, so a home directory on NFS is as good as any, and nothing ever
-// needs a network.
+// Beside the work directories are the seed, and a signed record for each lab (see Entry). Nothing
+// is watched and nothing runs between two commands, so a home directory on NFS is as good as any,
+// and nothing ever needs a network.
 //
 // # A lab is a directory
 //

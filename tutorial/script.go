@@ -129,7 +129,8 @@ func (b *bench) script(ctx context.Context, name string) (*output, error) {
 	return b.shell(ctx, name, prelude+`guard; . "$LAB/$1"`, name)
 }
 
-// answer runs the solution or a wrong answer, as a student would type it. Only it sees the whole lab.
+// answer runs the solution or a wrong answer, as a student would type it. Only it sees the whole
+// lab.
 func (b *bench) answer(ctx context.Context, name string) (*output, error) {
 	whole := filepath.Join(b.dir, "whole")
 	defer func() { _ = removeAll(whole) }()

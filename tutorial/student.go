@@ -250,8 +250,8 @@ func (s *Student) Reset(ctx context.Context, l *Lab) (*Result, error) {
 	})
 }
 
-// Clean removes all that a lab has made, and its work directory. The record stays: what was passed is
-// passed.
+// Clean removes all that a lab has made, and its work directory. The record stays: what was passed
+// is passed.
 func (s *Student) Clean(ctx context.Context, l *Lab) error {
 	b, err := s.on(l)
 	if err != nil {
