@@ -24,6 +24,7 @@ import (
 // composition is the project that a command of compose is about.
 type composition struct {
 	request compose.Request
+	oneOffs bool // what compose run has made is among the members
 }
 
 // table are the commands below `compose`.
@@ -34,6 +35,14 @@ func (p *composition) table() []command {
 		{"ps", "list the containers of a project", p.psCommand, plain},
 		{"logs", "show what the containers of a project have printed", p.logsCommand, plain},
 		{"exec", "run a further command in a service's container", p.execCommand, runLike},
+		{"run", "run a command in a container of its own, made as a service's is", p.runCommand, runLike},
+		{"stop", "stop the containers of a project", p.stopCommand, plain},
+		{"start", "start the containers of a project that were stopped", p.startCommand, plain},
+		{"restart", "stop the containers of a project and start them again", p.restartCommand, plain},
+		{"kill", "send a signal to the containers of a project", p.killCommand, plain},
+		{"rm", "delete the containers of a project that do not run", p.rmCommand, plain},
+		{"build", "build the images of services", p.buildCommand, plain},
+		{"pull", "fetch the images of services", p.pullCommand, plain},
 		{"config", "print the services as tiffin understands them", p.configCommand, plain},
 	}
 }
@@ -109,7 +118,7 @@ func (p *composition) members(services ...string) ([]member, error) {
 	var found []member
 	for _, c := range slices.Backward(all) {
 		service := c.Labels[compose.LabelService]
-		if c.Labels[compose.LabelProject] == name && (len(services) == 0 || slices.Contains(services, service)) {
+		if c.Labels[compose.LabelProject] == name && (p.oneOffs || c.Labels[compose.LabelOneOff] != "True") && (len(services) == 0 || slices.Contains(services, service)) {
 			found = append(found, member{c, service})
 		}
 	}
@@ -140,6 +149,11 @@ func (p *composition) configCommand() *cli.Command {
 			for _, n := range project.Networks {
 				if !n.External {
 					print(append(append([]string{"tiffin", "network", "create"}, n.Flags...), "--", n.Name)...)
+				}
+			}
+			for _, v := range project.Volumes {
+				if !v.External {
+					print(append(append([]string{"tiffin", "volume", "create"}, v.Flags...), "--", v.Name)...)
 				}
 			}
 			for _, s := range project.Services {
@@ -174,6 +188,7 @@ func (p *composition) psCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "also those that do not run"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "only ids"},
+			&cli.BoolFlag{Name: "services", Usage: "only names of services"},
 			&cli.StringFlag{Name: "format", Usage: "`TEMPLATE` of Go for each, table TEMPLATE, or json"},
 		},
 		Action: func(c *cli.Context) error {
@@ -190,6 +205,12 @@ func (p *composition) psCommand() *cli.Command {
 				if c.Bool("all") || state.Alive() {
 					rows = append(rows, newPsRow(m.Container, state, true, time.Now()))
 				}
+			}
+			if c.Bool("services") {
+				for _, r := range rows {
+					fmt.Fprintln(stdout, r.Service)
+				}
+				return nil
 			}
 			return printPs(stdout, c, "table {{.Names}}\t{{.Image}}\t{{.Command}}\t{{.Service}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}", rows)
 		},

@@ -21,10 +21,19 @@ func (p *composition) downCommand() *cli.Command {
 		Description: "All containers with the project's label go, also those of services that are no longer in the files.",
 		Flags: []cli.Flag{
 			&cli.IntFlag{Name: "timeout", Aliases: []string{"t"}, Usage: "`SECONDS` to wait before killing, instead of each container's own"},
-			&cli.BoolFlag{Name: "volumes", Aliases: []string{"v"}, Usage: "for docker's sake; volumes have no names", Hidden: true},
+			&cli.BoolFlag{Name: "volumes", Aliases: []string{"v"}, Usage: "its volumes go, too, with all that is in them, but for external ones"},
+			&cli.StringFlag{Name: "rmi", Usage: "images go, too: `local`, those that were built and have no name in the files, or all"},
 			&cli.BoolFlag{Name: "remove-orphans", Usage: "for docker's sake: they always go", Hidden: true},
 		},
 		Action: takes(0, 0, "no arguments", func(c *cli.Context) error {
+			var images []string
+			if c.IsSet("rmi") {
+				var err error
+				if images, err = p.imagesOf(c.String("rmi")); err != nil {
+					return err
+				}
+			}
+			p.oneOffs = true
 			all, err := p.members()
 			if err != nil {
 				return err
@@ -47,28 +56,34 @@ func (p *composition) downCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			return p.removeNetworks()
+			err = p.removeNetworks()
+			if c.Bool("volumes") {
+				err = errors.Join(err, p.removeVolumes(all))
+			}
+			if len(images) > 0 {
+				err = errors.Join(err, typed(rmiCommand(), append([]string{"--force", "--"}, images...)))
+			}
+			return err
 		}),
 	}
 }
 
-// removeNetworks removes the networks that up has made.
-func (p *composition) removeNetworks() error {
-	set, err := containers()
-	if err != nil {
-		return err
+// imagesOf are the images that down --rmi removes.
+func (p *composition) imagesOf(which string) (images []string, err error) {
+	if which != "local" && which != "all" {
+		return nil, usagef("--rmi is local or all, not %q", which)
 	}
-	all, err := set.Networks()
-	for _, d := range all {
-		if d.Labels[compose.LabelProject] == p.request.Name {
-			if e := set.RemoveNetwork(d.Name); e != nil {
-				err = errors.Join(err, e)
-			} else {
-				fmt.Fprintln(stdout, d.Name)
-			}
+	project, err := p.read(nil)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range project.Services {
+		if which == "all" || s.Build != nil && s.Image == project.Name+"-"+s.Name {
+			images = append(images, s.Image)
 		}
 	}
-	return err
+	slices.Sort(images)
+	return slices.Compact(images), nil
 }
 
 // endMembers calls end for each container, after those that depend on it. Some take their whole

@@ -39,18 +39,29 @@ func (p *composition) upCommand() *cli.Command {
 			&cli.BoolFlag{Name: "remove-orphans", Usage: "delete containers of services that are no longer in the files"},
 			&cli.BoolFlag{Name: "abort-on-container-exit", Usage: "stop them all when one has ended, with its exit status"},
 			&cli.BoolFlag{Name: "no-log-prefix", Usage: "no names before the lines"},
+			&cli.BoolFlag{Name: "wait", Usage: "like --detach, but not before all are healthy, or run if nobody knows that"},
+			&cli.BoolFlag{Name: "no-deps", Usage: "leave alone what the services depend on"},
+			&cli.StringSliceFlag{Name: "scale", Usage: "for docker's sake: each service is one container", Hidden: true},
 		},
 		Action: inStore(func(c *cli.Context, store *image.Store) error {
+			for _, s := range c.StringSlice("scale") {
+				if !strings.HasSuffix(s, "=1") {
+					return fmt.Errorf("--scale %s: each service is one container", s)
+				}
+			}
 			project, err := p.read(c.Args().Slice())
 			if err != nil {
 				return err
+			}
+			if c.Bool("no-deps") {
+				withoutNeeds(project, c.Args().Slice())
 			}
 			p.request.Name = project.Name
 			if err := p.orphans(c, project); err != nil {
 				return err
 			}
 			u := &launching{composition: p, store: store, fresh: c.Bool("force-recreate"), build: c.Bool("build"), services: map[string]*serving{}}
-			if err := makeNetworks(project); err != nil {
+			if err := makeResources(project); err != nil {
 				return err
 			}
 			for i := range project.Services {
@@ -59,7 +70,10 @@ func (p *composition) upCommand() *cli.Command {
 					return errs.Hint(fmt.Errorf("%s: service %s: %w", s.At, s.Name, err), errs.HintOf(err))
 				}
 			}
-			if c.Bool("detach") {
+			switch {
+			case c.Bool("wait"):
+				return u.settled()
+			case c.Bool("detach"):
 				return nil
 			}
 			return u.follow(c.Bool("abort-on-container-exit"), !c.Bool("no-log-prefix"))
@@ -85,41 +99,6 @@ func (p *composition) orphans(c *cli.Context, project *compose.Project) error {
 		}
 	}
 	return nil
-}
-
-// makeNetworks makes the networks that are not there.
-func makeNetworks(project *compose.Project) error {
-	set, err := containers()
-	if err != nil {
-		return err
-	}
-	for _, n := range project.Networks {
-		d, err := set.Network(n.Name)
-		switch {
-		case err == nil && !n.External && d.Labels[compose.LabelProject] != project.Name:
-			return errs.Hint(fmt.Errorf("network %s is not of project %s", n.Name, project.Name), "if its services are to join it, write `external: true`")
-		case n.External || err == nil:
-		case errors.Is(err, disk.ErrNoNetwork):
-			err = createNetworkOf(append(slices.Clone(n.Flags), "--", n.Name))
-			if err == nil {
-				fmt.Fprintf(stderr, "network %s: made\n", n.Name)
-			}
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// createNetworkOf is `tiffin network create` with these words behind it.
-func createNetworkOf(words []string) error {
-	cmd := networkCreateCommand()
-	cmd.Action = func(c *cli.Context) error {
-		_, err := createNetwork(c)
-		return err
-	}
-	return typed(cmd, words)
 }
 
 // typed does what a command would with these words behind it.
@@ -148,8 +127,8 @@ type serving struct {
 	since time.Time // what it has printed before is not shown
 }
 
-// start makes and starts the container of a service when what it needs is there.
-func (u *launching) start(s *compose.Service) error {
+// ready waits for what a service needs, and makes its image.
+func (u *launching) ready(s *compose.Service) error {
 	for _, n := range s.Needs {
 		if err := u.await(u.services[n.Service], n.Condition); err != nil {
 			if !n.Optional {
@@ -158,10 +137,15 @@ func (u *launching) start(s *compose.Service) error {
 			fmt.Fprintf(stderr, "tiffin: note: service %s starts all the same: %v\n", s.Name, err)
 		}
 	}
-	v := &serving{spec: s, since: time.Now()}
-	if err := u.image(s); err != nil {
+	return u.image(s)
+}
+
+// start makes and starts the container of a service when what it needs is there.
+func (u *launching) start(s *compose.Service) error {
+	if err := u.ready(s); err != nil {
 		return err
 	}
+	v := &serving{spec: s, since: time.Now()}
 	ctr, what, err := u.container(s)
 	if err == nil {
 		err = startDetached(u.store, ctr, nil)
@@ -216,9 +200,28 @@ func (u *launching) container(s *compose.Service) (*disk.Container, string, erro
 			return nil, "", err
 		}
 		what = "made anew and started"
+		s.Flags = keepVolumes(s.Flags, m.Container)
 	}
 	ctr, err := createOf(append([]string{"--label=" + compose.LabelHash + "=" + hash}, s.Words()...))
 	return ctr, what, err
+}
+
+// keepVolumes adds the volumes without a name of the container before to the flags of the next.
+func keepVolumes(flags []string, before *disk.Container) []string {
+	flags = slices.Clone(flags)
+	for _, v := range before.Volumes {
+		if !v.Anonymous {
+			continue
+		}
+		flags = slices.DeleteFunc(flags, func(w string) bool { return w == "--mount=type=volume,target="+v.Target })
+		if !slices.ContainsFunc(flags, func(w string) bool {
+			name, value, _ := strings.Cut(w, "=")
+			return (name == "--volume" || name == "--tmpfs") && slices.Contains(strings.Split(value, ":"), v.Target)
+		}) {
+			flags = append(flags, "--volume="+v.Name+":"+v.Target)
+		}
+	}
+	return flags
 }
 
 // sameImage tells whether the image that the container was made of still has its name.
@@ -280,6 +283,26 @@ func healthy(v *serving) error {
 			return errs.Hint(err, "`tiffin inspect -f '{{json .State.Health.Log}}' "+v.Name+"` shows what it printed")
 		}
 	}
+}
+
+// settled waits until all services are healthy, or run if nobody knows that, or have ended well.
+func (u *launching) settled() error {
+	for _, v := range u.order {
+		if v.Healthcheck != nil {
+			if err := healthy(v); err != nil {
+				return err
+			}
+			continue
+		}
+		s, err := v.State()
+		if err == nil && s.Status == disk.Exited && s.ExitCode != 0 {
+			err = fmt.Errorf("service %s has ended with status %d", v.service, s.ExitCode)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // follow shows what the services print until all have ended. With abort, the

@@ -1,6 +1,6 @@
 // Package compose is what a compose file means here: services, each as the words that a person
-// would type behind `tiffin create`, the networks they need, and what has to be true before one
-// starts.
+// would type behind `tiffin create`, the networks and volumes they need, and what has to be true
+// before one starts.
 //
 // The files are written in YAML with references, merges, interpolation and a schema of 1,500 lines:
 // the Compose Specification, https://compose-spec.io. A library reads that, which is the program
@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,16 +47,17 @@ type Answer struct {
 
 // Project is what the files describe.
 type Project struct {
-	Name     string    `json:"name"`
-	Networks []Network `json:"networks,omitempty"` // that services are in
-	Services []Service `json:"services"`           // each behind those that it depends on
+	Name     string     `json:"name"`
+	Networks []Resource `json:"networks,omitempty"` // that services are in
+	Volumes  []Resource `json:"volumes,omitempty"`  // that services mount
+	Services []Service  `json:"services"`           // each behind those that it depends on
 }
 
-// Network is one to be made, or one that has to be there.
-type Network struct {
+// Resource is a network or a volume that is to be made, or has to be there.
+type Resource struct {
 	Name     string   `json:"name"`
 	External bool     `json:"external,omitempty"`
-	Flags    []string `json:"flags,omitempty"` // of `tiffin network create`
+	Flags    []string `json:"flags,omitempty"` // of `tiffin network create`, or `volume create`
 }
 
 // Service is one container to be.
@@ -66,14 +68,16 @@ type Service struct {
 	Flags     []string `json:"flags"`     // of `tiffin create`, each one word: --name=value
 	Image     string   `json:"image"`
 	Build     []string `json:"build,omitempty"`   // words behind `tiffin build` that make the image
-	Command   []string `json:"command,omitempty"` // behind the image
+	Args      []string `json:"args,omitempty"`    // behind the image: the entrypoint's own
+	Command   []string `json:"command,omitempty"` // behind those
 	Needs     []Need   `json:"needs,omitempty"`
+	Dirs      []string `json:"dirs,omitempty"`   // of this machine, to be made if they are not there
 	Silent    bool     `json:"silent,omitempty"` // attach: false
 }
 
 // Words are those behind `tiffin create`.
 func (s *Service) Words() []string {
-	return append(append(append([]string{}, s.Flags...), "--", s.Image), s.Command...)
+	return slices.Concat(s.Flags, []string{"--", s.Image}, s.Args, s.Command)
 }
 
 // Need is an entry of depends_on.
@@ -97,6 +101,7 @@ const (
 	LabelProject = "com.docker.compose.project"
 	LabelService = "com.docker.compose.service"
 	LabelNetwork = "com.docker.compose.network"
+	LabelVolume  = "com.docker.compose.volume"
 	LabelNumber  = "com.docker.compose.container-number"
 	LabelOneOff  = "com.docker.compose.oneoff"
 	LabelNeeds   = "com.docker.compose.depends_on"  // SERVICE:CONDITION:RESTART,…

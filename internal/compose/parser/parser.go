@@ -47,15 +47,18 @@ const known = `
 	stop_grace_period stop_signal tmpfs tty ulimits ulimits.* ulimits.*.soft ulimits.*.hard user userns_mode
 	volumes volumes.[].type volumes.[].source volumes.[].target volumes.[].read_only
 	volumes.[].consistency volumes.[].bind.create_host_path volumes.[].bind.propagation volumes.[].bind.selinux
-	volumes.[].volume volumes.[].tmpfs.size volumes.[].tmpfs.mode working_dir`
+	volumes.[].volume.nocopy volumes.[].tmpfs.size volumes.[].tmpfs.mode volumes_from working_dir
+	configs configs.[].source configs.[].target secrets secrets.[].source secrets.[].target`
 
-// knownAbove are those of the file as a whole. Named volumes are reported where they are used.
+// knownAbove are those of the file as a whole.
 const knownAbove = `name include networks networks.* networks.*.name networks.*.external networks.*.driver networks.*.labels
-	networks.*.labels.* networks.*.ipam.config.[].subnet networks.*.ipam.config.[].gateway volumes volumes.* volumes.*.*`
+	networks.*.labels.* networks.*.ipam.config.[].subnet networks.*.ipam.config.[].gateway
+	volumes volumes.* volumes.*.name volumes.*.external volumes.*.driver volumes.*.labels volumes.*.labels.*
+	configs configs.* configs.*.name configs.*.file secrets secrets.* secrets.*.name secrets.*.file`
 
 // instead is what to say about attributes that are looked for most.
 var instead = map[string]string{
-	"configs": "show the file inside with volumes", "secrets": "show the file inside with volumes",
+	"configs": "only those with a file are, as root of the container owns it", "secrets": "only those with a file are, as root of the container owns it",
 	"links": "services find each other by their names, not by others",
 }
 
@@ -192,6 +195,9 @@ func (r *reading) project(p *types.Project) {
 	for _, key := range slices.Sorted(maps.Keys(p.Networks)) {
 		out.Networks = append(out.Networks, r.network(p.Name, key, p.Networks[key]))
 	}
+	for _, key := range slices.Sorted(maps.Keys(p.Volumes)) {
+		out.Volumes = append(out.Volumes, r.volume(p.Name, key, p.Volumes[key]))
+	}
 	var files []string
 	for _, f := range p.ComposeFiles {
 		abs, err := filepath.Abs(f)
@@ -226,33 +232,48 @@ func (r *reading) project(p *types.Project) {
 // service translates a service.
 func (r *reading) service(p *types.Project, s types.ServiceConfig, labels []string) compose.Service {
 	t := &translation{reading: r, at: tree.NewPath("services", s.Name), project: p, config: s}
-	t.out = compose.Service{
-		Name: s.Name, At: r.files.at(t.at), Image: s.Image,
-		Container: cmp.Or(s.ContainerName, p.Name+"-"+s.Name+"-1"),
-	}
+	t.out = compose.Service{Name: s.Name, At: r.files.at(t.at), Image: s.Image, Container: containerName(p, s)}
 	t.list("label", labels)
 	t.flag("label", compose.LabelService+"="+s.Name)
 	t.translate()
 	return t.out
 }
 
+func containerName(p *types.Project, s types.ServiceConfig) string {
+	return cmp.Or(s.ContainerName, p.Name+"-"+s.Name+"-1")
+}
+
 // network translates a network that services are in.
-func (r *reading) network(project, key string, n types.NetworkConfig) compose.Network {
+func (r *reading) network(project, key string, n types.NetworkConfig) compose.Resource {
 	at := tree.NewPath("networks", key)
 	if n.Driver != "" && n.Driver != "bridge" && n.Driver != "default" {
 		r.problem(at.Next("driver"), "a network is a virtual switch, with nothing to choose")
 	}
-	out := compose.Network{Name: n.Name, External: bool(n.External)}
+	out := compose.Resource{Name: n.Name, External: bool(n.External)}
 	for _, pool := range n.Ipam.Config {
 		out.Flags = append(out.Flags, "--subnet="+pool.Subnet)
 		if pool.Gateway != "" {
 			out.Flags = append(out.Flags, "--gateway="+pool.Gateway)
 		}
 	}
-	labels := map[string]string{compose.LabelProject: project, compose.LabelNetwork: key}
-	maps.Copy(labels, n.Labels)
-	for _, k := range slices.Sorted(maps.Keys(labels)) {
-		out.Flags = append(out.Flags, "--label="+k+"="+labels[k])
-	}
+	out.Flags = append(out.Flags, labelFlags(project, compose.LabelNetwork, key, n.Labels)...)
 	return out
+}
+
+// volume translates a volume that services mount.
+func (r *reading) volume(project, key string, v types.VolumeConfig) compose.Resource {
+	if v.Driver != "" && v.Driver != "local" {
+		r.problem(tree.NewPath("volumes", key, "driver"), "a volume is a directory here, with nothing to choose")
+	}
+	return compose.Resource{Name: v.Name, External: bool(v.External), Flags: labelFlags(project, compose.LabelVolume, key, v.Labels)}
+}
+
+// labelFlags are the labels of a network or volume, with those that say whose it is.
+func labelFlags(project, kind, key string, own map[string]string) (flags []string) {
+	labels := map[string]string{compose.LabelProject: project, kind: key}
+	maps.Copy(labels, own)
+	for _, k := range slices.Sorted(maps.Keys(labels)) {
+		flags = append(flags, "--label="+k+"="+labels[k])
+	}
+	return flags
 }

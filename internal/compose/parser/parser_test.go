@@ -52,23 +52,24 @@ func words(t *testing.T, a compose.Answer) map[string][]string {
 // TestWords: what becomes of each attribute.
 func TestWords(t *testing.T) {
 	for yaml, want := range map[string]string{
-		`command: echo "a b"`:                                                               `-- i|echo|a b`,
-		`entrypoint: [e, "1"], command: [c]`:                                                `--entrypoint=e -- i|1|c`,
-		`entrypoint: e`:                                                                     `--entrypoint=e -- i`,
-		`environment: [A=1, "B=x y", GONE]`:                                                 `--env=A=1 --env=B=x y -- i`,
-		`environment: {A: 1, N: "${NOPE:-d}"}`:                                              `--env=A=1 --env=N=d -- i`,
-		`env_file: e.env, environment: {A: over}`:                                           `--env=A=over --env=F=1 -- i`,
-		`working_dir: /w, user: "1:2", tty: true`:                                           `--workdir=/w --user=1:2 --tty -- i`,
-		`stdin_open: true, init: true`:                                                      `--interactive --init -- i`,
-		`hostname: h, domainname: d`:                                                        `--hostname=h --domainname=d -- i`,
-		`dns: 1.1.1.1, dns_search: [a, b]`:                                                  `--dns=1.1.1.1 --dns-search=a --dns-search=b -- i`,
-		`extra_hosts: ["a:1.2.3.4"]`:                                                        `--add-host=a:1.2.3.4 -- i`,
-		`labels: {b: 1, a: "="}`:                                                            `--label=a== --label=b=1 -- i`,
-		`volumes: ["./d:/d:ro", "/x:/y"]`:                                                   `--volume=HERE/d:/d:ro --volume=/x:/y -- i`,
-		`volumes: [{type: tmpfs, target: /t, tmpfs: {size: 1m, mode: 0700}}]`:               `--tmpfs=/t:size=1048576,mode=700 -- i`,
-		`tmpfs: /run`:                                                                       `--tmpfs=/run -- i`,
-		`ports: ["80", "8080:80", "127.0.0.1:1-2:3-4/udp", "[::1]:5:6"]`:                    `--publish=80/tcp --publish=8080:80/tcp --publish=127.0.0.1:1:3/udp --publish=127.0.0.1:2:4/udp --publish=[::1]:5:6/tcp -- i`,
-		`expose: ["80"]`:                                                                    `--expose=80 -- i`,
+		`command: echo "a b"`:                                                 `-- i|echo|a b`,
+		`entrypoint: [e, "1"], command: [c]`:                                  `--entrypoint=e -- i|1|c`,
+		`entrypoint: e`:                                                       `--entrypoint=e -- i`,
+		`environment: [A=1, "B=x y", GONE]`:                                   `--env=A=1 --env=B=x y -- i`,
+		`environment: {A: 1, N: "${NOPE:-d}"}`:                                `--env=A=1 --env=N=d -- i`,
+		`env_file: e.env, environment: {A: over}`:                             `--env=A=over --env=F=1 -- i`,
+		`working_dir: /w, user: "1:2", tty: true`:                             `--workdir=/w --user=1:2 --tty -- i`,
+		`stdin_open: true, init: true`:                                        `--interactive --init -- i`,
+		`hostname: h, domainname: d`:                                          `--hostname=h --domainname=d -- i`,
+		`dns: 1.1.1.1, dns_search: [a, b]`:                                    `--dns=1.1.1.1 --dns-search=a --dns-search=b -- i`,
+		`extra_hosts: ["a:1.2.3.4"]`:                                          `--add-host=a:1.2.3.4 -- i`,
+		`labels: {b: 1, a: "="}`:                                              `--label=a== --label=b=1 -- i`,
+		`volumes: ["./d:/d:ro", "/x:/y"]`:                                     `--volume=HERE/d:/d:ro --volume=/x:/y -- i`,
+		`volumes: [{type: tmpfs, target: /t, tmpfs: {size: 1m, mode: 0700}}]`: `--tmpfs=/t:size=1048576,mode=700 -- i`,
+		`volumes: [/cache], volumes_from: ["container:x:ro"]`:                 `--mount=type=volume,target=/cache --volumes-from=x:ro -- i`,
+		`tmpfs: /run`: `--tmpfs=/run -- i`,
+		`ports: ["80", "8080:80", "127.0.0.1:1-2:3-4/udp", "[::1]:5:6"]`: `--publish=80/tcp --publish=8080:80/tcp --publish=127.0.0.1:1:3/udp --publish=127.0.0.1:2:4/udp --publish=[::1]:5:6/tcp -- i`,
+		`expose: ["80"]`: `--expose=80 -- i`,
 		`read_only: true, privileged: true, cap_drop: [ALL], cap_add: [KILL]`:               `--read-only --privileged --cap-add=KILL --cap-drop=ALL -- i`,
 		`ulimits: {nofile: {soft: 1, hard: 2}, nproc: 3}`:                                   `--ulimit=nofile=1:2 --ulimit=nproc=3 -- i`,
 		`devices: ["/dev/fuse", "/dev/a:/dev/b"]`:                                           `--device=/dev/fuse --device=/dev/a:/dev/b -- i`,
@@ -94,23 +95,25 @@ func TestNothingIsPassedOver(t *testing.T) {
 	for yaml, want := range map[string]string{
 		"    gpus: all":                          `compose.yaml:4: services.s.gpus: not known here`,
 		"    build: {context: ., network: host}": `compose.yaml:4: services.s.build.network: not known here`,
-		"    volumes:\n    - .:/a\n    - data:/d\nvolumes: {data: {}}": `compose.yaml:6: services.s.volumes.1: volume "data": there are none but directories of yours, such as ./data:/d`,
-		"    volumes:\n    - /cache":                                   `compose.yaml:5: services.s.volumes.0: volume "/cache": there are none but directories of yours, such as ./cache:/cache`,
-		"    ports:\n    - 80:80\n    - target: 1\n      name: x":      `compose.yaml:7: services.s.ports.[].name: not known here`,
-		"    foo: 1":                                `compose.yaml:4: services.s.foo: not known here`,
-		"    sysctls: {a: b}":                       `compose.yaml:4: services.s.sysctls: not known here`,
-		"    pull_policy: daily":                    `compose.yaml:4: services.s.pull_policy: "daily" is none of always, never and missing`,
-		"    restart: often":                        `compose.yaml:4: services.s.restart: "often" is none of no, always, unless-stopped, on-failure and on-failure:NUMBER`,
-		"    scale: 2":                              `compose.yaml:4: services.s.scale: each service is one container`,
-		"    logging: {driver: syslog}":             `compose.yaml:4: services.s.logging.driver: "syslog" is none of json-file, local and none`,
-		"    devices:\n    - /dev/a:/dev/a:r":       `compose.yaml:5: services.s.devices.0: a device's owner and mode say who may do what, not "r"`,
-		"    healthcheck: {test: [CMD]}":            `compose.yaml:4: services.s.healthcheck.test: it is neither a line nor begins with CMD, CMD-SHELL or NONE`,
-		"    command: []":                           `compose.yaml:4: services.s.command: the image's command cannot be taken away without an entrypoint`,
-		"secrets: {a: {file: b}}":                   `compose.yaml:4: secrets: show the file inside with volumes`,
-		"networks: {default: {internal: true}}":     `compose.yaml:4: networks.default.internal: not known here`,
-		"networks: {default: {driver: macvlan}}":    `compose.yaml:4: networks.default.driver: a network is a virtual switch, with nothing to choose`,
-		"    <<: *base\nx-base: &base\n  ipc: host": `compose.yaml: line 4: `,
-		"    image: [":                              `compose.yaml: line 5: `,
+		"    volumes:\n    - {type: volume, source: d, target: /d, volume: {subpath: x}}\nvolumes: {d: {}}": `compose.yaml:5: services.s.volumes.[].volume.subpath: not known here`,
+		"    volumes: [data:/d]\nvolumes:\n  data: {driver: nfs}":                                           `compose.yaml:6: volumes.data.driver: a volume is a directory here, with nothing to choose`,
+		"    volumes: [data:/d]\nvolumes:\n  data: {driver_opts: {o: bind}}":                                `compose.yaml:6: volumes.data.driver_opts`,
+		"    ports:\n    - 80:80\n    - target: 1\n      name: x":                                           `compose.yaml:7: services.s.ports.[].name: not known here`,
+		"    foo: 1":                                        `compose.yaml:4: services.s.foo: not known here`,
+		"    sysctls: {a: b}":                               `compose.yaml:4: services.s.sysctls: not known here`,
+		"    pull_policy: daily":                            `compose.yaml:4: services.s.pull_policy: "daily" is none of always, never and missing`,
+		"    restart: often":                                `compose.yaml:4: services.s.restart: "often" is none of no, always, unless-stopped, on-failure and on-failure:NUMBER`,
+		"    scale: 2":                                      `compose.yaml:4: services.s.scale: each service is one container`,
+		"    logging: {driver: syslog}":                     `compose.yaml:4: services.s.logging.driver: "syslog" is none of json-file, local and none`,
+		"    devices:\n    - /dev/a:/dev/a:r":               `compose.yaml:5: services.s.devices.0: a device's owner and mode say who may do what, not "r"`,
+		"    healthcheck: {test: [CMD]}":                    `compose.yaml:4: services.s.healthcheck.test: it is neither a line nor begins with CMD, CMD-SHELL or NONE`,
+		"    command: []":                                   `compose.yaml:4: services.s.command: the image's command cannot be taken away without an entrypoint`,
+		"    secrets: [a]\nsecrets:\n  a: {environment: A}": `compose.yaml:6: secrets.a.environment: only those with a file`,
+		"    configs: [{source: a, mode: 0400}]\nconfigs: {a: {file: b}}": `compose.yaml:4: services.s.configs.[].mode: only those with a file`,
+		"networks: {default: {internal: true}}":                           `compose.yaml:4: networks.default.internal: not known here`,
+		"networks: {default: {driver: macvlan}}":                          `compose.yaml:4: networks.default.driver: a network is a virtual switch, with nothing to choose`,
+		"    <<: *base\nx-base: &base\n  ipc: host":                       `compose.yaml: line 4: `,
+		"    image: [": `compose.yaml: line 5: `,
 	} {
 		a := read(t, map[string]string{"compose.yaml": "services:\n  s:\n    image: i\n" + yaml + "\n"}, compose.Request{})
 		if len(a.Problems) != 1 || !strings.HasPrefix(a.Problems[0], want) || a.Project != nil {
@@ -183,6 +186,44 @@ services:
 	}
 	if len(a.Notes) != 1 || !strings.Contains(a.Notes[0], "TAG") {
 		t.Errorf("a variable that is not set: %q", a.Notes)
+	}
+}
+
+// TestVolumes: what is mounted, and what is made for it.
+func TestVolumes(t *testing.T) {
+	a := read(t, map[string]string{"compose.yaml": `
+services:
+  a:
+    image: i
+    volumes: [data:/d, "mine:/m:ro", {type: volume, source: data, target: /n, read_only: true, volume: {nocopy: true}}, ./here:/h,
+      {type: bind, source: ./there, target: /t, bind: {create_host_path: false}}]
+  b:
+    image: i
+    volumes_from: ["a:ro", "container:x"]
+    secrets: [s, {source: s, target: t}]
+    configs: [c, {source: c, target: /etc/c}]
+volumes:
+  data: {name: d2, labels: {k: v}}
+  mine: {external: true}
+  unused: {}
+secrets: {s: {file: ./s.txt}}
+configs: {c: {file: ./c.conf}}
+`}, compose.Request{})
+	got := words(t, a)
+	if want := []string{"--volume=d2:/d", "--volume=mine:/m:ro", "--volume=d2:/n:ro,nocopy", "--volume=HERE/here:/h", "--volume=HERE/there:/t", "--", "i"}; !reflect.DeepEqual(got["a"], want) {
+		t.Errorf("got %q\nwant %q", got["a"], want)
+	}
+	if want := []string{"--volumes-from=box-a-1:ro", "--volumes-from=x", "--volume=HERE/c.conf:/c:ro", "--volume=HERE/c.conf:/etc/c:ro", "--volume=HERE/s.txt:/run/secrets/s:ro", "--volume=HERE/s.txt:/run/secrets/t:ro", "--", "i"}; !reflect.DeepEqual(got["b"], want) {
+		t.Errorf("got %q\nwant %q", got["b"], want)
+	}
+	here, _ := os.Getwd()
+	if s := a.Project.Services[0]; s.Name != "a" || !reflect.DeepEqual(s.Dirs, []string{here + "/here"}) {
+		t.Errorf("directories to be made: %q", s.Dirs)
+	}
+	want := []compose.Resource{{Name: "d2", Flags: []string{"--label=com.docker.compose.project=box", "--label=com.docker.compose.volume=data", "--label=k=v"}},
+		{Name: "mine", External: true, Flags: []string{"--label=com.docker.compose.project=box", "--label=com.docker.compose.volume=mine"}}}
+	if !reflect.DeepEqual(a.Project.Volumes, want) {
+		t.Errorf("got %+v\nwant %+v", a.Project.Volumes, want)
 	}
 }
 

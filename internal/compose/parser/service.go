@@ -125,13 +125,17 @@ func (t *translation) command() {
 	}
 	if s.Entrypoint != nil {
 		// docker-run(1), --entrypoint: one word, and with it the image's command does not count.
-		words := append(slices.Clone(s.Entrypoint), s.Command...)
-		if len(words) == 0 {
+		switch {
+		case len(s.Entrypoint) > 0:
+			t.flag("entrypoint", s.Entrypoint[0])
+			t.out.Args = s.Entrypoint[1:]
+		case len(s.Command) > 0:
+			t.flag("entrypoint", s.Command[0])
+			t.out.Command = s.Command[1:]
+		default:
 			t.refuse("entrypoint", "with neither entrypoint nor command nothing is left to run")
 			return
 		}
-		t.flag("entrypoint", words[0])
-		t.out.Command = words[1:]
 	}
 	for _, k := range slices.Sorted(maps.Keys(s.Environment)) {
 		if v := s.Environment[k]; v != nil { // nil: a variable that is not set here
@@ -232,45 +236,6 @@ func (t *translation) limits() {
 	t.number("shm-size", int64(s.ShmSize))
 }
 
-// volumes: directories of the person's, and file systems in memory.
-func (t *translation) volumes() {
-	for i, v := range t.config.Volumes {
-		at := fmt.Sprintf("volumes.%d", i)
-		switch v.Type {
-		case types.VolumeTypeBind:
-			if v.Bind != nil && v.Bind.Propagation != "" && !strings.HasSuffix(v.Bind.Propagation, "private") {
-				t.refuse(at, "mounts are private here, not %s", v.Bind.Propagation)
-			}
-			if strings.Contains(v.Source+v.Target, ":") {
-				t.refuse(at, "a path with a colon in it cannot be named")
-			}
-			mount := v.Source + ":" + v.Target
-			if v.ReadOnly {
-				mount += ":ro"
-			}
-			t.flag("volume", mount)
-		case types.VolumeTypeTmpfs:
-			var options []string
-			if v.Tmpfs != nil && v.Tmpfs.Size > 0 {
-				options = append(options, fmt.Sprintf("size=%d", v.Tmpfs.Size))
-			}
-			if v.Tmpfs != nil && v.Tmpfs.Mode > 0 {
-				options = append(options, fmt.Sprintf("mode=%o", v.Tmpfs.Mode))
-			}
-			if v.ReadOnly {
-				options = append(options, "ro")
-			}
-			t.flag("tmpfs", v.Target+":"+strings.Join(options, ","))
-		case types.VolumeTypeVolume:
-			name := cmp.Or(v.Source, v.Target)
-			t.refuse(at, "volume %q: there are none but directories of yours, such as ./%s:%s", name, strings.Trim(name, "/"), v.Target)
-		default:
-			t.refuse(at, "a volume of type %q is not known here", v.Type)
-		}
-	}
-	t.list("tmpfs", t.config.Tmpfs)
-}
-
 // life: what has to be true before it starts, how it is asked how it is, and how it ends.
 func (t *translation) life() {
 	s := t.config
@@ -366,7 +331,7 @@ func (t *translation) networks() {
 			t.refuse("network_mode", "there is no such service")
 			return
 		}
-		t.flag("network", "container:"+cmp.Or(other.ContainerName, t.project.Name+"-"+other.Name+"-1"))
+		t.flag("network", "container:"+containerName(t.project, other))
 		return
 	default:
 		t.flag("network", mode)
