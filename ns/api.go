@@ -15,9 +15,10 @@ import (
 
 // The names main dispatches on, as os.Args[1], before it looks at anything else.
 const (
-	InitCommand    = "__init" // → InitMain
-	ExecCommand    = "__exec" // → ExecMain
-	EmulateCommand = "__root" // → EmulateMain
+	InitCommand    = "__init"  // → InitMain
+	ExecCommand    = "__exec"  // → ExecMain
+	EmulateCommand = "__root"  // → EmulateMain
+	CableCommand   = "__cable" // → CableMain
 )
 
 // UserNS says how to start the supervisor: a process in a new user namespace,

@@ -46,12 +46,12 @@ func runInterface(b *builder) error {
 		return b.call(nil, "execve(%q, %s) = 0 /* by the supervisor, before the first step */", f.Name, argv(f.Args("PID")))
 	}
 	for n := range b.spec.Interfaces {
-		tap, err := b.openTap(interfaceName(n))
+		tap, name, err := b.openTap(interfaceName(n))
 		if err != nil {
 			b.note("network", "there is nothing but loopback: "+err.Error(), tapFix(err))
 			return nil
 		}
-		if err = b.configureInterface(interfaceName(n), &b.spec.Interfaces[n]); err == nil {
+		if err = b.configureInterface(name, &b.spec.Interfaces[n], hasIPv6()); err == nil {
 			err = b.send(&message{Op: opTap}, tap)
 		}
 		unix.Close(tap)
@@ -77,7 +77,7 @@ func TryTap() (fix string, err error) {
 
 // ProbeTap makes such an interface in the network namespace of this thread, and lets it go again.
 func ProbeTap() (fix string, err error) {
-	fd, err := (&builder{spec: &Spec{}}).openTap(interfaceName(0))
+	fd, _, err := (&builder{spec: &Spec{}}).openTap(interfaceName(0))
 	if err != nil {
 		return tapFix(err), err
 	}
@@ -95,12 +95,12 @@ func tapFix(err error) string {
 	return ""
 }
 
-// openTap makes the device. Each packet has a header that says what is left to be summed up:
-// IFF_VNET_HDR.
-func (b *builder) openTap(name string) (int, error) {
-	tap, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+// openTap makes the device; in name, %d stands for a number that is free. Each packet has a header
+// that says what is left to be summed up: IFF_VNET_HDR.
+func (b *builder) openTap(name string) (tap int, made string, err error) {
+	tap, err = unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err = b.returned(tap, err, `open("/dev/net/tun", O_RDWR|O_CLOEXEC|O_NONBLOCK)`); err != nil {
-		return -1, err
+		return -1, "", err
 	}
 	ifr, err := unix.NewIfreq(name)
 	if err == nil {
@@ -109,50 +109,85 @@ func (b *builder) openTap(name string) (int, error) {
 	}
 	if err != nil {
 		unix.Close(tap)
-		return -1, err
+		return -1, "", err
 	}
-	return tap, nil
+	return tap, ifr.Name(), nil
+}
+
+// hasIPv6 tells whether the kernel has IPv6: not with ipv6.disable=1.
+func hasIPv6() bool { return dirExists("/proc/sys/net/ipv6") }
+
+// asker asks the kernel for changes of the network: rtnetlink(7). After an error it asks for no
+// more.
+type asker struct {
+	*builder
+	socket int
+	err    error
+}
+
+func (b *builder) asker() (*asker, error) {
+	nl, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+	if err = b.returned(nl, err, "socket(AF_NETLINK, SOCK_RAW|SOCK_CLOEXEC, NETLINK_ROUTE)"); err != nil {
+		return nil, err
+	}
+	return &asker{b, nl, nil}, nil
+}
+
+func (a *asker) ask(kind uint16, header []byte, attributes []byte, format string, args ...any) {
+	if a.err == nil {
+		a.err = a.call(rtnetlink(a.socket, kind, append(header, attributes...)), "sendto(%d, {"+format+"})", append([]any{a.socket}, args...)...)
+	}
 }
 
 // configureInterface gives it addresses, switches it on, and sends by it what is for elsewhere.
-func (b *builder) configureInterface(name string, a *network.Addresses) error {
-	nl, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
-	if err = b.returned(nl, err, "socket(AF_NETLINK, SOCK_RAW|SOCK_CLOEXEC, NETLINK_ROUTE)"); err != nil {
+func (b *builder) configureInterface(name string, a *network.Addresses, six bool) error {
+	nl, err := b.asker()
+	if err != nil {
 		return err
 	}
-	defer unix.Close(nl)
+	defer unix.Close(nl.socket)
 	index, err := interfaceIndex(name)
 	if err != nil {
 		return err
 	}
 	mac := network.MAC(a.IPv4.Addr())
-	ask := func(kind uint16, header []byte, attributes []byte, format string, args ...any) {
-		if err == nil {
-			err = b.call(rtnetlink(nl, kind, append(header, attributes...)), "sendto(%d, {"+format+"})", append([]any{nl}, args...)...)
-		}
-	}
-	six := dirExists("/proc/sys/net/ipv6") // not with ipv6.disable=1
 	attributes := append(attribute(unix.IFLA_ADDRESS, mac[:]), attribute(unix.IFLA_MTU, number(uint32(a.MTU)))...)
 	if six {
 		mode := attribute(unix.IFLA_INET6_ADDR_GEN_MODE, []byte{addrGenModeNone})
 		attributes = append(attributes, attribute(unix.IFLA_AF_SPEC, attribute(unix.AF_INET6, mode))...)
 	}
-	ask(unix.RTM_NEWLINK, link(index, unix.IFF_NOARP), attributes,
+	nl.ask(unix.RTM_NEWLINK, link(index, unix.IFF_NOARP), attributes,
 		"RTM_NEWLINK, %s, IFF_NOARP, IFLA_ADDRESS=%s, IFLA_MTU=%d, IFLA_INET6_ADDR_GEN_MODE=NONE", name, mac, a.MTU)
 	for _, own := range []netip.Prefix{a.IPv4, a.IPv6} {
 		if own.IsValid() && (own.Addr().Is4() || six) {
-			ask(unix.RTM_NEWADDR, addressOf(index, own), append(attribute(unix.IFA_LOCAL, own.Addr().AsSlice()), attribute(unix.IFA_ADDRESS, own.Addr().AsSlice())...),
+			nl.ask(unix.RTM_NEWADDR, addressOf(index, own), append(attribute(unix.IFA_LOCAL, own.Addr().AsSlice()), attribute(unix.IFA_ADDRESS, own.Addr().AsSlice())...),
 				"RTM_NEWADDR, %s, %s", name, own)
 		}
 	}
-	ask(unix.RTM_NEWLINK, link(index, unix.IFF_UP), nil, "RTM_NEWLINK, %s, IFF_UP", name)
-	for _, gateway := range []netip.Addr{a.Gateway4, a.Gateway6} {
+	nl.ask(unix.RTM_NEWLINK, link(index, unix.IFF_UP), nil, "RTM_NEWLINK, %s, IFF_UP", name)
+	nl.route(a, six)
+	return nl.err
+}
+
+// route makes gateways the way out of a container that has none.
+func (b *builder) route(a *network.Addresses, six bool) error {
+	nl, err := b.asker()
+	if err != nil {
+		return err
+	}
+	defer unix.Close(nl.socket)
+	nl.route(a, six)
+	return nl.err
+}
+
+// route adds default routes. The kernel finds the interface: it has the subnet that the gateway is
+// in.
+func (a *asker) route(to *network.Addresses, six bool) {
+	for _, gateway := range []netip.Addr{to.Gateway4, to.Gateway6} {
 		if gateway.IsValid() && (gateway.Is4() || six) {
-			ask(unix.RTM_NEWROUTE, defaultRoute(gateway), append(attribute(unix.RTA_GATEWAY, gateway.AsSlice()), attribute(unix.RTA_OIF, number(index))...),
-				"RTM_NEWROUTE, default via %s dev %s", gateway, name)
+			a.ask(unix.RTM_NEWROUTE, defaultRoute(gateway), attribute(unix.RTA_GATEWAY, gateway.AsSlice()), "RTM_NEWROUTE, default via %s", gateway)
 		}
 	}
-	return err
 }
 
 // addrGenModeNone is IN6_ADDR_GEN_MODE_NONE in linux/if_link.h: no link-local address.

@@ -18,6 +18,7 @@ const (
 	opMaps  = "maps"  // its user namespace has these ids
 	opBuild = "build" // to init: Spec. Its ids are mapped by then
 	opJoin  = "join"  // to the exec helper: Exec. Files: a pidfd of the container to join, and a shell
+	opCable = "cable" // to the helper that lays one: Cable; the answer is opTap, perhaps with a file, or opError
 	opNext  = "next"  // a report was read
 )
 
@@ -39,6 +40,7 @@ type message struct {
 	IDs      *IDMap      `json:"ids,omitempty"`
 	Spec     *Spec       `json:"spec,omitempty"`
 	Exec     *execSpec   `json:"exec,omitempty"`
+	Cable    *cable      `json:"cable,omitempty"`
 	Report   *Report     `json:"report,omitempty"`
 	Notes    []Note      `json:"notes,omitempty"`
 	Created  []string    `json:"created,omitempty"`

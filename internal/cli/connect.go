@@ -7,12 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
+	"tiffin/internal/container/client"
 	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
 	"tiffin/internal/network"
@@ -142,18 +142,24 @@ func membership(a asked) (disk.Membership, error) {
 
 func networkConnectCommand() *cli.Command {
 	return &cli.Command{
-		ArgsUsage:   "[FLAGS] NETWORK CONTAINER",
-		Description: "The container must not run: its interfaces are made when it starts.",
-		Flags:       memberFlags("alias"),
+		ArgsUsage: "[FLAGS] NETWORK CONTAINER",
+		Description: "A container that runs gets one more interface at once, and its /etc/hosts and resolv.conf know the\n" +
+			"names there. Containers that share its network do not learn the names.",
+		Flags: memberFlags("alias"),
 		Action: takes(2, 2, "a network and a container", func(c *cli.Context) error {
 			m, err := membership(askedBy(c, c.Args().First(), "alias"))
 			if err != nil {
 				return err
 			}
-			return changeNetworks(c.Args().Get(1), func(ctr *disk.Container) ([]disk.Membership, error) {
+			ctr, running, err := changeNetworks(c.Args().Get(1), func(ctr *disk.Container) ([]disk.Membership, error) {
 				choice, err := network.ParseChoice(ctr.Network)
+				if slices.Contains(ctr.Without, "net") {
+					choice.Kind = network.Host
+				}
 				if err == nil && (choice.Kind == network.Host || choice.Kind == network.Container) {
 					err = fmt.Errorf("container %s has no network of its own: --network %s", ctr.Name, ctr.Network)
+				} else if err == nil && choice.Foreign() != nil {
+					err = fmt.Errorf("container %s is in the network of another program, and joins none of tiffin's: --network %s", ctr.Name, ctr.Network)
 				}
 				if f := choice.Foreign(); err == nil && f != nil {
 					err = fmt.Errorf("container %s has its network from %s, which knows no other", ctr.Name, f.Name)
@@ -163,6 +169,16 @@ func networkConnectCommand() *cli.Command {
 				}
 				return append(slices.Clone(ctr.Networks), m), err
 			})
+			if err != nil || !running {
+				return err
+			}
+			changed, err := client.Connect(ctr, m)
+			if err != nil {
+				_, _, e := changeNetworks(ctr.ID, func(ctr *disk.Container) ([]disk.Membership, error) { return without(ctr, m.Name) })
+				return errors.Join(fmt.Errorf("connect container %s with network %s: %w", ctr.Name, m.Name, err), e)
+			}
+			noteChanged(changed)
+			return nil
 		}),
 	}
 }
@@ -170,40 +186,61 @@ func networkConnectCommand() *cli.Command {
 func networkDisconnectCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage:   "NETWORK CONTAINER",
-		Description: "The container must not run.",
+		Description: "The interface of a container that runs goes away at once.",
 		Flags:       []cli.Flag{&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "for docker's sake", Hidden: true}},
 		Action: takes(2, 2, "a network and a container", func(c *cli.Context) error {
 			name := c.Args().First()
-			return changeNetworks(c.Args().Get(1), func(ctr *disk.Container) ([]disk.Membership, error) {
-				if ctr.Joins(name) == nil {
-					return nil, fmt.Errorf("container %s does not join network %s", ctr.Name, name)
-				}
-				return slices.DeleteFunc(slices.Clone(ctr.Networks), func(m disk.Membership) bool { return m.Name == name }), nil
-			})
+			ctr, running, err := changeNetworks(c.Args().Get(1), func(ctr *disk.Container) ([]disk.Membership, error) { return without(ctr, name) })
+			if err != nil || !running {
+				return err
+			}
+			changed, err := client.Disconnect(ctr, name)
+			if err != nil {
+				return fmt.Errorf("disconnect container %s from network %s: %w", ctr.Name, name, err)
+			}
+			noteChanged(changed)
+			return nil
 		}),
 	}
 }
 
-// changeNetworks changes what a container joins, while nobody can start it.
-func changeNetworks(ref string, change func(*disk.Container) ([]disk.Membership, error)) error {
-	ctr, err := findContainer(ref)
-	if err != nil {
-		return err
+// without are the networks of a container but for one.
+func without(ctr *disk.Container, name string) ([]disk.Membership, error) {
+	if ctr.Joins(name) == nil {
+		return nil, fmt.Errorf("container %s does not join network %s", ctr.Name, name)
 	}
-	var lock *os.File
-	if lock, err = ctr.Lock(); errors.Is(err, disk.ErrLocked) {
-		return errs.Hint(fmt.Errorf("container %s runs, and gets its interfaces when it starts", ctr.Name), fmt.Sprintf("`tiffin stop %s`, then this command again, then `tiffin start %s`", ctr.Name, ctr.Name))
+	return slices.DeleteFunc(slices.Clone(ctr.Networks), func(m disk.Membership) bool { return m.Name == name }), nil
+}
+
+// noteChanged says which files of a container do not know its networks.
+func noteChanged(paths []string) {
+	for _, path := range paths {
+		fmt.Fprintf(stderr, "tiffin: note: %s is not as it was when the container was started, and stays as it is: names of its networks may be missing\n", path)
 	}
-	if err != nil {
-		return err
+}
+
+// changeNetworks changes what a container joins when it starts, and tells whether it runs now.
+func changeNetworks(ref string, change func(*disk.Container) ([]disk.Membership, error)) (ctr *disk.Container, running bool, err error) {
+	if ctr, err = findContainer(ref); err != nil {
+		return nil, false, err
+	}
+	lock, err := ctr.Lock()
+	if running = errors.Is(err, disk.ErrLocked); !running && err != nil {
+		return nil, false, err
 	}
 	defer lock.Close()
+	// One command at a time, and no network is removed meanwhile.
+	dir, err := ctr.Set().LockNetworks()
+	if err != nil {
+		return nil, false, err
+	}
+	defer dir.Close()
 	if ctr, err = findContainer(ctr.ID); err != nil { // as it is now
-		return err
+		return nil, false, err
 	}
 	all, err := change(ctr)
-	if err != nil {
-		return err
+	if err == nil {
+		err = ctr.SetNetworks(all)
 	}
-	return ctr.SetNetworks(all)
+	return ctr, running, err
 }

@@ -324,6 +324,15 @@ func setWithout(cfg *disk.Config, c *cli.Context, _ ocispec.ImageConfig) error {
 		return fmt.Errorf("--without: %w", err)
 	}
 	cfg.Without = without
+	if slices.Contains(without, "net") {
+		const text = "--without net is the network of this machine: it does not go with --"
+		switch {
+		case c.IsSet("network") && cfg.Network != network.Host:
+			return errors.New(text + "network " + strings.Join(c.StringSlice("network"), " "))
+		case c.IsSet("publish"), c.IsSet("publish-all"):
+			return errors.New(text + "publish")
+		}
+	}
 	if slices.Contains(names, "mount") {
 		fmt.Fprintln(stderr, "without mount, the command sees your own files, not the image, and may change them as you may")
 	}

@@ -53,144 +53,142 @@ func member() {
 }
 
 func TestContainersOfANetworkFindEachOther(t *testing.T) {
-	needTun(t)
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range people(t) {
-		t.Run(p.name, func(t *testing.T) {
-			need(t, p)
-			t.Parallel()
-			store := p.home(t)
-			bin := filepath.Join(filepath.Dir(store), "member")
-			copyFile(t, self, bin)
-			tiffin := func(args ...string) string { return p.as(t, store, "", binary, args...) }
-			run := func(net string, more ...string) []string {
-				return append([]string{"run", "-v", bin + ":/member:ro", "--network", net}, more...)
-			}
-			tiffin("network", "create", "--subnet", "172.31.7.0/24", "--subnet", "fd07::/64", "front")
-			tiffin("network", "create", "--subnet", "172.31.8.0/24", "back")
-			tiffin(run("front", "-d", "--name", "web", "-h", "kitchen", "--network-alias", "www", "tiffin/base", "/member", "serve")...)
-			tiffin(run("front", "-d", "--name", "second", "--network-alias", "www", "--ip", "172.31.7.77", "--ip6", "fd07::77", "tiffin/base", "/member", "serve")...)
-			t.Cleanup(func() { tiffin("rm", "-f", "web", "second") })
-			short := strings.TrimSpace(tiffin("ps", "-q", "-f", "name=second"))
-			ask := func(net string, names ...string) string {
-				return tiffin(append(run(net, "--rm", "--name", "guest", "tiffin/base", "/member"), names...)...)
-			}
-			var got string
-			for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-				if got = ask("front", "web", "kitchen", "172.31.7.2", "fd07::2", "second", short, "guest", "nobody", "172.31.7.9"); strings.Count(got, "greets") == 10 {
-					break
-				}
-			}
-			want := "web: kitchen greets 172.31.7.3\nweb: kitchen greets fd07::3\nkitchen: kitchen greets 172.31.7.3\nkitchen: kitchen greets fd07::3\n" +
-				"172.31.7.2: kitchen greets 172.31.7.3\nfd07::2: kitchen greets fd07::3\n" +
-				"second: SHORT greets 172.31.7.3\nsecond: SHORT greets fd07::3\nSHORT: SHORT greets 172.31.7.3\nSHORT: SHORT greets fd07::3\n" +
-				"guest: dial tcp 172.31.7.3:80: connect: connection refused\nguest: dial tcp [fd07::3]:80: connect: connection refused\n" +
-				"nobody: not found\n172.31.7.9: dial tcp 172.31.7.9:80: connect: no route to host\n"
-			if want = strings.ReplaceAll(want, "SHORT", short); got != want {
-				t.Errorf("in the same network:\n%s\nwant\n%s", got, want)
-			}
-			if got := ask("front", "www"); strings.Count(got, "www: kitchen greets") != 2 || strings.Count(got, "www: "+short+" greets") != 2 {
-				t.Errorf("two with one name:\n%s", got)
-			}
-			if got := ask("back", "web", "www", short); got != "web: not found\nwww: not found\n"+short+": not found\n" {
-				t.Errorf("in another network:\n%s", got)
-			}
-			if got := tiffin("exec", "web", "cat", "/etc/hosts", "/etc/resolv.conf"); !strings.Contains(got, "172.31.7.2\tkitchen\n") || !strings.Contains(got, "nameserver 172.31.7.1\n") {
-				t.Errorf("files of a member:\n%s", got)
-			}
-			// A restarted one is found again, with the address that it has asked for.
-			tiffin("restart", "-t", "0", "second")
-			if got := ask("front", "second"); !strings.HasPrefix(got, "second: "+short+" greets") {
-				t.Errorf("after a restart:\n%s", got)
-			}
-			out := tiffin("network", "inspect", "front")
-			for _, s := range []string{`"Name": "web"`, `"IPv4Address": "172.31.7.2/24"`, `"IPv6Address": "fd07::77/64"`} {
-				if !strings.Contains(out, s) {
-					t.Errorf("no %s in\n%s", s, out)
-				}
-			}
-			// One in two networks is found in both, and finds those of both.
-			tiffin(append([]string{"create"}, run("front", "--name", "both", "tiffin/base", "/member", "serve")[1:]...)...)
-			tiffin("network", "connect", "--alias", "bridge", "back", "both")
-			tiffin(run("back", "-d", "--name", "hidden", "tiffin/base", "/member", "serve")...)
-			tiffin("start", "both")
-			t.Cleanup(func() { tiffin("rm", "-f", "both", "hidden") })
-			for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-				if got = ask("back", "bridge", "web") + tiffin("exec", "both", "/member", "web", "hidden", "nobody") + ask("front", "both", "bridge", "hidden"); strings.Count(got, "greets") == 8 {
-					break
-				}
-			}
-			for s, n := range map[string]int{"bridge: ": 3, "bridge: not found\n": 1, "web: not found\n": 1, "web: kitchen greets": 2, "hidden: not found\n": 1, "hidden: ": 3, "nobody: not found\n": 1, "both: ": 2, "greets": 8} {
-				if strings.Count(got, s) != n {
-					t.Errorf("with two networks, %q is not there %d times:\n%s", s, n, got)
-				}
-			}
-			if out := tiffin("inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}", "both"); strings.Count(out, "172.31.") != 2 {
-				t.Errorf("inspect says %s", out)
-			}
-			tiffin("stop", "-t", "0", "both")
-			tiffin("network", "disconnect", "front", "both")
-			tiffin("start", "both")
-			if out := tiffin("exec", "both", "ls", "/sys/class/net"); out != "eth0\nlo\n" {
-				t.Errorf("after a network was left, there are %s", out)
-			}
-			tiffin("rm", "-f", "both", "hidden")
-			// One process carries for all; it is gone some seconds after the last of them.
-			pid := carrier(t, p)
-			if pid == 0 {
-				t.Fatal("no process listens for members")
-			}
-			tiffin("rm", "-f", "web", "second")
-			for end := time.Now().Add(15 * time.Second); syscall.Kill(pid, 0) == nil; time.Sleep(50 * time.Millisecond) {
-				if time.Now().After(end) {
-					t.Fatalf("process %d is left", pid)
-				}
-			}
-			tiffin("network", "rm", "front", "back")
-		})
-	}
-}
-
-// TestANetworkComesBack when the process that carries its packets was killed: with the next start.
-func TestANetworkComesBack(t *testing.T) {
-	needTun(t)
-	p := people(t)[len(people(t))-1]
-	need(t, p)
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	store := p.home(t)
-	bin := filepath.Join(filepath.Dir(store), "member")
-	copyFile(t, self, bin)
-	tiffin := func(args ...string) string { return p.as(t, store, "", binary, args...) }
-	tiffin("network", "create", "front")
-	tiffin("run", "-d", "--name", "web", "-v", bin+":/member:ro", "--network", "front", "tiffin/base", "/member", "serve")
-	t.Cleanup(func() { tiffin("rm", "-f", "web") })
-	pid := carrier(t, p)
-	syscall.Kill(pid, syscall.SIGKILL)
-	for end := time.Now().Add(5 * time.Second); !strings.Contains(tiffin("inspect", "web"), "the network program has ended"); time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("nobody says that the network has gone")
+	onNetworks(t, func(w *wired) {
+		w.Parallel()
+		w.tiffin("network", "create", "--subnet", "172.31.7.0/24", "--subnet", "fd07::/64", "meeting")
+		w.tiffin("network", "create", "--subnet", "172.31.8.0/24", "back")
+		w.server("meeting", "web", "-h", "kitchen", "--network-alias", "www")
+		w.server("meeting", "second", "--network-alias", "www", "--ip", "172.31.7.77", "--ip6", "fd07::77")
+		short := strings.TrimSpace(w.tiffin("ps", "-q", "-f", "name=second"))
+		ask := func(net string, names ...string) string {
+			return w.run(net, append([]string{"--rm", "--name", "guest", "tiffin/base", "/programs/member"}, names...)...)
 		}
-	}
-	tiffin("restart", "-t", "0", "web")
-	out := ""
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end) && !strings.Contains(out, "greets"); time.Sleep(50 * time.Millisecond) {
-		out = tiffin("run", "--rm", "-v", bin+":/member:ro", "--network", "front", "tiffin/base", "/member", "web")
-	}
-	if again := carrier(t, p); !strings.Contains(out, "greets") || again == pid || again == 0 {
-		t.Errorf("process %d after %d: %s", again, pid, out)
-	}
+		var got string
+		w.until("answers", func() bool {
+			got = ask("meeting", "web", "kitchen", "172.31.7.2", "fd07::2", "second", short, "guest", "nobody", "172.31.7.9")
+			return strings.Count(got, "greets") == 10
+		})
+		want := "web: kitchen greets 172.31.7.3\nweb: kitchen greets fd07::3\nkitchen: kitchen greets 172.31.7.3\nkitchen: kitchen greets fd07::3\n" +
+			"172.31.7.2: kitchen greets 172.31.7.3\nfd07::2: kitchen greets fd07::3\n" +
+			"second: SHORT greets 172.31.7.3\nsecond: SHORT greets fd07::3\nSHORT: SHORT greets 172.31.7.3\nSHORT: SHORT greets fd07::3\n" +
+			"guest: dial tcp 172.31.7.3:80: connect: connection refused\nguest: dial tcp [fd07::3]:80: connect: connection refused\n" +
+			"nobody: not found\n172.31.7.9: dial tcp 172.31.7.9:80: connect: no route to host\n"
+		if want = strings.ReplaceAll(want, "SHORT", short); got != want {
+			w.Errorf("in the same network:\n%s\nwant\n%s", got, want)
+		}
+		if got := ask("meeting", "www"); strings.Count(got, "www: kitchen greets") != 2 || strings.Count(got, "www: "+short+" greets") != 2 {
+			w.Errorf("two with one name:\n%s", got)
+		}
+		if got := ask("back", "web", "www", short); got != "web: not found\nwww: not found\n"+short+": not found\n" {
+			w.Errorf("in another network:\n%s", got)
+		}
+		if got := w.tiffin("exec", "web", "cat", "/etc/hosts", "/etc/resolv.conf"); !strings.Contains(got, "172.31.7.2\tkitchen\n") || !strings.Contains(got, "nameserver 172.31.7.1\n") {
+			w.Errorf("files of a member:\n%s", got)
+		}
+		// A restarted one is found again, with the address that it has asked for.
+		w.tiffin("restart", "-t", "0", "second")
+		if got := ask("meeting", "second"); !strings.HasPrefix(got, "second: "+short+" greets") {
+			w.Errorf("after a restart:\n%s", got)
+		}
+		out := w.tiffin("network", "inspect", "meeting")
+		for _, s := range []string{`"Name": "web"`, `"IPv4Address": "172.31.7.2/24"`, `"IPv6Address": "fd07::77/64"`} {
+			if !strings.Contains(out, s) {
+				w.Errorf("no %s in\n%s", s, out)
+			}
+		}
+		// One process carries for all; it is gone some seconds after the last of them.
+		pid := carrier(w, "meeting")
+		if pid == 0 {
+			w.Fatal("no process listens for members")
+		}
+		w.tiffin("rm", "-f", "web", "second")
+		w.gone(pid)
+		w.tiffin("network", "rm", "meeting", "back")
+	})
 }
 
-// carrier is the process that carries the packets of a person's network front: it has inherited
-// the socket.
-func carrier(t *testing.T, p person) int {
-	t.Helper()
+// TestANetworkIsJoinedAndLeft: by a container that runs; and by one in two from its start.
+func TestANetworkIsJoinedAndLeft(t *testing.T) {
+	onNetworks(t, func(w *wired) {
+		w.Parallel()
+		w.tiffin("network", "create", "--subnet", "172.31.7.0/24", "front")
+		w.tiffin("network", "create", "--subnet", "172.31.8.0/24", "--internal", "back")
+		w.server("front", "web")
+		w.server("none", "late", "-h", "late")
+		w.tiffin("create", "--name", "both", "-v", w.programs+":/programs:ro", "--network", "front", "tiffin/base", "/programs/member", "serve")
+		w.tiffin("network", "connect", "--alias", "bridge", "--ip", "172.31.8.9", "back", "both")
+		w.tiffin("start", "both")
+		w.Cleanup(func() { w.tiffin("rm", "-f", "both") })
+		state := func(name string) string {
+			return w.tiffin("exec", name, "sh", "-c", "cd /sys/class/net; echo eth*; ip route | grep default; grep -h 172 /etc/hosts; grep nameserver /etc/resolv.conf") +
+				w.tiffin("inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}},{{.Gateway}} {{end}}", name)
+		}
+		same := func(when, got, want string) {
+			w.Helper()
+			if got != want {
+				w.Errorf("%s:\n%s\nwant\n%s", when, got, want)
+			}
+		}
+		w.until("servers", func() bool { return strings.Count(w.ask("both", "127.0.0.1", "web"), "greets") == 3 })
+		same("without a network", w.ask("late", "web", "172.31.7.2"), "web: not found\n172.31.7.2: dial tcp 172.31.7.2:80: connect: network is unreachable\n")
+		w.tiffin("network", "connect", "back", "late")
+		same("internal", state("late"), "eth0\n172.31.8.2\tlate\nnameserver 172.31.8.1\n172.31.8.2, \n")
+		same("internal", strings.ReplaceAll(w.ask("late", "172.31.8.9", "192.0.2.1", "web", "example.org"), "172.31.8.9: "+w.short("both"), "it"),
+			"it greets 172.31.8.2\n192.0.2.1: dial tcp 192.0.2.1:80: connect: network is unreachable\nweb: not found\nexample.org: not found\n")
+		w.tiffin("network", "connect", "--alias", "latest", "--ip", "172.31.7.99", "front", "late")
+		same("in both", state("late"), "eth0 eth1\ndefault via 172.31.7.1 dev eth1\n172.31.8.2\tlate\nnameserver 172.31.8.1\nnameserver 172.31.7.1\n172.31.8.2, 172.31.7.99,172.31.7.1 \n")
+		if got := w.ask("late", "web", "both", "bridge") + w.ask("web", "latest", "late"); strings.Count(got, "greets") != 6+4 || !strings.Contains(got, "latest: late greets 172.31.7.") {
+			w.Errorf("in both:\n%s", got)
+		}
+		w.tiffin("network", "disconnect", "back", "late")
+		same("left", state("late"), "eth1\ndefault via 172.31.7.1 dev eth1\n172.31.7.99\tlate\nnameserver 172.31.7.1\n172.31.7.99,172.31.7.1 \n")
+		if got := w.ask("late", "bridge", "web", "both"); !strings.HasPrefix(got, "bridge: not found\n") || strings.Count(got, "greets") != 4 {
+			w.Errorf("left:\n%s", got)
+		}
+		w.tiffin("network", "disconnect", "front", "both")
+		same("the first one left", w.tiffin("exec", "both", "sh", "-c", "ls /sys/class/net; grep nameserver /etc/resolv.conf"), "eth1\nlo\nnameserver 172.31.8.1\n")
+		// What somebody has written into a file stays, and that is said.
+		if got := w.sh(`$TIFFIN exec late sh -c 'echo mine >/etc/resolv.conf'; $TIFFIN network connect back late; $TIFFIN exec late cat /etc/resolv.conf`); got != "tiffin: note: /etc/resolv.conf is not as it was when the container was started, and stays as it is: names of its networks may be missing\nmine\n" {
+			w.Errorf("a file with other text: %s", got)
+		}
+		// The next start has what was changed.
+		w.tiffin("restart", "-t", "0", "late")
+		same("restarted", w.tiffin("exec", "late", "sh", "-c", "ip route | grep default; grep nameserver /etc/resolv.conf"), "default via 172.31.7.1 dev eth0\nnameserver 172.31.7.1\nnameserver 172.31.8.1\n")
+		if got := w.sh(`$TIFFIN network connect back late; $TIFFIN network connect --ip 172.31.7.99 front both; $TIFFIN network ls --filter name=front --format {{.Containers}}`); got != "tiffin: container late joins network back already\ntiffin: connect container both with network front: address 172.31.7.99 is that of container "+w.short("late")+"\nlate,web\n" {
+			w.Errorf("what cannot be: %s", got)
+		}
+	})
+}
+
+// TestANetworkComesBack when the process that carries its packets was killed: containers keep their
+// addresses, and newcomers do not get them.
+func TestANetworkComesBack(t *testing.T) {
+	onNetworks(t, func(w *wired) {
+		w.Parallel()
+		w.tiffin("network", "create", "--subnet", "172.31.9.0/24", "again")
+		w.server("again", "web")
+		w.server("again", "other")
+		w.until("servers", func() bool { return strings.Count(w.ask("other", "web", "other"), "greets") == 4 })
+		where := w.ask("other", "web") + w.ask("web", "other")
+		for _, killed := range []string{"web", "other"} { // the second one is a child of a supervisor
+			pid := carrier(w, "again")
+			syscall.Kill(pid, syscall.SIGKILL)
+			w.gone(pid)
+			got := w.run("again", "--rm", "tiffin/base", "/programs/member", "web", "other") // at once
+			w.until("a new one", func() bool { return w.ask("other", "web")+w.ask("web", "other") == where })
+			if again := carrier(w, "again"); strings.Contains(got, "greets 172.31.9.2") || strings.Contains(got, "greets 172.31.9.3") || again == pid || again == 0 {
+				w.Errorf("process %d after %d: a newcomer is told %s", again, pid, got)
+			}
+			if notes := w.tiffin("inspect", "-f", "{{.Notes}}", killed); !strings.Contains(notes, "the network program has ended: it was started again, and the container has joined it") {
+				w.Errorf("nobody says that it was away: %s", notes)
+			}
+		}
+	})
+}
+
+// carrier is the process that carries the packets of a person's network: it has inherited the
+// socket, by whose name other tests have none.
+func carrier(w *wired, network string) int {
 	sockets, _ := os.ReadFile("/proc/net/unix")
 	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, f := range files {
@@ -202,7 +200,7 @@ func carrier(t *testing.T, p person) int {
 			to, _ := os.Readlink(fd)
 			if inode, ok := strings.CutPrefix(to, "socket:["); ok {
 				for line := range strings.Lines(string(sockets)) {
-					if strings.Contains(line, " "+strings.TrimSuffix(inode, "]")+" ") && strings.HasSuffix(strings.TrimSpace(line), "/front.sock") && owned(f, p) {
+					if strings.Contains(line, " "+strings.TrimSuffix(inode, "]")+" ") && strings.HasSuffix(strings.TrimSpace(line), "/"+network+".sock") && owned(f, w.person) {
 						var pid int
 						fmt.Sscan(filepath.Base(filepath.Dir(f)), &pid)
 						return pid

@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"tiffin/internal/container/disk"
+	"tiffin/internal/errs"
 	"tiffin/internal/network"
 )
 
@@ -46,6 +47,7 @@ func networkCreateCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "subnet", Usage: "`PREFIX` of its addresses, such as 10.1.2.0/24: one of IPv4, one of IPv6, or those that are free"},
 			&cli.StringSliceFlag{Name: "gateway", Usage: "`IP` of the way out, or the first of the subnet"},
 			&cli.StringSliceFlag{Name: "label", Usage: "note `KEY=VALUE` about the network"},
+			&cli.BoolFlag{Name: "internal", Usage: "its containers reach one another, and nothing else"},
 			&cli.BoolFlag{Name: "ipv6", Usage: "for docker's sake; every network has IPv6", Hidden: true},
 			&cli.StringFlag{Name: "driver", Aliases: []string{"d"}, Value: "bridge", Usage: "for docker's sake: bridge", Hidden: true},
 		},
@@ -68,7 +70,7 @@ func createNetwork(c *cli.Context) (*network.Definition, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &network.Definition{Name: c.Args().First(), Labels: labels}
+	d := &network.Definition{Name: c.Args().First(), Labels: labels, Internal: c.Bool("internal")}
 	var subnets []netip.Prefix
 	for _, s := range c.StringSlice("subnet") {
 		p, err := netip.ParsePrefix(s)
@@ -94,14 +96,21 @@ func createNetwork(c *cli.Context) (*network.Definition, error) {
 
 // networkRow is a network as ls shows it, for templates too. It has no ID but its name.
 type networkRow struct {
-	ID, Name, Driver, Scope, Subnet, Subnet6, CreatedAt, Containers, Labels string
+	ID, Name, Driver, Scope, Subnet, Subnet6, CreatedAt, Containers, Labels, IPv4, IPv6, Internal string
+
+	labels map[string]string
 }
+
+// Label is docker's .Label "KEY".
+func (r *networkRow) Label(key string) string { return r.labels[key] }
 
 func networkLsCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage: "[FLAGS]",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "only names"},
+			&cli.BoolFlag{Name: "no-trunc", Usage: "for docker's sake: nothing is cut", Hidden: true},
+			&cli.StringSliceFlag{Name: "filter", Aliases: []string{"f"}, Usage: "only `KEY=VALUE`: name, id (a part of it), label (also KEY=VALUE), driver, scope, type (custom), dangling (without containers: true or false)"},
 			&cli.StringFlag{Name: "format", Usage: "`TEMPLATE` of Go for each, table TEMPLATE, or json"},
 		},
 		Action: takes(0, 0, "no arguments", func(c *cli.Context) error {
@@ -115,40 +124,108 @@ func networkLsCommand() *cli.Command {
 			}
 			var rows []*networkRow
 			for _, d := range all {
-				if c.Bool("quiet") {
-					fmt.Fprintln(stdout, d.Name)
-					continue
-				}
-				members, err := set.Members(d.Name)
+				row, err := newNetworkRow(set, d)
 				if err != nil {
 					return err
 				}
-				var names []string
-				for _, m := range members {
-					names = append(names, m.Name)
+				ok, err := row.matches(c.StringSlice("filter"))
+				if err != nil {
+					return err
 				}
-				slices.Sort(names)
-				rows = append(rows, &networkRow{d.Name, d.Name, "bridge", "local", d.IPv4.Masked().String(), d.IPv6.Masked().String(), localTime(d.Created), strings.Join(names, ","), joinLabels(d.Labels)})
+				if ok {
+					rows = append(rows, row)
+				}
+			}
+			if _, err := (&networkRow{}).matches(c.StringSlice("filter")); err != nil {
+				return err // also where there is no network
 			}
 			if c.Bool("quiet") {
+				for _, row := range rows {
+					fmt.Fprintln(stdout, row.Name)
+				}
 				return nil
 			}
-			header := &networkRow{"NETWORK ID", "NAME", "DRIVER", "SCOPE", "SUBNET", "SUBNET OF IPV6", "CREATED AT", "CONTAINERS", "LABELS"}
+			header := &networkRow{ID: "NETWORK ID", Name: "NAME", Driver: "DRIVER", Scope: "SCOPE", Subnet: "SUBNET", Subnet6: "SUBNET OF IPV6", CreatedAt: "CREATED AT",
+				Containers: "CONTAINERS", Labels: "LABELS", IPv4: "IPV4", IPv6: "IPV6", Internal: "INTERNAL"}
 			return printRows(stdout, c.String("format"), "table {{.Name}}\t{{.Subnet}}\t{{.Subnet6}}\t{{.Containers}}", header, rows)
 		}),
 	}
 }
 
-// networkInspection is what inspect prints of a network, in docker's words.
+func newNetworkRow(set *disk.Set, d *network.Definition) (*networkRow, error) {
+	members, err := set.Members(d.Name)
+	if err != nil {
+		return nil, err
+	}
+	var labels, names []string
+	for k, v := range d.Labels {
+		labels = append(labels, k+"="+v)
+	}
+	for _, m := range members {
+		names = append(names, m.Name)
+	}
+	slices.Sort(labels)
+	slices.Sort(names)
+	return &networkRow{d.Name, d.Name, "bridge", "local", d.IPv4.Masked().String(), d.IPv6.Masked().String(), localTime(d.Created),
+		strings.Join(names, ","), strings.Join(labels, ","), "true", "true", fmt.Sprint(d.Internal), d.Labels}, nil
+}
+
+// matches tells whether a network is what filters ask for: those of one key are alternatives, but
+// labels must all be there, as docker-network-ls(1) has it.
+func (r *networkRow) matches(filters []string) (bool, error) {
+	byKey := map[string]bool{}
+	for _, f := range filters {
+		key, value, _ := strings.Cut(f, "=")
+		var ok bool
+		switch key {
+		case "name", "id":
+			ok = strings.Contains(r.Name, value)
+		case "label":
+			k, v, valued := strings.Cut(value, "=")
+			has, there := r.labels[k]
+			key, ok = f, there && (!valued || has == v)
+		case "driver":
+			ok = r.Driver == value
+		case "scope":
+			ok = r.Scope == value
+		case "type":
+			ok = value == "custom"
+		case "dangling":
+			ok = fmt.Sprint(r.Containers == "") == value
+		default:
+			return false, errs.Hint(usagef("--filter %q: there is no such key", f), "use name, id, label, driver, scope, type or dangling")
+		}
+		byKey[key] = byKey[key] || ok
+	}
+	for _, ok := range byKey {
+		if !ok {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// networkInspection is what inspect prints of a network, in docker's words and order.
 type networkInspection struct {
-	Name, Id   string
-	Created    time.Time
-	Scope      string
-	Driver     string
-	EnableIPv6 bool
-	IPAM       struct{ Config []networkPool }
-	Containers map[string]networkMember
-	Labels     map[string]string
+	Name, Id               string
+	Created                time.Time
+	Scope                  string
+	Driver                 string
+	EnableIPv4, EnableIPv6 bool
+	IPAM                   networkAddresses
+	Internal               bool
+	Attachable, Ingress    bool
+	ConfigFrom             struct{ Network string }
+	ConfigOnly             bool
+	Containers             map[string]networkMember
+	Options                map[string]string
+	Labels                 map[string]string
+}
+
+type networkAddresses struct {
+	Driver  string
+	Options map[string]string
+	Config  []networkPool
 }
 
 type networkPool struct {
@@ -158,9 +235,8 @@ type networkPool struct {
 
 // networkMember is a container that runs in a network.
 type networkMember struct {
-	Name                     string
-	MacAddress               string
-	IPv4Address, IPv6Address netip.Prefix
+	Name, EndpointID, MacAddress string
+	IPv4Address, IPv6Address     netip.Prefix
 }
 
 func networkInspectCommand() *cli.Command {
@@ -182,22 +258,17 @@ func inspectNetwork(set *disk.Set, name string) (*networkInspection, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &networkInspection{Name: d.Name, Id: d.Name, Created: d.Created, Scope: "local", Driver: "bridge", EnableIPv6: true, Containers: map[string]networkMember{}, Labels: d.Labels}
-	x.IPAM.Config = []networkPool{{d.IPv4.Masked(), d.Gateway4}, {d.IPv6.Masked(), d.Gateway6}}
-	members, err := set.Members(name)
-	if err != nil {
-		return nil, err
+	x := &networkInspection{Name: d.Name, Id: d.Name, Created: d.Created, Scope: "local", Driver: "bridge", EnableIPv4: true, EnableIPv6: true, Internal: d.Internal,
+		IPAM:       networkAddresses{"default", map[string]string{}, []networkPool{{d.IPv4.Masked(), d.Gateway4}, {d.IPv6.Masked(), d.Gateway6}}},
+		Containers: map[string]networkMember{}, Options: map[string]string{}, Labels: d.Labels}
+	if x.Labels == nil {
+		x.Labels = map[string]string{}
 	}
-	for _, m := range members {
-		if s, err := m.State(); err == nil && s.Status == disk.Running {
-			for _, a := range s.Networks {
-				if a.Name == name {
-					x.Containers[m.ID] = networkMember{m.Name, network.MAC(a.IPv4.Addr()).String(), a.IPv4, a.IPv6}
-				}
-			}
-		}
+	running, err := set.Running(name)
+	for _, r := range running {
+		x.Containers[r.ID] = networkMember{r.Container.Name, r.ID, network.MAC(r.IPv4.Addr()).String(), r.IPv4, r.IPv6}
 	}
-	return x, nil
+	return x, err
 }
 
 func networkRmCommand() *cli.Command {

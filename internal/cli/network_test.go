@@ -15,22 +15,10 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"tiffin/internal/test/must"
 )
 
 // What becomes of connections from a container's own network: servers of each kind are in this
 // process, and their visitor, this program again, is in a container.
-
-// needTun skips a test on a machine without a device for networks.
-func needTun(t *testing.T) {
-	t.Helper()
-	f, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
-	if err != nil {
-		must.Skip(t, "tun", "there is no network of one's own: %v", err)
-	}
-	f.Close()
-}
 
 // hosts are servers on loopback, by what they do, and their ports.
 func hosts(t *testing.T) map[string]int {
@@ -132,54 +120,33 @@ var visits = []struct{ what, finds string }{
 
 // TestWhatConnectsOutside: from inside each kind of server looks as it is.
 func TestWhatConnectsOutside(t *testing.T) {
-	needTun(t)
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range people(t) {
-		t.Run(p.name, func(t *testing.T) {
-			need(t, p)
-			store, ports := p.home(t), hosts(t)
-			bin := filepath.Join(filepath.Dir(store), "visitor")
-			copyFile(t, self, bin)
-			visit := func(network string) string {
-				args := []string{"run", "--rm", "--network", network, "-v", bin + ":/visitor:ro", "tiffin/base", "/visitor"}
-				for _, v := range visits {
-					args = append(args, v.what, strconv.Itoa(ports[strings.TrimPrefix(v.what, "udp ")]))
-				}
-				return p.as(t, store, "", binary, args...)
+	onNetworks(t, func(w *wired) {
+		ports := hosts(w.T)
+		visit := func(network string) string {
+			args := []string{"--rm", "tiffin/base", "/programs/visitor"}
+			for _, v := range visits {
+				args = append(args, v.what, strconv.Itoa(ports[strings.TrimPrefix(v.what, "udp ")]))
 			}
-			var want, closed strings.Builder
-			for i, v := range visits {
-				fmt.Fprintf(&want, "%s: %s\n", v.what, v.finds)
-				if i < 8 {
-					v.finds = "connection refused"
-				}
-				fmt.Fprintf(&closed, "%s: %s\n", v.what, v.finds)
+			return w.run(network, args...)
+		}
+		var want, closed strings.Builder
+		for i, v := range visits {
+			fmt.Fprintf(&want, "%s: %s\n", v.what, v.finds)
+			if i < 8 {
+				v.finds = "connection refused"
 			}
-			if got := visit("user:host-loopback"); got != want.String() {
-				t.Errorf("with the host's loopback:\n%s\nwant\n%s", got, want.String())
-			}
-			if ports["heard"] != 100000 || ports["was reset"] != 1 {
-				t.Errorf("the servers heard %d bytes, and saw %d resets", ports["heard"], ports["was reset"])
-			}
-			if got := visit("user"); got != closed.String() {
-				t.Errorf("without the host's loopback:\n%s\nwant\n%s", got, closed.String())
-			}
-		})
-	}
-}
-
-func copyFile(t *testing.T, from, to string) {
-	t.Helper()
-	b, err := os.ReadFile(from)
-	if err == nil {
-		err = os.WriteFile(to, b, 0o755)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+			fmt.Fprintf(&closed, "%s: %s\n", v.what, v.finds)
+		}
+		if got := visit("user:host-loopback"); got != want.String() {
+			w.Errorf("with the host's loopback:\n%s\nwant\n%s", got, want.String())
+		}
+		if ports["heard"] != 100000 || ports["was reset"] != 1 {
+			w.Errorf("the servers heard %d bytes, and saw %d resets", ports["heard"], ports["was reset"])
+		}
+		if got := visit("user"); got != closed.String() {
+			w.Errorf("without the host's loopback:\n%s\nwant\n%s", got, closed.String())
+		}
+	})
 }
 
 // visitor is the program in the container: pairs of what it visits and a port.
@@ -272,152 +239,112 @@ func visitUDP(to string) (string, error) {
 // TestNetworkProgramStartsWithTheFirstPacket, and not before; killed, it is started again; and it
 // is gone with its container.
 func TestNetworkProgramStartsWithTheFirstPacket(t *testing.T) {
-	needTun(t)
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range people(t) {
-		t.Run(p.name, func(t *testing.T) {
-			need(t, p)
-			store, ports := p.home(t), hosts(t)
-			bin := filepath.Join(filepath.Dir(store), "visitor")
-			copyFile(t, self, bin)
-			p.as(t, store, "", binary, "run", "-d", "--name", "box", "--network", "user:host-loopback", "-v", bin+":/visitor:ro", "tiffin/base", "sleep", "1000")
-			t.Cleanup(func() { p.as(t, store, "", binary, "rm", "-f", "box") })
-			supervisor := strings.TrimSpace(p.as(t, store, "", binary, "inspect", "-f", "{{.State.SupervisorPid}}", "box"))
-			time.Sleep(time.Second) // what a kernel says on a new interface, it says at once
-			if pid := childOf(supervisor, "__network"); pid != 0 {
-				t.Errorf("nobody has sent anything, but there is process %d", pid)
+	onNetworks(t, func(w *wired) {
+		ports := hosts(w.T)
+		w.box("user:host-loopback", "box", "tiffin/base", "sleep", "1000")
+		supervisor := w.supervisor("box")
+		time.Sleep(time.Second) // what a kernel says on a new interface, it says at once
+		if pid := childOf(supervisor, "__network"); pid != 0 {
+			w.Errorf("nobody has sent anything, but there is process %d", pid)
+		}
+		last := 0
+		for i := range 3 {
+			w.until("an echo", func() bool {
+				return strings.Contains(w.tiffin("exec", "box", "/programs/visitor", "echo", strconv.Itoa(ports["echo"])), "bye")
+			})
+			pid := childOf(supervisor, "__network")
+			if pid == 0 || pid == last {
+				w.Fatalf("it came by process %d, after %d", pid, last)
 			}
-			last := 0
-			for i := range 3 {
-				out := ""
-				for end := time.Now().Add(10 * time.Second); time.Now().Before(end) && !strings.Contains(out, "bye"); time.Sleep(100 * time.Millisecond) {
-					out = p.as(t, store, "", binary, "exec", "box", "/visitor", "echo", strconv.Itoa(ports["echo"]))
-				}
-				pid := childOf(supervisor, "__network")
-				if !strings.Contains(out, "bye") || pid == 0 || pid == last {
-					t.Fatalf("%q by process %d, after %d", out, pid, last)
-				}
-				if last = pid; i < 2 {
-					syscall.Kill(pid, syscall.SIGKILL)
-				}
+			if last = pid; i < 2 {
+				syscall.Kill(pid, syscall.SIGKILL)
 			}
-			const own = `{{.IPAddress}} {{.Gateway}} {{.MacAddress}}`
-			if got := p.as(t, store, "", binary, "inspect", "-f", "{{with .NetworkSettings}}"+own+"{{end}} {{with .NetworkSettings.Networks.user}}"+own+"{{end}}", "box"); got != strings.Repeat(" 10.0.2.100 10.0.2.2 02:42:0a:00:02:64", 2)[1:]+"\n" {
-				t.Errorf("inspect has %q", got)
-			}
-			if notes := p.as(t, store, "", binary, "inspect", "box"); !strings.Contains(notes, "is started again for the next packet: it was killed by SIGKILL") {
-				t.Error("the note does not say what became of the network program")
-			}
-			p.as(t, store, "", binary, "kill", "box")
-			for end := time.Now().Add(5 * time.Second); syscall.Kill(last, 0) == nil; time.Sleep(10 * time.Millisecond) {
-				if time.Now().After(end) {
-					t.Fatalf("process %d is left", last)
-				}
-			}
-		})
-	}
+		}
+		const own = `{{.IPAddress}} {{.Gateway}} {{.MacAddress}}`
+		if got := w.tiffin("inspect", "-f", "{{with .NetworkSettings}}"+own+"{{end}} {{with .NetworkSettings.Networks.user}}"+own+"{{end}}", "box"); got != strings.Repeat(" 10.0.2.100 10.0.2.2 02:42:0a:00:02:64", 2)[1:]+"\n" {
+			w.Errorf("inspect has %q", got)
+		}
+		if notes := w.tiffin("inspect", "box"); !strings.Contains(notes, "is started again for the next packet: it was killed by SIGKILL") {
+			w.Error("the note does not say what became of the network program")
+		}
+		w.tiffin("kill", "box")
+		w.gone(last)
+	})
 }
 
 // TestTraceOfANetwork: questions, connections and what became of them, also of the first packet.
 func TestTraceOfANetwork(t *testing.T) {
-	needTun(t)
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range people(t) {
-		t.Run(p.name, func(t *testing.T) {
-			need(t, p)
-			store, ports := p.home(t), hosts(t)
-			bin := filepath.Join(filepath.Dir(store), "visitor")
-			copyFile(t, self, bin)
-			var script strings.Builder
-			script.WriteString("/visitor name 0")
-			for _, what := range []string{"echo", "nobody", "resets", "sees a reset", "udp", "10.0.2.9", "169.254.1.1"} {
-				fmt.Fprintf(&script, " '%s' %d", what, ports[what])
+	onNetworks(t, func(w *wired) {
+		ports := hosts(w.T)
+		var visits strings.Builder
+		visits.WriteString("/programs/visitor name 0")
+		for _, what := range []string{"echo", "nobody", "resets", "sees a reset", "udp", "10.0.2.9", "169.254.1.1"} {
+			fmt.Fprintf(&visits, ` "%s" %d`, what, ports[what])
+		}
+		w.box("user:host-loopback", "box", "--hostname", "other", "tiffin/base", "sleep", "1000")
+		traced := w.sh(`$TIFFIN trace --network box >trace & $TIFFIN trace --network --format json box >json & sleep 0.5
+			$TIFFIN exec box sh -c '` + visits.String() + `' >/dev/null; sleep 0.5; $TIFFIN kill box >/dev/null; wait; cat trace; grep -c '"sent":5,.*"result":"closed"' json; rm trace json`)
+		w.Log(traced)
+		for _, want := range []string{
+			"dns  answered    box. A 10.0.2.100\n",
+			fmt.Sprintf("tcp  open                           10.0.2.2:%d", ports["echo"]),
+			fmt.Sprintf("tcp  closed            5B       8B  10.0.2.2:%d", ports["echo"]),
+			fmt.Sprintf("tcp  refused           0B       0B  10.0.2.2:%d", ports["nobody"]),
+			fmt.Sprintf("tcp  reset             1B       0B  10.0.2.2:%d", ports["resets"]),
+			fmt.Sprintf("tcp  reset             0B       0B  10.0.2.2:%d", ports["sees a reset"]),
+			fmt.Sprintf("udp  open                           10.0.2.2:%d", ports["udp"]),
+			"tcp  unreachable       0B       0B  169.254.1.1:1",
+			"\n1\n",
+		} {
+			if !strings.Contains(traced, want) {
+				w.Errorf("%q is not shown", want)
 			}
-			p.as(t, store, "", binary, "run", "-d", "--name", "box", "--hostname", "other", "--network", "user:host-loopback", "-v", bin+":/visitor:ro", "tiffin/base", "sleep", "1000")
-			t.Cleanup(func() { p.as(t, store, "", binary, "rm", "-f", "box") })
-			traced := p.as(t, store, "", "sh", "-c", `"$0" trace --network box >trace & "$0" trace --network --format json box >json & sleep 0.5
-				"$0" exec box sh -c "$1" >/dev/null; sleep 0.5; "$0" kill box >/dev/null; wait; cat trace; grep -c '"sent":5,.*"result":"closed"' json; rm trace json`, binary, script.String())
-			t.Log(traced)
-			for _, want := range []string{
-				"dns  answered    box. A 10.0.2.100\n",
-				fmt.Sprintf("tcp  open                           10.0.2.2:%d", ports["echo"]),
-				fmt.Sprintf("tcp  closed            5B       8B  10.0.2.2:%d", ports["echo"]),
-				fmt.Sprintf("tcp  refused           0B       0B  10.0.2.2:%d", ports["nobody"]),
-				fmt.Sprintf("tcp  reset             1B       0B  10.0.2.2:%d", ports["resets"]),
-				fmt.Sprintf("tcp  reset             0B       0B  10.0.2.2:%d", ports["sees a reset"]),
-				fmt.Sprintf("udp  open                           10.0.2.2:%d", ports["udp"]),
-				"tcp  unreachable       0B       0B  169.254.1.1:1",
-				"\n1\n",
-			} {
-				if !strings.Contains(traced, want) {
-					t.Errorf("%q is not shown", want)
-				}
-			}
-		})
-	}
+		}
+	})
 }
 
 // TestPortsOfAnotherContainersNetwork are not for this one to publish, and an interface is shown
 // with its address.
 func TestPortsOfAnotherContainersNetwork(t *testing.T) {
-	needTun(t)
-	for _, p := range people(t) {
-		t.Run(p.name, func(t *testing.T) {
-			need(t, p)
-			store := p.home(t)
-			if out := p.as(t, store, "", "sh", "-c", `"$0" run --rm --explain --network user tiffin/base true 2>&1`, binary); !strings.Contains(out, "eth0 is up, its address is 10.0.2.100") {
-				t.Errorf("no address in\n%s", out)
+	onNetworks(t, func(w *wired) {
+		if out := w.sh("$TIFFIN run --rm --explain --network user tiffin/base true"); !strings.Contains(out, "eth0 is up, its address is 10.0.2.100") {
+			w.Errorf("no address in\n%s", out)
+		}
+		w.tiffin("create", "--name", "box", "tiffin/base", "true")
+		for _, flag := range []string{"-p=8080:80", "-P"} {
+			if out := w.sh("$TIFFIN run --rm " + flag + " --network container:box tiffin/base true || true"); !strings.Contains(out, "exclude each other") {
+				w.Errorf("%s: %s", flag, out)
 			}
-			p.as(t, store, "", binary, "create", "--name", "box", "tiffin/base", "true")
-			for _, flag := range []string{"-p=8080:80", "-P"} {
-				if out := p.as(t, store, "", "sh", "-c", `"$0" run --rm "$1" --network container:box tiffin/base true 2>&1 || true`, binary, flag); !strings.Contains(out, "exclude each other") {
-					t.Errorf("%s: %s", flag, out)
-				}
-			}
-		})
-	}
+		}
+	})
 }
 
 // TestPacketsWakeOnlyWhoCarriesThem: the supervisor, which has waited for the first one, sleeps.
 func TestPacketsWakeOnlyWhoCarriesThem(t *testing.T) {
-	needTun(t)
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := people(t)[0]
-	need(t, p)
-	store, ports := p.home(t), hosts(t)
-	bin := filepath.Join(filepath.Dir(store), "visitor")
-	copyFile(t, self, bin)
-	p.as(t, store, "", binary, "run", "-d", "--name", "box", "--network", "user:host-loopback", "-v", bin+":/visitor:ro", "tiffin/base", "sleep", "1000")
-	t.Cleanup(func() { p.as(t, store, "", binary, "rm", "-f", "box") })
-	const count = 600
-	wakes := func() (n int) {
-		tasks, _ := filepath.Glob("/proc/" + strings.TrimSpace(p.as(t, store, "", binary, "inspect", "-f", "{{.State.SupervisorPid}}", "box")) + "/task/*/status")
-		for _, f := range tasks {
-			status, _ := os.ReadFile(f)
-			_, rest, _ := strings.Cut(string(status), "\nvoluntary_ctxt_switches:")
-			k, _ := strconv.Atoi(strings.TrimSpace(strings.SplitN(rest, "\n", 2)[0]))
-			n += k
+	onNetworks(t, func(w *wired) {
+		ports := hosts(w.T)
+		w.box("user:host-loopback", "box", "tiffin/base", "sleep", "1000")
+		const count = 600
+		wakes := func() (n int) {
+			tasks, _ := filepath.Glob("/proc/" + w.supervisor("box") + "/task/*/status")
+			for _, f := range tasks {
+				status, _ := os.ReadFile(f)
+				_, rest, _ := strings.Cut(string(status), "\nvoluntary_ctxt_switches:")
+				k, _ := strconv.Atoi(strings.TrimSpace(strings.SplitN(rest, "\n", 2)[0]))
+				n += k
+			}
+			return n
 		}
-		return n
-	}
-	echo := fmt.Sprint(" echo ", ports["echo"])
-	p.as(t, store, "", binary, "exec", "box", "sh", "-c", "/visitor"+echo)
-	before := wakes()
-	p.as(t, store, "", binary, "exec", "box", "sh", "-c", "/visitor"+strings.Repeat(echo, count)+" >/dev/null")
-	if n := wakes() - before; n > count {
-		t.Errorf("%d connections have woken the supervisor %d times", count, n)
-	} else {
-		t.Logf("woken %d times", n)
-	}
+		echo := fmt.Sprint(" echo ", ports["echo"])
+		w.tiffin("exec", "box", "sh", "-c", "/programs/visitor"+echo)
+		before := wakes()
+		w.tiffin("exec", "box", "sh", "-c", "/programs/visitor"+strings.Repeat(echo, count)+" >/dev/null")
+		if n := wakes() - before; n > count {
+			w.Errorf("%d connections have woken the supervisor %d times", count, n)
+		} else {
+			w.Logf("woken %d times", n)
+		}
+	})
 }
 
 // childOf finds a process by its parent and its second argument, 0 if there is none.

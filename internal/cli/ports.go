@@ -13,7 +13,6 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/urfave/cli/v2"
 
-	"tiffin/internal/container/client"
 	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
 	"tiffin/internal/network"
@@ -145,8 +144,9 @@ func showPorts(s disk.State, exposed []string) string {
 
 func portCommand() *cli.Command {
 	return &cli.Command{
-		ArgsUsage:   "CONTAINER [PORT[/udp]]",
-		Description: "Prints for each published port of a running container where it can be reached; for one port, only that.",
+		ArgsUsage: "CONTAINER [PORT[/udp]]",
+		Description: "Prints for each published port of a container where it can be reached; for one port, only that.\n" +
+			"A container that does not run has none.",
 		Action: takes(1, 2, "a container, and perhaps a port", func(c *cli.Context) error {
 			ctr, err := findContainer(c.Args().First())
 			if err != nil {
@@ -157,7 +157,7 @@ func portCommand() *cli.Command {
 				return err
 			}
 			if s.Status != disk.Running {
-				return fmt.Errorf("container %s %w", ctr.Name, client.ErrNotRunning)
+				s.Ports = nil
 			}
 			return printPorts(ctr.Name, s.Ports, c.Args().Get(1))
 		}),

@@ -18,6 +18,8 @@ type Definition struct {
 	Name    string            `json:"name"`
 	Created time.Time         `json:"created"`
 	Labels  map[string]string `json:"labels,omitempty"`
+	// Internal says that containers in it reach one another and nothing else.
+	Internal bool `json:"internal,omitempty"`
 	// Addresses are those of the network: IPv4 and IPv6 are the first that a container gets.
 	Addresses
 }

@@ -25,6 +25,8 @@ const (
 	AnsServing = "serving" // members can come
 	AnsJoined  = "joined"  // Member, with its addresses
 	OpTap      = "tap"     // 1 file: an open tap device
+	OpChange   = "change"  // Member: it is in several networks now, or not any more
+	OpLeave    = "leave"   // the answer is the end of the connection: the tap device is closed here
 	OpFollow   = "follow"  // be told of the member's flows from now on
 	AnsFlow    = "flow"    // Flow; more follow
 	AnsError   = "error"   // nothing follows
@@ -54,11 +56,16 @@ func (m *Message) Close() {
 // Serve says what the program is to do.
 type Serve struct {
 	Network Addresses `json:"network"` // prefixes, gateways and MTU
+	// Internal leaves the world outside of the network out of reach.
+	Internal bool `json:"internal,omitempty"`
 	// HostLoopback makes the gateway's addresses those of the host's loopback.
 	HostLoopback bool `json:"hostLoopback,omitempty"`
 	// Resolvers is the path of the host's resolv.conf(5), "" = /etc/resolv.conf. It is read for
 	// each question.
 	Resolvers string `json:"resolvers,omitempty"`
+	// Absent are containers that were in the network before this program, and will join again: for
+	// a while nobody else gets their addresses.
+	Absent []Member `json:"absent,omitempty"`
 }
 
 // Member is a container in a network.

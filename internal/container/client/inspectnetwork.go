@@ -61,6 +61,9 @@ func (x *InspectNetwork) add(c *disk.Container, s *disk.State) {
 	for i, a := range attached {
 		e := x.Networks[a.Name]
 		e.InspectAddresses = addressesOf(a.Addresses)
+		if a.Internal { // it is whom to ask for names, and no way out
+			e.Gateway, e.IPv6Gateway = "", ""
+		}
 		x.Networks[a.Name] = e
 		if i == 0 {
 			x.InspectAddresses = e.InspectAddresses

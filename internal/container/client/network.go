@@ -9,14 +9,17 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
 	"tiffin/internal/container/control"
 	"tiffin/internal/container/disk"
+	"tiffin/internal/container/member"
 	"tiffin/internal/errs"
 	"tiffin/internal/network"
 	"tiffin/internal/programs"
+	"tiffin/internal/wire"
 	"tiffin/ns"
 )
 
@@ -25,7 +28,7 @@ type joined struct {
 	shares string   // directory of the container whose network it is; "" = it is its own
 	first  *os.File // pidfd of that one's first process
 	// program carries packets between the container and the rest of the world: tiffin's own, or
-	// network.Foreign; nil = nobody does.
+	// network.Foreign; nil = the container has only loopback, or the host's network.
 	program *os.File
 	// attached are networks with a name, to which conns lead.
 	attached []disk.Attachment
@@ -60,15 +63,14 @@ func joinNetwork(c *disk.Container, l **Launch) (*joined, error) {
 	id := c.Shares()
 	if id == "" {
 		n := new(joined)
+		if err := n.lay(c); err != nil {
+			return nil, err
+		}
 		for _, m := range c.Networks {
 			if err := n.join(c, m); err != nil {
 				n.close()
 				return nil, fmt.Errorf("join network %s: %w", m.Name, err)
 			}
-		}
-		if err := n.lay(c); err != nil {
-			n.close()
-			return nil, err
 		}
 		return n, nil
 	}
@@ -122,7 +124,7 @@ func processAt(pid int, start uint64) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "pidfd"), nil
 }
 
-// lay opens the network program for a container that has a network of its own. If that cannot be
+// lay opens the network program for a container whose packets are to be carried. If that cannot be
 // here, there is a note, and the container has only loopback; unless it is one of others, which the
 // user has asked for by name.
 func (n *joined) lay(c *disk.Container) error {
@@ -143,16 +145,90 @@ func (n *joined) lay(c *disk.Container) error {
 	if choice.Kind != network.User {
 		return nil
 	}
-	fix := ""
-	program, err := programs.Find(programs.Network)
+	var fix string
+	if n.program, fix, err = networkProgram(c.Root()); err != nil {
+		n.notes = append(n.notes, ns.Note{What: "network", Why: "there is nothing but loopback: " + err.Error(), Fix: fix})
+	}
+	return nil
+}
+
+// networkProgram opens it, if this machine has interfaces for containers. fix is what an
+// administrator types if not.
+func networkProgram(root string) (program *os.File, fix string, err error) {
+	p, err := programs.Find(programs.Network)
 	if err == nil {
 		fix, err = ns.TryTap()
 	}
 	if err == nil {
-		n.program, err = program.Open(c.Root())
+		program, err = p.Open(root)
 	}
+	return program, fix, err
+}
+
+// join makes the container a member of a network with a name.
+func (n *joined) join(c *disk.Container, m disk.Membership) (err error) {
+	if n.program == nil {
+		fix := ""
+		if n.program, fix, err = networkProgram(c.Root()); fix != "" {
+			err = errs.Hint(err, "an administrator can type: "+fix)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	conn, a, err := member.Join(c, m, n.detached)
 	if err != nil {
-		n.notes = append(n.notes, ns.Note{What: "network", Why: "there is nothing but loopback: " + err.Error(), Fix: fix})
+		return err
 	}
-	return nil
+	defer conn.Close()
+	f, err := conn.File()
+	if err == nil {
+		n.conns, n.attached = append(n.conns, f), append(n.attached, a)
+	}
+	return err
+}
+
+// detached starts the network program in a session of its own: it outlives this process, and its
+// terminal.
+func (n *joined) detached() (*wire.Conn, error) {
+	conn, theirs, err := wire.Pair()
+	if err != nil {
+		return nil, err
+	}
+	defer theirs.Close()
+	cmd := &exec.Cmd{Path: "/proc/self/fd/4", Args: []string{"tiffin", network.ProgramCommand}, Env: []string{}, Dir: "/",
+		ExtraFiles: []*os.File{theirs, n.program}, SysProcAttr: &syscall.SysProcAttr{Setsid: true}}
+	if err = cmd.Start(); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	go func() { _ = cmd.Wait() }()
+	return conn, nil
+}
+
+// Connect has a container that runs join a further network, which its configuration names already.
+// It returns the paths of files inside that somebody has changed, and that do not know of it.
+func Connect(c *disk.Container, m disk.Membership) (changed []string, err error) {
+	n := new(joined)
+	defer n.close()
+	if err := n.join(c, m); err != nil {
+		return nil, err
+	}
+	return changeNetwork(c, &control.Message{Op: control.OpConnect, Networks: n.attached, Files: append(n.conns, n.program)})
+}
+
+// Disconnect has a container that runs leave a network. It returns what Connect does.
+func Disconnect(c *disk.Container, name string) (changed []string, err error) {
+	return changeNetwork(c, &control.Message{Op: control.OpDisconnect, Networks: []disk.Attachment{{Name: name}}})
+}
+
+func changeNetwork(c *disk.Container, m *control.Message) (changed []string, err error) {
+	ans, err := request(c, m)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range ans.Names {
+		changed = append(changed, r.Path)
+	}
+	return changed, nil
 }

@@ -28,6 +28,10 @@ type Message struct {
 	Copy  *Copy        `json:"copy,omitempty"`
 	Upper *disk.Upper  `json:"upper,omitempty"`
 	PID   int          `json:"pid,omitempty"` // of the process whose root a helper works in
+	// Networks are those that the container joins, or leaves by their names.
+	Networks []disk.Attachment `json:"networks,omitempty"`
+	// Names are the texts of small files that a helper replaces, and of those it finds.
+	Names []Rewrite `json:"names,omitempty"`
 
 	Error *wire.Error `json:"error,omitempty"`
 	// Corrupt says that the Error is a damaged index of the image: the client can make the index
@@ -69,11 +73,15 @@ const (
 	OpLock    = "lock" // the answer has 1 file: the container's lock, for a keeper
 	OpCounts  = "counts"
 	OpTrace   = "trace"
-	OpCopy    = "copy"  // with 1 file for a tarball, to or from the container
-	OpNext    = "next"  // the report was read: go on with the next step
-	OpShell   = "shell" // before that: 2 files, the terminal for a shell and its program; the answer comes when it has ended
-	OpQuit    = "quit"  // instead: do not go on
+	// One of Networks; 2 files: the connection to it, and the network program.
+	OpConnect    = "connect"
+	OpDisconnect = "disconnect"
+	OpCopy       = "copy"  // with 1 file for a tarball, to or from the container
+	OpNext       = "next"  // the report was read: go on with the next step
+	OpShell      = "shell" // before that: 2 files, the terminal for a shell and its program; the answer comes when it has ended
+	OpQuit       = "quit"  // instead: do not go on
 	// To a helper, besides OpCopy. OpDiff and OpPack: 1 file, where the output goes.
+	OpNames = "names" // replace the text of files
 	OpSync  = "sync"  // have the kernel write out what it keeps of the container's files
 	OpDiff  = "diff"  // the changes, as JSON
 	OpPack  = "pack"  // the changes, as a layer
@@ -113,7 +121,8 @@ type Start struct {
 	Trace *TraceFilter `json:"trace,omitempty"`
 	// Explain asks for a plan and for reports before the answer.
 	Explain bool `json:"explain,omitempty"`
-	// Network says that the last file is the network program. Without it the container has none.
+	// Network says that the last file is the network program. Without it the container has only
+	// loopback, or the host's network.
 	Network bool `json:"network,omitempty"`
 	// Joined are networks with a name, to each of which a connection comes along.
 	Joined []disk.Attachment `json:"joined,omitempty"`
@@ -143,6 +152,12 @@ type Exec struct {
 type Shell struct {
 	Done int      `json:"done"` // number of the step after which it is
 	Env  []string `json:"env"`
+}
+
+// Rewrite is a new text for a file that still has the old one.
+type Rewrite struct {
+	Path     string `json:"path"`
+	Old, New string
 }
 
 // Copy asks for a call of one method of treecopy.Tree.

@@ -31,6 +31,7 @@ type Membership struct {
 type Attachment struct {
 	Name string `json:"name"` // of the network
 	network.Addresses
+	Internal bool `json:"internal,omitempty"` // nothing outside can be reached
 }
 
 // Joins finds what the container asks for in a network, nil if it does not join that.
@@ -57,11 +58,14 @@ func (c *Container) SetNetworks(all []Membership) error {
 	return nil
 }
 
-// Names are those by which others in a network find the container.
-func (c *Config) Names(m Membership) []string {
-	names := slices.Concat([]string{c.Name, c.ID[:12], c.Hostname}, m.Aliases)
-	slices.Sort(names)
-	return slices.Compact(names)
+// Names are those by which others in a network find the container, its own first.
+func (c *Config) Names(m Membership) (names []string) {
+	for _, name := range slices.Concat([]string{c.Name}, m.Aliases, []string{c.ID[:12], c.Hostname}) {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // ErrNoNetwork is wrapped by errors that say there is no such network.
@@ -181,6 +185,27 @@ func (s *Set) Members(name string) (members []*Container, err error) {
 		}
 	}
 	return members, err
+}
+
+// Present is a container that runs in a network.
+type Present struct {
+	*Container
+	Attachment
+}
+
+// Running are the containers that run in a network.
+func (s *Set) Running(name string) (all []Present, err error) {
+	members, err := s.Members(name)
+	for _, c := range members {
+		state, err := c.State()
+		if err != nil || state.Status != Running {
+			continue // it has just been removed
+		}
+		if i := slices.IndexFunc(state.Networks, func(a Attachment) bool { return a.Name == name }); i >= 0 {
+			all = append(all, Present{c, state.Networks[i]})
+		}
+	}
+	return all, err
 }
 
 // RemoveNetwork removes a network that no container joins.

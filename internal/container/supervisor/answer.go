@@ -69,6 +69,8 @@ func (s *supervisor) answer(c *control.Conn) {
 		s.freeze(c)
 	case control.OpLock:
 		_ = c.Send(&control.Message{Op: control.AnsOK, Files: []*os.File{s.lock}})
+	case control.OpConnect, control.OpDisconnect:
+		s.change(c, m)
 	case control.OpPause:
 		c.Reply(s.pause())
 	case control.OpUnpause:
@@ -92,6 +94,22 @@ func (s *supervisor) answer(c *control.Conn) {
 	default:
 		c.Fail(fmt.Errorf("control connection: unknown operation %q", m.Op))
 	}
+}
+
+// change has the container join or leave a network.
+func (s *supervisor) change(c *control.Conn, m *control.Message) {
+	var changed []control.Rewrite
+	var err error
+	if m.Op == control.OpConnect {
+		changed, err = s.connect(m)
+	} else if len(m.Networks) == 1 {
+		changed, err = s.disconnect(m.Networks[0].Name)
+	}
+	if err != nil {
+		c.Fail(err)
+		return
+	}
+	_ = c.Send(&control.Message{Op: control.AnsOK, Names: changed})
 }
 
 // sessions counts the connections that are owed an answer, so that the

@@ -87,7 +87,7 @@ func (f *flows) pass(e *network.Flow) {
 
 // traceNetwork answers a request for flows.
 func (s *supervisor) traceNetwork(c *control.Conn) {
-	if (s.network == nil || s.c.Plan(s.ids).Foreign != nil) && len(s.joined) == 0 {
+	if s.network == nil || s.isForeign() {
 		c.Fail(errs.Hint(fmt.Errorf("container %s has no network whose packets pass through tiffin: it is %s", s.c.Name, s.c.Network),
 			"start one with --network user, or with a network that `tiffin network create` has made"))
 		return

@@ -65,7 +65,7 @@ func (s *supervisor) lay(first *ns.Child) error {
 	go func() {
 		_, _ = io.Copy(io.Discard, out)
 		_, _ = io.Copy(io.Discard, said)
-		s.noteNetwork("network "+f.Name, "nothing leaves the container until that is started again", end())
+		s.noteEnd("network "+f.Name, "nothing leaves the container until that is started again", end())
 	}()
 	return nil
 }

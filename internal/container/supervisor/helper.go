@@ -59,6 +59,8 @@ func do(m *control.Message, ids ns.IDMap, ans *control.Message) error {
 	switch {
 	case m.Op == control.OpSync:
 		return syncRoot(m.PID)
+	case m.Op == control.OpNames:
+		return rewriteFiles(m, ans)
 	case m.Op == control.OpCopy && m.Copy != nil:
 		ans.Copied = new(control.Copied)
 		return copyFiles(m, ans.Copied)
@@ -79,6 +81,46 @@ func syncRoot(pid int) error {
 	}
 	defer f.Close()
 	return os.NewSyscallError("syncfs", unix.Syncfs(int(f.Fd())))
+}
+
+// rewriteFiles replaces the text of files that still have the one they were given, and names the
+// others. They are mounts of their own, which the container can write to, and may have taken away:
+// no link leads out of its root, openat2(2), and what is found must be a small file.
+func rewriteFiles(m *control.Message, ans *control.Message) error {
+	root, err := unix.Open("/proc/"+strconv.Itoa(m.PID)+"/root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open the root of process %d, which has perhaps ended: %w", m.PID, err)
+	}
+	for _, r := range m.Names {
+		if rewriteFile(root, r) != nil {
+			ans.Names = append(ans.Names, r)
+		}
+	}
+	return nil
+}
+
+func rewriteFile(root int, r control.Rewrite) error {
+	how := unix.OpenHow{Flags: unix.O_RDWR | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
+	fd, err := unix.Openat2(root, r.Path, &how)
+	if err != nil {
+		return err
+	}
+	f := os.NewFile(uintptr(fd), r.Path)
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return os.ErrInvalid
+	}
+	text, err := io.ReadAll(io.LimitReader(f, int64(len(r.Old))+1))
+	if err == nil && string(text) != r.Old {
+		err = os.ErrExist
+	}
+	if err == nil { // whoever reads meanwhile finds no empty file
+		_, err = f.WriteAt([]byte(r.New), 0)
+	}
+	if err == nil {
+		err = f.Truncate(int64(len(r.New)))
+	}
+	return err
 }
 
 // copyFiles copies files from below the root of a process, or to there. From outside of its mount

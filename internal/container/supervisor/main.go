@@ -56,6 +56,8 @@ func Main(args []string) (status int, ok bool) {
 		ns.ExecMain()
 	case ns.EmulateCommand:
 		return ns.EmulateMain(), true
+	case ns.CableCommand:
+		return ns.CableMain(), true
 	case port.Command:
 		return port.Main(), true
 	case control.SupervisorCommand:

@@ -24,22 +24,22 @@ import (
 // was killed, or it cannot run here.
 const networkPause = time.Second
 
-// cable waits at the other end of the container's interface number n, from 0.
+// cable takes the other end of the container's interface number n, from 0.
 func (s *supervisor) cable(n int, tap *os.File) {
-	if s.network != nil {
-		n-- // the first is its own
-	}
-	if n >= 0 && n < len(s.joined) {
-		go func() {
-			s.noteNetwork("network "+s.req.Joined[n].Name, "is started again when a container of the network is", s.plug(s.joined[n], tap))
-		}()
-		return
-	}
 	// A descriptor that Go's poller does not know: package os gives it those of files that do not
 	// block, and each packet would wake this process.
 	fd, err := unix.FcntlInt(tap.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 	tap.Close()
-	if err != nil || n >= 0 {
+	if err != nil {
+		return
+	}
+	if s.private {
+		n-- // the first is its own
+	}
+	if n >= 0 {
+		if conn, err := wire.Open(s.joined[n]); err == nil {
+			s.enrol(s.req.Joined[n].Name, conn, fd)
+		}
 		return
 	}
 	go func() {
@@ -48,25 +48,10 @@ func (s *supervisor) cable(n int, tap *os.File) {
 			if err == nil {
 				err = s.carry(fd)
 			}
-			s.noteNetwork("network", "is started again for the next packet", err)
+			s.noteEnd("network", "is started again for the next packet", err)
 			time.Sleep(networkPause)
 		}
 	}()
-}
-
-// plug gives a cable to a network that the container has joined, and returns when that has ended.
-func (s *supervisor) plug(joined, tap *os.File) error {
-	conn, err := wire.Open(joined)
-	if err == nil {
-		defer conn.Close()
-		defer s.flows.add(conn)()
-		err = conn.Send(&network.Message{Op: network.OpTap, Files: []*os.File{tap}})
-	}
-	tap.Close()
-	if err = s.hear(conn, err); errors.Is(err, io.EOF) {
-		err = errors.New("its connection has ended without a word")
-	}
-	return err
 }
 
 // hear passes on what the other side of a connection tells until it has ended, and returns why.
@@ -83,15 +68,24 @@ func (s *supervisor) hear(conn *wire.Conn, err error) error {
 	return err
 }
 
-// noteNetwork records why a network program has ended, and what comes of that.
-func (s *supervisor) noteNetwork(what, then string, err error) {
+// noteEnd records why a network program has ended, and what comes of that.
+func (s *supervisor) noteEnd(what, then string, err error) {
+	s.noteNetwork(ns.Note{What: what, Why: fmt.Sprintf("the network program has ended, and %s: %v", then, err)})
+}
+
+func (s *supervisor) noteNetwork(n ns.Note) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := ns.Note{What: what, Why: fmt.Sprintf("the network program has ended, and %s: %v", then, err)}
 	if s.state.Status == disk.Running && !slices.Contains(s.state.Notes, n) {
 		s.state.Notes = append(s.state.Notes, n)
 		_ = s.c.WriteState(s.state)
 	}
+}
+
+// isForeign tells whether a program of others carries the container's packets.
+func (s *supervisor) isForeign() bool {
+	choice, _ := network.ParseChoice(s.c.Network)
+	return choice.Foreign() != nil
 }
 
 // endOf says how a program has ended that has said nothing: of its exit status, 128+N after signal
@@ -126,11 +120,16 @@ func waitForPacket(tap int) error {
 	})
 }
 
+// companion starts the network program.
+func (s *supervisor) companion() (*ns.Child, *wire.Conn, error) {
+	s.paused.RLock()
+	defer s.paused.RUnlock()
+	return ns.Companion(s.network, network.ProgramCommand)
+}
+
 // carry starts the network program, gives it the cable, and returns when it has ended.
 func (s *supervisor) carry(tap int) error {
-	s.paused.RLock()
-	program, conn, err := ns.Companion(s.network, network.ProgramCommand)
-	s.paused.RUnlock()
+	program, conn, err := s.companion()
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ func (s *supervisor) running(first *ns.Child) error {
 		s.mounts, _ = os.Open(fmt.Sprintf("/proc/%d/ns/mnt", host))
 	}
 	s.mu.Lock()
-	s.state = disk.State{Status: disk.Running, Pid: host, PidStart: disk.StartTime(host), Started: time.Now().UTC(), Made: s.state.Made, Log: s.state.Log, Restarts: s.state.Restarts, Cgroup: s.req.Cgroup, Networks: s.req.Joined, Private: s.network != nil}
+	s.state = disk.State{Status: disk.Running, Pid: host, PidStart: disk.StartTime(host), Started: time.Now().UTC(), Made: s.state.Made, Log: s.state.Log, Restarts: s.state.Restarts, Cgroup: s.req.Cgroup, Networks: s.req.Joined, Private: s.private}
 	if s.ports != nil {
 		s.state.Ports = s.ports.Ports()
 	}

@@ -6,7 +6,6 @@ package supervisor
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"runtime/debug"
 	"slices"
@@ -18,6 +17,7 @@ import (
 	"tiffin/fs"
 	"tiffin/internal/container/control"
 	"tiffin/internal/container/disk"
+	"tiffin/internal/network"
 	"tiffin/internal/network/port"
 	"tiffin/ns"
 	"tiffin/ns/emulation"
@@ -46,8 +46,10 @@ type supervisor struct {
 	rememberIt sync.Once  // remember
 	traceTo    *os.File   // where the client wants the trace of req.Trace
 	beside     *os.File   // a pidfd: process 1 of the container whose network this one shares, or nil
-	network    *os.File   // the network program; nil: the container has only loopback, or the host's, or joined
+	network    *os.File   // the network program; nil: the container has only loopback, or the host's
+	private    bool       // it has a network of its own, beside those that it has joined
 	joined     []*os.File // connections to the networks of req.Joined
+	changing   sync.Mutex // held while its networks are changed; no other lock is held then
 	flows      flows
 	layersOnce sync.Once
 	layersErr  error // why openLayers failed
@@ -73,6 +75,7 @@ type supervisor struct {
 	mu        sync.Mutex
 	state     disk.State
 	unwritten bool // state.json does not have all of state yet
+	members   map[string]*membership
 }
 
 // supervise is the supervisor's main function. It returns the exit status.
@@ -160,6 +163,8 @@ func (s *supervisor) start(first *control.Conn, out []*os.File) error {
 		return err
 	}
 	s.before, _ = s.c.ReadState()
+	choice, _ := network.ParseChoice(s.c.Network)
+	s.private = s.network != nil && (choice.Kind == network.User || choice.Foreign() != nil)
 	if s.c.Walled() {
 		if err := s.shut(); err != nil {
 			return err
@@ -304,16 +309,10 @@ func (s *supervisor) spec() (*ns.Spec, error) {
 	// Init replaces the descriptor.
 	source, fstype, data := fs.MountOptions(int(s.ids.MapUID(0)), int(s.ids.MapGID(0)), 0)
 	spec := s.c.Plan(s.ids)
-	if s.network == nil {
+	if !s.private {
 		spec.Interfaces, spec.Foreign = nil, nil
 	}
-	for _, a := range s.req.Joined {
-		own := a.Addresses
-		if len(spec.Interfaces) > 0 { // there is a way out already
-			own.Gateway4, own.Gateway6 = netip.Addr{}, netip.Addr{}
-		}
-		spec.Interfaces = append(spec.Interfaces, own)
-	}
+	spec.Interfaces = append(spec.Interfaces, s.interfaces(s.req.Joined)...)
 	spec.Files = s.c.Files(s.req.Joined)
 	spec.Root = ns.Root{Target: s.c.Path("root"), Bind: s.tree}
 	if s.tree == "" {

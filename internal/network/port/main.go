@@ -13,6 +13,7 @@ import (
 
 	"tiffin/internal/network"
 	"tiffin/internal/wire"
+	"tiffin/ns"
 )
 
 // Command is what Main goes by, as os.Args[1].
@@ -21,7 +22,7 @@ const Command = "__ports"
 // Main is the helper's main function: it runs in the container's user and network namespace, with
 // all capabilities there. It returns the exit status.
 func Main() int {
-	if hide() != nil {
+	if ns.Hide() != nil {
 		return 125
 	}
 	conn, err := wire.Open(os.NewFile(wire.FD, "connection"))
@@ -63,22 +64,6 @@ func Main() int {
 		time.Sleep(5 * time.Millisecond)
 	}
 	return 0
-}
-
-// hide keeps what this process has of the host's from the container's: with `--without pid` they
-// see it, and may do to it what one process of a user may do to another. proc(5), /proc/pid/root:
-// whoever traces it would get at the host's files, so it keeps none but an empty root directory
-// (that of its descriptors' numbers, since chroot(2) finds no other everywhere). prctl(2),
-// PR_SET_DUMPABLE: nobody without CAP_SYS_PTRACE traces it at all.
-func hide() error {
-	err := unix.Chroot("/proc/self/fdinfo")
-	if err == nil {
-		err = unix.Chdir("/")
-	}
-	if err == nil {
-		err = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
-	}
-	return err
 }
 
 // receive gets the listening sockets.

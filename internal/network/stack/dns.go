@@ -5,11 +5,13 @@ package stack
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"io"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -96,32 +98,82 @@ func (r *resolver) answer(question []byte, transport string, from netip.Addr) []
 	}
 	q, err := p.Question()
 	if err != nil {
-		return reply(h, nil, dnsmessage.RCodeFormatError, nil)
+		return reply(h, nil, dnsmessage.RCodeFormatError, nil, "")
 	}
 	name := strings.TrimSuffix(q.Name.String(), ".")
 	if found, ok := r.network.Lookup(name); ok {
-		return reply(h, &q, dnsmessage.RCodeSuccess, found)
+		return reply(h, &q, dnsmessage.RCodeSuccess, found, "")
 	}
-	var servers []string
-	if m := r.network.member(from); m != nil {
-		if m.Several && !strings.Contains(name, ".") {
-			// Another of its networks may have the name: with this answer, the C library, and
-			// others, ask the next server.
-			return reply(h, &q, dnsmessage.RCodeServerFailure, nil)
+	if a, ok := reverse(name); ok && r.network.inside(a) {
+		if called := r.network.nameOf(a); called != "" {
+			return reply(h, &q, dnsmessage.RCodeSuccess, nil, called)
 		}
-		for _, a := range m.Servers {
-			servers = append(servers, netip.AddrPortFrom(a, dnsPort).String())
-		}
+		return reply(h, &q, dnsmessage.RCodeNameError, nil, "") // whom nobody outside knows either
+	}
+	several, servers := r.network.manners(from)
+	switch {
+	case several && (r.network.config.Internal || !strings.Contains(name, ".")):
+		// Another of its networks may have the name: with this answer, the C library, and others,
+		// ask the next server.
+		return reply(h, &q, dnsmessage.RCodeServerFailure, nil, "")
+	case r.network.config.Internal:
+		return reply(h, &q, dnsmessage.RCodeNameError, nil, "")
 	}
 	answer, err := r.ask(question, transport, servers)
 	if err != nil {
-		return reply(h, &q, dnsmessage.RCodeServerFailure, nil)
+		return reply(h, &q, dnsmessage.RCodeServerFailure, nil, "")
 	}
 	return answer
 }
 
-// reply makes an answer of what this server knows itself.
-func reply(h dnsmessage.Header, q *dnsmessage.Question, code dnsmessage.RCode, found []netip.Addr) []byte {
+// manners tell how a member's questions for names that nobody here has are answered: whether it is
+// in further networks, where they may be known, and which servers are asked instead of the host's.
+func (n *Network) manners(from netip.Addr) (several bool, servers []string) {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	m := n.members[from]
+	if m == nil {
+		return false, nil
+	}
+	for _, a := range m.Servers {
+		servers = append(servers, netip.AddrPortFrom(a, dnsPort).String())
+	}
+	return m.Several, servers
+}
+
+// nameOf is the name of the member with an address, "" if there is none.
+func (n *Network) nameOf(a netip.Addr) string {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	if m := n.members[a]; m != nil && len(m.Names) > 0 {
+		return m.Names[0]
+	}
+	return ""
+}
+
+// reverse reads the name by which an address is asked for: RFC 1035 section 3.5, RFC 3596 section
+// 2.5.
+func reverse(name string) (a netip.Addr, ok bool) {
+	name = strings.ToLower(name)
+	if digits, ok := strings.CutSuffix(name, ".in-addr.arpa"); ok {
+		parts := strings.Split(digits, ".")
+		slices.Reverse(parts)
+		a, err := netip.ParseAddr(strings.Join(parts, "."))
+		return a, err == nil && a.Is4()
+	}
+	digits, ok := strings.CutSuffix(name, ".ip6.arpa")
+	parts := strings.Split(digits, ".")
+	slices.Reverse(parts)
+	b, err := hex.DecodeString(strings.Join(parts, ""))
+	if !ok || err != nil || len(b) != 16 || len(parts) != 32 {
+		return a, false
+	}
+	return netip.AddrFrom16([16]byte(b)), true
+}
+
+// reply makes an answer of what this server knows itself: the addresses of a name, or the name of
+// an address.
+func reply(h dnsmessage.Header, q *dnsmessage.Question, code dnsmessage.RCode, found []netip.Addr, called string) []byte {
 	b := dnsmessage.NewBuilder(nil, dnsmessage.Header{ID: h.ID, Response: true, OpCode: h.OpCode,
 		RecursionDesired: h.RecursionDesired, RecursionAvailable: true, RCode: code})
 	b.EnableCompression()
@@ -130,6 +182,9 @@ func reply(h dnsmessage.Header, q *dnsmessage.Question, code dnsmessage.RCode, f
 		_ = b.Question(*q)
 		_ = b.StartAnswers()
 		rh := dnsmessage.ResourceHeader{Name: q.Name, Class: dnsmessage.ClassINET, TTL: nameTTL}
+		if name, err := dnsmessage.NewName(called + "."); err == nil && called != "" && q.Type == dnsmessage.TypePTR {
+			_ = b.PTRResource(rh, dnsmessage.PTRResource{PTR: name})
+		}
 		for _, a := range found {
 			switch {
 			case a.Is4() && q.Type == dnsmessage.TypeA:

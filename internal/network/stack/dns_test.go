@@ -23,7 +23,7 @@ func ask(t *testing.T, r *resolver, name string, kind dnsmessage.Type, transport
 		t.Fatal(err)
 	}
 	var m dnsmessage.Message
-	if err := m.Unpack(r.answer(b, transport, netip.Addr{})); err != nil || m.ID != 77 || !m.Response {
+	if err := m.Unpack(r.answer(b, transport, network.Private.IPv4.Addr())); err != nil || m.ID != 77 || !m.Response {
 		t.Fatalf("%s: %v, %v", name, m.Header, err)
 	}
 	for _, a := range m.Answers {
@@ -32,6 +32,8 @@ func ask(t *testing.T, r *resolver, name string, kind dnsmessage.Type, transport
 			found = append(found, netip.AddrFrom4(body.A).String())
 		case *dnsmessage.AAAAResource:
 			found = append(found, netip.AddrFrom16(body.AAAA).String())
+		case *dnsmessage.PTRResource:
+			found = append(found, body.PTR.String())
 		}
 	}
 	return m.RCode, found
@@ -111,6 +113,15 @@ func TestNames(t *testing.T) {
 	check("other.", dnsmessage.TypeA, "tcp", dnsmessage.RCodeSuccess, "192.0.2.7")
 	servers = []string{silent, good}
 	check("other.", dnsmessage.TypeA, "udp", dnsmessage.RCodeSuccess, "192.0.2.7")
+	// Addresses: of members, of none, of others, and what only looks like one.
+	const six = "0.0.1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.e.6.9.6.6.6.6.6.9.6.4.7.d.f.ip6.arpa."
+	check("100.2.0.10.IN-ADDR.arpa.", dnsmessage.TypePTR, "udp", dnsmessage.RCodeSuccess, "web.")
+	check(six, dnsmessage.TypePTR, "tcp", dnsmessage.RCodeSuccess, "web.")
+	check(six, dnsmessage.TypeA, "udp", dnsmessage.RCodeSuccess)
+	check("101.2.0.10.in-addr.arpa.", dnsmessage.TypePTR, "udp", dnsmessage.RCodeNameError)
+	for _, name := range []string{"7.2.0.192.in-addr.arpa.", "2.0.10.in-addr.arpa.", "a.2.0.10.in-addr.arpa.", six[4:], "x" + six[1:], "ip6.arpa.", "in-addr.arpa."} {
+		check(name, dnsmessage.TypePTR, "udp", dnsmessage.RCodeSuccess, "192.0.2.7")
+	}
 	began := time.Now()
 	check("other.", dnsmessage.TypeA, "udp", dnsmessage.RCodeSuccess, "192.0.2.7")
 	if took := time.Since(began); took >= dnsPatience {
@@ -118,6 +129,37 @@ func TestNames(t *testing.T) {
 	}
 	if n.dns.answer([]byte("no question"), "udp", netip.Addr{}) != nil {
 		t.Error("a packet that asks nothing is answered")
+	}
+}
+
+// TestNamesOfAnInternalNetwork: nobody outside is asked, and one in several networks asks the next.
+func TestNamesOfAnInternalNetwork(t *testing.T) {
+	for _, several := range []bool{false, true} {
+		n, err := New(network.Serve{Network: network.Private, Internal: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.dns.servers = func() []string {
+			t.Error("somebody outside is asked")
+			return nil
+		}
+		if _, err := n.Join(network.Member{ID: "a", Names: []string{"web"}, Several: several}); err != nil {
+			t.Fatal(err)
+		}
+		want := dnsmessage.RCodeNameError
+		if several {
+			want = dnsmessage.RCodeServerFailure
+		}
+		for name, want := range map[string]dnsmessage.RCode{"web.": dnsmessage.RCodeSuccess, "other.example.": want, "other.": want, "7.2.0.192.in-addr.arpa.": want} {
+			if got, _ := ask(t, n.dns, name, dnsmessage.TypeA, "udp"); got != want {
+				t.Errorf("%s, several %v: %v, want %v", name, several, got, want)
+			}
+		}
+		for _, a := range []string{"192.0.2.1", "10.0.2.2", "2001:db8::1"} {
+			if _, ok := n.host(netip.MustParseAddr(a)); ok {
+				t.Errorf("%s can be reached", a)
+			}
+		}
 	}
 }
 

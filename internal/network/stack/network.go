@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
@@ -32,6 +33,7 @@ type Network struct {
 
 	mu      sync.RWMutex
 	members map[netip.Addr]*member // by either address
+	absent  map[netip.Addr]string  // whom an address is kept for, by its ID; nil after a while
 }
 
 // member is a container with its end of a cable.
@@ -41,11 +43,24 @@ type member struct {
 	tap      *tap // nil until it has come
 	follower atomic.Pointer[follower]
 	left     chan struct{} // closed: it has
+
+	unplugged chan struct{} // closed: nobody reads from tap any more
 }
+
+// absence is how long those who were in the network before may take to come back.
+const absence = 10 * time.Second
 
 // New makes a network without members.
 func New(config network.Serve) (*Network, error) {
-	n := &Network{config: config, members: map[netip.Addr]*member{}}
+	n := &Network{config: config, members: map[netip.Addr]*member{}, absent: map[netip.Addr]string{}}
+	for _, m := range config.Absent {
+		n.absent[m.IPv4], n.absent[m.IPv6] = m.ID, m.ID
+	}
+	time.AfterFunc(absence, func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.absent = nil
+	})
 	var err error
 	if n.stack, err = newStack(n, config.Network.MTU); err != nil {
 		return nil, err
@@ -68,10 +83,10 @@ func (n *Network) Join(who network.Member) (*member, error) {
 	}
 	a := n.config.Network
 	var err error
-	if who.IPv4, err = n.free(who.IPv4, a.IPv4, a.Gateway4); err != nil {
+	if who.IPv4, err = n.free(who.ID, who.IPv4, a.IPv4, a.Gateway4); err != nil {
 		return nil, err
 	}
-	if who.IPv6, err = n.free(who.IPv6, a.IPv6, a.Gateway6); err != nil {
+	if who.IPv6, err = n.free(who.ID, who.IPv6, a.IPv6, a.Gateway6); err != nil {
 		return nil, err
 	}
 	m := &member{Member: who, mac: network.MAC(who.IPv4), left: make(chan struct{})}
@@ -80,18 +95,26 @@ func (n *Network) Join(who network.Member) (*member, error) {
 }
 
 // free finds an address for a member: the one it wants, or the first from the network's own on.
-func (n *Network) free(want netip.Addr, prefix netip.Prefix, gateway netip.Addr) (netip.Addr, error) {
+func (n *Network) free(id string, want netip.Addr, prefix netip.Prefix, gateway netip.Addr) (netip.Addr, error) {
+	owner := func(a netip.Addr) string {
+		if m := n.members[a]; m != nil {
+			return m.ID
+		} else if other := n.absent[a]; other != id {
+			return other
+		}
+		return ""
+	}
 	if want.IsValid() {
-		switch {
+		switch other := owner(want); {
 		case !prefix.Contains(want) || want == gateway || want == prefix.Masked().Addr() || want == broadcast(prefix):
 			return want, fmt.Errorf("address %s is none of a container's in %s", want, prefix.Masked())
-		case n.members[want] != nil:
-			return want, fmt.Errorf("address %s is that of container %.12s", want, n.members[want].ID)
+		case other != "":
+			return want, fmt.Errorf("address %s is that of container %.12s", want, other)
 		}
 		return want, nil
 	}
 	for a := prefix.Addr(); prefix.Contains(a) && a != broadcast(prefix); a = a.Next() {
-		if a != gateway && a != prefix.Masked().Addr() && n.members[a] == nil {
+		if a != gateway && a != prefix.Masked().Addr() && owner(a) == "" {
 			return a, nil
 		}
 	}
@@ -221,7 +244,7 @@ func (n *Network) host(a netip.Addr) (netip.Addr, bool) {
 	all := a.As16()
 	ok := !a.IsLoopback() && !a.IsUnspecified() && !a.Is4In6() && !a.IsLinkLocalUnicast() && !a.IsMulticast() &&
 		(!a.Is4() || a.As4()[0] != 0) && (a.Is4() || [12]byte(all[:12]) != [12]byte{})
-	return a, ok
+	return a, ok && !n.config.Internal
 }
 
 // address is that of the stack in Go's type.

@@ -14,7 +14,7 @@ func TestJoin(t *testing.T) {
 	if err := d.Place([]netip.Prefix{netip.MustParsePrefix("192.0.2.0/29")}, nil, nil); err != nil {
 		t.Fatal(err)
 	}
-	n, err := New(network.Serve{Network: d.Addresses})
+	n, err := New(network.Serve{Network: d.Addresses, Absent: []network.Member{{ID: "was here", IPv4: netip.MustParseAddr("192.0.2.3")}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,8 +38,9 @@ func TestJoin(t *testing.T) {
 		{"c", "192.0.2.7", "is none of a container's"},
 		{"c", "192.0.2.8", "is none of a container's"},
 		{"b", "192.0.2.5", "192.0.2.5"}, // its next run, before the last one has hung up
-		{"c", "", "192.0.2.3"},
-		{"d", "", "192.0.2.4"},
+		{"c", "", "192.0.2.4"},          // .3 is kept
+		{"d", "192.0.2.3", "address 192.0.2.3 is that of container was here"},
+		{"was here", "192.0.2.3", "192.0.2.3"},
 		{"e", "", "192.0.2.6"},
 		{"f", "", "all addresses of 192.0.2.0/29 are taken"},
 	} {

@@ -114,6 +114,9 @@ func (n *Network) converse(conn *wire.Conn) {
 		}
 		if me != nil {
 			n.Leave(me)
+			if me.unplugged != nil {
+				<-me.unplugged // the device is closed when whoever hears of the end looks
+			}
 		}
 		return
 	}
@@ -137,8 +140,19 @@ func (n *Network) do(conn *wire.Conn, me *member, m *network.Message) (*member, 
 		n.mu.Lock()
 		me.tap = t
 		n.mu.Unlock()
-		go n.Plug(me)
+		me.unplugged = make(chan struct{})
+		go func() {
+			defer close(me.unplugged)
+			_ = n.Plug(me)
+		}()
 		return me, nil
+	case m.Op == network.OpChange && m.Member != nil && me != nil:
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		me.Several = m.Member.Several
+		return me, nil
+	case m.Op == network.OpLeave && me != nil:
+		return me, io.EOF
 	case m.Op == network.OpFollow && me != nil && me.follower.Load() == nil:
 		me.follower.Store(follow(conn, me.left))
 		return me, nil
