@@ -33,13 +33,17 @@ func member() {
 		return
 	}
 	for _, name := range os.Args[1:] {
-		addresses, _ := net.LookupHost(name)
+		host, port, err := net.SplitHostPort(name)
+		if err != nil {
+			host, port = name, "80"
+		}
+		addresses, _ := net.LookupHost(host)
 		slices.SortFunc(addresses, func(a, b string) int { return strings.Count(a, ":") - strings.Count(b, ":") }) // IPv4 first
 		if addresses == nil {
 			fmt.Printf("%s: not found\n", name)
 		}
 		for _, a := range addresses {
-			c, err := net.DialTimeout("tcp", net.JoinHostPort(a, "80"), 2*time.Second)
+			c, err := net.DialTimeout("tcp", net.JoinHostPort(a, port), 2*time.Second)
 			answer := ""
 			if err == nil {
 				answer, err = bufio.NewReader(c).ReadString('\n')
@@ -181,6 +185,42 @@ func TestANetworkComesBack(t *testing.T) {
 			}
 			if notes := w.tiffin("inspect", "-f", "{{.Notes}}", killed); !strings.Contains(notes, "the network program has ended: it was started again, and the container has joined it") {
 				w.Errorf("nobody says that it was away: %s", notes)
+			}
+		}
+	})
+}
+
+// TestTraceOfContainersThatMeet: what comes in from another container, and through a published
+// port, as each sees it; also from the first packet of a container on.
+func TestTraceOfContainersThatMeet(t *testing.T) {
+	onNetworks(t, func(w *wired) {
+		w.Parallel()
+		w.tiffin("network", "create", "--subnet", "172.31.10.0/24", "front")
+		w.server("front", "web", "-p", "80")
+		w.until("a server", func() bool { return strings.Contains(w.ask("web", "127.0.0.1"), "greets") })
+		got := w.sh(`$TIFFIN trace --network web >trace & sleep 0.5; cat </dev/null >other
+			$TIFFIN run --rm --trace=network -v ` + w.programs + `:/programs:ro --network front tiffin/base /programs/member web 172.31.10.9 2>other >/dev/null
+			` + w.programs + `/member "$($TIFFIN port web 80 | head -n 1)" >/dev/null; sleep 0.3; $TIFFIN kill web >/dev/null; wait; cat trace; echo --; cat other; rm trace other`)
+		server, client, _ := strings.Cut(got, "--\n")
+		size := len(w.short("web") + " greets 172.31.10.3\n") // of what it says
+		for _, want := range []string{
+			"tcp  open                           172.31.10.2:80 from 172.31.10.3:",
+			fmt.Sprintf("tcp  closed %13s %8s  172.31.10.2:80 from 172.31.10.3:", fmt.Sprint(size, "B"), "0B"),
+			"tcp  open                           127.0.0.1:80 from 127.0.0.1:",
+			fmt.Sprintf("tcp  closed %13s %8s  127.0.0.1:80 from 127.0.0.1:", fmt.Sprint(len(w.short("web")+" greets 10.0.2.1\n"), "B"), "0B"),
+		} {
+			if !strings.Contains(server, want) {
+				w.Errorf("%q is not shown:\n%s", want, got)
+			}
+		}
+		for _, want := range []string{
+			"dns  answered    web. A 172.31.10.2\n",
+			"tcp  open                           172.31.10.2:80\n",
+			fmt.Sprintf("tcp  closed %13s %8s  172.31.10.2:80\n", "0B", fmt.Sprint(size, "B")),
+			"tcp  unreachable       0B       0B  172.31.10.9:80\n",
+		} {
+			if !strings.Contains(client, want) {
+				w.Errorf("the client does not see %q:\n%s", want, got)
 			}
 		}
 	})

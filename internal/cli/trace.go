@@ -29,14 +29,14 @@ func traceCommand() *cli.Command {
 			"ends or you press Ctrl-C, and then a summary. The kernel asks only for what it does not remember;\n" +
 			"`tiffin run --trace` makes it ask about everything. PID is the thread that asked, as the container\n" +
 			"numbers it. Of a file with several names the path may be another one.\n\n" + traceLegend + "\n\n" +
-			"With --network it prints instead what the container has to do with the world outside: questions for\n" +
-			"names with their answers, connections as they open and end, with the bytes out of the container and\n" +
-			"in, packets of UDP, echoes. What containers of one network say to each other is not shown, nor is\n" +
-			"what comes in through published ports.",
+			"With --network it prints instead what the container has to do with the world outside and with other\n" +
+			"containers: questions for names with their answers, connections as they open and end, with the bytes\n" +
+			"out of the container and in, packets of UDP, echoes. What comes in, through published ports or from\n" +
+			"a container of the same network, has a \"from\".",
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "op", Usage: "only `OPERATION`, as LOOKUP or WRITE; may be given more than once"},
 			&cli.StringFlag{Name: "path", Usage: "only about `PATH` and what is below it"},
-			&cli.BoolFlag{Name: "network", Usage: "what goes out by its network, in place of requests"},
+			&cli.BoolFlag{Name: "network", Usage: "what goes through its network, in place of requests"},
 			jsonFlag(),
 			&cli.BoolFlag{Name: "json", Usage: "print each request as a JSON object on a line, and no summary"},
 		},
@@ -78,7 +78,7 @@ func traceCommand() *cli.Command {
 // traceFlags are the flags of run about tracing.
 func traceFlags() []cli.Flag {
 	return []cli.Flag{
-		newOptionalFlag("trace", "print each request to the file system on standard error, or with --trace=FILE there"),
+		newOptionalFlag("trace", "print each request to the file system on standard error, or with --trace=FILE there; with --trace=network what goes through its network"),
 		&cli.StringSliceFlag{Name: "trace-op", Usage: "of these only `OPERATION`, as LOOKUP or WRITE"},
 		&cli.StringFlag{Name: "trace-path", Usage: "of these only about `PATH` and what is below it"},
 		&cli.BoolFlag{Name: "trace-json", Usage: "print them as JSON objects"},
@@ -103,13 +103,24 @@ func runTrace(c *cli.Context) (t *client.Tracing, done func() error, err error) 
 	if err != nil {
 		return nil, nil, err
 	}
-	out := os.Stderr
+	out, network := os.Stderr, where == "network"
+	if network && (c.IsSet("trace-op") || c.IsSet("trace-path")) {
+		return nil, nil, usagef("--trace-op and --trace-path choose requests to files: not with --trace=network")
+	}
+	if network {
+		where = ""
+	}
 	if where != "" {
 		if out, err = os.Create(where); err != nil {
 			return nil, nil, fmt.Errorf("write the trace: %w", err)
 		}
 	} else if c.Bool("tty") && isTerminal(os.Stderr) {
 		return nil, nil, errs.Hint(errors.New("--trace and --tty want the same terminal"), "use --trace=FILE, and `tail -f FILE` on another terminal")
+	}
+	if network {
+		p := newFlowPrinter(out, c.Bool("trace-json"))
+		tr := p.tracing()
+		return &tr, p.finish, nil
 	}
 	p := newTracePrinter(out, c.Bool("trace-json"))
 	tr := p.tracing(filter)

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -26,6 +27,7 @@ type flowPrinter struct {
 	err   error
 }
 
+// newFlowPrinter prints a trace on w, for people or as JSON.
 func newFlowPrinter(w io.Writer, json bool) *flowPrinter {
 	return &flowPrinter{out: bufio.NewWriter(&plainText{to: w}), json: json}
 }
@@ -67,13 +69,25 @@ func (p *flowPrinter) line(e *network.Flow) {
 	switch {
 	case e.Protocol == network.DNS:
 		fmt.Fprintln(p.out, shorten(printable(strings.Join(append([]string{e.Question}, e.Answers...), " ")), flowNames))
-	case e.Protocol == network.Echo:
-		fmt.Fprintf(p.out, "%8s %8s  %s\n", "", "", e.To.Addr())
-	case e.Result == network.Open:
-		fmt.Fprintf(p.out, "%8s %8s  %s\n", "", "", e.To)
+	case e.Protocol == network.Echo, e.Result == network.Open:
+		fmt.Fprintf(p.out, "%8s %8s  %s\n", "", "", parties(e))
 	default:
-		fmt.Fprintf(p.out, "%8s %8s  %s\n", size(e.Sent), size(e.Received), e.To)
+		fmt.Fprintf(p.out, "%8s %8s  %s\n", size(e.Sent), size(e.Received), parties(e))
 	}
+}
+
+// parties are who was asked, and who has asked if that was not the container.
+func parties(e *network.Flow) string {
+	show := func(a netip.AddrPort) string {
+		if e.Protocol == network.Echo {
+			return a.Addr().String()
+		}
+		return a.String()
+	}
+	if e.From.IsValid() {
+		return show(e.To) + " from " + show(e.From)
+	}
+	return show(e.To)
 }
 
 // shorten cuts text of one line to a number of characters.

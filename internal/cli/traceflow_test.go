@@ -27,6 +27,7 @@ func TestFlowLines(t *testing.T) {
 		{Protocol: network.TCP, To: to, Result: network.Open},
 		{Protocol: network.TCP, To: to, Sent: 5, Received: 12_345_678, Duration: 2 * time.Second, Result: network.Closed},
 		{Protocol: network.TCP, To: to, Result: network.Unreachable, Dropped: 3},
+		{Protocol: network.TCP, To: netip.MustParseAddrPort("127.0.0.1:80"), From: netip.MustParseAddrPort("192.0.2.1:43210"), Sent: 1, Result: network.Reset},
 		{Protocol: network.Echo, To: netip.AddrPortFrom(to.Addr(), 0), Result: network.Answered},
 	} {
 		e.Time = at
@@ -40,6 +41,7 @@ func TestFlowLines(t *testing.T) {
     2.000 tcp  closed            5B   12.3MB  [2001:db8::1]:443
         … 3 events came too fast to be shown
     0.000 tcp  unreachable       0B       0B  [2001:db8::1]:443
+    0.000 tcp  reset             1B       0B  127.0.0.1:80 from 192.0.2.1:43210
     0.000 icmp answered                       2001:db8::1
 `
 	if got := out.String(); got != want {

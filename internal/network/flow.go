@@ -13,14 +13,15 @@ const (
 	Echo = "icmp"
 )
 
-// Flow is something that a container has to do with the world outside: a question for a name, a
-// connection, the packets between two ports, an echo. Connections and packets have two events, at
-// their beginning (Open) and end.
+// Flow is something that a container has to do with the world outside, or with another container:
+// a question for a name, a connection, the packets between two ports, an echo. Connections and
+// packets have two events, at their beginning (Open) and end.
 type Flow struct {
 	Time     time.Time      `json:"time"`               // of its beginning
 	Duration time.Duration  `json:"ns,omitempty"`       // until this event
 	Protocol string         `json:"protocol"`           // DNS, TCP, UDP or Echo
-	To       netip.AddrPort `json:"to,omitzero"`        // whom the container asked for
+	To       netip.AddrPort `json:"to,omitzero"`        // whom the container asked for, or its own side
+	From     netip.AddrPort `json:"from,omitzero"`      // who has asked for the container; zero: it asked
 	Question string         `json:"question,omitempty"` // name and type, as the container wrote them
 	Answers  []string       `json:"answers,omitempty"`  // to the question, as the server wrote them
 	Sent     int64          `json:"sent,omitempty"`     // bytes from the container

@@ -28,6 +28,7 @@ const (
 	OpChange   = "change"  // Member: it is in several networks now, or not any more
 	OpLeave    = "leave"   // the answer is the end of the connection: the tap device is closed here
 	OpFollow   = "follow"  // be told of the member's flows from now on
+	OpIgnore   = "ignore"  // no more
 	AnsFlow    = "flow"    // Flow; more follow
 	AnsError   = "error"   // nothing follows
 )

@@ -39,7 +39,7 @@ func (s *supervisor) enrol(name string, conn *wire.Conn, tap int) {
 	}
 	s.members[name] = m
 	s.mu.Unlock()
-	forget := s.flows.add(conn) // before the first packet
+	forget := s.flows.add(packets{conn}) // before the first packet
 	err := conn.SendFDs(&network.Message{Op: network.OpTap}, tap)
 	go func() {
 		defer close(m.over)
@@ -55,7 +55,7 @@ func (s *supervisor) enrol(name string, conn *wire.Conn, tap int) {
 			if conn = s.joinAgain(m, err); conn == nil {
 				return
 			}
-			forget = s.flows.add(conn)
+			forget = s.flows.add(packets{conn})
 			err = conn.SendFDs(&network.Message{Op: network.OpTap}, tap)
 		}
 	}()

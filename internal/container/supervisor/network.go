@@ -145,7 +145,7 @@ func (s *supervisor) carry(tap int) error {
 			err = conn.Send(m)
 		}
 	}
-	defer s.flows.add(conn)() // before the first packet
+	defer s.flows.add(packets{conn})() // before the first packet
 	if err == nil {
 		err = conn.SendFDs(&network.Message{Op: network.OpTap}, tap)
 	}

@@ -40,9 +40,10 @@ func (s *supervisor) forward() {
 		return
 	}
 	s.forwarded = make(chan struct{})
+	s.flows.add(s.ports)
 	go func() {
 		defer close(s.forwarded)
-		s.ports.Serve(s.forwarder, func(err error) {
+		s.ports.Serve(s.forwarder, s.flows.pass, func(err error) {
 			note := ns.Note{What: "published ports", Why: err.Error()}
 			s.mu.Lock()
 			s.unwritten = s.unwritten || !slices.Contains(s.state.Notes, note)

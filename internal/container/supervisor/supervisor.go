@@ -165,6 +165,11 @@ func (s *supervisor) start(first *control.Conn, out []*os.File) error {
 	s.before, _ = s.c.ReadState()
 	choice, _ := network.ParseChoice(s.c.Network)
 	s.private = s.network != nil && (choice.Kind == network.User || choice.Foreign() != nil)
+	if s.req.Trace != nil && s.req.Trace.Network {
+		if err := s.traceNetworkStart(); err != nil {
+			return err
+		}
+	}
 	if s.c.Walled() {
 		if err := s.shut(); err != nil {
 			return err

@@ -167,14 +167,19 @@ func (s *supervisor) traceStart(to *os.File) error {
 		t.cancel()
 		return err
 	}
+	s.streaming(conn, t.stream)
+	return nil
+}
+
+// streaming sends a trace to the client that has started the container.
+func (s *supervisor) streaming(conn *wire.Conn, stream func(*control.Conn)) {
 	c := &control.Conn{Conn: conn}
 	s.sessions.enter()
 	go func() {
 		defer s.sessions.leave()
 		defer c.Close()
-		t.stream(c)
+		stream(c)
 	}()
-	return nil
 }
 
 const upperName = "upper"

@@ -35,6 +35,8 @@ type forwarder struct {
 	sources sources
 	open    atomic.Int64  // connections
 	stopped chan struct{} // a loop has let go of the listening sockets
+
+	follower follower
 }
 
 // waiter is told when its descriptor is ready for something: events of epoll_ctl(2). It may be told
@@ -227,7 +229,7 @@ func (d *door) ready(uint32) {
 		case err != nil:
 			continue // of this one client; accept(2), "Error handling"
 		}
-		d.loop.accept(fd, addrPort(client).Addr(), d.port.Container)
+		d.loop.accept(fd, addrPort(client), d.port.Container)
 	}
 }
 

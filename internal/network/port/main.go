@@ -29,12 +29,15 @@ func Main() int {
 	if err != nil {
 		return 125
 	}
-	files, ports, err := receive(conn)
+	files, ports, follow, err := receive(conn)
 	if err != nil {
 		return 125 // the supervisor has changed its mind, or is gone
 	}
 	f := &forwarder{stopped: make(chan struct{})}
 	f.sources, _ = openSources()
+	if follow { // from the first client on
+		f.follow(conn, true)
+	}
 	if giveUpRights() != nil {
 		return 125
 	}
@@ -49,9 +52,17 @@ func Main() int {
 	for _, file := range files {
 		file.Close()
 	}
-	m := new(message)
-	if conn.Receive(m) != nil || m.Op != opStop {
-		return 0 // the supervisor is gone, and the container with it
+	for {
+		m := new(message)
+		if conn.Receive(m) != nil {
+			return 0 // the supervisor is gone, and the container with it
+		}
+		if m.Op == opStop {
+			break
+		}
+		if m.Op == opFollow {
+			f.follow(conn, m.Follow)
+		}
 	}
 	for _, l := range loops {
 		l.stop()
@@ -66,12 +77,12 @@ func Main() int {
 	return 0
 }
 
-// receive gets the listening sockets.
-func receive(conn *wire.Conn) (files []*os.File, ports []network.Port, err error) {
+// receive gets the listening sockets, and whether somebody wants to know who comes.
+func receive(conn *wire.Conn) (files []*os.File, ports []network.Port, follow bool, err error) {
 	for {
 		m := new(message)
 		if err := conn.Receive(m); err != nil || m.Op != opListen || len(m.Ports) != len(m.files) {
-			return files, ports, err
+			return files, ports, m.Follow, err
 		}
 		files, ports = append(files, m.files...), append(ports, m.Ports...)
 	}

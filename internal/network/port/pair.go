@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -15,8 +16,10 @@ import (
 // pair is a connection from a client to a server.
 type pair struct {
 	*loop
-	client  netip.Addr
+	client  netip.AddrPort
+	began   time.Time
 	port    uint16
+	server  netip.AddrPort   // that is being tried, or has accepted
 	servers []netip.AddrPort // still to be tried
 	further bool             // they are those of elsewhere
 	ends    [2]end           // the client, the server
@@ -41,6 +44,7 @@ type stream struct {
 	rest  []byte // was read and could not be written
 	pipe  *pipe  // nil if there is nothing in it
 	held  int    // bytes in the pipe
+	moved int64  // bytes that the destination has
 	bulk  bool   // pieces are large: splice
 	eof   bool   // the source has said its last
 	ended bool   // and the destination knows it, or does not care
@@ -50,8 +54,8 @@ type stream struct {
 type pipe struct{ r, w int }
 
 // accept makes a pair of a client that has come.
-func (l *loop) accept(fd int, client netip.Addr, port uint16) {
-	p := &pair{loop: l, client: client, port: port, servers: servers(client, port)}
+func (l *loop) accept(fd int, client netip.AddrPort, port uint16) {
+	p := &pair{loop: l, client: client, began: time.Now(), port: port, servers: servers(client.Addr(), port)}
 	p.ends[0] = end{pair: p, fd: fd, readable: true, writable: true}
 	p.ends[1] = end{pair: p, fd: -1}
 	l.open.Add(1)
@@ -80,8 +84,8 @@ func (p *pair) connect() {
 			return
 		}
 		to := p.servers[0]
-		p.servers = p.servers[1:]
-		fd, err := p.sources.dial(to, p.client)
+		p.server, p.servers = to, p.servers[1:]
+		fd, err := p.sources.dial(to, p.client.Addr())
 		if scarce(err) { // the client waits
 			p.servers = append([]netip.AddrPort{to}, p.servers...)
 			p.waiting = append(p.waiting, p)
@@ -135,6 +139,7 @@ func (e *end) ready(events uint32) {
 			return
 		}
 		p.joined = true
+		p.tell(network.Open)
 	}
 	p.carry()
 }
@@ -234,6 +239,7 @@ func (f *stream) write(to *end) {
 	} else if n, err = unix.Write(to.fd, f.rest); n > 0 {
 		f.rest = f.rest[n:]
 	}
+	f.moved += int64(max(n, 0))
 	if err != nil && err != unix.EAGAIN && err != unix.EINTR {
 		// It was reset. What it said before can still be read, and ends in an error: finish.
 		p.broken, f.ended = true, true
@@ -297,6 +303,11 @@ func resetUnlessFinished(fd int, reset bool) error {
 	return os.NewSyscallError("setsockopt", unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &linger))
 }
 
+// tell tells of this connection, as the container sees it.
+func (p *pair) tell(result string) {
+	p.loop.tell(network.TCP, p.client, p.server, p.began, p.flows[1].moved, p.flows[0].moved, result)
+}
+
 // finish closes both ends, as a reset if one of them was.
 func (p *pair) finish() {
 	p.over = true
@@ -310,6 +321,15 @@ func (p *pair) finish() {
 			_ = resetUnlessFinished(e.fd, false)
 		}
 		p.loop.close(e.fd)
+	}
+	switch {
+	case !p.broken:
+		p.tell(network.Closed)
+	case p.joined:
+		p.tell(network.Reset)
+	default:
+		p.server = servers(p.client.Addr(), p.port)[0]
+		p.tell(network.Refused)
 	}
 	p.open.Add(-1)
 	if p.shut {

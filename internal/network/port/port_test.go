@@ -173,6 +173,12 @@ func up() error {
 // forward publishes ports of the servers inside, and returns where they are on the host.
 func forward(t *testing.T, args ...string) (ls *Listeners, at func(port uint16, ip string) string) {
 	t.Helper()
+	return forwardAndTell(t, func(*network.Flow) {}, args...)
+}
+
+// forwardAndTell is forward; pass gets what the helper tells.
+func forwardAndTell(t *testing.T, pass func(*network.Flow), args ...string) (ls *Listeners, at func(port uint16, ip string) string) {
+	t.Helper()
 	var ports []network.Port
 	for _, a := range args {
 		p, err := network.ParsePorts(a)
@@ -188,7 +194,7 @@ func forward(t *testing.T, args ...string) (ls *Listeners, at func(port uint16, 
 	over := make(chan bool)
 	go func() {
 		defer close(over)
-		ls.Serve(start, func(err error) { t.Error(err) })
+		ls.Serve(start, pass, func(err error) { t.Error(err) })
 	}()
 	t.Cleanup(func() {
 		ls.Close()
@@ -530,4 +536,53 @@ func TestDatagrams(t *testing.T) {
 			t.Errorf("no answer from %s: %v", ip, err)
 		}
 	}
+}
+
+// TestFollow: what clients do is told, by the first helper and by the next one, until nobody wants
+// to know.
+func TestFollow(t *testing.T) {
+	told := make(chan *network.Flow, 100)
+	ls, at := forwardAndTell(t, func(f *network.Flow) { told <- f }, fmt.Sprint("127.0.0.1::", echo), fmt.Sprint("127.0.0.1::", reset), fmt.Sprint("127.0.0.1::", nobody), fmt.Sprint("127.0.0.1::", dgram, "/udp"))
+	visit := func(kind string, port uint16) (from netip.AddrPort) {
+		c, err := net.Dial(kind, at(port, "127.0.0.1"))
+		if port == nobody && errors.Is(err, unix.ECONNRESET) {
+			return from // sooner than connect(2) has returned
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		fmt.Fprint(c, "hello")
+		if tcp, ok := c.(*net.TCPConn); ok {
+			_ = tcp.CloseWrite()
+			_, _ = io.ReadAll(tcp)
+		} else {
+			_, _ = c.Read(make([]byte, 100))
+		}
+		return netip.MustParseAddrPort(c.LocalAddr().String())
+	}
+	hear := func(what string, from netip.AddrPort, want ...string) {
+		t.Helper()
+		for _, w := range want {
+			select {
+			case f := <-told:
+				if got := fmt.Sprint(f.Protocol, " ", f.Result, " ", f.Sent, " ", f.Received, " ", f.To.Port()); got != w || from.IsValid() && f.From != from || !f.To.Addr().IsLoopback() {
+					t.Errorf("%s: %s from %v, want %s from %v", what, got, f.From, w, from)
+				}
+			case <-time.After(5 * time.Second):
+				t.Fatalf("%s: nothing instead of %s", what, w)
+			}
+		}
+	}
+	ls.Follow(true) // there is no helper yet
+	hear("an echo", visit("tcp", echo), "tcp open 0 0 7001", "tcp closed 5 5 7001")
+	hear("a reset", visit("tcp", reset), "tcp open 0 0 7003", "tcp reset 0 5 7003")
+	hear("a refusal", visit("tcp", nobody), "tcp refused 0 0 7007")
+	hear("a datagram", visit("udp", dgram), "udp open 0 0 7010")
+	ls.Follow(false)
+	time.Sleep(200 * time.Millisecond) // the helper is not asked to answer
+	visit("tcp", echo)
+	ls.Follow(true)
+	time.Sleep(200 * time.Millisecond)
+	hear("once more", visit("tcp", echo), "tcp open 0 0 7001", "tcp closed 5 5 7001")
 }

@@ -19,9 +19,11 @@ import (
 type Listeners struct {
 	all []listener
 
-	mu      sync.Mutex // guards what follows
-	clients *os.File   // readable when there is one: an instance of epoll(7)
-	conn    *wire.Conn // to the helper
+	mu      sync.Mutex    // guards what follows
+	clients *os.File      // readable when there is one: an instance of epoll(7)
+	conn    *wire.Conn    // to the helper
+	stopped chan struct{} // closed: the helper does not listen any more, or it is gone
+	follow  bool          // the helper is to tell of flows
 	closed  bool
 }
 
@@ -35,13 +37,15 @@ type Helper struct {
 const pause = time.Second
 
 // Serve starts a helper whenever a client comes and there is none. It returns when Close was called
-// and the helper has carried what was still on its way to clients. failed is told why there is no
-// helper.
-func (ls *Listeners) Serve(start func() (*Helper, error), failed func(error)) {
+// and the helper has carried what was still on its way to clients. pass gets what the helper tells,
+// and failed is told why there is none.
+func (ls *Listeners) Serve(start func() (*Helper, error), pass func(*network.Flow), failed func(error)) {
 	for ls.await() {
 		h, err := start()
 		if err == nil {
-			err = ls.hand(h.Conn)
+			if err = ls.hand(h.Conn); err == nil {
+				ls.hear(h.Conn, pass)
+			}
 			h.Wait()
 			ls.mu.Lock()
 			ls.conn = nil
@@ -52,6 +56,38 @@ func (ls *Listeners) Serve(start func() (*Helper, error), failed func(error)) {
 			failed(err)
 			time.Sleep(pause)
 		}
+	}
+}
+
+// hear passes on what a helper tells until it has ended.
+func (ls *Listeners) hear(conn *wire.Conn, pass func(*network.Flow)) {
+	stopped := ls.stopped
+	defer func() {
+		if stopped != nil {
+			close(stopped)
+		}
+	}()
+	for {
+		m := new(message)
+		if conn.Receive(m) != nil {
+			return
+		}
+		switch {
+		case m.Op == opStop && stopped != nil:
+			close(stopped)
+			stopped = nil
+		case m.Op == opFlow && m.Flow != nil:
+			pass(m.Flow)
+		}
+	}
+}
+
+// Follow has the helper tell of flows, or not any more.
+func (ls *Listeners) Follow(on bool) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if ls.follow = on; ls.conn != nil {
+		_ = ls.conn.Send(&message{Op: opFollow, Follow: on})
 	}
 }
 
@@ -102,7 +138,9 @@ func watch(all []listener) *os.File {
 // Operations of the connection to the helper.
 const (
 	opListen = "listen" // listening sockets come along, and more follow
-	opServe  = "serve"  // those were all
+	opServe  = "serve"  // those were all: Follow
+	opFollow = "follow" // tell of flows, or not any more: Follow
+	opFlow   = "flow"   // from the helper: Flow
 	opStop   = "stop"   // let nobody in any more, and end when nothing is on its way; the answer is opStop
 )
 
@@ -110,6 +148,8 @@ type message struct {
 	Op       string         `json:"op"`
 	NumFiles int            `json:"files,omitempty"`
 	Ports    []network.Port `json:"ports,omitempty"` // of the files
+	Follow   bool           `json:"follow,omitempty"`
+	Flow     *network.Flow  `json:"flow,omitempty"`
 	files    []*os.File
 }
 
@@ -139,13 +179,14 @@ func (ls *Listeners) hand(conn *wire.Conn) (err error) {
 		}
 	}
 	if err == nil {
-		err = conn.Send(&message{Op: opServe})
+		err = conn.Send(&message{Op: opServe, Follow: ls.follow})
 	}
 	if err != nil {
 		conn.Close()
 		return err
 	}
-	ls.conn = conn
+	conn.SetWriteDeadline(time.Time{})
+	ls.conn, ls.stopped = conn, make(chan struct{})
 	return nil
 }
 
@@ -165,9 +206,12 @@ func (ls *Listeners) Close() {
 		ls.clients.Close()
 	}
 	if ls.conn != nil { // it has copies
-		ls.conn.SetDeadline(time.Now().Add(patience))
+		ls.conn.SetWriteDeadline(time.Now().Add(patience))
 		if ls.conn.Send(&message{Op: opStop}) == nil {
-			_ = ls.conn.Receive(new(message))
+			select {
+			case <-ls.stopped:
+			case <-time.After(patience):
+			}
 		}
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tiffin/internal/network"
 )
 
 const (
@@ -32,8 +34,17 @@ type flow struct {
 	*loop
 	from
 	fd   int
-	own  []byte // control message that makes answers come from the address that was asked
+	to   netip.AddrPort // the server
+	own  []byte         // control message that makes answers come from the address that was asked
 	last time.Time
+
+	began          time.Time
+	sent, received int64 // bytes, as the container sees them
+}
+
+// tell tells of a flow.
+func (f *flow) tell(result string) {
+	f.loop.tell(network.UDP, f.client, f.to, f.began, f.sent, f.received, result)
 }
 
 // flows are the flows of a loop.
@@ -54,8 +65,9 @@ func (d *datagrams) ready(uint32) {
 		if f == nil {
 			continue // no descriptors: a datagram may be lost
 		}
-		f.last = time.Now()
+		f.last, f.received = time.Now(), f.received+int64(n)
 		if _, err := unix.Write(f.fd, d.buf[:n]); err == unix.ECONNREFUSED {
+			f.tell(network.Refused)
 			_, _ = unix.Write(f.fd, d.buf[:n]) // that was the answer to one before
 		}
 	}
@@ -78,9 +90,10 @@ func (fs *flows) find(d *door, client netip.AddrPort, oob []byte) *flow {
 		if err != nil {
 			continue
 		}
-		f := &flow{loop: d.loop, from: key, fd: fd, own: append([]byte(nil), oob...)}
+		f := &flow{loop: d.loop, from: key, fd: fd, to: to, own: append([]byte(nil), oob...), began: time.Now()}
 		if unix.Connect(fd, sockaddr(to)) == nil && d.wait(fd, unix.EPOLLIN, f) == nil {
 			fs.all[key] = f
+			f.tell(network.Open)
 			return f
 		}
 		unix.Close(fd)
@@ -95,7 +108,7 @@ func (f *flow) ready(uint32) {
 		if err != nil {
 			return // nothing more; or nobody listens, which only ICMP could tell the client
 		}
-		f.last = time.Now()
+		f.last, f.sent = time.Now(), f.sent+int64(n)
 		_ = unix.Sendmsg(f.door.fd, f.buf[:n], f.own, sockaddr(f.client), 0)
 	}
 }
@@ -119,6 +132,7 @@ func (fs *flows) sweep(l *loop, now time.Time) {
 }
 
 func (fs *flows) drop(l *loop, f *flow) {
+	f.tell(network.Forgotten)
 	l.close(f.fd)
 	delete(fs.all, f.from)
 }

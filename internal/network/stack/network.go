@@ -28,6 +28,7 @@ type Network struct {
 	udp    *udpForwarder
 	icmp   *pinger
 	dns    *resolver
+	passed *dialogues
 
 	packets atomic.Uint64 // that have come from members
 
@@ -66,6 +67,7 @@ func New(config network.Serve) (*Network, error) {
 		return nil, err
 	}
 	n.dns = &resolver{network: n, servers: func() []string { return hostServers(config.Resolvers) }}
+	n.passed = &dialogues{network: n}
 	n.tcp = newTCP(n)
 	n.udp = newUDP(n)
 	n.icmp = newPinger(n)
@@ -197,7 +199,9 @@ func (n *Network) forward(from *member, p *packet) {
 	case dst.IsMulticast(), dst == broadcast(n.config.Network.IPv4), dst == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
 		n.flood(from, p)
 	case n.inside(dst):
-		if to := n.member(dst); to != nil {
+		to := n.member(dst)
+		n.passed.see(from, to, p.view.AsSlice())
+		if to != nil {
 			to.tap.write(p.virtio, p.proto, to.mac, p.view.AsSlice())
 		} else {
 			n.refuse(p.view.AsSlice(), hostUnreachable) // what a failed ARP would come to

@@ -114,6 +114,7 @@ func (n *Network) converse(conn *wire.Conn) {
 		}
 		if me != nil {
 			n.Leave(me)
+			n.passed.forget(me, true)
 			if me.unplugged != nil {
 				<-me.unplugged // the device is closed when whoever hears of the end looks
 			}
@@ -155,6 +156,12 @@ func (n *Network) do(conn *wire.Conn, me *member, m *network.Message) (*member, 
 		return me, io.EOF
 	case m.Op == network.OpFollow && me != nil && me.follower.Load() == nil:
 		me.follower.Store(follow(conn, me.left))
+		return me, nil
+	case m.Op == network.OpIgnore && me != nil:
+		if f := me.follower.Swap(nil); f != nil {
+			close(f.enough)
+		}
+		n.passed.forget(me, false)
 		return me, nil
 	}
 	return me, fmt.Errorf("network: %q is not understood here", m.Op)

@@ -27,11 +27,12 @@ const maxAnswers = 8
 type follower struct {
 	queue   chan network.Flow
 	dropped atomic.Uint64
+	enough  chan struct{} // closed: nobody listens any more
 }
 
 // follow begins to tell conn what a member does, until leaving is closed.
 func follow(conn *wire.Conn, leaving <-chan struct{}) *follower {
-	f := &follower{queue: make(chan network.Flow, flowQueue)}
+	f := &follower{queue: make(chan network.Flow, flowQueue), enough: make(chan struct{})}
 	go func() {
 		for {
 			select {
@@ -40,6 +41,8 @@ func follow(conn *wire.Conn, leaving <-chan struct{}) *follower {
 				if conn.Send(&network.Message{Op: network.AnsFlow, Flow: &e}) != nil {
 					return
 				}
+			case <-f.enough:
+				return
 			case <-leaving:
 				return
 			}
