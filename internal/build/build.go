@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -41,9 +42,10 @@ type Options struct {
 
 	// Base finds the image that a FROM or --from names, or fetches it. platform is OS/ARCH or "".
 	Base func(ctx context.Context, name, platform string) (*image.Image, error)
-	// Output is where RUN prints.
-	Output *os.File
-	// Report is told of each step when it begins, and again when it has ended. May be nil.
+	// Output makes the file where the RUN of a step prints. end is called when it has ended.
+	Output func(Step) (f *os.File, end func(failed bool), err error)
+	// Report is told of each step when it begins, and again when it has ended; of steps of several
+	// stages at once, one after the other. May be nil.
 	Report func(Step)
 	// Warn is told of each thing that BuildKit's checks find, and of arguments that nothing takes.
 	// May be nil.
@@ -53,6 +55,7 @@ type Options struct {
 // Step is an instruction that is executed.
 type Step struct {
 	Stage         string // name or number of the stage; "" if there is one only
+	Order         int    `json:"-"` // of the stage, in the Dockerfile
 	Number, Steps int    // in the stage; FROM is 1
 	Text          string // the instruction
 	Ended         bool
@@ -85,12 +88,16 @@ func (s *state) clone() *state {
 // builder is a build that goes on.
 type builder struct {
 	Options
-	reader  *dockerfile.Reader
 	file    *dockerfile.File
-	done    []*state // by stage; nil: not built yet
-	others  map[string]*state
-	hold    *os.File // keeps the container of the RUN that goes on
+	done    []*state        // by stage, as soon as built says so
+	built   []chan struct{} // by stage; closed: it is built
+	turns   chan struct{}   // has room for as many steps as may be executed at once
+	steps   sync.Map        // *made by the digest of their parts
 	journal *journal
+
+	mu     sync.Mutex // for what follows, and calls of Report
+	reader *dockerfile.Reader
+	others map[string]*state // what images have been found
 }
 
 // Build builds the image. Errors that are a *dockerfile.Note have a place in the Dockerfile.
@@ -115,17 +122,14 @@ func Build(ctx context.Context, o Options) (*image.Image, error) {
 	defer o.Context.remember()
 	b.journal = openJournal(&o)
 	defer b.journal.close()
-	b.done = make([]*state, len(b.file.Stages))
 	order := b.order()
 	for _, n := range order { // before anything runs
 		if err := b.bases(ctx, &b.file.Stages[n]); err != nil {
 			return nil, err
 		}
 	}
-	for _, n := range order {
-		if b.done[n], err = b.stage(ctx, n); err != nil {
-			return nil, err
-		}
+	if err := b.stages(ctx, order); err != nil {
+		return nil, err
 	}
 	return b.publish(b.done[b.file.Target])
 }
@@ -144,22 +148,6 @@ func (b *builder) bases(ctx context.Context, in *dockerfile.Stage) error {
 	return b.at(in.Line, err)
 }
 
-// order lists the stages that the target needs, those that others need first.
-func (b *builder) order() (list []int) {
-	var need func(int)
-	need = func(n int) {
-		if slices.Contains(list, n) {
-			return
-		}
-		for _, m := range b.file.Stages[n].Needs {
-			need(m) // smaller than n
-		}
-		list = append(list, n)
-	}
-	need(b.file.Target)
-	return list
-}
-
 // publish makes an image of a state.
 func (b *builder) publish(s *state) (*image.Image, error) {
 	s = s.clone()
@@ -172,6 +160,8 @@ func (b *builder) publish(s *state) (*image.Image, error) {
 
 // fromImage is the state that an image is.
 func (b *builder) fromImage(ctx context.Context, name, platform string) (*state, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if s := b.others[name+" "+platform]; s != nil {
 		return s, nil
 	}
@@ -202,6 +192,9 @@ func scratch() *state {
 // stage builds stage n, whose needs have been built.
 func (b *builder) stage(ctx context.Context, n int) (*state, error) {
 	in := &b.file.Stages[n]
+	if err := b.wait(ctx, in.From); err != nil {
+		return nil, err
+	}
 	from := scratch()
 	var err error
 	switch {
@@ -214,7 +207,7 @@ func (b *builder) stage(ctx context.Context, n int) (*state, error) {
 	}
 	s := from.clone()
 	cfg := &s.config.Config
-	list, err := b.reader.Instructions(dockerfile.Base{Stage: n, Env: cfg.Env, OnBuild: cfg.OnBuild})
+	list, err := b.instructions(dockerfile.Base{Stage: n, Env: cfg.Env, OnBuild: cfg.OnBuild})
 	if err != nil {
 		return nil, err
 	}
@@ -225,21 +218,14 @@ func (b *builder) stage(ctx context.Context, n int) (*state, error) {
 			name = fmt.Sprint(n)
 		}
 	}
-	b.journal.begin(list)
-	step := Step{Stage: name, Steps: len(list) + 1, Number: 1, Text: in.Text}
+	b.journal.begin(name, list)
+	step := Step{Stage: name, Order: n, Steps: len(list) + 1, Number: 1, Text: in.Text}
 	b.report(step)
 	step.Ended = true
 	b.report(step)
 	for i := range list {
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		step := Step{Stage: name, Steps: len(list) + 1, Number: i + 2, Text: list[i].Text}
-		b.report(step)
-		err := b.execute(ctx, s, &list[i], &step)
-		step.Ended, step.Failed = true, err != nil
-		b.report(step)
-		if err != nil {
+		step := Step{Stage: name, Order: n, Steps: len(list) + 1, Number: i + 2, Text: list[i].Text}
+		if err := b.step(ctx, s, &list[i], step); err != nil {
 			return nil, b.at(list[i].Line, err)
 		}
 	}
@@ -247,7 +233,35 @@ func (b *builder) stage(ctx context.Context, n int) (*state, error) {
 	return s, nil
 }
 
+// step executes an instruction when its turn has come.
+func (b *builder) step(ctx context.Context, s *state, in *dockerfile.Instruction, step Step) error {
+	if err := b.needed(ctx, in); err != nil {
+		return err
+	}
+	end, err := b.turn(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	b.report(step)
+	err = b.execute(ctx, s, in, &step)
+	step.Ended, step.Failed = true, err != nil
+	b.report(step)
+	return err
+}
+
+func (b *builder) instructions(base dockerfile.Base) ([]dockerfile.Instruction, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.reader.Instructions(base)
+}
+
 func (b *builder) report(s Step) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.Report != nil {
 		b.Report(s)
 	}

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"path"
 	"strings"
+	"sync"
 
 	"github.com/moby/patternmatcher"
 	"github.com/moby/patternmatcher/ignorefile"
@@ -25,6 +26,7 @@ type Context struct {
 	dir     *directory // nil: an archive
 	files   tree       // all, also those that are ignored
 	ignore  *patternmatcher.PatternMatcher
+	mu      sync.Mutex                          // for parents
 	parents map[string]patternmatcher.MatchInfo // of directories that have been looked at
 }
 
@@ -126,7 +128,10 @@ func (c *Context) ignored(name string) bool {
 // hidden tells whether a path is not there for COPY: it is ignored, and if it is a directory,
 // nothing in it is an exception.
 func (c *Context) hidden(name string) bool {
-	if !c.ignored(name) {
+	c.mu.Lock()
+	yes := c.ignored(name)
+	c.mu.Unlock()
+	if !yes {
 		return false
 	}
 	if !c.ignore.Exclusions() {

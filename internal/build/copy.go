@@ -115,11 +115,11 @@ func (b *builder) putFiles(ctx context.Context, s *state, in *dockerfile.Instruc
 	}
 	b.journal.keep(files, d)
 	parts := b.key(s, in, step, []store.BuildPart{{Name: "below", Value: imageChain(s.layers)}, {Name: "instruction", Value: in.Name}, {Name: "files", Value: files}})
-	r := b.find(s, parts)
-	if step.Cached = r != nil; r == nil {
-		if r, err = b.Store.AddLayer(ctx, s.layers, parts, describe(s, in), d.write); err != nil {
-			return err
-		}
+	r, err := b.layer(s, step, parts, func() (*store.BuildRecord, error) {
+		return b.Store.AddLayer(ctx, s.layers, parts, describe(s, in), d.write)
+	})
+	if err != nil {
+		return err
 	}
 	return b.push(s, in, step, r)
 }
@@ -133,14 +133,6 @@ func (b *builder) key(s *state, in *dockerfile.Instruction, step *Step, parts []
 	}
 	b.journal.note(in, step, parts)
 	return parts
-}
-
-// find is the layer that is here already; nil if there is none, or it is not wanted.
-func (b *builder) find(s *state, parts []store.BuildPart) *store.BuildRecord {
-	if b.NoCache {
-		return nil
-	}
-	return b.Store.FindLayer(s.layers, parts)
 }
 
 // push puts a layer on the stack.

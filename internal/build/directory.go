@@ -11,6 +11,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	digest "github.com/opencontainers/go-digest"
@@ -26,6 +27,7 @@ type directory struct {
 	name string // its path, absolute
 
 	memory  string         // file that keeps sums
+	mu      sync.Mutex     // for what follows
 	sums    map[string]sum // by path
 	learned bool           // sums has something new
 }
@@ -162,7 +164,10 @@ func (d *directory) sum(name string, _ *file) (string, error) {
 		return "", &fs.PathError{Op: "stat", Path: name, Err: err}
 	}
 	now := sum{Size: st.Size, Mtime: st.Mtim.Nano(), Ctime: st.Ctim.Nano(), Ino: st.Ino}
-	if was, ok := d.sums[name]; ok {
+	d.mu.Lock()
+	was, ok := d.sums[name]
+	d.mu.Unlock()
+	if ok {
 		if now.SHA256 = was.SHA256; now == was {
 			return was.SHA256, nil
 		}
@@ -175,7 +180,9 @@ func (d *directory) sum(name string, _ *file) (string, error) {
 		return "", err
 	}
 	if began-now.Ctime > young && began-now.Mtime > young {
+		d.mu.Lock()
 		d.sums[name], d.learned = now, true
+		d.mu.Unlock()
 	}
 	return now.SHA256, nil
 }

@@ -10,7 +10,8 @@
 //
 // A state is a stack of layers and a config. It becomes an image at the end of the last stage only,
 // or when an instruction fails, so that a person can look at what was there. Stages that the target
-// does not need are left out.
+// does not need are left out; the others are built at once, and wait for each other where one
+// continues or copies from another (stages.go).
 //
 // # What is not done again
 //

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"sync"
 
 	digest "github.com/opencontainers/go-digest"
 
@@ -23,11 +24,13 @@ import (
 // journal is a file build/last-DIGEST, by the names of Dockerfile and context, and the lists of
 // files that it names.
 type journal struct {
-	store     *image.Store
-	path      string
-	explain   bool
+	store   *image.Store
+	path    string
+	explain bool
+
+	mu        sync.Mutex // for what follows
 	last, now []noted
-	wanted    map[string]bool // texts of all instructions of the stage that goes on
+	wanted    map[[2]string]bool // stages, and the texts of their instructions
 }
 
 // noted is a step with a layer.
@@ -50,7 +53,7 @@ func openJournal(o *Options) *journal {
 	if o.Context != nil {
 		name += o.Context.name
 	}
-	j := &journal{store: o.Store, path: o.Store.Path("build", "last-"+digest.FromString(name).Encoded()), explain: o.Explain}
+	j := &journal{store: o.Store, path: o.Store.Path("build", "last-"+digest.FromString(name).Encoded()), explain: o.Explain, wanted: map[[2]string]bool{}}
 	if b, err := oci.ReadFile(j.path, oci.MaxJSON); err == nil {
 		_ = json.Unmarshal(b, &j.last) // damaged: there is nothing to compare with
 	}
@@ -58,15 +61,18 @@ func openJournal(o *Options) *journal {
 }
 
 // begin is told what a stage will do.
-func (j *journal) begin(list []dockerfile.Instruction) {
-	j.wanted = map[string]bool{}
+func (j *journal) begin(stage string, list []dockerfile.Instruction) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	for i := range list {
-		j.wanted[list[i].Text] = true
+		j.wanted[[2]string{stage, list[i].Text}] = true
 	}
 }
 
 // note notes a step, and compares it with the same one of the last build.
 func (j *journal) note(in *dockerfile.Instruction, step *Step, parts []store.BuildPart) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	now := noted{Stage: step.Stage, Name: in.Name, Text: in.Text, Parts: parts}
 	was := j.find(&now)
 	first := !slices.ContainsFunc(j.now, func(n noted) bool { return n.Stage == now.Stage })
@@ -88,7 +94,7 @@ func (j *journal) find(now *noted) *noted {
 	i := slices.IndexFunc(j.last, same)
 	if i < 0 {
 		i = slices.IndexFunc(j.last, func(n noted) bool {
-			return !n.found && n.Stage == now.Stage && n.Name == now.Name && !j.wanted[n.Text]
+			return !n.found && n.Stage == now.Stage && n.Name == now.Name && !j.wanted[[2]string{n.Stage, n.Text}]
 		})
 	}
 	if i < 0 {
@@ -100,6 +106,8 @@ func (j *journal) find(now *noted) *noted {
 
 // finish is told that a stage is built: what the last build had more of is forgotten.
 func (j *journal) finish(stage string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	for i := range j.last {
 		if j.last[i].Stage == stage {
 			j.last[i].found = true

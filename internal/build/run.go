@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"tiffin/image"
 	"tiffin/image/cache"
@@ -36,29 +37,35 @@ func (b *builder) run(ctx context.Context, s *state, in *dockerfile.Instruction,
 		return err
 	}
 	parts = b.key(s, in, step, append(parts, mounted.parts...))
-	r := b.find(s, parts)
-	if step.Cached = r != nil; r == nil {
-		if err = mounted.lay(); err == nil {
-			r, err = b.made(ctx, s, in, &cfg, parts)
+	r, err := b.layer(s, step, parts, func() (*store.BuildRecord, error) {
+		if err := mounted.lay(); err != nil {
+			return nil, err
 		}
+		out, end, err := b.Output(*step)
 		if err != nil {
-			return err
+			return nil, err
 		}
+		r, err := b.executed(ctx, s, in, &cfg, parts, out)
+		end(err != nil)
+		return r, err
+	})
+	if err != nil {
+		return err
 	}
 	return b.push(s, in, step, r)
 }
 
-// made runs the container, and makes a layer of what it leaves.
-func (b *builder) made(ctx context.Context, s *state, in *dockerfile.Instruction, cfg *disk.Config, parts []store.BuildPart) (r *store.BuildRecord, err error) {
+// executed runs the container, and makes a layer of what it leaves.
+func (b *builder) executed(ctx context.Context, s *state, in *dockerfile.Instruction, cfg *disk.Config, parts []store.BuildPart, out *os.File) (r *store.BuildRecord, err error) {
 	m, err := b.Store.Prepare(s.layers)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { b.hold.Close() }()
-	ctr, status, err := b.command(ctx, cfg, m)
+	ctr, hold, status, err := b.command(ctx, cfg, m, out)
 	if err != nil {
 		return nil, err
 	}
+	defer hold.Close()
 	if status != 0 {
 		return nil, b.failed(s, in, ctr, status)
 	}
@@ -102,32 +109,37 @@ func (b *builder) runParts(s *state, cfg *disk.Config, in *dockerfile.Instructio
 	return parts, nil
 }
 
-// command runs the container to its end, and leaves it.
-func (b *builder) command(ctx context.Context, cfg *disk.Config, m *cache.Mountable) (ctr *disk.Container, status int, err error) {
+// command runs the container to its end, and leaves it, until hold is closed.
+func (b *builder) command(ctx context.Context, cfg *disk.Config, m *cache.Mountable, out *os.File) (ctr *disk.Container, hold *os.File, status int, err error) {
 	run, err := disk.RunRoot(b.Store.Root())
 	if err != nil {
-		return nil, 0, err
+		return nil, nil, 0, err
 	}
 	note := func(driver string, why error) {
-		fmt.Fprintf(b.Output, "tiffin: note: %v: --driver %s is used\n", why, driver)
+		fmt.Fprintf(out, "tiffin: note: %v: --driver %s is used\n", why, driver)
 	}
 	var why error
 	if cfg.Driver, why = client.PickDriver(run, cfg.SingleID, false); why != nil {
 		note(cfg.Driver, why)
 	}
-	launch := client.NewLaunch(b.Store.Root(), b.Output, nil).MapIDs(cfg.SingleID)
+	launch := client.NewLaunch(b.Store.Root(), out, nil).MapIDs(cfg.SingleID)
 	ctr, lock, err := b.Containers.Create(*cfg)
 	if err != nil {
 		launch.Cancel()
-		return nil, 0, err
+		return nil, nil, 0, err
 	}
 	defer lock.Close()
-	if b.hold, err = ctr.HoldTransient(); err != nil {
-		return nil, 0, errors.Join(err, client.Discard(ctr))
+	defer func() {
+		if err != nil && hold != nil {
+			hold.Close()
+		}
+	}()
+	if hold, err = ctr.HoldTransient(); err != nil {
+		return nil, nil, 0, errors.Join(err, client.Discard(ctr))
 	}
-	session, err := client.Start(ctr, launch, lock, m, client.StartOptions{Stdout: b.Output, Stderr: b.Output, StepDown: note, GiveUp: ctx.Done()})
+	session, err := client.Start(ctr, launch, lock, m, client.StartOptions{Stdout: out, Stderr: out, StepDown: note, GiveUp: ctx.Done()})
 	if err != nil {
-		return nil, 0, errors.Join(err, client.Discard(ctr))
+		return nil, hold, 0, errors.Join(err, client.Discard(ctr))
 	}
 	stop := context.AfterFunc(ctx, func() { _ = client.Kill(ctr, 9) })
 	status, err = session.Wait()
@@ -136,9 +148,9 @@ func (b *builder) command(ctx context.Context, cfg *disk.Config, m *cache.Mounta
 	}
 	if err != nil {
 		lock.Close()
-		return nil, 0, errors.Join(err, client.Remove(ctr, true))
+		return nil, hold, 0, errors.Join(err, client.Remove(ctr, true))
 	}
-	return ctr, status, nil
+	return ctr, hold, status, nil
 }
 
 // maxShown is how much of a command an error shows, in characters.

@@ -4,6 +4,7 @@
 package cli
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -206,40 +207,83 @@ func readText(r io.Reader) ([]byte, error) {
 
 // buildProgress shows how far a build has come.
 type buildProgress struct {
-	mode   string
-	output *os.File // of RUN
-	held   *os.File // quiet: what RUN has printed, in memory
-	began  time.Time
+	mode  string
+	began map[string]time.Time // when the step of a stage did
 }
 
 func newBuildProgress(c *cli.Context) (*buildProgress, error) {
-	p := &buildProgress{mode: c.String("progress"), output: os.Stderr}
+	p := &buildProgress{mode: c.String("progress"), began: map[string]time.Time{}}
 	if c.Bool("quiet") {
 		p.mode = "quiet"
 	}
 	switch p.mode {
-	case "auto", "plain":
+	case "auto":
 		p.mode = "plain"
-	case "json", "quiet":
-		// memfd_create(2): shown only if the step fails.
-		fd, err := unix.MemfdCreate("tiffin-build-output", unix.MFD_CLOEXEC)
-		if err != nil {
-			return nil, os.NewSyscallError("memfd_create", err)
-		}
-		p.held = os.NewFile(uintptr(fd), "output")
-		p.output = p.held
+	case "plain", "json", "quiet":
 	default:
 		return nil, usagef("--progress is auto, plain, json or quiet, not %q", p.mode)
 	}
 	return p, nil
 }
 
+// output is where the RUN of a step prints: where tiffin does, if there is one stage alone.
+func (p *buildProgress) output(s build.Step) (f *os.File, end func(failed bool), err error) {
+	switch {
+	case p.mode != "plain":
+		return heldOutput()
+	case s.Stage == "":
+		return os.Stderr, func(bool) {}, nil
+	}
+	return prefixedOutput("[" + printable(stepNumber(&s)) + "] ")
+}
+
+// heldOutput is shown only if the step fails: memfd_create(2).
+func heldOutput() (f *os.File, end func(failed bool), err error) {
+	fd, err := unix.MemfdCreate("tiffin-build-output", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, nil, os.NewSyscallError("memfd_create", err)
+	}
+	f = os.NewFile(uintptr(fd), "output")
+	return f, func(failed bool) {
+		defer f.Close()
+		if failed {
+			_, _ = io.Copy(stderr, io.NewSectionReader(f, 0, maxHeld))
+		}
+	}, nil
+}
+
+// maxHeld is how much of the output of a RUN that fails is shown, in bytes.
+const maxHeld = 1 << 20
+
+// prefixedOutput puts the step before each line, so that those of several stages can be told apart.
+func prefixedOutput(prefix string) (f *os.File, end func(failed bool), err error) {
+	r, f, err := os.Pipe()
+	if err != nil {
+		return nil, nil, os.NewSyscallError("pipe2", err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer r.Close()
+		for in := bufio.NewReader(r); ; {
+			line, err := in.ReadSlice('\n') // or as much as fits
+			if len(line) > 0 {
+				_, _ = stderr.Write(append([]byte(prefix), append(bytes.TrimSuffix(line, []byte("\n")), '\n')...))
+			}
+			if err != nil && err != bufio.ErrBufferFull {
+				return
+			}
+		}
+	}()
+	return f, func(bool) { f.Close(); <-done }, nil
+}
+
 // step is told of a step when it begins, and when it has ended.
 func (p *buildProgress) step(s build.Step) {
 	if !s.Ended {
-		p.began = time.Now()
+		p.began[s.Stage] = time.Now()
 	}
-	took := time.Since(p.began).Round(time.Millisecond)
+	took := time.Since(p.began[s.Stage]).Round(time.Millisecond)
 	switch p.mode {
 	case "json":
 		_ = json.NewEncoder(stderr).Encode(struct {
@@ -256,10 +300,6 @@ func (p *buildProgress) step(s build.Step) {
 		case s.Layer != "":
 			fmt.Fprintf(stderr, "[%s] %s, %s\n", printable(number), took, size(s.Bytes))
 		}
-	}
-	if s.Ended && !s.Failed && p.held != nil { // the next step's output is another
-		_ = p.held.Truncate(0)
-		_, _ = p.held.Seek(0, io.SeekStart)
 	}
 }
 
@@ -278,14 +318,8 @@ func (p *buildProgress) warning(n *dockerfile.Note) {
 	}
 }
 
-// failed shows what the step that failed has printed, if it has not been seen, and where in the
-// Dockerfile the error is.
+// failed shows where in the Dockerfile the error is.
 func (p *buildProgress) failed(err error) error {
-	if p.held != nil {
-		if text, e := io.ReadAll(io.NewSectionReader(p.held, 0, 1<<20)); e == nil {
-			_, _ = stderr.Write(bytes.TrimRight(text, "\x00"))
-		}
-	}
 	var n *dockerfile.Note
 	if !errors.As(err, &n) || n.Excerpt() == "" {
 		return errs.Code(errs.Hint(err, errs.HintOf(err)), exitFailure) // not that of the command

@@ -38,6 +38,7 @@ func explainBuild(c *cli.Context, o *build.Options) (explain func() error, err e
 	}
 	return func() error {
 		w := bufio.NewWriter(stdout)
+		slices.SortStableFunc(steps, func(a, b build.Step) int { return a.Order - b.Order })
 		for i := range steps {
 			if !asJSON {
 				printExplained(w, &steps[i])

@@ -1,0 +1,107 @@
+// Stages are built at once, as far as they do not need each other, and steps of several stages are
+// executed at once.
+
+package build
+
+import (
+	"context"
+	"runtime"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"tiffin/image/store"
+	"tiffin/internal/dockerfile"
+)
+
+// order lists the stages that the target needs, those that others need first.
+func (b *builder) order() (list []int) {
+	var need func(int)
+	need = func(n int) {
+		if slices.Contains(list, n) {
+			return
+		}
+		for _, m := range b.file.Stages[n].Needs {
+			need(m) // smaller than n
+		}
+		list = append(list, n)
+	}
+	need(b.file.Target)
+	return list
+}
+
+// stages builds stages, all at once: each waits where it needs another one. The first that fails
+// ends the others.
+func (b *builder) stages(ctx context.Context, order []int) error {
+	b.done, b.built = make([]*state, len(b.file.Stages)), make([]chan struct{}, len(b.file.Stages))
+	b.turns = make(chan struct{}, max(2, runtime.GOMAXPROCS(0))) // a RUN waits for its disk and network, too
+	for _, n := range order {
+		b.built[n] = make(chan struct{})
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for _, n := range order {
+		g.Go(func() (err error) {
+			if b.done[n], err = b.stage(ctx, n); err == nil {
+				close(b.built[n])
+			}
+			return err
+		})
+	}
+	return g.Wait()
+}
+
+// wait waits until a stage is built; -1 is none.
+func (b *builder) wait(ctx context.Context, n int) error {
+	if n < 0 {
+		return nil
+	}
+	select {
+	case <-b.built[n]:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// needed waits for the stages that an instruction copies from.
+func (b *builder) needed(ctx context.Context, in *dockerfile.Instruction) error {
+	if in.Copy == nil || in.Copy.From == "" {
+		return nil
+	}
+	return b.wait(ctx, in.Copy.Stage)
+}
+
+// turn waits until one more step may be executed. The caller calls end when it has ended.
+func (b *builder) turn(ctx context.Context) (end func(), err error) {
+	select {
+	case b.turns <- struct{}{}:
+		return func() { <-b.turns }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// made is a step with a layer.
+type made struct {
+	sync.Mutex                    // held while it is looked for, or executed
+	record     *store.BuildRecord // nil: not yet
+}
+
+// layer finds the layer of a step, or has it made. Stages that have a step in common make it once.
+func (b *builder) layer(s *state, step *Step, parts []store.BuildPart, make func() (*store.BuildRecord, error)) (r *store.BuildRecord, err error) {
+	same, _ := b.steps.LoadOrStore(store.BuildKey(parts), new(made))
+	m := same.(*made)
+	m.Lock()
+	defer m.Unlock()
+	if r = m.record; r == nil && !b.NoCache {
+		r = b.Store.FindLayer(s.layers, parts)
+	}
+	if step.Cached = r != nil; r == nil {
+		if r, err = make(); err != nil {
+			return nil, err
+		}
+	}
+	m.record = r
+	return r, nil
+}
