@@ -5,6 +5,7 @@ package build
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -74,7 +75,12 @@ func (b *builder) mounts(s *state, in *dockerfile.Instruction) (*mounts, error) 
 		if err != nil {
 			return m, fmt.Errorf("--mount=type=%s: %w", want.Type, err)
 		}
-		m.parts = append(m.parts, store.BuildPart{Name: "mount", Value: want.Type + " " + want.ID + " " + want.Target})
+		// All that was asked for counts; what is in a cache or a secret does not.
+		asked, err := json.Marshal(want)
+		if err != nil {
+			return m, err
+		}
+		m.parts = append(m.parts, store.BuildPart{Name: "mount", Value: string(asked)})
 	}
 	if in.Script != "" {
 		return m, b.scriptMount(m, in.Script)
