@@ -5,6 +5,7 @@ package build
 
 import (
 	"context"
+	"fmt"
 	"runtime"
 	"slices"
 	"sync"
@@ -13,6 +14,7 @@ import (
 
 	"tiffin/image/store"
 	"tiffin/internal/dockerfile"
+	"tiffin/internal/errs"
 )
 
 // order lists the stages that the target needs, those that others need first.
@@ -99,6 +101,9 @@ func (b *builder) layer(s *state, step *Step, parts []store.BuildPart, make func
 	}
 	if step.Cached = r != nil; r == nil {
 		if r, err = make(); err != nil {
+			if _, gone := b.Store.Prepare(s.layers); gone != nil {
+				err = errs.Hint(fmt.Errorf("what the step builds on was removed meanwhile: %w", err), "build again, and remove no image until that has ended")
+			}
 			return nil, err
 		}
 	}
