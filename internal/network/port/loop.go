@@ -169,6 +169,10 @@ func (l *loop) await(events []unix.EpollEvent) (int, error) {
 	case len(l.flows.all) > 0:
 		timeout = look
 	}
+	// While there is something to do, no thread goes to sleep, for its scheduler either.
+	if n, err := poll(l.epoll, events); n > 0 || err != nil || timeout == 0 {
+		return n, err
+	}
 	return unix.EpollWait(l.epoll, events, timeout)
 }
 

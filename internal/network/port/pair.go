@@ -202,7 +202,7 @@ func (f *stream) read(from, to *end) {
 		n, err = splice(from.fd, f.pipe.w, large)
 		f.held = max(n, 0)
 	} else {
-		n, err = unix.Read(from.fd, p.buf[:small])
+		n, err = read(from.fd, p.buf[:small])
 	}
 	f.bulk = n >= small
 	// epoll(7), question 9: less than was asked for means that there is no more, unless it has
@@ -236,7 +236,7 @@ func (f *stream) write(to *end) {
 		if n, err = splice(f.pipe.r, to.fd, f.held); n > 0 {
 			f.held -= n
 		}
-	} else if n, err = unix.Write(to.fd, f.rest); n > 0 {
+	} else if n, err = write(to.fd, f.rest); n > 0 {
 		f.rest = f.rest[n:]
 	}
 	f.moved += int64(max(n, 0))
