@@ -21,9 +21,6 @@ import (
 
 const nic tcpip.NICID = 1
 
-// bufferMax is how much of a connection may wait in memory for its reader, each way, in bytes.
-const bufferMax = 4 << 20
-
 // newStack makes the stack for a network.
 func newStack(n *Network, mtu int) (*stack.Stack, error) {
 	s := stack.New(stack.Options{
@@ -36,11 +33,9 @@ func newStack(n *Network, mtu int) (*stack.Stack, error) {
 	}
 	sack := tcpip.TCPSACKEnabled(true)
 	moderate := tcpip.TCPModerateReceiveBufferOption(true)
-	send := tcpip.TCPSendBufferSizeRangeOption{Min: tcp.MinBufferSize, Default: 1 << 20, Max: bufferMax}
-	receive := tcpip.TCPReceiveBufferSizeRangeOption{Min: tcp.MinBufferSize, Default: 1 << 20, Max: bufferMax}
 	// No packet of an old connection wanders about on a cable of this length.
 	wait := tcpip.TCPTimeWaitTimeoutOption(time.Second)
-	for _, option := range []tcpip.SettableTransportProtocolOption{&sack, &moderate, &send, &receive, &wait} {
+	for _, option := range []tcpip.SettableTransportProtocolOption{&sack, &moderate, &wait} {
 		if err := s.SetTransportProtocolOption(tcp.ProtocolNumber, option); err != nil {
 			return nil, failed("set an option of TCP", err)
 		}

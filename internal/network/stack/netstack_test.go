@@ -3,6 +3,7 @@ package stack
 import (
 	"net"
 	"net/netip"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -76,4 +77,68 @@ func cpuTime(t *testing.T) time.Duration {
 		t.Fatal(err)
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// TestSilentReadersHaveBounds: what waits for containers that do not read is limited for all of them
+// together, not only for each.
+func TestSilentReadersHaveBounds(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() { // a server that says as much as it can
+		for b := make([]byte, 1<<20); ; {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				for err == nil {
+					_, err = c.Write(b)
+				}
+			}()
+		}
+	}()
+	n := newNetwork(t)
+	n.config.HostLoopback = true
+	a := plugIn(t, n, "a")
+	const count = 128
+	before := heap()
+	for port := range uint16(count) {
+		src := netip.AddrPortFrom(a.addr, 1000+port)
+		dst := netip.AddrPortFrom(network.Private.Gateway4, uint16(l.Addr().(*net.TCPAddr).Port))
+		a.send(etherIPv4, segment(src, dst, 1, 0, header.TCPFlagSyn))
+		for { // between what has come of others
+			answer := header.IPv4(a.hear(5 * time.Second))
+			if answer == nil {
+				t.Fatalf("connection %d is not accepted", port)
+			}
+			part := header.TCP(answer.Payload())
+			if part.Flags() == header.TCPFlagSyn|header.TCPFlagAck && part.DestinationPort() == src.Port() {
+				a.send(etherIPv4, segment(src, dst, 2, part.SequenceNumber()+1, header.TCPFlagAck))
+				break
+			}
+		}
+	}
+	last := uint64(0)
+	for now := heap(); now > last+1<<20; now = heap() { // until no more comes
+		last = now
+		time.Sleep(500 * time.Millisecond)
+	}
+	n.Leave(n.member(a.addr))
+	each := (last - before) / count
+	t.Logf("%d KiB each", each>>10)
+	if each > 512<<10 {
+		t.Errorf("%d silent connections keep %d KiB each in memory", count, each>>10)
+	}
+}
+
+// heap is how many bytes are in use.
+func heap() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }

@@ -118,8 +118,12 @@ func (g *guest) alive() bool {
 	for g.hear(10*time.Millisecond) != nil {
 	}
 	g.send(etherIPv4, ping(g.addr, network.Private.Gateway4))
-	b := g.hear(5 * time.Second)
-	return b != nil && header.IPv4(b).SourceAddress() == tcpipAddress(network.Private.Gateway4)
+	for {
+		b := g.hear(5 * time.Second)
+		if b == nil || header.IPv4(b).SourceAddress() == tcpipAddress(network.Private.Gateway4) {
+			return b != nil
+		}
+	}
 }
 
 // TestNobodySpeaksForAnother: a packet with the source address of another member, of the gateway or

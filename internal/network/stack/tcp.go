@@ -34,13 +34,45 @@ type tcpForwarder struct {
 
 	mu   sync.Mutex
 	asks map[stack.TransportEndpointID][]byte // the packet that began it, for refuse
+	open int                                  // connections
+	size int                                  // of a new connection's buffers, as set
 }
 
 func newTCP(n *Network) *tcpForwarder {
 	f := &tcpForwarder{network: n, asks: map[stack.TransportEndpointID][]byte{}}
 	f.forward = tcp.NewForwarder(n.stack, 0, maxConnecting, f.connect)
 	n.stack.SetTransportProtocolHandler(tcp.ProtocolNumber, f.handle)
+	f.count(0)
 	return f
+}
+
+// How much may wait in memory for readers, each way, in bytes: of all connections together, as far
+// as bufferMin lets that be, and of one.
+const (
+	bufferAll = 16 << 20
+	bufferMin = 32 << 10
+	bufferMax = 4 << 20
+)
+
+// count knows of a connection more or less, and divides bufferAll by their number. What a connection
+// has is not taken away, it only grows no further.
+func (f *tcpForwarder) count(change int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.open += change
+	size := bufferMax
+	for size > bufferMin && size*f.open > bufferAll {
+		size /= 2
+	}
+	if size == f.size {
+		return
+	}
+	f.size = size
+	send := tcpip.TCPSendBufferSizeRangeOption{Min: tcp.MinBufferSize, Default: min(size, 1<<20), Max: size}
+	receive := tcpip.TCPReceiveBufferSizeRangeOption(send)
+	for _, option := range []tcpip.SettableTransportProtocolOption{&send, &receive} {
+		_ = f.network.stack.SetTransportProtocolOption(tcp.ProtocolNumber, option) // fails for sizes that contradict each other
+	}
 }
 
 // handle gets each packet that is of no connection yet.
@@ -86,6 +118,8 @@ func (f *tcpForwarder) connect(r *tcp.ForwarderRequest) {
 		}
 		return
 	}
+	f.count(+1)
+	defer f.count(-1)
 	ep, wq := f.accept(r)
 	if ep == nil { // the container does not want it any more
 		reset(out)
