@@ -5,6 +5,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"io"
 	"net"
@@ -151,7 +152,8 @@ func netBytes(name string, c net.Conn, bytes *atomic.Int64) error {
 // userCPU is the time that all processes of this user have had, proc(5), /proc/PID/stat. Those in
 // its user namespaces belong to it as well.
 func userCPU() (all time.Duration) {
-	names, _ := filepath.Glob("/proc/[0-9]*")
+	proc := cmp.Or(os.Getenv("PROC"), "/proc") // in a container, that of the machine
+	names, _ := filepath.Glob(proc + "/[0-9]*")
 	for _, dir := range names {
 		fi, err := os.Stat(dir)
 		if err != nil || fi.Sys().(*syscall.Stat_t).Uid != uint32(os.Getuid()) {
