@@ -1,6 +1,6 @@
-// The calls that are made again and again. They do not wait, so Go's scheduler is not told of them:
-// it would prepare to run something else meanwhile, and wake a thread that looks after that. Without
-// it, what all processes spend on a small request was a fifth less.
+// The calls that are made again and again. They do not wait, so Go's scheduler is not told of
+// them: it would prepare to run something else meanwhile, and wake a thread that looks after that.
+// Without it, what all processes spend on a small request was a fifth less.
 
 package port
 

@@ -79,8 +79,8 @@ func cpuTime(t *testing.T) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// TestSilentReadersHaveBounds: what waits for containers that do not read is limited for all of them
-// together, not only for each.
+// TestSilentReadersHaveBounds: what waits for containers that do not read is limited for all
+// connections together, not only for each.
 func TestSilentReadersHaveBounds(t *testing.T) {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {

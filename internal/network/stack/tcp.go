@@ -54,8 +54,8 @@ const (
 	bufferMax = 4 << 20
 )
 
-// count knows of a connection more or less, and divides bufferAll by their number. What a connection
-// has is not taken away, it only grows no further.
+// count knows of a connection more or less, and divides bufferAll by their number. What a
+// connection has is not taken away, it only grows no further.
 func (f *tcpForwarder) count(change int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
