@@ -235,7 +235,7 @@ func (b *builder) stage(ctx context.Context, n int) (*state, error) {
 
 // step executes an instruction when its turn has come.
 func (b *builder) step(ctx context.Context, s *state, in *dockerfile.Instruction, step Step) error {
-	if err := b.needed(ctx, in); err != nil {
+	if err := b.needed(ctx, step.Order, in); err != nil {
 		return err
 	}
 	end, err := b.turn(ctx)
