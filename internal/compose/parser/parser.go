@@ -58,7 +58,7 @@ const knownAbove = `name include networks networks.* networks.*.name networks.*.
 
 // instead is what to say about attributes that are looked for most.
 var instead = map[string]string{
-	"configs": "only those with a file are, as root of the container owns it", "secrets": "only those with a file are, as root of the container owns it",
+	"configs": "a config is a file of yours, with its own owner and mode", "secrets": "a secret is a file of yours, with its own owner and mode",
 	"links": "services find each other by their names, not by others",
 }
 
