@@ -58,7 +58,7 @@ func createContainer(c *cli.Context, foreground, later bool) (*disk.Container, *
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	if foreground && cfg.AutoRemove && !c.IsSet("log-driver") {
+	if foreground && tied(c) && !c.IsSet("log-driver") {
 		// What it prints is seen here, and it is deleted at the end: a log would only slow
 		// down what is piped through it, to a tenth of the speed.
 		cfg.NoLog = true

@@ -20,7 +20,6 @@ import (
 
 	"tiffin/image"
 	"tiffin/internal/compose"
-	"tiffin/internal/container/client"
 	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
 	"tiffin/internal/network"
@@ -84,7 +83,7 @@ func newConfig(c *cli.Context, img *image.Image) (disk.Config, error) {
 	}
 	if c.IsSet("stop-signal") {
 		cfg.StopSignal = c.String("stop-signal")
-		if _, err := client.ParseSignal(cfg.StopSignal); err != nil {
+		if _, err := disk.ParseSignal(cfg.StopSignal); err != nil {
 			return cfg, err
 		}
 	}

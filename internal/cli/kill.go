@@ -16,7 +16,7 @@ func killCommand() *cli.Command {
 			&cli.StringFlag{Name: "signal", Aliases: []string{"s"}, Value: "KILL", Usage: "`SIGNAL` to send, a name or a number"},
 		},
 		Action: func(c *cli.Context) error {
-			sig, err := client.ParseSignal(c.String("signal"))
+			sig, err := disk.ParseSignal(c.String("signal"))
 			if err != nil {
 				return err
 			}

@@ -217,13 +217,19 @@ func TestExecAtATerminal(t *testing.T) {
 	p.ends(0)
 }
 
-func TestASignalGivesTheTerminalBackAndEndsTheContainer(t *testing.T) {
-	p := atTerminal(t, terminalStore(t), "run", "-it", "--rm", "tiffin/base", "sh")
+func TestASignalGivesTheTerminalBackAndTheContainerGoesOn(t *testing.T) {
+	store := terminalStore(t)
+	p := atTerminal(t, store, "run", "-it", "--rm", "--name", "shell", "tiffin/base", "sh")
 	p.sees("# ")
 	if err := p.cmd.Process.Signal(unix.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
+	p.sees("tiffin: container shell goes on; `tiffin attach shell` is there again\r\n")
 	p.ends(128 + 15)
+	p = atTerminal(t, store, "start", "-ai", "shell") // which runs
+	time.Sleep(300 * time.Millisecond)
+	p.types("exit 3\r")
+	p.ends(3)
 }
 
 func TestADetachedContainerOutlivesItsTerminal(t *testing.T) {

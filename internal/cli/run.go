@@ -24,12 +24,14 @@ func runCommand() *cli.Command {
 		ArgsUsage: "[FLAGS] IMAGE [COMMAND [ARGUMENT…]]",
 		Description: "Without --detach the exit status is that of the command, or 128+N if signal N ended it;\n" +
 			"125 if tiffin failed, 126 if the command could not be executed, 127 if it was not found.\n" +
-			"With -it, Ctrl-P Ctrl-Q, or the --detach-keys, leave the container running.\n" +
+			"With -it, Ctrl-P Ctrl-Q, or the --detach-keys, leave the container running. If its terminal or this client\n" +
+			"is gone, a container goes on, and `tiffin attach` finds it; one with --rm and neither -t nor --name gets\n" +
+			"SIGHUP, its stop signal a second later, and SIGKILL after its stop timeout.\n" +
 			"--explain tells what is done on the way to the command, --step waits there, --without leaves a step\n" +
 			"out, and `tiffin explain --script` writes it all down for a shell.",
 		Flags: append(append(createFlags(),
 			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "leave it running and print its id"},
-			newExplainFlag(), stepFlag(), detachKeysFlag()), traceFlags()...),
+			newExplainFlag(), stepFlag(), detachKeysFlag(), sigProxyFlag()), traceFlags()...),
 		Action: takes(1, -1, "an image", func(c *cli.Context) error {
 			detach := c.Bool("detach")
 			t, err := terminalOf(c, c.Bool("tty"), c.Bool("interactive"))
@@ -62,12 +64,16 @@ func runCommand() *cli.Command {
 				l.Cancel()
 				return err
 			}
-			o := client.StartOptions{Trace: trace, Explain: explain}
+			o := client.StartOptions{Trace: trace, Explain: explain, Tied: tied(c)}
 			if c.String("driver") == "" && ctr.Upper == "" {
 				o.StepDown = noteDriver
 			}
 			if detach {
 				return runDetached(l, ctr, lock, m, o)
+			}
+			t.unproxied = !c.Bool("sig-proxy")
+			if !o.Tied {
+				t.name = ctr.Name
 			}
 			err = t.follow(func() (*client.Session, error) {
 				s, err := start(l, ctr, lock, m, true, t, o)
@@ -79,6 +85,12 @@ func runCommand() *cli.Command {
 			return joinQuietly(err, endTrace())
 		}),
 	}
+}
+
+// tied tells whether the container of run ends with its client: nobody could find it again, or
+// would miss it.
+func tied(c *cli.Context) bool {
+	return c.Bool("rm") && !c.Bool("tty") && !c.IsSet("name") && !c.Bool("detach")
 }
 
 func runDetached(l *client.Launch, ctr *disk.Container, lock *os.File, m *cache.Mountable, o client.StartOptions) error {

@@ -6,6 +6,7 @@ package cli
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -27,6 +28,10 @@ type terminal struct {
 	tty, input bool // -t, -i
 	keys       detachKeys
 	late       bool // the terminal is needed for something else before the command has started: --step
+
+	name      string // of the container that goes on when this process goes; "": there is none
+	unproxied bool   // signals are for this process: --sig-proxy=false
+	attached  bool   // there is a controlling terminal
 
 	giveUp      chan struct{} // closed when a signal ends what start is at: starting
 	restoreOnce sync.Once
@@ -129,6 +134,7 @@ func (t *terminal) follow(start func() (*client.Session, error)) error {
 		close(caught)
 	}()
 	defer t.restore()
+	t.attached = hasTerminal()
 	if t.tty { // nobody would restore it
 		<-caught
 	}
@@ -167,6 +173,9 @@ func (t *terminal) follow(start func() (*client.Session, error)) error {
 	case err = <-left:
 		if err == nil {
 			err = s.Detach()
+		} else if t.name != "" {
+			t.restore()
+			fmt.Fprintf(stderr, "tiffin: container %s goes on; `tiffin attach %s` is there again\n", t.name, t.name)
 		}
 	}
 	t.restore()
@@ -222,9 +231,18 @@ func (t *terminal) guard(f func()) {
 	f()
 }
 
+// hasTerminal tells whether there is a controlling terminal: tty(4). It is gone when it is closed.
+func hasTerminal() bool {
+	f, err := os.Open("/dev/tty")
+	if err == nil {
+		f.Close()
+	}
+	return err == nil
+}
+
 // passSignals hands signals on. With a terminal only changes of the window's size are handed on:
-// keys like Ctrl-C are characters then, and any other signal is meant for this process, which ends,
-// and the container with it.
+// keys like Ctrl-C are characters then, and any other signal is meant for this process, which ends.
+// So is SIGHUP of a terminal that was closed.
 func (t *terminal) passSignals(s *client.Session, signals <-chan os.Signal) error {
 	interrupts := 0
 	for sig := range signals {
@@ -232,7 +250,7 @@ func (t *terminal) passSignals(s *client.Session, signals <-chan os.Signal) erro
 		switch {
 		case n == unix.SIGWINCH:
 			t.resize(s)
-		case t.saved != nil && n != unix.SIGCONT:
+		case (t.saved != nil || t.unproxied) && n != unix.SIGCONT, n == unix.SIGHUP && t.attached && !hasTerminal():
 			return exitStatus(128 + int(n))
 		default:
 			_ = s.Signal(n)

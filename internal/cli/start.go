@@ -87,6 +87,10 @@ func startAttached(c *cli.Context, store *image.Store) error {
 	if err != nil {
 		return err
 	}
+	if s, err := ctr.State(); err == nil && s.Status == disk.Running {
+		return attachTo(c, ctr, t)
+	}
+	t.name = ctr.Name
 	if err := t.check(); err != nil {
 		return err
 	}

@@ -27,6 +27,9 @@ type StartOptions struct {
 	// the container is detached: it outlives the caller.
 	Stdout, Stderr *os.File
 	Rows, Cols     uint16 // size of the caller's terminal, for a container with one
+	// Tied ends the container when the caller goes without a word: SIGHUP, the stop signal, and
+	// SIGKILL after the stop timeout. Otherwise it goes on, detached.
+	Tied bool
 	// Trace makes the kernel ask the file system about everything (fs.Config,
 	// Uncached), and is called with each request. It needs Stdout.
 	Trace *Tracing
@@ -166,7 +169,7 @@ func (l *Launch) start(c *disk.Container, lock *os.File, m *cache.Mountable, n *
 		return nil, probe.Explain(err)
 	}
 	req := &control.Message{Op: control.OpStart, Files: []*os.File{lock}, Start: &control.Start{
-		Dir: c.Dir(), Union: m.UnionPath, Flats: m.FlatPaths, Blocks: m.BlockPaths, Indexes: m.IndexPaths, Starts: m.StartPath, Rows: o.Rows, Cols: o.Cols, Foreground: o.Stdout != nil,
+		Dir: c.Dir(), Union: m.UnionPath, Flats: m.FlatPaths, Blocks: m.BlockPaths, Indexes: m.IndexPaths, Starts: m.StartPath, Rows: o.Rows, Cols: o.Cols, Foreground: o.Stdout != nil, Tied: o.Tied,
 		Notes: l.proc.Notes, Explain: o.Explain != nil,
 	}}
 	if o.Stdout != nil {
@@ -362,7 +365,7 @@ func request(c *disk.Container, m *control.Message) (*control.Message, error) {
 
 // Kill sends a signal to the container's first process.
 func Kill(c *disk.Container, sig syscall.Signal) error {
-	if stop, err := stopSignal(c); sig == unix.SIGKILL || err == nil && sig == stop {
+	if stop, _, err := c.HowToStop(); sig == unix.SIGKILL || err == nil && sig == stop {
 		c.Forsake()
 	}
 	err := requestWithin(c, patience, &control.Message{Op: control.OpSignal, Signal: int(sig)})
@@ -388,34 +391,23 @@ func Kill(c *disk.Container, sig syscall.Signal) error {
 // (SIGSTOP) or stuck, it never answers.
 var patience = 8 * time.Second
 
-// stopSignal is what Stop sends first.
-func stopSignal(c *disk.Container) (syscall.Signal, error) {
-	if c.StopSignal == "" {
-		return unix.SIGTERM, nil
-	}
-	return ParseSignal(c.StopSignal)
-}
-
 // Stop ends a running container: with its stop signal and, if it still runs
 // after a number of seconds (negative: never; the container's own or 10
 // if nil), with SIGKILL. A container that does not run is stopped already.
 func Stop(c *disk.Container, seconds *int) error {
-	sig, err := stopSignal(c)
+	sig, wait, err := c.HowToStop()
 	if err != nil {
 		return err
 	}
 	c.Forsake()
-	wait := 10
-	for _, s := range []*int{c.StopTimeout, seconds} {
-		if s != nil {
-			wait = *s
-		}
+	if seconds != nil {
+		wait = time.Duration(*seconds) * time.Second
 	}
-	stop := &control.Message{Op: control.OpStop, Signal: int(sig), Seconds: wait}
+	stop := &control.Message{Op: control.OpStop, Signal: int(sig), Seconds: int(wait / time.Second)}
 	if wait < 0 {
 		_, err = request(c, stop)
 	} else {
-		err = requestWithin(c, time.Duration(wait)*time.Second+patience, stop)
+		err = requestWithin(c, wait+patience, stop)
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return killSupervisor(c)

@@ -48,7 +48,7 @@ func TestAKilledClientTakesItsContainerAlong(t *testing.T) {
 	out.has("asleep")
 	pid := b.state(disk.Running).Pid
 	_ = client.Process.Kill()
-	if s := b.state(disk.Exited); s.ExitCode != 137 {
+	if s := b.state(disk.Exited); s.ExitCode == 0 { // Go's runtime hears SIGHUP
 		t.Errorf("%+v", s)
 	}
 	gone(t, pid)

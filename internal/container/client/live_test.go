@@ -300,7 +300,7 @@ func clientMain(args []string) error {
 		}
 		if err == nil {
 			lock := os.NewFile(3, "lock")
-			s, err = Start(c, nil, lock, m, StartOptions{Stdout: os.Stdout, Stderr: os.Stderr})
+			s, err = Start(c, nil, lock, m, StartOptions{Stdout: os.Stdout, Stderr: os.Stderr, Tied: true})
 			lock.Close()
 		}
 	}

@@ -108,6 +108,7 @@ type Start struct {
 	Indexes    []string `json:"indexes,omitempty"` // of the layers, likewise: for a trace
 	Starts     string   `json:"starts,omitempty"`  // file for what commands read at first: a hint
 	Foreground bool     `json:"foreground,omitempty"`
+	Tied       bool     `json:"tied,omitempty"` // the container does not outlive its client
 	Rows       uint16   `json:"rows,omitempty"` // of the client's terminal
 	Cols       uint16   `json:"cols,omitempty"`
 	// Notes are what the client could not do for the user namespace.

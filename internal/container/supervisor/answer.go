@@ -159,11 +159,12 @@ type command struct {
 	ended <-chan struct{}                // closed when exit is valid and all output was passed on
 	exit  func() (status int, err error) // err: what the client has to know besides
 	kill  bool                           // the command does not outlive its client
+	first bool                           // this client has started the container, and its output is for it
 }
 
 // main is the first process, for a client that has passed the descriptors out.
-func (s *supervisor) main(out []*os.File, owner bool) *command {
-	return &command{child: s.child, io: s.io, out: out, ended: s.ended, exit: func() (int, error) { return s.exit, s.unrecorded }, kill: owner}
+func (s *supervisor) main(out []*os.File, tied bool) *command {
+	return &command{child: s.child, io: s.io, out: out, ended: s.ended, exit: func() (int, error) { return s.exit, s.unrecorded }, kill: tied}
 }
 
 // outputs checks descriptors for a command's standard output and error: there are both, or none.
@@ -186,11 +187,11 @@ func (s *supervisor) attach(c *control.Conn, m *control.Message) {
 
 // converse tells the client that its command runs, passes its signals on, and
 // tells it the exit status. If the client goes without a word, a command that
-// belongs to it is killed.
+// belongs to it is ended.
 func (s *supervisor) converse(c *control.Conn, cmd *command) {
 	ok := &control.Message{Op: control.AnsOK}
-	if cmd.io.stdin != nil {
-		ok.Files = []*os.File{cmd.io.stdin}
+	if stdin := cmd.io.input(); stdin != nil {
+		ok.Files = []*os.File{stdin}
 	}
 	gone := make(chan bool, 1)
 	if err := c.Send(ok); err != nil {
@@ -198,8 +199,8 @@ func (s *supervisor) converse(c *control.Conn, cmd *command) {
 	} else {
 		// The client's copy is the only one now: when it closes it, the command
 		// sees the end of its input. A terminal's other side stays open.
-		if cmd.kill && cmd.child.Console == nil && cmd.io.stdin != nil {
-			cmd.io.stdin.Close()
+		if (cmd.kill || cmd.first) && cmd.child.Console == nil {
+			cmd.io.closeInput()
 		}
 		go func() { gone <- !s.listenTo(c, cmd) }()
 	}
@@ -207,15 +208,17 @@ func (s *supervisor) converse(c *control.Conn, cmd *command) {
 	case <-cmd.ended:
 		s.conclude(c, cmd)
 	case <-cmd.io.lost: // its terminal is gone, as far as the client is concerned
-		_ = cmd.child.Signal(unix.SIGKILL)
-		<-cmd.ended
+		s.hangUp(cmd)
 		s.conclude(c, cmd)
 	case lost := <-gone:
 		cmd.io.detach(cmd.out)
+		if cmd.first {
+			close(cmd.io.left)
+			_ = forgetStderr()
+		}
 		if lost && cmd.kill {
 			cmd.io.abandon()
-			_ = cmd.child.Signal(unix.SIGKILL)
-			<-cmd.ended
+			s.hangUp(cmd)
 		}
 	}
 	for _, f := range cmd.out {

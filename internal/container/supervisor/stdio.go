@@ -33,17 +33,38 @@ import (
 // user's terminal is the business of a process that job control can stop.
 type stdio struct {
 	child [3]*os.File // the command's ends, until started
-	stdin *os.File    // the other end of its standard input, or nil
+	stdin *os.File    // the other end of its standard input, or nil: input
 	out   [2]*stream  // standard output and error; [1] is nil with a terminal
 	pumps sync.WaitGroup
 	once  sync.Once
 	lost  chan struct{} // closed by abandon
+
+	outlives bool          // the command outlives the client that it was started by
+	left     chan struct{} // closed: that client has gone, with a word or without
+	mu       sync.Mutex    // guards that stdin is closed
+}
+
+// input is the other end of the command's standard input, nil if there is none, or none any more.
+func (s *stdio) input() *os.File {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stdin
+}
+
+// closeInput leaves the standard input to those who have it.
+func (s *stdio) closeInput() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stdin != nil {
+		s.stdin.Close()
+	}
+	s.stdin = nil
 }
 
 // newStdio makes the pipes of a command without a terminal. With input, a client
 // may write to its standard input; otherwise that is /dev/null.
 func newStdio(input bool, log *disk.LogWriter) (*stdio, error) {
-	s := &stdio{lost: make(chan struct{})}
+	s := &stdio{lost: make(chan struct{}), left: make(chan struct{})}
 	if input {
 		r, w, err := os.Pipe()
 		if err != nil {
@@ -64,7 +85,7 @@ func newStdio(input bool, log *disk.LogWriter) (*stdio, error) {
 // newTerminal is newStdio for a command with a terminal; its master side is
 // known only when the command has been started, see started.
 func newTerminal(log *disk.LogWriter) *stdio {
-	s := &stdio{lost: make(chan struct{})}
+	s := &stdio{lost: make(chan struct{}), left: make(chan struct{})}
 	s.out[0] = &stream{name: "stdout", log: log, hangup: s.abandon}
 	return s
 }
@@ -85,7 +106,7 @@ func (s *stdio) started(console *os.File) {
 		s.pumps.Add(1)
 		go func() {
 			defer s.pumps.Done()
-			o.pump()
+			o.pump(s)
 		}()
 	}
 }
@@ -151,6 +172,23 @@ func (s *stdio) loss() disk.LogLoss { return s.out[0].log.Lost() }
 // abandon says that the client which the output was for is gone: drain does not
 // wait for what it has not taken yet.
 func (s *stdio) abandon() { s.once.Do(func() { close(s.lost) }) }
+
+// leaving tells whether the client goes, too, whose output cannot be written any more: a terminal
+// that is closed ends both, and the rest of what was to read, in any order.
+func (s *stdio) leaving() bool {
+	if !s.outlives {
+		return false
+	}
+	select {
+	case <-s.left:
+		return true
+	case <-time.After(farewell):
+		return false
+	}
+}
+
+// farewell is how long a client may take to go after the reader of its output.
+const farewell = 250 * time.Millisecond
 
 // drain waits until all output has been passed on, up to limit if that is not
 // 0: a command of exec may have left children behind that keep it open.
@@ -254,7 +292,7 @@ func (o *stream) record(p []byte, end bool) {
 }
 
 // pump passes everything on until the end of the stream.
-func (o *stream) pump() {
+func (o *stream) pump(s *stdio) {
 	defer o.record(nil, true)
 	b := make([]byte, pumpSize)
 	for {
@@ -269,7 +307,7 @@ func (o *stream) pump() {
 				o.fail(k.f, err)
 				if k.own && o.hangup != nil {
 					o.hangup()
-				} else if k.own {
+				} else if k.own && !s.leaving() {
 					o.src.Close()
 					return
 				}

@@ -110,7 +110,10 @@ func supervise() int {
 				out, *f.to = out[:n], out[n]
 			}
 		}
-		if err = errors.Join(outputs(out), s.forgetStderr()); err == nil {
+		if err = outputs(out); err == nil && !s.req.Foreground {
+			err = forgetStderr()
+		}
+		if err == nil {
 			err = s.start(first, out)
 		}
 	}
@@ -129,7 +132,9 @@ func supervise() int {
 	go func() {
 		defer s.sessions.leave()
 		defer first.Close()
-		s.converse(first, s.main(out, s.req.Foreground))
+		cmd := s.main(out, s.req.Tied)
+		cmd.first = s.req.Foreground
+		s.converse(first, cmd)
 	}()
 	s.note()
 	s.forward()
@@ -143,10 +148,7 @@ func supervise() int {
 
 // forgetStderr lets go of the client's standard error output, which a container that outlives the
 // client must not hold open.
-func (s *supervisor) forgetStderr() error {
-	if s.req.Foreground {
-		return nil
-	}
+func forgetStderr() error {
 	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	if err != nil {
 		return err
@@ -298,7 +300,8 @@ func (s *supervisor) openStdio(out []*os.File) (err error) {
 	} else if s.io, err = newStdio(s.c.Stdin, log); err != nil {
 		return err
 	}
-	s.io.attach(out, s.req.Foreground)
+	s.io.outlives = !s.req.Tied
+	s.io.attach(out, s.req.Foreground && !s.c.TTY)
 	return nil
 }
 

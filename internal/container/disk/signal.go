@@ -1,17 +1,37 @@
 // Signals by name and number, and how a container is stopped.
 
-package client
+package disk
 
 import (
 	"fmt"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"tiffin/internal/errs"
 )
+
+// HowToStop tells how the container is asked to end, and how long it may take; negative: for ever.
+func (c *Config) HowToStop() (sig syscall.Signal, wait time.Duration, err error) {
+	sig, wait = unix.SIGTERM, 10*time.Second
+	if c.StopSignal != "" {
+		sig, err = ParseSignal(c.StopSignal)
+	}
+	if c.StopTimeout != nil {
+		wait = time.Duration(*c.StopTimeout) * time.Second
+	}
+	return sig, wait, err
+}
+
+// Caught are the signals that process pid has handlers for, a bit each, signal 1 the lowest:
+// proc(5), SigCgt.
+func Caught(pid int) uint64 {
+	n, _ := strconv.ParseUint(readStatus(pid)["SigCgt"], 16, 64)
+	return n
+}
 
 // ParseSignal reads a signal as people write it: "TERM", "SIGTERM", "15",
 // "RTMIN+3".
