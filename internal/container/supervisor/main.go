@@ -17,8 +17,8 @@
 //   - The supervisor is process 1 of a pid namespace, and the kernel kills all of
 //     a namespace with its process 1 (pid_namespaces(7)): init, helpers, and what
 //     has changed its credentials, which makes it forget a parent-death signal.
-//   - The client holds a connection to the supervisor. If it is closed without a
-//     word, a container that runs in the foreground is killed by the supervisor.
+//   - The client holds a connection to the supervisor. If it is closed without a word, the
+//     supervisor ends a container that nobody could find again (hangUp). Any other goes on.
 //   - Mounts are in the container's own mount namespace and go with its last process.
 //   - On disk, a lock tells the living from the dead; see package disk.
 //
