@@ -174,10 +174,14 @@ func (s *stdio) loss() disk.LogLoss { return s.out[0].log.Lost() }
 func (s *stdio) abandon() { s.once.Do(func() { close(s.lost) }) }
 
 // leaving tells whether the client goes, too, whose output cannot be written any more: a terminal
-// that is closed ends both, and the rest of what was to read, in any order.
-func (s *stdio) leaving() bool {
+// that is closed ends both, and the rest of what was to read, in any order. err is why the output
+// cannot be written.
+func (s *stdio) leaving(err error) bool {
 	if !s.outlives {
 		return false
+	}
+	if !errors.Is(err, unix.EPIPE) {
+		return errors.Is(err, unix.EIO) // the terminal itself was closed
 	}
 	select {
 	case <-s.left:
@@ -188,7 +192,7 @@ func (s *stdio) leaving() bool {
 }
 
 // farewell is how long a client may take to go after the reader of its output.
-const farewell = 250 * time.Millisecond
+const farewell = time.Second
 
 // drain waits until all output has been passed on, up to limit if that is not
 // 0: a command of exec may have left children behind that keep it open.
@@ -305,9 +309,12 @@ func (o *stream) pump(s *stdio) {
 					continue
 				}
 				o.fail(k.f, err)
-				if k.own && o.hangup != nil {
+				if !k.own || s.leaving(err) {
+					continue
+				}
+				if o.hangup != nil {
 					o.hangup()
-				} else if k.own && !s.leaving() {
+				} else {
 					o.src.Close()
 					return
 				}

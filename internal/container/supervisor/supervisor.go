@@ -301,7 +301,7 @@ func (s *supervisor) openStdio(out []*os.File) (err error) {
 		return err
 	}
 	s.io.outlives = !s.req.Tied
-	s.io.attach(out, s.req.Foreground && !s.c.TTY)
+	s.io.attach(out, s.req.Foreground)
 	return nil
 }
 
