@@ -28,7 +28,7 @@ func (k *killer) complete(name string) bool {
 	var log string
 	for end := time.Now().Add(30 * time.Second); !strings.Contains(log, "all"); time.Sleep(20 * time.Millisecond) {
 		status, err := k.try("inspect", "-f", "{{.State.Status}}", name)
-		if err != nil && strings.Contains(status, "no such") {
+		if err != nil && strings.Contains(status, "no such") && len(supervisors(k.store)) == 0 {
 			return false
 		}
 		if time.Now().After(end) {

@@ -227,7 +227,8 @@ func TestASignalGivesTheTerminalBackAndTheContainerGoesOn(t *testing.T) {
 	p.sees("tiffin: container shell goes on; `tiffin attach shell` is there again\r\n")
 	p.ends(128 + 15)
 	p = atTerminal(t, store, "start", "-ai", "shell") // which runs
-	time.Sleep(300 * time.Millisecond)
+	p.types("echo it is $((6*7))\r")
+	p.sees("it is 42")
 	p.types("exit 3\r")
 	p.ends(3)
 }

@@ -211,11 +211,11 @@ func (s *supervisor) converse(c *control.Conn, cmd *command) {
 		s.hangUp(cmd)
 		s.conclude(c, cmd)
 	case lost := <-gone:
-		cmd.io.detach(cmd.out)
-		if cmd.first {
+		if cmd.first { // before its files are closed, which somebody may be writing to
 			close(cmd.io.left)
 			_ = forgetStderr()
 		}
+		cmd.io.detach(cmd.out)
 		if lost && cmd.kill {
 			cmd.io.abandon()
 			s.hangUp(cmd)

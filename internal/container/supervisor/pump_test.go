@@ -108,6 +108,34 @@ func TestACommandLearnsThatItsReaderIsGone(t *testing.T) {
 	}
 }
 
+// TestACommandGoesOnWithoutItsClient: whoever has left, with a file that is closed by now, is no
+// reason to end, nor is a reader that goes a moment before its client.
+func TestACommandGoesOnWithoutItsClient(t *testing.T) {
+	for name, leave := range map[string]func(s *stdio, r, w *os.File){
+		"first":  func(s *stdio, r, w *os.File) { close(s.left); w.Close() },
+		"second": func(s *stdio, r, w *os.File) { r.Close(); time.AfterFunc(50*time.Millisecond, func() { close(s.left) }) },
+	} {
+		path := filepath.Join(t.TempDir(), "log")
+		s, stdout, stderr := pumped(t, &disk.LogWriter{Path: path})
+		s.outlives = true
+		r, w := pipe(t)
+		s.attach([]*os.File{w, w}, true)
+		leave(s, r, w)
+		for range 20 {
+			if _, err := stdout.WriteString("more\n"); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		stdout.Close()
+		stderr.Close()
+		s.drain(0)
+		if text, _ := os.ReadFile(path); strings.Count(string(text), "more") != 20 {
+			t.Errorf("%s: the log has %s", name, text)
+		}
+	}
+}
+
 // TestASlowReaderGetsEverything, also through a descriptor that somebody has made non-blocking.
 func TestASlowReaderGetsEverything(t *testing.T) {
 	s, stdout, stderr := pumped(t, nil)

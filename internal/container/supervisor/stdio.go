@@ -177,6 +177,11 @@ func (s *stdio) abandon() { s.once.Do(func() { close(s.lost) }) }
 // that is closed ends both, and the rest of what was to read, in any order. err is why the output
 // cannot be written.
 func (s *stdio) leaving(err error) bool {
+	select {
+	case <-s.left:
+		return true
+	default:
+	}
 	if !s.outlives {
 		return false
 	}
