@@ -112,8 +112,11 @@ func TestACommandLearnsThatItsReaderIsGone(t *testing.T) {
 // reason to end, nor is a reader that goes a moment before its client.
 func TestACommandGoesOnWithoutItsClient(t *testing.T) {
 	for name, leave := range map[string]func(s *stdio, r, w *os.File){
-		"first":  func(s *stdio, r, w *os.File) { close(s.left); w.Close() },
-		"second": func(s *stdio, r, w *os.File) { r.Close(); time.AfterFunc(50*time.Millisecond, func() { close(s.left) }) },
+		"first": func(s *stdio, r, w *os.File) { close(s.left); w.Close() },
+		"second": func(s *stdio, r, w *os.File) {
+			r.Close()
+			time.AfterFunc(50*time.Millisecond, func() { close(s.left) })
+		},
 	} {
 		path := filepath.Join(t.TempDir(), "log")
 		s, stdout, stderr := pumped(t, &disk.LogWriter{Path: path})
