@@ -84,7 +84,7 @@ func (p *composition) killCommand() *cli.Command {
 	cmd := killCommand()
 	cmd.ArgsUsage = "[FLAGS] [SERVICE…]"
 	cmd.Action = func(c *cli.Context) error {
-		sig, err := client.ParseSignal(c.String("signal"))
+		sig, err := disk.ParseSignal(c.String("signal"))
 		if err != nil {
 			return err
 		}
