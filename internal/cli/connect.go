@@ -153,8 +153,8 @@ func networkConnectCommand() *cli.Command {
 			}
 			ctr, running, err := changeNetworks(c.Args().Get(1), func(ctr *disk.Container) ([]disk.Membership, error) {
 				choice, err := network.ParseChoice(ctr.Network)
-				if slices.Contains(ctr.Without, "net") {
-					choice.Kind = network.Host
+				if err == nil && slices.Contains(ctr.Without, "net") {
+					err = fmt.Errorf("container %s has no network of its own: --without net", ctr.Name)
 				}
 				if err == nil && (choice.Kind == network.Host || choice.Kind == network.Container) {
 					err = fmt.Errorf("container %s has no network of its own: --network %s", ctr.Name, ctr.Network)

@@ -6,7 +6,8 @@
 //	     ├─ exec helper → command of `tiffin exec`
 //	     ├─ helper            syncs, or copies files: what the supervisor must not do itself
 //	     ├─ helper            looks into processes, if root is emulated (package emulation)
-//	     └─ helper            carries bytes between ports, while there are clients (package port)
+//	     ├─ helper            carries bytes between ports, while there are clients (package port)
+//	     └─ helper            makes a further interface, or a route (ns.CableMain)
 //
 // There is no daemon: each container has one supervisor, which serves its file
 // system ([tiffin/fs]), keeps its log, answers its control socket, records how

@@ -21,6 +21,7 @@
 //	dns.go       names
 //	ip.go        headers, and errors for containers
 //	trace.go     what a trace is told
+//	between.go   what it is told of packets between members
 //	serve.go     the life of the program
 //	memory.go    memory
 //
