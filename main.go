@@ -14,6 +14,7 @@
 //	tiffin __probe       … that tries what this machine allows
 //	tiffin __keeper      … that starts a container again when it has ended
 //	tiffin __userland    … that writes out the shell and commands of tiffin/base, for labs
+//	tiffin __grade       … that works in the container of a hand-in: package tutorial
 //	tiffin run …         what the user types
 //
 // A tiffin built by scripts/setup carries more programs (package programs): the runtime, which
@@ -28,6 +29,7 @@ import (
 	"tiffin/internal/container/client"
 	"tiffin/internal/container/supervisor"
 	"tiffin/ns/probe"
+	"tiffin/tutorial"
 )
 
 func main() {
@@ -43,6 +45,8 @@ func main() {
 			return
 		case cli.UserlandCommand:
 			os.Exit(cli.WriteUserland())
+		case tutorial.GradeCommand:
+			os.Exit(tutorial.InSandbox(os.Args[2:]))
 		}
 	}
 	os.Exit(cli.Main(os.Args[1:]))

@@ -26,6 +26,7 @@ type Lab struct {
 	Needs   []string // what the machine must allow: see Missing
 	Answers []string // files that the student makes or fills in, and the check reads
 	Changes []string // other files of the start that the student may change
+	Files   []string // what is handed in beside solve.sh
 	Lesson  string   // the text below the header, {{KEY}} not replaced
 
 	files fs.FS
@@ -86,8 +87,10 @@ func (l *Lab) parse(text string) error {
 			l.Answers = strings.Fields(value)
 		case "changes":
 			l.Changes = strings.Fields(value)
+		case "files":
+			l.Files = strings.Fields(value)
 		default:
-			return fmt.Errorf("header line %q: use title, concept, minutes, needs, answers, changes", key)
+			return fmt.Errorf("header line %q: use title, concept, minutes, needs, answers, changes, files", key)
 		}
 	}
 	switch {
@@ -98,7 +101,7 @@ func (l *Lab) parse(text string) error {
 	case l.Minutes == 0:
 		return errors.New("the header has no minutes")
 	}
-	for _, f := range slices.Concat(l.Answers, l.Changes) {
+	for _, f := range slices.Concat(l.Answers, l.Changes, l.Files) {
 		if filepath.Base(f) != f || f == "." || f == ".." {
 			return fmt.Errorf("%q is not a name in the work directory", f)
 		}

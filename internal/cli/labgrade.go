@@ -1,0 +1,157 @@
+// The commands tiffin lab submit and lab grade: hand in, and replay what was handed in.
+
+package cli
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"tiffin/tutorial"
+)
+
+func labSubmitCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "[FLAGS] [LAB]",
+		Description: "Packs solve.sh of each lab, and the files that the lab names, into one signed\n" +
+			"file. solve.sh has the commands that solve the lab, begins in the work directory\n" +
+			"and ends: what shall go on running is in the background. It is tried with\n" +
+			"another seed. So names and numbers of yours are variables in it, called as in\n" +
+			"the list that --values prints. `tiffin lab grade FILE` tries it as graders do.",
+		Flags: []cli.Flag{labDirFlag(), labLimitFlag(),
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "submission.json", Usage: "write `FILE`"},
+			&cli.BoolFlag{Name: "values", Usage: "print the lab's variables and your values of them"}},
+		Action: takes(0, 1, "one lab at most, for --values", func(c *cli.Context) error {
+			k, err := openCourse(c)
+			if err != nil {
+				return err
+			}
+			if c.Bool("values") {
+				l, err := k.lab(c)
+				if err != nil {
+					return err
+				}
+				text, err := k.Values(c.Context, l)
+				fmt.Fprint(stdout, text)
+				return err
+			}
+			text, labs, err := k.Submit(k.labs)
+			if err != nil {
+				return err
+			}
+			if err := os.WriteFile(c.String("output"), text, 0o644); err != nil {
+				return err
+			}
+			var names []string
+			for _, l := range labs {
+				names = append(names, l.Number())
+			}
+			fmt.Fprintf(stdout, "%s has what you hand in for lab %s\n", c.String("output"), strings.Join(names, ", "))
+			return nil
+		}),
+	}
+}
+
+func labGradeCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "[FLAGS] DIR|FILE…",
+		Description: "Replays what was handed in, each lab in a container of its own without a network,\n" +
+			"with a new seed, and judges it there. The exit status is 1 if something could not\nbe graded, whatever the marks.",
+		Flags: []cli.Flag{labDirFlag(), labLimitFlag(),
+			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Value: runtime.NumCPU(), Usage: "replay `NUMBER` at a time"},
+			&cli.StringFlag{Name: "seed", Usage: "draw names and numbers from `TEXT`, instead of by chance"},
+			&cli.DurationFlag{Name: "solve-timeout", Value: time.Minute, Usage: "end a solve.sh that takes longer than `TIME`"},
+			&cli.StringFlag{Name: "format", Usage: "`FORMAT`: csv, json"}},
+		Action: takes(1, -1, "files or directories", func(c *cli.Context) error {
+			format := c.String("format")
+			if format != "" && format != "csv" && format != "json" {
+				return usagef("--format is csv or json, not %q", format)
+			}
+			labs, err := readLabs(c.String("dir"))
+			if err != nil {
+				return err
+			}
+			r, err := labRunner(c)
+			if err != nil {
+				return err
+			}
+			files, err := submissions(c.Args().Slice())
+			if err != nil {
+				return err
+			}
+			ctx, stop := labContext(c)
+			defer stop()
+			g := &tutorial.Grader{Runner: r, Labs: labs, Jobs: c.Int("jobs"), Seed: c.String("seed"), Solve: c.Duration("solve-timeout")}
+			lost := 0
+			g.Grade(ctx, files, func(o tutorial.Grade) {
+				if o.Error != "" {
+					lost++
+				}
+				printGrade(format, o)
+			})
+			if ctx.Err() != nil {
+				return errors.New("interrupted: what is not printed is not graded")
+			}
+			if lost > 0 {
+				return exitStatus(exitFailure)
+			}
+			return nil
+		}),
+	}
+}
+
+// submissions are the files, and those in directories whose names end with .json.
+func submissions(args []string) (files []string, err error) {
+	for _, a := range args {
+		err := filepath.WalkDir(a, func(path string, d fs.DirEntry, err error) error {
+			if err == nil && d.Type().IsRegular() && (path == a || filepath.Ext(path) == ".json") {
+				files = append(files, path)
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if len(files) == 0 {
+		return nil, errors.New("there is nothing to grade: a submission ends with .json")
+	}
+	return files, nil
+}
+
+func printGrade(format string, o tutorial.Grade) {
+	lab, state, reached, of, why := "-", "ERROR", 0, 0, o.Error
+	if r := o.Result; r != nil {
+		lab, state, reached, of, why = r.Lab[:2], string(r.State), r.Points, r.Of, r.Why
+		for _, c := range r.Checks {
+			if c.State == tutorial.Failed && why == "" {
+				why = c.Why
+			}
+		}
+	}
+	switch format {
+	case "json":
+		b, err := json.Marshal(o)
+		if err == nil {
+			fmt.Fprintf(stdout, "%s\n", b)
+		}
+	case "csv":
+		w := csv.NewWriter(stdout)
+		_ = w.Write([]string{o.File, o.Student, lab, state, fmt.Sprint(reached), fmt.Sprint(of), why})
+		w.Flush()
+	default:
+		fmt.Fprintf(stdout, "%-30s  lab %s  %-11s  %d/%d\n", o.File, lab, state, reached, of)
+		if state != string(tutorial.Passed) {
+			printWrapped(stdout, "    ", why)
+		}
+	}
+}

@@ -1,0 +1,271 @@
+// Grading: what was handed in is replayed in a container of tiffin's own, with a new seed, and judged
+// there.
+//
+// In the container are three parties. The lab's setup and the student's script are root without
+// capabilities (but CAP_SETFCAP, which mapping one's own id takes: user_namespaces(7)) in a tree that
+// cannot be written but for one small tmpfs. Then a process from outside joins the namespaces
+// with every capability and judges: what has fewer capabilities can neither trace it nor open what it
+// has open (ptrace(2), "Ptrace access mode checking"), and it writes in a mount namespace of its own.
+// A student's process may still end it, or use up what the container has; that is the student's loss.
+
+package tutorial
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Grader grades submissions.
+type Grader struct {
+	*Runner
+	Labs  []*Lab
+	Jobs  int           // replays at a time
+	Seed  string        // of all replays; "": a new one for each
+	Solve time.Duration // that a student's script may take
+}
+
+// Grade is the outcome for one lab of one submission.
+type Grade struct {
+	File    string  `json:"file"`
+	Student string  `json:"student"` // the seed in it
+	Result  *Result `json:"result,omitempty"`
+	Error   string  `json:"error,omitempty"` // why there is none: not the student's fault, or no submission
+}
+
+// Grade grades files, and hands on each outcome as it comes, one at a time.
+func (g *Grader) Grade(ctx context.Context, files []string, done func(Grade)) {
+	type job struct {
+		file string
+		sub  *Submission
+		h    Handed
+	}
+	var mu sync.Mutex
+	tell := func(o Grade) {
+		mu.Lock()
+		defer mu.Unlock()
+		done(o)
+	}
+	jobs := make(chan job)
+	var all sync.WaitGroup
+	for range max(1, g.Jobs) {
+		all.Go(func() {
+			for j := range jobs {
+				o := Grade{File: j.file, Student: j.sub.Seed}
+				var err error
+				if o.Result, err = g.one(ctx, j.h); err != nil {
+					o.Error = err.Error()
+				}
+				tell(o)
+			}
+		})
+	}
+	for _, f := range files {
+		sub, err := ReadSubmission(f)
+		if err != nil {
+			tell(Grade{File: f, Error: err.Error()})
+			continue
+		}
+		for _, h := range sub.Labs {
+			if ctx.Err() == nil {
+				jobs <- job{f, sub, h}
+			}
+		}
+	}
+	close(jobs)
+	all.Wait()
+}
+
+// one replays one lab.
+func (g *Grader) one(ctx context.Context, h Handed) (*Result, error) {
+	l, err := Find(g.Labs, h.Lab)
+	if err != nil {
+		return nil, err
+	}
+	if need, why := l.missing(); need != "" {
+		return unsupported(l, "", why), nil
+	}
+	seed := g.Seed
+	if seed == "" {
+		seed = strings.ToLower(rand.Text()[:8])
+	}
+	dir, held, err := makeTemp()
+	if err != nil {
+		return nil, err
+	}
+	defer held.Close()
+	defer func() { _ = removeAll(dir) }()
+	for name, b := range h.Files {
+		if filepath.Base(name) != name || name == ".." {
+			return nil, fmt.Errorf("%q cannot be handed in", name)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o644); err != nil {
+			return nil, err
+		}
+	}
+	p := &replay{Grader: g, lab: l, seed: seed, name: "grade-" + strings.ToLower(rand.Text()[:12])}
+	defer p.tiffin("rm", "-f", p.name) // what hangs in it hangs no more
+	if err := p.start(dir); err != nil {
+		return nil, err
+	}
+	return p.run(ctx)
+}
+
+// replay is one lab of one student in its container.
+type replay struct {
+	*Grader
+	lab  *Lab
+	seed string
+	name string // of the container
+}
+
+// Where things are in the container.
+const (
+	inHome  = "/grade"       // all that can be written: the store, the work directory
+	inLabs  = "/grade/labs"  // the student's directory
+	inHand  = "/run/handed"  // what was handed in
+	inOwn   = "/run/own"     // the instructor's own labs
+	inCheck = "/run/judging" // temporaries of the judge
+)
+
+var inEnv = []string{"PATH=/bin", "HOME=" + inHome, "TIFFIN_ROOT=" + inHome + "/store", "TIFFIN_LABS=" + inLabs, "LC_ALL=C"}
+
+// start starts the container.
+func (p *replay) start(handed string) error {
+	binary, err := filepath.EvalSymlinks(p.Binary)
+	if err != nil {
+		return err
+	}
+	args := []string{"run", "-d", "--name", p.name, "--pull", "never", "--network", "none", "--read-only", "--init",
+		"--device", "/dev/fuse", "--cap-drop", "ALL", "--cap-add", "SETFCAP",
+		"--security-opt", "systempaths=unconfined", "--security-opt", "seccomp=unconfined",
+		"--limits", "best-effort", "--pids-limit", "512", "--shm-size", "16m",
+		"--tmpfs", inHome + ":size=256m", "--tmpfs", "/tmp:size=64m", "--tmpfs", inCheck + ":size=1m",
+		"-v", binary + ":/bin/tiffin:ro", "-v", handed + ":" + inHand + ":ro"}
+	if p.lab.dir != "" {
+		args = append(args, "-v", filepath.Dir(p.lab.dir)+":"+inOwn+":ro")
+	}
+	_, err = p.tiffin(append(args, "tiffin/base", "sleep", "100000")...)
+	return err
+}
+
+// run goes through setup, the student's script and the check. An error is none of the student's.
+func (p *replay) run(ctx context.Context) (*Result, error) {
+	begun, cancel := context.WithTimeout(ctx, p.Limit)
+	defer cancel()
+	var b Begun
+	if err := p.ask(begun, p.exec(begun, nil, "/bin/tiffin", p.self("setup")...), Asked{Seed: p.seed}, &b); err != nil {
+		return nil, fmt.Errorf("set lab %s up: %w", p.lab.Name, err)
+	}
+	if b.Unsupported != "" {
+		return unsupported(p.lab, p.seed, b.Unsupported), nil
+	}
+	var values []string
+	for k, v := range b.Values {
+		values = append(values, k+"="+v)
+	}
+	solving, cancel := context.WithTimeout(ctx, p.Solve)
+	defer cancel()
+	const script = `cp -R "$2"/. "$1" && cd "$1" && exec sh solve.sh >/dev/null 2>&1`
+	solved := p.exec(solving, values, "/bin/sh", "-c", script, "sh", filepath.Join(inLabs, p.lab.Name), inHand).Run()
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	res, err := p.judge(ctx, b.Start)
+	if err != nil {
+		res = &Result{Lab: p.lab.Name, Title: p.lab.Title, Seed: p.seed, Checks: []Check{}}
+		res.void("the check could be made", "check.sh ends", err.Error(),
+			"After solve.sh the lab could not be looked at any more: did it end, fill or use up everything?")
+	}
+	var status *exec.ExitError
+	switch {
+	case solving.Err() != nil:
+		res.void("solve.sh ends", "within "+p.Solve.String(), "it was ended", "What shall go on running belongs into the background, with &, and its output elsewhere.")
+	case errors.As(solved, &status) && res.State != Passed:
+		res.Why = fmt.Sprintf("solve.sh ended with status %d", status.ExitCode())
+	case solved != nil && status == nil:
+		return nil, solved
+	}
+	return res, nil
+}
+
+// judge has a process join the container that the student's cannot reach.
+func (p *replay) judge(ctx context.Context, start *Start) (*Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.Limit)
+	defer cancel()
+	pid, err := p.tiffin("inspect", "--type", "container", "-f", "{{.State.Pid}}", p.name)
+	if err != nil {
+		return nil, err
+	}
+	if n, err := strconv.Atoi(strings.Join(pid, "")); err != nil || n <= 1 {
+		return nil, errors.New("the container has ended")
+	}
+	const script = `mount -t tmpfs none "$1" && shift && exec "$@"`
+	args := append([]string{"enter", "-a", "-t", pid[0], "/bin/tiffin", "unshare", "-m", "/bin/sh", "-c", script, "sh", inCheck, "/bin/tiffin"}, p.self("judge")...)
+	cmd := exec.CommandContext(ctx, p.Binary, args...)
+	cmd.Env = append(inEnv[:len(inEnv):len(inEnv)], "TMPDIR="+inCheck)
+	var res Result
+	err = p.ask(ctx, cmd, Asked{Seed: p.seed, Start: start}, &res)
+	return &res, err
+}
+
+// self are the arguments of the part of this program that works in the container.
+func (p *replay) self(what string) []string {
+	args := []string{GradeCommand, what, p.lab.Name}
+	if p.lab.dir != "" {
+		args = append(args, inOwn)
+	}
+	return args
+}
+
+// exec is a command in the container as the student.
+func (p *replay) exec(ctx context.Context, env []string, command string, args ...string) *exec.Cmd {
+	all := []string{"exec", "-i"}
+	for _, e := range append(inEnv[:len(inEnv):len(inEnv)], env...) {
+		all = append(all, "-e", e)
+	}
+	cmd := exec.CommandContext(ctx, p.Binary, append(append(all, p.name, command), args...)...)
+	cmd.Env = append(os.Environ(), p.Env...)
+	cmd.WaitDelay = grace
+	return cmd
+}
+
+// maxAnswer is what a part of this program may answer, in bytes.
+const maxAnswer = 4 << 20
+
+// ask has a command read a question and print an answer, both JSON.
+func (p *replay) ask(ctx context.Context, cmd *exec.Cmd, question, answer any) error {
+	q, err := json.Marshal(question)
+	if err != nil {
+		return err
+	}
+	var said bytes.Buffer
+	cmd.Stdin, cmd.Stderr, cmd.WaitDelay = bytes.NewReader(q), &said, grace
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	b, _ := io.ReadAll(io.LimitReader(out, maxAnswer))
+	err = cmd.Wait()
+	switch {
+	case ctx.Err() != nil:
+		return errors.New("it did not end in time")
+	case err != nil:
+		return fmt.Errorf("%w: %s", err, strings.TrimSpace(said.String()))
+	}
+	return json.Unmarshal(b, answer)
+}

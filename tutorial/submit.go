@@ -1,0 +1,141 @@
+// What a student hands in: for each lab the script that solves it, and the files that the lab names,
+// in one file that is signed.
+
+package tutorial
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"tiffin/internal/errs"
+)
+
+// Submission is what one student hands in, as JSON. `lab grade` replays it with another seed: the
+// records of the checks in it tell how the student got there, and give no points.
+type Submission struct {
+	Version   int      `json:"version"` // 1
+	Seed      string   `json:"seed"`    // the student's
+	Labs      []Handed `json:"labs"`
+	Key       string   `json:"key"`       // the student's public key, in base64
+	Signature string   `json:"signature"` // Ed25519 (RFC 8032) of this text without it, in base64
+}
+
+// Handed is what is handed in for one lab.
+type Handed struct {
+	Lab    string            `json:"lab"`
+	Record Entry             `json:"record"`
+	Files  map[string][]byte `json:"files"` // solve.sh, and those that the lab names
+}
+
+const (
+	solveScript = "solve.sh"
+	maxHanded   = 1 << 20  // bytes, of one file
+	maxSubmit   = 32 << 20 // bytes, of a submission
+)
+
+// Submit packs what is to be handed in for the labs that have a solve.sh in their work directory.
+func (s *Student) Submit(labs []*Lab) ([]byte, []*Lab, error) {
+	seed, err := s.Seed("")
+	if err != nil {
+		return nil, nil, err
+	}
+	sub := Submission{Version: 1, Seed: seed}
+	var packed []*Lab
+	for _, l := range labs {
+		if _, err := os.Stat(filepath.Join(s.Work(l), solveScript)); err != nil {
+			continue
+		}
+		h := Handed{Lab: l.Name, Files: map[string][]byte{}}
+		for _, name := range append([]string{solveScript}, l.Files...) {
+			if h.Files[name], err = readHanded(filepath.Join(s.Work(l), name)); err != nil {
+				return nil, nil, err
+			}
+		}
+		e, err := s.Entry(l.Name)
+		if err != nil {
+			return nil, nil, err
+		}
+		h.Record = *e
+		h.Record.Start, h.Record.Signature = nil, ""
+		sub.Labs, packed = append(sub.Labs, h), append(packed, l)
+	}
+	if len(packed) == 0 {
+		return nil, nil, errs.Hint(errors.New("there is nothing to hand in"), "write the commands that solve a lab into solve.sh in its work directory, with $KEY for each value of yours: `tiffin lab submit --help`")
+	}
+	key, err := s.key()
+	if err != nil {
+		return nil, nil, err
+	}
+	sub.Key = base64.StdEncoding.EncodeToString(key.Public().(ed25519.PublicKey))
+	text, err := sub.signed()
+	if err != nil {
+		return nil, nil, err
+	}
+	sub.Signature = base64.StdEncoding.EncodeToString(ed25519.Sign(key, text))
+	text, err = marshal(sub)
+	return text, packed, err
+}
+
+func (s Submission) signed() ([]byte, error) {
+	s.Signature = ""
+	return marshal(s)
+}
+
+func readHanded(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("pack what is to be handed in: %w", err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxHanded+1))
+	if err == nil && len(b) > maxHanded {
+		err = fmt.Errorf("%s has more than %d bytes", path, maxHanded)
+	}
+	return b, err
+}
+
+// ReadSubmission reads what somebody handed in, and refuses it if it was changed since.
+func ReadSubmission(path string) (*Submission, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	dec := json.NewDecoder(io.LimitReader(f, maxSubmit))
+	dec.DisallowUnknownFields()
+	var sub Submission
+	if err := dec.Decode(&sub); err != nil || sub.Version != 1 {
+		return nil, fmt.Errorf("%s is not what `tiffin lab submit` writes", path)
+	}
+	text, err := sub.signed()
+	if err != nil {
+		return nil, err
+	}
+	key, _ := base64.StdEncoding.DecodeString(sub.Key) // what is none fits nothing
+	signature, _ := base64.StdEncoding.DecodeString(sub.Signature)
+	if len(key) != ed25519.PublicKeySize || !ed25519.Verify(bytes.Clone(key), text, signature) {
+		return nil, fmt.Errorf("%s was changed after it was made: its signature does not fit", path)
+	}
+	return &sub, nil
+}
+
+// Values are the variables that solve.sh of a lab has, with the student's values, a line for each.
+func (s *Student) Values(ctx context.Context, l *Lab) (string, error) {
+	var list strings.Builder
+	names := keys(l.Lesson)
+	slices.Sort(names)
+	for _, k := range names {
+		fmt.Fprintf(&list, "%s={{%s}}\n", k, k)
+	}
+	return s.replace(ctx, l, list.String())
+}
