@@ -132,14 +132,19 @@ type replay struct {
 
 // Where things are in the container.
 const (
-	inHome  = "/grade"       // all that can be written: the store, the work directory
-	inLabs  = "/grade/labs"  // the student's directory
-	inHand  = "/run/handed"  // what was handed in
-	inOwn   = "/run/own"     // the instructor's own labs
-	inCheck = "/run/judging" // temporaries of the judge
+	inHome   = "/grade"             // all that can be written: the store, the work directory
+	inLabs   = "/grade/labs"        // the student's directory
+	inBinary = "/run/tiffin/tiffin" // this program
+	inHand   = "/run/handed"        // what was handed in
+	inOwn    = "/run/own"           // the instructor's own labs
+	inCheck  = "/run/judging"       // temporaries of the judge
 )
 
-var inEnv = []string{"PATH=/bin", "HOME=" + inHome, "TIFFIN_ROOT=" + inHome + "/store", "TIFFIN_LABS=" + inLabs, "LC_ALL=C"}
+// ofHost are the directories of this machine that are shown in the container: scripts of labs, and
+// of students, are for a shell and commands as people have them.
+var ofHost = []string{"/usr", "/bin", "/lib", "/lib64", "/nix"}
+
+var inEnv = []string{"PATH=/run/tiffin:/usr/bin:/bin:/usr/sbin", "HOME=" + inHome, "TIFFIN_ROOT=" + inHome + "/store", "TIFFIN_LABS=" + inLabs, "LC_ALL=C"}
 
 // start starts the container.
 func (p *replay) start(handed string) error {
@@ -152,7 +157,12 @@ func (p *replay) start(handed string) error {
 		"--security-opt", "systempaths=unconfined", "--security-opt", "seccomp=unconfined",
 		"--limits", "best-effort", "--pids-limit", "512", "--shm-size", "16m",
 		"--tmpfs", inHome + ":size=256m", "--tmpfs", "/tmp:size=64m", "--tmpfs", inCheck + ":size=1m",
-		"-v", binary + ":/bin/tiffin:ro", "-v", handed + ":" + inHand + ":ro"}
+		"-v", binary + ":" + inBinary + ":ro", "-v", handed + ":" + inHand + ":ro"}
+	for _, d := range ofHost {
+		if _, err := os.Stat(d); err == nil {
+			args = append(args, "-v", d+":"+d+":ro")
+		}
+	}
 	if p.lab.dir != "" {
 		args = append(args, "-v", filepath.Dir(p.lab.dir)+":"+inOwn+":ro")
 	}
@@ -165,7 +175,7 @@ func (p *replay) run(ctx context.Context) (*Result, error) {
 	begun, cancel := context.WithTimeout(ctx, p.Limit)
 	defer cancel()
 	var b Begun
-	if err := p.ask(begun, p.exec(begun, nil, "/bin/tiffin", p.self("setup")...), Asked{Seed: p.seed}, &b); err != nil {
+	if err := p.ask(begun, p.exec(begun, nil, inBinary, p.self("setup")...), Asked{Seed: p.seed}, &b); err != nil {
 		return nil, fmt.Errorf("set lab %s up: %w", p.lab.Name, err)
 	}
 	if b.Unsupported != "" {
@@ -212,7 +222,7 @@ func (p *replay) judge(ctx context.Context, start *Start) (*Result, error) {
 		return nil, errors.New("the container has ended")
 	}
 	const script = `mount -t tmpfs none "$1" && shift && exec "$@"`
-	args := append([]string{"enter", "-a", "-t", pid[0], "/bin/tiffin", "unshare", "-m", "/bin/sh", "-c", script, "sh", inCheck, "/bin/tiffin"}, p.self("judge")...)
+	args := append([]string{"enter", "-a", "-t", pid[0], inBinary, "unshare", "-m", "/bin/sh", "-c", script, "sh", inCheck, inBinary}, p.self("judge")...)
 	cmd := exec.CommandContext(ctx, p.Binary, args...)
 	cmd.Env = append(inEnv[:len(inEnv):len(inEnv)], "TMPDIR="+inCheck)
 	var res Result

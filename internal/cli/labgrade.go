@@ -65,7 +65,7 @@ func labGradeCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage: "[FLAGS] DIR|FILE…",
 		Description: "Replays what was handed in, each lab in a container of its own without a network,\n" +
-			"with a new seed, and judges it there. The exit status is 1 if something could not\nbe graded, whatever the marks.",
+			"with a new seed, and judges it there. The exit status is 125 if something could\nnot be graded, whatever the marks.",
 		Flags: []cli.Flag{labDirFlag(), labLimitFlag(),
 			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Value: runtime.NumCPU(), Usage: "replay `NUMBER` at a time"},
 			&cli.StringFlag{Name: "seed", Usage: "draw names and numbers from `TEXT`, instead of by chance"},
@@ -102,7 +102,7 @@ func labGradeCommand() *cli.Command {
 				return errors.New("interrupted: what is not printed is not graded")
 			}
 			if lost > 0 {
-				return exitStatus(exitFailure)
+				return exitStatus(exitUsage)
 			}
 			return nil
 		}),

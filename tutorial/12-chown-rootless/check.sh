@@ -11,7 +11,7 @@ verdict() {
 	*) echo "$text" ;;
 	esac
 }
-inside() { tiffin run --rm --root-emulation off "$@" 2>&1 || :; }
+inside() { tiffin run --rm --root-emulation off "$@" 2>/dev/null || :; } # what tiffin notes is no verdict
 
 # predicted LINE WHAT TRUTH
 predicted() {
@@ -33,12 +33,15 @@ predicted() {
 	if [ "$got" = "$3" ]; then pass "$2" 1 "$got"; else fail "$2" 1 'what chown says' "$got" "$why"; fi
 }
 : >"$t/mine"
-predicted outside 'what chown to another id does outside' "$(LC_ALL=C chown "$NEW" "$t/mine" 2>&1 | verdict)"
-single=$(inside --userns single tiffin/base sh -c ": >/mine; chown 0 /mine; echo and; chown $NEW /mine")
+# A container in which hand-ins are replayed cannot tell what is so outside.
+outside=EPERM
+if grep -q '^ *0 *0 *4294967295$' /proc/self/uid_map; then outside=$(LC_ALL=C chown "$NEW" "$t/mine" 2>&1 | verdict); fi
+predicted outside 'what chown to another id does outside' "$outside"
+single=$(inside --userns single tiffin/base sh -c "exec 2>&1; : >/mine; chown 0 /mine; echo and; chown $NEW /mine")
 predicted single-0 'what chown to 0 does with one mapped id' "$(printf '%s\n' "$single" | sed '/^and$/,$d' | verdict)"
 predicted "single-$NEW" 'what chown to another id does with one mapped id' "$(printf '%s\n' "$single" | sed -n '/^and$/,$p' | sed 1d | verdict)"
 predicted "default-$NEW" 'what chown to another id does in an ordinary container' \
-	"$(inside tiffin/base sh -c ": >/mine; chown $NEW /mine" | verdict)"
+	"$(inside tiffin/base sh -c "exec 2>&1; : >/mine; chown $NEW /mine" | verdict)"
 
 # entry PATH: mode and owner as the top layer of the image that has it says.
 entry() {
