@@ -1,12 +1,13 @@
-// Grading: what was handed in is replayed in a container of tiffin's own, with a new seed, and judged
-// there.
+// Grading: what was handed in is replayed in a container of tiffin's own, with a new seed, and
+// judged there.
 //
 // In the container are three parties. The lab's setup and the student's script are root without
-// capabilities (but CAP_SETFCAP, which mapping one's own id takes: user_namespaces(7)) in a tree that
-// cannot be written but for one small tmpfs. Then a process from outside joins the namespaces
-// with every capability and judges: what has fewer capabilities can neither trace it nor open what it
-// has open (ptrace(2), "Ptrace access mode checking"), and it writes in a mount namespace of its own.
-// A student's process may still end it, or use up what the container has; that is the student's loss.
+// capabilities (but CAP_SETFCAP, which mapping one's own id takes: user_namespaces(7)) in a tree
+// that cannot be written but for one small tmpfs. Then a process from outside joins the namespaces
+// with every capability and judges: what has fewer can neither trace it nor open what it has open
+// (ptrace(2), "Ptrace access mode checking"), and it writes in a mount namespace of its own. A
+// student's process may still end it, or use up what the container has; that is the student's
+// loss.
 
 package tutorial
 

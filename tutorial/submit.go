@@ -1,5 +1,5 @@
-// What a student hands in: for each lab the script that solves it, and the files that the lab names,
-// in one file that is signed.
+// What a student hands in: for each lab the script that solves it, and the files that the lab
+// names, in one file that is signed.
 
 package tutorial
 
