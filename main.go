@@ -46,7 +46,7 @@ func main() {
 		case cli.UserlandCommand:
 			os.Exit(cli.WriteUserland())
 		case tutorial.GradeCommand:
-			os.Exit(tutorial.InSandbox(os.Args[2:]))
+			os.Exit(cli.InSandbox(os.Args[2:]))
 		}
 	}
 	os.Exit(cli.Main(os.Args[1:]))

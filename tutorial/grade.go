@@ -194,6 +194,9 @@ func (p *replay) run(ctx context.Context) (*Result, error) {
 		return nil, ctx.Err()
 	}
 	res, err := p.judge(ctx, b.Start)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
 	if err != nil {
 		res = &Result{Lab: p.lab.Name, Title: p.lab.Title, Seed: p.seed, Checks: []Check{}}
 		res.void("the check could be made", "check.sh ends", err.Error(),

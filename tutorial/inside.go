@@ -27,21 +27,9 @@ type Begun struct {
 	Values      map[string]string // the student's values, as the text shows them
 }
 
-// InSandbox is `tiffin __grade setup|judge LAB [DIR]`: it reads an Asked from standard input and
-// prints a Begun or a Result. It returns the exit status.
-func InSandbox(args []string) int {
-	answer, err := inSandbox(context.Background(), args)
-	if err == nil {
-		err = json.NewEncoder(os.Stdout).Encode(answer)
-	}
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "tiffin: %v\n", err)
-		return 1
-	}
-	return 0
-}
-
-func inSandbox(ctx context.Context, args []string) (any, error) {
+// InSandbox is `tiffin __grade setup|judge LAB [DIR]`: it reads an Asked and answers with a Begun
+// or a Result.
+func InSandbox(ctx context.Context, args []string, question io.Reader) (any, error) {
 	if len(args) < 2 {
 		return nil, fmt.Errorf("%s is for tiffin itself", GradeCommand)
 	}
@@ -56,7 +44,7 @@ func inSandbox(ctx context.Context, args []string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := io.ReadAll(os.Stdin)
+	b, err := io.ReadAll(question)
 	if err != nil {
 		return nil, err
 	}
