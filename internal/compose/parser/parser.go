@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -99,12 +100,17 @@ func (w *warnings) Fire(e *logrus.Entry) error {
 
 // load has the library read the files. It returns nil if there is a problem.
 func (r *reading) load(q compose.Request) *types.Project {
+	if err := regular(append(slices.Clone(q.EnvFiles), filepath.Join(cmp.Or(q.Dir, filepath.Dir(append(q.Files, ".")[0])), ".env"))...); err != nil {
+		r.failed(err)
+		return nil
+	}
 	var found []loader.UnsupportedAttribute
 	o, err := cli.NewProjectOptions(q.Files,
 		cli.WithWorkingDirectory(q.Dir), cli.WithOsEnv, cli.WithEnvFiles(q.EnvFiles...), cli.WithDotEnv,
 		cli.WithConfigFileEnv, cli.WithDefaultConfigPath, cli.WithDefaultProfiles(q.Profiles...), cli.WithName(q.Name),
 		cli.WithSelectedServices(q.Services...), cli.WithoutUnnecessaryResources, cli.WithResourceLoader(&r.files),
-		cli.WithLoadOptions(loader.WithSupportedAttributes(paths(), func(f []loader.UnsupportedAttribute) { found = f })))
+		cli.WithLoadOptions(loader.WithSupportedAttributes(paths(), func(f []loader.UnsupportedAttribute) { found = f }),
+			func(o *loader.Options) { o.SkipResolveEnvironment = true })) // not before the files have been looked at
 	if err == nil && len(o.ConfigPaths) == 0 {
 		r.problem("", "there is no compose.yaml here or above, nor a file named with -f")
 		return nil
@@ -120,6 +126,16 @@ func (r *reading) load(q compose.Request) *types.Project {
 	}
 	if err == nil {
 		p, err = o.LoadProject(context.Background())
+	}
+	if err == nil {
+		for _, s := range p.Services {
+			for _, f := range s.EnvFiles {
+				err = cmp.Or(err, regular(f.Path))
+			}
+		}
+	}
+	if err == nil {
+		p, err = p.WithServicesEnvironmentResolved(false)
 	}
 	for _, f := range found {
 		text := unknown
@@ -137,6 +153,16 @@ func (r *reading) load(q compose.Request) *types.Project {
 		return nil
 	}
 	return p.WithoutUnresolvedOptionalDependencies()
+}
+
+// regular refuses files that are there but no files: to open a fifo is to wait for somebody.
+func regular(names ...string) error {
+	for _, name := range names {
+		if st, err := os.Stat(name); err == nil && !st.Mode().IsRegular() {
+			return fmt.Errorf("%s is no regular file", short(name))
+		}
+	}
+	return nil
 }
 
 // paths are the attributes that the library need not report.

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"tiffin/internal/compose"
 )
 
@@ -307,6 +309,20 @@ func TestHostileFiles(t *testing.T) {
 	} {
 		if a := read(t, map[string]string{"compose.yaml": text}, compose.Request{}); len(a.Problems) == 0 || a.Project != nil {
 			t.Errorf("%s: %+v", name, a.Project)
+		}
+	}
+	// A fifo is not opened: nobody may ever write to it.
+	for name, text := range map[string]string{"pipe": `services: {a: {image: i, env_file: pipe}}`, ".env": `services: {a: {image: i}}`} {
+		dir := t.TempDir()
+		if err := unix.Mkfifo(filepath.Join(dir, name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "compose.yaml"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		t.Chdir(dir)
+		if a := Read(compose.Request{}); len(a.Problems) != 1 || !strings.HasSuffix(a.Problems[0], name+" is no regular file") {
+			t.Errorf("%s: %q", name, a.Problems)
 		}
 	}
 	// What looks like a flag is none where an operand is expected.

@@ -12,11 +12,8 @@
 package main
 
 import (
-	"errors"
 	"os"
-	"runtime"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -61,13 +58,6 @@ func confine() error {
 	// Go's runtime opens what its timers wait for when it first has one, which may be late: when it
 	// gives memory back.
 	time.Sleep(time.Nanosecond)
-	// prctl(2), PR_SET_NO_NEW_PRIVS: what it executes gets no rights either. It is about a thread,
-	// and seccomp(2) passes it on to the others.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return err
-	}
 	for limit, n := range map[int]uint64{
 		unix.RLIMIT_NOFILE: 0, // getrlimit(2): no file, socket or pipe can be opened any more
 		unix.RLIMIT_FSIZE:  0, // nor grow
@@ -79,19 +69,5 @@ func confine() error {
 			return err
 		}
 	}
-	if !seccomp.Supported() {
-		return nil
-	}
-	// seccomp(2), SECCOMP_FILTER_FLAG_TSYNC: the filter of containers without any capability, for
-	// all threads.
-	prog := seccomp.Compile(0)
-	filter := unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]}
-	thread, _, e := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&filter)))
-	if e != 0 && e != unix.ENOSYS && e != unix.EINVAL { // a kernel without filters has limits all the same
-		return e
-	}
-	if thread != 0 && e == 0 {
-		return errors.New("a thread has another filter")
-	}
-	return nil
+	return seccomp.Enter(0)
 }
