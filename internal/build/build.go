@@ -31,11 +31,15 @@ type Options struct {
 	Text    []byte
 	Context *Context
 	Target  string            // stage; "" = the last
+	System  oci.Platform      // that the image is for
 	Args    map[string]string // build arguments
 	Labels  []string          // KEY=VALUE, for the image
 	Names   []string          // for the image, with or without a tag
 	Secrets map[string]string // files for RUN --mount=type=secret, by id; absolute paths
+	Agents  map[string]string // sockets for RUN --mount=type=ssh, by id; absolute paths
 	NoCache bool
+	Squash  bool   // put one layer on the base instead of several
+	Check   bool   // only warn: nothing runs, and there is no image
 	Explain bool   // say in Step.Explained why steps are made again
 	Keep    bool   // leave the container of a RUN that fails
 	Network string // of RUN, as disk.Config has it
@@ -72,6 +76,7 @@ type state struct {
 	base   []byte // config of the image that it began with, as JSON; nil: none
 	config dockerspec.DockerOCIImage
 	layers []oci.Layer
+	below  int  // how many of them the image has that it began with
 	cmdSet bool // by this stage: ENTRYPOINT does not reset CMD then
 }
 
@@ -100,7 +105,7 @@ type builder struct {
 	others map[string]*state // what images have been found
 }
 
-// Build builds the image. Errors that are a *dockerfile.Note have a place in the Dockerfile.
+// Build builds the image; nil with Check. Errors that are a *dockerfile.Note have a place in the Dockerfile.
 func Build(ctx context.Context, o Options) (*image.Image, error) {
 	b := &builder{Options: o, others: map[string]*state{}}
 	var err error
@@ -109,7 +114,7 @@ func Build(ctx context.Context, o Options) (*image.Image, error) {
 	}
 	defer b.reader.Close()
 	b.reader.Warn = o.Warn
-	b.file, err = b.reader.Parse(dockerfile.Parse{Text: o.Text, Args: o.Args, Target: o.Target, Platform: oci.ThisMachine().String(),
+	b.file, err = b.reader.Parse(dockerfile.Parse{Text: o.Text, Args: o.Args, Target: o.Target, Platform: oci.ThisMachine().String(), System: o.System.String(),
 		Host: o.Network == network.Host})
 	if err != nil {
 		return nil, err
@@ -121,7 +126,9 @@ func Build(ctx context.Context, o Options) (*image.Image, error) {
 	}
 	defer o.Context.remember()
 	b.journal = openJournal(&o)
-	defer b.journal.close()
+	if !o.Check {
+		defer b.journal.close()
+	}
 	order := b.order()
 	for _, n := range order { // before anything runs
 		if err := b.bases(ctx, &b.file.Stages[n]); err != nil {
@@ -131,7 +138,10 @@ func Build(ctx context.Context, o Options) (*image.Image, error) {
 	if err := b.stages(ctx, order); err != nil {
 		return nil, err
 	}
-	return b.publish(b.done[b.file.Target])
+	if o.Check {
+		return nil, nil
+	}
+	return b.publish(ctx, b.done[b.file.Target])
 }
 
 // bases finds or fetches the images that a stage needs.
@@ -149,8 +159,13 @@ func (b *builder) bases(ctx context.Context, in *dockerfile.Stage) error {
 }
 
 // publish makes an image of a state.
-func (b *builder) publish(s *state) (*image.Image, error) {
+func (b *builder) publish(ctx context.Context, s *state) (*image.Image, error) {
 	s = s.clone()
+	if b.Squash {
+		if err := b.squash(ctx, s); err != nil {
+			return nil, fmt.Errorf("squash: %w", err)
+		}
+	}
 	for _, l := range b.Labels {
 		k, v, _ := strings.Cut(l, "=")
 		s.config.Config.Labels[k] = v
@@ -173,7 +188,7 @@ func (b *builder) fromImage(ctx context.Context, name, platform string) (*state,
 	if err != nil {
 		return nil, err
 	}
-	s := &state{base: raw, layers: img.Layers}
+	s := &state{base: raw, layers: img.Layers, below: len(img.Layers)}
 	if err := oci.Unmarshal(raw, &s.config); err != nil {
 		return nil, fmt.Errorf("read the config of %s: %w", name, err)
 	}
@@ -183,10 +198,11 @@ func (b *builder) fromImage(ctx context.Context, name, platform string) (*state,
 	return s, nil
 }
 
-// scratch is the state without any layer.
-func scratch() *state {
-	p := oci.ThisMachine()
-	return &state{config: dockerspec.DockerOCIImage{Image: ocispec.Image{Platform: ocispec.Platform{OS: p.OS, Architecture: p.Architecture}}}}
+// scratch is the state without any layer. As BuildKit does, it has docker's PATH.
+func scratch(p oci.Platform) *state {
+	s := &state{config: dockerspec.DockerOCIImage{Image: ocispec.Image{Platform: ocispec.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant}}}}
+	s.config.Config.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+	return s
 }
 
 // stage builds stage n, whose needs have been built.
@@ -195,7 +211,7 @@ func (b *builder) stage(ctx context.Context, n int) (*state, error) {
 	if err := b.wait(ctx, in.From); err != nil {
 		return nil, err
 	}
-	from := scratch()
+	from := scratch(b.System)
 	var err error
 	switch {
 	case in.From >= 0:
@@ -278,6 +294,12 @@ func (b *builder) at(line int, err error) error {
 
 // execute does what an instruction says.
 func (b *builder) execute(ctx context.Context, s *state, in *dockerfile.Instruction, step *Step) error {
+	switch in.Name {
+	case "run", "copy", "add", "workdir":
+		if b.Check {
+			return nil
+		}
+	}
 	switch in.Name {
 	case "run":
 		return b.run(ctx, s, in, step)

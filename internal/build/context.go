@@ -28,6 +28,11 @@ type Context struct {
 	ignore  *patternmatcher.PatternMatcher
 	mu      sync.Mutex                          // for parents
 	parents map[string]patternmatcher.MatchInfo // of directories that have been looked at
+	end     func()                              // removes what was fetched; may be nil
+}
+
+func newContext(name string, files tree) *Context {
+	return &Context{name: name, files: files, parents: map[string]patternmatcher.MatchInfo{}}
 }
 
 // OpenContext opens a directory. What files have for digests is remembered in the store, so that
@@ -37,7 +42,9 @@ func OpenContext(s *image.Store, dir string) (*Context, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Context{name: d.name, dir: d, files: d, parents: map[string]patternmatcher.MatchInfo{}}, nil
+	c := newContext(d.name, d)
+	c.dir = d
+	return c, nil
 }
 
 // OpenArchive reads a tarball to its end, compressed or not; it is inflated to at most
@@ -50,7 +57,7 @@ func OpenArchive(s *image.Store, name string, r io.Reader) (*Context, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the context %s: %w", name, err)
 	}
-	return &Context{name: name, files: t, parents: map[string]patternmatcher.MatchInfo{}}, nil
+	return newContext(name, t), nil
 }
 
 // Ignore reads what .dockerignore says.
@@ -65,11 +72,14 @@ func (c *Context) Ignore(r io.Reader) error {
 	return nil
 }
 
-// IsArchive tells whether it is an archive.
-func (c *Context) IsArchive() bool { return c.dir == nil }
+// IsElsewhere tells whether it is no directory of the user's: an archive, or what was fetched.
+func (c *Context) IsElsewhere() bool { return c.dir == nil || c.end != nil }
 
 // Close closes the directory or the archive.
 func (c *Context) Close() error {
+	if c.end != nil {
+		defer c.end()
+	}
 	if c.dir != nil {
 		return c.dir.dir.Close()
 	}
@@ -79,7 +89,7 @@ func (c *Context) Close() error {
 
 // remember keeps the digests for the next build. It is no harm if that fails.
 func (c *Context) remember() {
-	if c != nil && c.dir != nil {
+	if c != nil && !c.IsElsewhere() {
 		c.dir.remember()
 	}
 }

@@ -8,11 +8,11 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/moby/patternmatcher"
+	mode "github.com/tonistiigi/dchapes-mode"
 	"golang.org/x/sys/unix"
 
 	"tiffin/image"
@@ -29,11 +29,17 @@ func (b *builder) copy(ctx context.Context, s *state, in *dockerfile.Instruction
 		return err
 	}
 	defer done()
+	fetched, done, err := b.fetch(ctx, in.Copy)
+	defer done()
+	if err != nil {
+		return err
+	}
 	in.Copy.Dest = destination(s, in.Copy.Dest)
 	return b.putFiles(ctx, s, in, step, func(d *delta) error {
 		if err := d.owner(in.Copy); err != nil {
 			return err
 		}
+		d.fetched = fetched
 		return d.copy(from, in)
 	})
 }
@@ -49,19 +55,23 @@ func destination(s *state, dest string) string {
 
 // source is the tree that an instruction copies from.
 func (b *builder) source(ctx context.Context, c *dockerfile.Copy) (t tree, done func(), err error) {
-	var s *state
-	switch {
-	case c.From == "" && b.Context == nil:
-		if len(c.Sources) > 0 {
-			return nil, nil, errs.Hint(errors.New("there is no context to copy from"), "give a directory to `tiffin build`")
+	if c.From == "" {
+		if b.Context == nil {
+			return noContext{}, func() {}, nil
 		}
-		return nil, func() {}, nil
-	case c.From == "":
 		return b.Context, func() {}, nil
-	case c.Stage >= 0:
-		s = b.done[c.Stage]
-	default:
-		if s, err = b.fromImage(ctx, c.From, ""); err != nil {
+	}
+	return b.other(ctx, c.From, c.Stage)
+}
+
+// other is the tree of a stage, or of an image.
+func (b *builder) other(ctx context.Context, from string, stage int) (t tree, done func(), err error) {
+	s := scratch(b.System)
+	switch {
+	case stage >= 0:
+		s = b.done[stage]
+	case from != "scratch":
+		if s, err = b.fromImage(ctx, from, ""); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -70,6 +80,13 @@ func (b *builder) source(ctx context.Context, c *dockerfile.Copy) (t tree, done 
 		return nil, nil, err
 	}
 	return image, image.close, nil
+}
+
+// noContext is the tree where there is no context.
+type noContext struct{ tree }
+
+func (noContext) stat(string) (*file, error) {
+	return nil, errs.Hint(errors.New("there is no context to copy from"), "give a directory to `tiffin build`")
 }
 
 // workdir changes the directory, and makes it if it is missing.
@@ -94,7 +111,11 @@ func (b *builder) workdir(ctx context.Context, s *state, in *dockerfile.Instruct
 
 // putFiles makes a layer of the files that fill chooses, or finds it.
 func (b *builder) putFiles(ctx context.Context, s *state, in *dockerfile.Instruction, step *Step, fill func(*delta) error) error {
-	image, err := openStack(b.Store, s.layers)
+	below := s.layers
+	if in.Copy != nil && in.Copy.Link {
+		below = nil // the Dockerfile reference, "COPY --link"
+	}
+	image, err := openStack(b.Store, below)
 	if err != nil {
 		return err
 	}
@@ -151,12 +172,12 @@ type delta struct {
 	image    tree
 	entries  map[string]*entry
 	uid, gid uint32
-	chown    bool // uid and gid are for all files, not only for directories that are made
-	chmod    uint32
-	hasMode  bool
+	chown    bool      // uid and gid are for all files, not only for directories that are made
+	chmod    *mode.Set // of files and directories; nil: they have theirs
 	exclude  *patternmatcher.PatternMatcher
-	now      time.Time // of directories that are made
-	tmp      string    // directory for archives
+	fetched  map[string]*fetched // sources of ADD that are not in the context
+	now      time.Time           // of directories that are made
+	tmp      string              // directory for archives
 	opened   []*imageTree
 }
 
@@ -185,15 +206,18 @@ func (d *delta) owner(c *dockerfile.Copy) (err error) {
 	if c.Chown != "" {
 		d.chown = true
 		if d.uid, d.gid, err = lookupOwner(d.image, c.Chown); err != nil {
+			if c.Link {
+				err = fmt.Errorf("%w: with --link, --chown takes numbers", err)
+			}
 			return err
 		}
 	}
 	if c.Chmod != "" {
-		mode, err := strconv.ParseUint(c.Chmod, 8, 32)
-		if err != nil || mode > 0o7777 {
-			return fmt.Errorf("--chmod=%s is no mode in octal digits, such as 0644", c.Chmod)
+		set, err := mode.Parse(c.Chmod)
+		if err != nil {
+			return fmt.Errorf("--chmod=%s is no mode, such as 0644 or u=rwX,go=rX", c.Chmod)
 		}
-		d.chmod, d.hasMode = uint32(mode), true
+		d.chmod = &set
 	}
 	if len(c.Exclude) > 0 {
 		if d.exclude, err = patternmatcher.New(c.Exclude); err != nil {
@@ -203,49 +227,71 @@ func (d *delta) owner(c *dockerfile.Copy) (err error) {
 	return nil
 }
 
+// match is something that a source of COPY means.
+type match struct {
+	path string // in the tree
+	from string // directory that it is looked for in: the path before "/./" of --parents
+}
+
+// sources finds what the sources of the context mean.
+func (d *delta) sources(from tree, c *dockerfile.Copy) (all []match, err error) {
+	for _, s := range c.Sources {
+		if d.fetched[s] != nil {
+			continue
+		}
+		bases, rest := []string{""}, s
+		if before, after, ok := strings.Cut(s, "/./"); ok && c.Parents {
+			if bases, err = glob(from, "", before); err != nil {
+				return nil, err
+			}
+			rest = after
+		}
+		had := len(all)
+		for _, base := range bases {
+			found, err := glob(from, base, rest)
+			if err != nil {
+				return nil, err
+			}
+			for _, p := range found {
+				all = append(all, match{p, base})
+			}
+		}
+		if len(all) == had {
+			return nil, fmt.Errorf("nothing matches %s%s", s, d.where(c))
+		}
+	}
+	return all, nil
+}
+
 // copy chooses the files of a COPY or ADD.
 func (d *delta) copy(from tree, in *dockerfile.Instruction) error {
 	c := in.Copy
-	var sources []string
-	for _, s := range c.Sources {
-		found, err := glob(from, s)
-		if err != nil {
-			return err
-		}
-		if len(found) == 0 {
-			return fmt.Errorf("nothing matches %s%s", s, d.where(c))
-		}
-		sources = append(sources, found...)
+	sources, err := d.sources(from, c)
+	if err != nil {
+		return err
 	}
-	many := len(sources)+len(c.Contents) > 1
 	asDir := strings.HasSuffix(c.Dest, "/")
-	if len(c.Sources)+len(c.Contents) > 1 && !asDir {
-		return fmt.Errorf("with more than one source, the destination must be a directory and end with a /: %s", strings.TrimSuffix(c.Dest, "/"))
-	}
 	dest, there, err := follow(d.image, c.Dest)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	asDir = asDir || many || there != nil && there.isDir()
+	isDir := there != nil && there.isDir()
+	named := len(c.Sources) + len(c.Contents)
+	if !asDir && (named > 1 || !isDir && len(sources) > 1 && !c.Parents) {
+		return fmt.Errorf("with more than one source, the destination must be a directory and end with a /: %s", c.Dest)
+	}
+	asDir = asDir || isDir || c.Parents
+	unpack := in.Name == "add" && (c.Unpack == nil || *c.Unpack)
 	for _, s := range sources {
-		real, f, err := follow(from, s)
-		if errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("there is no %s%s", shown(s), d.where(c))
-		}
-		if err != nil {
+		if err := d.copySource(from, s, c, dest, asDir, unpack); err != nil {
 			return err
 		}
-		if f.isDir() {
-			err = d.copyDir(from, real, "", f, dest, true)
-		} else {
-			to := dest
-			if asDir {
-				to = path.Join(dest, path.Base(s))
+	}
+	for _, name := range c.Sources {
+		if f := d.fetched[name]; f != nil {
+			if err := d.copyFetched(f, c, dest, asDir); err != nil {
+				return err
 			}
-			err = d.copyFile(from, real, f, dest, to, in.Name == "add")
-		}
-		if err != nil {
-			return err
 		}
 	}
 	for _, text := range c.Contents {
@@ -261,28 +307,108 @@ func (d *delta) copy(from tree, in *dockerfile.Instruction) error {
 	return nil
 }
 
+// copySource copies what one source means.
+func (d *delta) copySource(from tree, s match, c *dockerfile.Copy, dest string, asDir, unpack bool) error {
+	if yes, err := d.excluded(s.path, path.Base(s.path)); yes || err != nil {
+		return err
+	}
+	real, f, err := follow(from, s.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("there is no %s%s", shown(s.path), d.where(c))
+	}
+	if err != nil {
+		return err
+	}
+	if c.Parents {
+		below := strings.TrimPrefix(strings.TrimPrefix(s.path, s.from), "/")
+		if err := d.parents(from, s.from, parent(below), dest); err != nil {
+			return err
+		}
+		to := path.Join(dest, below)
+		if f.isDir() {
+			return d.copyDir(from, real, "", f, to, to == dest)
+		}
+		return d.copyFile(from, real, f, to, to, unpack)
+	}
+	if f.isDir() {
+		return d.copyDir(from, real, "", f, dest, true)
+	}
+	to := dest
+	if asDir {
+		to = path.Join(dest, path.Base(s.path))
+	}
+	return d.copyFile(from, real, f, dest, to, unpack)
+}
+
+// parents makes the directories that a source is in, as they are in the source: "COPY --parents".
+func (d *delta) parents(from tree, base, below, dest string) error {
+	if below == "" {
+		return nil
+	}
+	if err := d.parents(from, base, parent(below), dest); err != nil {
+		return err
+	}
+	_, f, err := follow(from, path.Join(base, below))
+	if err != nil {
+		return err
+	}
+	to := path.Join(dest, below)
+	if _, there, err := follow(d.image, to); err == nil && there.isDir() || d.entries[to] != nil && d.entries[to].isDir() {
+		return nil
+	}
+	return d.put(to, d.own(entry{file: *f}))
+}
+
+// excluded tells whether --exclude names a file by one of its paths.
+func (d *delta) excluded(paths ...string) (bool, error) {
+	if d.exclude == nil {
+		return false, nil
+	}
+	for _, p := range paths {
+		if yes, err := d.exclude.MatchesOrParentMatches(p); yes || err != nil {
+			if err != nil {
+				err = fmt.Errorf("--exclude: %w", err)
+			}
+			return yes, err
+		}
+	}
+	return false, nil
+}
+
 // copyFile copies a file to a path; an archive of ADD is unpacked into dest instead.
 func (d *delta) copyFile(from tree, real string, f *file, dest, to string, unpack bool) error {
 	if unpack && f.is(unix.S_IFREG) {
-		r, err := from.open(real)
-		if err != nil {
-			return err
-		}
-		archive, err := openArchive(d.tmp, r)
-		r.Close()
-		if err != nil {
-			return fmt.Errorf("unpack %s: %w", shown(real), err)
-		}
-		if archive != nil {
-			d.opened = append(d.opened, archive)
-			root, err := archive.stat("")
+		if archive, err := d.unpacked(from, real); archive != nil || err != nil {
 			if err != nil {
-				return err
+				return fmt.Errorf("unpack %s: %w", shown(real), err)
 			}
-			return d.copyDir(archive, "", "", root, dest, true)
+			return d.copyAll(archive, dest)
 		}
 	}
 	return d.put(to, d.own(entry{file: *f, from: from, path: real}))
+}
+
+// unpacked is the tree of an archive; nil if it is none.
+func (d *delta) unpacked(from tree, real string) (*imageTree, error) {
+	r, err := from.open(real)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	archive, err := openArchive(d.tmp, r)
+	if archive != nil {
+		d.opened = append(d.opened, archive)
+	}
+	return archive, err
+}
+
+// copyAll copies all that is in a tree to dest.
+func (d *delta) copyAll(from tree, dest string) error {
+	root, err := from.stat("")
+	if err != nil {
+		return err
+	}
+	return d.copyDir(from, "", "", root, dest, true)
 }
 
 // where says of what something is missing in.
@@ -298,10 +424,22 @@ func (d *delta) own(e entry) *entry {
 	if d.chown {
 		e.uid, e.gid = d.uid, d.gid
 	}
-	if d.hasMode && !e.is(unix.S_IFLNK) {
-		e.mode = e.mode&unix.S_IFMT | d.chmod
+	if d.chmod != nil && !e.is(unix.S_IFLNK) {
+		h := e.header("")
+		e.mode = e.mode&unix.S_IFMT | bits(d.chmod.Apply(h.FileInfo().Mode()))
 	}
 	return &e
+}
+
+// bits are the permission bits of a mode, inode(7).
+func bits(m fs.FileMode) uint32 {
+	n := uint32(m.Perm())
+	for bit, special := range map[uint32]fs.FileMode{unix.S_ISUID: fs.ModeSetuid, unix.S_ISGID: fs.ModeSetgid, unix.S_ISVTX: fs.ModeSticky} {
+		if m&special != 0 {
+			n |= bit
+		}
+	}
+	return n
 }
 
 // copyDir copies what is in a directory of from to dest. rel is its path below the source that is
@@ -326,16 +464,13 @@ func (d *delta) copyDir(from tree, dir, rel string, f *file, dest string, top bo
 		return err
 	}
 	for _, name := range names {
-		below := path.Join(rel, name)
-		if d.exclude != nil {
-			if yes, err := d.exclude.MatchesOrParentMatches(below); err != nil || yes {
-				if err != nil {
-					return fmt.Errorf("--exclude: %w", err)
-				}
-				continue
+		below, child := path.Join(rel, name), path.Join(dir, name)
+		if yes, err := d.excluded(below); yes || err != nil {
+			if err != nil {
+				return err
 			}
+			continue
 		}
-		child := path.Join(dir, name)
 		cf, err := from.stat(child)
 		if err == nil && cf.isDir() {
 			err = d.copyDir(from, child, below, cf, path.Join(to, name), false)

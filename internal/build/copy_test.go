@@ -90,7 +90,9 @@ func TestCopy(t *testing.T) {
 		{"f g.txt", "/x", "error"},
 		{"d/*.txt", "/x", "x=d/b.txt"},
 		{"*/a", "/x/", "x/ x/a=d/a"},
-		{"d/*", "/x", "x/ x/a=d/a x/b.txt=d/b.txt x/c=d/sub/c"},
+		{"d/*", "/x/", "x/ x/a=d/a x/b.txt=d/b.txt x/c=d/sub/c"},
+		{"d/*", "/x", "error"},
+		{"d/*", "/etc", "etc! etc/a=d/a etc/b.txt=d/b.txt etc/c=d/sub/c"},
 		{"*.nothing", "/x", "error"},
 		{"nothing", "/x", "error"},
 		{"f", "/.wh.x", "error"},
@@ -99,6 +101,63 @@ func TestCopy(t *testing.T) {
 		err := d.copy(inContext, &dockerfile.Instruction{Name: "copy", Copy: &dockerfile.Copy{Sources: strings.Fields(c.sources), Dest: c.dest}})
 		if got := shape(d, err); got != c.want {
 			t.Errorf("COPY %s %s: %s (%v), want %s", c.sources, c.dest, got, err, c.want)
+		}
+	}
+}
+
+// TestPatternsEnd, whatever loops of links there are; and a file has as many names as directories.
+func TestPatternsEnd(t *testing.T) {
+	loops := treeOf("a", "d/", "d/a", "d/e/", "d/e/a")
+	for _, n := range []string{"l1", "l2", "l3", "d/l1", "d/l2", "d/e/up"} {
+		loops[n] = &file{mode: unix.S_IFLNK | 0o777, target: "/"}
+	}
+	for pattern, want := range map[string]string{
+		strings.Repeat("*/", 40) + "a": "a d/a d/e/a", "**/a": "a d/a d/e/a", "**/**/**/a": "a d/a d/e/a", "d/**/a": "d/a d/e/a", "l1/l2/d/a": "l1/l2/d/a",
+	} {
+		found, err := glob(loops, "", pattern)
+		files := map[string]bool{}
+		for _, p := range found {
+			real, _, err := follow(loops, p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			files[real] = true
+			if !strings.Contains(pattern, "*") {
+				files = map[string]bool{p: true}
+			}
+		}
+		if got := strings.Join(slices.Sorted(maps.Keys(files)), " "); err != nil || got != want || len(found) > 9 {
+			t.Errorf("%s: %s (%d times), %v; want %s", pattern, got, len(found), err, want)
+		}
+	}
+}
+
+// TestFlagsOfCopy: the Dockerfile reference, "COPY --parents" and "COPY --exclude".
+func TestFlagsOfCopy(t *testing.T) {
+	for _, c := range []struct {
+		sources, exclude, dest string
+		parents                bool
+		want                   string
+	}{
+		{"d/sub/c", "", "/x", true, "x/ x/d/ x/d/sub/ x/d/sub/c=d/sub/c"},
+		{"d/a d/*.txt", "", "/x/", true, "x/ x/d/ x/d/a=d/a x/d/b.txt=d/b.txt"},
+		{"d/./sub/c", "", "/x/", true, "x/ x/sub/ x/sub/c=d/sub/c"},
+		{"d/sub", "", "/x/", true, "x/ x/d/ x/d/sub/ x/d/sub/c=d/sub/c"},
+		{"**/c", "", "/x/", true, "x/ x/d/ x/d/sub/ x/d/sub/c=d/sub/c"},
+		{"../d/a", "", "/alias/", true, "etc! etc/d/ etc/d/a=d/a"},
+		{"d", "*.txt", "/x", false, "x/ x/a=d/a x/sub/ x/sub/c=d/sub/c"},
+		{"d", "sub", "/x", false, "x/ x/a=d/a x/b.txt=d/b.txt"},
+		{"f g.txt", "*.txt", "/x/", false, "x/ x/f=f"},
+		{"d/*", "d/a", "/x/", false, "x/ x/b.txt=d/b.txt x/c=d/sub/c"},
+	} {
+		d := newDelta(onImage)
+		in := &dockerfile.Instruction{Name: "copy", Copy: &dockerfile.Copy{Sources: strings.Fields(c.sources), Exclude: strings.Fields(c.exclude), Dest: c.dest, Parents: c.parents}}
+		err := d.owner(in.Copy)
+		if err == nil {
+			err = d.copy(inContext, in)
+		}
+		if got := shape(d, err); got != c.want {
+			t.Errorf("COPY %+v: %s (%v)", c, got, err)
 		}
 	}
 }

@@ -26,11 +26,15 @@ type directory struct {
 	dir  *os.File
 	name string // its path, absolute
 
-	memory  string         // file that keeps sums
-	mu      sync.Mutex     // for what follows
-	sums    map[string]sum // by path
-	learned bool           // sums has something new
+	memory  string           // file that keeps sums
+	mu      sync.Mutex       // for what follows
+	sums    map[string]sum   // by path
+	learned bool             // sums has something new
+	links   map[inode]uint32 // files with several names
 }
+
+// inode is the same for all names of a file.
+type inode struct{ dev, ino uint64 }
 
 // sum is the digest of a file that was as described.
 type sum struct {
@@ -44,7 +48,7 @@ func openDirectory(s *image.Store, dir string) (*directory, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &directory{name: abs, sums: map[string]sum{}, memory: s.Path("build", "context-"+digest.FromString(abs).Encoded())}
+	d := &directory{name: abs, sums: map[string]sum{}, links: map[inode]uint32{}, memory: s.Path("build", "context-"+digest.FromString(abs).Encoded())}
 	if d.dir, err = os.OpenFile(abs, os.O_RDONLY|unix.O_DIRECTORY, 0); err != nil {
 		return nil, fmt.Errorf("open the context: %w", err)
 	}
@@ -115,6 +119,15 @@ func (d *directory) stat(name string) (*file, error) {
 		return nil, &fs.PathError{Op: "stat", Path: name, Err: err}
 	}
 	f := &file{mode: st.Mode, size: st.Size, mtime: time.Unix(st.Mtim.Unix())}
+	if !f.isDir() && st.Nlink > 1 {
+		i := inode{st.Dev, st.Ino}
+		d.mu.Lock()
+		if d.links[i] == 0 {
+			d.links[i] = uint32(len(d.links) + 1)
+		}
+		f.link = d.links[i]
+		d.mu.Unlock()
+	}
 	if f.is(unix.S_IFLNK) {
 		// readlinkat(2): of the link that the descriptor is for.
 		buf := make([]byte, unix.PathMax)

@@ -5,6 +5,7 @@ package build
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 
 	digest "github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
@@ -26,6 +28,8 @@ import (
 // mounts are those of one RUN.
 type mounts struct {
 	volumes []disk.Volume
+	env     []string          // secrets, VAR=VALUE
+	agents  int               // of ssh
 	parts   []store.BuildPart // what the layer depends on
 	fill    []func() error    // what lay does
 	end     []func()          // in reverse order
@@ -48,13 +52,12 @@ func (m *mounts) lay() error {
 }
 
 // mounts prepares what a RUN mounts. The caller closes it, also after an error.
-func (b *builder) mounts(s *state, in *dockerfile.Instruction) (*mounts, error) {
+func (b *builder) mounts(ctx context.Context, s *state, in *dockerfile.Instruction) (*mounts, error) {
 	m := new(mounts)
 	for _, want := range in.Mounts {
-		if want.Target == "" && want.Type == "secret" {
-			want.Target = "/run/secrets/" + cmp.Or(want.ID, want.Source)
+		if usual := want.Type == "secret" || want.Type == "ssh"; want.Target != "" || !usual {
+			want.Target = s.absolute(want.Target)
 		}
-		want.Target = s.absolute(want.Target)
 		var err error
 		switch want.Type {
 		case "tmpfs":
@@ -64,11 +67,13 @@ func (b *builder) mounts(s *state, in *dockerfile.Instruction) (*mounts, error) 
 			}
 			m.volumes = append(m.volumes, v)
 		case "cache":
-			err = b.cacheMount(m, &want)
+			err = b.cacheMount(ctx, m, &want)
 		case "bind":
-			err = b.bindMount(m, &want)
+			err = b.bindMount(ctx, m, &want)
 		case "secret":
 			err = b.secretMount(m, &want)
+		case "ssh":
+			err = b.agentMount(m, &want)
 		default:
 			err = errors.New("it is not there")
 		}
@@ -90,56 +95,115 @@ func (b *builder) mounts(s *state, in *dockerfile.Instruction) (*mounts, error) 
 
 // cacheMount is a directory of the store that stays from build to build. Its content does not count
 // for the layer.
-func (b *builder) cacheMount(m *mounts, want *dockerfile.Mount) error {
+func (b *builder) cacheMount(ctx context.Context, m *mounts, want *dockerfile.Mount) error {
 	want.ID = cmp.Or(want.ID, want.Target)
-	dir := b.Store.Path("build", "mount-"+digest.FromString(want.ID).Encoded())
-	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+	dir, held, err := b.cacheDirectory(want)
+	if err != nil {
 		return err
 	}
-	if err := os.Mkdir(dir, 0o700); err == nil {
-		err = os.Chmod(dir, os.FileMode(want.Mode&0o777))
-		if err != nil {
-			return err
-		}
-	} else if !errors.Is(err, os.ErrExist) {
-		return err
+	m.end = append(m.end, func() { held.Close() })
+	if want.From != "" {
+		m.parts = append(m.parts, store.BuildPart{Name: "mount", Value: "from " + want.From + " " + want.Source})
+		m.fill = append(m.fill, func() error { return b.seed(ctx, want, dir) })
 	}
-	if want.Locked {
-		f, err := os.Open(dir)
-		if err != nil {
-			return err
-		}
-		m.end = append(m.end, func() { f.Close() })
-		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil { // flock(2), until the close
-			return os.NewSyscallError("flock", err)
-		}
-	}
-	m.volumes = append(m.volumes, disk.Volume{Source: dir, Target: want.Target})
+	m.volumes = append(m.volumes, disk.Volume{Source: dir, Target: want.Target, ReadOnly: want.ReadOnly})
 	return nil
 }
 
-// bindMount shows a file or directory of the context: a copy, without what .dockerignore names, so
-// that the container has the files that are digested, whatever becomes of the context meanwhile.
-// Its files count as those of COPY do.
-func (b *builder) bindMount(m *mounts, want *dockerfile.Mount) error {
-	if b.Context == nil {
-		return errors.New("there is no context")
+// cacheDirectory is the directory of a cache, and what holds it while a RUN has it: one that is
+// private is another one if the first is in use. The Dockerfile reference, "RUN --mount=type=cache".
+func (b *builder) cacheDirectory(want *dockerfile.Mount) (dir string, held *os.File, err error) {
+	lock := map[string]int{"": unix.LOCK_SH, "shared": unix.LOCK_SH, "locked": unix.LOCK_EX, "private": unix.LOCK_EX | unix.LOCK_NB}[want.Sharing]
+	for n := 0; ; n++ {
+		id := want.ID
+		if n > 0 {
+			id += fmt.Sprintf("\x00%d", n)
+		}
+		dir = b.Store.Path("build", "mount-"+digest.FromString(id).Encoded())
+		if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+			return "", nil, err
+		}
+		if err := os.Mkdir(dir, 0o700); err == nil {
+			err = unix.Chmod(dir, want.Mode&0o7777)
+			if err != nil {
+				return "", nil, err
+			}
+		} else if !errors.Is(err, os.ErrExist) {
+			return "", nil, err
+		}
+		if held, err = os.Open(dir); err != nil {
+			return "", nil, err
+		}
+		if err = unix.Flock(int(held.Fd()), lock); err == nil { // flock(2), until the close
+			return dir, held, nil
+		}
+		held.Close()
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return "", nil, os.NewSyscallError("flock", err)
+		}
 	}
-	real, f, err := follow(b.Context, want.Source)
-	if err != nil {
-		return fmt.Errorf("%s: %w", shown(want.Source), err)
+}
+
+// seed gives a cache that is empty the files of an image or stage.
+func (b *builder) seed(ctx context.Context, want *dockerfile.Mount, dir string) error {
+	if names, err := os.ReadDir(dir); err != nil || len(names) > 0 {
+		return err
 	}
-	nothing, err := openStack(b.Store, nil)
+	d, isDir, done, err := b.picked(ctx, want)
+	defer done()
+	if err == nil && !isDir {
+		err = fmt.Errorf("%s is no directory", shown(want.Source))
+	}
 	if err != nil {
 		return err
 	}
-	defer nothing.close()
-	d := newDelta(nothing)
-	if f.isDir() {
-		err = d.copyDir(b.Context, real, "", f, "x", true)
-	} else {
-		err = d.put("x", &entry{file: *f, from: b.Context, path: real})
+	if _, err := d.digest(); err != nil {
+		return err
 	}
+	moved := map[string]*entry{}
+	for p, e := range d.entries {
+		if p != picked {
+			moved[strings.TrimPrefix(p, picked+"/")] = e
+		}
+	}
+	d.entries = moved
+	return d.unpack(dir)
+}
+
+// picked is what files of a mount are called in the tree that is made for them.
+const picked = "x"
+
+// picked is a file or directory of the context, an image or a stage. done is to be called in any
+// case.
+func (b *builder) picked(ctx context.Context, want *dockerfile.Mount) (d *delta, isDir bool, done func(), err error) {
+	from, end, err := b.source(ctx, &dockerfile.Copy{From: want.From, Stage: want.Stage})
+	if err != nil {
+		return nil, false, func() {}, err
+	}
+	nothing, err := openStack(b.Store, nil)
+	if err != nil {
+		return nil, false, end, err
+	}
+	done = func() { nothing.close(); end() }
+	real, f, err := follow(from, want.Source)
+	if err != nil {
+		return nil, false, done, fmt.Errorf("%s: %w", shown(want.Source), err)
+	}
+	d = newDelta(nothing)
+	if f.isDir() {
+		err = d.copyDir(from, real, "", f, picked, true)
+	} else {
+		err = d.put(picked, &entry{file: *f, from: from, path: real})
+	}
+	return d, f.isDir(), done, err
+}
+
+// bindMount shows a file or directory: a copy, of the context without what .dockerignore names, so
+// that the container has the files that are digested, whatever becomes of the context meanwhile,
+// and may write if it is to. Its files count as those of COPY do.
+func (b *builder) bindMount(ctx context.Context, m *mounts, want *dockerfile.Mount) error {
+	d, _, done, err := b.picked(ctx, want)
+	m.end = append(m.end, done)
 	if err != nil {
 		return err
 	}
@@ -155,7 +219,7 @@ func (b *builder) bindMount(m *mounts, want *dockerfile.Mount) error {
 	}
 	m.end = append(m.end, st.Close)
 	m.fill = append(m.fill, func() error { return d.unpack(st.Dir) })
-	m.volumes = append(m.volumes, disk.Volume{Source: filepath.Join(st.Dir, "x"), Target: want.Target, ReadOnly: true})
+	m.volumes = append(m.volumes, disk.Volume{Source: filepath.Join(st.Dir, picked), Target: want.Target, ReadOnly: want.ReadOnly})
 	return nil
 }
 
@@ -169,11 +233,12 @@ func (d *delta) unpack(dir string) error {
 	r, w := io.Pipe()
 	defer r.Close()
 	go func() { w.CloseWithError(d.write(w)) }()
-	_, err := treecopy.Host().Unpack(r, dir, "", false)
+	_, err := treecopy.Private().Unpack(r, dir, "", false)
 	return err
 }
 
-// secretMount shows a file of the user's. Nothing of it counts, and nothing of it is kept.
+// secretMount shows a file of the user's, or puts what it has into a variable. Nothing of it counts,
+// and nothing of it is kept.
 func (b *builder) secretMount(m *mounts, want *dockerfile.Mount) error {
 	want.ID = cmp.Or(want.ID, want.Source, path.Base(want.Target))
 	file, ok := b.Secrets[want.ID]
@@ -183,7 +248,36 @@ func (b *builder) secretMount(m *mounts, want *dockerfile.Mount) error {
 		}
 		return nil
 	}
+	if want.Env != nil {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		m.env = append(m.env, cmp.Or(*want.Env, want.ID)+"="+string(text))
+		if want.Target == "" {
+			return nil
+		}
+	}
+	want.Target = cmp.Or(want.Target, "/run/secrets/"+want.ID)
 	m.volumes = append(m.volumes, disk.Volume{Source: file, Target: want.Target, ReadOnly: true})
+	return nil
+}
+
+// agentMount lets the container talk to an ssh agent.
+func (b *builder) agentMount(m *mounts, want *dockerfile.Mount) error {
+	want.ID = cmp.Or(want.ID, "default")
+	socket, ok := b.Agents[want.ID]
+	if !ok {
+		if want.Required {
+			return errs.Hint(fmt.Errorf("there is no agent %q", want.ID), "tiffin build --ssh "+want.ID+"=SOCKET; default has $SSH_AUTH_SOCK")
+		}
+		return nil
+	}
+	want.Target = cmp.Or(want.Target, fmt.Sprintf("/run/buildkit/ssh_agent.%d", m.agents)) // where BuildKit has it
+	if m.agents++; m.agents == 1 {
+		m.env = append(m.env, "SSH_AUTH_SOCK="+want.Target)
+	}
+	m.volumes = append(m.volumes, disk.Volume{Source: socket, Target: want.Target})
 	return nil
 }
 

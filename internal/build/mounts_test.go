@@ -35,7 +35,7 @@ func TestMountsAreNotSweptAway(t *testing.T) {
 	defer c.Close()
 	b := &builder{Options: Options{Store: s, Context: c}}
 	b.journal = openJournal(&b.Options)
-	m, err := b.mounts(&state{}, &dockerfile.Instruction{Script: "#!/bin/cat\n", Mounts: []dockerfile.Mount{{Type: "bind", Target: "/m"}}})
+	m, err := b.mounts(t.Context(), &state{}, &dockerfile.Instruction{Script: "#!/bin/cat\n", Mounts: []dockerfile.Mount{{Type: "bind", Target: "/m", Stage: -1}}})
 	if err == nil {
 		err = m.lay()
 	}

@@ -16,9 +16,9 @@ import (
 const maxDatabase = 1 << 20
 
 // lookupOwner reads USER[:GROUP], names or numbers. A user without a group has the group of the
-// same number, the Dockerfile reference, "COPY --chown --chmod"; with a name, that of passwd.
+// same number, with a name that of passwd: the Dockerfile reference, "COPY --chown".
 func lookupOwner(t tree, owner string) (uid, gid uint32, err error) {
-	user, group, hasGroup := strings.Cut(owner, ":")
+	user, group, _ := strings.Cut(owner, ":")
 	if n, err := strconv.ParseUint(user, 10, 31); err == nil {
 		uid, gid = uint32(n), uint32(n)
 	} else {
@@ -27,7 +27,7 @@ func lookupOwner(t tree, owner string) (uid, gid uint32, err error) {
 			return 0, 0, fmt.Errorf("the image has no user %q", user)
 		}
 	}
-	if !hasGroup {
+	if group == "" {
 		return uid, gid, nil
 	}
 	if n, err := strconv.ParseUint(group, 10, 31); err == nil {

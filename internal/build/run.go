@@ -26,7 +26,7 @@ func (b *builder) run(ctx context.Context, s *state, in *dockerfile.Instruction,
 		return errors.New("RUN has no command")
 	}
 	cfg := b.container(s, in)
-	mounted, err := b.mounts(s, in)
+	mounted, err := b.mounts(ctx, s, in)
 	defer mounted.close()
 	if err != nil {
 		return err
@@ -45,7 +45,7 @@ func (b *builder) run(ctx context.Context, s *state, in *dockerfile.Instruction,
 		if err != nil {
 			return nil, err
 		}
-		r, err := b.executed(ctx, s, in, &cfg, parts, out)
+		r, err := b.executed(ctx, s, in, &cfg, parts, mounted.env, out)
 		end(err != nil)
 		return r, err
 	})
@@ -55,13 +55,14 @@ func (b *builder) run(ctx context.Context, s *state, in *dockerfile.Instruction,
 	return b.push(s, in, step, r)
 }
 
-// executed runs the container, and makes a layer of what it leaves.
-func (b *builder) executed(ctx context.Context, s *state, in *dockerfile.Instruction, cfg *disk.Config, parts []store.BuildPart, out *os.File) (r *store.BuildRecord, err error) {
+// executed runs the container, with further variables that nothing keeps, and makes a layer of what
+// it leaves.
+func (b *builder) executed(ctx context.Context, s *state, in *dockerfile.Instruction, cfg *disk.Config, parts []store.BuildPart, env []string, out *os.File) (r *store.BuildRecord, err error) {
 	m, err := b.Store.Prepare(s.layers)
 	if err != nil {
 		return nil, err
 	}
-	ctr, hold, status, err := b.command(ctx, cfg, m, out)
+	ctr, hold, status, err := b.command(ctx, cfg, m, env, out)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +111,7 @@ func (b *builder) runParts(s *state, cfg *disk.Config, in *dockerfile.Instructio
 }
 
 // command runs the container to its end, and leaves it, until hold is closed.
-func (b *builder) command(ctx context.Context, cfg *disk.Config, m *cache.Mountable, out *os.File) (ctr *disk.Container, hold *os.File, status int, err error) {
+func (b *builder) command(ctx context.Context, cfg *disk.Config, m *cache.Mountable, env []string, out *os.File) (ctr *disk.Container, hold *os.File, status int, err error) {
 	run, err := disk.RunRoot(b.Store.Root())
 	if err != nil {
 		return nil, nil, 0, err
@@ -137,7 +138,7 @@ func (b *builder) command(ctx context.Context, cfg *disk.Config, m *cache.Mounta
 	if hold, err = ctr.HoldTransient(); err != nil {
 		return nil, nil, 0, errors.Join(err, client.Discard(ctr))
 	}
-	session, err := client.Start(ctr, launch, lock, m, client.StartOptions{Stdout: out, Stderr: out, StepDown: note, GiveUp: ctx.Done()})
+	session, err := client.Start(ctr, launch, lock, m, client.StartOptions{Stdout: out, Stderr: out, StepDown: note, GiveUp: ctx.Done(), Env: env})
 	if err != nil {
 		return nil, hold, 0, errors.Join(err, client.Discard(ctr))
 	}

@@ -69,13 +69,24 @@ func (b *builder) wait(ctx context.Context, n int) error {
 // needed waits for the stages that an instruction of stage n copies from. An ONBUILD of the base
 // may name what nobody has seen before: a stage that is not built, or waits for this one.
 func (b *builder) needed(ctx context.Context, n int, in *dockerfile.Instruction) error {
-	if in.Copy == nil || in.Copy.From == "" || in.Copy.Stage < 0 {
+	wait := func(from string, m int) error {
+		if from == "" || m < 0 {
+			return nil
+		}
+		if m >= n || b.built[m] == nil {
+			return fmt.Errorf("the base wants files of stage %s, which is not built before this one", from)
+		}
+		return b.wait(ctx, m)
+	}
+	for _, m := range in.Mounts {
+		if err := wait(m.From, m.Stage); err != nil {
+			return err
+		}
+	}
+	if in.Copy == nil {
 		return nil
 	}
-	if m := in.Copy.Stage; m >= n || b.built[m] == nil {
-		return fmt.Errorf("the base wants files of stage %s, which is not built before this one", in.Copy.From)
-	}
-	return b.wait(ctx, in.Copy.Stage)
+	return wait(in.Copy.From, in.Copy.Stage)
 }
 
 // turn waits until one more step may be executed. The caller calls end when it has ended.

@@ -105,9 +105,15 @@ func parent(p string) string {
 // inside is a path as trees have it.
 func inside(p string) string { return strings.TrimPrefix(path.Clean("/"+p), "/") }
 
-// glob finds what a pattern of COPY matches: the Dockerfile reference, "COPY", by the rules of
-// path.Match. A part without wildcards is taken as it is.
-func glob(t tree, pattern string) (found []string, err error) {
+// glob finds what a pattern of COPY matches below a directory: the Dockerfile reference, "COPY", by
+// the rules of path.Match; "**" stands for any number of directories, also none. A part without
+// wildcards is taken as it is.
+func glob(t tree, base, pattern string) (found []string, err error) {
+	type place struct {
+		dir  string // through no link
+		left int    // parts of the pattern
+	}
+	been := map[place]bool{} // a directory that several links lead to has the same files behind all
 	parts := strings.Split(inside(pattern), "/")
 	var walk func(dir string, parts []string) error
 	walk = func(dir string, parts []string) error {
@@ -124,11 +130,19 @@ func glob(t tree, pattern string) (found []string, err error) {
 			return walk(path.Join(dir, parts[0]), parts[1:])
 		}
 		real, f, err := follow(t, dir)
-		if errors.Is(err, fs.ErrNotExist) || err == nil && !f.isDir() {
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errLoop) || errors.Is(err, errNotDirectory) || err == nil && !f.isDir() {
 			return nil
 		}
-		if err != nil {
+		if here := (place{real, len(parts)}); err != nil || been[here] {
 			return err
+		} else {
+			been[here] = true
+		}
+		deep := parts[0] == "**"
+		if deep {
+			if err := walk(dir, parts[1:]); err != nil {
+				return err
+			}
 		}
 		names, err := t.list(real)
 		for _, name := range names {
@@ -136,13 +150,18 @@ func glob(t tree, pattern string) (found []string, err error) {
 			if merr != nil {
 				return fmt.Errorf("%q: %w", pattern, merr)
 			}
+			next := parts[1:]
+			if deep {
+				f, err := t.stat(path.Join(real, name))
+				ok, next = err == nil && f.isDir(), parts
+			}
 			if ok {
-				err = errors.Join(err, walk(path.Join(dir, name), parts[1:]))
+				err = errors.Join(err, walk(path.Join(dir, name), next))
 			}
 		}
 		return err
 	}
-	err = walk("", parts)
+	err = walk(base, parts)
 	return found, err
 }
 

@@ -35,13 +35,17 @@ func (d *delta) digest() (string, error) {
 		if e.kept {
 			continue
 		}
-		if err := d.sum(e); err != nil {
-			return "", fmt.Errorf("read %s: %w", shown(e.path), err)
-		}
 		first := ""
 		if e.link != 0 {
 			if first = names[e.hardLink()]; first == "" {
 				names[e.hardLink()] = p
+			} else {
+				e.sum = d.entries[first].sum
+			}
+		}
+		if first == "" {
+			if err := d.sum(e); err != nil {
+				return "", fmt.Errorf("read %s: %w", shown(e.path), err)
 			}
 		}
 		_ = out.Encode([]any{p, e.mode, e.uid, e.gid, e.rdev, e.target, e.sum, e.xattrs, first}) // a hash takes everything

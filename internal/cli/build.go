@@ -6,6 +6,7 @@ package cli
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -30,11 +31,12 @@ import (
 func buildCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage: "[FLAGS] CONTEXT|-",
-		Description: "CONTEXT is what COPY takes files from, without those that its .dockerignore names: a directory, a tarball, or the\n" +
-			"http or https URL of a tarball. - is a tarball on standard input; or there is no context, and the Dockerfile comes\n" +
-			"from there. Without -f it is Dockerfile or Containerfile in the context; of a tarball, FILE is in it, too.\n" +
-			"What is not there is refused before anything runs. Steps whose layers are here already are not done again; `tiffin\n" +
-			"prune --build` forgets them. With SOURCE_DATE_EPOCH, the same files give the same image.",
+		Description: "CONTEXT is what COPY takes files from, without those that its .dockerignore names: a directory, a tarball, the\n" +
+			"http or https URL of a tarball, or a git repository, URL.git[#REF[:DIR]]. - is a tarball on standard input; or there\n" +
+			"is no context, and the Dockerfile comes from there. Without -f it is Dockerfile or Containerfile in the context; if\n" +
+			"that is no directory, FILE is in it, too. What is not there is refused before anything runs. Steps whose layers are\n" +
+			"here already are not done again; `tiffin prune --build` forgets them. With SOURCE_DATE_EPOCH, the same files give\n" +
+			"the same image.",
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "tag", Aliases: []string{"t"}, Usage: "`NAME[:TAG]` for the image"},
 			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "the Dockerfile is `FILE`, or - for standard input"},
@@ -43,13 +45,16 @@ func buildCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "build-arg", Usage: "give ARG a value: `NAME=VALUE`, or NAME with the value it has here"},
 			&cli.StringSliceFlag{Name: "label", Usage: "note `KEY=VALUE` in the image"},
 			&cli.StringSliceFlag{Name: "secret", Usage: "a file for RUN --mount=type=secret: `id=ID,src=FILE`"},
+			&cli.StringSliceFlag{Name: "ssh", Usage: "an ssh agent for RUN --mount=type=ssh: `ID=SOCKET`, or default, that of SSH_AUTH_SOCK"},
+			&cli.BoolFlag{Name: "check", Usage: "build nothing: warn of what is allowed but seldom meant, by BuildKit's rules; status 1 if there is any"},
 			&cli.BoolFlag{Name: "no-cache", Usage: "do every step again"},
 			newOptionalFlag("pull", "fetch base images: always, also if they are here; =missing, =never", "true", pullAlways, pullMissing, pullNever),
 			&cli.StringFlag{Name: "network", Usage: "of RUN: `user` (its own, with a way out), none or host; the same as that of run if not given"},
 			&cli.StringFlag{Name: "progress", Value: "auto", Usage: "`auto`, plain, json or quiet"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only the digest of the image"},
 			&cli.StringFlag{Name: "iidfile", Usage: "write the digest of the image into `FILE`"},
-			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the image, too: `type=oci|docker,dest=FILE`; or its files: type=tar,dest=FILE, type=local,dest=DIR"},
+			&cli.BoolFlag{Name: "squash", Usage: "one layer on top of the base, instead of one for each step"},
+			&cli.StringSliceFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the image, too: `type=oci|docker,dest=FILE`; or its files: type=tar,dest=FILE, type=local,dest=DIR"},
 			&cli.BoolFlag{Name: "rewrite-timestamp", Usage: "no time in new layers is later than SOURCE_DATE_EPOCH: so it is wherever that is set"},
 			&cli.BoolFlag{Name: "explain", Usage: "print why steps were done again, and what their layers add and hide"},
 			&cli.StringFlag{Name: "format", Usage: "of --explain: `json`, a line for each step"},
@@ -73,11 +78,14 @@ func runBuild(c *cli.Context, store *image.Store) error {
 	if err != nil {
 		return err
 	}
-	output, err := readBuildOutput(c)
+	outputs, err := readBuildOutputs(c)
 	if err != nil {
 		return err
 	}
 	o.Output, o.Report, o.Warn = p.output, p.step, p.warning
+	if o.Check {
+		return checkBuild(c, o, p)
+	}
 	explain, err := explainBuild(c, o)
 	if err != nil {
 		return err
@@ -92,17 +100,40 @@ func runBuild(c *cli.Context, store *image.Store) error {
 	if err != nil {
 		return p.failed(err)
 	}
-	if err := output.write(ctx, store, img); err != nil {
-		return err
+	for _, output := range outputs {
+		if err := output.write(ctx, store, img); err != nil {
+			return err
+		}
 	}
 	return p.done(c, img)
+}
+
+// checkBuild is --check.
+func checkBuild(c *cli.Context, o *build.Options, p *buildProgress) error {
+	found := 0
+	o.Report = nil
+	o.Warn = func(n *dockerfile.Note) {
+		found++
+		p.mode = "plain"
+		p.warning(n)
+		printExcerpt(n)
+	}
+	ctx, end := interruptible(c)
+	defer end()
+	if _, err := build.Build(ctx, *o); err != nil {
+		return p.failed(err)
+	}
+	if found > 0 {
+		return exitStatus(exitFailure)
+	}
+	return nil
 }
 
 // buildOptions reads the flags, and opens what they name.
 func buildOptions(c *cli.Context, store *image.Store) (*build.Options, error) {
 	o := &build.Options{
 		Store: store, Target: c.String("target"), Labels: c.StringSlice("label"), Names: c.StringSlice("tag"),
-		NoCache: c.Bool("no-cache"), Keep: c.Bool("keep"), Network: c.String("network"), Args: map[string]string{},
+		NoCache: c.Bool("no-cache"), Check: c.Bool("check"), Squash: c.Bool("squash"), Keep: c.Bool("keep"), Network: c.String("network"), Args: map[string]string{},
 	}
 	set, err := containersOf(store.Root())
 	if err != nil {
@@ -141,17 +172,20 @@ func buildOptions(c *cli.Context, store *image.Store) (*build.Options, error) {
 	if o.Secrets, err = secrets(c.StringSlice("secret")); err != nil {
 		return nil, err
 	}
+	if o.Agents, err = agents(c.StringSlice("ssh")); err != nil {
+		return nil, err
+	}
 	policy, pulls := optionalValue(c, "pull")
 	if !pulls {
 		policy = pullMissing
 	} else if policy == "" {
 		policy = pullAlways
 	}
+	if o.System, err = oci.ParsePlatform(c.String("platform")); err != nil {
+		return nil, err
+	}
 	o.Base = func(_ context.Context, name, platform string) (*image.Image, error) {
-		if platform != "" && platform != oci.ThisMachine().String() && c.String("platform") == "" {
-			return nil, fmt.Errorf("--platform=%s is not this machine's", platform)
-		}
-		return baseImage(c, store, name, policy)
+		return baseImage(c, store, name, cmp.Or(platform, c.String("platform")), policy)
 	}
 	return o, openBuild(c, o)
 }
@@ -185,6 +219,30 @@ func secrets(flags []string) (map[string]string, error) {
 		files[id] = abs
 	}
 	return files, nil
+}
+
+// agents reads --ssh ID=SOCKET.
+func agents(flags []string) (map[string]string, error) {
+	sockets := map[string]string{}
+	for _, s := range flags {
+		id, socket, given := strings.Cut(s, "=")
+		if !given {
+			socket = os.Getenv("SSH_AUTH_SOCK")
+		}
+		st, err := os.Stat(socket)
+		switch {
+		case socket == "":
+			return nil, usagef("--ssh %s: the environment variable SSH_AUTH_SOCK names no agent", s)
+		case err != nil:
+			return nil, fmt.Errorf("--ssh %s: %w", s, err)
+		case st.Mode()&os.ModeSocket == 0:
+			return nil, fmt.Errorf("--ssh %s: %s is no socket of an agent", s, socket)
+		}
+		if sockets[id], err = filepath.Abs(socket); err != nil {
+			return nil, err
+		}
+	}
+	return sockets, nil
 }
 
 // readFile is readText of a file that has perhaps been opened.
@@ -314,7 +372,11 @@ func stepNumber(s *build.Step) string {
 
 func (p *buildProgress) warning(n *dockerfile.Note) {
 	if p.mode == "plain" {
-		warn(printable(n.Error()))
+		text := n.Error()
+		if n.Rule != "" {
+			text += " (" + n.Rule + ")"
+		}
+		warn(printable(text))
 	}
 }
 
@@ -325,10 +387,17 @@ func (p *buildProgress) failed(err error) error {
 		return errs.Code(errs.Hint(err, errs.HintOf(err)), exitFailure) // not that of the command
 	}
 	printError(stderr, err)
-	for line := range strings.SplitSeq(n.Excerpt(), "\n") {
-		fmt.Fprintln(stderr, printable(line))
-	}
+	printExcerpt(n)
 	return exitStatus(exitFailure)
+}
+
+// printExcerpt prints the line that a note is about, if there is one, and marks what is meant.
+func printExcerpt(n *dockerfile.Note) {
+	if text := n.Excerpt(); text != "" {
+		for line := range strings.SplitSeq(text, "\n") {
+			fmt.Fprintln(stderr, printable(line))
+		}
+	}
 }
 
 // done says which image it is.

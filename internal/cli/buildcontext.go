@@ -53,11 +53,12 @@ func openContext(c *cli.Context, o *build.Options, name string) (*build.Context,
 	if err := sum.Validate(); sum != "" && (err != nil || sum.Algorithm() != digest.Canonical || !strings.Contains(name, "://")) {
 		return nil, usagef("--checksum is sha256:DIGEST, of a URL")
 	}
+	_, git := dockerfile.ParseGit(name)
 	switch {
-	case strings.Contains(name, "://"):
+	case git, strings.Contains(name, "://"):
 		ctx, end := interruptible(c)
 		defer end()
-		return fetchContext(ctx, o.Store, name, sum)
+		return build.FetchContext(ctx, o.Store, name, sum)
 	case name == "-" && c.String("file") == "-":
 		return nil, nil
 	case name == "-":
@@ -85,7 +86,7 @@ func openContext(c *cli.Context, o *build.Options, name string) (*build.Context,
 }
 
 // readDockerfile reads the Dockerfile of a context. -f names one anywhere, unless the context is an
-// archive.
+// archive or was fetched.
 func readDockerfile(o *build.Options, name, file string) ([]byte, error) {
 	if file != "" {
 		o.File = file
@@ -107,7 +108,7 @@ func readDockerfile(o *build.Options, name, file string) ([]byte, error) {
 
 // openBeside opens a file that -f names, or one beside it.
 func openBeside(o *build.Options, file string) (io.ReadCloser, error) {
-	if o.Context.IsArchive() {
+	if o.Context.IsElsewhere() {
 		return o.Context.File(file)
 	}
 	return os.Open(file)

@@ -4,6 +4,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,19 +22,33 @@ import (
 	"tiffin/internal/treecopy"
 )
 
-// buildOutput is where an image goes, too. Kind "" is nowhere.
+// buildOutput is where an image goes, too.
 type buildOutput struct {
 	kind string // oci, docker, tar or local
 	dest string // "-": standard output
 }
 
+// readBuildOutputs reads all of --output.
+func readBuildOutputs(c *cli.Context) (all []buildOutput, err error) {
+	taken := map[string]bool{}
+	for _, text := range c.StringSlice("output") {
+		o, err := readBuildOutput(c, text)
+		if err == nil && taken[o.dest] {
+			err = usagef("two of --output to %s", cmp.Or(strings.TrimPrefix(o.dest, "-"), "the standard output"))
+		}
+		if err != nil {
+			return nil, err
+		}
+		taken[o.dest] = true
+		all = append(all, o)
+	}
+	return all, nil
+}
+
 // readBuildOutput reads type=TYPE,dest=PATH, or docker's short forms of it: a directory, and - for
 // a tarball on standard output.
-func readBuildOutput(c *cli.Context) (o buildOutput, err error) {
-	text := c.String("output")
+func readBuildOutput(c *cli.Context, text string) (o buildOutput, err error) {
 	switch {
-	case text == "":
-		return o, nil
 	case text == "-":
 		o = buildOutput{"tar", "-"}
 	case !strings.Contains(text, "="):
@@ -72,8 +87,6 @@ func readBuildOutput(c *cli.Context) (o buildOutput, err error) {
 func (o buildOutput) write(ctx context.Context, s *image.Store, img *image.Image) error {
 	write := func(w io.Writer) error { return build.WriteFiles(w, s, img) }
 	switch o.kind {
-	case "":
-		return nil
 	case "local":
 		return o.unpack(write)
 	case "oci", "docker": // the archive of save is both

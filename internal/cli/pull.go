@@ -165,12 +165,12 @@ func imageToRun(c *cli.Context, store *image.Store) (*image.Image, error) {
 	default:
 		return nil, usagef("--pull is always, missing or never, not %q", policy)
 	}
-	return baseImage(c, store, c.Args().First(), policy)
+	return baseImage(c, store, c.Args().First(), c.String("platform"), policy)
 }
 
-// baseImage is imageToRun for a name and a policy.
-func baseImage(c *cli.Context, store *image.Store, name, policy string) (*image.Image, error) {
-	platform, err := askedPlatform(c)
+// baseImage is imageToRun for a name, a platform, or "", and a policy.
+func baseImage(c *cli.Context, store *image.Store, name, system, policy string) (*image.Image, error) {
+	platform, err := parsePlatform(system)
 	if err != nil {
 		return nil, err
 	}
@@ -226,8 +226,10 @@ func platformFlag() cli.Flag {
 }
 
 // askedPlatform is what --platform or the environment says; nil: nothing.
-func askedPlatform(c *cli.Context) (*oci.Platform, error) {
-	s := c.String("platform")
+func askedPlatform(c *cli.Context) (*oci.Platform, error) { return parsePlatform(c.String("platform")) }
+
+// parsePlatform is nil for "".
+func parsePlatform(s string) (*oci.Platform, error) {
 	if s == "" {
 		return nil, nil
 	}

@@ -38,6 +38,7 @@ type Parse struct {
 	Text     []byte
 	Args     map[string]string // values of build arguments, by name
 	Platform string            // OS/ARCH[/VARIANT] of this machine
+	System   string            // the same, of what the image is for
 	Target   string            // name or number of the last stage that is wanted; "" = the last
 	Host     bool              // RUN may have the host's network: whoever builds has said so
 }
@@ -102,14 +103,18 @@ const ScriptPath = "/.tiffin-script"
 
 // Mount is what RUN --mount asks for.
 type Mount struct {
-	Type     string // bind (of the context), cache, tmpfs or secret
-	Source   string // bind: path in the context
-	Target   string // absolute; "" of a secret: the usual place
-	ID       string // cache, secret
-	Locked   bool   // cache: one RUN at a time
-	Required bool   // secret: without it RUN fails
-	Mode     uint32 // cache: of the directory, when it is made
-	Size     int64  // tmpfs: bytes; 0 = no limit of its own
+	Type     string // bind, cache, tmpfs, secret or ssh
+	From     string // bind, cache: a stage's name or number, or an image; "" = the context, or nothing
+	Stage    int    // the stage that From means; -1: none
+	Source   string // bind, cache: path in From
+	Target   string // absolute; "" of a secret or agent: the usual place
+	ReadOnly bool
+	ID       string  // cache, secret, ssh
+	Env      *string // secret: the variable that has it; "" = ID
+	Sharing  string  // cache: shared (or ""), private, or locked
+	Required bool    // secret, ssh: without it RUN fails
+	Mode     uint32  // cache: of the directory, when it is made
+	Size     int64   // tmpfs: bytes; 0 = no limit of its own
 }
 
 // Pair is a name with a value; the value of an ARG may be missing.
@@ -128,6 +133,11 @@ type Copy struct {
 	Chown    string
 	Chmod    string
 	Exclude  []string
+	Parents  bool   // directories of the source are made, too
+	Link     bool   // what is in the image does not count
+	Unpack   *bool  // add: archives; nil: those of the context
+	Checksum string // add: of what is fetched; "" = any
+	KeepGit  bool   // add: .git, too
 }
 
 // Content is a file that stands in the Dockerfile.
@@ -160,10 +170,21 @@ func (n *Note) Error() string {
 	return fmt.Sprintf("%s:%d:%d: %s", n.File, n.Line, n.Column+1, n.Message)
 }
 
+// maxExcerpt is how much of a line an excerpt shows, in bytes.
+const maxExcerpt = 160
+
 // Excerpt is the line, and another that marks what is meant; "" if there is none.
 func (n *Note) Excerpt() string {
 	if n.Line == 0 || n.Length == 0 {
 		return ""
+	}
+	source, column := n.Source, n.Column
+	if cut := column - maxExcerpt/4; cut > 0 && len(source) > maxExcerpt {
+		source, column = strings.ToValidUTF8(source[cut:], ""), maxExcerpt/4
+	}
+	length := min(n.Length, maxExcerpt-column)
+	if len(source) > maxExcerpt {
+		source = strings.ToValidUTF8(source[:maxExcerpt], "") + "…"
 	}
 	// Tabs stay tabs, so that both lines are indented alike.
 	indent := strings.Map(func(r rune) rune {
@@ -171,9 +192,9 @@ func (n *Note) Excerpt() string {
 			return r
 		}
 		return ' '
-	}, n.Source[:n.Column])
+	}, source[:min(column, len(source))])
 	head := fmt.Sprintf("%5d | ", n.Line)
-	return fmt.Sprintf("%s%s\n%s%s%s", head, n.Source, strings.Repeat(" ", len(head)), indent, strings.Repeat("^", n.Length))
+	return fmt.Sprintf("%s%s\n%s%s%s", head, source, strings.Repeat(" ", len(head)), indent, strings.Repeat("^", max(length, 1)))
 }
 
 // plain makes a message of package wire that carries no descriptors.

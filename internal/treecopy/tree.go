@@ -30,6 +30,13 @@ func Host() *Tree {
 	return &Tree{root: unix.AT_FDCWD, inside: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS, umask: 0o7000}
 }
 
+// Private is Host where nobody else can reach the files: they get all their bits.
+func Private() *Tree {
+	t := Host()
+	t.umask = 0
+	return t
+}
+
 // Rooted is the tree whose root directory is open as fd, a container's. No path leads out of it.
 func Rooted(fd int) *Tree {
 	const in = unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS

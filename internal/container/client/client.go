@@ -30,6 +30,8 @@ type StartOptions struct {
 	// Tied ends the container when the caller goes without a word: SIGHUP, the stop signal, and
 	// SIGKILL after the stop timeout. Otherwise it goes on, detached.
 	Tied bool
+	// Env are further variables of the command, VAR=VALUE, that no file keeps.
+	Env []string
 	// Trace makes the kernel ask the file system about everything (fs.Config,
 	// Uncached), and is called with each request. It needs Stdout.
 	Trace *Tracing
@@ -170,7 +172,7 @@ func (l *Launch) start(c *disk.Container, lock *os.File, m *cache.Mountable, n *
 	}
 	req := &control.Message{Op: control.OpStart, Files: []*os.File{lock}, Start: &control.Start{
 		Dir: c.Dir(), Union: m.UnionPath, Flats: m.FlatPaths, Blocks: m.BlockPaths, Indexes: m.IndexPaths, Starts: m.StartPath, Rows: o.Rows, Cols: o.Cols, Foreground: o.Stdout != nil, Tied: o.Tied,
-		Notes: l.proc.Notes, Explain: o.Explain != nil,
+		Notes: l.proc.Notes, Explain: o.Explain != nil, Env: o.Env,
 	}}
 	if o.Stdout != nil {
 		req.Files = append(req.Files, o.Stdout, o.Stderr)

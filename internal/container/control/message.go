@@ -111,6 +111,8 @@ type Start struct {
 	Tied       bool     `json:"tied,omitempty"` // the container does not outlive its client
 	Rows       uint16   `json:"rows,omitempty"` // of the client's terminal
 	Cols       uint16   `json:"cols,omitempty"`
+	// Env are further variables of the command, VAR=VALUE: secrets, which no file has.
+	Env []string `json:"env,omitempty"`
 	// Notes are what the client could not do for the user namespace.
 	Notes []ns.Note `json:"notes,omitempty"`
 	// Cgroup is where the container's control group is to be made, "" = it has none.

@@ -317,6 +317,7 @@ func (s *supervisor) spec() (*ns.Spec, error) {
 	// Init replaces the descriptor.
 	source, fstype, data := fs.MountOptions(int(s.ids.MapUID(0)), int(s.ids.MapGID(0)), 0)
 	spec := s.c.Plan(s.ids)
+	spec.Process.Env = disk.MergeEnv(spec.Process.Env, s.req.Env)
 	if !s.private {
 		spec.Interfaces, spec.Foreign = nil, nil
 	}

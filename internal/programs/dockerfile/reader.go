@@ -16,7 +16,6 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/linter"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
-	"github.com/moby/buildkit/frontend/dockerfile/shell"
 
 	"tiffin/internal/dockerfile"
 )
@@ -29,6 +28,7 @@ type reader struct {
 	stages []instructions.Stage
 	global []string // the variables of FROM lines, VAR=VALUE
 	notes  []dockerfile.Note
+	lint   *linter.Linter
 }
 
 // answer answers a question. A panic of the parser is an answer, too.
@@ -110,44 +110,39 @@ func (r *reader) parse() (*dockerfile.File, error) {
 		return nil, err
 	}
 	r.escape = tree.EscapeToken
-	for _, w := range tree.Warnings {
-		line := 0
-		if w.Location != nil {
-			line = w.Location.Start.Line
-		}
-		r.notes = append(r.notes, *r.at(line, "%s", w.Short))
+	if err := r.check(text, tree); err != nil {
+		return nil, err
 	}
-	lint := linter.New(&linter.Config{Warn: func(rule, _, _, message string, where []parser.Range) {
-		line := 0
-		if len(where) > 0 {
-			line = where[0].Start.Line
-		}
-		n := r.at(line, "%s", message)
-		n.Rule = rule
-		r.notes = append(r.notes, *n)
-	}})
-	stages, meta, err := instructions.Parse(tree.AST, lint)
+	stages, meta, err := instructions.Parse(tree.AST, r.lint)
 	if err != nil {
 		return nil, err
 	}
 	if len(stages) == 0 {
 		return nil, &dockerfile.Note{Message: "it has no FROM"}
 	}
+	many := 0
+	for i := range stages {
+		many += len(stages[i].Commands)
+	}
+	if many > maxInstructions {
+		return nil, &dockerfile.Note{Message: fmt.Sprintf("it has %d instructions; a Dockerfile may have %d", many, maxInstructions)}
+	}
 	r.stages = stages
 	if err := r.globals(meta); err != nil {
 		return nil, err
 	}
+	r.lintStages(tree.AST)
 	return r.file(meta)
 }
 
 // globals evaluates the ARGs before the first FROM, after those that are always there. The
 // Dockerfile reference, "Automatic platform ARGs in the global scope".
 func (r *reader) globals(meta []instructions.ArgCommand) error {
-	system, rest, _ := strings.Cut(r.ask.Platform, "/")
-	arch, variant, _ := strings.Cut(rest, "/")
 	r.global = nil
-	for _, side := range []string{"BUILD", "TARGET"} {
-		for k, v := range map[string]string{"PLATFORM": r.ask.Platform, "OS": system, "ARCH": arch, "VARIANT": variant} {
+	for side, platform := range map[string]string{"BUILD": r.ask.Platform, "TARGET": cmp.Or(r.ask.System, r.ask.Platform)} {
+		system, rest, _ := strings.Cut(platform, "/")
+		arch, variant, _ := strings.Cut(rest, "/")
+		for k, v := range map[string]string{"PLATFORM": platform, "OS": system, "ARCH": arch, "VARIANT": variant} {
 			r.global = set(r.global, side+k, v)
 		}
 	}
@@ -163,7 +158,7 @@ func (r *reader) globals(meta []instructions.ArgCommand) error {
 			if given, ok := r.ask.Args[arg.Key]; ok {
 				v = &given
 			} else if v != nil {
-				expanded, err := r.word(*v, r.global)
+				expanded, err := r.newWords(r.global).word(*v)
 				if err != nil {
 					return parser.WithLocation(err, cmd.Location())
 				}
@@ -175,12 +170,6 @@ func (r *reader) globals(meta []instructions.ArgCommand) error {
 		}
 	}
 	return nil
-}
-
-// word replaces the variables of a word.
-func (r *reader) word(word string, env []string) (string, error) {
-	v, _, err := shell.NewLex(r.escape).ProcessWord(word, shell.EnvsFromSlice(env))
-	return v, err
 }
 
 // file describes the stages, and finds out which of them the target needs.
@@ -221,12 +210,16 @@ func (r *reader) describe(i int) (*dockerfile.Stage, error) {
 	in := &r.stages[i]
 	line := in.Location[0].Start.Line
 	s := &dockerfile.Stage{Name: in.Name, From: -1, Text: in.SourceCode, Line: line}
-	base, err := r.word(in.BaseName, r.global)
+	words := r.newWords(r.global)
+	base, err := words.word(in.BaseName)
 	if err == nil {
-		s.Platform, err = r.word(in.Platform, r.global)
+		s.Platform, err = words.word(in.Platform)
 	}
 	if err != nil {
 		return nil, r.at(line, "%v", err)
+	}
+	for _, name := range words.unknown() {
+		r.lint.Run(&linter.RuleUndefinedArgInFrom, in.Location, linter.RuleUndefinedArgInFrom.Format(name, ""))
 	}
 	if base == "" {
 		return nil, r.at(line, "the base is empty: %s", in.BaseName)
@@ -240,15 +233,15 @@ func (r *reader) describe(i int) (*dockerfile.Stage, error) {
 		if err := r.refuse(cmd); err != nil {
 			return nil, err
 		}
-		if c, ok := cmd.(*instructions.CopyCommand); ok {
-			n, err := r.source(c, i)
+		for _, from := range sources(cmd) {
+			n, err := r.source(from, lineOf(cmd), i)
 			if err != nil {
 				return nil, err
 			}
 			if n >= 0 && !slices.Contains(s.Needs, n) {
 				s.Needs = append(s.Needs, n)
-			} else if n < 0 && c.From != "" {
-				s.Images = append(s.Images, c.From)
+			} else if n < 0 && from != "" {
+				s.Images = append(s.Images, from)
 			}
 		}
 	}
@@ -263,21 +256,33 @@ func (r *reader) findStage(name string, among int) int {
 	return r.find(name, among)
 }
 
-// source is the stage that a COPY --from of stage i means; -1: an image, or none.
-func (r *reader) source(c *instructions.CopyCommand, i int) (int, error) {
-	if c.From == "" {
+// sources are what --from of COPY and from= of mounts name.
+func sources(cmd instructions.Command) (names []string) {
+	switch c := cmd.(type) {
+	case *instructions.CopyCommand:
+		names = append(names, c.From)
+	case *instructions.RunCommand:
+		for _, m := range instructions.GetMounts(c) {
+			names = append(names, m.From)
+		}
+	}
+	return names
+}
+
+// source is the stage that a --from in stage i means; -1: an image, or none.
+func (r *reader) source(from string, line, i int) (int, error) {
+	if from == "" || from == "scratch" {
 		return -1, nil
 	}
-	line := lineOf(c)
-	if strings.Contains(c.From, "$") {
-		return -1, r.at(line, "variables are not replaced in --from=%s", c.From)
+	if strings.Contains(from, "$") {
+		return -1, r.at(line, "variables are not replaced in --from=%s", from)
 	}
-	n := r.find(c.From, i)
-	if _, err := strconv.Atoi(c.From); err == nil && n < 0 {
-		return -1, r.at(line, "there is no stage %s before this one", c.From)
+	n := r.find(from, i)
+	if _, err := strconv.Atoi(from); err == nil && n < 0 {
+		return -1, r.at(line, "there is no stage %s before this one", from)
 	}
-	if n < 0 && r.find(c.From, len(r.stages)) >= 0 {
-		return -1, r.at(line, "the stage %q comes later, or is this one", c.From)
+	if n < 0 && r.find(from, len(r.stages)) >= 0 {
+		return -1, r.at(line, "the stage %q comes later, or is this one", from)
 	}
 	return n, nil
 }
@@ -288,8 +293,8 @@ func (r *reader) refuse(cmd instructions.Command) error {
 	switch c := cmd.(type) {
 	case *instructions.RunCommand:
 		for _, m := range instructions.GetMounts(c) {
-			if why := refuseMount(m); why != "" {
-				return r.at(line, "RUN --mount=type=%s%s is not there yet", m.Type, why)
+			if what := refuseMount(m); what != "" {
+				return r.at(line, "RUN --mount=type=%s%s is not there", m.Type, what)
 			}
 		}
 		switch {
@@ -301,18 +306,15 @@ func (r *reader) refuse(cmd instructions.Command) error {
 		case instructions.GetSecurity(c) != instructions.SecuritySandbox:
 			return r.at(line, "%s is not there", "RUN --security")
 		}
-	case *instructions.CopyCommand:
-		if c.Parents {
-			return r.at(line, "COPY has no --parents yet")
-		}
 	case *instructions.AddCommand:
-		for _, s := range c.SourcePaths {
-			if strings.Contains(s, "://") || strings.HasPrefix(s, "git@") {
-				return r.at(line, "ADD does not fetch %q yet", s)
-			}
-		}
-		if c.Checksum != "" || c.KeepGitDir != nil {
-			return r.at(line, "ADD fetches nothing, so it has no --checksum and no --keep-git-dir")
+		fetched := slices.ContainsFunc(c.SourcePaths, isRemote)
+		switch {
+		case c.Checksum != "" && !fetched:
+			return r.at(line, "--checksum is for what ADD fetches: --checksum=%s", c.Checksum)
+		case c.Checksum != "" && len(c.SourcePaths) > 1:
+			return r.at(line, "--checksum is for one source: --checksum=%s", c.Checksum)
+		case c.KeepGitDir != nil && !fetched:
+			return r.at(line, "only a git repository has %s", "--keep-git-dir")
 		}
 	}
 	return nil
@@ -320,23 +322,20 @@ func (r *reader) refuse(cmd instructions.Command) error {
 
 // refuseMount is what a mount asks for that cannot be done, or "".
 func refuseMount(m *instructions.Mount) string {
-	cache, bind := m.Type == instructions.MountTypeCache, m.Type == instructions.MountTypeBind
-	for what, asked := range map[string]bool{
-		",from=":             m.From != "",
-		",rw":                bind && !m.ReadOnly,
-		",ro":                cache && m.ReadOnly,
-		",source=":           cache && m.Source != "",
-		",sharing=private":   m.CacheSharing == instructions.MountSharingPrivate,
-		",uid=… or gid=…":    m.UID != nil && *m.UID != 0 || m.GID != nil && *m.GID != 0,
-		",env=":              m.Env != nil,
-		",mode=":             !cache && m.Mode != nil,
-		" (the ssh agent's)": m.Type == instructions.MountTypeSSH,
-	} {
-		if asked {
-			return what
-		}
+	switch {
+	case m.UID != nil && *m.UID != 0 || m.GID != nil && *m.GID != 0:
+		return ",uid=… or gid=…"
+	case m.Mode != nil && m.Type != instructions.MountTypeCache: // the file is the user's own
+		return ",mode="
 	}
 	return ""
+}
+
+// isRemote tells whether ADD fetches what is named so. The Dockerfile reference, "Adding files from
+// the build context".
+func isRemote(name string) bool {
+	_, git := dockerfile.ParseGit(name)
+	return git || strings.HasPrefix(name, "http://") || strings.HasPrefix(name, "https://")
 }
 
 // unused are the build arguments that no ARG takes, but for those that need none.

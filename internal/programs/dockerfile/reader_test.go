@@ -5,6 +5,8 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
@@ -34,6 +36,7 @@ func TestWordsAreExpanded(t *testing.T) {
 		{"ARG X\nENV A=$X", `["X=given","A=given"]`},
 		{"ARG X=default\nENV A=$X", `["X=given","A=given"]`},
 		{"ARG Y=default\nENV A=$Y", `["Y=default","A=default"]`},
+		{"ENV B=1\nARG Y='$B'\nENV A=$Y", `["B=1","Y=$B","A=$B"]`}, // once
 		{"ARG G\nENV A=$G", `["G=global","A=global"]`},
 		{"ENV A=$G", `["A="]`}, // not declared in the stage
 		{"ENV X=env\nARG X\nENV A=$X", `["X=env","X=given","A=env"]`},
@@ -84,7 +87,7 @@ func TestOnBuildComesFirst(t *testing.T) {
 	if err != nil || len(list) != 3 || list[0].Words[0] != "one" || list[0].Line != 0 || list[1].Copy == nil || list[2].Words[0] != "two" {
 		t.Errorf("%+v, %v", list, err)
 	}
-	for _, bad := range []string{"ONBUILD RUN x", "FROM y", "RUN --mount=type=ssh true", "RUN --network=host true", "nonsense", ""} {
+	for _, bad := range []string{"ONBUILD RUN x", "FROM y", "RUN --mount=type=cache,target=/c,uid=5 true", "RUN --network=host true", "nonsense", ""} {
 		if _, list, err := read("FROM x", 0, nil, nil, bad); err == nil {
 			t.Errorf("ONBUILD %s is accepted: %+v", bad, list)
 		}
@@ -99,24 +102,83 @@ func TestMistakesHaveAPlace(t *testing.T) {
 		{"RUN x", "1:1 RUN x no build stage in current context"},
 		{"FROM x\nCOPY a", "2:1 COPY a COPY requires at least two arguments, but only one was provided. Destination could not be determined"},
 		{"FROM x\nCOPY --from=late a b\nFROM z AS late", `2:13 late the stage "late" comes later, or is this one`},
-		{"FROM x\nRUN --mount=type=bind,from=y,target=/c \\\n true", "2:1 RUN --mount=type=bind,from=y,target=/c \\ RUN --mount=type=bind,from= is not there yet"},
-		{"FROM x\nADD https://x/y /", `2:5 https://x/y ADD does not fetch "https://x/y" yet`},
+		{"FROM x\nRUN --mount=type=secret,id=a,uid=7 \\\n true", "2:1 RUN --mount=type=secret,id=a,uid=7 \\ RUN --mount=type=secret,uid=… or gid=… is not there"},
+		{"FROM x\nRUN --mount=type=bind,from=late,target=/c true\nFROM x AS late", `2:28 late the stage "late" comes later`},
+		{"FROM x\nADD --checksum=sha256:a f /", "2:5 --checksum=sha256:a --checksum is for what ADD fetches"},
+		{"# check=nonsense=1\nFROM x", "1:9 nonsense # check=nonsense=1: "},
 		{"FROM x\nRUN --security=insecure x", "2:1 RUN --security=insecure x RUN --security is not there"},
 		{"FROM x\nRUN --network=host x", "2:5 --network=host it takes `tiffin build --network host` to have RUN --network=host"},
 		{"FROM $NOTHING", "1:6 $NOTHING the base is empty: $NOTHING"},
 		{"FROM x\nENV a=${b", "2:7 ${b "},
 		{"FROM x\n\tCOPY a \xff b\nONBUILD ONBUILD RUN", "3:1 ONBUILD ONBUILD RUN "},
 	} {
-		_, _, err := read(c.text, 0, nil, nil)
-		var n *dockerfile.Note
-		if !errors.As(err, &n) {
-			t.Errorf("%q is accepted", c.text)
-			continue
-		}
-		b, _ := json.Marshal(n.Line)
-		col, _ := json.Marshal(n.Column + 1)
-		if got := string(b) + ":" + string(col) + " " + n.Source[n.Column:n.Column+n.Length] + " " + n.Message; !strings.HasPrefix(got, c.want) {
+		if got := mistake(c.text); !strings.HasPrefix(got, c.want) {
 			t.Errorf("%q:\n got %s\nwant %s", c.text, got, c.want)
+		}
+	}
+}
+
+// mistake is LINE:COLUMN, what is meant and the message; "" if there is none.
+func mistake(text string) string {
+	_, _, err := read(text, 0, nil, nil)
+	var n *dockerfile.Note
+	if !errors.As(err, &n) {
+		return ""
+	}
+	return fmt.Sprintf("%d:%d %s %s", n.Line, n.Column+1, n.Source[n.Column:n.Column+n.Length], n.Message)
+}
+
+// TestWordsAreBounded: what a few lines can ask for is more than any machine has.
+func TestWordsAreBounded(t *testing.T) {
+	many, twice := "FROM x\nENV A="+strings.Repeat("x", 60_000), "ARG A=xxxxxxxxxxxxxxxx\n"
+	for range 40 {
+		twice += "ARG A=$A$A\n"
+	}
+	for _, c := range []struct{ text, want string }{
+		{many + "\nENV B=" + strings.Repeat("$A", 20_000), `3:7 $A$A$A$A$A$A$A$A$A$A$A$A$A$A$A with its variables replaced, a word has more than 131072 bytes: "$A$A$A`},
+		{many + "\nLABEL b=" + strings.Repeat("${A:-x}", 5_000), "3:9 ${A:-x}${A:-x}${A:-x}${A:-x}${ with its"},
+		{many + "\nEXPOSE " + strings.Repeat("${A}", 10_000), "3:8 ${A}"},
+		{many + strings.Repeat("\nLABEL b=${A}$A", 100), "72:1 LABEL b=${A}$A with their variables replaced, the words of the stage have more than 8388608 bytes"},
+		{many + "\nCOPY <<E /\n" + strings.Repeat("$A", 200) + "\nE", "3:1 COPY <<E / with its variables replaced, a word has more than 8388608 bytes"},
+		{twice + "FROM x", "15:7 $A$A with its"},
+		{"FROM x\n" + twice, "16:7 $A$A with its"},
+		{"FROM x" + strings.Repeat("\nUSER x", maxInstructions+1), "0:1  it has 10001 instructions; a Dockerfile may have 10000"},
+	} {
+		if got := mistake(c.text); !strings.HasPrefix(got, c.want) {
+			t.Errorf("%.60q…:\n got %.300s\nwant %s", c.text, got, c.want)
+		}
+	}
+}
+
+// TestChecksAreThoseOfBuildKit, by their names; "# check=" leaves some out.
+func TestChecksAreThoseOfBuildKit(t *testing.T) {
+	for text, want := range map[string]string{
+		"FROM x AS One\nRUN a \\\n\n b":                                    "StageNameCasing NoEmptyContinuation",
+		"FROM x as scratch\nFROM x AS a\nFROM x AS a":                      "FromAsCasing ReservedStageName DuplicateStageName",
+		"FROM x\nrun y":                                                    "ConsistentInstructionCasing",
+		"FROM --platform=$TARGETPLATFORM x\nFROM --platform=a x":           "RedundantTargetPlatform FromPlatformFlagConstDisallowed",
+		"FROM x$Y\nMAINTAINER me":                                          "UndefinedArgInFrom MaintainerDeprecated",
+		"FROM x\nWORKDIR a\nWORKDIR b\nENV K v":                            "WorkdirRelativePath LegacyKeyValueFormat",
+		"FROM x\nCMD a\nCMD [\"b\"]":                                       "JSONArgsRecommended MultipleInstructionsDisallowed",
+		"FROM x\nSHELL [\"s\"]\nENTRYPOINT a":                              "",
+		"FROM x\nENV API_KEY=a PUBLIC_KEY=1":                               "SecretsUsedInArgOrEnv",
+		"FROM x\nEXPOSE 1/TCP 2:3":                                         "ExposeProtoCasing ExposeInvalidFormat",
+		"FROM x\nENV A=$B${C:-d}\nLABEL a=$A p=$PATH":                      "UndefinedVar",
+		"# check=skip=UndefinedVar,LegacyKeyValueFormat\nFROM x\nENV A $B": "",
+	} {
+		r := new(reader)
+		a := r.answer(&dockerfile.Request{Parse: &dockerfile.Parse{Text: []byte(text), Platform: "linux/amd64"}})
+		b := r.answer(&dockerfile.Request{Stage: &dockerfile.Base{}})
+		names := map[string]bool{}
+		for _, n := range append(a.Warnings, b.Warnings...) {
+			names[n.Rule] = true
+		}
+		wanted := map[string]bool{}
+		for _, n := range strings.Fields(want) {
+			wanted[n] = true
+		}
+		if a.Error != nil || !maps.Equal(names, wanted) {
+			t.Errorf("%q: %v, %v; want %s", text, names, a.Error, want)
 		}
 	}
 }

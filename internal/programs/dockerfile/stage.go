@@ -9,8 +9,8 @@ import (
 	"strings"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	"github.com/moby/buildkit/frontend/dockerfile/linter"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
-	"github.com/moby/buildkit/frontend/dockerfile/shell"
 
 	"tiffin/internal/dockerfile"
 )
@@ -21,6 +21,14 @@ type scope struct {
 	number int      // of the stage
 	env    []string // of the image, VAR=VALUE: the base's and those of ENV
 	args   []string // of ARG
+	spent  int      // bytes of words so far
+}
+
+// words are those of the next instruction.
+func (s *scope) words() *words {
+	w := s.newWords(s.all())
+	w.spent = &s.spent
+	return w
 }
 
 // all are the variables. The Dockerfile reference, "Using ARG variables": those of ENV always
@@ -118,7 +126,7 @@ func (s *scope) instruction(cmd instructions.Command) (*dockerfile.Instruction, 
 		in.Words = c.Volumes
 	case *instructions.ExposeCommand:
 		for _, p := range c.Ports {
-			words, err := shell.NewLex(s.escape).ProcessWords(p, shell.EnvsFromSlice(s.all()))
+			words, err := s.words().list(p)
 			if err != nil {
 				return nil, err
 			}
@@ -138,17 +146,18 @@ func (s *scope) instruction(cmd instructions.Command) (*dockerfile.Instruction, 
 		h := c.Health
 		in.Health = &dockerfile.Health{Test: h.Test, Interval: h.Interval, Timeout: h.Timeout, StartPeriod: h.StartPeriod, StartInterval: h.StartInterval, Retries: h.Retries}
 	case *instructions.CopyCommand:
-		in.Copy = &dockerfile.Copy{From: c.From, Stage: -1, Chown: c.Chown, Chmod: c.Chmod, Exclude: c.ExcludePatterns}
-		files(in.Copy, &c.SourcesAndDest)
-		if c.From != "" {
-			n, err := s.source(c, s.number)
-			if err != nil {
-				return nil, err
-			}
-			in.Copy.Stage = n
+		n, err := s.source(c.From, in.Line, s.number)
+		if err != nil {
+			return nil, err
 		}
+		in.Copy = &dockerfile.Copy{From: c.From, Stage: n, Chown: c.Chown, Chmod: c.Chmod, Exclude: c.ExcludePatterns, Link: c.Link, Parents: c.Parents}
+		files(in.Copy, &c.SourcesAndDest)
 	case *instructions.AddCommand:
-		in.Copy = &dockerfile.Copy{Stage: -1, Chown: c.Chown, Chmod: c.Chmod, Exclude: c.ExcludePatterns}
+		if err := s.refuse(c); err != nil { // once more: variables have been replaced
+			return nil, err
+		}
+		in.Copy = &dockerfile.Copy{Stage: -1, Chown: c.Chown, Chmod: c.Chmod, Exclude: c.ExcludePatterns, Link: c.Link,
+			Unpack: c.Unpack, Checksum: c.Checksum, KeepGit: c.KeepGitDir != nil && *c.KeepGitDir}
 		files(in.Copy, &c.SourcesAndDest)
 	default:
 		return nil, fmt.Errorf("%s is not there", strings.ToUpper(in.Name))
@@ -158,24 +167,20 @@ func (s *scope) instruction(cmd instructions.Command) (*dockerfile.Instruction, 
 
 // expand replaces the variables of an instruction where BuildKit does.
 func (s *scope) expand(cmd instructions.Command) error {
-	env := shell.EnvsFromSlice(s.all())
-	if e, ok := cmd.(instructions.SupportsSingleWordExpansion); ok && cmd.Name() != "arg" {
-		lex := shell.NewLex(s.escape)
-		err := e.Expand(func(word string) (string, error) {
-			v, _, err := lex.ProcessWord(word, env)
-			return v, err
-		})
-		if err != nil {
+	w := s.words()
+	if e, ok := cmd.(instructions.SupportsSingleWordExpansion); ok && !strings.EqualFold(cmd.Name(), "arg") {
+		if err := e.Expand(w.word); err != nil {
 			return err
 		}
 	}
-	if e, ok := cmd.(instructions.SupportsSingleWordExpansionRaw); ok {
-		lex := shell.NewLex(s.escape)
-		lex.SkipProcessQuotes = true
-		return e.ExpandRaw(func(word string) (string, error) {
-			v, _, err := lex.ProcessWord(word, env)
-			return v, err
-		})
+	if e, ok := cmd.(instructions.SupportsSingleWordExpansionRaw); ok { // here-documents
+		w.lex.SkipProcessQuotes, w.limit = true, maxWords
+		if err := e.ExpandRaw(w.word); err != nil {
+			return err
+		}
+	}
+	for _, name := range w.unknown() {
+		s.lint.Run(&linter.RuleUndefinedVar, cmd.Location(), linter.RuleUndefinedVar.Format(name, ""))
 	}
 	return nil
 }
@@ -187,7 +192,7 @@ func (s *scope) arg(in *dockerfile.Instruction, a instructions.KeyValuePairOptio
 	if given, ok := s.ask.Args[a.Key]; ok {
 		v = &given
 	} else if v != nil {
-		expanded, err := s.word(*v, s.all())
+		expanded, err := s.words().word(*v)
 		if err != nil {
 			return err
 		}
@@ -212,7 +217,11 @@ func (s *scope) run(in *dockerfile.Instruction, c *instructions.RunCommand) erro
 		return err
 	}
 	for _, m := range instructions.GetMounts(c) {
-		in.Mounts = append(in.Mounts, mount(m))
+		n, err := s.source(m.From, in.Line, s.number)
+		if err != nil {
+			return err
+		}
+		in.Mounts = append(in.Mounts, mount(m, n))
 	}
 	if n := instructions.GetNetwork(c); n != instructions.NetworkDefault {
 		in.Network = n
@@ -261,14 +270,14 @@ func isDocument(line string) bool {
 	return err == nil && d != nil
 }
 
-// mount describes a mount that refuseMount has let pass.
-func mount(m *instructions.Mount) dockerfile.Mount {
+// mount describes a mount, of the stage whose number is given, or -1.
+func mount(m *instructions.Mount, stage int) dockerfile.Mount {
 	d := dockerfile.Mount{
-		Type: string(m.Type), Source: m.Source, Target: m.Target, ID: m.CacheID, Required: m.Required, Size: m.SizeLimit,
-		Locked: m.CacheSharing == instructions.MountSharingLocked, Mode: 0o755,
+		Type: string(m.Type), From: m.From, Stage: stage, Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly, ID: m.CacheID, Env: m.Env,
+		Sharing: string(m.CacheSharing), Required: m.Required, Size: m.SizeLimit, Mode: 0o755,
 	}
 	if m.Mode != nil {
-		d.Mode = uint32(*m.Mode)
+		d.Mode = uint32(*m.Mode) // parsed as 32 bits
 	}
 	return d
 }

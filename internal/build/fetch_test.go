@@ -1,6 +1,6 @@
 // A context behind a URL, at a server that may be a stranger's.
 
-package cli
+package build
 
 import (
 	"archive/tar"
@@ -55,7 +55,7 @@ func TestAContextIsFetched(t *testing.T) {
 		{"/none", "", "the server says 404"}, {"/page", "", "it is no tarball"}, {"/cut", "", "unexpected EOF"},
 		{"/endless", "", "it is too big"},
 	} {
-		c2, err := fetchContext(t.Context(), s, server.URL+c.path, c.sum)
+		c2, err := FetchContext(t.Context(), s, server.URL+c.path, c.sum)
 		if err == nil && c.want == "" {
 			f, err := c2.File("Dockerfile")
 			if err != nil {
@@ -72,7 +72,7 @@ func TestAContextIsFetched(t *testing.T) {
 			t.Errorf("%s: %v, not %q", c.path, err, c.want)
 		}
 	}
-	if _, err := fetchContext(t.Context(), s, "http://u:secret@127.0.0.1:1/x", ""); err == nil || strings.Contains(err.Error(), "secret") {
+	if _, err := FetchContext(t.Context(), s, "http://u:secret@127.0.0.1:1/x", ""); err == nil || strings.Contains(err.Error(), "secret") {
 		t.Errorf("the error is %v", err)
 	}
 }
