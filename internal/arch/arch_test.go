@@ -131,7 +131,7 @@ var heavy = map[string][]string{
 	"github.com/vbauerster/mpb":          {"internal/cli"},
 	"golang.org/x/term":                  {"internal/cli"},
 	"oras.land/oras-go":                  {"image/registry"},
-	"net/http":                           {"image/registry", "image/registry/server", "internal/cli"},
+	"net/http":                           {"image/registry", "image/registry/server", "internal/build", "internal/cli"},
 	"github.com/godbus/dbus":             {"internal/container/client"},
 	"mvdan.cc/sh":                        {}, // the module in internal/userland
 	"github.com/klauspost/compress":      {"image/ingest"},

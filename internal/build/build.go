@@ -105,7 +105,8 @@ type builder struct {
 	others map[string]*state // what images have been found
 }
 
-// Build builds the image; nil with Check. Errors that are a *dockerfile.Note have a place in the Dockerfile.
+// Build builds the image; nil with Check. Errors that are a *dockerfile.Note have a place in the
+// Dockerfile.
 func Build(ctx context.Context, o Options) (*image.Image, error) {
 	b := &builder{Options: o, others: map[string]*state{}}
 	var err error

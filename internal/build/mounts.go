@@ -111,7 +111,8 @@ func (b *builder) cacheMount(ctx context.Context, m *mounts, want *dockerfile.Mo
 }
 
 // cacheDirectory is the directory of a cache, and what holds it while a RUN has it: one that is
-// private is another one if the first is in use. The Dockerfile reference, "RUN --mount=type=cache".
+// private is another one if the first is in use. The Dockerfile reference,
+// "RUN --mount=type=cache".
 func (b *builder) cacheDirectory(want *dockerfile.Mount) (dir string, held *os.File, err error) {
 	lock := map[string]int{"": unix.LOCK_SH, "shared": unix.LOCK_SH, "locked": unix.LOCK_EX, "private": unix.LOCK_EX | unix.LOCK_NB}[want.Sharing]
 	for n := 0; ; n++ {
@@ -237,8 +238,8 @@ func (d *delta) unpack(dir string) error {
 	return err
 }
 
-// secretMount shows a file of the user's, or puts what it has into a variable. Nothing of it counts,
-// and nothing of it is kept.
+// secretMount shows a file of the user's, or puts what it has into a variable. Nothing of it
+// counts, and nothing of it is kept.
 func (b *builder) secretMount(m *mounts, want *dockerfile.Mount) error {
 	want.ID = cmp.Or(want.ID, want.Source, path.Base(want.Target))
 	file, ok := b.Secrets[want.ID]

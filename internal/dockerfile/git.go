@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Git is a git repository, and what is wanted of it.
@@ -18,7 +19,7 @@ type Git struct {
 }
 
 // scp is user@host:path, git-clone(1), "GIT URLS".
-var scp = regexp.MustCompile(`^[A-Za-z0-9_.-]+@[A-Za-z0-9.-]+:[^:]`)
+var scp = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_.-]+@[A-Za-z0-9.-]+:[^:]`) })
 
 // ParseGit reads the name of a repository, which is no other source. The Dockerfile reference,
 // "Adding files from a Git repository": by http it ends with .git; behind # are a reference and,
@@ -27,7 +28,7 @@ func ParseGit(name string) (*Git, bool) {
 	remote, fragment, _ := strings.Cut(name, "#")
 	g := &Git{Remote: remote}
 	g.Ref, g.Dir, _ = strings.Cut(fragment, ":")
-	if scp.MatchString(remote) {
+	if scp().MatchString(remote) {
 		g.Scheme = "ssh"
 		return g, true
 	}

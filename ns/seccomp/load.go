@@ -13,7 +13,8 @@ import (
 // Enter gives all threads of this process the filter that a container with these capabilities has,
 // and takes away that it could execute what gives rights. A kernel without filters is left alone.
 func Enter(caps uint64) error {
-	// prctl(2), PR_SET_NO_NEW_PRIVS: it is about a thread, and seccomp(2) passes it on to the others.
+	// prctl(2), PR_SET_NO_NEW_PRIVS: it is about a thread, and seccomp(2) passes it on to the
+	// others.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
