@@ -192,7 +192,8 @@ func TestHostNetworkNeedsNoPorts(t *testing.T) {
 // namespace of its own: its root directory and descriptors are the host's.
 func TestNothingLeadsOutThroughTheHelper(t *testing.T) {
 	_, at := publisher(t, "80", "pid")
-	if got, err := tell(t, at, "look"); got != "1 []" || err != nil {
+	// Those of other containers of the machine may be seen as well.
+	if got, err := tell(t, at, "look"); strings.HasPrefix(got, "0 ") || !strings.HasSuffix(got, " []") || err != nil {
 		t.Errorf("helpers that are seen, and what is to be had of them: %s, %v", got, err)
 	}
 }
