@@ -4,6 +4,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"tiffin/image/layer"
 	"tiffin/internal/container/client"
 	"tiffin/internal/container/disk"
+	"tiffin/internal/errs"
 )
 
 func createCommand() *cli.Command {
@@ -42,7 +44,23 @@ func createOnly(c *cli.Context) (*disk.Container, error) {
 
 // createContainer makes the container that the flags describe, to run in the foreground or not, now
 // or later. The caller has its lock.
-func createContainer(c *cli.Context, foreground, later bool) (*disk.Container, *os.File, *cache.Mountable, error) {
+func createContainer(c *cli.Context, foreground, later bool) (ctr *disk.Container, lock *os.File, m *cache.Mountable, err error) {
+	if file := c.String("cidfile"); file != "" {
+		id, e := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+		if errors.Is(e, os.ErrExist) {
+			return nil, nil, nil, errs.Hint(fmt.Errorf("--cidfile %s is there already", file), "if the container of that id is not needed any more, delete the file")
+		} else if e != nil {
+			return nil, nil, nil, fmt.Errorf("--cidfile: %w", e)
+		}
+		defer func() {
+			if err == nil {
+				_, err = id.WriteString(ctr.ID)
+			}
+			if err = errors.Join(err, id.Close()); err != nil {
+				os.Remove(file)
+			}
+		}()
+	}
 	store, err := openStore()
 	if err != nil {
 		return nil, nil, nil, err
@@ -77,8 +95,7 @@ func createContainer(c *cli.Context, foreground, later bool) (*disk.Container, *
 			noteDriver(cfg.Driver, why)
 		}
 	}
-	m, err := store.Mountable(img)
-	if err != nil {
+	if m, err = store.Mountable(img); err != nil {
 		return nil, nil, nil, err
 	}
 	// From here until the container's directory is there, rmi waits.
@@ -97,8 +114,28 @@ func createContainer(c *cli.Context, foreground, later bool) (*disk.Container, *
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	ctr, lock, err := set.Create(cfg)
+	if c.Bool("replace") {
+		if err := removeNamed(set, cfg.Name); err != nil {
+			return nil, nil, nil, err
+		}
+	}
+	ctr, lock, err = set.Create(cfg)
 	return ctr, lock, m, err
+}
+
+// removeNamed deletes the container that has a name, if there is one.
+func removeNamed(set *disk.Set, name string) error {
+	if name == "" {
+		return errs.Hint(errors.New("--replace wants the name of the container"), "add --name NAME")
+	}
+	old, err := set.Find(name)
+	if errors.Is(err, disk.ErrNotFound) || err == nil && old.Name != name { // a part of an id
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return client.Remove(old, true)
 }
 
 // leaveOutLinks leaves out anonymous volumes at a path that is a link of the image's to what is the

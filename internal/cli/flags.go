@@ -33,6 +33,8 @@ func createFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "interactive", Aliases: []string{"i"}, Usage: "keep standard input open"},
 		&cli.BoolFlag{Name: "tty", Aliases: []string{"t"}, Usage: "give the command a terminal"},
 		&cli.StringFlag{Name: "name", Usage: "`NAME` of the container, instead of a made-up one"},
+		&cli.BoolFlag{Name: "replace", Usage: "delete the container that has the --name, running or not"},
+		&cli.StringFlag{Name: "cidfile", Usage: "write the container's id to `FILE`, which must not be there"},
 		&cli.BoolFlag{Name: "rm", Usage: "delete the container when it ends"},
 		restartFlag(),
 		&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "set `VAR=VALUE`, or hand on VAR from here"},
@@ -57,6 +59,7 @@ func createFlags() []cli.Flag {
 		&cli.StringFlag{Name: "root-emulation", Value: "auto", Usage: "pretend that root can be other users, and give files to them, and remember it: `on`, off, full: stat(2) shows owners too, and is slow; or auto, where one user id is mapped"},
 		&cli.StringSliceFlag{Name: "without", Usage: "leave `STEP,…` of the start out, to see what it is for: pid, net, user-map, mount, seccomp, caps, …"},
 		&cli.StringFlag{Name: "pull", Value: pullMissing, Usage: "fetch the image from its registry: `always`, missing (if it is not here) or never"},
+		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "do not show how the image is fetched"},
 		platformFlag(), tlsFlag(), limitsByFlag(),
 	}, slices.Concat(volumeFlags(), limitFlags(), rightsFlags(), nameFlags(), portFlags(), healthFlags())...)
 }

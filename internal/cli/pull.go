@@ -200,15 +200,19 @@ func baseImage(c *cli.Context, store *image.Store, name, system, policy string) 
 	if _, perr := reference.Parse(name); perr != nil {
 		return img, err // an ID
 	}
+	var out io.Writer = stderr
+	if c.Bool("quiet") {
+		out = io.Discard
+	}
 	if missing {
-		fmt.Fprintf(stderr, "Unable to find image '%s' locally\n", name)
+		fmt.Fprintf(out, "Unable to find image '%s' locally\n", name)
 	}
 	if client == nil {
 		if client, err = registryClient(c); err != nil {
 			return nil, err
 		}
 	}
-	if perr := pull(c, store, client, name, stderr, false); perr != nil {
+	if perr := pull(c, store, client, name, out, c.Bool("quiet")); perr != nil {
 		if missing {
 			hint := errs.HintOf(perr)
 			if hint == "" {

@@ -79,8 +79,9 @@ func setSecurityOption(cfg *disk.Config, s string) error {
 		cfg.NoSeccomp = true
 	case name == "systempaths" && value == "unconfined":
 		cfg.Unmasked = true
+	case s == "label=disable", s == "label:disable", name == "apparmor" && value == "unconfined": // as it is anyway
 	default:
-		return errs.Hint(fmt.Errorf("--security-opt %s is not there", s), "no-new-privileges=false, seccomp=unconfined and systempaths=unconfined are; a profile of one's own is not read")
+		return errs.Hint(fmt.Errorf("--security-opt %s is not there", s), "no-new-privileges=false, seccomp=unconfined and systempaths=unconfined are; a profile of one's own is not read, and no label is set")
 	}
 	return nil
 }
