@@ -111,6 +111,7 @@ var table = [...]group{
 		{"doctor", "find out whether this machine can run containers", doctorCommand, plain},
 		{"info", "tell about the store and this machine", infoCommand, plain},
 		{"system", "show and free what the store takes", systemCommand, runLike},
+		{"completion", "print what lets a shell complete commands and names", completionCommand, plain},
 		{"version", "print the version", versionCommand, plain},
 	}},
 }
@@ -127,6 +128,9 @@ func Main(args []string) int {
 	}
 	name, rest := args[0], args[1:]
 	switch name {
+	case "__complete":
+		complete(rest)
+		return 0
 	case "help", "--help", "-h":
 		if len(rest) == 0 || name != "help" {
 			return help()
