@@ -145,6 +145,7 @@ func (k *keeper) find(images, dir string) (err error) {
 // ended waits until the container's supervisor has gone. again tells whether the container is to be
 // started again.
 func (k *keeper) ended() (s disk.State, again bool) {
+	reap()
 	debug.FreeOSMemory() // this is where it spends its life
 	s, err := k.ReadState()
 	if err == nil && s.Status == disk.Running {
@@ -171,6 +172,14 @@ func (k *keeper) ended() (s disk.State, again bool) {
 		return s, again
 	}
 	return s, s.Status == disk.Restarting && k.Kept(k.file) && k.Again(s)
+}
+
+// reap takes what the kernel keeps of children that have ended: wait(2), NOTES. Each start leaves
+// the supervisor before.
+func reap() {
+	for pid, err := 1, error(nil); pid > 0 || err == unix.EINTR; {
+		pid, err = unix.Wait4(-1, nil, unix.WNOHANG|unix.WALL, nil)
+	}
 }
 
 // rest lets some time pass before the next start. It answers those who ask for the container
