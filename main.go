@@ -14,6 +14,7 @@
 //	tiffin __probe       … that tries what this machine allows
 //	tiffin __keeper      … that starts a container again when it has ended
 //	tiffin __userland    … that writes out the shell and commands of tiffin/base, for labs
+//	tiffin __man         … that writes the manual pages, for scripts/setup --man
 //	tiffin __grade       … that works in the container of a hand-in: package tutorial
 //	tiffin run …         what the user types
 //
@@ -43,6 +44,8 @@ func main() {
 		case client.KeeperCommand:
 			client.KeeperMain(os.Args[2:])
 			return
+		case cli.ManCommand:
+			os.Exit(cli.WriteManuals(os.Args[2:]))
 		case cli.UserlandCommand:
 			os.Exit(cli.WriteUserland())
 		case tutorial.GradeCommand:

@@ -16,8 +16,8 @@ import (
 	"tiffin/tutorial"
 )
 
-// shells have the function for each shell: bash(1), "Programmable Completion"; zshcompsys(1);
-// complete(1) of fish.
+// shells have the function for each shell: bash(1), "Programmable Completion"; "Completion
+// System" in the manual of zsh; complete in that of fish.
 var shells = map[string]string{
 	"bash": `_tiffin() {
 	local cur=${COMP_WORDS[COMP_CWORD]} line=${COMP_LINE:0:COMP_POINT} IFS=$'\n'
