@@ -1,0 +1,3 @@
+# says: That is what tiffin copies.
+. "$LAB/solution.sh"
+echo "$SIZE_B" >overlay
