@@ -6,7 +6,7 @@ box=$P-diet
 # tiffin's upper directory (see image/layer) it has: origin = continues a file of a layer,
 # metacopy = its data is still there.
 facts='' upper='' gone=
-if ! as_made "$P.example/shelf:latest"; then gone="the image $P.example/shelf is gone or another: tiffin lab reset"; fi
+if ! as_made "$P.example/shelf:latest"; then gone="The image $P.example/shelf is gone or another: \`tiffin lab reset\` makes it again."; fi
 if of_image "$box" "$P.example/shelf:latest" && upper=$(tiffin inspect --type container -f '{{.GraphDriver.Data.UpperDir}}' "$box" 2>/dev/null); then
 	facts=$(tiffin run --rm -v "$upper:/upper:ro" tiffin/base sh -c '
 		cd "/upper/$1" 2>/dev/null || exit 0
@@ -31,7 +31,7 @@ mode() {
 	tiffin why --type container --format json "$box" "/$SHELF/$1" 2>/dev/null |
 		sed -n 's/.*"decides":true,.*"entry":"file 0\([0-7]*\) .*/\1/p'
 }
-none="there is no container of that name made of $P.example/shelf: one of run --rm is deleted when it ends"
+none="There is no container of that name made of $P.example/shelf: one of run --rm is deleted when it ends."
 
 now=$(how "$A")
 size='' last=''
@@ -41,9 +41,9 @@ if [ -n "$upper" ] && [ -f "$upper/$SHELF/$A" ]; then
 fi
 case $now in
 'no container') why=$none ;;
-'not in the upper directory') why='nothing of it has been changed yet' ;;
-'metadata only') why='its mode is another one, or there is not just this one line more' ;;
-*) why='its old data was copied, or it is a new file: chmod and appending leave the old data in the layer. Begin again with a new container' ;;
+'not in the upper directory') why='Nothing of it has been changed yet.' ;;
+'metadata only') why='Its mode is another one, or there is not just this one line more.' ;;
+*) why='Its old data was copied, or it is a new file: chmod and appending leave the old data in the layer. Begin again with a new container.' ;;
 esac
 same 'the first file has the new mode and line, and its old data is in the layer' 2 \
 	"metadata only, mode $MODE, $((SIZE_A + LETTERS + 1)) bytes, last line $WORD" \
@@ -60,23 +60,23 @@ if [ "$now" = 'with its data' ] || [ "$now" = 'another file of that name' ]; the
 fi
 case $now in
 'no container') why=$none ;;
-'with its data') why='its text must be the old one but for the first bytes: with > all of the old one is lost; dd needs conv=notrunc' ;;
-'another file of that name') why='that is a new file under the old name, with another inode number: many editors, sed -i and mv make one. Write into the file itself' ;;
-*) why='nothing has been written over its beginning' ;;
+'with its data') why='Its text must be the old one but for the first bytes: with > all of the old one is lost; dd needs conv=notrunc.' ;;
+'another file of that name') why='That is a new file under the old name, with another inode number: many editors, sed -i and mv make one. Write into the file itself.' ;;
+*) why='Nothing has been written over its beginning.' ;;
 esac
 same 'the second file is the same file with another beginning' 2 'with its data, text as wanted' "$now$text" "$why"
 
 now=$(how "$C")
-case $now in 'no container') why=$none ;; *) why='reading copies nothing up; this file has been changed, if only its times (touch)' ;; esac
+case $now in 'no container') why=$none ;; *) why='Reading copies nothing up; this file has been changed, if only its times (touch).' ;; esac
 same 'the third file is only in the layer' 1 'not in the upper directory' "$now" "$why"
 
 now=$(how "$D.old")
 if [ "$now" = 'metadata only' ] && [ -n "$(mode "$D")" ]; then now='metadata only, and the old name too'; fi
 case $now in
 'no container') why=$none ;;
-*only*) why='the old name is still there: that is one more name, not another one' ;;
-'not in the upper directory') why='there is nothing with the new name' ;;
-*) why='that is a copy: cp reads and writes all data and makes a new file. Renaming changes a name, not data' ;;
+*only*) why='The old name is still there: that is one more name, not another one.' ;;
+'not in the upper directory') why='There is nothing with the new name.' ;;
+*) why='That is a copy: cp reads and writes all data and makes a new file. Renaming changes a name, not data.' ;;
 esac
 same 'the fourth file is renamed and no data of its own' 2 'metadata only' "$now" "$why"
 
@@ -100,7 +100,7 @@ predicted() {
 	fi
 	case $(digits "$2") in
 	"$3") pass "$1" 2 "$3" ;;
-	'') fail "$1" 2 'a number' '' "write the number into a file called $2; a wrong prediction costs nothing" ;;
+	'') fail "$1" 2 'a number' '' "Write the number into a file called $2; a wrong prediction costs nothing." ;;
 	*) fail "$1" 2 'the number of bytes' "$(digits "$2")" "$4" ;;
 	esac
 }
@@ -108,11 +108,11 @@ predicted() {
 digits() { answer "$1" | tr -d ' ,._'; }
 got=$(digits copied)
 case $got in
-$((2 * LETTERS + 1)) | $((LETTERS + 1)) | "$LETTERS") why='that is what was written. The file system copies the whole file before it can change what is in the middle of it' ;;
-$((SIZE_A + SIZE_B)) | $((SIZE_A + SIZE_B + LETTERS + 1))) why='appending copies nothing here: only what is new is kept, and the old data is read from the layer' ;;
-$((SIZE_A + SIZE_B + SIZE_D)) | $((SIZE_A + SIZE_B + SIZE_D + LETTERS + 1))) why='changing a mode or a name copies metadata only, and appending copies nothing; count the files whose old data changed' ;;
-$((SIZE_A + SIZE_B + SIZE_C + SIZE_D))) why='reading copies nothing, and changing a mode or a name copies metadata only' ;;
-*) why='it is the size of each file whose old data changed, and of no other' ;;
+$((2 * LETTERS + 1)) | $((LETTERS + 1)) | "$LETTERS") why='That is what was written. The file system copies the whole file before it can change what is in the middle of it.' ;;
+$((SIZE_A + SIZE_B)) | $((SIZE_A + SIZE_B + LETTERS + 1))) why='Appending copies nothing here: only what is new is kept, and the old data is read from the layer.' ;;
+$((SIZE_A + SIZE_B + SIZE_D)) | $((SIZE_A + SIZE_B + SIZE_D + LETTERS + 1))) why='Changing a mode or a name copies metadata only, and appending copies nothing; count the files whose old data changed.' ;;
+$((SIZE_A + SIZE_B + SIZE_C + SIZE_D))) why='Reading copies nothing, and changing a mode or a name copies metadata only.' ;;
+*) why='It is the size of each file whose old data changed, and of no other.' ;;
 esac
 predicted 'the number of bytes copied up' copied "$copied" "$why"
 
@@ -131,8 +131,8 @@ predicted 'the number of bytes that overlayfs would copy up' overlay "$kernel" "
 
 got=$(digits committed)
 case $got in
-$((SIZE_B + LETTERS + 1)) | "$SIZE_B") why='a tarball cannot have a mode or an end without the rest: every file that is changed in any way, or renamed, is written whole' ;;
-$((committed - LETTERS - 1))) why='the line that you added is data too' ;;
-*) why='add the present sizes of all files that diff shows as changed or added' ;;
+$((SIZE_B + LETTERS + 1)) | "$SIZE_B") why='A tarball cannot have a mode or an end without the rest: every file that is changed in any way, or renamed, is written whole.' ;;
+$((committed - LETTERS - 1))) why='The line that you added is data too.' ;;
+*) why='Add the present sizes of all files that diff shows as changed or added.' ;;
 esac
 predicted 'the number of bytes in the new layer' committed "$committed" "$why"

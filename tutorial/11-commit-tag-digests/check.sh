@@ -22,8 +22,8 @@ for f in "$blobs"/*; do
 done
 if [ "$n" -lt 3 ]; then bad="$n files in $blobs"; fi
 case $bad in
-*files*) why='a layout of one layer has three blobs: the layer, the config and the manifest' ;;
-*) why='the file was changed after it had got its name, if only by a line end; or the digest is that of something else. First complete the file, then name it' ;;
+*files*) why='A layout of one layer has three blobs: the layer, the config and the manifest.' ;;
+*) why='The file was changed after it had got its name, if only by a line end; or the digest is that of something else. First complete the file, then name it.' ;;
 esac
 same 'each blob is named by the digest of its content' 2 'all are' "$bad" "$why"
 
@@ -36,9 +36,9 @@ kind=application/vnd.oci.image
 # points FOUND WANT: WHY it is not the same.
 points() {
 	if [ "${1%, *}" = "${2%, *}" ]; then
-		echo "digest and size are right. The media type says what the blob is: ${2##*, }"
+		echo "Digest and size are right. The media type says what the blob is: ${2##*, }"
 	else
-		echo 'it needs the digest of the finished blob and its length in bytes (wc -c); du and ls -s count blocks of the disk'
+		echo 'It needs the digest of the finished blob and its length in bytes (wc -c); du and ls -s count blocks of the disk.'
 	fi
 }
 if [ -f "$(blob "$manifest")" ]; then
@@ -56,12 +56,12 @@ if [ -f "$(blob "$config")" ] && [ -f "$(blob "$layer")" ]; then
 	want="$(true_of "$config" $kind.config.v1+json); $(true_of "$layer" "$kind.layer.v1.tar$gzip")"
 	got="$(described .config "$m"); $(described '(index .layers 0)' "$m")"
 	case $(points "${got%; *}" "${want%; *}")$(points "${got#*; }" "${want#*; }") in
-	*length*) why='the manifest needs digest and length in bytes (wc -c) of two blobs that exist; du and ls -s count blocks of the disk' ;;
-	*) why="digests and sizes are right. The media types say what the blobs are: $kind.config.v1+json and $kind.layer.v1.tar$gzip" ;;
+	*length*) why='The manifest needs digest and length in bytes (wc -c) of two blobs that exist; du and ls -s count blocks of the disk.' ;;
+	*) why="Digests and sizes are right. The media types say what the blobs are: $kind.config.v1+json and $kind.layer.v1.tar$gzip" ;;
 	esac
 else
 	want="two blobs in $blobs" got="${config:-nothing} ${layer:-nothing}"
-	why='the manifest needs digest and length in bytes (wc -c) of two blobs that exist'
+	why='The manifest needs digest and length in bytes (wc -c) of two blobs that exist.'
 fi
 same 'the manifest names config and layer, and their sizes' 2 "$want" "$got" "$why"
 
@@ -74,9 +74,9 @@ diff_id=$(json '{{range $i, $d := .rootfs.diff_ids}}{{if $i}} {{end}}{{$d}}{{end
 content=
 if [ -n "$magic" ]; then content=sha256:$(tarball | sha256sum | cut -d' ' -f1); fi
 if [ "$magic" = 1f8b ] && [ "$diff_id" = "sha256:$layer" ]; then
-	why='that is the digest of the compressed layer: a diff ID is the digest of the tarball before compression, so that it stays when somebody compresses it otherwise'
+	why='That is the digest of the compressed layer: a diff ID is the digest of the tarball before compression, so that it stays when somebody compresses it otherwise.'
 else
-	why='diff_ids has the digest of the uncompressed tarball of the layer, and of nothing else'
+	why='diff_ids has the digest of the uncompressed tarball of the layer, and of nothing else.'
 fi
 same 'the config names the content of the layer' 2 "${content:-the digest of a layer}" "$diff_id" "$why"
 
@@ -89,19 +89,19 @@ if [ -n "$magic" ]; then
 	done
 fi
 case $names in
-*rootfs/menu*) why='the paths of a layer begin at the root of the image: this one puts everything below /rootfs. tar -C rootfs packs what is in it' ;;
-*) why='the layer must be a tarball of what is in rootfs/' ;;
+*rootfs/menu*) why='The paths of a layer begin at the root of the image: this one puts everything below /rootfs. tar -C rootfs packs what is in it.' ;;
+*) why='The layer must be a tarball of what is in rootfs/.' ;;
 esac
 same 'the layer has the files of rootfs' 2 "menu/$DISH" "$found" "$why"
 
 # 6. and 7. What tiffin knows.
 is() { tiffin inspect --type image -f '{{.Descriptor.digest}}' "$1" 2>/dev/null | sed 's/^sha256://' || :; }
 have=$(is "$P.example/hand:1")
-if [ -n "$have" ] && [ -n "$manifest" ]; then why='tiffin has another image of that name: if you change a layout, its digest changes, and it must be loaded again'; else
-	why='load it: tiffin load -i layout. If that fails, its message names the first thing that is wrong'; fi
+if [ -n "$have" ] && [ -n "$manifest" ]; then why='tiffin has another image of that name: if you change a layout, its digest changes, and it must be loaded again.'; else
+	why='Load it: tiffin load -i layout. If that fails, its message names the first thing that is wrong.'; fi
 same "tiffin has this image as $P.example/hand:1" 2 "${manifest:-a manifest in index.json}" "$have" "$why"
 
 second=$(is "$P.example/hand:$DAY")
-if [ -n "$second" ]; then why='that is another image, even if it shows the same files: a tag is a name for a digest, nothing has to be made for it'; else
-	why='tiffin tag gives an image one more name'; fi
+if [ -n "$second" ]; then why='That is another image, even if it shows the same files: a tag is a name for a digest, nothing has to be made for it.'; else
+	why='tiffin tag gives an image one more name.'; fi
 same "$P.example/hand:$DAY is a name for the same image" 1 "${have:-the digest of $P.example/hand:1}" "$second" "$why"

@@ -18,17 +18,17 @@ predicted() {
 	got=$(sed -n "s/^ *$1  *\([^ ]*\) *$/\1/p" predict 2>/dev/null | head -n 1)
 	case $got in
 	'' | *\?*)
-		fail "$2" 1 'ok, EPERM or EINVAL' "$got" 'replace the ? by ok, EPERM or EINVAL; a wrong prediction costs nothing'
+		fail "$2" 1 'ok, EPERM or EINVAL' "$got" 'Replace the ? by ok, EPERM or EINVAL; a wrong prediction costs nothing.'
 		return
 		;;
 	esac
 	case $got:$3 in
-	ok:EPERM) why='a file that is yours is not yours to give away: that would let you get round quotas. It takes CAP_CHOWN' ;;
-	ok:EINVAL) why='root in a user namespace is root over the ids in its map only; this id is not in it, so it does not exist there' ;;
-	EPERM:EINVAL) why='EPERM is for ids that exist and that you may not use. An id that is not in the map is no id at all' ;;
-	EINVAL:EPERM) why='the id exists here: outside of user namespaces the map has all ids. What is missing is the permission' ;;
-	*:ok) why='this id is in the map, and there you have CAP_CHOWN: look at the third column of uid_map' ;;
-	*) why='ok, EPERM or EINVAL: compare with /proc/self/uid_map, outside and in a container' ;;
+	ok:EPERM) why='A file that is yours is not yours to give away: that would let you get round quotas. It takes CAP_CHOWN.' ;;
+	ok:EINVAL) why='Root in a user namespace is root over the ids in its map only; this id is not in it, so it does not exist there.' ;;
+	EPERM:EINVAL) why='EPERM is for ids that exist and that you may not use. An id that is not in the map is no id at all.' ;;
+	EINVAL:EPERM) why='The id exists here: outside of user namespaces the map has all ids. What is missing is the permission.' ;;
+	*:ok) why='This id is in the map, and there you have CAP_CHOWN: look at the third column of uid_map.' ;;
+	*) why='The answer is ok, EPERM or EINVAL: compare with /proc/self/uid_map, outside and in a container.' ;;
 	esac
 	if [ "$got" = "$3" ]; then pass "$2" 1 "$got"; else fail "$2" 1 'what chown says' "$got" "$why"; fi
 }
@@ -56,23 +56,23 @@ case $layers in "$of"*) foreign= ;; *) foreign="an image on other layers" ;; esa
 got=$(entry "/desk/$LETTER")
 if [ -n "$got" ] && [ -n "$foreign" ]; then got=$foreign; fi
 case $got in
-'') why="there is no image $P.example/fixed with this file: commit the container" ;;
-"$foreign") why="it must be made of $P.example/desk, as it was at the start: run a container of that and commit it" ;;
-"0640 0:0") why='root is who you are inside, and so the owner of what you make or chown there; the remembered owner is another thing: see the attribute of the file in the upper directory' ;;
-"0640 $OWNER:$OWNER") why='chmod has kept the owner. To change it, change what is remembered: the attribute of the file in the upper directory' ;;
-*"$NEW:$GROUP") why='the mode is remembered beside the owner, in the same attribute' ;;
-*"$(id -u):$(id -g)") why='that is you: whose the file is on the disk of this machine. An image knows its own numbers only' ;;
-*) why='the attribute is UID:GID:0MODE:file' ;;
+'') why="There is no image $P.example/fixed with this file: commit the container." ;;
+"$foreign") why="It must be made of $P.example/desk, as it was at the start: run a container of that and commit it." ;;
+"0640 0:0") why='Root is who you are inside, and so the owner of what you make or chown there; the remembered owner is another thing: see the attribute of the file in the upper directory.' ;;
+"0640 $OWNER:$OWNER") why='chmod has kept the owner. To change it, change what is remembered: the attribute of the file in the upper directory.' ;;
+*"$NEW:$GROUP") why='The mode is remembered beside the owner, in the same attribute.' ;;
+*"$(id -u):$(id -g)") why='That is you: whose the file is on the disk of this machine. An image knows its own numbers only.' ;;
+*) why='The attribute is UID:GID:0MODE:file' ;;
 esac
 same 'the first paper has the new owner' 3 "0640 $NEW:$GROUP" "$got" "$why"
 
 got=$(entry "/desk/$LEDGER")
 if [ -n "$got" ] && [ -n "$foreign" ]; then got=$foreign; fi
 case $got in
-'') why="there is no image $P.example/fixed with this file: commit the container" ;;
-"$foreign") why="it must be made of $P.example/desk, as it was at the start: run a container of that and commit it" ;;
-*"$OWNER:$OWNER") why='its mode is another one' ;;
-*' 0:0') why='its owner is lost: a copy is a new file and belongs to who made it, and chown 0 means it, even where root is shown already. chmod keeps the owner' ;;
-*) why='its owner must stay as the image has it: change nothing but the mode' ;;
+'') why="There is no image $P.example/fixed with this file: commit the container." ;;
+"$foreign") why="It must be made of $P.example/desk, as it was at the start: run a container of that and commit it." ;;
+*"$OWNER:$OWNER") why='Its mode is another one.' ;;
+*' 0:0') why='Its owner is lost: a copy is a new file and belongs to who made it, and chown 0 means it, even where root is shown already. chmod keeps the owner.' ;;
+*) why='Its owner must stay as the image has it: change nothing but the mode.' ;;
 esac
 same 'the second paper has another mode and its old owner' 2 "0600 $OWNER:$OWNER" "$got" "$why"

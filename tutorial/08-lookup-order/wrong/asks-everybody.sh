@@ -1,4 +1,4 @@
-# says: you let the search go on after the first #
+# says: You let the search go on after the first #
 all() {
 	r=.
 	for n in 4 3 2 1 0; do case " $1 " in *" $n "*) r=$r# ;; *) r=$r. ;; esac; done

@@ -1,4 +1,4 @@
-# says: you began at the bottom
+# says: You began at the bottom
 below() { case ${1%% *} in 1) echo ----#. ;; 2) echo ---#.. ;; esac; }
 {
 	echo "$A $(below "$IN_A")"

@@ -1,3 +1,3 @@
-# says: that a layer does not have a name says nothing about it
+# says: That a layer does not have a name says nothing about it
 rm "upper/pantry/$GONE"
 tar -cf layer.tar -C upper pantry

@@ -1,4 +1,4 @@
-# says: the paths in the tarball are those of the image
+# says: The paths in the tarball are those of the image
 rm "upper/pantry/$GONE"
 touch "upper/pantry/.wh.$GONE" "upper/pantry/$BOX/.wh..wh..opq"
 tar -cf layer.tar upper

@@ -1,3 +1,3 @@
-# says: appending copies nothing here
+# says: Appending copies nothing here
 . "$LAB/solution.sh"
 echo $((SIZE_A + SIZE_B)) >copied

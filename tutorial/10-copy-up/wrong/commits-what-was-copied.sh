@@ -1,3 +1,3 @@
-# says: a tarball cannot have a mode or an end without the rest
+# says: A tarball cannot have a mode or an end without the rest
 . "$LAB/solution.sh"
 echo "$SIZE_B" >committed

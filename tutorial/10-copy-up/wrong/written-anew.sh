@@ -1,4 +1,4 @@
-# says: that is a new file under the old name
+# says: That is a new file under the old name
 . "$LAB/solution.sh"
 tiffin rm "$P-diet"
 tiffin run --name "$P-diet" -w "/$SHELF" "$P.example/shelf" \

@@ -1,4 +1,4 @@
-# says: root is who you are inside
+# says: Root is who you are inside
 . "$LAB/solution.sh"
 tiffin run --name "$P-root" --userns single "$P.example/desk" \
 	sh -c "cd /desk; chown 0:0 $LETTER; chmod 640 $LETTER; chmod 600 $LEDGER"

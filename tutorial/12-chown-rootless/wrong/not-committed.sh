@@ -1,3 +1,3 @@
-# says: there is no image lab12.example/fixed with this file
+# says: There is no image lab12.example/fixed with this file
 . "$LAB/solution.sh"
 tiffin rmi "$P.example/fixed"

@@ -1,3 +1,3 @@
-# says: this id is in the map, and there you have CAP_CHOWN
+# says: This id is in the map, and there you have CAP_CHOWN
 . "$LAB/solution.sh"
 sed 's/^single-0 .*/single-0 EPERM/' predict >p && mv p predict
