@@ -1,4 +1,4 @@
-// Manual pages, made of the table of commands: tiffin(1), and tiffin-COMMAND(1) for each. Their
+// Manual pages, made of the table of commands: one of tiffin, and one of each command. Their
 // language is that of man(7).
 
 package cli
