@@ -24,8 +24,8 @@ func cpCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage: "[FLAGS] CONTAINER:SRC DST|-\n       tiffin cp [FLAGS] SRC|- CONTAINER:DST",
 		Description: "Into a directory that exists, or under the name that DST says; a SRC that ends in /. means what is in it.\n" +
-			"Instead of a path here, - is a tarball on standard output or input. The container need not run; volumes are only\n" +
-			"there while it does. Write ./a:b for a file here whose name has a colon.",
+			"Instead of a path here, - is a tarball on standard output or input. The container need not run; what is mounted\n" +
+			"in it is only there while it does. Write ./a:b for a file here whose name has a colon.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "archive", Aliases: []string{"a"}, Usage: "keep user and group ids, instead of yours, or root's in the container"},
 			&cli.BoolFlag{Name: "follow-link", Aliases: []string{"L"}, Usage: "copy what a symbolic link SRC leads to"},

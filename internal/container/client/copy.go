@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -86,6 +88,9 @@ func (t *Tree) Close() {
 
 // ask has one request done. tarball, if not nil, is closed here once the helper has it.
 func (t *Tree) ask(req *control.Copy, tarball *os.File) (*control.Copied, error) {
+	if at := t.covered(req.Path); at != "" {
+		return nil, errs.Hint(fmt.Errorf("container %s does not run: what is mounted at %s is there only while it does", t.c.Name, at), "`tiffin start "+t.c.Name+"` first")
+	}
 	m := &control.Message{Op: control.OpCopy, Copy: req}
 	if tarball != nil {
 		m.Files = []*os.File{tarball}
@@ -113,6 +118,17 @@ func (t *Tree) ask(req *control.Copy, tarball *os.File) (*control.Copied, error)
 		return nil, errors.New("control connection: no result of a copy")
 	}
 	return ans.Copied, nil
+}
+
+// covered is where something is mounted over a path while the container runs, which it does not: a
+// copy of what is below, or to there, is nothing that anybody wants. Links are not followed.
+func (t *Tree) covered(name string) string {
+	for _, v := range t.c.Volumes {
+		if t.conn != nil && strings.HasPrefix(path.Clean(name)+"/", v.Target+"/") {
+			return v.Target
+		}
+	}
+	return ""
 }
 
 // Stat is treecopy.Tree.Stat.
