@@ -80,7 +80,7 @@ func (s *supervisor) closed(dir string) error {
 		return fmt.Errorf("look at a directory of container %s: %w", s.c.Name, err)
 	}
 	if open := st.Mode & 0o077; open != 0 {
-		return errs.Hint(fmt.Errorf("others can enter a directory of container %s, and with --driver %s its set-user-ID programs would be theirs to run: %s has mode %04o", s.c.Name, s.c.Driver, dir, st.Mode&0o7777),
+		return errs.Hint(fmt.Errorf("others can enter a directory of container %s, and set-user-ID programs in it would be theirs to run: %s has mode %04o", s.c.Name, dir, st.Mode&0o7777),
 			"chmod 700 "+dir)
 	}
 	return nil

@@ -5,6 +5,9 @@
 // all are on the disk: a volume is empty or full, whatever is killed meanwhile. So nobody may have
 // the empty one mounted. The supervisors of the containers that mount a volume share the lock of
 // its directory, flock(2), for as long as they live; who fills it has the lock alone.
+//
+// Files in a volume are real ones, with set-user-ID as the image or the container has it: nobody
+// else may enter its directory.
 
 package supervisor
 
@@ -44,6 +47,9 @@ func (s *supervisor) takeVolume(v *disk.Volume) error {
 		return err
 	}
 	s.volumes = append(s.volumes, dir)
+	if err := s.closed(dir.Name()); err != nil {
+		return err
+	}
 	if !v.NoCopy {
 		if err := s.fillVolume(dir, v); err != nil {
 			return err
