@@ -80,7 +80,7 @@ func newPage(words, short, synopsis string) *bytes.Buffer {
 	return page
 }
 
-// roff is a text in which nothing is a request, or special: groff(7), "Escape sequences".
+// roff is a text in which nothing is a request, or special.
 func roff(text string) string {
 	text = strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`, "`", `\(ga`).Replace(text)
 	lines := strings.Split(text, "\n")
