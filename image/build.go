@@ -24,29 +24,45 @@ import (
 // uncompressed. parts are what it depends on, and step says what made it: FindLayer finds it by
 // the same parts.
 func (s *Store) AddLayer(ctx context.Context, stack []oci.Layer, parts []store.BuildPart, step string, write func(io.Writer) error) (*store.BuildRecord, error) {
-	st, err := s.Stage()
+	st, err := s.StageOn(stack)
 	if err != nil {
 		return nil, err
 	}
 	defer st.Close()
-	for _, below := range stack {
-		if err := s.Pin(st, below); err != nil {
-			return nil, err
-		}
-	}
 	l, err := ingest.Compress(ctx, st, write)
 	if err != nil {
 		return nil, fmt.Errorf("write the new layer: %w", err)
 	}
+	return s.PutLayer(st, stack, l, store.BuildRecord{Parts: parts, Step: step, Made: sourceDate(time.Time{})})
+}
+
+// StageOn is Stage for a layer on a stack, which is not removed meanwhile.
+func (s *Store) StageOn(stack []oci.Layer) (*store.Staging, error) {
+	st, err := s.Stage()
+	if err != nil {
+		return nil, err
+	}
+	for _, below := range stack {
+		if err := s.Pin(st, below); err != nil {
+			st.Close()
+			return nil, err
+		}
+	}
+	return st, nil
+}
+
+// PutLayer publishes a layer that is staged, with the record r of the step that has put it on the
+// stack.
+func (s *Store) PutLayer(st *store.Staging, stack []oci.Layer, l oci.Layer, r store.BuildRecord) (*store.BuildRecord, error) {
 	whole := append(slices.Clone(stack), l)
 	if err := s.Merge(st, whole); err != nil {
 		return nil, err
 	}
-	r := &store.BuildRecord{Layer: l, Chain: Chain(whole), Parts: parts, Step: step, Made: sourceDate(time.Time{})}
-	if err := s.WriteBuild(st, store.BuildKey(parts), r); err != nil {
+	r.Layer, r.Chain = l, Chain(whole)
+	if err := s.WriteBuild(st, store.BuildKey(r.Parts), &r); err != nil {
 		return nil, err
 	}
-	return r, s.Publish(st, nil)
+	return &r, s.Publish(st, nil)
 }
 
 // FindLayer finds a layer that AddLayer has put on the stack; nil if it is not there any more.

@@ -178,6 +178,9 @@ func trimScheme(s string) string {
 	return strings.TrimSuffix(s, "/")
 }
 
+// ErrNoImage is wrapped by errors of a name that stands for nothing in a registry.
+var ErrNoImage = errors.New("the registry has no such image")
+
 // explain adds what to do to an error of package remote.
 func explain(err error, domain string) error {
 	var resp *errcode.ErrorResponse
@@ -187,7 +190,7 @@ func explain(err error, domain string) error {
 	case errors.Is(err, auth.ErrBasicCredentialNotFound):
 		return errs.Hint(fmt.Errorf("%s wants a password", domain), "tiffin login "+domain)
 	case errors.Is(err, errdef.ErrNotFound):
-		return errs.Hint(errors.New("the registry has no such image"), "check the name and the tag; a private image may need tiffin login "+domain)
+		return errs.Hint(ErrNoImage, "check the name and the tag; a private image may need tiffin login "+domain)
 	case errors.As(err, &unknown):
 		return errs.Hint(fmt.Errorf("nobody this machine trusts vouches for %s: %w", domain, err),
 			"put the certificate of its authority into "+certsDirs()[0]+"/"+domain+"/ca.crt, or, if you trust this network: --tls-verify=false")

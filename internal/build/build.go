@@ -17,6 +17,7 @@ import (
 
 	"tiffin/image"
 	"tiffin/image/oci"
+	"tiffin/image/store"
 	"tiffin/internal/container/disk"
 	"tiffin/internal/dockerfile"
 	"tiffin/internal/network"
@@ -44,6 +45,12 @@ type Options struct {
 	Keep    bool   // leave the container of a RUN that fails
 	Network string // of RUN, as disk.Config has it
 
+	// Caches are asked for the layers of steps that are not here.
+	Caches []*Cache
+	// Made is told of each step with a layer when all are done, and whether the layer is in the
+	// image. May be nil.
+	Made func(r *store.BuildRecord, inImage bool)
+
 	// Base finds the image that a FROM or --from names, or fetches it. platform is OS/ARCH or "".
 	Base func(ctx context.Context, name, platform string) (*image.Image, error)
 	// Output makes the file where the RUN of a step prints. end is called when it has ended.
@@ -64,6 +71,7 @@ type Step struct {
 	Text          string // the instruction
 	Ended         bool
 	Cached        bool   // Ended: the layer was here already
+	From          string `json:",omitempty"` // Ended: name of the cache that the layer came from
 	Layer         string // Ended: digest of the layer that was added, or ""
 	Bytes         int64  // Ended: of that layer, compressed
 	Failed        bool   // Ended, but with an error
@@ -142,6 +150,7 @@ func Build(ctx context.Context, o Options) (*image.Image, error) {
 	if o.Check {
 		return nil, nil
 	}
+	b.tell(b.done[b.file.Target])
 	return b.publish(ctx, b.done[b.file.Target])
 }
 

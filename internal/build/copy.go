@@ -136,7 +136,7 @@ func (b *builder) putFiles(ctx context.Context, s *state, in *dockerfile.Instruc
 	}
 	b.journal.keep(files, d)
 	parts := b.key(s, in, step, []store.BuildPart{{Name: "below", Value: imageChain(s.layers)}, {Name: "instruction", Value: in.Name}, {Name: "files", Value: files}})
-	r, err := b.layer(s, step, parts, func() (*store.BuildRecord, error) {
+	r, err := b.layer(ctx, s, step, describe(s, in), parts, func() (*store.BuildRecord, error) {
 		return b.Store.AddLayer(ctx, s.layers, parts, describe(s, in), d.write)
 	})
 	if err != nil {

@@ -18,7 +18,8 @@
 // An instruction that makes a layer has a key: the digest of all that the layer depends on, which
 // is the stack below, the instruction itself, and what it can see: for RUN environment, user and
 // directory, for COPY the files with owners and modes, but not their times. If the store has a
-// layer with that key, it is taken (store.BuildRecord). So an ENV after the last RUN costs nothing,
+// layer with that key, it is taken (store.BuildRecord); else from a cache that others have written
+// (share.go). So an ENV after the last RUN costs nothing,
 // and a file that was only touched changes nothing. The journal keeps the parts of the last build's
 // keys, so that an explanation can say which of them has changed.
 //

@@ -37,7 +37,7 @@ func (b *builder) run(ctx context.Context, s *state, in *dockerfile.Instruction,
 		return err
 	}
 	parts = b.key(s, in, step, append(parts, mounted.parts...))
-	r, err := b.layer(s, step, parts, func() (*store.BuildRecord, error) {
+	r, err := b.layer(ctx, s, step, describe(s, in), parts, func() (*store.BuildRecord, error) {
 		if err := mounted.lay(); err != nil {
 			return nil, err
 		}

@@ -40,7 +40,7 @@ func (b *builder) squash(ctx context.Context, s *state) error {
 	}
 	base := append([]oci.Layer{}, s.layers[:s.below]...)
 	parts := []store.BuildPart{{Name: "below", Value: imageChain(base)}, {Name: "instruction", Value: "squash"}, {Name: "files", Value: files}}
-	r, err := b.layer(&state{layers: base}, new(Step), parts, func() (*store.BuildRecord, error) {
+	r, err := b.layer(ctx, &state{layers: base}, new(Step), "squash", parts, func() (*store.BuildRecord, error) {
 		return b.Store.AddLayer(ctx, base, parts, "squash", d.write)
 	})
 	if err != nil {

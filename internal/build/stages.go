@@ -105,14 +105,17 @@ type made struct {
 	record     *store.BuildRecord // nil: not yet
 }
 
-// layer finds the layer of a step, or has it made. Stages that have a step in common make it once.
-func (b *builder) layer(s *state, step *Step, parts []store.BuildPart, make func() (*store.BuildRecord, error)) (r *store.BuildRecord, err error) {
+// layer finds the layer of a step, or has it made; text is for the record of one from a cache.
+// Stages that have a step in common make it once.
+func (b *builder) layer(ctx context.Context, s *state, step *Step, text string, parts []store.BuildPart, make func() (*store.BuildRecord, error)) (r *store.BuildRecord, err error) {
 	same, _ := b.steps.LoadOrStore(store.BuildKey(parts), new(made))
 	m := same.(*made)
 	m.Lock()
 	defer m.Unlock()
 	if r = m.record; r == nil && !b.NoCache {
-		r = b.Store.FindLayer(s.layers, parts)
+		if r = b.Store.FindLayer(s.layers, parts); r == nil {
+			r = b.take(ctx, s, step, text, parts)
+		}
 	}
 	if step.Cached = r != nil; r == nil {
 		if r, err = make(); err != nil {

@@ -36,7 +36,10 @@ func buildCommand() *cli.Command {
 			"is no context, and the Dockerfile comes from there. Without -f it is Dockerfile or Containerfile in the context; if\n" +
 			"that is no directory, FILE is in it, too. What is not there is refused before anything runs. Steps whose layers are\n" +
 			"here already are not done again; `tiffin prune --build` forgets them. With SOURCE_DATE_EPOCH, the same files give\n" +
-			"the same image.",
+			"the same image.\n" +
+			"--cache-from trusts whoever can write that cache: which layer a step gives is their word. Caches are tiffin's own and\n" +
+			"not BuildKit's, whose keys are digests of its inner form of a build. Neither secrets nor arguments are in them, but\n" +
+			"all files of the layers are.",
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "tag", Aliases: []string{"t"}, Usage: "`NAME[:TAG]` for the image"},
 			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "the Dockerfile is `FILE`, or - for standard input"},
@@ -48,6 +51,8 @@ func buildCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "ssh", Usage: "an ssh agent for RUN --mount=type=ssh: `ID=SOCKET`, or default, that of SSH_AUTH_SOCK"},
 			&cli.BoolFlag{Name: "check", Usage: "build nothing: warn of what is allowed but seldom meant, by BuildKit's rules; status 1 if there is any"},
 			&cli.BoolFlag{Name: "no-cache", Usage: "do every step again"},
+			&cli.StringSliceFlag{Name: "cache-from", Usage: "take layers that --cache-to has written there: `type=registry,ref=NAME[:TAG]`, in short the name, or type=local,src=DIR"},
+			&cli.StringSliceFlag{Name: "cache-to", Usage: "write the layers of the steps for other builds: `type=registry,ref=NAME[:TAG]` or type=local,dest=DIR; mode=max, also of steps that are not in the image"},
 			newOptionalFlag("pull", "fetch base images: always, also if they are here; =missing, =never", "true", pullAlways, pullMissing, pullNever),
 			&cli.StringFlag{Name: "network", Usage: "of RUN: `user` (its own, with a way out), none or host; the same as that of run if not given"},
 			&cli.StringFlag{Name: "progress", Value: "auto", Usage: "`auto`, plain, json or quiet"},
@@ -82,6 +87,10 @@ func runBuild(c *cli.Context, store *image.Store) error {
 	if err != nil {
 		return err
 	}
+	caches, err := readBuildCaches(c)
+	if err != nil {
+		return err
+	}
 	o.Output, o.Report, o.Warn = p.output, p.step, p.warning
 	if o.Check {
 		return checkBuild(c, o, p)
@@ -93,6 +102,10 @@ func runBuild(c *cli.Context, store *image.Store) error {
 	sweep()
 	ctx, end := interruptible(c)
 	defer end()
+	if err := caches.open(ctx, c, p, o); err != nil {
+		return err
+	}
+	defer caches.close()
 	img, err := build.Build(ctx, *o)
 	if e := explain(); e != nil {
 		return e
@@ -105,7 +118,10 @@ func runBuild(c *cli.Context, store *image.Store) error {
 			return err
 		}
 	}
-	return p.done(c, img)
+	if err := p.done(c, img); err != nil {
+		return err
+	}
+	return caches.write(ctx, c, store)
 }
 
 // checkBuild is --check.
@@ -353,6 +369,8 @@ func (p *buildProgress) step(s build.Step) {
 		switch {
 		case !s.Ended:
 			fmt.Fprintf(stderr, "[%s] %s\n", printable(number), printable(oneLine(s.Text, true)))
+		case s.From != "":
+			fmt.Fprintf(stderr, "[%s] from the cache %s, %s, %s\n", printable(number), printable(s.From), took, size(s.Bytes))
 		case s.Cached:
 			fmt.Fprintf(stderr, "[%s] cached\n", printable(number))
 		case s.Layer != "":

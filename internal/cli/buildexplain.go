@@ -71,6 +71,8 @@ func printExplained(w *bufio.Writer, s *build.Step) {
 		line("  %s %-11s  %s", mark, p.Name, plain.Replace(cmp.Or(strings.Trim(p.Value, `"`), "none")))
 	}
 	switch {
+	case s.From != "":
+		line("  cached: from the cache %s", s.From)
 	case s.Cached && len(x.Changed) > 0:
 		line("  cached: made by an earlier build; since the last one")
 	case s.Cached:
