@@ -293,6 +293,15 @@ func (b *builder) report(s Step) {
 	}
 }
 
+// warn tells of an instruction that does not do what it seems to.
+func (b *builder) warn(in *dockerfile.Instruction, message string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.Warn != nil {
+		b.Warn(&dockerfile.Note{File: b.File, Line: in.Line, Message: message})
+	}
+}
+
 // at says where in the Dockerfile an error belongs.
 func (b *builder) at(line int, err error) error {
 	var n *dockerfile.Note

@@ -40,7 +40,11 @@ func (b *builder) copy(ctx context.Context, s *state, in *dockerfile.Instruction
 			return err
 		}
 		d.fetched = fetched
-		return d.copy(from, in)
+		err := d.copy(from, in)
+		if err == nil && len(d.entries) == 0 {
+			b.warn(in, "nothing matches "+strings.Join(in.Copy.Sources, " ")+d.where(in.Copy))
+		}
+		return err
 	})
 }
 
@@ -126,7 +130,7 @@ func (b *builder) putFiles(ctx context.Context, s *state, in *dockerfile.Instruc
 	if err := fill(d); err != nil {
 		return err
 	}
-	if len(d.entries) == 0 && in.Name == "workdir" {
+	if len(d.entries) == 0 {
 		s.record(describe(s, in))
 		return nil
 	}
@@ -233,7 +237,8 @@ type match struct {
 	from string // directory that it is looked for in: the path before "/./" of --parents
 }
 
-// sources finds what the sources of the context mean.
+// sources finds what the sources of the context mean. As at BuildKit a pattern may match nothing:
+// go.sum* is how a Dockerfile names a file that can be missing.
 func (d *delta) sources(from tree, c *dockerfile.Copy) (all []match, err error) {
 	for _, s := range c.Sources {
 		if d.fetched[s] != nil {
@@ -246,7 +251,6 @@ func (d *delta) sources(from tree, c *dockerfile.Copy) (all []match, err error) 
 			}
 			rest = after
 		}
-		had := len(all)
 		for _, base := range bases {
 			found, err := glob(from, base, rest)
 			if err != nil {
@@ -255,9 +259,6 @@ func (d *delta) sources(from tree, c *dockerfile.Copy) (all []match, err error) 
 			for _, p := range found {
 				all = append(all, match{p, base})
 			}
-		}
-		if len(all) == had {
-			return nil, fmt.Errorf("nothing matches %s%s", s, d.where(c))
 		}
 	}
 	return all, nil

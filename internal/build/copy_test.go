@@ -93,7 +93,8 @@ func TestCopy(t *testing.T) {
 		{"d/*", "/x/", "x/ x/a=d/a x/b.txt=d/b.txt x/c=d/sub/c"},
 		{"d/*", "/x", "error"},
 		{"d/*", "/etc", "etc! etc/a=d/a etc/b.txt=d/b.txt etc/c=d/sub/c"},
-		{"*.nothing", "/x", "error"},
+		{"*.nothing", "/x", ""},
+		{"f *.nothing", "/x/", "x/ x/f=f"},
 		{"nothing", "/x", "error"},
 		{"f", "/.wh.x", "error"},
 	} {

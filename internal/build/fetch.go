@@ -217,10 +217,12 @@ func download(ctx context.Context, s *image.Store, from string, checksum digest.
 		return nil, err
 	}
 	os.Remove(data.Name())
-	n, err := io.Copy(data, r)
-	if err == nil {
-		err = r.verify()
+	r.body = io.TeeReader(r.body, data)
+	if err := r.verify(); err != nil {
+		data.Close()
+		return nil, err
 	}
+	n, err := data.Seek(0, io.SeekCurrent)
 	if err != nil {
 		data.Close()
 		return nil, err

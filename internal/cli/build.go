@@ -111,7 +111,7 @@ func runBuild(c *cli.Context, store *image.Store) error {
 		return e
 	}
 	if err != nil {
-		return p.failed(err)
+		return p.failed(err, errs.CodeOf(context.Cause(ctx), exitFailure))
 	}
 	for _, output := range outputs {
 		if err := output.write(ctx, store, img); err != nil {
@@ -137,7 +137,7 @@ func checkBuild(c *cli.Context, o *build.Options, p *buildProgress) error {
 	ctx, end := interruptible(c)
 	defer end()
 	if _, err := build.Build(ctx, *o); err != nil {
-		return p.failed(err)
+		return p.failed(err, exitFailure)
 	}
 	if found > 0 {
 		return exitStatus(exitFailure)
@@ -342,7 +342,7 @@ func prefixedOutput(prefix string) (f *os.File, end func(failed bool), err error
 		for in := bufio.NewReader(r); ; {
 			line, err := in.ReadSlice('\n') // or as much as fits
 			if len(line) > 0 {
-				_, _ = stderr.Write(append([]byte(prefix), append(bytes.TrimSuffix(line, []byte("\n")), '\n')...))
+				_, _ = stderr.Write(append([]byte(prefix), append(bytes.TrimRight(line, "\r\n"), '\n')...))
 			}
 			if err != nil && err != bufio.ErrBufferFull {
 				return
@@ -399,14 +399,14 @@ func (p *buildProgress) warning(n *dockerfile.Note) {
 }
 
 // failed shows where in the Dockerfile the error is.
-func (p *buildProgress) failed(err error) error {
+func (p *buildProgress) failed(err error, status int) error {
 	var n *dockerfile.Note
 	if !errors.As(err, &n) || n.Excerpt() == "" {
-		return errs.Code(errs.Hint(err, errs.HintOf(err)), exitFailure) // not that of the command
+		return errs.Code(errs.Hint(err, errs.HintOf(err)), status) // not that of the command
 	}
 	printError(stderr, err)
 	printExcerpt(n)
-	return exitStatus(exitFailure)
+	return exitStatus(status)
 }
 
 // printExcerpt prints the line that a note is about, if there is one, and marks what is meant.

@@ -62,6 +62,10 @@ func TestABuildThatEndsAtAnyMomentLeavesNothing(t *testing.T) {
 				time.Sleep(after)
 				_ = cmd.Process.Signal(sig) // it may have ended
 				_ = cmd.Wait()
+				status := cmd.ProcessState.ExitCode() // -1: by the signal itself
+				if status > 0 && (status != 128+int(sig) || sig == syscall.SIGKILL) {
+					t.Errorf("%v after %v: status %d", sig, after, status)
+				}
 				for end := time.Now().Add(20 * time.Second); len(supervisors(k.store)) > 0; time.Sleep(5 * time.Millisecond) {
 					if time.Now().After(end) {
 						t.Fatalf("%v after %v: a supervisor is left", sig, after)

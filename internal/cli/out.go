@@ -19,6 +19,8 @@ import (
 	"github.com/docker/go-units"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
+
+	"tiffin/internal/errs"
 )
 
 // printRows prints one row for each value: by format, a template of Go, after
@@ -183,7 +185,7 @@ func interruptible(c *cli.Context) (context.Context, func()) {
 			return
 		}
 		n, _ := sig.(unix.Signal)
-		cancel(fmt.Errorf("interrupted by %s: nothing was changed", unix.SignalName(n)))
+		cancel(errs.Code(fmt.Errorf("interrupted by %s: nothing was changed", unix.SignalName(n)), 128+int(n)))
 		time.Sleep(time.Second)
 		os.Exit(128 + int(n))
 	}()

@@ -36,7 +36,7 @@ import (
 var binary string
 
 func TestMain(m *testing.M) {
-	testscript.Main(wrapper{m}, map[string]func(){"tiffin-as": runAs, "sh-as": shAs, "driver-probe": driverProbe, "account-probe": accountProbe, "visitor": visitor, "nameserver": nameserver, "member": member})
+	testscript.Main(wrapper{m}, map[string]func(){"tiffin-as": runAs, "sh-as": shAs, "driver-probe": driverProbe, "account-probe": accountProbe, "agent-probe": agentProbe, "visitor": visitor, "nameserver": nameserver, "member": member})
 }
 
 // wrapper builds the binary before the tests.
