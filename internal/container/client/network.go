@@ -4,6 +4,7 @@
 package client
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -128,7 +129,7 @@ func processAt(pid int, start uint64) (*os.File, error) {
 // here, there is a note, and the container has only loopback; unless it is one of others, which the
 // user has asked for by name.
 func (n *joined) lay(c *disk.Container) error {
-	choice, err := network.ParseChoice(c.Network)
+	choice, err := network.ParseChoice(cmp.Or(c.Network, network.None))
 	if err != nil {
 		return err
 	}
