@@ -104,7 +104,7 @@ func as(p person, command ...string) (string, error) {
 // With subordinate ids, what the container has made stays behind a directory that is not its
 // owner's to open.
 func TestTheOwnersChmodOpensNoOverlay(t *testing.T) {
-	ps := people(t)
+	ps := everybody(t)
 	b := newBench(t, ps[len(ps)-1])
 	if !b.subordinate() {
 		must.Skip(t, "subids", "%s has no subordinate ids", b.p.name)
