@@ -61,6 +61,11 @@ func (s *supervisor) takeVolume(v *disk.Volume) error {
 // fillVolume copies what the image has at the volume's place, if the volume is empty.
 func (s *supervisor) fillVolume(dir *os.File, v *disk.Volume) error {
 	alone := unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil
+	if !alone { // perhaps another container fills it just now
+		if err := flock(dir, unix.LOCK_SH); err != nil {
+			return err
+		}
+	}
 	if empty, err := isEmpty(v.Source); err != nil || !empty {
 		return err
 	}
