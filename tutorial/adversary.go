@@ -24,7 +24,7 @@ type attack struct {
 
 // attacked tries the attacks, or about as many of them as there should be.
 func (t *trial) attacked(ctx context.Context) {
-	defer t.tiffin("rmi", liar) // the image may not be there
+	defer t.disarm()
 	all := append(t.attacks(), attack{what: "forged records", do: func() error { return t.forgery(ctx) }},
 		attack{what: "the answer of another seed", do: func() error { return t.otherSeed(ctx) }})
 	step := 1
@@ -58,6 +58,15 @@ func (t *trial) attack(ctx context.Context, a attack) bool {
 		t.problem(a.what, "passes, though it is wrong")
 	}
 	return a.undo != nil && a.undo() == nil
+}
+
+// disarm removes the liar, if there is one, and the containers that may be of it.
+func (t *trial) disarm() {
+	ctrs, _ := t.containers()
+	for _, c := range ctrs {
+		_, _ = t.tiffin("rm", "-f", c.name)
+	}
+	_, _ = t.tiffin("rmi", liar)
 }
 
 // liar is an image that shows nearly what tiffin/base shows.
