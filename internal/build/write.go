@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -107,9 +108,31 @@ func (d *delta) write(w io.Writer) error {
 	return tw.Close()
 }
 
-// byParts orders paths as a walk through directories does.
+// buffers are those of copyWhole: a context may have a million files.
+var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
+
+// copyWhole is io.Copy without a new buffer each time.
+func copyWhole(w io.Writer, r io.Reader) (int64, error) {
+	b := buffers.Get().(*[32 << 10]byte)
+	defer buffers.Put(b)
+	return io.CopyBuffer(w, struct{ io.Reader }{r}, b[:]) // and without methods of r's that make one
+}
+
+// byParts orders paths as a walk through directories does: what is in a directory comes right after
+// it.
 func byParts(a, b string) int {
-	return strings.Compare(strings.ReplaceAll(a, "/", "\x00"), strings.ReplaceAll(b, "/", "\x00"))
+	for i := range min(len(a), len(b)) {
+		switch x, y := a[i], b[i]; {
+		case x == y:
+		case x == '/':
+			return -1
+		case y == '/':
+			return 1
+		default:
+			return int(x) - int(y)
+		}
+	}
+	return len(a) - len(b)
 }
 
 // header is that of the entry, at a path of the image.
@@ -158,7 +181,7 @@ func (e *entry) write(tw *tar.Writer, h *tar.Header) error {
 	}
 	defer r.Close()
 	sum := sha256.New()
-	n, err := io.Copy(tw, io.TeeReader(io.LimitReader(r, e.size), sum))
+	n, err := copyWhole(io.MultiWriter(tw, sum), io.LimitReader(r, e.size))
 	if err == nil && (n != e.size || hex.EncodeToString(sum.Sum(nil)) != e.sum) {
 		err = fmt.Errorf("it changes while it is read")
 	}
