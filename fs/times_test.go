@@ -43,10 +43,11 @@ func TestNoTimeDiffersAfterARemount(t *testing.T) {
 						return
 					case moved == "" || seen && fs.WorkersAreRefused() && !v.Uncached:
 						seed, tries = seed+1, 0
-					case !fs.WorkersAreRefused() || v.Uncached || tries == 9:
+					case !fs.WorkersAreRefused() || v.Uncached || tries == 30:
 						t.Fatalf("%d times %s", tries+1, moved)
 					default: // perhaps a worker came that was not seen
 						tries++
+						time.Sleep(time.Duration(tries) * 10 * time.Millisecond)
 					}
 				}
 			})
