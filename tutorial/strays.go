@@ -91,7 +91,7 @@ func marked(variable, value string) (pids []int) {
 	want := []byte("\x00" + variable + "=" + value + "\x00")
 	dirs, _ := filepath.Glob("/proc/[0-9]*")
 	for _, d := range dirs {
-		env, err := os.ReadFile(filepath.Join(d, "environ"))
+		env, err := environ(d)
 		if err != nil || !bytes.Contains(append([]byte{0}, env...), want) {
 			continue
 		}
@@ -100,6 +100,32 @@ func marked(variable, value string) (pids []int) {
 		}
 	}
 	return pids
+}
+
+// environ reads the environment of a process, by its directory in /proc. One that execve(2) is just
+// replacing has none for a moment, and is not taken for one without the variable.
+func environ(dir string) (env []byte, err error) {
+	for range 200 {
+		replaced := beingReplaced(dir) // before the look, or it might have ended in between
+		if env, err = os.ReadFile(filepath.Join(dir, "environ")); err != nil || len(env) > 0 || !replaced {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return env, err
+}
+
+// beingReplaced tells whether a process has a program, but no place for its environment yet:
+// proc(5), /proc/pid/stat, env_start. Threads of the kernel have no program.
+func beingReplaced(dir string) bool {
+	if _, err := os.Readlink(filepath.Join(dir, "exe")); err != nil {
+		return false
+	}
+	stat, _ := os.ReadFile(filepath.Join(dir, "stat"))
+	_, rest, _ := strings.Cut(string(stat), ") ") // the name may have spaces, and is the second field
+	fields := strings.Fields(rest)
+	const envStart = 50 - 3 // fields count from 1, and rest begins with the third
+	return len(fields) > envStart && fields[envStart] == "0"
 }
 
 // parent is the number of a process's parent, 0 if there is none:
