@@ -302,8 +302,11 @@ func TestTheScriptMergesARealImage(t *testing.T) {
 		must.Skip(t, "", "TIFFIN_TEST_IMAGE is not set: make an image with scripts/testimage")
 	}
 	needTools(t)
-	ps := everybody(t)
+	ps := people(t)
 	p := ps[len(ps)-1]
+	if p.uid == 0 {
+		t.Skip("unshare(1) maps one id of root's, and tiffin all of them: .ci/run has users, too")
+	}
 	need(t, p)
 	store := p.home(t)
 	p.as(t, store, "", binary, "load", "-i", layout)
