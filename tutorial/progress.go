@@ -86,7 +86,7 @@ func (s *Student) Entry(lab string) (*Entry, error) {
 		if err != nil {
 			return nil, err
 		}
-		signature, _ := base64.StdEncoding.DecodeString(e.Signature) // what is none does not fit
+		signature, _ := base64.StdEncoding.DecodeString(e.Signature) // one that cannot be read does not fit
 		if ed25519.Verify(key.Public().(ed25519.PublicKey), text, signature) {
 			return e, nil
 		}

@@ -121,7 +121,7 @@ func ReadSubmission(path string) (*Submission, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, _ := base64.StdEncoding.DecodeString(sub.Key) // what is none fits nothing
+	key, _ := base64.StdEncoding.DecodeString(sub.Key) // one that cannot be read fits nothing
 	signature, _ := base64.StdEncoding.DecodeString(sub.Signature)
 	if len(key) != ed25519.PublicKeySize || !ed25519.Verify(bytes.Clone(key), text, signature) {
 		return nil, fmt.Errorf("%s was changed after it was made: its signature does not fit", path)

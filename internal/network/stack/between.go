@@ -38,7 +38,7 @@ type dialogue struct {
 	began          time.Time
 	open           bool    // it has been told
 	sent, received int64   // bytes, as who began it sees them
-	ended          [2]bool // directions of TCP: of who began it, and the other
+	ended          [2]bool // directions of TCP: from the side that began it, and to it
 	silence        *time.Timer
 }
 
