@@ -158,8 +158,6 @@ func networkConnectCommand() *cli.Command {
 				}
 				if err == nil && (choice.Kind == network.Host || choice.Kind == network.Container) {
 					err = fmt.Errorf("container %s has no network of its own: --network %s", ctr.Name, ctr.Network)
-				} else if err == nil && choice.Foreign() != nil {
-					err = fmt.Errorf("container %s is in the network of another program, and joins none of tiffin's: --network %s", ctr.Name, ctr.Network)
 				}
 				if f := choice.Foreign(); err == nil && f != nil {
 					err = fmt.Errorf("container %s has its network from %s, which knows no other", ctr.Name, f.Name)
