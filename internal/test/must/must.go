@@ -3,7 +3,7 @@
 // A test that skips counts as passed. So whoever runs the tests to rely on them, as .ci/run does,
 // says in the environment what the machine must have, and what is missing is a failure:
 //
-//	TIFFIN_MUST=userns,fuse,tun,mqueue,registry,subids go test ./...
+//	TIFFIN_MUST=userns,fuse,tun,mqueue,registry,subids,browser go test ./...
 //
 // Without it, the tests skip what this machine cannot show.
 package must
@@ -19,8 +19,8 @@ import (
 const variable = "TIFFIN_MUST"
 
 // Have tells whether the machine must have what TIFFIN_MUST calls capability: "userns", "fuse",
-// "tun", "mqueue", "registry", "subids", "cgroup". "" stands for whatever can be installed, and
-// must be there if TIFFIN_MUST is set.
+// "tun", "mqueue", "registry", "subids", "cgroup", "browser". "" stands for whatever can be
+// installed, and must be there if TIFFIN_MUST is set.
 func Have(capability string) bool {
 	list := os.Getenv(variable)
 	if capability == "" {
