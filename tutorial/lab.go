@@ -21,6 +21,7 @@ import (
 type Lab struct {
 	Name    string // of the directory: "03-user-namespace"
 	Title   string
+	Track   string   // labs that belong together, one word: "kernel"; "" if it has none
 	Concept string   // one sentence
 	Minutes int      // what it takes
 	Needs   []string // what the machine must allow: see Missing
@@ -73,6 +74,8 @@ func (l *Lab) parse(text string) error {
 		switch key {
 		case "title":
 			l.Title = value
+		case "track":
+			l.Track = value
 		case "concept":
 			l.Concept = value
 		case "minutes":
@@ -90,7 +93,7 @@ func (l *Lab) parse(text string) error {
 		case "files":
 			l.Files = strings.Fields(value)
 		default:
-			return fmt.Errorf("header line %q: use title, concept, minutes, needs, answers, changes, files", key)
+			return fmt.Errorf("header line %q: use title, track, concept, minutes, needs, answers, changes, files", key)
 		}
 	}
 	switch {
@@ -146,6 +149,20 @@ func Find(labs []*Lab, what string) (*Lab, error) {
 func (l *Lab) has(name string) bool {
 	_, err := fs.Stat(l.files, name)
 	return err == nil
+}
+
+// ByTrack groups labs by their track. Both the tracks and the labs of each stay in the order in
+// which they come.
+func ByTrack(labs []*Lab) (tracks [][]*Lab) {
+	for _, l := range labs {
+		i := slices.IndexFunc(tracks, func(t []*Lab) bool { return t[0].Track == l.Track })
+		if i < 0 {
+			i = len(tracks)
+			tracks = append(tracks, nil)
+		}
+		tracks[i] = append(tracks[i], l)
+	}
+	return tracks
 }
 
 // hints are the lab's, each saying more than the one before.

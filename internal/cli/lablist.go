@@ -1,20 +1,24 @@
-// The command tiffin lab list: all labs and how far the student is.
+// The command tiffin lab list: all labs by track, and how far the student is.
 
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
+
+	"tiffin/tutorial"
 )
 
 func labListCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage:   "[FLAGS]",
-		Description: "Templates have .Number .Name .Title .State .Points .Of and .Minutes.",
+		Description: "Templates have .Number .Name .Track .Title .State .Points .Of and\n.Minutes.",
 		Flags: []cli.Flag{labDirFlag(),
 			&cli.StringFlag{Name: "format", Usage: "`TEMPLATE` of Go for each, or json"}},
 		Action: takes(0, 0, "no arguments", func(c *cli.Context) error {
@@ -29,18 +33,18 @@ func labListCommand() *cli.Command {
 
 // labRow is a lab as `lab list` shows it, for templates too.
 type labRow struct {
-	Number, Name, Title, State string
-	Points, Of, Minutes        int
+	Number, Name, Track, Title, State string
+	Points, Of, Minutes               int
 }
 
 func printLabs(format string, k *course) error {
 	var rows []*labRow
-	for _, l := range k.labs {
+	for _, l := range slices.Concat(tutorial.ByTrack(k.labs)...) {
 		e, err := k.Entry(l.Name)
 		if err != nil {
 			return err
 		}
-		rows = append(rows, &labRow{l.Number(), l.Name[3:], l.Title, string(e.State), e.Points, e.Of, l.Minutes})
+		rows = append(rows, &labRow{l.Number(), l.Name[3:], l.Track, l.Title, string(e.State), e.Points, e.Of, l.Minutes})
 	}
 	if format != "" && format != "table" {
 		return printRows(stdout, format, "", nil, rows)
@@ -56,7 +60,13 @@ func printLabs(format string, k *course) error {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", r.Number, r.Name, r.State, points, r.Title)
 	}
 	w.Flush() // a strings.Builder takes all
+	track, next := "", 0
 	for line := range strings.Lines(b.String()) {
+		if next > 0 && rows[next-1].Track != track { // line 0 is the head
+			track = rows[next-1].Track
+			fmt.Fprintf(stdout, "%s\n", cmp.Or(track, "others"))
+		}
+		next++
 		if r := []rune(line); len(r) > columns+1 {
 			line = string(r[:columns-1]) + "…\n"
 		}
