@@ -45,47 +45,70 @@ type Grade struct {
 	Error   string  `json:"error,omitempty"` // why there is none: not the student's fault, or no submission
 }
 
+// Turn is one lab of one submission, to be replayed. It is read when its turn comes: what students
+// hand in may be large.
+type Turn struct {
+	File string
+	At   int // which of the labs in it
+}
+
 // Grade grades files, and hands on each outcome as it comes, one at a time.
 func (g *Grader) Grade(ctx context.Context, files []string, done func(Grade)) {
-	type job struct {
-		file string
-		sub  *Submission
-		h    Handed
-	}
-	var mu sync.Mutex
-	tell := func(o Grade) {
-		mu.Lock()
-		defer mu.Unlock()
-		done(o)
-	}
-	jobs := make(chan job)
-	var all sync.WaitGroup
-	for range max(1, g.Jobs) {
-		all.Go(func() {
-			for j := range jobs {
-				o := Grade{File: j.file, Student: j.sub.Seed}
-				var err error
-				if o.Result, err = g.one(ctx, j.h); err != nil {
-					o.Error = err.Error()
-				}
-				tell(o)
-			}
-		})
-	}
+	var turns []Turn
 	for _, f := range files {
 		sub, err := ReadSubmission(f)
 		if err != nil {
-			tell(Grade{File: f, Error: err.Error()})
+			done(Grade{File: f, Error: err.Error()})
 			continue
 		}
-		for _, h := range sub.Labs {
-			if ctx.Err() == nil {
-				jobs <- job{f, sub, h}
-			}
+		for i := range sub.Labs {
+			turns = append(turns, Turn{f, i})
 		}
 	}
-	close(jobs)
+	g.Replay(ctx, turns, func(_ int, o Grade) { done(o) })
+}
+
+// Replay replays and judges, and hands on the number and the outcome of each turn as it comes, one
+// at a time.
+func (g *Grader) Replay(ctx context.Context, turns []Turn, done func(int, Grade)) {
+	var mu sync.Mutex
+	tell := func(i int, o Grade) {
+		mu.Lock()
+		defer mu.Unlock()
+		done(i, o)
+	}
+	next := make(chan int)
+	var all sync.WaitGroup
+	for range max(1, g.Jobs) {
+		all.Go(func() {
+			for i := range next {
+				tell(i, g.turn(ctx, turns[i]))
+			}
+		})
+	}
+	for i := range turns {
+		if ctx.Err() == nil {
+			next <- i
+		}
+	}
+	close(next)
 	all.Wait()
+}
+
+func (g *Grader) turn(ctx context.Context, t Turn) Grade {
+	o := Grade{File: t.File}
+	sub, err := ReadSubmission(t.File)
+	if err == nil && t.At >= len(sub.Labs) {
+		err = errors.New("it was changed meanwhile")
+	}
+	if err == nil {
+		o.Student = sub.Seed
+		o.Result, err = g.one(ctx, sub.Labs[t.At])
+	}
+	if err != nil {
+		o.Error = err.Error()
+	}
+	return o
 }
 
 // one replays one lab.
