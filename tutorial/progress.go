@@ -4,6 +4,7 @@
 package tutorial
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
@@ -64,7 +65,7 @@ func (s *Student) key() (ed25519.PrivateKey, error) {
 // signed is the text that the signature is of.
 func (e Entry) signed() ([]byte, error) {
 	e.Signature = ""
-	return marshal(e)
+	return JSON(e)
 }
 
 // Entry reads the record of a lab; it is not started if there is none.
@@ -116,7 +117,7 @@ func (s *Student) note(l *Lab, change func(*Entry)) error {
 		return err
 	}
 	e.Signature = base64.StdEncoding.EncodeToString(ed25519.Sign(key, text))
-	if text, err = marshal(e); err != nil {
+	if text, err = JSON(e); err != nil {
 		return err
 	}
 	if err := writeFile(s.recordPath(l.Name), string(text), 0o644); err != nil {
@@ -170,3 +171,13 @@ func firstPart(path string) string {
 
 // Use makes a lab the current one.
 func (s *Student) Use(l *Lab) error { return s.note(l, func(*Entry) {}) }
+
+// JSON writes JSON as a person would.
+func JSON(v any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	err := enc.Encode(v)
+	return b.Bytes(), err
+}

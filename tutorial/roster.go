@@ -193,7 +193,7 @@ func MakeClass(dir string, c *Class, roster string) error {
 	if err != nil {
 		return err
 	}
-	class, err := marshal(c)
+	class, err := JSON(c)
 	if err != nil {
 		return err
 	}

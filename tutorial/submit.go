@@ -82,13 +82,13 @@ func (s *Student) Submit(labs []*Lab) ([]byte, []*Lab, error) {
 		return nil, nil, err
 	}
 	sub.Signature = base64.StdEncoding.EncodeToString(ed25519.Sign(key, text))
-	text, err = marshal(sub)
+	text, err = JSON(sub)
 	return text, packed, err
 }
 
 func (s Submission) signed() ([]byte, error) {
 	s.Signature = ""
-	return marshal(s)
+	return JSON(s)
 }
 
 func readHanded(path string) ([]byte, error) {

@@ -32,7 +32,7 @@ var floors = [][]string{
 	{"image/cache"},
 	{"image", "fs", "ns/probe", "internal/container/disk", "internal/dockerfile"},
 	{"image/transfer", "tutorial", "tutorial/book", "internal/container/control", "internal/container/member"},
-	{"image/registry", "image/registry/server", "internal/container/supervisor", "internal/container/client"},
+	{"image/registry", "image/registry/server", "internal/container/supervisor", "internal/container/client", "tutorial/gradebook"},
 	{"internal/build", "internal/programs/dockerfile"},
 	{"internal/cli"},
 	{"", "internal/programs/runtime", "internal/programs/network", "internal/programs/compose"}, // main.go, and those of the embedded programs

@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"tiffin/tutorial"
+	"tiffin/tutorial/gradebook"
 )
 
 func labCheckCommand() *cli.Command {
@@ -22,14 +23,14 @@ func labCheckCommand() *cli.Command {
 			"lacks something that the lab needs, and 125 for everything else, such as a lab\n" +
 			"that is broken. The formats are for course servers: JUnit XML, TAP 14, and\nresults.json of Gradescope.",
 		Flags: []cli.Flag{labDirFlag(), labLimitFlag(),
-			&cli.StringFlag{Name: "format", Usage: "`FORMAT`: " + strings.Join(tutorial.Formats(), ", ")}},
+			&cli.StringFlag{Name: "format", Usage: "`FORMAT`: " + strings.Join(gradebook.Formats(), ", ")}},
 		Action: func(c *cli.Context) error {
 			k, err := openCourse(c)
 			if err != nil {
 				return err
 			}
 			format := c.String("format")
-			if err := tutorial.CheckFormat(format); format != "" && err != nil {
+			if err := gradebook.CheckFormat(format); format != "" && err != nil {
 				return usagef("%v", err)
 			}
 			l, err := k.lab(c)
@@ -45,7 +46,7 @@ func labCheckCommand() *cli.Command {
 			if format == "" {
 				printCheck(stdout, l, res)
 			} else {
-				out, err := res.Format(format)
+				out, err := gradebook.Format(res, format)
 				if err != nil {
 					return err
 				}

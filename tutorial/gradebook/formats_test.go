@@ -1,4 +1,4 @@
-package tutorial
+package gradebook
 
 import (
 	"bytes"
@@ -10,30 +10,32 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"tiffin/tutorial"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
 // results have every kind of outcome, and characters that one of the formats must escape.
-var results = map[string]*Result{
-	"passed": {Lab: "01-image-is-files", Title: "An image is files", Seed: "first", State: Passed, Points: 5, Of: 5, Checks: []Check{
-		{Name: "the layer is named", State: Passed, Points: 5, Evidence: "sha256:0123"},
-		{Name: "nothing was added", State: Passed},
+var results = map[string]*tutorial.Result{
+	"passed": {Lab: "01-image-is-files", Title: "An image is files", Seed: "first", State: tutorial.Passed, Points: 5, Of: 5, Checks: []tutorial.Check{
+		{Name: "the layer is named", State: tutorial.Passed, Points: 5, Evidence: "sha256:0123"},
+		{Name: "nothing was added", State: tutorial.Passed},
 	}},
-	"failed": {Lab: "01-image-is-files", Title: `An <image> is "files" & more`, Seed: "second # seed", State: Failed, Points: 2, Of: 10, Checks: []Check{
-		{Name: "the layer is named", State: Passed, Points: 2, Evidence: "two\nlines"},
-		{Name: `the digest of #1 is \ "right"`, State: Failed, Points: 8, Expected: "<a> & 'b' ]]> : {c}",
+	"failed": {Lab: "01-image-is-files", Title: `An <image> is "files" & more`, Seed: "second # seed", State: tutorial.Failed, Points: 2, Of: 10, Checks: []tutorial.Check{
+		{Name: "the layer is named", State: tutorial.Passed, Points: 2, Evidence: "two\nlines"},
+		{Name: `the digest of #1 is \ "right"`, State: tutorial.Failed, Points: 8, Expected: "<a> & 'b' ]]> : {c}",
 			Found: "\ufffd[2J… \tx\n---\n...\nok 3 - forged", Why: "The name is not the content: a ≠ b."},
 	}},
-	"unsupported": {Lab: "12-chown-rootless", Title: "Why chown fails", Seed: "first", State: Unsupported,
-		Why: "subordinate ids: no line for \"bob\"\n in /etc/subuid", Checks: []Check{}},
+	"unsupported": {Lab: "12-chown-rootless", Title: "Why chown fails", Seed: "first", State: tutorial.Unsupported,
+		Why: "subordinate ids: no line for \"bob\"\n in /etc/subuid", Checks: []tutorial.Check{}},
 }
 
 // TestFormatsAreAsWrittenDown compares with testdata/golden; -update writes it.
 func TestFormatsAreAsWrittenDown(t *testing.T) {
 	for name, res := range results {
 		for _, format := range Formats() {
-			got, err := res.Format(format)
+			got, err := Format(res, format)
 			if err != nil {
 				t.Errorf("%s as %s: %v", name, format, err)
 				continue
@@ -50,7 +52,7 @@ func TestFormatsAreAsWrittenDown(t *testing.T) {
 			}
 		}
 	}
-	if _, err := results["passed"].Format("yaml"); err == nil {
+	if _, err := Format(results["passed"], "yaml"); err == nil {
 		t.Error("an unknown format")
 	}
 }
@@ -60,13 +62,13 @@ func TestFormatsAreAsWrittenDown(t *testing.T) {
 func TestFormatsCanBeRead(t *testing.T) {
 	res := results["failed"]
 	read := func(format string) []byte {
-		b, err := res.Format(format)
+		b, err := Format(res, format)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return b
 	}
-	var again Result
+	var again tutorial.Result
 	if err := json.Unmarshal(read("json"), &again); err != nil || !slices.Equal(again.Checks, res.Checks) {
 		t.Errorf("%+v, %v", again, err)
 	}

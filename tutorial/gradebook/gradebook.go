@@ -1,24 +1,23 @@
-// The result of a check in the formats that other programs read.
-
-package tutorial
+// Package gradebook writes the result of a check in the formats that other programs read.
+package gradebook
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
+
+	"tiffin/tutorial"
 )
 
 // formats turn a result into what another program reads.
 var formats = []struct {
 	name string
-	make func(*Result) ([]byte, error)
+	make func(*tutorial.Result) ([]byte, error)
 }{
-	{"json", (*Result).json},
-	{"junit", (*Result).junit},
-	{"tap", (*Result).tap},
-	{"gradescope", (*Result).gradescope},
+	{"json", func(r *tutorial.Result) ([]byte, error) { return tutorial.JSON(r) }},
+	{"junit", junit},
+	{"tap", tap},
+	{"gradescope", gradescope},
 }
 
 // Formats are the names of the formats.
@@ -38,23 +37,11 @@ func CheckFormat(name string) error {
 	return nil
 }
 
-// Format writes the result in a format.
-func (r *Result) Format(name string) ([]byte, error) {
+// Format writes a result in a format.
+func Format(r *tutorial.Result, name string) ([]byte, error) {
 	if err := CheckFormat(name); err != nil {
 		return nil, err
 	}
 	i := slices.Index(Formats(), name)
 	return formats[i].make(r)
-}
-
-func (r *Result) json() ([]byte, error) { return marshal(r) }
-
-// marshal writes JSON as a person would.
-func marshal(v any) ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	err := enc.Encode(v)
-	return b.Bytes(), err
 }

@@ -1,11 +1,13 @@
 // A result as JUnit XML.
 
-package tutorial
+package gradebook
 
 import (
 	"bytes"
 	"strings"
 	"text/template"
+
+	"tiffin/tutorial"
 )
 
 // JUnit XML has no standard; this is what Ant's <junitreport> began, as far as
@@ -45,17 +47,17 @@ found: {{html .Found}}</failure>
 </testsuites>
 `
 
-func (r *Result) junit() ([]byte, error) {
+func junit(r *tutorial.Result) ([]byte, error) {
 	data := struct {
-		*Result
+		*tutorial.Result
 		Tests, Failures, Skipped int
 	}{Result: r, Tests: len(r.Checks)}
 	for _, c := range r.Checks {
-		if c.State == Failed {
+		if c.State == tutorial.Failed {
 			data.Failures++
 		}
 	}
-	if r.State == Unsupported {
+	if r.State == tutorial.Unsupported {
 		data.Tests, data.Skipped = 1, 1
 	}
 	tmpl, err := template.New("junit").Funcs(template.FuncMap{"attr": xmlAttribute}).Parse(junitTemplate)
