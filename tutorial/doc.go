@@ -18,7 +18,7 @@
 // # A lab is a directory
 //
 // No Go is needed to make one: it is a directory of plain text and shell, NN-name/. Those of this
-// package are embedded in the binary; an instructor's own are used with --dir or $TIFFIN_LAB_DIR.
+// package are embedded in the binary; those of others come in packs and directories (see Pack).
 // `tiffin lab new 50-name` writes one that works. The files, what scripts may do, how a check is
 // judged and how a lab is tested itself are in appendix A of the book
 // (tutorial/book/a-formats.md).

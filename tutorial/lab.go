@@ -29,6 +29,7 @@ type Lab struct {
 	Changes []string // other files of the start that the student may change
 	Files   []string // what is handed in beside solve.sh
 	Lesson  string   // the text below the header, {{KEY}} not replaced
+	Pack    Pack     // that it was added with; the zero Pack: it comes with tiffin, or was named by --dir
 
 	files fs.FS
 	dir   string // on disk; "" if it is embedded
@@ -151,11 +152,11 @@ func (l *Lab) has(name string) bool {
 	return err == nil
 }
 
-// ByTrack groups labs by their track. Both the tracks and the labs of each stay in the order in
-// which they come.
+// ByTrack groups labs by their track, or by the pack that they came with. Both the tracks and the
+// labs of each stay in the order in which they come.
 func ByTrack(labs []*Lab) (tracks [][]*Lab) {
 	for _, l := range labs {
-		i := slices.IndexFunc(tracks, func(t []*Lab) bool { return t[0].Track == l.Track })
+		i := slices.IndexFunc(tracks, func(t []*Lab) bool { return t[0].Pack == l.Pack && (t[0].Track == l.Track || l.Pack.Name != "") })
 		if i < 0 {
 			i = len(tracks)
 			tracks = append(tracks, nil)

@@ -43,12 +43,16 @@ type PushedLayer struct {
 // parallelUploads is how many blobs are on their way at once.
 const parallelUploads = 3
 
-// Push sends an image of the store to the registry that its name r says.
+// Push sends an image of the store, or an artifact, to the registry that its name r says.
 func (c *Client) Push(ctx context.Context, s *image.Store, r reference.Reference, p ingest.Progress) (*Pushed, error) {
 	img, err := s.Resolve(r.Familiar())
 	var src *transfer.Image
 	if err == nil {
 		src, err = transfer.FromStore(s, img)
+	} else if errors.Is(err, image.ErrNoImage) {
+		if whole, werr := transfer.WholeOfStore(ctx, s, r.Familiar()); werr == nil && whole.Document.Manifests == nil {
+			src, err = whole, nil
+		}
 	}
 	return c.push(ctx, s, src, err, r, p)
 }

@@ -14,7 +14,6 @@
 package transfer
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -25,7 +24,6 @@ import (
 	"time"
 
 	digest "github.com/opencontainers/go-digest"
-	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"tiffin/image"
@@ -80,26 +78,14 @@ func NewBuildCache(s *image.Store, records []*store.BuildRecord) (*Image, error)
 		return nil, err
 	}
 	layers[0].Digest, layers[0].Size = digest.FromBytes(text), int64(len(text))
-	b, err := json.Marshal(ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
-		ArtifactType: BuildCacheType, Config: ocispec.DescriptorEmptyJSON, Layers: layers})
-	if err != nil {
-		return nil, err
-	}
-	own := map[digest.Digest][]byte{layers[0].Digest: text, ocispec.DescriptorEmptyJSON.Digest: ocispec.DescriptorEmptyJSON.Data}
-	m, err := oci.ParseDocument(b)
-	return &Image{Document: m, raw: true, close: func() {}, src: Blobs(func(d digest.Digest) (io.ReadCloser, int64, error) {
-		if b, ok := own[d]; ok {
-			return io.NopCloser(bytes.NewReader(b)), int64(len(b)), nil
-		}
-		return storeBlobs(s)(d)
-	})}, err
+	return NewArtifact(s, BuildCacheType, layers, text)
 }
 
 // ReadBuildCache reads the list of a cache that Whole has found.
 func ReadBuildCache(ctx context.Context, img *Image) (*BuildCache, error) {
 	m := img.Document
 	if m.ArtifactType != BuildCacheType || len(m.Layers) == 0 {
-		return nil, fmt.Errorf("it is no cache of tiffin's, but %s", cmp.Or(m.ArtifactType, m.Config.MediaType, m.Type()))
+		return nil, fmt.Errorf("it is no cache of tiffin's, but %s", kind(m))
 	}
 	list := m.Layers[0]
 	if list.Size > maxList {

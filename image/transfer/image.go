@@ -3,7 +3,6 @@
 package transfer
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -82,7 +81,7 @@ func find(ctx context.Context, src Source, reference string, want ocispec.Descri
 	}
 	img, err := NewImage(m, config)
 	if err != nil && !oci.IsImageConfig(m.Config.MediaType) {
-		return nil, fmt.Errorf("this is no image, but %s: manifest %s has neither config nor layers of one", cmp.Or(m.ArtifactType, m.Config.MediaType), m.Digest)
+		return nil, &NoImage{kind(m), m.Digest}
 	} else if err != nil {
 		return nil, err
 	}

@@ -95,7 +95,7 @@ func takeWhole(ctx context.Context, s *image.Store, img *Image, r reference.Refe
 	}
 	var superseded []ocispec.Descriptor
 	err = s.Publish(st, func(ix *store.Index) error {
-		superseded = replace(s, ix, r, img.Document.Descriptor())
+		superseded = replace(s, ix, r, store.Unfit(img.Document.Descriptor(), img.unfit()))
 		return nil
 	})
 	if err == nil {

@@ -212,7 +212,7 @@ func argumentsOf(command string) []string {
 	case "volume inspect", "volume rm":
 		return volumeNames()
 	case "lab start", "lab show", "lab check", "lab hint", "lab reset", "lab clean", "lab test":
-		labs, _ := tutorial.Builtin()
+		labs, _ := readLabs("")
 		return listNames(labs, func(l *tutorial.Lab) string { return l.Name })
 	case "completion":
 		return slices.Sorted(maps.Keys(shells))

@@ -37,6 +37,9 @@ var labTable = [...]command{
 	{"grade", "replay and judge what was handed in", labGradeCommand, statusLike},
 	{"next", "start the next lab that is not passed", labNextCommand, statusLike},
 	{"json", "print values of a JSON text, for scripts of labs", labJSONCommand, statusLike},
+	{"pack", "pack labs into an artifact, for push and serve", labPackCommand, statusLike},
+	{"add", "make the labs of a pack or directory known", labAddCommand, statusLike},
+	{"remove", "forget a pack or directory that was added", labRemoveCommand, statusLike},
 	{"new", "write a lab to begin one's own with", labNewCommand, statusLike},
 	{"test", "find out whether labs judge as they should", labTestCommand, statusLike},
 }
@@ -54,7 +57,7 @@ func labCommand() *cli.Command {
 
 // labDirFlag names a directory of labs that do not come with tiffin.
 func labDirFlag() cli.Flag {
-	return &cli.StringFlag{Name: "dir", Usage: "labs in `DIR`, not tiffin's ($TIFFIN_LAB_DIR)"}
+	return &cli.StringFlag{Name: "dir", Usage: "labs in `DIR` alone ($TIFFIN_LAB_DIR); start remembers it"}
 }
 
 func labLimitFlag() cli.Flag {
@@ -73,15 +76,16 @@ func openCourse(c *cli.Context) (*course, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := tutorial.DefaultDir()
+	s, err := student()
 	if err != nil {
 		return nil, err
 	}
+	s.Runner = r
 	labs, damaged := readLabs(c.String("dir"))
 	if len(labs) == 0 && damaged != nil {
 		return nil, damaged
 	}
-	return &course{&tutorial.Student{Dir: dir, Runner: r}, labs, damaged}, nil
+	return &course{s, labs, damaged}, nil
 }
 
 func labRunner(c *cli.Context) (*tutorial.Runner, error) {
@@ -96,14 +100,19 @@ func labRunner(c *cli.Context) (*tutorial.Runner, error) {
 	return &tutorial.Runner{Binary: self, Limit: limit}, nil
 }
 
+// readLabs reads the labs in a directory, or, if that is "", all that the student has.
 func readLabs(dir string) ([]*tutorial.Lab, error) {
 	if dir == "" {
 		dir = os.Getenv("TIFFIN_LAB_DIR")
 	}
-	if dir == "" {
-		return tutorial.Builtin()
+	if dir != "" {
+		return tutorial.ReadDir(dir)
 	}
-	return tutorial.ReadDir(dir)
+	s, err := student()
+	if err != nil {
+		return nil, err
+	}
+	return s.Labs()
 }
 
 // onLab is the action of a command that does something with the lab that the argument names, or

@@ -18,7 +18,7 @@ import (
 func labListCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage:   "[FLAGS]",
-		Description: "Templates have .Number .Name .Track .Title .State .Points .Of and\n.Minutes.",
+		Description: "Templates have .Number .Name .Track .Title .State .Points .Of .Minutes\nand .Pack.",
 		Flags: []cli.Flag{labDirFlag(),
 			&cli.StringFlag{Name: "format", Usage: "`TEMPLATE` of Go for each, or json"}},
 		Action: takes(0, 0, "no arguments", func(c *cli.Context) error {
@@ -35,16 +35,18 @@ func labListCommand() *cli.Command {
 type labRow struct {
 	Number, Name, Track, Title, State string
 	Points, Of, Minutes               int
+	Pack                              string
 }
 
 func printLabs(format string, k *course) error {
 	var rows []*labRow
-	for _, l := range slices.Concat(tutorial.ByTrack(k.labs)...) {
+	labs := slices.Concat(tutorial.ByTrack(k.labs)...)
+	for _, l := range labs {
 		e, err := k.Entry(l.Name)
 		if err != nil {
 			return err
 		}
-		rows = append(rows, &labRow{l.Number(), l.Name[3:], l.Track, l.Title, string(e.State), e.Points, e.Of, l.Minutes})
+		rows = append(rows, &labRow{l.Number(), l.Name[3:], l.Track, l.Title, string(e.State), e.Points, e.Of, l.Minutes, l.Pack.Name})
 	}
 	if format != "" && format != "table" {
 		return printRows(stdout, format, "", nil, rows)
@@ -60,11 +62,11 @@ func printLabs(format string, k *course) error {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", r.Number, r.Name, r.State, points, r.Title)
 	}
 	w.Flush() // a strings.Builder takes all
-	track, next := "", 0
+	group, next := "", 0
 	for line := range strings.Lines(b.String()) {
-		if next > 0 && rows[next-1].Track != track { // line 0 is the head
-			track = rows[next-1].Track
-			fmt.Fprintf(stdout, "%s\n", cmp.Or(track, "others"))
+		if next > 0 && groupOf(labs[next-1]) != group { // line 0 is the head
+			group = groupOf(labs[next-1])
+			fmt.Fprintf(stdout, "%s\n", group)
 		}
 		next++
 		if r := []rune(line); len(r) > columns+1 {
@@ -73,4 +75,12 @@ func printLabs(format string, k *course) error {
 		fmt.Fprint(stdout, line)
 	}
 	return nil
+}
+
+// groupOf is what a lab is listed under: the pack that it came with, or its track.
+func groupOf(l *tutorial.Lab) string {
+	if l.Pack.Name != "" {
+		return l.Pack.Name + ", " + origin(l.Pack)
+	}
+	return cmp.Or(l.Track, "others")
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -57,16 +56,19 @@ func (k *course) start(c *cli.Context, l *tutorial.Lab) error {
 		}
 		fmt.Fprintf(stdout, "lab %s: %s (about %d minutes)\n", l.Number(), l.Title, l.Minutes)
 	}
-	fmt.Fprint(stdout, "\n"+nextSteps(k.Work(l), c.String("dir")))
+	flag := ""
+	if dir := c.String("dir"); dir != "" {
+		if p, _, err := k.AddDir(dir, ""); err != nil {
+			warn(fmt.Sprintf("%s is not remembered: %v", dir, err))
+			flag = " --dir " + p.Dir
+		}
+	}
+	fmt.Fprint(stdout, "\n"+nextSteps(k.Work(l), flag))
 	return nil
 }
 
-// nextSteps is what a student types next; labs is where the labs are, if not in tiffin.
-func nextSteps(work, labs string) string {
-	flag := ""
-	if dir, err := filepath.Abs(labs); labs != "" && err == nil {
-		flag = " --dir " + dir
-	}
+// nextSteps is what a student types next.
+func nextSteps(work, flag string) string {
 	return "  cd " + fromHome(work) + "\n" +
 		"  tiffin lab show" + flag + "     read the text and the task\n" +
 		"  tiffin lab check" + flag + "    when you think it is done\n" +

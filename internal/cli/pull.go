@@ -20,6 +20,7 @@ import (
 	"tiffin/image/registry"
 	"tiffin/image/transfer"
 	"tiffin/internal/errs"
+	"tiffin/tutorial"
 )
 
 func pullCommand() *cli.Command {
@@ -87,9 +88,17 @@ func pullRef(c *cli.Context, store *image.Store, client *registry.Client, ref re
 	} else {
 		pulled, err = client.Pull(ctx, store, ref, platform, progress)
 	}
+	var other *transfer.NoImage
+	labs := errors.As(err, &other) && other.Kind == tutorial.PackType
+	if labs {
+		pulled, err = pullWhole(ctx, store, client, ref, progress)
+	}
 	stop()
 	if err == nil {
 		printPulled(w, ref, pulled)
+	}
+	if err == nil && labs {
+		fmt.Fprintf(w, "These are labs, not an image. `tiffin lab add %s` makes them known.\n", ref.Familiar())
 	}
 	return err
 }
