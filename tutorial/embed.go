@@ -19,8 +19,18 @@ var builtin embed.FS
 // skeleton is the lab that `lab new` copies. It is tested like every other, and never listed.
 const skeleton = "00-skeleton"
 
-// Builtin returns the labs that come with tiffin, by number.
-func Builtin() ([]*Lab, error) { return readLabs(builtin, "") }
+// Builtin returns the labs that come with this program, by number: those of the class that is
+// behind it, or else tiffin's.
+func Builtin() ([]*Lab, error) {
+	r, err := ThisRoom()
+	if err != nil {
+		return nil, err
+	}
+	if r != nil {
+		return r.labs()
+	}
+	return readLabs(builtin, "")
+}
 
 // ReadDir returns the labs of an instructor's directory, by number. The error names the labs that
 // cannot be read; the others are returned all the same.

@@ -35,17 +35,28 @@ type Entry struct {
 	Points    int       `json:"points"` // of the last check, or of the one that passed
 	Of        int       `json:"of"`
 	Hints     int       `json:"hints"`  // seen so far
-	Checks    int       `json:"checks"` // how often it was checked
-	Checked   time.Time `json:"checked,omitzero"`
+	Checks    int       `json:"checks"` // how often it was checked until it passed
+	Begun     time.Time `json:"begun,omitzero"`
+	Checked   time.Time `json:"checked,omitzero"` // last, until it passed
 	Start     *Start    `json:"start,omitempty"`
 	Signature string    `json:"signature"` // Ed25519 (RFC 8032) of this text without it, in base64
 }
 
+// again is the record when the lab is begun, maybe not for the first time.
+func (e *Entry) again(start *Start) {
+	*e = Entry{Lab: e.Lab, State: Started, Hints: e.Hints, Checks: e.Checks, Begun: e.Begun, Start: start}
+	if e.Begun.IsZero() {
+		e.Begun = now()
+	}
+}
+
+// now is the time of records, to a second.
+func now() time.Time { return time.Now().UTC().Truncate(time.Second) }
+
 // key is the student's: it signs records and what is handed in, so that several hand-ins of one
 // person can be told from those of others. Who has the account has the key.
 func (s *Student) key() (ed25519.PrivateKey, error) {
-	path := filepath.Join(s.Dir, "record", "key")
-	b, err := os.ReadFile(path)
+	b, err := os.ReadFile(s.keyPath())
 	if seed, bad := base64.StdEncoding.DecodeString(strings.TrimSpace(string(b))); err == nil && bad == nil && len(seed) == ed25519.SeedSize {
 		return ed25519.NewKeyFromSeed(seed), nil
 	}
@@ -56,11 +67,17 @@ func (s *Student) key() (ed25519.PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, fmt.Errorf("make the directory of the records: %w", err)
-	}
-	return key, writeFile(path, base64.StdEncoding.EncodeToString(key.Seed())+"\n", 0o600)
+	return key, s.writeKey(key)
 }
+
+func (s *Student) writeKey(key ed25519.PrivateKey) error {
+	if err := os.MkdirAll(filepath.Dir(s.keyPath()), 0o755); err != nil {
+		return fmt.Errorf("make the directory of the records: %w", err)
+	}
+	return writeFile(s.keyPath(), base64.StdEncoding.EncodeToString(key.Seed())+"\n", 0o600)
+}
+
+func (s *Student) keyPath() string { return filepath.Join(s.Dir, "record", "key") }
 
 // signed is the text that the signature is of.
 func (e Entry) signed() ([]byte, error) {

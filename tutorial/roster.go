@@ -24,8 +24,10 @@ import (
 // Member is a student of a class, a line of its roster.
 type Member struct{ ID, Name, Email string }
 
-// maxRoster is more than any class has, in bytes.
-const maxRoster = 4 << 20
+const (
+	rosterFile = "roster.csv"
+	maxRoster  = 4 << 20 // bytes, more than any class has
+)
 
 // memberID is what an id may be: it stands in commands, and in names of files.
 var memberID = pattern(`^[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}$`)
@@ -203,7 +205,7 @@ func MakeClass(dir string, c *Class, roster string) error {
 		return fmt.Errorf("make the directory of the class: %w", err)
 	}
 	for name, b := range map[string][]byte{
-		"class.json": class, "roster.csv": text, "secret": []byte(base64.StdEncoding.EncodeToString(secret) + "\n"),
+		"class.json": class, rosterFile: text, "secret": []byte(base64.StdEncoding.EncodeToString(secret) + "\n"),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
 			return err
@@ -218,7 +220,7 @@ func WriteTokens(dir string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	members, _, err := ReadRoster(filepath.Join(dir, "roster.csv"))
+	members, _, err := ReadRoster(filepath.Join(dir, rosterFile))
 	if err != nil {
 		return 0, err
 	}

@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"tiffin/internal/errs"
 )
@@ -19,6 +18,7 @@ import (
 // Student is somebody's directory of labs:
 //
 //	seed                  what the names and numbers of the labs are drawn from
+//	class.json            the class that was joined, if any: see Joined
 //	current               the name of the lab that was used last
 //	record/               see Entry
 //	kept/                 what was in the work directories when they were reset
@@ -94,7 +94,7 @@ func (s *Student) on(l *Lab) (*bench, error) {
 	if !s.Started(l) {
 		return nil, errs.Hint(fmt.Errorf("lab %s is not started", l.Name), "tiffin lab start "+l.Number())
 	}
-	seed, err := s.Seed("")
+	seed, err := s.seedOf(l)
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +113,7 @@ func (s *Student) on(l *Lab) (*bench, error) {
 // Start makes a lab's work directory and its start state. The result is nil,
 // or says why this machine cannot do the lab.
 func (s *Student) Start(ctx context.Context, l *Lab) (*Result, error) {
-	seed, err := s.Seed("")
+	seed, err := s.seedOf(l)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +137,7 @@ func (s *Student) Start(ctx context.Context, l *Lab) (*Result, error) {
 		}
 		return res, err
 	}
-	return nil, s.note(l, func(e *Entry) { *e = Entry{Lab: l.Name, State: Started, Start: b.start} })
+	return nil, s.note(l, func(e *Entry) { e.again(b.start) })
 }
 
 // setUp runs setup.sh. The result is nil, or that it is unsupported.
@@ -178,11 +178,11 @@ func (s *Student) Check(ctx context.Context, l *Lab) (*Result, error) {
 		return res, err
 	}
 	return res, s.note(l, func(e *Entry) {
-		e.Checks++
-		e.Checked = time.Now().UTC().Truncate(time.Second)
-		if e.State == Done && res.State != Passed {
+		if e.State == Done {
 			return // what was passed stays passed, also when its containers have been tidied away
 		}
+		e.Checks++
+		e.Checked = now()
 		e.Points, e.Of = res.Points, res.Of
 		if e.State = Started; res.State == Passed {
 			e.State = Done
@@ -245,9 +245,7 @@ func (s *Student) Reset(ctx context.Context, l *Lab) (*Result, error) {
 	if res != nil || err != nil {
 		return res, err
 	}
-	return nil, s.note(l, func(e *Entry) {
-		*e = Entry{Lab: l.Name, State: Started, Hints: e.Hints, Checks: e.Checks, Start: b.start}
-	})
+	return nil, s.note(l, func(e *Entry) { e.again(b.start) })
 }
 
 // Clean removes all that a lab has made, and its work directory. The record stays: what was passed
@@ -336,7 +334,7 @@ func (s *Student) replace(ctx context.Context, l *Lab, text string) (string, err
 	if len(names) == 0 {
 		return text, nil
 	}
-	seed, err := s.Seed("")
+	seed, err := s.seedOf(l)
 	if err != nil {
 		return "", err
 	}

@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"tiffin/internal/errs"
 )
@@ -23,11 +24,14 @@ import (
 // Submission is what one student hands in, as JSON. `lab grade` replays it with another seed: the
 // records of the checks in it tell how the student got there, and give no points.
 type Submission struct {
-	Version   int      `json:"version"` // 1
-	Seed      string   `json:"seed"`    // the student's
-	Labs      []Handed `json:"labs"`
-	Key       string   `json:"key"`       // the student's public key, in base64
-	Signature string   `json:"signature"` // Ed25519 (RFC 8032) of this text without it, in base64
+	Version   int       `json:"version"` // 1
+	Class     string    `json:"class,omitempty"`
+	Student   string    `json:"student,omitempty"` // the id in the class
+	Seed      string    `json:"seed"`              // the student's
+	Made      time.Time `json:"made"`
+	Labs      []Handed  `json:"labs"`
+	Key       string    `json:"key"`       // the student's public key, in base64
+	Signature string    `json:"signature"` // Ed25519 (RFC 8032) of this text without it, in base64
 }
 
 // Handed is what is handed in for one lab.
@@ -49,7 +53,12 @@ func (s *Student) Submit(labs []*Lab) ([]byte, []*Lab, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	sub := Submission{Version: 1, Seed: seed}
+	sub := Submission{Version: 1, Seed: seed, Made: now()}
+	if j, err := s.Joined(); err != nil {
+		return nil, nil, err
+	} else if j != nil {
+		sub.Class, sub.Student = j.Class.Name, j.ID
+	}
 	var packed []*Lab
 	for _, l := range labs {
 		if _, err := os.Stat(filepath.Join(s.Work(l), solveScript)); err != nil {
