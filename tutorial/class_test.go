@@ -121,10 +121,10 @@ func TestAClassIsMade(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := MakeClass(dir, c, roster); err != nil {
+	if n, err := MakeClass(dir, c, roster); err != nil || n != 2 {
 		t.Fatal(err)
 	}
-	if err := MakeClass(dir, c, roster); err == nil {
+	if _, err := MakeClass(dir, c, roster); err == nil {
 		t.Error("written over another")
 	}
 	for _, name := range []string{"secret", "tokens.csv", "roster.csv"} {

@@ -59,7 +59,7 @@ func (s *Student) Join(c *Class, id, token string) error {
 	if err := s.writeKey(t.key()); err != nil {
 		return err
 	}
-	text, err := marshal(Joined{*c, id, t})
+	text, err := JSON(Joined{*c, id, t})
 	if err != nil {
 		return err
 	}

@@ -181,9 +181,9 @@ func (l *Lab) hints() ([]string, error) {
 	return hints, nil
 }
 
-// Wrong is a wrong answer that comes with a lab: a script, and a part of the
-// message that its check must give.
-type Wrong struct{ Script, Says string }
+// Wrong is a wrong answer that comes with a lab: the name of a script, a part of the message that
+// its check must give, and the text below its first line.
+type Wrong struct{ Script, Says, Text string }
 
 // wrongs reads wrong/*.sh, whose first line is "# says: TEXT".
 func (l *Lab) wrongs() ([]Wrong, error) {
@@ -197,12 +197,12 @@ func (l *Lab) wrongs() ([]Wrong, error) {
 		if err != nil {
 			return nil, err
 		}
-		first, _, _ := strings.Cut(string(text), "\n")
+		first, rest, _ := strings.Cut(string(text), "\n")
 		says, ok := strings.CutPrefix(first, "# says: ")
 		if says = squeeze(says); !ok || says == "" {
 			return nil, fmt.Errorf("the first line of %s is not `# says: TEXT`", n)
 		}
-		all = append(all, Wrong{n, says})
+		all = append(all, Wrong{n, says, rest})
 	}
 	return all, nil
 }

@@ -21,6 +21,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -128,7 +129,7 @@ func (r *Runner) Pack(ctx context.Context, w io.Writer, c *Class, labs []*Lab, o
 	z.SetOffset(int64(len(program)))
 	public := *c
 	public.From = ""
-	text, err := marshal(public)
+	text, err := JSON(public)
 	if err != nil {
 		return err
 	}
@@ -251,4 +252,29 @@ func (s *Student) Solution(l *Lab) (solution string, wrongs []Wrong, err error) 
 	}
 	wrongs, err = l.wrongs()
 	return string(b), wrongs, err
+}
+
+// PackFile writes the room of a class into a file, whole or not at all, and returns its size in
+// bytes.
+func (r *Runner) PackFile(ctx context.Context, path string, c *Class, labs []*Lab, o PackOptions) (size int64, err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), ".tiffin-")
+	if err != nil {
+		return 0, fmt.Errorf("write the file for the class: %w", err)
+	}
+	defer os.Remove(f.Name()) // once it is renamed, there is none
+	defer f.Close()
+	if err := r.Pack(ctx, f, c, labs, o); err != nil {
+		return 0, err
+	}
+	st, err := f.Stat()
+	if err == nil {
+		err = errors.Join(f.Chmod(0o755), f.Close())
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("write the file for the class: %w", err)
+	}
+	return st.Size(), nil
 }

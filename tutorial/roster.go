@@ -189,29 +189,30 @@ func mac(key []byte, words ...string) []byte {
 	return h.Sum(nil)
 }
 
-// MakeClass writes an instructor's directory, which must not be there yet.
-func MakeClass(dir string, c *Class, roster string) error {
+// MakeClass writes an instructor's directory, which must not be there yet, and returns the number
+// of students.
+func MakeClass(dir string, c *Class, roster string) (int, error) {
 	members, text, err := ReadRoster(roster)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	class, err := JSON(c)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	secret := make(Secret, sha256.Size)
 	rand.Read(secret)                            // never fails: package rand
 	if err := os.Mkdir(dir, 0o700); err != nil { // names and addresses of people are in it
-		return fmt.Errorf("make the directory of the class: %w", err)
+		return 0, fmt.Errorf("make the directory of the class: %w", err)
 	}
 	for name, b := range map[string][]byte{
 		"class.json": class, rosterFile: text, "secret": []byte(base64.StdEncoding.EncodeToString(secret) + "\n"),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return writeTokens(dir, c, members)
+	return len(members), writeTokens(dir, c, members)
 }
 
 // WriteTokens writes tokens.csv anew, after the roster was changed.

@@ -108,6 +108,7 @@ var table = [...]group{
 	{"Around it", []command{
 		{"book", "read how all of it works, chapter by chapter", bookCommand, plain},
 		{"lab", "learn how containers work, in tasks that check themselves", labCommand, runLike},
+		{"class", "take labs with a class", classCommand, runLike},
 		{"doctor", "find out whether this machine can run containers", doctorCommand, plain},
 		{"info", "tell about the store and this machine", infoCommand, plain},
 		{"system", "show and free what the store takes", systemCommand, runLike},

@@ -145,6 +145,8 @@ func belowOf(name string) []command {
 		return slices.Clone(systemTable)
 	case "lab":
 		return slices.Clone(labTable[:])
+	case "class":
+		return slices.Clone(classTable[:])
 	case "compose":
 		return (&composition{}).table()
 	}

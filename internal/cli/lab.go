@@ -33,6 +33,7 @@ var labTable = [...]command{
 	{"hint", "print the next of three hints", labHintCommand, statusLike},
 	{"reset", "make the start state of a lab again", labResetCommand, statusLike},
 	{"clean", "remove all that a lab has made", labCleanCommand, statusLike},
+	{"solution", "print the solution of a lab that is passed, and wrong answers", labSolutionCommand, statusLike},
 	{"submit", "pack what is to be handed in", labSubmitCommand, statusLike},
 	{"grade", "replay and judge what was handed in", labGradeCommand, statusLike},
 	{"next", "start the next lab that is not passed", labNextCommand, statusLike},

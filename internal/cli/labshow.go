@@ -31,6 +31,35 @@ func labShowCommand() *cli.Command {
 	}
 }
 
+func labSolutionCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "[FLAGS] [LAB]",
+		Description: "After the solution come answers that people give and that are wrong, each with what\n" +
+			"its check says about it.",
+		Flags: []cli.Flag{labDirFlag()},
+		Action: onLab(func(_ context.Context, k *course, l *tutorial.Lab) error {
+			solution, wrongs, err := k.Solution(l)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(stdout, "the solution of lab %s:\n\n%s", l.Number(), indented(solution))
+			for _, w := range wrongs {
+				fmt.Fprintf(stdout, "\nwrong: %s\n\n%s", w.Says, indented(w.Text))
+			}
+			return nil
+		}),
+	}
+}
+
+// indented is a script as the text of a lab shows commands.
+func indented(script string) string {
+	var b strings.Builder
+	for line := range strings.Lines(strings.TrimSpace(script) + "\n") {
+		b.WriteString(strings.TrimRight("    "+line, " \n") + "\n")
+	}
+	return b.String()
+}
+
 func labHintCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage: "[FLAGS] [LAB]",

@@ -1,0 +1,255 @@
+// The command tiffin class: what an instructor makes for a class, and how a student joins it.
+
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"tiffin/internal/errs"
+	"tiffin/tutorial"
+)
+
+// classTable are the commands below `class`.
+var classTable = [...]command{
+	{"new", "make a class of a roster: its labs, deadlines and tokens", classNewCommand, statusLike},
+	{"tokens", "write the students' tokens anew, after the roster was changed", classTokensCommand, statusLike},
+	{"pack", "make one file of the class for its students", classPackCommand, statusLike},
+	{"join", "make the labs here those of a student in the class", classJoinCommand, statusLike},
+}
+
+func classCommand() *cli.Command {
+	return &cli.Command{
+		Usage:     "take labs with a class",
+		ArgsUsage: "COMMAND [ARGUMENTS]",
+		Description: "The instructor makes a class and a file for the students, who join with the token\n" +
+			"that they are sent, hand in with `tiffin lab submit`, and are graded with\n`tiffin lab grade --class DIR`.\n\n" + listCommands(classTable[:]) +
+			"\n`tiffin class COMMAND --help` shows the flags of a command.",
+		Action: subcommand("class", classCommand, classTable[:]),
+	}
+}
+
+func classNewCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "[FLAGS] DIR",
+		Description: "Makes DIR, which stays with the instructor: class.json, with what is taken off for\n" +
+			"hints, late days and attempts; roster.csv; tokens.csv, to be sent to the students;\n" +
+			"and the secret of which the tokens are made. The roster is a table whose first\n" +
+			"line is id,name,email. The class is called as DIR.",
+		Flags: []cli.Flag{labDirFlag(),
+			&cli.StringFlag{Name: "roster", Usage: "the students, CSV in `FILE`", Required: true},
+			&cli.StringFlag{Name: "labs", Usage: "the `LIST` of labs: 1,2,5; otherwise all"},
+			&cli.StringSliceFlag{Name: "deadline", Usage: "`[LAB=]TIME` of this machine's clock: 2026-12-24T18:00; repeatable"},
+			&cli.StringSliceFlag{Name: "points", Usage: "`[LAB=]NUMBER` that a lab is worth, otherwise 10; repeatable"}},
+		Action: takes(1, 1, "one new directory", func(c *cli.Context) error {
+			labs, from, err := classLabs(c.String("dir"), c.String("labs"))
+			if err != nil {
+				return err
+			}
+			dir := filepath.Clean(c.Args().First())
+			class, err := tutorial.NewClass(filepath.Base(dir), labs)
+			if err != nil {
+				return err
+			}
+			class.From = from
+			err = forLabs(class, labs, c.StringSlice("deadline"), func(l *tutorial.ClassLab, text string) error {
+				l.Deadline, err = tutorial.ParseDeadline(text)
+				return err
+			})
+			if err != nil {
+				return usagef("--deadline: %v", err)
+			}
+			err = forLabs(class, labs, c.StringSlice("points"), func(l *tutorial.ClassLab, text string) error {
+				l.Points, err = strconv.ParseFloat(text, 64)
+				return err
+			})
+			if err != nil {
+				return usagef("--points: %v", err)
+			}
+			n, err := tutorial.MakeClass(dir, class, c.String("roster"))
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(stdout, "%s is the class %s: %s, %s\n\n"+
+				"  %s/class.json   deadlines and points, to be changed as you like\n"+
+				"  %s/tokens.csv   what each student is to be sent\n"+
+				"  tiffin class pack %s   makes the file for them\n",
+				dir, class.Name, counted(n, "student"), counted(len(class.Labs), "lab"), dir, dir, dir)
+			return nil
+		}),
+	}
+}
+
+// classLabs are the labs of a list, and the directory that they are from if it is not tiffin.
+func classLabs(dir, list string) ([]*tutorial.Lab, string, error) {
+	if dir == "" {
+		dir = os.Getenv("TIFFIN_LAB_DIR")
+	}
+	all, err := readLabs(dir)
+	if err != nil {
+		return nil, "", err
+	}
+	if dir != "" {
+		if dir, err = filepath.Abs(dir); err != nil {
+			return nil, "", err
+		}
+	}
+	if list == "" {
+		return all, dir, nil
+	}
+	var labs []*tutorial.Lab
+	for _, what := range strings.Split(list, ",") {
+		l, err := tutorial.Find(all, strings.TrimSpace(what))
+		if err != nil {
+			return nil, "", err
+		}
+		labs = append(labs, l)
+	}
+	return labs, dir, nil
+}
+
+// forLabs sets what [LAB=]VALUE says: without LAB for all labs, so that comes first.
+func forLabs(class *tutorial.Class, labs []*tutorial.Lab, values []string, set func(*tutorial.ClassLab, string) error) error {
+	slices.SortStableFunc(values, func(a, b string) int { return strings.Count(a, "=") - strings.Count(b, "=") })
+	for _, v := range values {
+		which, value, one := strings.Cut(v, "=")
+		if !one {
+			value = which
+		}
+		name := ""
+		if one {
+			l, err := tutorial.Find(labs, which)
+			if err != nil {
+				return err
+			}
+			name = l.Name
+		}
+		for i := range class.Labs {
+			if !one || class.Labs[i].Lab == name {
+				if err := set(&class.Labs[i], value); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func counted(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
+}
+
+func classTokensCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage:   "DIR",
+		Description: "Writes tokens.csv of the class in DIR for the students who are now in roster.csv.\nWho was in it before has the same token.",
+		Action: takes(1, 1, "the directory of a class", func(c *cli.Context) error {
+			n, err := tutorial.WriteTokens(c.Args().First())
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(stdout, "%s/tokens.csv has the tokens of %s\n", filepath.Clean(c.Args().First()), counted(n, "student"))
+			return nil
+		}),
+	}
+}
+
+func classPackCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "[FLAGS] DIR",
+		Description: "Writes one file for the students of the class in DIR: this program with the labs\n" +
+			"behind it. They run it where it is, also on a read-only share, or copy it.\n" +
+			"Their checks are in it, since they check; solutions and wrong answers are not.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write `FILE`, otherwise tiffin-CLASS"},
+			&cli.StringSliceFlag{Name: "image", Usage: "put the image `NAME` of your store in; repeatable"},
+			&cli.BoolFlag{Name: "solutions", Usage: "put solutions and wrong answers in: for after the deadline"}},
+		Action: takes(1, 1, "the directory of a class", func(c *cli.Context) error {
+			class, err := tutorial.ReadClass(c.Args().First())
+			if err != nil {
+				return err
+			}
+			labs, err := classReadLabs(class)
+			if err != nil {
+				return err
+			}
+			r, err := labRunner(c)
+			if err != nil {
+				return err
+			}
+			path := c.String("output")
+			if path == "" {
+				path = "tiffin-" + class.Name
+			}
+			ctx, stop := labContext(c)
+			defer stop()
+			size, err := r.PackFile(ctx, path, class, labs, tutorial.PackOptions{Images: c.StringSlice("image"), Solutions: c.Bool("solutions")})
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(stdout, "%s has %s for the class %s, %d MB\n\n  ./%s class join ID TOKEN   is what students type first\n",
+				path, counted(len(class.Labs), "lab"), class.Name, size/1e6, filepath.Base(path))
+			return nil
+		}),
+	}
+}
+
+// classReadLabs are the labs that a class is of.
+func classReadLabs(class *tutorial.Class) ([]*tutorial.Lab, error) {
+	if class.From != "" {
+		return tutorial.ReadDir(class.From)
+	}
+	return tutorial.Builtin()
+}
+
+func classJoinCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage:   "ID TOKEN",
+		Description: "Makes your directory of labs that of the student ID of the class that this program\nwas packed for. Both words are sent to you by your teacher.",
+		Action: takes(2, 2, "your id and your token", func(c *cli.Context) error {
+			room, err := tutorial.ThisRoom()
+			if err != nil {
+				return err
+			}
+			if room == nil {
+				return errs.Hint(errors.New("there is no class in this tiffin"), "use the file that your teacher has made with `tiffin class pack`")
+			}
+			k, err := openCourse(c)
+			if err != nil {
+				return err
+			}
+			ctx, stop := labContext(c)
+			defer stop()
+			if _, err := room.Load(ctx, k.Runner); err != nil {
+				return err
+			}
+			if err := k.Join(room.Class, c.Args().Get(0), c.Args().Get(1)); err != nil {
+				return err
+			}
+			fmt.Fprintf(stdout, "you are %s in the class %s, and your labs are in %s\n\n", c.Args().Get(0), room.Class.Name, fromHome(k.Dir))
+			for _, l := range room.Class.Labs {
+				fmt.Fprintf(stdout, "  lab %s: %s, %v points%s\n", l.Lab[:2], l.Title, l.Points, until(l.Deadline))
+			}
+			return nil
+		}),
+	}
+}
+
+// until says when something is to be handed in, nothing if there is no such time.
+func until(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return ", until " + t.Local().Format("2 January 15:04")
+}
