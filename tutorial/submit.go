@@ -85,14 +85,19 @@ func (s *Student) Submit(labs []*Lab) ([]byte, []*Lab, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	sub.Key = base64.StdEncoding.EncodeToString(key.Public().(ed25519.PublicKey))
-	text, err := sub.signed()
-	if err != nil {
-		return nil, nil, err
-	}
-	sub.Signature = base64.StdEncoding.EncodeToString(ed25519.Sign(key, text))
-	text, err = JSON(sub)
+	text, err := sub.seal(key)
 	return text, packed, err
+}
+
+// seal signs a submission, and makes the text that is handed in.
+func (s Submission) seal(key ed25519.PrivateKey) ([]byte, error) {
+	s.Key = base64.StdEncoding.EncodeToString(key.Public().(ed25519.PublicKey))
+	text, err := s.signed()
+	if err != nil {
+		return nil, err
+	}
+	s.Signature = base64.StdEncoding.EncodeToString(ed25519.Sign(key, text))
+	return JSON(s)
 }
 
 func (s Submission) signed() ([]byte, error) {

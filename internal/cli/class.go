@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"text/tabwriter"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -180,7 +182,7 @@ func classPackCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			labs, err := classReadLabs(class)
+			labs, err := readLabs(class.From)
 			if err != nil {
 				return err
 			}
@@ -203,14 +205,6 @@ func classPackCommand() *cli.Command {
 			return nil
 		}),
 	}
-}
-
-// classReadLabs are the labs that a class is of.
-func classReadLabs(class *tutorial.Class) ([]*tutorial.Lab, error) {
-	if class.From != "" {
-		return tutorial.ReadDir(class.From)
-	}
-	return tutorial.Builtin()
 }
 
 func classJoinCommand() *cli.Command {
@@ -239,7 +233,7 @@ func classJoinCommand() *cli.Command {
 			}
 			fmt.Fprintf(stdout, "you are %s in the class %s, and your labs are in %s\n\n", c.Args().Get(0), room.Class.Name, fromHome(k.Dir))
 			for _, l := range room.Class.Labs {
-				fmt.Fprintf(stdout, "  lab %s: %s, %v points%s\n", l.Lab[:2], l.Title, l.Points, until(l.Deadline))
+				fmt.Fprintf(stdout, "  lab %s: %s, %v points%s\n", strings.TrimPrefix(l.Lab[:2], "0"), l.Title, l.Points, until(l.Deadline))
 			}
 			return nil
 		}),
@@ -252,4 +246,52 @@ func until(t time.Time) string {
 		return ""
 	}
 	return ", until " + t.Local().Format("2 January 15:04")
+}
+
+// labsToGrade are those of the class in a directory, or else those that readLabs finds.
+func labsToGrade(class, dir string) ([]*tutorial.Lab, error) {
+	if class != "" {
+		k, err := tutorial.ReadClass(class)
+		if err != nil {
+			return nil, err
+		}
+		dir = k.From
+	}
+	return readLabs(dir)
+}
+
+// gradeClass grades a class, and prints its marks. A mark that could not be found out is a failure.
+func gradeClass(ctx context.Context, g *tutorial.Grader, dir string, files []string, format string) error {
+	marks, err := g.Class(ctx, dir, files, func(tutorial.Grade) {})
+	if ctx.Err() != nil {
+		return errors.New("interrupted: nothing is graded")
+	}
+	if err != nil {
+		return err
+	}
+	if format == "json" {
+		text, err := tutorial.JSON(marks)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(stdout, "%s", text)
+	} else {
+		printMarks(marks)
+	}
+	if slices.ContainsFunc(marks.Marks, func(m tutorial.Mark) bool { return m.State == tutorial.Lost }) {
+		return exitStatus(exitUsage)
+	}
+	return nil
+}
+
+func printMarks(marks *tutorial.Marks) {
+	w := tabwriter.NewWriter(stdout, 0, 1, 2, ' ', 0)
+	fmt.Fprint(w, "STUDENT\tLAB\tSTATE\tPOINTS\tNOTE\n")
+	for _, m := range marks.Marks {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%v/%v\t%s\n", m.ID, m.Lab[:2], m.State, m.Points, m.Of, m.Note)
+	}
+	w.Flush() // what stdout loses it tells itself
+	for _, s := range marks.Strays {
+		fmt.Fprintf(stdout, "\n%s does not count: %s\n", s.File, s.Why)
+	}
 }

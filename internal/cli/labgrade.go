@@ -68,6 +68,7 @@ func labGradeCommand() *cli.Command {
 		Description: "Replays what was handed in, each lab in a container of its own without a network,\n" +
 			"with a new seed, and judges it there. The exit status is 125 if something could\nnot be graded, whatever the marks.",
 		Flags: []cli.Flag{labDirFlag(), labLimitFlag(),
+			&cli.StringFlag{Name: "class", Usage: "give points to the students of the class in `DIR`"},
 			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Value: runtime.NumCPU(), Usage: "replay `NUMBER` at a time"},
 			&cli.StringFlag{Name: "seed", Usage: "draw names and numbers from `TEXT`, instead of by chance"},
 			&cli.DurationFlag{Name: "solve-timeout", Value: time.Minute, Usage: "end a solve.sh that takes longer than `TIME`"},
@@ -77,7 +78,7 @@ func labGradeCommand() *cli.Command {
 			if format != "" && format != "csv" && format != "json" {
 				return usagef("--format is csv or json, not %q", format)
 			}
-			labs, err := readLabs(c.String("dir"))
+			labs, err := labsToGrade(c.String("class"), c.String("dir"))
 			if err != nil {
 				return err
 			}
@@ -92,6 +93,9 @@ func labGradeCommand() *cli.Command {
 			ctx, stop := labContext(c)
 			defer stop()
 			g := &tutorial.Grader{Runner: r, Labs: labs, Jobs: c.Int("jobs"), Seed: c.String("seed"), Solve: c.Duration("solve-timeout")}
+			if dir := c.String("class"); dir != "" {
+				return gradeClass(ctx, g, dir, files, format)
+			}
 			lost := 0
 			g.Grade(ctx, files, func(o tutorial.Grade) {
 				if o.Error != "" {
