@@ -81,6 +81,7 @@ type Spec struct {
 	Files      []File           // /etc/hostname, /etc/hosts, /etc/resolv.conf
 	ReadOnly   bool             // the root is mounted read-only once everything is in place
 	ShmSize    int64            // bytes of /dev/shm, 0 = 64 MiB
+	Sysctls    []Sysctl         // in this order
 	Init       bool             // --init: stay as PID 1, reap, forward signals
 	Idle       bool             // no command: make the root, with nothing mounted in it, and stay until killed
 	Process    Process
@@ -136,11 +137,22 @@ type File struct {
 	Target, Content string
 }
 
+// Sysctl is a setting of the kernel that a namespace has for itself: sysctl(8).
+type Sysctl struct {
+	Name  string // "net.ipv4.ip_forward"
+	Value string
+}
+
+// KeepGroups, alone in Process.Groups, has the command keep the groups of whoever starts it.
+const KeepGroups = "keep-groups"
+
 // Process describes a command and what it may do.
 type Process struct {
 	Args, Env  []string // HOME is added from /etc/passwd if missing
 	Cwd        string   // "" = "/"; created if missing
+	Umask      *uint32  // umask(2); nil = 022
 	User       string   // name|uid[:group|gid], as in an image's config; "" = root
+	Groups     []string // supplementary ones, names or numbers, beside those of the user; or KeepGroups
 	Terminal   bool     // give it a pseudo terminal; Child.Console is its other side
 	Rows, Cols uint16   // size of the terminal, 0 = unset
 	Caps       []string // "CAP_KILL" or "KILL"; nil = DefaultCaps

@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -294,6 +295,14 @@ func byHandMask(s *Spec) string {
 		"done"}, "\n")
 }
 
+func byHandSysctl(s *Spec) string {
+	var lines []string
+	for _, c := range s.Sysctls {
+		lines = append(lines, "echo "+quote(c.Value)+` > "$ROOT`+c.path()+`"`)
+	}
+	return strings.Join(lines, "\n")
+}
+
 func byHandReadonly(s *Spec) string {
 	return strings.Join([]string{
 		"for p in " + strings.Join(s.readonly(), " ") + "; do",
@@ -347,7 +356,7 @@ func byHandDirectory(s *Spec) string {
 }
 
 func byHandLimits(s *Spec) string {
-	lines := []string{"umask 022"}
+	lines := []string{fmt.Sprintf("umask %03o", s.Process.umask())}
 	for _, l := range s.Process.Rlimits {
 		lines = append(lines, fmt.Sprintf("prlimit --pid $$ --%s=%d:%d", l.Name, l.Soft, l.Hard))
 	}
@@ -412,13 +421,21 @@ func byHandUserID(s *Spec) string {
 			`[ -n "$RUN_GID" ] || { echo "no such group" >&2; exit 125; }`)
 	}
 	switch {
-	case !s.IDs.Setgroups:
-		return strings.Join(append(lines, `PRIVS="$PRIVS --regid $RUN_GID --keep-groups"   # setgroups(2) is denied`), "\n")
+	case !s.IDs.Setgroups || slices.Contains(s.Process.Groups, KeepGroups):
+		return strings.Join(append(lines, `PRIVS="$PRIVS --regid $RUN_GID --keep-groups"   # or setgroups(2) is denied`), "\n")
 	case withGroup:
-		return strings.Join(append(lines, `PRIVS="$PRIVS --regid $RUN_GID --groups $RUN_GID"`), "\n")
+		lines = append(lines, "RUN_GROUPS=")
+	default:
+		lines = append(lines,
+			`RUN_GROUPS=$(awk -F: -v u="${ENTRY%%:*}" -v g="$RUN_GID" 'u && $3 != g && index("," $4 ",", "," u ",") { printf ",%s", $3 }' etc/group)`)
+	}
+	for _, g := range s.Process.Groups {
+		if _, numeric := parseID(g); !numeric {
+			g = "$(awk -F: -v g=" + quote(g) + ` '$1 == g { print $3; exit }' etc/group)`
+		}
+		lines = append(lines, "RUN_GROUPS=$RUN_GROUPS,"+g)
 	}
 	return strings.Join(append(lines,
-		`RUN_GROUPS=$(awk -F: -v u="${ENTRY%%:*}" -v g="$RUN_GID" 'u && $3 != g && index("," $4 ",", "," u ",") { printf ",%s", $3 }' etc/group)`,
 		`PRIVS="$PRIVS --regid $RUN_GID --groups $RUN_GID$RUN_GROUPS"`), "\n")
 }
 

@@ -134,7 +134,12 @@ func runBounding(b *builder) error {
 
 // identity is who the command runs as.
 func (b *builder) identity() (identityOf, error) {
-	return resolveUser(b.proc.User, rootFiles(b.root))
+	files := rootFiles(b.root)
+	who, err := resolveUser(b.proc.User, files)
+	if err == nil {
+		err = addGroups(&who, b.proc.Groups, files)
+	}
+	return who, err
 }
 
 // runUser becomes the user of the image's config.
@@ -148,11 +153,11 @@ func runUser(b *builder) error {
 	}
 	b.who = who
 	b.giveStdio()
-	if b.emulated && b.mapped(who) { // it is that user already
+	if b.emulated && b.mapped(who) && len(b.proc.Groups) == 0 { // it is that user already
 		return nil
 	}
 	// Where root is emulated, the supervisor answers these calls.
-	if b.spec.IDs.Setgroups || b.emulated {
+	if (b.spec.IDs.Setgroups || b.emulated) && !slices.Contains(b.proc.Groups, KeepGroups) {
 		if err := b.setgroups(); err != nil {
 			return err
 		}
@@ -315,10 +320,18 @@ func runKeyring(b *builder) error {
 var rlimits = [...]string{"cpu", "fsize", "data", "stack", "core", "rss", "nproc", "nofile",
 	"memlock", "as", "locks", "sigpending", "msgqueue", "nice", "rtprio", "rttime"}
 
+func (p *Process) umask() int {
+	if p.Umask == nil {
+		return 0o022
+	}
+	return int(*p.Umask)
+}
+
 func runLimits(b *builder) error {
 	// umask(2) never fails. 022 as in docker, whatever the caller has.
-	old := unix.Umask(0o022)
-	_ = b.returned(old, nil, "umask(022)")
+	mask := b.proc.umask()
+	old := unix.Umask(mask)
+	_ = b.returned(old, nil, "umask(%03o)", mask)
 	for _, l := range b.proc.Rlimits {
 		if err := b.setRlimit(l); err != nil {
 			return errs.Hint(err, "a hard limit cannot be raised without root; see getrlimit(2)")

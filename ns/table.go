@@ -165,6 +165,14 @@ func Steps() []Step {
 			return at
 		}),
 	}, {
+		Name: "sysctl", Where: "init",
+		Instead: "the settings that new namespaces have",
+		Why:     "settings of the kernel that each network or IPC namespace has for itself, while /proc/sys can still be written",
+		Man:     "sysctl(8); proc(5), /proc/sys; namespaces(7)",
+		Calls:   []string{"openat2(2)", "write(2)"}, ByHand: byHandSysctl,
+		skip: func(b *builder) string { return skipIf(len(b.spec.Sysctls) == 0, "no --sysctl given") },
+		run:  runSysctl,
+	}, {
 		Name: "mask", Where: "init",
 		Instead: "nothing: what the kernel itself refuses to you, it refuses inside too",
 		Why:     "parts of /proc and /sys that tell about the host, or let one act on it, are covered",

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -188,6 +189,27 @@ func resolveGroups(who *identityOf, user *passwdEntry, group string, withGroup b
 			"give a group that the image's /etc/group has, or a number")
 	}
 	return err
+}
+
+// addGroups adds supplementary groups by name or number: docker-run(1), --group-add.
+func addGroups(who *identityOf, names []string, files userFiles) error {
+	for _, name := range names {
+		if name == KeepGroups {
+			continue
+		}
+		g, ok := parseID(name)
+		if !ok {
+			of := identityOf{}
+			if err := resolveGroups(&of, nil, name, true, files); err != nil {
+				return err
+			}
+			g = of.gid
+		}
+		if !slices.Contains(who.groups, g) {
+			who.groups = append(who.groups, g)
+		}
+	}
+	return nil
 }
 
 func readUserFile(files userFiles, path string, read func(io.Reader) error) error {

@@ -27,28 +27,36 @@ func (p *composition) logsCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			o := disk.LogOptions{Follow: c.Bool("follow")}
+			o := disk.LogRange{Follow: c.Bool("follow")}
 			if o.Tail, err = parseTail(c.String("tail")); err != nil {
 				return err
 			}
-			printer := newLinePrinter(all, !c.Bool("no-log-prefix"))
-			failed := make([]error, len(all))
-			var following sync.WaitGroup
-			for i, m := range all {
-				show := func() {
-					failed[i] = m.Logs(o, func(e disk.Entry) error { return printer.print(m, e) })
-					printer.flush(m)
-				}
-				if o.Follow {
-					following.Go(show)
-				} else {
-					show()
-				}
-			}
-			following.Wait()
-			return errors.Join(failed...)
+			return showLogs(all, o, newLinePrinter(all, !c.Bool("no-log-prefix")), func(member) decoration { return decoration{inLine: map[string]bool{}} })
 		},
 	}
+}
+
+// showLogs shows the logs of several containers: one after the other, or as they grow.
+func showLogs(all []member, o disk.LogRange, printer *linePrinter, before func(member) decoration) error {
+	failed := make([]error, len(all))
+	var following sync.WaitGroup
+	for i, m := range all {
+		show := func() {
+			d := before(m)
+			failed[i] = m.Logs(o, func(e disk.Entry) error { return printer.print(m, d.add(e)) })
+			printer.flush(m)
+			if failed[i] == nil {
+				failed[i] = tellLoss(m.Container, o.Tail < 0)
+			}
+		}
+		if o.Follow {
+			following.Go(show)
+		} else {
+			show()
+		}
+	}
+	following.Wait()
+	return errors.Join(failed...)
 }
 
 // linePrinter shows lines of several containers, each line whole and behind the container's name.

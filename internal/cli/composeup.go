@@ -365,7 +365,7 @@ func (u *launching) follow(abort, prefix bool) error {
 func (u *launching) serve(v *serving, p *linePrinter) int {
 	for {
 		if !v.spec.Silent {
-			_ = v.Logs(disk.LogOptions{Follow: true, Tail: -1, Since: v.since}, func(e disk.Entry) error { return p.print(v.member, e) })
+			_ = v.Logs(disk.LogRange{Follow: true, Tail: -1, Since: v.since}, func(e disk.Entry) error { return p.print(v.member, e) })
 			p.flush(v.member)
 		}
 		code, err := client.Wait(v.Container)

@@ -54,6 +54,7 @@ func createFlags() []cli.Flag {
 		&cli.StringFlag{Name: "stop-signal", Usage: "`SIGNAL` that stop sends first"},
 		&cli.IntFlag{Name: "stop-timeout", Usage: "`SECONDS` that stop waits before it kills"},
 		&cli.StringFlag{Name: "log-driver", Value: "json-file", Usage: "`json-file`, or none: keep no log, as with --rm in the foreground"},
+		&cli.StringSliceFlag{Name: "log-opt", Usage: "max-size=`SIZE` of a file of the log (64m), max-file=N files (2), labels=KEY,… or env=VAR,… for logs --details"},
 		&cli.StringFlag{Name: "driver", Usage: "who merges the layers with what is written: `fuse` (tiffin), overlay (the kernel), copy (all unpacked); the first that works"},
 		&cli.StringFlag{Name: "userns", Usage: "`auto`; single: only one user id, yours, even if there are subordinate ones; keep-id[:uid=U,gid=G]: you are yourself, or U, inside"},
 		&cli.StringFlag{Name: "root-emulation", Value: "auto", Usage: "pretend that root can be other users, and give files to them, and remember it: `on`, off, full: stat(2) shows owners too, and is slow; or auto, where one user id is mapped"},
@@ -233,6 +234,11 @@ func setWorld(cfg *disk.Config, c *cli.Context, _ ocispec.ImageConfig) error {
 		cfg.NoLog = true
 	default:
 		return fmt.Errorf("log driver %q is not there; use json-file or none", d)
+	}
+	for _, o := range c.StringSlice("log-opt") {
+		if err := setLogOption(&cfg.Log, o); err != nil {
+			return err
+		}
 	}
 	if cfg.Driver, err = disk.ParseDriver(c.String("driver")); err != nil {
 		return err

@@ -9,34 +9,36 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
-	"tiffin/internal/container/disk"
-
+	"github.com/docker/go-units"
 	"github.com/urfave/cli/v2"
+
+	"tiffin/internal/container/disk"
+	"tiffin/internal/errs"
 )
 
 func logsCommand() *cli.Command {
 	return &cli.Command{
-		ArgsUsage:   "[FLAGS] CONTAINER",
-		Description: "What the command wrote to standard output and standard error comes out as that, byte for byte.",
+		ArgsUsage: "[FLAGS] CONTAINER…",
+		Description: "What the command wrote to standard output and standard error comes out as that, byte for byte.\n" +
+			"Of several containers, each line has its container's name before it.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on until the container ends"},
 			&cli.StringFlag{Name: "tail", Aliases: []string{"n"}, Value: "all", Usage: "only the last `N` lines"},
 			&cli.BoolFlag{Name: "timestamps", Aliases: []string{"t"}, Usage: "put the time before each line"},
+			&cli.BoolFlag{Name: "details", Usage: "put the labels and variables before each line that run --log-opt has named"},
 			&cli.StringFlag{Name: "since", Usage: "nothing before `TIME`: 2026-01-31T12:00:00Z, or 10m ago"},
 			&cli.StringFlag{Name: "until", Usage: "nothing after `TIME`"},
 		},
-		Action: takes(1, 1, "one container", runLogs),
+		Action: takes(1, -1, "a container", runLogs),
 	}
 }
 
 func runLogs(c *cli.Context) error {
-	ctr, err := findContainer(c.Args().First())
-	if err != nil {
-		return err
-	}
-	o := disk.LogOptions{Follow: c.Bool("follow")}
+	o := disk.LogRange{Follow: c.Bool("follow")}
+	var err error
 	if o.Tail, err = parseTail(c.String("tail")); err != nil {
 		return err
 	}
@@ -45,13 +47,100 @@ func runLogs(c *cli.Context) error {
 			return usagef("--%s: %v", name, err)
 		}
 	}
-	p := logPrinter{stamp: c.Bool("timestamps"), flush: o.Follow}
+	var all []member
+	for _, name := range c.Args().Slice() {
+		ctr, err := findContainer(name)
+		if err != nil {
+			return err
+		}
+		all = append(all, member{Container: ctr})
+	}
+	if len(all) > 1 {
+		return showLogs(all, o, newLinePrinter(all, true), func(m member) decoration { return newDecoration(c, m.Container) })
+	}
+	ctr := all[0]
+	before := newDecoration(c, ctr.Container)
+	p := logPrinter{flush: o.Follow}
 	p.out[0], p.out[1] = bufio.NewWriterSize(os.Stdout, 64<<10), bufio.NewWriterSize(os.Stderr, 64<<10)
-	err = cmp.Or(ctr.Logs(o, p.print), p.out[0].Flush(), p.out[1].Flush())
+	err = ctr.Logs(o, func(e disk.Entry) error { return p.print(before.add(e)) })
+	err = cmp.Or(err, p.out[0].Flush(), p.out[1].Flush())
 	if err == nil {
-		err = tellLoss(ctr, o.Tail < 0)
+		err = tellLoss(ctr.Container, o.Tail < 0)
 	}
 	return err
+}
+
+// decoration is what logs puts before each line.
+type decoration struct {
+	stamp   bool
+	details string
+	inLine  map[string]bool // by stream: the last entry did not end its line
+}
+
+func newDecoration(c *cli.Context, ctr *disk.Container) decoration {
+	d := decoration{stamp: c.Bool("timestamps"), inLine: map[string]bool{}}
+	if c.Bool("details") {
+		d.details = logDetails(ctr) + " "
+	}
+	return d
+}
+
+// add puts it before an entry that begins a line.
+func (d *decoration) add(e disk.Entry) disk.Entry {
+	begins := !d.inLine[e.Stream]
+	if n := len(e.Text); n > 0 {
+		d.inLine[e.Stream] = e.Text[n-1] != '\n'
+	}
+	if begins && d.details != "" {
+		e.Text = append([]byte(d.details), e.Text...)
+	}
+	if begins && d.stamp {
+		e.Text = append(e.Time.AppendFormat(nil, "2006-01-02T15:04:05.000000000Z07:00 "), e.Text...)
+	}
+	return e
+}
+
+// logDetails is what --log-opt wants to see with each line: KEY=VALUE,…
+func logDetails(ctr *disk.Container) string {
+	var words []string
+	for _, key := range ctr.Log.Labels {
+		if v, ok := ctr.Labels[key]; ok {
+			words = append(words, key+"="+v)
+		}
+	}
+	for _, name := range ctr.Log.Env {
+		for _, v := range ctr.Env {
+			if strings.HasPrefix(v, name+"=") {
+				words = append(words, v)
+			}
+		}
+	}
+	return oneLine(strings.Join(words, ","), true)
+}
+
+// setLogOption reads one --log-opt: docker's "JSON File logging driver".
+func setLogOption(o *disk.LogOptions, s string) error {
+	name, value, _ := strings.Cut(s, "=")
+	var err error
+	switch name {
+	case "max-size":
+		if value == "-1" {
+			o.MaxSize = -1
+		} else if o.MaxSize, err = units.RAMInBytes(value); err != nil || o.MaxSize < 1 {
+			return errs.Hint(fmt.Errorf("--log-opt max-size=%s: it is no size", value), "such as 10m; -1 is no limit")
+		}
+	case "max-file":
+		if o.MaxFiles, err = strconv.Atoi(value); err != nil || o.MaxFiles < 1 || o.MaxFiles > 1000 {
+			return fmt.Errorf("--log-opt max-file=%s: it is no number of files from 1 to 1000", value)
+		}
+	case "labels":
+		o.Labels = strings.Split(value, ",")
+	case "env":
+		o.Env = strings.Split(value, ",")
+	default:
+		return errs.Hint(fmt.Errorf("--log-opt %s is not there", name), "max-size, max-file, labels and env are")
+	}
+	return nil
 }
 
 // parseTail reads --tail: a number of lines, -1 for all.
@@ -83,9 +172,8 @@ func tellLoss(ctr *disk.Container, old bool) error {
 }
 
 type logPrinter struct {
-	stamp, flush bool
-	out          [2]*bufio.Writer
-	inLine       [2]bool // the last entry of the stream did not end its line
+	flush bool // after each entry
+	out   [2]*bufio.Writer
 }
 
 func (p *logPrinter) print(e disk.Entry) error {
@@ -99,13 +187,7 @@ func (p *logPrinter) print(e disk.Entry) error {
 			return err
 		}
 	}
-	if p.stamp && !p.inLine[i] {
-		fmt.Fprintf(p.out[i], "%s ", e.Time.Format("2006-01-02T15:04:05.000000000Z07:00"))
-	}
 	_, err := p.out[i].Write(e.Text)
-	if n := len(e.Text); n > 0 {
-		p.inLine[i] = e.Text[n-1] != '\n'
-	}
 	if err == nil && p.flush {
 		err = p.out[i].Flush()
 	}

@@ -21,19 +21,21 @@ import (
 	"tiffin/internal/container/client"
 	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
+	"tiffin/internal/network"
 )
 
 func psCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage: "[FLAGS]",
 		Description: "The columns are docker's.\n" +
-			"Templates have .ID .Names .Image .Command .CreatedAt .RunningFor .State .Status .ExitCode .Pid .Ports .Networks .Driver .Mounts .Labels and .Label \"KEY\".",
+			"Templates have .ID .Names .Image .Command .CreatedAt .RunningFor .State .Status .ExitCode .Pid .Ports .Networks .Driver .Mounts .Labels .Size and .Label \"KEY\".",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "also those that do not run"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "only ids"},
 			&cli.IntFlag{Name: "last", Aliases: []string{"n"}, Value: -1, Usage: "the last `N` created, running or not"},
 			&cli.BoolFlag{Name: "latest", Aliases: []string{"l"}, Usage: "the last created"},
 			&cli.StringSliceFlag{Name: "filter", Aliases: []string{"f"}, Usage: "only with `KEY=VALUE`: " + psKeys},
+			&cli.BoolFlag{Name: "size", Aliases: []string{"s"}, Usage: "how much each has changed, and how much that is with its image"},
 			&cli.BoolFlag{Name: "no-trunc", Usage: "whole ids and commands"},
 			&cli.StringFlag{Name: "format", Usage: "`TEMPLATE` of Go for each, table TEMPLATE, or json"},
 		},
@@ -73,6 +75,7 @@ func runPs(c *cli.Context) error {
 		last = 1
 	}
 	everything := c.Bool("all") || last >= 0 || filters.wantStatus
+	measure := c.Bool("size") || strings.Contains(c.String("format"), ".Size")
 	var rows []*psRow
 	for _, ctr := range all {
 		state, err := ctr.State()
@@ -87,10 +90,35 @@ func runPs(c *cli.Context) error {
 			break
 		}
 		if (everything || state.Alive()) && filters.match(ctr, state) {
-			rows = append(rows, newPsRow(ctr, state, !c.Bool("no-trunc"), time.Now()))
+			r := newPsRow(ctr, state, !c.Bool("no-trunc"), time.Now())
+			if measure {
+				r.Size = sizeOf(ctr)
+			}
+			rows = append(rows, r)
 		}
 	}
-	return errors.Join(printPs(stdout, c, psTable, rows), damaged)
+	table := psTable
+	if c.Bool("size") {
+		table += "\t{{.Size}}"
+	}
+	return errors.Join(printPs(stdout, c, table, rows), damaged)
+}
+
+// sizeOf is "12kB (virtual 5.9MB)": the disk that a container takes, and the sum with the layers of
+// its image.
+func sizeOf(ctr *disk.Container) string {
+	var own room
+	own.add(true, ctr.UpperDir())
+	text := size(own.bytes)
+	store, err := openStore()
+	if err != nil {
+		return text
+	}
+	img, err := store.Resolve(string(ctr.ImageID))
+	if err != nil {
+		return text // the image is gone
+	}
+	return fmt.Sprintf("%s (virtual %s)", text, size(own.bytes+img.Size))
 }
 
 func newPsRow(ctr *disk.Container, s disk.State, short bool, now time.Time) *psRow {
@@ -184,7 +212,7 @@ type psFilters struct {
 }
 
 // psKeys are the keys of --filter.
-const psKeys = "id, name, status, exited, ancestor, before, since, until, network, volume, health, label"
+const psKeys = "id, name, status, exited, ancestor, before, since, until, network, volume, health, publish, expose, label"
 
 func parsePsFilters(args []string) (f psFilters, err error) {
 	f.by = map[string][]string{}
@@ -198,6 +226,11 @@ func parsePsFilters(args []string) (f psFilters, err error) {
 		}
 		if when, err := parseTime(value, time.Now()); key == "until" && (err != nil || when.IsZero()) {
 			return f, usagef("until %q is neither a time such as 2006-01-02T15:04:05 nor a duration such as 24h", value)
+		}
+		if key == "publish" || key == "expose" {
+			if _, err := network.ParseExposed(value); err != nil {
+				return f, err
+			}
 		}
 		if key == "before" || key == "since" {
 			if _, err := findContainer(value); err != nil {
@@ -224,6 +257,19 @@ func (f psFilters) match(c *disk.Container, s disk.State) bool {
 	return true
 }
 
+// hasPort tells whether a port of the container, published or only named, is one of those of v.
+func hasPort(c *disk.Container, s disk.State, published bool, v string) bool {
+	wanted, _ := network.ParseExposed(v) // parsePsFilters has read it
+	var has []string
+	if !published {
+		has = slices.Clone(c.Exposed)
+	}
+	for _, p := range s.Ports {
+		has = append(has, p.Exposed())
+	}
+	return slices.ContainsFunc(wanted, func(port string) bool { return slices.Contains(has, port) })
+}
+
 func matchPs(c *disk.Container, s disk.State, key, v string) bool {
 	switch key {
 	case "id":
@@ -248,6 +294,8 @@ func matchPs(c *disk.Container, s disk.State, key, v string) bool {
 		return h == nil && v == "none" || h != nil && h.Status == v
 	case "volume": // a name, or a path here or inside
 		return slices.ContainsFunc(c.Volumes, func(m disk.Volume) bool { return v == m.Name || v == m.Target || m.Name == "" && v == m.Source })
+	case "publish", "expose": // docker-ps(1): PORT[-PORT][/PROTOCOL]
+		return hasPort(c, s, key == "publish", v)
 	case "network":
 		return slices.Contains(networksOf(c), v)
 	default: // label

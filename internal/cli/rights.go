@@ -4,7 +4,9 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -25,6 +27,9 @@ func rightsFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "security-opt", Usage: "`OPTION`: no-new-privileges=false (setuid programs work), seccomp=unconfined (no system call filter) or systempaths=unconfined (nothing of /proc and /sys is covered)"},
 		&cli.BoolFlag{Name: "privileged", Usage: "all of these: every capability, the three security options, and all devices that you may open; it gives nothing that you do not have"},
 		&cli.StringSliceFlag{Name: "ulimit", Usage: "set a limit: `NAME=SOFT[:HARD]`, such as nofile=1024"},
+		&cli.StringSliceFlag{Name: "group-add", Usage: "the user is in `GROUP`, too, a name or number of the image; keep-groups: in yours"},
+		&cli.StringFlag{Name: "umask", Usage: "`MASK` of new files, octal, 022 if not given"},
+		&cli.StringSliceFlag{Name: "sysctl", Usage: "a setting of the container's network or IPC namespace: `NAME=VALUE`"},
 		&cli.StringFlag{Name: "shm-size", Usage: "`SIZE` of /dev/shm, 64m if not given"},
 	}
 }
@@ -58,12 +63,39 @@ func setRights(cfg *disk.Config, c *cli.Context, _ ocispec.ImageConfig) error {
 		}
 		cfg.Rlimits = append(cfg.Rlimits, l)
 	}
+	if err := setProcess(cfg, c); err != nil {
+		return err
+	}
 	if s := c.String("shm-size"); s != "" {
 		n, err := units.RAMInBytes(s)
 		if err != nil || n <= 0 {
 			return errs.Hint(fmt.Errorf("--shm-size %s: it is no size", s), "such as 64m or 1g")
 		}
 		cfg.ShmSize = n
+	}
+	return nil
+}
+
+// setProcess reads --sysctl, --group-add and --umask.
+func setProcess(cfg *disk.Config, c *cli.Context) error {
+	for _, s := range c.StringSlice("sysctl") {
+		setting, err := ns.ParseSysctl(s)
+		if err != nil {
+			return err
+		}
+		cfg.Sysctls = append(cfg.Sysctls, setting)
+	}
+	cfg.Groups = c.StringSlice("group-add")
+	if len(cfg.Groups) > 1 && slices.Contains(cfg.Groups, ns.KeepGroups) {
+		return errors.New("--group-add keep-groups keeps the groups as they are: no other --group-add goes with it")
+	}
+	if s := c.String("umask"); s != "" {
+		n, err := strconv.ParseUint(s, 8, 32)
+		if err != nil || n > 0o777 {
+			return errs.Hint(fmt.Errorf("--umask %s: it is no mask of permissions", s), "three octal digits, such as 027: see umask(2)")
+		}
+		mask := uint32(n)
+		cfg.Umask = &mask
 	}
 	return nil
 }

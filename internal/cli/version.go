@@ -25,19 +25,19 @@ type versionInfo struct {
 	Programs []programs.Program
 }
 
+// Client is where docker's templates look.
+func (v *versionInfo) Client() *versionInfo { return v }
+
 func versionCommand() *cli.Command {
 	return &cli.Command{
-		ArgsUsage:   "[--format json]",
-		Description: "The programs are what starts with a container (runtime) and what tiffin/base consists of (userland). A tiffin that a bare `go build` made has none.",
-		Flags:       []cli.Flag{jsonFlag()},
+		ArgsUsage: "[--format json|TEMPLATE]",
+		Description: "The programs are what starts with a container (runtime) and what tiffin/base consists of (userland). A tiffin that a bare `go build` made has none.\n" +
+			"Templates have .Version .Commit .Go .Platform .Programs; .Client is the same, and there is no server.",
+		Flags: []cli.Flag{&cli.StringFlag{Name: "format", Usage: "`TEMPLATE` of Go, or json"}},
 		Action: takes(0, 0, "no arguments", func(c *cli.Context) error {
-			asJSON, err := wantsJSON(c)
-			if err != nil {
-				return err
-			}
 			v := thisVersion()
-			if asJSON {
-				return printJSON(stdout, v, "")
+			if f := c.String("format"); f != "" {
+				return printRows(stdout, f, "", nil, []*versionInfo{&v})
 			}
 			fmt.Fprintf(stdout, "tiffin %s %s %s\n", v.Version, v.Go, v.Platform)
 			if v.Commit != "" {

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -26,6 +27,7 @@ func volumeFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "mount", Usage: "the same in more words: `type=volume|bind|tmpfs,source=SRC,target=DST[,readonly]`"},
 		&cli.StringSliceFlag{Name: "tmpfs", Usage: "mount an empty file system in memory: `DST[:size=64m,…]`"},
 		&cli.StringSliceFlag{Name: "volumes-from", Usage: "mount what `CONTAINER[:ro]` has mounted, but for tmpfs"},
+		&cli.StringFlag{Name: "tz", Usage: "the time `ZONE` of the container, such as Europe/Paris, or local: that of this machine"},
 		&cli.StringFlag{Name: "volume-driver", Usage: "for docker's sake: local", Hidden: true},
 	}
 }
@@ -58,6 +60,9 @@ func setVolumes(cfg *disk.Config, c *cli.Context, ic ocispec.ImageConfig) error 
 		}
 		cfg.Volumes = append(cfg.Volumes, v)
 	}
+	if err := setTimeZone(cfg, c.String("tz")); err != nil {
+		return err
+	}
 	for i, v := range cfg.Volumes {
 		if taken(cfg.Volumes[:i], v.Target) {
 			return fmt.Errorf("two volumes are to be mounted at %s", v.Target)
@@ -80,6 +85,40 @@ func setVolumes(cfg *disk.Config, c *cli.Context, ic ocispec.ImageConfig) error 
 	slices.SortStableFunc(cfg.Volumes, func(a, b disk.Volume) int {
 		return cmp.Compare(strings.Count(a.Target, "/"), strings.Count(b.Target, "/"))
 	})
+	return nil
+}
+
+// zoneFiles is where a machine has time zones, and localZone its own: tzset(3), localtime(5).
+const zoneFiles, localZone = "/usr/share/zoneinfo", "/etc/localtime"
+
+// setTimeZone shows the file of a time zone of this machine at /etc/localtime: podman-run(1), --tz.
+func setTimeZone(cfg *disk.Config, zone string) error {
+	if zone == "" {
+		return nil
+	}
+	file := localZone
+	if zone != "local" {
+		file = filepath.Join(zoneFiles, zone)
+	}
+	real, err := filepath.EvalSymlinks(file)
+	magic := make([]byte, 4)
+	if err == nil && !filepath.IsLocal(zone) {
+		err = errors.New("it is a path")
+	}
+	if err == nil {
+		var f *os.File
+		if f, err = os.Open(real); err == nil {
+			_, err = io.ReadFull(f, magic)
+			f.Close()
+		}
+	}
+	if err == nil && string(magic) != "TZif" { // tzfile(5)
+		err = errors.New("it is no file of a time zone")
+	}
+	if err != nil {
+		return errs.Hint(fmt.Errorf("--tz %s: %w", zone, err), "zones are the files below "+zoneFiles+", of the package tzdata; -e TZ=… sets one by name, where the image has the files")
+	}
+	cfg.Volumes = append(cfg.Volumes, disk.Volume{Source: real, Target: localZone, ReadOnly: true})
 	return nil
 }
 

@@ -38,14 +38,14 @@ const known = `
 	deploy.resources.reservations.memory
 	devices devices.[].source devices.[].target devices.[].permissions
 	dns dns_opt dns_search domainname entrypoint env_file env_file.[].path env_file.[].required env_file.[].format
-	environment environment.* expose extends extends.file extends.service extra_hosts extra_hosts.* healthcheck.disable
+	environment environment.* expose extends extends.file extends.service extra_hosts extra_hosts.* group_add healthcheck.disable
 	healthcheck.interval healthcheck.retries healthcheck.start_interval healthcheck.start_period
 	healthcheck.test healthcheck.timeout hostname image init label_file labels labels.* links
-	logging.driver mem_limit mem_reservation memswap_limit network_mode networks networks.*
+	logging.driver logging.options logging.options.* mem_limit mem_reservation memswap_limit network_mode networks networks.*
 	networks.*.aliases networks.*.ipv4_address networks.*.ipv6_address pids_limit platform
 	ports ports.[].host_ip ports.[].mode ports.[].protocol ports.[].published ports.[].target
 	privileged profiles pull_policy read_only restart scale security_opt shm_size stdin_open
-	stop_grace_period stop_signal tmpfs tty ulimits ulimits.* ulimits.*.soft ulimits.*.hard user userns_mode
+	stop_grace_period stop_signal sysctls sysctls.* tmpfs tty ulimits ulimits.* ulimits.*.soft ulimits.*.hard user userns_mode
 	volumes volumes.[].type volumes.[].source volumes.[].target volumes.[].read_only
 	volumes.[].consistency volumes.[].bind.create_host_path volumes.[].bind.propagation volumes.[].bind.selinux
 	volumes.[].volume.nocopy volumes.[].tmpfs.size volumes.[].tmpfs.mode volumes_from working_dir

@@ -178,6 +178,7 @@ func (t *translation) world() {
 		default:
 			t.refuse("logging.driver", "%q is none of json-file, local and none", s.Logging.Driver)
 		}
+		t.pairs("log-opt", s.Logging.Options)
 	}
 	t.out.Silent = s.Attach != nil && !*s.Attach
 }
@@ -191,6 +192,8 @@ func (t *translation) rights() {
 	t.list("cap-drop", s.CapDrop)
 	t.list("security-opt", s.SecurityOpt)
 	t.flag("userns", s.UserNSMode)
+	t.list("group-add", s.GroupAdd)
+	t.pairs("sysctl", s.Sysctls)
 	for _, name := range slices.Sorted(maps.Keys(s.Ulimits)) {
 		if l := s.Ulimits[name]; l.Single != 0 {
 			t.flag("ulimit", fmt.Sprintf("%s=%d", name, l.Single))

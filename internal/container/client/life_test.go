@@ -122,7 +122,7 @@ func TestAContainerOutlivesAClientThatLeaves(t *testing.T) {
 func (b *box) waitLog(text string) {
 	b.t.Helper()
 	found := errors.New("found")
-	err := b.Logs(disk.LogOptions{Tail: -1, Follow: true}, func(e disk.Entry) error {
+	err := b.Logs(disk.LogRange{Tail: -1, Follow: true}, func(e disk.Entry) error {
 		if strings.Contains(string(e.Text), text) {
 			return found
 		}

@@ -47,6 +47,7 @@ type Config struct {
 	AutoRemove  bool              `json:"autoRemove,omitempty"`
 	Transient   bool              `json:"transient,omitempty"` // deleted when nobody holds it: see HoldTransient
 	NoLog       bool              `json:"noLog,omitempty"`
+	Log         LogOptions        `json:"log,omitzero"`
 	SingleID    bool              `json:"singleID,omitempty"`      // map no subordinate ids
 	KeepID      string            `json:"keepID,omitempty"`        // --userns keep-id: who the user is inside, "UID:GID"
 	Emulation   string            `json:"rootEmulation,omitempty"` // "on", "off"; "" = where one id is mapped

@@ -4,9 +4,13 @@ package disk
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
+	"errors"
 	"io"
+	"math"
 	"os"
+	"strconv"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -20,10 +24,39 @@ import (
 // JSON can only carry UTF-8. Docker loses other bytes; here an entry has them in
 // base64 as well, in "raw". A reader that does not know that sees U+FFFD.
 //
-// When the file has grown to maxLog bytes it is renamed to log.1, replacing
-// the one before, so a chatty container cannot fill a shared disk. What is lost that way, or
+// When the file has grown to its limit it is renamed to log.1, and that to log.2, as far as the
+// number of files goes, so a chatty container cannot fill a shared disk. What is lost that way, or
 // because the disk is full, is counted in a LogLoss.
+
+// LogOptions is what --log-opt says of a log.
+type LogOptions struct {
+	MaxSize  int64    `json:"maxSize,omitempty"`  // bytes of a file, 0 = maxLog, negative = no limit
+	MaxFiles int      `json:"maxFiles,omitempty"` // with those put aside, 0 = 2
+	Labels   []string `json:"labels,omitempty"`   // which labels `logs --details` shows
+	Env      []string `json:"env,omitempty"`      // which variables
+}
+
 const maxLog = 64 << 20
+
+func (o *LogOptions) maxSize() int64 {
+	switch {
+	case o.MaxSize < 0:
+		return math.MaxInt64
+	case o.MaxSize == 0:
+		return maxLog
+	}
+	return o.MaxSize
+}
+
+func (o *LogOptions) maxFiles() int { return cmp.Or(o.MaxFiles, 2) }
+
+// aside is the name of the log that was put aside n times.
+func aside(path string, n int) string {
+	if n == 0 {
+		return path
+	}
+	return path + "." + strconv.Itoa(n)
+}
 
 // LogLoss is what a log does not have although the container printed it.
 type LogLoss struct {
@@ -35,7 +68,8 @@ type LogLoss struct {
 // LogWriter appends to a container's log. It opens it with the first entry:
 // most short commands have nothing to say.
 type LogWriter struct {
-	Path string  // of the file
+	Path string // of the file
+	LogOptions
 	Loss LogLoss // before the first Write: that of earlier runs; later see Lost
 	Tell func()  // called, if not nil, when the log begins to lose something; must not wait
 
@@ -77,7 +111,7 @@ func (l *LogWriter) Write(stream string, p []byte, now time.Time) {
 
 // append writes buf: all of it or, if the disk gets full on the way, nothing.
 func (l *LogWriter) append() error {
-	if l.f == nil || l.size > maxLog {
+	if l.f == nil || l.size > l.maxSize() {
 		if err := l.open(); err != nil {
 			return err
 		}
@@ -103,12 +137,8 @@ func (l *LogWriter) Lost() LogLoss {
 // open opens the log for appending, and puts a full one aside.
 func (l *LogWriter) open() error {
 	if l.f != nil {
-		old, gone := os.Stat(l.Path + ".1")
-		if err := os.Rename(l.Path, l.Path+".1"); err != nil {
+		if err := l.rotate(); err != nil {
 			return err
-		}
-		if gone == nil {
-			l.Loss.Dropped += old.Size()
 		}
 		l.f.Close()
 		l.f = nil
@@ -122,6 +152,26 @@ func (l *LogWriter) open() error {
 		return err
 	}
 	l.f = f
+	return nil
+}
+
+// rotate puts the log aside, and gives up the oldest one.
+func (l *LogWriter) rotate() error {
+	last := l.maxFiles() - 1
+	old, gone := os.Stat(aside(l.Path, last))
+	for n := last; n > 0; n-- {
+		if err := os.Rename(aside(l.Path, n-1), aside(l.Path, n)); err != nil && (n == 1 || !errors.Is(err, os.ErrNotExist)) {
+			return err
+		}
+	}
+	if last == 0 {
+		if err := os.Remove(l.Path); err != nil {
+			return err
+		}
+	}
+	if gone == nil {
+		l.Loss.Dropped += old.Size()
+	}
 	return nil
 }
 

@@ -15,7 +15,7 @@ import (
 )
 
 // logged writes chunks to a log and returns what a reader gets.
-func logged(t *testing.T, opt LogOptions, chunks ...string) string {
+func logged(t *testing.T, opt LogRange, chunks ...string) string {
 	t.Helper()
 	c := &Container{dir: t.TempDir()}
 	l := &LogWriter{Path: c.Path("log")}
@@ -36,7 +36,7 @@ func TestLogsKeepEveryByte(t *testing.T) {
 		noise[i] = byte(r.Uint32())
 	}
 	for _, s := range []string{"", "\n", "no end", "a\nb\n", "\"\\\t\r\x00\x1f\x7f", "é€😀\n", "\xff\n", "cut \xe2\x82", string(all), string(noise), strings.Repeat("x", 300000)} {
-		if got := logged(t, LogOptions{Tail: -1}, s); got != s {
+		if got := logged(t, LogRange{Tail: -1}, s); got != s {
 			t.Errorf("%.20q of %d bytes came back as %.20q of %d", s, len(s), got, len(got))
 		}
 	}
@@ -63,11 +63,11 @@ func TestQuotedIsWhatJSONReads(t *testing.T) {
 
 func TestTailCountsLines(t *testing.T) {
 	for n, want := range map[int]string{0: "", 1: "d", 2: "c\nd", 3: "b\nc\nd", 9: "a\nb\nc\nd"} {
-		if got := logged(t, LogOptions{Tail: n}, "a\nb", "\n", "c\nd"); got != want {
+		if got := logged(t, LogRange{Tail: n}, "a\nb", "\n", "c\nd"); got != want {
 			t.Errorf("tail %d: %q, want %q", n, got, want)
 		}
 	}
-	if got := logged(t, LogOptions{Tail: 1}, strings.Repeat("line\n", 5000), "last\n"); got != "last\n" {
+	if got := logged(t, LogRange{Tail: 1}, strings.Repeat("line\n", 5000), "last\n"); got != "last\n" {
 		t.Errorf("%q", got)
 	}
 }
@@ -81,13 +81,52 @@ func TestAFullLogIsPutAside(t *testing.T) {
 	if _, err := os.Stat(c.Path("log.1")); err != nil {
 		t.Fatal(err)
 	}
-	if got := read(t, c, LogOptions{Tail: -1}); got != "one\ntwo\n" {
+	if got := read(t, c, LogRange{Tail: -1}); got != "one\ntwo\n" {
 		t.Errorf("%q", got)
 	}
 }
 
+// TestALogHasAsManyFilesAsItMay: the lines that are left are the last ones, in their order; what
+// went is counted; and a writer that was killed between two renames hides nothing.
+func TestALogHasAsManyFilesAsItMay(t *testing.T) {
+	for files, want := range map[int]string{1: "5\n", 2: "4\n5\n", 3: "3\n4\n5\n", 9: "1\n2\n3\n4\n5\n"} {
+		c := &Container{dir: t.TempDir(), Config: Config{Log: LogOptions{MaxSize: 1, MaxFiles: files}}}
+		l := &LogWriter{Path: c.Path("log"), LogOptions: c.Log}
+		var entry int64
+		for n := range 5 {
+			l.Write("stdout", fmt.Appendf(nil, "%d\n", n+1), time.Unix(0, 0))
+			if n == 0 {
+				entry = l.size
+			}
+		}
+		if got := read(t, c, LogRange{Tail: -1}); got != want {
+			t.Errorf("%d files: %q, want %q", files, got, want)
+		}
+		kept := int64(strings.Count(want, "\n"))
+		if lost := l.Lost(); lost.Dropped != (5-kept)*entry || lost.Lines != 0 {
+			t.Errorf("%d files: %+v lost, want %d bytes", files, lost, (5-kept)*entry)
+		}
+		if got, two := read(t, c, LogRange{Tail: 2}), want[max(0, len(want)-4):]; got != two {
+			t.Errorf("%d files, the last two lines: %q, want %q", files, got, two)
+		}
+		if files != 3 {
+			continue
+		}
+		if err := os.Rename(c.Path("log.1"), c.Path("log.2")); err != nil {
+			t.Fatal(err)
+		}
+		if got := read(t, c, LogRange{Tail: -1}); got != "4\n5\n" {
+			t.Errorf("with a gap: %q", got)
+		}
+		l.Write("stdout", []byte("6\n"), time.Now())
+		if got := read(t, c, LogRange{Tail: -1}); got != "4\n5\n6\n" {
+			t.Errorf("after a gap: %q", got)
+		}
+	}
+}
+
 // read is what a reader gets of a log.
-func read(t *testing.T, c *Container, opt LogOptions) string {
+func read(t *testing.T, c *Container, opt LogRange) string {
 	t.Helper()
 	var b bytes.Buffer
 	if err := c.Logs(opt, func(e Entry) error { b.Write(e.Text); return nil }); err != nil {
@@ -110,10 +149,10 @@ func TestTailIsReadFromTheEnd(t *testing.T) {
 	if err := os.WriteFile(c.Path("log"), append([]byte("no entry\n"), b...), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := read(t, c, LogOptions{Tail: 2}); got != "0123456789\n0123456789\n" {
+	if got := read(t, c, LogRange{Tail: 2}); got != "0123456789\n0123456789\n" {
 		t.Errorf("%q", got)
 	}
-	if got := read(t, c, LogOptions{Tail: 10000}); len(got) != 10000*11 {
+	if got := read(t, c, LogRange{Tail: 10000}); len(got) != 10000*11 {
 		t.Errorf("%d bytes", len(got))
 	}
 	// The older file has what the newer one lacks.
@@ -121,7 +160,7 @@ func TestTailIsReadFromTheEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	(&LogWriter{Path: c.Path("log")}).Write("stdout", []byte("last\n"), time.Now())
-	if got := read(t, c, LogOptions{Tail: 2}); got != "0123456789\nlast\n" {
+	if got := read(t, c, LogRange{Tail: 2}); got != "0123456789\nlast\n" {
 		t.Errorf("%q", got)
 	}
 }
@@ -136,14 +175,14 @@ func TestWhatALogLosesIsCounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.Write("stdout", []byte("d\n"), time.Now())
-	if got := read(t, c, LogOptions{Tail: -1}); got != "d\n" || l.Lost().Lines != 3 || l.Lost().Error == "" || told != 1 {
+	if got := read(t, c, LogRange{Tail: -1}); got != "d\n" || l.Lost().Lines != 3 || l.Lost().Error == "" || told != 1 {
 		t.Errorf("%q, %+v, told %d times", got, l.Lost(), told)
 	}
 	for range 2 { // the second time, an older file goes
 		l.size = maxLog + 1
 		l.Write("stdout", []byte("e\n"), time.Now())
 	}
-	if got := read(t, c, LogOptions{Tail: -1}); got != "e\ne\n" || l.Lost().Dropped == 0 || told != 2 {
+	if got := read(t, c, LogRange{Tail: -1}); got != "e\ne\n" || l.Lost().Dropped == 0 || told != 2 {
 		t.Errorf("%q, %+v, told %d times", got, l.Lost(), told)
 	}
 }
@@ -157,7 +196,7 @@ func TestHalfAnEntryIsCutOff(t *testing.T) {
 	}
 	l := &LogWriter{Path: c.Path("log")}
 	l.Write("stdout", []byte("c\n"), time.Now())
-	if got := read(t, c, LogOptions{Tail: -1}); got != "a\nc\n" || l.Lost().Lines != 1 {
+	if got := read(t, c, LogRange{Tail: -1}); got != "a\nc\n" || l.Lost().Lines != 1 {
 		t.Errorf("%q, %+v", got, l.Lost())
 	}
 }
@@ -177,7 +216,7 @@ func TestAFollowerMissesNothing(t *testing.T) {
 	var got bytes.Buffer
 	var reader sync.WaitGroup
 	reader.Go(func() {
-		if err := c.Logs(LogOptions{Tail: -1, Follow: true}, func(e Entry) error { got.Write(e.Text); return nil }); err != nil {
+		if err := c.Logs(LogRange{Tail: -1, Follow: true}, func(e Entry) error { got.Write(e.Text); return nil }); err != nil {
 			t.Error(err)
 		}
 	})
@@ -213,7 +252,7 @@ func TestAFollowerOfAKilledContainerEnds(t *testing.T) {
 	}
 	time.AfterFunc(50*time.Millisecond, func() { lock.Close() })
 	ended := make(chan error, 1)
-	go func() { ended <- c.Logs(LogOptions{Tail: -1, Follow: true}, func(Entry) error { return nil }) }()
+	go func() { ended <- c.Logs(LogRange{Tail: -1, Follow: true}, func(Entry) error { return nil }) }()
 	select {
 	case err := <-ended:
 		if err != nil {
@@ -233,13 +272,13 @@ func TestLogsAreReadBetweenTwoMoments(t *testing.T) {
 	}
 	at := func(n int) time.Time { return noon.Add(time.Duration(n) * time.Minute) }
 	for _, e := range []struct {
-		opt  LogOptions
+		opt  LogRange
 		want string
 	}{
-		{LogOptions{Tail: -1, Since: at(2)}, "234"},
-		{LogOptions{Tail: -1, Until: at(2)}, "012"},
-		{LogOptions{Tail: -1, Since: at(1), Until: at(3)}, "123"},
-		{LogOptions{Tail: -1, Since: at(9)}, ""},
+		{LogRange{Tail: -1, Since: at(2)}, "234"},
+		{LogRange{Tail: -1, Until: at(2)}, "012"},
+		{LogRange{Tail: -1, Since: at(1), Until: at(3)}, "123"},
+		{LogRange{Tail: -1, Since: at(9)}, ""},
 	} {
 		var b strings.Builder
 		if err := c.Logs(e.opt, func(e Entry) error { b.Write(e.Text); return nil }); err != nil || b.String() != e.want {
@@ -247,11 +286,11 @@ func TestLogsAreReadBetweenTwoMoments(t *testing.T) {
 		}
 	}
 	enough := errors.New("enough")
-	if err := c.Logs(LogOptions{Tail: -1}, func(Entry) error { return enough }); !errors.Is(err, enough) {
+	if err := c.Logs(LogRange{Tail: -1}, func(Entry) error { return enough }); !errors.Is(err, enough) {
 		t.Errorf("who reads it cannot end it: %v", err)
 	}
 	c.NoLog = true
-	if err := c.Logs(LogOptions{}, nil); err == nil {
+	if err := c.Logs(LogRange{}, nil); err == nil {
 		t.Error("a log that is not kept was read")
 	}
 }
@@ -264,7 +303,7 @@ func TestALogThatIsDamagedIsAnError(t *testing.T) {
 			t.Fatal(err)
 		}
 		n := 0
-		if err := c.Logs(LogOptions{Tail: -1}, func(Entry) error { n++; return nil }); err == nil || n != 1 {
+		if err := c.Logs(LogRange{Tail: -1}, func(Entry) error { n++; return nil }); err == nil || n != 1 {
 			t.Errorf("%q: %d entries, %v", bad, n, err)
 		}
 	}
@@ -272,7 +311,7 @@ func TestALogThatIsDamagedIsAnError(t *testing.T) {
 	if err := os.WriteFile(c.Path("log"), []byte(good+good[:20]), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Logs(LogOptions{Tail: -1}, func(Entry) error { return nil }); err != nil {
+	if err := c.Logs(LogRange{Tail: -1}, func(Entry) error { return nil }); err != nil {
 		t.Error(err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -24,8 +25,8 @@ type Entry struct {
 	Time   time.Time
 }
 
-// LogOptions says which entries Logs gives.
-type LogOptions struct {
+// LogRange says which entries Logs gives.
+type LogRange struct {
 	Tail         int       // lines from the end; negative: all
 	Since, Until time.Time // zero: no limit
 	Follow       bool      // go on until the container ends
@@ -40,7 +41,7 @@ type logLine struct {
 
 // Logs calls each with the entries of the container's log, in their order. An
 // error of each ends it and is returned.
-func (c *Container) Logs(opt LogOptions, each func(Entry) error) error {
+func (c *Container) Logs(opt LogRange, each func(Entry) error) error {
 	if c.NoLog {
 		return errs.Hint(fmt.Errorf("container %s keeps no log", c.Name), "that is so with --log-driver none, and with --rm in the foreground unless it has --log-driver json-file")
 	}
@@ -53,7 +54,7 @@ func (c *Container) Logs(opt LogOptions, each func(Entry) error) error {
 		}
 		defer watch.Close()
 	}
-	r := &logReader{path: c.Path("log"), opt: opt, each: each}
+	r := &logReader{path: c.Path("log"), files: c.Log.maxFiles(), opt: opt, each: each}
 	defer r.close()
 	if err := r.history(); err != nil {
 		return err
@@ -94,12 +95,13 @@ func waitChange(watch *os.File) {
 }
 
 type logReader struct {
-	path string
-	opt  LogOptions
-	each func(Entry) error
-	f    *os.File
-	in   *bufio.Reader
-	part []byte // an entry of which the writer has not written the end
+	path  string
+	files int
+	opt   LogRange
+	each  func(Entry) error
+	f     *os.File
+	in    *bufio.Reader
+	part  []byte // an entry of which the writer has not written the end
 }
 
 func (r *logReader) close() {
@@ -110,22 +112,19 @@ func (r *logReader) close() {
 
 // history gives what is in the log now, or its last Tail lines.
 func (r *logReader) history() error {
-	// The newer file first: if it is put aside now, the older one is this one.
+	// The newest file first: if it is put aside now, the next one is this one.
 	if err := r.open(); err != nil {
 		return err
 	}
-	old, err := os.Open(r.path + ".1")
-	if err != nil {
-		old = nil
-	} else {
-		defer old.Close()
-		if mine, theirs, e := stats(r.f, old); e == nil && os.SameFile(mine, theirs) {
-			old = nil
+	older := r.older()
+	defer func() {
+		for _, f := range older {
+			f.Close()
 		}
-	}
+	}()
 	if r.opt.Tail < 0 {
-		if old != nil {
-			whole := &logReader{in: bufio.NewReaderSize(old, 1<<16)}
+		for _, f := range slices.Backward(older) {
+			whole := &logReader{in: bufio.NewReaderSize(f, 1<<16)}
 			if err := whole.entries(r.give); err != nil {
 				return err
 			}
@@ -133,9 +132,12 @@ func (r *logReader) history() error {
 		return r.entries(r.give)
 	}
 	last, err := r.last(r.f, r.opt.Tail)
-	if err == nil && old != nil && len(tail(last, r.opt.Tail)) == len(last) {
+	for _, f := range older {
+		if err != nil || len(tail(last, r.opt.Tail)) < len(last) {
+			break
+		}
 		var before []Entry
-		before, err = new(logReader).last(old, r.opt.Tail)
+		before, err = new(logReader).last(f, r.opt.Tail)
 		last = append(before, last...)
 	}
 	for _, e := range tail(last, r.opt.Tail) {
@@ -144,6 +146,23 @@ func (r *logReader) history() error {
 		}
 	}
 	return err
+}
+
+// older opens the files that were put aside, the newest first.
+func (r *logReader) older() (files []*os.File) {
+	newer := r.f
+	for n := 1; n < r.files; n++ {
+		f, err := os.Open(aside(r.path, n))
+		if err != nil {
+			continue // none yet, or the writer was killed between two of its renames
+		}
+		if mine, theirs, e := stats(newer, f); e == nil && os.SameFile(mine, theirs) {
+			f.Close() // it moved while this was looking
+			continue
+		}
+		files, newer = append(files, f), f
+	}
+	return files
 }
 
 // last reads entries from the end of f: those of its last n lines or more. It reads four times as

@@ -20,7 +20,7 @@ func (c *Config) Plan(ids ns.IDMap) *ns.Spec {
 		IDs:      ids,
 		Hostname: c.Hostname, Domainname: c.Domainname, Network: c.Network, ReadOnly: c.ReadOnly, Init: c.Init,
 		Files:   c.Files(nil),
-		Process: c.Process(ids), ShmSize: c.ShmSize,
+		Process: c.Process(ids), ShmSize: c.ShmSize, Sysctls: c.Sysctls,
 		Without: c.Without, Unmasked: c.Unmasked,
 	}
 	if c.WantsCgroup() {
@@ -42,8 +42,8 @@ func (c *Config) Plan(ids ns.IDMap) *ns.Spec {
 func (c *Config) Process(ids ns.IDMap) ns.Process {
 	return ns.Process{
 		Args: c.Args(), Env: c.Environment(c.TTY), Cwd: c.Dir, User: c.User,
-		Terminal: c.TTY,
-		Caps:     c.caps(), NewPrivs: c.NewPrivs, NoSeccomp: c.NoSeccomp, Bounds: ns.Bounds{Rlimits: c.Rlimits},
+		Groups: c.Groups, Umask: c.Umask, Terminal: c.TTY,
+		Caps: c.caps(), NewPrivs: c.NewPrivs, NoSeccomp: c.NoSeccomp, Bounds: ns.Bounds{Rlimits: c.Rlimits},
 		RootEmulation: c.Emulation == EmulationOn || c.Emulation == EmulationFull || c.Emulation == "" && ids.Single(),
 		ShowOwners:    c.Emulation == EmulationFull,
 	}

@@ -19,6 +19,9 @@ type Rights struct {
 	Unmasked  bool        `json:"unmasked,omitempty"`  // nothing of /proc and /sys is covered or read-only
 	Rlimits   []ns.Rlimit `json:"rlimits,omitempty"`
 	ShmSize   int64       `json:"shmSize,omitempty"` // bytes of /dev/shm
+	Sysctls   []ns.Sysctl `json:"sysctls,omitempty"`
+	Groups    []string    `json:"groups,omitempty"` // see ns.Process
+	Umask     *uint32     `json:"umask,omitempty"`  // nil = 022
 }
 
 // Privilege is --privileged, as far as rights go: docker-run(1).

@@ -293,7 +293,7 @@ func (s *supervisor) openStdio(out []*os.File) (err error) {
 		s.state.Restarts = before.Restarts
 	}
 	if !s.c.NoLog && !s.req.Idle {
-		log = &disk.LogWriter{Path: s.c.Path("log"), Loss: before.Log, Tell: func() { go s.recordLoss() }}
+		log = &disk.LogWriter{Path: s.c.Path("log"), LogOptions: s.c.Log, Loss: before.Log, Tell: func() { go s.recordLoss() }}
 	}
 	if s.c.TTY && !s.req.Idle {
 		s.io = newTerminal(log)
