@@ -120,7 +120,7 @@ func (t *trial) away(path, what string, put func() error) attack {
 
 // onImages: each image is removed, or its name is given to another.
 func (t *trial) onImages() (all []attack) {
-	names, _ := t.tiffin("images", "--format", "{{.Repository}}:{{.Tag}}") // none: nothing to attack
+	names, _ := t.tiffin("images", "--format", imageName) // none: nothing to attack
 	for _, n := range names {
 		if !strings.HasPrefix(n, t.lab.imagePrefix()) {
 			continue

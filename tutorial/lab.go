@@ -111,7 +111,7 @@ func (l *Lab) parse(text string) error {
 		}
 	}
 	for _, n := range l.Needs {
-		if checksFor(n) == nil {
+		if !slices.Contains(capabilityNames(), n) {
 			return fmt.Errorf("needs: %q is none of %s", n, strings.Join(capabilityNames(), " "))
 		}
 	}

@@ -85,7 +85,10 @@ func embedded(t *testing.T) []*Lab {
 func need(t *testing.T, l *Lab) {
 	t.Helper()
 	if n, why := l.missing(); n != "" {
-		must.Skip(t, n, "the machine lacks %s: %s", n, why)
+		if checksFor(n) == nil {
+			n = "" // a program, which can be installed
+		}
+		must.Skip(t, n, "the machine lacks what the lab needs: %s", why)
 	}
 }
 
@@ -193,6 +196,11 @@ func TestNeedsAreProbed(t *testing.T) {
 	defer func() { machine = saved }()
 	machine = func() []probe.Result { return []probe.Result{{Name: "user namespace", Why: "the limit is 0"}} }
 	if n, why := l.missing(); n != "userns" || !strings.Contains(why, "the limit is 0") {
+		t.Errorf("%q, %q", n, why)
+	}
+	l = &Lab{Needs: []string{"curl"}}
+	t.Setenv("PATH", t.TempDir())
+	if n, why := l.missing(); n != "curl" || why != "curl is not installed" {
 		t.Errorf("%q, %q", n, why)
 	}
 }

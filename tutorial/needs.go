@@ -5,6 +5,7 @@ package tutorial
 
 import (
 	"fmt"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -15,7 +16,7 @@ import (
 
 // capabilities are the words of `needs:`, each with the checks of `tiffin
 // doctor` that must succeed for it. They try the thing itself: a setting that
-// allows it proves nothing.
+// allows it proves nothing. A word without checks is a program of this machine's.
 var capabilities = [...]struct {
 	need   string
 	checks []string
@@ -26,9 +27,10 @@ var capabilities = [...]struct {
 	{"net", []string{"network namespace"}},
 	{"overlay", []string{"overlayfs"}},
 	{"mqueue", []string{"message queues"}},
+	{"curl", nil},
 }
 
-// checksFor are the checks for a need, nil if there is no such need.
+// checksFor are the checks for a need, none if it is a program.
 func checksFor(need string) []string {
 	for _, c := range capabilities {
 		if c.need == need {
@@ -53,8 +55,15 @@ var machine = sync.OnceValue(probe.All)
 // allow, "" if there is none, and why.
 func (l *Lab) missing() (need, why string) {
 	for _, n := range l.Needs {
+		checks := checksFor(n)
+		if checks == nil {
+			if _, err := exec.LookPath(n); err != nil {
+				return n, n + " is not installed"
+			}
+			continue
+		}
 		for _, r := range machine() {
-			if !r.OK && slices.Contains(checksFor(n), r.Name) {
+			if !r.OK && slices.Contains(checks, r.Name) {
 				return n, fmt.Sprintf("%s: %s", r.Name, r.Why)
 			}
 		}

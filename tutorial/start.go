@@ -37,6 +37,10 @@ type madeImage struct {
 // baseImage is in every record, but may change: another tiffin has another.
 const baseImage = "tiffin/base:latest"
 
+// imageName is a template for a line of `tiffin images`: its name, by which it can be removed. What
+// was pushed under a digest alone has no tag.
+const imageName = `{{.Repository}}{{if eq .Tag "<none>"}}@{{.Digest}}{{else}}:{{.Tag}}{{end}}`
+
 // look records the present state of what has the lab's names.
 func (b *bench) look() (*Start, error) {
 	s := &Start{Containers: map[string]madeContainer{}, Images: map[string]madeImage{}, Files: map[string]string{}}
@@ -49,7 +53,7 @@ func (b *bench) look() (*Start, error) {
 	}
 	const image = "{{.Id}} {{range .RootFS.Layers}}{{.}},{{end}}"
 	for _, prefix := range []string{b.lab.imagePrefix(), baseImage} {
-		err := b.each([]string{"images", "--format", "{{.Repository}}:{{.Tag}}"}, "image", "NAME "+image, prefix, func(f []string) {
+		err := b.each([]string{"images", "--format", imageName}, "image", "NAME "+image, prefix, func(f []string) {
 			s.Images[f[0]] = madeImage{f[1], strings.Split(strings.TrimSuffix(f[2], ","), ",")}
 		})
 		if err != nil {

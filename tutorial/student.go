@@ -309,7 +309,7 @@ func (b *bench) removeNamed() error {
 			}
 		}
 	}
-	names, err := b.tiffin("images", "--format", "{{.Repository}}:{{.Tag}}")
+	names, err := b.tiffin("images", "--format", imageName)
 	if err != nil {
 		return err
 	}

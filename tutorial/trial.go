@@ -275,7 +275,7 @@ func (t *trial) leftovers() {
 	for _, c := range ctrs {
 		t.problem("reset", "the container %s is left: name it %s-something", c.name, t.lab.prefix())
 	}
-	names, err := t.tiffin("images", "--format", "{{.Repository}}:{{.Tag}}")
+	names, err := t.tiffin("images", "--format", imageName)
 	if err != nil {
 		t.problem("reset", "%v", err)
 	}

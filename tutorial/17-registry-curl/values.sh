@@ -1,0 +1,5 @@
+TAG=$(pick tag mon tue wed thu fri)
+DAY=$(pick day breakfast brunch supper)
+SPICE=$(pick spice saffron cardamom tamarind turmeric cumin ginger)
+GRAMS=$(number grams 11 499)
+MORE=$(number more 500 987)
