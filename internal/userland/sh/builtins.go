@@ -44,6 +44,9 @@ func (s *shell) call(ctx context.Context, args []string) ([]string, error) {
 		}
 		return []string{"eval", marker + "traps; " + strings.Join(words, " ")}, nil
 	}
+	if s.lastCmd && s.isMain(hc) && s.runsHere(name) {
+		s.lastCmd = false // it may run several programs
+	}
 	if s.isFunction(hc, name) {
 		return args, nil
 	}

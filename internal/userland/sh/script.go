@@ -48,8 +48,12 @@ func (s *shell) replaceable(st *syntax.Stmt) bool {
 			return false // somebody has to feed it
 		}
 	}
-	name := call.Args[0].Lit()
-	return name != "" && s.r.Funcs[name] == nil && !interp.IsBuiltin(name)
+	return !s.runsHere(call.Args[0].Lit()) // what "$@" stands for is seen when it is expanded: see call
+}
+
+// runsHere tells whether the command of that name is a function or a builtin.
+func (s *shell) runsHere(name string) bool {
+	return s.r.Funcs[name] != nil || interp.IsBuiltin(name) || isOurs(name)
 }
 
 // lines runs a script from a reader that gives one line at a time, so that the
