@@ -1,0 +1,2 @@
+printf '%s ?\n' a b c d e >predict
+rm -f entry
