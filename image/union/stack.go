@@ -41,6 +41,10 @@ type Usage struct {
 	HiddenBytes int64 `json:"hiddenBytes"` // which the layer carries for nothing
 }
 
+func counts(n *layer.Inode) bool {
+	return n.Mode&unix.S_IFMT == unix.S_IFREG && n.Size > 0 && n.Flags&(layer.HardLink|layer.Whiteout) == 0
+}
+
 // Usage tells, for each layer from the bottom, what it has at path and below. Symbolic links in
 // path are not followed. It takes a walk over all inodes of the stack.
 func (s *Stack) Usage(path string) []Usage {
@@ -55,7 +59,7 @@ func (s *Stack) Usage(path string) []Usage {
 		u := &out[i]
 		walk(x, start, func(ino uint32) {
 			n := x.Inode(ino)
-			if n.Mode&unix.S_IFMT != unix.S_IFREG || n.Size == 0 || n.Flags&(layer.HardLink|layer.Whiteout) != 0 || seen[ino] {
+			if !counts(n) || seen[ino] {
 				return
 			}
 			seen[ino] = true
@@ -68,6 +72,43 @@ func (s *Stack) Usage(path string) []Usage {
 		})
 	}
 	return out
+}
+
+// Hides tells, for each layer from the bottom, which files of the layers below nobody sees because
+// of it: it is the first to replace or delete them, by their last name.
+func (s *Stack) Hides() []Usage {
+	visible := s.visible()
+	out := make([]Usage, len(s.Layers))
+	for i, x := range s.Layers {
+		hider := map[uint32]int{} // by inode
+		var walk func(dir uint32, path string)
+		walk = func(dir uint32, path string) {
+			for k := range x.DirLen(dir) {
+				name, ino := x.Dirent(dir, k)
+				if n := x.Inode(ino); n.IsDir() {
+					walk(ino, path+"/"+name)
+				} else if counts(n) && !visible[key(n, i)] {
+					hider[ino] = max(hider[ino], s.hider(i, path+"/"+name))
+				}
+			}
+		}
+		walk(0, "")
+		for ino, by := range hider {
+			out[by].Files++
+			out[by].Bytes += x.Inode(ino).Size
+		}
+	}
+	return out
+}
+
+// hider is the first layer above number i that takes a path from it.
+func (s *Stack) hider(i int, path string) int {
+	for by := i + 1; by < len(s.Layers); by++ {
+		if v := Explain(s.Layers[i:by+1], path); v[by-i].Answer != Hit {
+			return by
+		}
+	}
+	return i
 }
 
 // source is what a file of the merged tree has in common with the same file in its layer: the
@@ -93,16 +134,29 @@ func (s *Stack) visible() map[source]bool {
 // Finding is what one layer has at a path, by itself, and what that counts for.
 type Finding struct {
 	Verdict
-	Entry *layer.Inode // what the layer has there, even if it was not asked; nil: nothing
-	Usage Usage        // of that, and of all below
+	Decides bool         // the first that ends the question, or that has the path
+	Entry   *layer.Inode // what the layer has there, even if it was not asked; nil: nothing
+	Usage   Usage        // of that, and of all below; Ask leaves it out
 }
 
 // Why asks all layers for path, from the top down. Symbolic links are not followed.
 func (s *Stack) Why(path string) []Finding {
-	usage := s.Usage(path)
+	usage, out := s.Usage(path), s.Ask(path)
+	for i := range out {
+		out[i].Usage = usage[out[i].Layer]
+	}
+	return out
+}
+
+// Ask is Why without the sums, for which that walks over all inodes.
+func (s *Stack) Ask(path string) []Finding {
 	var out []Finding
+	decided := false
 	for _, v := range Explain(s.Layers, path) {
-		f := Finding{Verdict: v, Usage: usage[v.Layer]}
+		f := Finding{Verdict: v}
+		if !decided && v.Answer != Miss && v.Answer != NotAsked {
+			f.Decides, decided = true, true
+		}
 		if i, ok := s.Layers[v.Layer].Find(path); ok && s.Layers[v.Layer].Inode(i).Flags&layer.Whiteout == 0 {
 			f.Entry = s.Layers[v.Layer].Inode(i)
 		}

@@ -38,6 +38,25 @@ func TestUsageCountsWhatUpperLayersHide(t *testing.T) {
 	}
 }
 
+func TestHidesCountsForTheFirstLayerThatTakesTheLastName(t *testing.T) {
+	s := newStack(t,
+		[]tt.Entry{tt.File("twice", "12345"), tt.File("kept", "123"), tt.File("d/deleted", "1234567"), tt.File("one", "12"), tt.Hardlink("two", "one"),
+			tt.File("o/old", "1"), tt.File("f/under", "12345678"), tt.File("empty", "")},
+		[]tt.Entry{tt.File("twice", "1"), tt.Whiteout("one"), tt.File("f", "1"), tt.Whiteout("empty")},
+		[]tt.Entry{tt.Whiteout("twice"), tt.Whiteout("two"), tt.Whiteout("d"), tt.Opaque("o")})
+	got := s.Hides()
+	if want := []Usage{{}, {Files: 2, Bytes: 13}, {Files: 4, Bytes: 11}}; !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	var bytes, hidden int64
+	for i, u := range s.Usage("/") {
+		bytes, hidden = bytes+got[i].Bytes, hidden+u.HiddenBytes
+	}
+	if bytes != hidden {
+		t.Errorf("%d bytes are hidden, and the layers hide %d", hidden, bytes)
+	}
+}
+
 func TestWhyShowsWhatALayerHasThoughItIsNotAsked(t *testing.T) {
 	s := newStack(t,
 		[]tt.Entry{tt.File("f", "123"), tt.File("g", "1")},

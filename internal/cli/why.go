@@ -44,7 +44,7 @@ func runWhy(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	st, layers, err := openStack(store, c.Args().First(), kind)
+	st, _, layers, err := openStack(store, c.Args().First(), kind)
 	if err != nil {
 		return err
 	}
@@ -66,22 +66,23 @@ func runWhy(c *cli.Context) error {
 	return exitStatus(exitFailure)
 }
 
-// openStack opens the layers of an image or a container, and describes them.
-func openStack(store *image.Store, name, kind string) (*union.Stack, []image.StackLayer, error) {
+// openStack opens the layers of an image or a container, and describes them. The image is also that
+// of the container.
+func openStack(store *image.Store, name, kind string) (*union.Stack, *image.Image, []image.StackLayer, error) {
 	img, ctr, err := findEither(store, name, kind)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	if img != nil {
 		st, err := store.Stack(img)
-		return st, store.Describe(img), err
+		return st, img, store.Describe(img), err
 	}
 	st, img, err := client.Stack(ctr, store)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	layers := store.Describe(img)
-	return st, append(layers, image.StackLayer{Number: upperNumber, CreatedBy: "container " + ctr.Name}), nil
+	return st, img, append(layers, image.StackLayer{Number: upperNumber, CreatedBy: "container " + ctr.Name}), nil
 }
 
 // upperNumber stands for the upper directory of a container in a list of layers.
@@ -102,19 +103,14 @@ type whyAnswer struct {
 	HiddenBytes int64  `json:"hiddenBytes"`
 }
 
-// explainPath asks the layers. The one that decides is the first that ends the question, or that
-// has the path.
+// explainPath asks the layers.
 func explainPath(st *union.Stack, layers []image.StackLayer, path string) []whyAnswer {
 	var out []whyAnswer
-	decided := false
 	for _, f := range st.Why(path) {
 		l := layers[f.Layer]
 		a := whyAnswer{
-			Layer: layerName(l.Number), CreatedBy: l.CreatedBy, DiffID: l.DiffID.String(), Verdict: f.Answer.String(), At: f.At,
+			Layer: layerName(l.Number), CreatedBy: l.CreatedBy, DiffID: l.DiffID.String(), Verdict: f.Answer.String(), Decides: f.Decides, At: f.At,
 			Files: f.Usage.Files, Bytes: f.Usage.Bytes, HiddenFiles: f.Usage.Hidden, HiddenBytes: f.Usage.HiddenBytes,
-		}
-		if !decided && f.Answer != union.Miss && f.Answer != union.NotAsked {
-			a.Decides, decided = true, true
 		}
 		if f.Entry != nil {
 			a.Entry = entry(f.Entry)
