@@ -17,6 +17,7 @@ import (
 	"tiffin/internal/container/client"
 	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
+	"tiffin/ns"
 )
 
 func runCommand() *cli.Command {
@@ -33,58 +34,76 @@ func runCommand() *cli.Command {
 			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "leave it running and print its id"},
 			newExplainFlag(), stepFlag(), detachKeysFlag(), sigProxyFlag()), traceFlags()...),
 		Action: takes(1, -1, "an image", func(c *cli.Context) error {
-			detach := c.Bool("detach")
-			t, err := terminalOf(c, c.Bool("tty"), c.Bool("interactive"))
-			if err != nil {
-				return err
-			}
-			if !detach {
-				if err := t.check(); err != nil {
-					return err
-				}
-			}
-			if detach {
-				t = nil
-			}
-			trace, endTrace, err := runTrace(c)
-			if err != nil {
-				return err
-			}
-			explain, err := newStepper(c, t)
-			if err != nil {
-				return err
-			}
-			l, err := launch()
-			if err != nil {
-				return err
-			}
-			l.MapIDs(c.String("userns") == "single")
-			ctr, lock, m, err := createContainer(c, !detach, false)
-			if err != nil {
-				l.Cancel()
-				return err
-			}
-			o := client.StartOptions{Trace: trace, Explain: explain, Tied: tied(c)}
-			if c.String("driver") == "" && ctr.Upper == "" {
-				o.StepDown = noteDriver
-			}
-			if detach {
-				return runDetached(l, ctr, lock, m, o)
-			}
-			t.unproxied = !c.Bool("sig-proxy")
-			if !o.Tied {
-				t.name = ctr.Name
-			}
-			err = t.follow(func() (*client.Session, error) {
-				s, err := start(l, ctr, lock, m, true, t, o)
-				if err == nil {
-					go sweep() // while the command runs anyway
-				}
-				return s, err
-			})
-			return joinQuietly(err, endTrace())
+			return runContainer(c, func(t *terminal) (*onlookers, error) { return newOnlookers(c, t) })
 		}),
 	}
+}
+
+// onlookers are told what becomes of a run. Each but done may be nil.
+type onlookers struct {
+	trace   *client.Tracing
+	explain func(*ns.Spec, ns.Report, *client.Pause) error
+	done    func(*disk.Container) error
+}
+
+// newOnlookers are those that the flags of run ask for.
+func newOnlookers(c *cli.Context, t *terminal) (*onlookers, error) {
+	trace, endTrace, err := runTrace(c)
+	if err != nil {
+		return nil, err
+	}
+	explain, err := newStepper(c, t)
+	return &onlookers{trace, explain, func(*disk.Container) error { return endTrace() }}, err
+}
+
+// runContainer makes a container and runs its command, before onlookers.
+func runContainer(c *cli.Context, look func(*terminal) (*onlookers, error)) error {
+	detach := c.Bool("detach")
+	t, err := terminalOf(c, c.Bool("tty"), c.Bool("interactive"))
+	if err != nil {
+		return err
+	}
+	if !detach {
+		if err := t.check(); err != nil {
+			return err
+		}
+	}
+	if detach {
+		t = nil
+	}
+	seen, err := look(t)
+	if err != nil {
+		return err
+	}
+	l, err := launch()
+	if err != nil {
+		return err
+	}
+	l.MapIDs(c.String("userns") == "single")
+	ctr, lock, m, err := createContainer(c, !detach, false)
+	if err != nil {
+		l.Cancel()
+		return err
+	}
+	o := client.StartOptions{Trace: seen.trace, Explain: seen.explain, Tied: tied(c)}
+	if c.String("driver") == "" && ctr.Upper == "" {
+		o.StepDown = noteDriver
+	}
+	if detach {
+		return runDetached(l, ctr, lock, m, o)
+	}
+	t.unproxied = !c.Bool("sig-proxy")
+	if !o.Tied {
+		t.name = ctr.Name
+	}
+	err = t.follow(func() (*client.Session, error) {
+		s, err := start(l, ctr, lock, m, true, t, o)
+		if err == nil {
+			go sweep() // while the command runs anyway
+		}
+		return s, err
+	})
+	return joinQuietly(err, seen.done(ctr))
 }
 
 // tied tells whether the container of run ends with its client: nobody could find it again, or
