@@ -31,7 +31,7 @@ var floors = [][]string{
 	{"image/ingest"},
 	{"image/cache"},
 	{"image", "fs", "ns/probe", "internal/container/disk", "internal/dockerfile"},
-	{"image/transfer", "tutorial", "tutorial/book", "internal/container/control", "internal/container/member"},
+	{"image/transfer", "tutorial", "tutorial/book", "internal/container/control", "internal/container/member", "internal/picture"},
 	{"image/registry", "image/registry/server", "internal/container/supervisor", "internal/container/client", "tutorial/gradebook"},
 	{"internal/build", "internal/programs/dockerfile"},
 	{"internal/cli"},

@@ -89,6 +89,7 @@ var table = [...]group{
 		{"history", "list the layers of an image and what made them", historyCommand, plain},
 		{"layers", "show the stack of an image, and what its layers hide", layersCommand, plain},
 		{"why", "tell which layer decides what is at a path", whyCommand, plain},
+		{"picture", "draw an image, a container or a run as a page for a browser", pictureCommand, plain},
 		{"inspect", "print all there is to know about images and containers", inspectCommand, plain},
 		{"pull", "fetch an image from a registry", pullCommand, plain},
 		{"manifest", "show what a registry has under a name", manifestCommand, plain},
@@ -191,6 +192,11 @@ func find(name string) *command {
 
 // run parses the command's arguments and does what it does.
 func (c *command) run(args []string) int {
+	if c.name == "picture" && len(args) > 0 && args[0] == pictureTable[0].name {
+		sub := pictureTable[0]
+		sub.name = "picture run"
+		return sub.run(args[1:])
+	}
 	cmd := c.make()
 	cmd.Name, cmd.HideHelp = c.name, true
 	if cmd.Usage == "" {

@@ -147,6 +147,8 @@ func belowOf(name string) []command {
 		return slices.Clone(labTable[:])
 	case "class":
 		return slices.Clone(classTable[:])
+	case "picture":
+		return slices.Clone(pictureTable[:])
 	case "compose":
 		return (&composition{}).table()
 	}
