@@ -11,9 +11,9 @@ import (
 	"path/filepath"
 )
 
-// builtin holds the labs that come with tiffin, and lib.sh.
+// builtin holds the labs of tiffin, lib.sh, and what the engine says in other languages.
 //
-//go:embed lib.sh all:[0-9][0-9]-*
+//go:embed lib.sh engine.*.txt all:[0-9][0-9]-*
 var builtin embed.FS
 
 // skeleton is the lab that `lab new` copies. It is tested like every other, and never listed.

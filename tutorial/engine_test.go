@@ -113,7 +113,7 @@ func TestBrokenHeadersAreRefused(t *testing.T) {
 		"title: x\nminutes: 1\n\nz":                          "no concept",
 		"title: x\nconcept: y\n\nz":                          "no minutes",
 		"title: x\nconcept: y\nminutes: 1\nneeds: magic\n\n": "none of userns fuse subids net",
-		"title: x\nauthor: y\n\nz":                           "use title, track, concept",
+		"title: x\nauthor: y\n\nz":                           "use format, title, track, concept",
 		"title\n\nz":                                         "not `key: value`",
 	} {
 		if err := (&Lab{}).parse(text); err == nil || !strings.Contains(err.Error(), want) {

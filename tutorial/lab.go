@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -33,7 +34,15 @@ type Lab struct {
 
 	files fs.FS
 	dir   string // on disk; "" if it is embedded
+
+	original *Lab // of which this is a translation: see In
+	lang, of string
+	messages []message
 }
+
+// labFormat is the version of the format of a lab's directory that this engine knows. A lab that
+// does not say is of the first.
+const labFormat = 1
 
 // labName is a number of two digits and a name.
 var labName = pattern(`^([0-9][0-9])-[a-z0-9][a-z0-9-]*$`)
@@ -60,41 +69,46 @@ func readLab(fsys fs.FS, name, dir string) (*Lab, error) {
 	return l, nil
 }
 
-// parse reads header lines `key: value`, a blank line, and the lesson.
-func (l *Lab) parse(text string) error {
-	header, lesson, ok := strings.Cut(text, "\n\n")
+// headerKeys are those of lab.txt.
+var headerKeys = []string{"format", "title", "track", "concept", "minutes", "needs", "answers", "changes", "files"}
+
+// parseHeader reads header lines `key: value`, a blank line, and the lesson.
+func parseHeader(text string, known ...string) (header map[string]string, lesson string, err error) {
+	head, lesson, ok := strings.Cut(text, "\n\n")
 	if !ok {
-		return errors.New("no blank line after the header")
+		return nil, "", errors.New("no blank line after the header")
 	}
-	l.Lesson = lesson
-	for line := range strings.Lines(header) {
+	header = map[string]string{}
+	for line := range strings.Lines(head) {
 		key, value, ok := strings.Cut(line, ":")
-		if value = strings.TrimSpace(value); !ok {
-			return fmt.Errorf("header line %q is not `key: value`", strings.TrimSpace(line))
+		if !ok {
+			return nil, "", fmt.Errorf("header line %q is not `key: value`", strings.TrimSpace(line))
 		}
-		switch key {
-		case "title":
-			l.Title = value
-		case "track":
-			l.Track = value
-		case "concept":
-			l.Concept = value
-		case "minutes":
-			n, err := strconv.Atoi(value)
-			if err != nil || n <= 0 {
-				return fmt.Errorf("minutes: %q is not a number of minutes", value)
+		if header[key] = strings.TrimSpace(value); key == "format" && slices.Contains(known, key) {
+			if n, err := strconv.Atoi(header[key]); err != nil || n < 1 {
+				return nil, "", fmt.Errorf("format: %q is no version", header[key])
+			} else if n > labFormat {
+				return nil, "", errs.Hint(fmt.Errorf("its format is version %d, and this tiffin knows %d", n, labFormat), "a newer tiffin reads it")
 			}
-			l.Minutes = n
-		case "needs":
-			l.Needs = strings.Fields(value)
-		case "answers":
-			l.Answers = strings.Fields(value)
-		case "changes":
-			l.Changes = strings.Fields(value)
-		case "files":
-			l.Files = strings.Fields(value)
-		default:
-			return fmt.Errorf("header line %q: use title, track, concept, minutes, needs, answers, changes, files", key)
+		}
+		if !slices.Contains(known, key) {
+			return nil, "", fmt.Errorf("header line %q: use %s", key, strings.Join(known, ", "))
+		}
+	}
+	return header, lesson, nil
+}
+
+func (l *Lab) parse(text string) error {
+	header, lesson, err := parseHeader(text, headerKeys...)
+	if err != nil {
+		return err
+	}
+	l.Lesson, l.Title, l.Track, l.Concept = lesson, header["title"], header["track"], header["concept"]
+	l.Needs, l.Answers = strings.Fields(header["needs"]), strings.Fields(header["answers"])
+	l.Changes, l.Files = strings.Fields(header["changes"]), strings.Fields(header["files"])
+	if minutes, ok := header["minutes"]; ok {
+		if l.Minutes, err = strconv.Atoi(minutes); err != nil || l.Minutes <= 0 {
+			return fmt.Errorf("minutes: %q is not a number of minutes", minutes)
 		}
 	}
 	switch {
@@ -168,7 +182,7 @@ func ByTrack(labs []*Lab) (tracks [][]*Lab) {
 
 // hints are the lab's, each saying more than the one before.
 func (l *Lab) hints() ([]string, error) {
-	text, err := fs.ReadFile(l.files, "hints.txt")
+	text, err := fs.ReadFile(l.files, path.Join(l.lang, "hints.txt"))
 	if err != nil {
 		return nil, fmt.Errorf("read the hints: %w", err)
 	}

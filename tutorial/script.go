@@ -87,7 +87,7 @@ func (r *Runner) set(l *Lab, work, seed string) (b *bench, err error) {
 	if err := os.CopyFS(lab, l.files); err != nil {
 		return nil, err
 	}
-	for _, name := range answers {
+	for _, name := range append(l.Languages(), answers...) {
 		if err := os.RemoveAll(filepath.Join(lab, name)); err != nil {
 			return nil, err
 		}

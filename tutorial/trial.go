@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -31,7 +32,9 @@ type Problem struct{ Where, What string }
 func (p Problem) String() string { return p.Where + ": " + p.What }
 
 func (t *Trial) problem(where, format string, args ...any) {
-	t.Problems = append(t.Problems, Problem{where, fmt.Sprintf(format, args...)})
+	if p := (Problem{where, fmt.Sprintf(format, args...)}); !slices.Contains(t.Problems, p) {
+		t.Problems = append(t.Problems, p)
+	}
 }
 
 // TestOptions say how to try a lab.
@@ -188,6 +191,7 @@ func (t *trial) judge(ctx context.Context, what string) *Result {
 			t.problem(what, "check %q fails and does not say why that may be", c.Name)
 		}
 	}
+	t.untranslated(res)
 	return res
 }
 
@@ -248,8 +252,14 @@ func (t *trial) commands(ctx context.Context) {
 
 // widths: with the student's values in it, a text fits a terminal of 80 columns.
 func (t *trial) widths(ctx context.Context) {
-	hints, _ := fs.ReadFile(t.lab.files, "hints.txt") // look has told of an error
-	for name, text := range map[string]string{"lab.txt": t.lab.Lesson, "hints.txt": string(hints)} {
+	texts := map[string]string{}
+	for _, lang := range append(t.lab.Languages(), "") {
+		if l, err := t.lab.In(lang); err == nil { // look has told of an error
+			hints, _ := l.hints()
+			texts[path.Join(lang, "lab.txt")], texts[path.Join(lang, "hints.txt")] = l.Lesson, strings.Join(hints, "\n")
+		}
+	}
+	for name, text := range texts {
 		text, err := t.replace(ctx, text)
 		if err != nil {
 			t.problem("values.sh", "%v", err)
@@ -346,6 +356,7 @@ func (t *Trial) look() {
 		t.problem("claims.txt", "%v", err)
 	}
 	t.lookWrongs()
+	t.lookTranslations()
 	if !strings.Contains("\n"+l.Lesson, "\nYour task\n") {
 		t.problem("lab.txt", "has no section `Your task`")
 	}

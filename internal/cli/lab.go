@@ -86,6 +86,13 @@ func openCourse(c *cli.Context) (*course, error) {
 	if len(labs) == 0 && damaged != nil {
 		return nil, damaged
 	}
+	for i, l := range labs {
+		if t, err := l.In(tutorial.Languages()...); err == nil {
+			labs[i] = t
+		} else {
+			damaged = errors.Join(damaged, err)
+		}
+	}
 	return &course{s, labs, damaged}, nil
 }
 
@@ -144,12 +151,24 @@ func (k *course) lab(c *cli.Context) (*tutorial.Lab, error) {
 		if err != nil && k.damaged != nil {
 			err = k.damaged
 		}
-		return l, err
+		return inLanguage(c, l, err)
 	}
 	if l := k.Current(k.labs); l != nil {
-		return l, nil
+		return inLanguage(c, l, nil)
 	}
 	return nil, errs.Hint(errors.New("no lab is begun"), "`tiffin lab list` shows them, `tiffin lab start 1` begins the first")
+}
+
+func labLangFlag() cli.Flag {
+	return &cli.StringFlag{Name: "lang", Usage: "in this `LANGUAGE`, such as de or en, not that of $LANG"}
+}
+
+// inLanguage is a lab in the language that --lang asks for.
+func inLanguage(c *cli.Context, l *tutorial.Lab, err error) (*tutorial.Lab, error) {
+	if lang := c.String("lang"); err == nil && lang != "" {
+		return l.Original().MustIn(lang)
+	}
+	return l, err
 }
 
 // labContext ends what runs on a signal; what it leaves is cleaned up then.

@@ -22,7 +22,7 @@ func labCheckCommand() *cli.Command {
 		Description: "The exit status is 0 if the lab is passed, 1 if not yet, 2 if this machine\n" +
 			"lacks something that the lab needs, and 125 for everything else, such as a lab\n" +
 			"that is broken. The formats are for course servers: JUnit XML, TAP 14, and\nresults.json of Gradescope.",
-		Flags: []cli.Flag{labDirFlag(), labLimitFlag(),
+		Flags: []cli.Flag{labDirFlag(), labLangFlag(), labLimitFlag(),
 			&cli.StringFlag{Name: "format", Usage: "`FORMAT`: " + strings.Join(gradebook.Formats(), ", ")}},
 		Action: func(c *cli.Context) error {
 			k, err := openCourse(c)
@@ -39,7 +39,7 @@ func labCheckCommand() *cli.Command {
 			}
 			ctx, stop := labContext(c)
 			defer stop()
-			res, err := k.Check(ctx, l)
+			res, err := k.Check(ctx, l.Original())
 			if err != nil {
 				return err
 			}
@@ -74,26 +74,29 @@ func labStatus(s tutorial.State) error {
 func printCheck(w io.Writer, l *tutorial.Lab, res *tutorial.Result) {
 	fmt.Fprintf(w, "lab %s: %s\n\n", l.Number(), l.Title)
 	if res.State == tutorial.Unsupported {
-		printWrapped(w, "  ", "Unsupported here: "+res.Why)
-		printWrapped(w, "  ", "That is no fault of yours, and no failure.")
+		printWrapped(w, "  ", l.Say("Unsupported here: "+res.Why))
+		printWrapped(w, "  ", l.Say("That is no fault of yours, and no failure."))
 		return
+	}
+	field := func(word, text string) {
+		printField(w, fmt.Sprintf("         %-9s ", l.Say(word)), l.Say(text))
 	}
 	for _, c := range res.Checks {
-		mark := "ok       "
+		mark := "ok"
 		if c.State == tutorial.Failed {
-			mark = "NOT YET  "
+			mark = "NOT YET"
 		}
-		printField(w, mark, fmt.Sprintf("%s (%s)", c.Name, points(c.Points)))
-		printField(w, "         expected  ", c.Expected)
-		printField(w, "         found     ", c.Found)
-		printField(w, "         why       ", c.Why)
-		printField(w, "         seen      ", c.Evidence)
+		printField(w, fmt.Sprintf("%-8s ", l.Say(mark)), fmt.Sprintf("%s (%s)", l.Say(c.Name), l.Say(points(c.Points))))
+		field("expected", c.Expected)
+		field("found", c.Found)
+		field("why", c.Why)
+		field("seen", c.Evidence)
 	}
+	last := fmt.Sprintf("Not yet: %d of %s. `tiffin lab hint` helps.", res.Points, l.Say(points(res.Of)))
 	if res.State == tutorial.Passed {
-		fmt.Fprintf(w, "\nPassed: %d of %s. `tiffin lab next` goes on.\n", res.Points, points(res.Of))
-		return
+		last = fmt.Sprintf("Passed: %d of %s. `tiffin lab next` goes on.", res.Points, l.Say(points(res.Of)))
 	}
-	fmt.Fprintf(w, "\nNot yet: %d of %s. `tiffin lab hint` helps.\n", res.Points, points(res.Of))
+	fmt.Fprintf(w, "\n%s\n", l.Say(last))
 }
 
 func points(n int) string {

@@ -16,7 +16,7 @@ import (
 func labShowCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage: "[FLAGS] [LAB]",
-		Flags:     []cli.Flag{labDirFlag()},
+		Flags:     []cli.Flag{labDirFlag(), labLangFlag()},
 		Action: onLab(func(ctx context.Context, k *course, l *tutorial.Lab) error {
 			text, err := k.Lesson(ctx, l)
 			if err != nil {
@@ -63,13 +63,13 @@ func indented(script string) string {
 func labHintCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage: "[FLAGS] [LAB]",
-		Flags:     []cli.Flag{labDirFlag()},
+		Flags:     []cli.Flag{labDirFlag(), labLangFlag()},
 		Action: onLab(func(ctx context.Context, k *course, l *tutorial.Lab) error {
 			text, n, of, err := k.Hint(ctx, l)
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(stdout, "hint %d of %d for lab %s:\n\n%s\n", n, of, l.Number(), text)
+			fmt.Fprintf(stdout, "%s\n\n%s\n", l.Say(fmt.Sprintf("hint %d of %d for lab %s:", n, of, l.Number())), text)
 			return nil
 		}),
 	}

@@ -18,7 +18,7 @@ func labStartCommand() *cli.Command {
 		ArgsUsage: "[FLAGS] [LAB]",
 		Description: "LAB is a number or a name. The work directory is ~/tiffin-labs/NN-name;\n" +
 			"$TIFFIN_LABS overrides ~/tiffin-labs. A lab that was started before goes on\nwhere it was.",
-		Flags: []cli.Flag{labDirFlag(), labLimitFlag(),
+		Flags: []cli.Flag{labDirFlag(), labLangFlag(), labLimitFlag(),
 			&cli.StringFlag{Name: "seed", Usage: "draw names and numbers from `TEXT`, once"}},
 		Action: func(c *cli.Context) error {
 			k, err := openCourse(c)
@@ -45,7 +45,7 @@ func (k *course) start(c *cli.Context, l *tutorial.Lab) error {
 		if err := k.Use(l); err != nil {
 			return err
 		}
-		fmt.Fprintf(stdout, "lab %s goes on: %s\n", l.Number(), l.Title)
+		fmt.Fprintln(stdout, l.Say(fmt.Sprintf("lab %s goes on: %s", l.Number(), l.Title)))
 	} else {
 		res, err := k.Start(ctx, l)
 		if err != nil {
@@ -54,7 +54,7 @@ func (k *course) start(c *cli.Context, l *tutorial.Lab) error {
 		if res != nil {
 			return unsupportedHere(l, res)
 		}
-		fmt.Fprintf(stdout, "lab %s: %s (about %d minutes)\n", l.Number(), l.Title, l.Minutes)
+		fmt.Fprintln(stdout, l.Say(fmt.Sprintf("lab %s: %s (about %d minutes)", l.Number(), l.Title, l.Minutes)))
 	}
 	flag := ""
 	if dir := c.String("dir"); dir != "" {
@@ -63,16 +63,16 @@ func (k *course) start(c *cli.Context, l *tutorial.Lab) error {
 			flag = " --dir " + p.Dir
 		}
 	}
-	fmt.Fprint(stdout, "\n"+nextSteps(k.Work(l), flag))
+	fmt.Fprint(stdout, "\n"+nextSteps(l, k.Work(l), flag))
 	return nil
 }
 
 // nextSteps is what a student types next.
-func nextSteps(work, flag string) string {
+func nextSteps(l *tutorial.Lab, work, flag string) string {
 	return "  cd " + fromHome(work) + "\n" +
-		"  tiffin lab show" + flag + "     read the text and the task\n" +
-		"  tiffin lab check" + flag + "    when you think it is done\n" +
-		"  tiffin lab hint" + flag + "     when you are stuck\n"
+		"  tiffin lab show" + flag + "     " + l.Say("read the text and the task") + "\n" +
+		"  tiffin lab check" + flag + "    " + l.Say("when you think it is done") + "\n" +
+		"  tiffin lab hint" + flag + "     " + l.Say("when you are stuck") + "\n"
 }
 
 // unsupportedHere tells that a lab cannot be done on this machine.
