@@ -17,7 +17,7 @@ import (
 // Limits of a layer. They bound the memory that Scan takes whatever it is given: about 100 bytes
 // for each inode and its name, and up to three times maxHeap while that grows.
 const (
-	maxInodes = 1_000_000 // entries, and directories implied by their names
+	maxInodes = 1 << 20   // entries, and directories implied by their names
 	maxHeap   = 256 << 20 // bytes of names, link targets, attributes and sparse maps
 	maxLinks  = 40        // symbolic links on the way to a file, path_resolution(7)
 	maxPath   = 16384     // bytes in a path: programs make deeper trees than a system call can name

@@ -81,7 +81,7 @@ func (c *Context) Close() error {
 		defer c.end()
 	}
 	if c.dir != nil {
-		return c.dir.dir.Close()
+		return c.dir.close()
 	}
 	c.files.(*imageTree).close()
 	return nil
@@ -121,25 +121,35 @@ func (c *Context) file(name string) (io.ReadCloser, error) {
 	return c.files.open(real)
 }
 
-// ignored tells whether .dockerignore names a path, or a directory that it is in.
-func (c *Context) ignored(name string) bool {
-	if c.ignore == nil || name == "" {
-		return false
+// maxParents is how many directories ignored remembers.
+const maxParents = 1000
+
+// ignored tells whether .dockerignore names a path, or a directory that it is in; and what is to be
+// known of a directory for what is in it.
+func (c *Context) ignored(name string) (bool, patternmatcher.MatchInfo) {
+	var above patternmatcher.MatchInfo
+	if dir := parent(name); dir != "" {
+		var known bool
+		if above, known = c.parents[dir]; !known {
+			_, above = c.ignored(dir)
+			if len(c.parents) >= maxParents {
+				clear(c.parents)
+			}
+			c.parents[dir] = above
+		}
 	}
-	dir := parent(name)
-	if _, ok := c.parents[dir]; !ok && dir != "" {
-		c.ignored(dir)
-	}
-	yes, info, err := c.ignore.MatchesUsingParentResults(name, c.parents[dir])
-	c.parents[name] = info
-	return err == nil && yes
+	yes, info, err := c.ignore.MatchesUsingParentResults(name, above)
+	return err == nil && yes, info
 }
 
 // hidden tells whether a path is not there for COPY: it is ignored, and if it is a directory,
 // nothing in it is an exception.
 func (c *Context) hidden(name string) bool {
+	if c.ignore == nil || name == "" {
+		return false
+	}
 	c.mu.Lock()
-	yes := c.ignored(name)
+	yes, _ := c.ignored(name)
 	c.mu.Unlock()
 	if !yes {
 		return false

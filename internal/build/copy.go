@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"path"
 	"strings"
-	"time"
 
 	"github.com/moby/patternmatcher"
 	mode "github.com/tonistiigi/dchapes-mode"
@@ -41,7 +40,7 @@ func (b *builder) copy(ctx context.Context, s *state, in *dockerfile.Instruction
 		}
 		d.fetched = fetched
 		err := d.copy(from, in)
-		if err == nil && len(d.entries) == 0 {
+		if err == nil && d.empty() {
 			b.warn(in, "nothing matches "+strings.Join(in.Copy.Sources, " ")+d.where(in.Copy))
 		}
 		return err
@@ -124,13 +123,12 @@ func (b *builder) putFiles(ctx context.Context, s *state, in *dockerfile.Instruc
 		return err
 	}
 	defer image.close()
-	d := newDelta(image)
-	d.tmp = b.Store.Path("tmp")
+	d := newDelta(image, b.Store.Path("tmp"))
 	defer d.close()
 	if err := fill(d); err != nil {
 		return err
 	}
-	if len(d.entries) == 0 {
+	if d.empty() {
 		s.record(describe(s, in))
 		return nil
 	}
@@ -169,40 +167,6 @@ func (b *builder) push(s *state, in *dockerfile.Instruction, step *Step, r *stor
 		return step.Explained.weigh(b.Store, s.layers)
 	}
 	return nil
-}
-
-// delta is what an instruction adds to an image: files by their paths.
-type delta struct {
-	image    tree
-	entries  map[string]*entry
-	uid, gid uint32
-	chown    bool      // uid and gid are for all files, not only for directories that are made
-	chmod    *mode.Set // of files and directories; nil: they have theirs
-	exclude  *patternmatcher.PatternMatcher
-	fetched  map[string]*fetched // sources of ADD that are not in the context
-	now      time.Time           // of directories that are made
-	tmp      string              // directory for archives
-	opened   []*imageTree
-}
-
-// entry is a file of the layer.
-type entry struct {
-	file
-	from    tree   // with its content; nil: content has it
-	path    string // in from
-	content string
-	sum     string // SHA-256 of the content, once digest has read it
-	kept    bool   // a directory of the image's that stays as it is
-}
-
-func newDelta(t tree) *delta {
-	return &delta{image: t, entries: map[string]*entry{}, now: image.SourceDate()}
-}
-
-func (d *delta) close() {
-	for _, t := range d.opened {
-		t.close()
-	}
 }
 
 // owner reads --chown, --chmod and --exclude.
@@ -265,8 +229,8 @@ func (d *delta) sources(from tree, c *dockerfile.Copy) (all []match, err error) 
 }
 
 // copy chooses the files of a COPY or ADD.
-func (d *delta) copy(from tree, in *dockerfile.Instruction) error {
-	c := in.Copy
+func (d *delta) copy(t tree, in *dockerfile.Instruction) error {
+	c, from := in.Copy, d.from(t)
 	sources, err := d.sources(from, c)
 	if err != nil {
 		return err
@@ -300,8 +264,7 @@ func (d *delta) copy(from tree, in *dockerfile.Instruction) error {
 		if asDir {
 			to = path.Join(dest, path.Base(text.Name))
 		}
-		f := file{mode: unix.S_IFREG | 0o644, size: int64(len(text.Data)), mtime: d.now}
-		if err := d.put(to, d.own(entry{file: f, content: text.Data})); err != nil {
+		if err := d.put(to, d.own(d.text(text.Data))); err != nil {
 			return err
 		}
 	}
@@ -309,7 +272,7 @@ func (d *delta) copy(from tree, in *dockerfile.Instruction) error {
 }
 
 // copySource copies what one source means.
-func (d *delta) copySource(from tree, s match, c *dockerfile.Copy, dest string, asDir, unpack bool) error {
+func (d *delta) copySource(from *source, s match, c *dockerfile.Copy, dest string, asDir, unpack bool) error {
 	if yes, err := d.excluded(s.path, path.Base(s.path)); yes || err != nil {
 		return err
 	}
@@ -342,7 +305,7 @@ func (d *delta) copySource(from tree, s match, c *dockerfile.Copy, dest string, 
 }
 
 // parents makes the directories that a source is in, as they are in the source: "COPY --parents".
-func (d *delta) parents(from tree, base, below, dest string) error {
+func (d *delta) parents(from *source, base, below, dest string) error {
 	if below == "" {
 		return nil
 	}
@@ -354,10 +317,10 @@ func (d *delta) parents(from tree, base, below, dest string) error {
 		return err
 	}
 	to := path.Join(dest, below)
-	if _, there, err := follow(d.image, to); err == nil && there.isDir() || d.entries[to] != nil && d.entries[to].isDir() {
+	if _, there, err := follow(d.image, to); err == nil && there.isDir() {
 		return nil
 	}
-	return d.put(to, d.own(entry{file: *f}))
+	return d.put(to, d.own(entry{file: *f, implied: true}))
 }
 
 // excluded tells whether --exclude names a file by one of its paths.
@@ -377,7 +340,7 @@ func (d *delta) excluded(paths ...string) (bool, error) {
 }
 
 // copyFile copies a file to a path; an archive of ADD is unpacked into dest instead.
-func (d *delta) copyFile(from tree, real string, f *file, dest, to string, unpack bool) error {
+func (d *delta) copyFile(from *source, real string, f *file, dest, to string, unpack bool) error {
 	if unpack && f.is(unix.S_IFREG) {
 		if archive, err := d.unpacked(from, real); archive != nil || err != nil {
 			if err != nil {
@@ -404,12 +367,12 @@ func (d *delta) unpacked(from tree, real string) (*imageTree, error) {
 }
 
 // copyAll copies all that is in a tree to dest.
-func (d *delta) copyAll(from tree, dest string) error {
-	root, err := from.stat("")
+func (d *delta) copyAll(t tree, dest string) error {
+	root, err := t.stat("")
 	if err != nil {
 		return err
 	}
-	return d.copyDir(from, "", "", root, dest, true)
+	return d.copyDir(d.from(t), "", "", root, dest, true)
 }
 
 // where says of what something is missing in.

@@ -98,7 +98,7 @@ func TestCopy(t *testing.T) {
 		{"nothing", "/x", "error"},
 		{"f", "/.wh.x", "error"},
 	} {
-		d := newDelta(onImage)
+		d := newDelta(onImage, t.TempDir())
 		err := d.copy(inContext, &dockerfile.Instruction{Name: "copy", Copy: &dockerfile.Copy{Sources: strings.Fields(c.sources), Dest: c.dest}})
 		if got := shape(d, err); got != c.want {
 			t.Errorf("COPY %s %s: %s (%v), want %s", c.sources, c.dest, got, err, c.want)
@@ -151,7 +151,7 @@ func TestFlagsOfCopy(t *testing.T) {
 		{"f g.txt", "*.txt", "/x/", false, "x/ x/f=f"},
 		{"d/*", "d/a", "/x/", false, "x/ x/b.txt=d/b.txt x/c=d/sub/c"},
 	} {
-		d := newDelta(onImage)
+		d := newDelta(onImage, t.TempDir())
 		in := &dockerfile.Instruction{Name: "copy", Copy: &dockerfile.Copy{Sources: strings.Fields(c.sources), Exclude: strings.Fields(c.exclude), Dest: c.dest, Parents: c.parents}}
 		err := d.owner(in.Copy)
 		if err == nil {
@@ -169,8 +169,8 @@ func shape(d *delta, err error) string {
 		return "error"
 	}
 	var all []string
-	for _, p := range slices.Sorted(maps.Keys(d.entries)) {
-		switch e := d.entries[p]; {
+	err = d.each(func(p string, e *entry) error {
+		switch {
 		case e.kept:
 			all = append(all, p+"!")
 		case e.isDir():
@@ -178,6 +178,10 @@ func shape(d *delta, err error) string {
 		default:
 			all = append(all, fmt.Sprintf("%s=%s", p, e.path))
 		}
+		return nil
+	})
+	if err != nil {
+		return "error"
 	}
 	return strings.Join(all, " ")
 }
@@ -189,7 +193,7 @@ func TestDigestIsThatOfWhatCounts(t *testing.T) {
 		if change != nil {
 			change(from)
 		}
-		d := newDelta(onImage)
+		d := newDelta(onImage, t.TempDir())
 		err := d.owner(&c)
 		if err == nil {
 			err = d.copy(from, &dockerfile.Instruction{Name: "copy", Copy: &c})

@@ -3,7 +3,6 @@
 package build
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
@@ -11,10 +10,8 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
-	"sync"
 	"time"
 
-	digest "github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 
 	"tiffin/image"
@@ -23,51 +20,30 @@ import (
 
 // directory is a tree of files that is open.
 type directory struct {
-	dir  *os.File
-	name string // its path, absolute
-
-	memory  string           // file that keeps sums
-	mu      sync.Mutex       // for what follows
-	sums    map[string]sum   // by path
-	learned bool             // sums has something new
-	links   map[inode]uint32 // files with several names
+	dir    *os.File
+	name   string // its path, absolute
+	opened int64  // when: nanoseconds since 1970
+	*memory
 }
 
 // inode is the same for all names of a file.
 type inode struct{ dev, ino uint64 }
-
-// sum is the digest of a file that was as described.
-type sum struct {
-	Size, Mtime, Ctime int64 // bytes, nanoseconds since 1970
-	Ino                uint64
-	SHA256             string
-}
 
 func openDirectory(s *image.Store, dir string) (*directory, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
 	}
-	d := &directory{name: abs, sums: map[string]sum{}, links: map[inode]uint32{}, memory: s.Path("build", "context-"+digest.FromString(abs).Encoded())}
+	d := &directory{name: abs, opened: time.Now().UnixNano(), memory: newMemory(s, abs)}
 	if d.dir, err = os.OpenFile(abs, os.O_RDONLY|unix.O_DIRECTORY, 0); err != nil {
 		return nil, fmt.Errorf("open the context: %w", err)
-	}
-	if b, err := os.ReadFile(d.memory); err == nil {
-		_ = json.Unmarshal(b, &d.sums) // damaged: everything is read again
 	}
 	return d, nil
 }
 
-// remember keeps the digests for the next build. It is no harm if that fails.
-func (d *directory) remember() {
-	if !d.learned {
-		return
-	}
-	b, err := json.Marshal(d.sums)
-	if err != nil || os.MkdirAll(filepath.Dir(d.memory), 0o700) != nil {
-		return
-	}
-	replace(d.memory, b)
+func (d *directory) close() error {
+	d.memory.close()
+	return d.dir.Close()
 }
 
 // file opens a file by a path that may lead through links.
@@ -118,16 +94,8 @@ func (d *directory) stat(name string) (*file, error) {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return nil, &fs.PathError{Op: "stat", Path: name, Err: err}
 	}
-	f := &file{mode: st.Mode, size: st.Size, mtime: time.Unix(st.Mtim.Unix())}
-	if !f.isDir() && st.Nlink > 1 {
-		i := inode{st.Dev, st.Ino}
-		d.mu.Lock()
-		if d.links[i] == 0 {
-			d.links[i] = uint32(len(d.links) + 1)
-		}
-		f.link = d.links[i]
-		d.mu.Unlock()
-	}
+	f := &file{mode: st.Mode, size: st.Size, mtime: time.Unix(st.Mtim.Unix()), ctime: st.Ctim.Nano(), inode: inode{st.Dev, st.Ino}}
+	f.linked = !f.isDir() && st.Nlink > 1
 	if f.is(unix.S_IFLNK) {
 		// readlinkat(2): of the link that the descriptor is for.
 		buf := make([]byte, unix.PathMax)
@@ -164,40 +132,25 @@ func (d *directory) open(name string) (io.ReadCloser, error) {
 // kernel's clock for ctime ticks every few milliseconds, that of a file server less often.
 var young = int64(2 * time.Second) // tests have no time
 
-// sum reads the file, unless it is as it was when it was read before.
-func (d *directory) sum(name string, _ *file) (string, error) {
-	fd, err := d.openat(name, unix.O_PATH)
+// sum reads the file that stat has described, unless it is as it was when it was read before.
+func (d *directory) sum(name string, f *file) (string, error) {
+	now := version{size: f.size, mtime: f.mtime.UnixNano(), ctime: f.ctime, ino: f.inode.ino}
+	if was, sum := d.recall(name); was == now {
+		return sum, nil
+	}
+	r, err := d.open(name)
 	if err != nil {
 		return "", err
 	}
-	var st unix.Stat_t
-	err = unix.Fstat(fd, &st)
-	unix.Close(fd)
-	if err != nil {
-		return "", &fs.PathError{Op: "stat", Path: name, Err: err}
-	}
-	now := sum{Size: st.Size, Mtime: st.Mtim.Nano(), Ctime: st.Ctim.Nano(), Ino: st.Ino}
-	d.mu.Lock()
-	was, ok := d.sums[name]
-	d.mu.Unlock()
-	if ok {
-		if now.SHA256 = was.SHA256; now == was {
-			return was.SHA256, nil
-		}
-	}
-	if err := d.solid(name, &st); err != nil {
+	defer r.Close()
+	if err := solid(r.(*os.File)); err != nil {
 		return "", err
 	}
-	began := time.Now().UnixNano()
-	if now.SHA256, err = sumOf(d, name); err != nil {
-		return "", err
+	sum, err := sumOfReader(r)
+	if err == nil && d.opened-now.ctime > young && d.opened-now.mtime > young {
+		d.learn(name, now, sum)
 	}
-	if began-now.Ctime > young && began-now.Mtime > young {
-		d.mu.Lock()
-		d.sums[name], d.learned = now, true
-		d.mu.Unlock()
-	}
-	return now.SHA256, nil
+	return sum, err
 }
 
 // maxHoles is how much of a file may be holes, in bytes. A layer has them as zeros, which would be
@@ -205,20 +158,20 @@ func (d *directory) sum(name string, _ *file) (string, error) {
 const maxHoles = 1 << 30
 
 // solid refuses a file that is mostly holes.
-func (d *directory) solid(name string, st *unix.Stat_t) error {
+func solid(f *os.File) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return &fs.PathError{Op: "stat", Path: f.Name(), Err: err}
+	}
 	holes := st.Size - st.Blocks*512 // inode(7): st_blocks counts 512 bytes
 	if holes <= maxHoles {
 		return nil
 	}
-	r, err := d.open(name)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
 	// lseek(2), SEEK_HOLE: a file without holes has one at its end. It may be compressed by the
 	// file system.
-	if at, err := r.(*os.File).Seek(0, unix.SEEK_HOLE); err == nil && at == st.Size {
-		return nil
+	if at, err := f.Seek(0, unix.SEEK_HOLE); err == nil && at == st.Size {
+		_, err := f.Seek(0, io.SeekStart)
+		return err
 	}
-	return errs.Hint(fmt.Errorf("%s is sparse: %d MiB of it are holes, which a layer would have in full", name, holes>>20), "name it in .dockerignore, or make it in a RUN")
+	return errs.Hint(fmt.Errorf("%s is sparse: %d MiB of it are holes, which a layer would have in full", f.Name(), holes>>20), "name it in .dockerignore, or make it in a RUN")
 }

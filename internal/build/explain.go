@@ -4,8 +4,10 @@
 package build
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -61,7 +63,7 @@ func (x *Explained) compare(j *journal, in *dockerfile.Instruction, was []store.
 		case "environment":
 			x.environment(in, a, b)
 		case "files":
-			x.files(j.list(a), j.list(b))
+			x.files(j, a, b)
 		case "user", "directory", "network", "SOURCE_DATE_EPOCH":
 			x.say("%s was %s, is %s", name, orNothing(a), orNothing(b))
 		default:
@@ -141,26 +143,43 @@ func variables(text string) map[string]string {
 const maxListed = 5
 
 // files compares two lists of files.
-func (x *Explained) files(was, is map[string]listed) {
+func (x *Explained) files(j *journal, before, after string) {
+	was, f := j.open(before)
+	defer f.Close() // of nil it is an error, and no harm
+	is, f := j.open(after)
+	defer f.Close()
 	if was == nil || is == nil {
 		x.say("its files have changed")
 		return
 	}
-	both, more := maps.Clone(was), 0
-	maps.Copy(both, is)
-	found := false
-	for _, p := range slices.Sorted(maps.Keys(both)) {
-		text := difference(was, is, p)
-		if text == "" {
-			continue
+	found, more := false, 0
+	a, b := was.next(), is.next()
+	for a == nil || b == nil {
+		old, now := &was.entry, &is.entry
+		switch c := bytes.Compare(was.key, is.key); {
+		case a != nil || b == nil && c > 0:
+			old = nil
+		case b != nil || c < 0:
+			now = nil
 		}
-		if found = true; more > 0 || len(x.Changed) >= maxListed {
+		if text := difference(old, now); text == "" {
+		} else if found = true; more > 0 || len(x.Changed) >= maxListed {
 			more++
-			continue
+		} else if now != nil {
+			x.say("file %s %s", is.name(), text)
+		} else {
+			x.say("file %s %s", was.name(), text)
 		}
-		x.say("file %s %s", both[p].name(), text)
+		if old != nil {
+			a = was.next()
+		}
+		if now != nil {
+			b = is.next()
+		}
 	}
 	switch {
+	case a != io.EOF || b != io.EOF:
+		x.say("its files have changed")
 	case more > 0:
 		x.say("and %d more files have changed", more)
 	case !found:
@@ -169,28 +188,30 @@ func (x *Explained) files(was, is map[string]listed) {
 }
 
 // name is the path in the context if there is one.
-func (l listed) name() string {
-	if l.Source != "" {
-		return l.Source
+func (l *listing) name() string {
+	if l.entry.path != "" {
+		return l.entry.path
 	}
-	return shown(l.Path)
+	return shown(l.path)
 }
 
-// difference says what has become of a file; "" if it is the same.
-func difference(was, is map[string]listed, path string) string {
-	a, had := was[path]
-	b, has := is[path]
+// difference says what has become of a file; "" if it is the same. nil: it is not there, or a
+// directory of the image's.
+func difference(was, is *entry) string {
+	had, has := was != nil && !was.kept, is != nil && !is.kept
 	switch {
+	case !had && !has:
+		return ""
 	case !had:
 		return "is new"
 	case !has:
 		return "is gone"
-	case a.Sum != b.Sum || a.Target != b.Target:
+	case was.sum != is.sum || was.target != is.target:
 		return "has changed"
-	case a.Mode != b.Mode:
-		return fmt.Sprintf("had mode %04o, has %04o", a.Mode&0o7777, b.Mode&0o7777)
-	case a.UID != b.UID || a.GID != b.GID:
-		return fmt.Sprintf("was %d:%d's, is %d:%d's", a.UID, a.GID, b.UID, b.GID)
+	case was.mode != is.mode:
+		return fmt.Sprintf("had mode %04o, has %04o", was.mode&0o7777, is.mode&0o7777)
+	case was.uid != is.uid || was.gid != is.gid:
+		return fmt.Sprintf("was %d:%d's, is %d:%d's", was.uid, was.gid, is.uid, is.gid)
 	}
 	return ""
 }

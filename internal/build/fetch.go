@@ -176,7 +176,7 @@ func (d *delta) copyFetched(f *fetched, c *dockerfile.Copy, dest string, asDir b
 		}
 		to = path.Join(dest, f.name)
 	}
-	return d.copyFile(f.tree, "", root, dest, to, c.Unpack != nil && *c.Unpack)
+	return d.copyFile(d.from(f.tree), "", root, dest, to, c.Unpack != nil && *c.Unpack)
 }
 
 // single is the tree that is one file.
@@ -270,7 +270,7 @@ func cloneTree(ctx context.Context, s *image.Store, g *dockerfile.Git, c *docker
 		end()
 		return nil, err
 	}
-	return &repository{directory: d, keepGit: c.KeepGit, end: func() { d.dir.Close(); end() }}, nil
+	return &repository{directory: d, keepGit: c.KeepGit, end: func() { d.close(); end() }}, nil
 }
 
 // openGit is a repository as a context.

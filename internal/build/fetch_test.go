@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"maps"
 	"net/http"
 	"net/http/cgi"
 	"net/http/httptest"
@@ -17,7 +16,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -103,30 +101,30 @@ func added(t *testing.T, s *image.Store, c dockerfile.Copy) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	d := newDelta(treeOf())
+	d := newDelta(treeOf(), s.Path("tmp"))
 	defer d.close()
-	d.tmp, d.fetched = s.Path("tmp"), fetched
+	d.fetched = fetched
 	if err := errors.Join(d.owner(&c), d.copy(noContext{}, &dockerfile.Instruction{Name: "add", Copy: &c})); err != nil {
 		return "", err
 	}
 	var all []string
-	for _, p := range slices.Sorted(maps.Keys(d.entries)) {
-		e := d.entries[p]
+	err = d.each(func(p string, e *entry) error {
 		if e.isDir() {
 			all = append(all, p+"/")
-			continue
+			return nil
 		}
 		text := "-> " + e.target
 		if e.from != nil && e.is(unix.S_IFREG) {
 			b, err := readAll(e.from.open(e.path))
 			if err != nil {
-				t.Fatal(err)
+				return err
 			}
 			text = string(b)
 		}
 		all = append(all, fmt.Sprintf("%s=%s:%o:%s", p, text, e.mode&0o7777, e.mtime.UTC().Format(time.DateOnly)))
-	}
-	return strings.Join(all, " "), nil
+		return nil
+	})
+	return strings.Join(all, " "), err
 }
 
 func readAll(f io.ReadCloser, err error) ([]byte, error) {

@@ -67,7 +67,7 @@ func (t *imageTree) stat(path string) (*file, error) {
 		f.target = t.index.Target(i)
 	}
 	if !f.isDir() && n.Nlink > 1 {
-		f.link = i
+		f.linked, f.inode.ino = true, uint64(i)
 	}
 	return f, nil
 }
@@ -101,6 +101,10 @@ func sumOf(t tree, path string) (string, error) {
 		return "", err
 	}
 	defer r.Close()
+	return sumOfReader(r)
+}
+
+func sumOfReader(r io.Reader) (string, error) {
 	h := sha256.New()
 	if _, err := copyWhole(h, r); err != nil {
 		return "", err

@@ -5,11 +5,12 @@ package build
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
-	"maps"
+	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 
@@ -38,14 +39,6 @@ type noted struct {
 	Stage, Name, Text string
 	Parts             []store.BuildPart
 	found             bool // of last: it is in this build, too
-}
-
-// listed is a file of a COPY, as explanations compare it.
-type listed struct {
-	Path           string // in the image
-	Source         string
-	Mode, UID, GID uint32
-	Sum, Target    string
 }
 
 func openJournal(o *Options) *journal {
@@ -124,10 +117,7 @@ func (j *journal) close() {
 			j.now = append(j.now, n)
 		}
 	}
-	b, err := json.Marshal(j.now)
-	if err != nil || os.MkdirAll(j.store.Path("build"), 0o700) != nil || !replace(j.path, b) {
-		return
-	}
+	replace(j.store, j.path, func(w io.Writer) error { return json.NewEncoder(w).Encode(j.now) })
 	j.last = j.now
 	for name := range old {
 		if !j.lists()[name] {
@@ -156,42 +146,40 @@ func (j *journal) listPath(files string) string {
 // keep keeps the list of files whose digest is given.
 func (j *journal) keep(files string, d *delta) {
 	path := j.listPath(files)
-	if _, err := os.Stat(path); err == nil || os.MkdirAll(j.store.Path("build"), 0o700) != nil {
+	if _, err := os.Stat(path); err == nil {
 		return
 	}
-	var b bytes.Buffer
-	out := json.NewEncoder(&b)
-	for _, p := range slices.Sorted(maps.Keys(d.entries)) { // two builds at once write the same bytes
-		if e := d.entries[p]; !e.kept {
-			_ = out.Encode(listed{p, e.path, e.mode, e.uid, e.gid, e.sum, e.target}) // a buffer takes everything
-		}
-	}
-	replace(path, b.Bytes())
+	replace(j.store, path, func(w io.Writer) error {
+		_, err := io.Copy(w, io.NewSectionReader(d.list, 0, d.length))
+		return err
+	})
 }
 
-// list reads what keep has written; nil if it is not there, or damaged.
-func (j *journal) list(files string) map[string]listed {
+// open opens what keep has written; nil if it is not there. The caller closes f.
+func (j *journal) open(files string) (l *listing, f *os.File) {
 	if digest.Digest(files).Validate() != nil {
-		return nil
+		return nil, nil
 	}
 	f, err := os.Open(j.listPath(files))
 	if err != nil {
-		return nil
+		return nil, nil
 	}
-	defer f.Close()
-	all := map[string]listed{}
-	for in := json.NewDecoder(bufio.NewReader(f)); ; {
-		var l listed
-		if err := in.Decode(&l); err == io.EOF {
-			return all
-		} else if err != nil {
-			return nil
-		}
-		all[l.Path] = l
-	}
+	return &listing{records: readRecords(f, 0, math.MaxInt64)}, f
 }
 
-// replace writes a file, whole or not at all.
-func replace(path string, b []byte) bool {
-	return store.WriteFile(path+".new", b, false) == nil && os.Rename(path+".new", path) == nil
+// replace writes a file of the store, whole or not at all. It is no harm if that fails.
+func replace(s *image.Store, path string, write func(io.Writer) error) {
+	st, err := s.Stage()
+	if err != nil {
+		return
+	}
+	defer st.Close()
+	f, err := os.Create(st.Path("kept"))
+	if err != nil {
+		return
+	}
+	w := bufio.NewWriterSize(f, 64<<10)
+	if err := errors.Join(write(w), w.Flush(), f.Close()); err == nil && os.MkdirAll(filepath.Dir(path), 0o700) == nil {
+		_ = os.Rename(f.Name(), path)
+	}
 }

@@ -13,7 +13,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"strings"
 
 	digest "github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
@@ -150,7 +149,7 @@ func (b *builder) seed(ctx context.Context, want *dockerfile.Mount, dir string) 
 	if names, err := os.ReadDir(dir); err != nil || len(names) > 0 {
 		return err
 	}
-	d, isDir, done, err := b.picked(ctx, want)
+	d, isDir, done, err := b.picked(ctx, want, "")
 	defer done()
 	if err == nil && !isDir {
 		err = fmt.Errorf("%s is no directory", shown(want.Source))
@@ -161,22 +160,15 @@ func (b *builder) seed(ctx context.Context, want *dockerfile.Mount, dir string) 
 	if _, err := d.digest(); err != nil {
 		return err
 	}
-	moved := map[string]*entry{}
-	for p, e := range d.entries {
-		if p != picked {
-			moved[strings.TrimPrefix(p, picked+"/")] = e
-		}
-	}
-	d.entries = moved
 	return d.unpack(dir)
 }
 
-// picked is what files of a mount are called in the tree that is made for them.
+// picked is what the file or directory of a bind mount is called in the tree that is made for it.
 const picked = "x"
 
-// picked is a file or directory of the context, an image or a stage. done is to be called in any
-// case.
-func (b *builder) picked(ctx context.Context, want *dockerfile.Mount) (d *delta, isDir bool, done func(), err error) {
+// picked is a file or directory of the context, an image or a stage, under that name. done is to be
+// called in any case.
+func (b *builder) picked(ctx context.Context, want *dockerfile.Mount, name string) (d *delta, isDir bool, done func(), err error) {
 	from, end, err := b.source(ctx, &dockerfile.Copy{From: want.From, Stage: want.Stage})
 	if err != nil {
 		return nil, false, func() {}, err
@@ -185,16 +177,16 @@ func (b *builder) picked(ctx context.Context, want *dockerfile.Mount) (d *delta,
 	if err != nil {
 		return nil, false, end, err
 	}
-	done = func() { nothing.close(); end() }
+	d = newDelta(nothing, b.Store.Path("tmp"))
+	done = func() { d.close(); nothing.close(); end() }
 	real, f, err := follow(from, want.Source)
 	if err != nil {
 		return nil, false, done, fmt.Errorf("%s: %w", shown(want.Source), err)
 	}
-	d = newDelta(nothing)
 	if f.isDir() {
-		err = d.copyDir(from, real, "", f, picked, true)
+		err = d.copyDir(d.from(from), real, "", f, name, true)
 	} else {
-		err = d.put(picked, &entry{file: *f, from: from, path: real})
+		err = d.put(name, &entry{file: *f, from: d.from(from), path: real})
 	}
 	return d, f.isDir(), done, err
 }
@@ -203,7 +195,7 @@ func (b *builder) picked(ctx context.Context, want *dockerfile.Mount) (d *delta,
 // that the container has the files that are digested, whatever becomes of the context meanwhile,
 // and may write if it is to. Its files count as those of COPY do.
 func (b *builder) bindMount(ctx context.Context, m *mounts, want *dockerfile.Mount) error {
-	d, _, done, err := b.picked(ctx, want)
+	d, _, done, err := b.picked(ctx, want, picked)
 	m.end = append(m.end, done)
 	if err != nil {
 		return err
@@ -226,11 +218,7 @@ func (b *builder) bindMount(ctx context.Context, m *mounts, want *dockerfile.Mou
 
 // unpack makes files in a directory of what would be a layer. All of it can be removed again.
 func (d *delta) unpack(dir string) error {
-	for _, e := range d.entries {
-		if e.isDir() {
-			e.mode |= unix.S_IRWXU
-		}
-	}
+	d.private = true
 	r, w := io.Pipe()
 	defer r.Close()
 	go func() { w.CloseWithError(d.write(w)) }()

@@ -15,7 +15,7 @@ import (
 // copyDir copies what is in a directory of from to dest. rel is its path below the source that is
 // named. The directory's own attributes are those of the source, but if the image has the
 // destination that is named, that stays as it is.
-func (d *delta) copyDir(from tree, dir, rel string, f *file, dest string, top bool) error {
+func (d *delta) copyDir(from *source, dir, rel string, f *file, dest string, top bool) error {
 	to, there, err := follow(d.image, dest)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -63,30 +63,29 @@ func (d *delta) put(to string, e *entry) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if other := d.entries[to]; other != nil && !other.kept {
-		was = &other.file
-	}
-	if was != nil && was.isDir() != e.isDir() && (was.isDir() || !was.is(unix.S_IFLNK)) {
-		return fmt.Errorf("cannot copy to %s: a directory and a file do not replace each other", shown(to))
+	if was != nil {
+		if err := e.replaces(was, to); err != nil {
+			return err
+		}
 	}
 	if to != "" {
 		if err := d.mkdir(parent(to)); err != nil {
 			return err
 		}
 	}
-	d.entries[to] = e
-	return nil
+	if e.isDir() {
+		d.made = to
+	}
+	return d.add(to, e)
 }
 
 // mkdir makes a directory that is missing, and those above it. Those that are there are part of the
 // layer, too, as they are: programs that unpack a layer by itself would make something up.
 func (d *delta) mkdir(dir string) error {
-	if d.entries[dir] != nil {
-		if !d.entries[dir].isDir() {
-			return fmt.Errorf("%s is no directory", shown(dir))
-		}
+	if dir == d.made || strings.HasPrefix(d.made, dir+"/") {
 		return nil
 	}
+	made := &entry{implied: true}
 	was, err := d.image.stat(dir)
 	switch {
 	case err == nil && !was.isDir():
@@ -94,11 +93,15 @@ func (d *delta) mkdir(dir string) error {
 	case err == nil && dir == "":
 		return nil
 	case err == nil:
-		d.entries[dir] = &entry{file: *was, kept: true}
+		made.file, made.kept = *was, true
 	case errors.Is(err, fs.ErrNotExist):
-		d.entries[dir] = &entry{file: file{mode: unix.S_IFDIR | 0o755, uid: d.uid, gid: d.gid, mtime: d.now}}
+		made.file = file{mode: unix.S_IFDIR | 0o755, uid: d.uid, gid: d.gid, mtime: d.now}
 	default:
 		return err
 	}
-	return d.mkdir(parent(dir))
+	if err := d.mkdir(parent(dir)); err != nil {
+		return err
+	}
+	d.made = dir
+	return d.add(dir, made)
 }

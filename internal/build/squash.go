@@ -30,8 +30,9 @@ func (b *builder) squash(ctx context.Context, s *state) error {
 		return err
 	}
 	defer under.close()
-	d := newDelta(whole)
-	if err := d.differ(whole, under, s.below, ""); err != nil {
+	d := newDelta(whole, b.Store.Path("tmp"))
+	defer d.close()
+	if err := d.differ(d.from(whole), whole, under, s.below, ""); err != nil {
 		return err
 	}
 	files, err := d.digest()
@@ -61,7 +62,7 @@ func (b *builder) squash(ctx context.Context, s *state) error {
 
 // differ takes from a directory what layers from number n on have put there, and notes what they
 // have deleted.
-func (d *delta) differ(whole, under *imageTree, n int, dir string) error {
+func (d *delta) differ(from *source, whole, under *imageTree, n int, dir string) error {
 	names, err := whole.list(dir)
 	if err != nil {
 		return err
@@ -77,12 +78,12 @@ func (d *delta) differ(whole, under *imageTree, n int, dir string) error {
 		i, _ := whole.index.Find(p)
 		_, err = under.stat(p)
 		if int(whole.index.Inode(i).Layer) >= n || errors.Is(err, fs.ErrNotExist) {
-			if err := d.put(p, &entry{file: *f, from: whole, path: p}); err != nil {
+			if err := d.put(p, &entry{file: *f, from: from, path: p}); err != nil {
 				return err
 			}
 		}
 		if f.isDir() {
-			if err := d.differ(whole, under, n, p); err != nil {
+			if err := d.differ(from, whole, under, n, p); err != nil {
 				return err
 			}
 		}
@@ -97,7 +98,9 @@ func (d *delta) differ(whole, under *imageTree, n int, dir string) error {
 				return err
 			}
 			// OCI image-spec v1.1 layer.md, "Whiteouts".
-			d.entries[path.Join(dir, ".wh."+name)] = &entry{file: file{mode: unix.S_IFREG | 0o644, mtime: d.now}}
+			if err := d.add(path.Join(dir, ".wh."+name), &entry{file: file{mode: unix.S_IFREG | 0o644, mtime: d.now}}); err != nil {
+				return err
+			}
 		}
 	}
 	return err

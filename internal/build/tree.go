@@ -39,7 +39,9 @@ type file struct {
 	mtime    time.Time
 	target   string // of a symbolic link
 	xattrs   []layer.Xattr
-	link     uint32 // the same for all names of a file with several; 0: one name
+	inode    inode
+	linked   bool  // it has several names, all of that inode
+	ctime    int64 // of a directory of the user's: nanoseconds since 1970
 }
 
 func (f *file) is(kind uint32) bool { return f.mode&unix.S_IFMT == kind }

@@ -6,14 +6,10 @@ import (
 	"archive/tar"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
 	"os"
-	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -25,55 +21,6 @@ import (
 
 // epoch is SOURCE_DATE_EPOCH: no time in a layer is later (reproducible-builds.org).
 func epoch() string { return os.Getenv("SOURCE_DATE_EPOCH") }
-
-// digest is that of all that is copied, with owners and modes, but without times.
-func (d *delta) digest() (string, error) {
-	h := sha256.New()
-	out := json.NewEncoder(h)
-	names := map[hardLink]string{}
-	for _, p := range slices.Sorted(maps.Keys(d.entries)) {
-		e := d.entries[p]
-		if e.kept {
-			continue
-		}
-		first := ""
-		if e.link != 0 {
-			if first = names[e.hardLink()]; first == "" {
-				names[e.hardLink()] = p
-			} else {
-				e.sum = d.entries[first].sum
-			}
-		}
-		if first == "" {
-			if err := d.sum(e); err != nil {
-				return "", fmt.Errorf("read %s: %w", shown(e.path), err)
-			}
-		}
-		_ = out.Encode([]any{p, e.mode, e.uid, e.gid, e.rdev, e.target, e.sum, e.xattrs, first}) // a hash takes everything
-	}
-	return "sha256:" + hex.EncodeToString(h.Sum(nil)), nil
-}
-
-// hardLink is the same for all names of a file.
-type hardLink struct {
-	from tree
-	link uint32
-}
-
-func (e *entry) hardLink() hardLink { return hardLink{e.from, e.link} }
-
-// sum finds the digest of a file's content.
-func (d *delta) sum(e *entry) (err error) {
-	switch {
-	case !e.is(unix.S_IFREG):
-	case e.from == nil:
-		s := sha256.Sum256([]byte(e.content))
-		e.sum = hex.EncodeToString(s[:])
-	default:
-		e.sum, err = e.from.sum(e.path, &e.file)
-	}
-	return err
-}
 
 // write writes the layer: parents before children, names in the order of their bytes, so that the
 // same files give the same layer.
@@ -87,23 +34,24 @@ func (d *delta) write(w io.Writer) error {
 		latest = time.Unix(sec, 0)
 	}
 	tw := tar.NewWriter(w)
-	names := map[hardLink]string{}
-	for _, p := range slices.SortedFunc(maps.Keys(d.entries), byParts) {
-		e := d.entries[p]
+	err := d.read(func(p string, e *entry) error {
+		if d.private && e.isDir() {
+			e.mode |= unix.S_IRWXU
+		}
 		h := e.header(p)
 		if h.ModTime.After(latest) {
 			h.ModTime = latest
 		}
-		if e.link != 0 {
-			if first, again := names[e.hardLink()]; again {
-				h.Typeflag, h.Linkname, h.Size, h.PAXRecords = tar.TypeLink, first, 0, nil
-			} else {
-				names[e.hardLink()] = p
-			}
+		if e.first != "" {
+			h.Typeflag, h.Linkname, h.Size, h.PAXRecords = tar.TypeLink, e.first, 0, nil
 		}
 		if err := e.write(tw, h); err != nil {
 			return fmt.Errorf("copy %s: %w", shown(e.path), err)
 		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	return tw.Close()
 }
@@ -118,28 +66,11 @@ func copyWhole(w io.Writer, r io.Reader) (int64, error) {
 	return io.CopyBuffer(w, struct{ io.Reader }{r}, b[:]) // and without methods of r's that make one
 }
 
-// byParts orders paths as a walk through directories does: what is in a directory comes right after
-// it.
-func byParts(a, b string) int {
-	for i := range min(len(a), len(b)) {
-		switch x, y := a[i], b[i]; {
-		case x == y:
-		case x == '/':
-			return -1
-		case y == '/':
-			return 1
-		default:
-			return int(x) - int(y)
-		}
-	}
-	return len(a) - len(b)
-}
-
 // header is that of the entry, at a path of the image.
 func (e *entry) header(p string) *tar.Header {
 	h := &tar.Header{
 		Typeflag: tar.TypeReg, Name: p, Linkname: e.target, Mode: int64(e.mode & 0o7777), Uid: int(e.uid), Gid: int(e.gid),
-		ModTime: e.mtime, Format: tar.FormatPAX, Devmajor: int64(layer.Major(e.rdev)), Devminor: int64(layer.Minor(e.rdev)),
+		ModTime: e.mtime.Truncate(time.Second), Format: tar.FormatPAX, Devmajor: int64(layer.Major(e.rdev)), Devminor: int64(layer.Minor(e.rdev)),
 	}
 	switch e.mode & unix.S_IFMT {
 	case unix.S_IFDIR:
@@ -172,12 +103,12 @@ func (e *entry) write(tw *tar.Writer, h *tar.Header) error {
 	if err := tw.WriteHeader(h); err != nil || h.Typeflag != tar.TypeReg {
 		return err
 	}
-	r := io.NopCloser(strings.NewReader(e.content))
-	if e.from != nil {
-		var err error
-		if r, err = e.from.open(e.path); err != nil {
-			return err
-		}
+	if e.from == nil {
+		return nil
+	}
+	r, err := e.from.open(e.path)
+	if err != nil {
+		return err
 	}
 	defer r.Close()
 	sum := sha256.New()
@@ -205,8 +136,9 @@ func WriteFiles(w io.Writer, s *image.Store, img *image.Image) error {
 	if err != nil {
 		return err
 	}
-	d := newDelta(nothing)
-	if err := d.copyDir(all, "", "", root, "", true); err != nil {
+	d := newDelta(nothing, s.Path("tmp"))
+	defer d.close()
+	if err := d.copyDir(d.from(all), "", "", root, "", true); err != nil {
 		return err
 	}
 	if _, err := d.digest(); err != nil {
