@@ -38,7 +38,7 @@ func appendRecord[K, V string | []byte](b []byte, key K, value V) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(value))), value...)
 }
 
-// maxRecord is how long keys and values may be, in bytes: of a file that is damaged no more is read.
+// maxRecord is how long keys and values may be, in bytes: of a damaged file no more is read.
 const maxRecord = 16 << 20
 
 // records reads a file of records.

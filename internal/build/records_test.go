@@ -55,8 +55,8 @@ func TestASorterKeepsOrder(t *testing.T) {
 	}
 }
 
-// TestDamagedRecordsAreNoFiles: what is read of a file that is cut off or something else is an error
-// or nothing, and takes no memory.
+// TestDamagedRecordsAreNoFiles: of a file that is cut off or something else no more than an error
+// is read, or nothing.
 func TestDamagedRecordsAreNoFiles(t *testing.T) {
 	e := entry{file: file{mode: unix.S_IFREG | 0o644, target: "t"}, path: "p", sum: "s"}
 	whole := appendRecord(nil, keyOf("a/b"), e.encode(nil))
