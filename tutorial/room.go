@@ -29,8 +29,8 @@ import (
 	"tiffin/internal/errs"
 )
 
-// spoilers are the files of a lab that a student has only after it is passed: see Solution.
-var spoilers = []string{"solution.sh", "wrong", "claims.txt", "README"}
+// RoomType is the type of the artifact that a room is to a registry, and of its one blob.
+const RoomType = "application/vnd.tiffin.class.v1"
 
 // Room is the class behind a program.
 type Room struct {
@@ -168,7 +168,7 @@ func packLab(z *zip.Writer, l *Lab, whole bool) error {
 		switch {
 		case err != nil:
 			return err
-		case !whole && slices.Contains(spoilers, path):
+		case !whole && slices.Contains(withheld, path):
 			if d.IsDir() {
 				return fs.SkipDir
 			}
@@ -211,7 +211,7 @@ func redact(program []byte) error {
 	done := map[string]bool{}
 	return fs.WalkDir(builtin, ".", func(path string, d fs.DirEntry, err error) error {
 		_, inside, _ := strings.Cut(path, "/")
-		if err != nil || d.IsDir() || !slices.Contains(spoilers, firstPart(inside)) {
+		if err != nil || d.IsDir() || !slices.Contains(withheld, firstPart(inside)) {
 			return err
 		}
 		text, err := builtin.ReadFile(path)

@@ -14,8 +14,12 @@ import (
 	"text/tabwriter"
 	"time"
 
+	digest "github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/urfave/cli/v2"
 
+	"tiffin/image/reference"
+	"tiffin/image/transfer"
 	"tiffin/internal/errs"
 	"tiffin/tutorial"
 )
@@ -176,6 +180,7 @@ func classPackCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write `FILE`, otherwise tiffin-CLASS"},
 			&cli.StringSliceFlag{Name: "image", Usage: "put the image `NAME` of your store in; repeatable"},
+			&cli.StringFlag{Name: "name", Usage: "keep it in the store, too, as the artifact `NAME[:TAG]` for serve and push"},
 			&cli.BoolFlag{Name: "solutions", Usage: "put solutions and wrong answers in: for after the deadline"}},
 		Action: takes(1, 1, "the directory of a class", func(c *cli.Context) error {
 			class, err := tutorial.ReadClass(c.Args().First())
@@ -202,9 +207,40 @@ func classPackCommand() *cli.Command {
 			}
 			fmt.Fprintf(stdout, "%s has %s for the class %s, %d MB\n\n  ./%s class join ID TOKEN   is what students type first\n",
 				path, counted(len(class.Labs), "lab"), class.Name, size/1e6, filepath.Base(path))
+			if name := c.String("name"); name != "" {
+				return keepRoom(c.Context, path, name)
+			}
 			return nil
 		}),
 	}
+}
+
+// keepRoom brings a room into the store, and says how it is fetched where there is no tiffin yet.
+func keepRoom(ctx context.Context, path, name string) error {
+	ref, err := reference.Parse(name)
+	if err != nil {
+		return err
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	s, err := openStore()
+	if err != nil {
+		return err
+	}
+	d := digest.FromBytes(b)
+	img, err := transfer.NewArtifact(s, tutorial.RoomType, []ocispec.Descriptor{{MediaType: tutorial.RoomType,
+		Digest: d, Size: int64(len(b)), Annotations: map[string]string{ocispec.AnnotationTitle: filepath.Base(path)}}}, b)
+	if err != nil {
+		return err
+	}
+	if err := transfer.TakeWhole(ctx, s, img, ref, nil); err != nil {
+		return err
+	}
+	repository, _, _ := strings.Cut(ref.Familiar(), ":")
+	fmt.Fprintf(stdout, "  curl -o tiffin http://HOST:PORT/v2/%s/blobs/%s   fetches it from `tiffin serve`\n", repository, d)
+	return nil
 }
 
 func classJoinCommand() *cli.Command {
@@ -219,19 +255,22 @@ func classJoinCommand() *cli.Command {
 			if room == nil {
 				return errs.Hint(errors.New("there is no class in this tiffin"), "use the file that your teacher has made with `tiffin class pack`")
 			}
-			k, err := openCourse(c)
+			s, err := student()
 			if err != nil {
+				return err
+			}
+			if s.Runner, err = labRunner(c); err != nil {
 				return err
 			}
 			ctx, stop := labContext(c)
 			defer stop()
-			if _, err := room.Load(ctx, k.Runner); err != nil {
+			if _, err := room.Load(ctx, s.Runner); err != nil {
 				return err
 			}
-			if err := k.Join(room.Class, c.Args().Get(0), c.Args().Get(1)); err != nil {
+			if err := s.Join(room.Class, c.Args().Get(0), c.Args().Get(1)); err != nil {
 				return err
 			}
-			fmt.Fprintf(stdout, "you are %s in the class %s, and your labs are in %s\n\n", c.Args().Get(0), room.Class.Name, fromHome(k.Dir))
+			fmt.Fprintf(stdout, "you are %s in the class %s, and your labs are in %s\n\n", c.Args().Get(0), room.Class.Name, fromHome(s.Dir))
 			for _, l := range room.Class.Labs {
 				fmt.Fprintf(stdout, "  lab %s: %s, %v points%s\n", strings.TrimPrefix(l.Lab[:2], "0"), l.Title, l.Points, until(l.Deadline))
 			}
@@ -246,6 +285,20 @@ func until(t time.Time) string {
 		return ""
 	}
 	return ", until " + t.Local().Format("2 January 15:04")
+}
+
+// printDeadline prints until when a lab is to be handed in, if it is one of a class.
+func (k *course) printDeadline(l *tutorial.Lab) error {
+	j, err := k.Joined()
+	if err != nil || j == nil {
+		return err
+	}
+	for _, cl := range j.Class.Labs {
+		if cl.Lab == l.Name {
+			fmt.Fprintf(stdout, "it is worth %v points in the class %s%s\n", cl.Points, j.Class.Name, until(cl.Deadline))
+		}
+	}
+	return nil
 }
 
 // labsToGrade are those of the class in a directory, or else those that readLabs finds.

@@ -82,6 +82,9 @@ func openCourse(c *cli.Context) (*course, error) {
 		return nil, err
 	}
 	s.Runner = r
+	if err := joined(s); err != nil {
+		return nil, err
+	}
 	labs, damaged := readLabs(c.String("dir"))
 	if len(labs) == 0 && damaged != nil {
 		return nil, damaged
@@ -94,6 +97,19 @@ func openCourse(c *cli.Context) (*course, error) {
 		}
 	}
 	return &course{s, labs, damaged}, nil
+}
+
+// joined refuses the labs of a class until it is joined.
+func joined(s *tutorial.Student) error {
+	room, err := tutorial.ThisRoom()
+	if err != nil || room == nil {
+		return err
+	}
+	j, err := s.Joined()
+	if err == nil && (j == nil || j.Class.Name != room.Class.Name) {
+		err = errs.Hint(fmt.Errorf("you have not joined the class %s yet", room.Class.Name), "`tiffin class join ID TOKEN`, with what your teacher sent you")
+	}
+	return err
 }
 
 func labRunner(c *cli.Context) (*tutorial.Runner, error) {

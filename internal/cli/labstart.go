@@ -63,6 +63,9 @@ func (k *course) start(c *cli.Context, l *tutorial.Lab) error {
 			flag = " --dir " + p.Dir
 		}
 	}
+	if err := k.printDeadline(l); err != nil {
+		return err
+	}
 	fmt.Fprint(stdout, "\n"+nextSteps(l, k.Work(l), flag))
 	return nil
 }
