@@ -82,26 +82,29 @@ func oneLine(command string, whole bool) string {
 	return command
 }
 
-// printTree draws the stack, the top first as in `why`.
+// printTree draws the stack, the top first as in `why`. Whole digests fit into 80 columns, and
+// longer commands are folded.
 func printTree(name string, img *image.Image, layers []image.StackLayer) error {
 	w := bufio.NewWriter(stdout)
-	fmt.Fprintf(w, "%s  %s\n", name, img.ID)
+	for _, line := range append(fold(name), img.ID.String()) {
+		fmt.Fprintln(w, line)
+	}
 	var hidden, total int64
-	for i := len(layers) - 1; i >= 0; i-- {
-		l := &layers[i]
+	for i, l := range slices.Backward(layers) {
 		hidden, total = hidden+l.HiddenBytes, total+l.Bytes
-		branch, below := "├─", "│ "
+		branch, below := "├─ ", "│  "
 		if i == 0 {
-			branch, below = "└─", "  "
+			branch, below = "└─ ", "   "
 		}
-		fmt.Fprintf(w, "%s layer %d  %s\n", branch, l.Number, oneLine(l.CreatedBy, true))
-		fmt.Fprintf(w, "%s   diff ID %s\n", below, l.DiffID)
-		fmt.Fprintf(w, "%s   blob    %s, %s\n", below, l.Digest, size(l.BlobSize))
-		fmt.Fprintf(w, "%s   %s in %s", below, size(l.Bytes), count(l.Files, "file"))
+		for _, line := range fold(fmt.Sprintf("layer %d  %s", l.Number, oneLine(l.CreatedBy, true))) {
+			fmt.Fprintf(w, "%s%s\n", branch, line)
+			branch = below
+		}
+		fmt.Fprintf(w, "%s%s in %s; the blob has %s\n", below, size(l.Bytes), count(l.Files, "file"), size(l.BlobSize))
 		if l.Hidden > 0 {
-			fmt.Fprintf(w, ", of which layers above hide %s in %d", size(l.HiddenBytes), l.Hidden)
+			fmt.Fprintf(w, "%slayers above hide %s in %d of them\n", below, size(l.HiddenBytes), l.Hidden)
 		}
-		fmt.Fprintln(w)
+		fmt.Fprintf(w, "%sdiff %s\n%sblob %s\n", below, l.DiffID, below, l.Digest)
 	}
 	fmt.Fprintf(w, "%s of %s are hidden\n", size(hidden), size(total))
 	return w.Flush()

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 )
@@ -146,6 +147,21 @@ func terminalStore(t *testing.T) string {
 	store := t.TempDir() + "/store"
 	t.Cleanup(func() { checkLeaks(t, store) })
 	return store
+}
+
+func TestATraceIsAsWideAsTheTerminal(t *testing.T) {
+	dir := strings.Repeat("/a-directory", 6)
+	p := atTerminal(t, terminalStore(t), "run", "--rm", "--trace", "tiffin/base", "sh", "-c", "mkdir -p "+dir+"; echo x > "+dir+"/file")
+	text := p.until(" of data, ")
+	if !strings.Contains(text, "a-directory/file: upper") {
+		t.Errorf("the end of a long path is not there:\n%s", text)
+	}
+	for line := range strings.Lines(text) {
+		if n := utf8.RuneCountInString(strings.TrimRight(line, "\r\n")); n > 80 {
+			t.Errorf("%d columns: %s", n, line)
+		}
+	}
+	p.ends(0)
 }
 
 func TestInteractiveShell(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
+	"golang.org/x/term"
 
 	"tiffin/fs"
 	"tiffin/internal/container/client"
@@ -64,7 +65,7 @@ func traceCommand() *cli.Command {
 				f := newFlowPrinter(stdout, json)
 				p, t = f, f.tracing()
 			} else {
-				r := newTracePrinter(stdout, json)
+				r := newTracePrinter(os.Stdout, json)
 				p, t = r, r.tracing(filter)
 			}
 			ctx, stop := signal.NotifyContext(c.Context, unix.SIGINT, unix.SIGTERM)
@@ -152,5 +153,11 @@ func traceFilter(ops []string, path string) (control.TraceFilter, error) {
 
 // newTracePrinter prints a trace on w, for people or as JSON.
 func newTracePrinter(w io.Writer, json bool) *tracePrinter {
-	return &tracePrinter{out: bufio.NewWriter(&plainText{to: w}), json: json, sum: traceSummary{ops: map[string]int64{}}}
+	p := &tracePrinter{out: bufio.NewWriter(&plainText{to: w}), json: json, sum: traceSummary{ops: map[string]int64{}}}
+	if f, ok := w.(*os.File); ok {
+		if width, _, err := term.GetSize(int(f.Fd())); err == nil {
+			p.width = width
+		}
+	}
+	return p
 }

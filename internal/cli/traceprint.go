@@ -154,6 +154,7 @@ func (s *traceSummary) print(w io.Writer) {
 type tracePrinter struct {
 	mu    sync.Mutex
 	out   *bufio.Writer
+	width int // columns of the terminal, 0: it is none
 	json  bool
 	start time.Time // of the first request
 	sum   traceSummary
@@ -174,12 +175,13 @@ func (p *tracePrinter) begin(i control.TraceInfo) {
 		return
 	}
 	if i.Uncached {
-		fmt.Fprintln(p.out, "The kernel asks about every name, attribute and write; what it has read of a file it keeps.")
+		fmt.Fprintln(p.out, "The kernel asks about every name, attribute and write; what it has read of a\nfile it keeps.")
 	} else {
-		fmt.Fprintln(p.out, "The kernel remembers names, attributes and data: what it knows it does not ask for, and writes\n"+
-			"come later and together. `tiffin run --trace` shows every use.")
+		fmt.Fprintln(p.out, "The kernel remembers names, attributes and data: what it knows it does not ask\n"+
+			"for, and writes come later and together. `tiffin run --trace` shows every use.")
 	}
-	fmt.Fprintf(p.out, "%10s %5s  %-15s %s  %s\n", "SECONDS", "PID", "OPERATION", traceHeads(i.Layers), "PATH: VERDICT")
+	fmt.Fprintf(p.out, "%10s %5s  %-15s ", "SECONDS", "PID", "OPERATION")
+	p.rest(traceHeads(i.Layers), "PATH", "VERDICT")
 	p.err = p.out.Flush()
 }
 
@@ -207,8 +209,34 @@ func (p *tracePrinter) line(e *control.TraceEvent) {
 	if p.start.IsZero() {
 		p.start = e.Time
 	}
-	fmt.Fprintf(p.out, "%10.6f %5d  %-15s %s  %s: %s\n",
-		e.Time.Sub(p.start).Seconds(), e.PID, e.Op, traceColumns(e.Layers), printable(e.Path), traceVerdict(e))
+	fmt.Fprintf(p.out, "%10.6f %5d  %-15s ", e.Time.Sub(p.start).Seconds(), e.PID, e.Op)
+	p.rest(traceColumns(e.Layers), printable(e.Path), traceVerdict(e))
+}
+
+// The columns of a line: what is before the layers; how far path and verdict are indented where
+// they do not fit beside them, and get a line of their own.
+const (
+	traceBegin  = 34
+	traceIndent = 6
+)
+
+// rest prints the layers' columns, path and verdict. On a terminal no line is wider than that: of a
+// long path the end is shown, and of more layers than there is room for the upper ones.
+func (p *tracePrinter) rest(layers, path, verdict string) {
+	if p.width == 0 {
+		fmt.Fprintf(p.out, "%s  %s: %s\n", layers, path, verdict)
+		return
+	}
+	layers = shorten(layers, max(2, p.width-traceBegin))
+	letters, verdictLen := []rune(path), len([]rune(": "+verdict))
+	between, room := "  ", p.width-traceBegin-len([]rune(layers))-2
+	if room < min(len(letters), 12)+verdictLen {
+		between, room = "\n"+strings.Repeat(" ", traceIndent), max(p.width-traceIndent, 24)
+	}
+	if most := max(room-verdictLen, room/2); len(letters) > most {
+		path = "…" + string(letters[len(letters)-most+1:])
+	}
+	fmt.Fprintf(p.out, "%s%s%s\n", layers, between, shorten(path+": "+verdict, room))
 }
 
 // finish prints the summary; nothing follows.

@@ -76,7 +76,8 @@ func TestTracePrintsLinesAndASummary(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.event(&control.TraceEvent{Op: "LATE"})
-	const want = `The kernel asks about every name, attribute and write; what it has read of a file it keeps.
+	const want = `The kernel asks about every name, attribute and write; what it has read of a
+file it keeps.
    SECONDS   PID  OPERATION       u0  PATH: VERDICT
   0.000000     1  LOOKUP          .#  /f: layer 0
   0.001000    23  WRITE           #-  /f: upper, 2 bytes, copied up 7 bytes (3.5×)
@@ -92,5 +93,31 @@ func TestTracePrintsLinesAndASummary(t *testing.T) {
 `
 	if b.String() != want {
 		t.Errorf("printed\n%s\nwant\n%s", b.String(), want)
+	}
+}
+
+func TestALineOfATraceIsAsWideAsTheTerminal(t *testing.T) {
+	for _, c := range []struct {
+		layers        int
+		path, verdict string
+		want          string // from the layers on
+	}{
+		{2, "/f", "layer 0", "..  /f: layer 0"},
+		{2, "/usr/lib/python3/dist-packages/module.py", "layer 0", "..  …hon3/dist-packages/module.py: layer 0"},
+		{2, "/usr/lib/module.py", "no such name: whiteout in layer 2 at /usr/lib", "..\n      /usr/lib/module.py: no such name: whiteout in layer 2 at /usr/lib"},
+		{2, strings.Repeat("/usr", 9), "no such name: whiteout in layer 2 at " + strings.Repeat("/usr", 9), "..\n      …sr/usr/usr/usr/usr/usr/usr/usr/usr: no such name: whiteout in layer …"},
+		{30, "/usr/lib/python3/dist-packages/module.py", "layer 2", strings.Repeat(".", 30) + "\n      /usr/lib/python3/dist-packages/module.py: layer 2"},
+		{60, "/f", "layer 2", strings.Repeat(".", 41) + "…\n      /f: layer 2"},
+	} {
+		var b strings.Builder
+		p := newTracePrinter(&b, false)
+		p.width = 76
+		if p.rest(strings.Repeat(".", c.layers), c.path, c.verdict); p.out.Flush() != nil || b.String() != c.want+"\n" {
+			t.Errorf("%+v: %q", c, b.String())
+		}
+		first, _, _ := strings.Cut(b.String(), "\n")
+		if n := traceBegin + len([]rune(first)); n > p.width {
+			t.Errorf("%+v: %d columns", c, n)
+		}
 	}
 }
