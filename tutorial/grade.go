@@ -39,10 +39,12 @@ type Grader struct {
 
 // Grade is the outcome for one lab of one submission.
 type Grade struct {
-	File    string  `json:"file"`
-	Student string  `json:"student"` // the seed in it
-	Result  *Result `json:"result,omitempty"`
-	Error   string  `json:"error,omitempty"` // why there is none: not the student's fault, or no submission
+	File            string
+	Student         string // the seed in it
+	Lab             string // as it is called there
+	Hints, Attempts int    // as the student's record says
+	Result          *Result
+	Error           string // why there is none: not the student's fault, or no submission
 }
 
 // Turn is one lab of one submission, to be replayed. It is read when its turn comes: what students
@@ -102,8 +104,9 @@ func (g *Grader) turn(ctx context.Context, t Turn) Grade {
 		err = errors.New("it was changed meanwhile")
 	}
 	if err == nil {
-		o.Student = sub.Seed
-		o.Result, err = g.one(ctx, sub.Labs[t.At])
+		h := sub.Labs[t.At]
+		o.Student, o.Lab, o.Hints, o.Attempts = sub.Seed, h.Lab, h.Record.Hints, h.Record.Checks
+		o.Result, err = g.one(ctx, h)
 	}
 	if err != nil {
 		o.Error = err.Error()

@@ -11,7 +11,7 @@ import (
 // handIn makes a submission of a started lab with a solve.sh.
 func (s *Student) handIn(t *testing.T, l *Lab, solve string) string {
 	t.Helper()
-	if err := os.WriteFile(filepath.Join(s.Work(l), solveScript), []byte(solve), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(s.Work(l), SolveScript), []byte(solve), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	text, _, err := s.Submit([]*Lab{l})

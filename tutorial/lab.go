@@ -180,6 +180,16 @@ func ByTrack(labs []*Lab) (tracks [][]*Lab) {
 	return tracks
 }
 
+// Given is what every student may have from the lab: its text, hints and solution.
+func (l *Lab) Given() string {
+	all := l.Lesson
+	for _, name := range []string{"hints.txt", "solution.sh"} {
+		text, _ := fs.ReadFile(l.files, name) // some have none
+		all += "\n" + string(text)
+	}
+	return all
+}
+
 // hints are the lab's, each saying more than the one before.
 func (l *Lab) hints() ([]string, error) {
 	text, err := fs.ReadFile(l.files, path.Join(l.lang, "hints.txt"))

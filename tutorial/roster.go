@@ -237,15 +237,15 @@ func writeTokens(dir string, c *Class, members []Member) error {
 	w := csv.NewWriter(&b)
 	_ = w.Write([]string{"id", "name", "email", "token"}) // a strings.Builder takes all
 	for _, m := range members {
-		_ = w.Write([]string{m.ID, inert(m.Name), inert(m.Email), string(secret.Token(c.Name, m.ID))})
+		_ = w.Write([]string{m.ID, Inert(m.Name), Inert(m.Email), string(secret.Token(c.Name, m.ID))})
 	}
 	w.Flush()
 	return writeFile(filepath.Join(dir, "tokens.csv"), b.String(), 0o600)
 }
 
-// inert keeps a stranger's text from being a formula to a spreadsheet, which opens it as one after
+// Inert keeps a stranger's text from being a formula to a spreadsheet, which opens it as one after
 // these characters: OWASP, "CSV Injection".
-func inert(s string) string {
+func Inert(s string) string {
 	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
 		return "'" + s
 	}

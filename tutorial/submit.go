@@ -42,9 +42,9 @@ type Handed struct {
 }
 
 const (
-	solveScript = "solve.sh"
-	maxHanded   = 1 << 20  // bytes, of one file
-	maxSubmit   = 32 << 20 // bytes, of a submission
+	SolveScript = "solve.sh" // what a lab is solved with
+	maxHanded   = 1 << 20    // bytes, of one file
+	maxSubmit   = 32 << 20   // bytes, of a submission
 )
 
 // Submit packs what is to be handed in for the labs that have a solve.sh in their work directory.
@@ -61,11 +61,11 @@ func (s *Student) Submit(labs []*Lab) ([]byte, []*Lab, error) {
 	}
 	var packed []*Lab
 	for _, l := range labs {
-		if _, err := os.Stat(filepath.Join(s.Work(l), solveScript)); err != nil {
+		if _, err := os.Stat(filepath.Join(s.Work(l), SolveScript)); err != nil {
 			continue
 		}
 		h := Handed{Lab: l.Name, Files: map[string][]byte{}}
-		for _, name := range append([]string{solveScript}, l.Files...) {
+		for _, name := range append([]string{SolveScript}, l.Files...) {
 			if h.Files[name], err = readHanded(filepath.Join(s.Work(l), name)); err != nil {
 				return nil, nil, err
 			}

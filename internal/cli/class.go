@@ -315,21 +315,21 @@ func labsToGrade(class, dir string) ([]*tutorial.Lab, error) {
 
 // gradeClass grades a class, and prints its marks. A mark that could not be found out is a failure.
 func gradeClass(ctx context.Context, g *tutorial.Grader, dir string, files []string, format string) error {
-	marks, err := g.Class(ctx, dir, files, func(tutorial.Grade) {})
+	marks, err := g.Class(ctx, dir, files, func(o tutorial.Grade) {
+		if format != "" {
+			printGrade(format, o)
+		}
+	})
 	if ctx.Err() != nil {
 		return errors.New("interrupted: nothing is graded")
 	}
 	if err != nil {
 		return err
 	}
-	if format == "json" {
-		text, err := tutorial.JSON(marks)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(stdout, "%s", text)
-	} else {
+	if format == "" {
 		printMarks(marks)
+	} else if err := writeBook(format, marks, g.Labs, files); err != nil {
+		return err
 	}
 	if slices.ContainsFunc(marks.Marks, func(m tutorial.Mark) bool { return m.State == tutorial.Lost }) {
 		return exitStatus(exitUsage)

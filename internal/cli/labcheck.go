@@ -23,14 +23,14 @@ func labCheckCommand() *cli.Command {
 			"lacks something that the lab needs, and 125 for everything else, such as a lab\n" +
 			"that is broken. The formats are for course servers: JUnit XML, TAP 14, and\nresults.json of Gradescope.",
 		Flags: []cli.Flag{labDirFlag(), labLangFlag(), labLimitFlag(),
-			&cli.StringFlag{Name: "format", Usage: "`FORMAT`: " + strings.Join(gradebook.Formats(), ", ")}},
+			&cli.StringFlag{Name: "format", Usage: "`FORMAT`: " + strings.Join(gradebook.Formats(false), ", ")}},
 		Action: func(c *cli.Context) error {
 			k, err := openCourse(c)
 			if err != nil {
 				return err
 			}
 			format := c.String("format")
-			if err := gradebook.CheckFormat(format); format != "" && err != nil {
+			if err := gradebook.Known(format, false); format != "" && err != nil {
 				return usagef("%v", err)
 			}
 			l, err := k.lab(c)
@@ -45,14 +45,8 @@ func labCheckCommand() *cli.Command {
 			}
 			if format == "" {
 				printCheck(stdout, l, res)
-			} else {
-				out, err := gradebook.Format(res, format)
-				if err != nil {
-					return err
-				}
-				if _, err := os.Stdout.Write(out); err != nil {
-					return err
-				}
+			} else if err := gradebook.WriteResult(os.Stdout, format, res); err != nil {
+				return err
 			}
 			return labStatus(res.State)
 		},

@@ -4,10 +4,10 @@ package cli
 
 import (
 	"context"
-	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -18,6 +18,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"tiffin/tutorial"
+	"tiffin/tutorial/gradebook"
+	"tiffin/tutorial/similar"
 )
 
 func labSubmitCommand() *cli.Command {
@@ -72,11 +74,12 @@ func labGradeCommand() *cli.Command {
 			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Value: runtime.NumCPU(), Usage: "replay `NUMBER` at a time"},
 			&cli.StringFlag{Name: "seed", Usage: "draw names and numbers from `TEXT`, instead of by chance"},
 			&cli.DurationFlag{Name: "solve-timeout", Value: time.Minute, Usage: "end a solve.sh that takes longer than `TIME`"},
-			&cli.StringFlag{Name: "format", Usage: "`FORMAT`: csv, json"}},
+			&cli.StringFlag{Name: "format", Usage: "write all in the `FORMAT`: " + strings.Join(gradebook.Formats(true), ", ")},
+			&cli.BoolFlag{Name: "similar", Usage: "compare the scripts with one another, and replay none"}},
 		Action: takes(1, -1, "files or directories", func(c *cli.Context) error {
 			format := c.String("format")
-			if format != "" && format != "csv" && format != "json" {
-				return usagef("--format is csv or json, not %q", format)
+			if err := gradebook.Known(format, true); format != "" && err != nil {
+				return usagef("%v", err)
 			}
 			labs, err := labsToGrade(c.String("class"), c.String("dir"))
 			if err != nil {
@@ -90,19 +93,29 @@ func labGradeCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			if c.Bool("similar") {
+				printSimilar(gradebook.Similar(files, labs, nil))
+				return nil
+			}
 			ctx, stop := labContext(c)
 			defer stop()
 			g := &tutorial.Grader{Runner: r, Labs: labs, Jobs: c.Int("jobs"), Seed: c.String("seed"), Solve: c.Duration("solve-timeout")}
 			if dir := c.String("class"); dir != "" {
 				return gradeClass(ctx, g, dir, files, format)
 			}
-			lost := 0
+			lost, all := 0, []tutorial.Grade{}
 			g.Grade(ctx, files, func(o tutorial.Grade) {
 				if o.Error != "" {
 					lost++
 				}
+				all = append(all, o)
 				printGrade(format, o)
 			})
+			if format != "" {
+				if err := writeBook(format, gradebook.Plain(labs, all), labs, files); err != nil {
+					return err
+				}
+			}
 			if ctx.Err() != nil {
 				return errors.New("interrupted: what is not printed is not graded")
 			}
@@ -112,6 +125,11 @@ func labGradeCommand() *cli.Command {
 			return nil
 		}),
 	}
+}
+
+func writeBook(format string, marks *tutorial.Marks, labs []*tutorial.Lab, files []string) error {
+	return gradebook.Write(os.Stdout, format, &gradebook.Book{Marks: marks, Made: time.Now().Truncate(time.Second),
+		Similar: gradebook.Similar(files, labs, marks), Env: os.Getenv})
 }
 
 // InSandbox is the part of grading that works in a container. It returns the exit status.
@@ -146,30 +164,39 @@ func submissions(args []string) (files []string, err error) {
 	return files, nil
 }
 
+// printGrade prints an outcome as it comes, beside what is written in a format.
 func printGrade(format string, o tutorial.Grade) {
+	out := io.Writer(stdout)
+	if format != "" {
+		out = os.Stderr
+	}
 	lab, state, reached, of, why := "-", "ERROR", 0, 0, o.Error
+	if o.Lab != "" {
+		lab = o.Lab[:min(2, len(o.Lab))]
+	}
 	if r := o.Result; r != nil {
-		lab, state, reached, of, why = r.Lab[:2], string(r.State), r.Points, r.Of, r.Why
+		state, reached, of, why = string(r.State), r.Points, r.Of, r.Why
 		for _, c := range r.Checks {
 			if c.State == tutorial.Failed && why == "" {
 				why = c.Why
 			}
 		}
 	}
-	switch format {
-	case "json":
-		b, err := json.Marshal(o)
-		if err == nil {
-			fmt.Fprintf(stdout, "%s\n", b)
+	fmt.Fprintf(out, "%-30s  lab %s  %-11s  %d/%d\n", o.File, lab, state, reached, of)
+	if state != string(tutorial.Passed) {
+		printWrapped(out, "    ", why)
+	}
+}
+
+func printSimilar(pairs []similar.Pair) {
+	for _, p := range pairs {
+		fmt.Fprintf(stdout, "%3d %%  lab %s  %s and %s\n", p.Percent, p.Lab[:2], p.A, p.B)
+		printWrapped(stdout, "       ", p.Why)
+		for _, s := range p.Shared {
+			printWrapped(stdout, "         ", printable(s))
 		}
-	case "csv":
-		w := csv.NewWriter(stdout)
-		_ = w.Write([]string{o.File, o.Student, lab, state, fmt.Sprint(reached), fmt.Sprint(of), why})
-		w.Flush()
-	default:
-		fmt.Fprintf(stdout, "%-30s  lab %s  %-11s  %d/%d\n", o.File, lab, state, reached, of)
-		if state != string(tutorial.Passed) {
-			printWrapped(stdout, "    ", why)
-		}
+	}
+	if len(pairs) == 0 {
+		fmt.Fprintln(stdout, "no two scripts are much alike")
 	}
 }

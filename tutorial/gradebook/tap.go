@@ -1,54 +1,76 @@
-// A result in the Test Anything Protocol.
+// Marks in the Test Anything Protocol.
 
 package gradebook
 
 import (
 	"fmt"
+	"io"
 	"strings"
 
 	"tiffin/tutorial"
 )
 
-// tap writes the Test Anything Protocol, version 14:
+// writeTAP writes the Test Anything Protocol, version 14:
 // https://testanything.org/tap-version-14-specification.html
 //
 // The YAML block below a test point is indented by two spaces ("YAML Diagnostics").
-// Its strings are written as JSON, which is YAML too (YAML 1.2.2, 1.2).
-func tap(r *tutorial.Result) ([]byte, error) {
-	var b strings.Builder
-	b.WriteString("TAP version 14\n")
-	if r.State == tutorial.Unsupported {
-		// "The Plan": a plan of none is a skipped test, with the reason.
-		fmt.Fprintf(&b, "1..0 # SKIP unsupported here: %s\n", squeeze(r.Why))
-		return []byte(b.String()), nil
+// Its strings are written as JSON, which is YAML too (YAML 1.2.2, 1.2). A lab that was not checked
+// is one test point.
+func writeTAP(w io.Writer, b *Book) error {
+	var points strings.Builder
+	n := 0
+	point := func(ok, name, directive string) {
+		n++
+		fmt.Fprintf(&points, "%s %d - %s%s\n", ok, n, tapEscape(name), directive)
 	}
-	fmt.Fprintf(&b, "1..%d\n# %s: %s\n", len(r.Checks), r.Lab, squeeze(r.Title))
-	for i, c := range r.Checks {
-		ok := "ok"
-		if c.State == tutorial.Failed {
-			ok = "not ok"
+	for i := range b.Marks.Marks {
+		m := &b.Marks.Marks[i]
+		switch {
+		case m.State == tutorial.Unsupported:
+			point("ok", heading(m), " # SKIP unsupported here: "+squeeze(m.Note))
+			continue
+		case m.Result == nil:
+			point("not ok", heading(m)+": "+squeeze(lack(m)), "")
+			continue
 		}
-		fmt.Fprintf(&b, "%s %d - %s\n  ---\n", ok, i+1, tapEscape(c.Name))
-		for _, f := range []struct{ key, value string }{
-			{"message", c.Why}, {"expected", c.Expected}, {"found", c.Found}, {"evidence", c.Evidence},
-		} {
-			if f.value == "" {
-				continue
+		for _, c := range m.Result.Checks {
+			ok := "ok"
+			if c.State == tutorial.Failed {
+				ok = "not ok"
 			}
-			v, err := tutorial.JSON(f.value)
-			if err != nil {
-				return nil, err
+			name := c.Name
+			if m.ID != "" {
+				name = heading(m) + ": " + name
 			}
-			fmt.Fprintf(&b, "  %s: %s", f.key, v)
+			point(ok, name, "")
+			if err := diagnose(&points, c); err != nil {
+				return err
+			}
 		}
-		fmt.Fprintf(&b, "  points: %d\n  ...\n", c.Points)
+		fmt.Fprintf(&points, "# %s: %s of %s points, seed %s\n", heading(m), number(m.Points), number(m.Of), m.Result.Seed)
 	}
-	fmt.Fprintf(&b, "# %d of %d points, seed %s\n", r.Points, r.Of, r.Seed)
-	return []byte(b.String()), nil
+	_, err := fmt.Fprintf(w, "TAP version 14\n1..%d\n%s", n, points.String())
+	return err
 }
 
-// squeeze replaces each run of white space by one blank.
-func squeeze(s string) string { return strings.Join(strings.Fields(s), " ") }
+// diagnose writes the YAML block of a check.
+func diagnose(w io.Writer, c tutorial.Check) error {
+	fmt.Fprint(w, "  ---\n")
+	for _, f := range []struct{ key, value string }{
+		{"message", c.Why}, {"expected", c.Expected}, {"found", c.Found}, {"evidence", c.Evidence},
+	} {
+		if f.value == "" {
+			continue
+		}
+		v, err := tutorial.JSON(f.value)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "  %s: %s", f.key, v)
+	}
+	_, err := fmt.Fprintf(w, "  points: %d\n  ...\n", c.Points)
+	return err
+}
 
 // tapEscape: "Escaping": # would begin a directive, and \ escapes it.
 func tapEscape(s string) string {
