@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -66,19 +67,19 @@ type CommitOptions struct {
 	Author    string    // recorded in the config and its history
 	Message   string    // comment in the history
 	CreatedBy string    // command in the history, such as the container's
-	Changes   []string  // Dockerfile instructions, see ApplyChanges
 	Created   time.Time // zero: SOURCE_DATE_EPOCH, or now
-	// Edit changes the config after Changes have been applied. May be nil.
-	Edit func(*ocispec.ImageConfig)
+	// Edit changes the base's config. May be nil.
+	Edit func(*dockerspec.DockerOCIImageConfig) error
 }
 
 // ImportOptions says how Import describes the new image.
 type ImportOptions struct {
 	Ref, Message string
-	Changes      []string  // Dockerfile instructions, see ApplyChanges
 	Created      time.Time // zero: SOURCE_DATE_EPOCH, or now
-	Total        int64     // bytes of the tarball, for Progress; 0: not known
-	Progress     ingest.Progress
+	// Edit changes the config, which is empty. May be nil.
+	Edit     func(*dockerspec.DockerOCIImageConfig) error
+	Total    int64 // bytes of the tarball, for Progress; 0: not known
+	Progress ingest.Progress
 }
 
 // BuiltinFunc materialises a built-in image: for a familiar name such as

@@ -109,10 +109,7 @@ func (s *Store) Compose(base []byte, cfg *dockerspec.DockerOCIImage, layers []oc
 		}
 		cfg.RootFS.DiffIDs = append(cfg.RootFS.DiffIDs, l.DiffID)
 	}
-	known := dockerspec.DockerOCIImageConfig{ImageConfig: allKeys(), DockerOCIImageConfigExt: dockerspec.DockerOCIImageConfigExt{
-		Healthcheck: &dockerspec.HealthcheckConfig{}, OnBuild: []string{"x"}, Shell: []string{"x"},
-	}}
-	config, err := encodeConfig(base, cfg.Image, cfg.Config, known)
+	config, err := encodeConfig(base, cfg.Image, cfg.Config, allKeys())
 	if err != nil {
 		return nil, err
 	}

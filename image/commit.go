@@ -8,6 +8,7 @@ import (
 	"io"
 	"time"
 
+	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"tiffin/image/ingest"
@@ -33,11 +34,10 @@ func (s *Store) CommitLayer(ctx context.Context, base *Image, write func(io.Writ
 	if err != nil {
 		return nil, err
 	}
-	if err := ApplyChanges(&cfg.Config, opt.Changes); err != nil {
-		return nil, err
-	}
 	if opt.Edit != nil {
-		opt.Edit(&cfg.Config)
+		if err := opt.Edit(&cfg.Config); err != nil {
+			return nil, err
+		}
 	}
 	st, err := s.Stage()
 	if err != nil {
@@ -58,8 +58,8 @@ func (s *Store) CommitLayer(ctx context.Context, base *Image, write func(io.Writ
 		return nil, fmt.Errorf("write the new layer: %w", err)
 	}
 	created := sourceDate(opt.Created)
-	describe(&cfg, l, created, opt.Author, opt.CreatedBy, opt.Message)
-	configJSON, err := encodeConfig(raw, cfg, cfg.Config, allKeys())
+	describe(&cfg.Image, l, created, opt.Author, opt.CreatedBy, opt.Message)
+	configJSON, err := encodeConfig(raw, cfg.Image, cfg.Config, allKeys())
 	if err != nil {
 		return nil, err
 	}
@@ -67,9 +67,9 @@ func (s *Store) CommitLayer(ctx context.Context, base *Image, write func(io.Writ
 }
 
 // baseConfig is the config to start from, as JSON too.
-func (s *Store) baseConfig(base *Image) (cfg ocispec.Image, raw []byte, err error) {
+func (s *Store) baseConfig(base *Image) (cfg dockerspec.DockerOCIImage, raw []byte, err error) {
 	if base == nil {
-		return newConfig(), nil, nil
+		return dockerspec.DockerOCIImage{Image: newConfig()}, nil, nil
 	}
 	if raw, err = s.ReadBlob(base.ID); err != nil {
 		return cfg, nil, err

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -27,8 +28,11 @@ func TestCommitPutsALayerOnTop(t *testing.T) {
 	s, f, base := imagetest.StoreWith(t, imagetest.Gzip, "base")
 	changes := tartest.Of(t, tartest.Whiteout("bin/tool-one"), tartest.File("new", "data"))
 	img, err := s.CommitLayer(context.Background(), base, write(changes), image.CommitOptions{
-		Ref: "derived:1", Author: "me", Message: "why", CreatedBy: "how", Changes: []string{"ENV B=2"},
-		Edit: func(c *ocispec.ImageConfig) { c.User = "bob" }})
+		Ref: "derived:1", Author: "me", Message: "why", CreatedBy: "how",
+		Edit: func(c *dockerspec.DockerOCIImageConfig) error {
+			c.User, c.Env = "bob", append(c.Env, "B=2")
+			return nil
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +90,7 @@ func TestCommitKeepsConfigFieldsItDoesNotKnow(t *testing.T) {
 	s := imagetest.NewStore(t)
 	imagetest.Load(t, s, imagetest.InFile(t, imagetest.Archive(t, f.Layout(t))))
 	img, err := s.CommitLayer(context.Background(), imagetest.Resolve(t, s, "x"), write(imagetest.LayerTar(t, "new")), image.CommitOptions{
-		Edit: func(c *ocispec.ImageConfig) { c.User = "" }})
+		Edit: func(c *dockerspec.DockerOCIImageConfig) error { c.User = ""; return nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +128,7 @@ func TestAFailedCommitLeavesNothing(t *testing.T) {
 			return err
 		},
 		"a wrong change": func() error {
-			_, err := s.CommitLayer(context.Background(), base, write(nil), image.CommitOptions{Changes: []string{"RUN x"}})
+			_, err := s.CommitLayer(context.Background(), base, write(nil), image.CommitOptions{Edit: func(*dockerspec.DockerOCIImageConfig) error { return boom }})
 			return err
 		},
 		"a base that is gone": func() error {

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"time"
 
+	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"tiffin/image/oci"
@@ -75,10 +76,15 @@ func encodeConfig(base []byte, c ocispec.Image, config, known any) ([]byte, erro
 }
 
 // allKeys has every field set, so that its JSON has every key.
-func allKeys() ocispec.ImageConfig {
-	return ocispec.ImageConfig{
-		User: "x", ExposedPorts: map[string]struct{}{"x": {}}, Env: []string{"x"}, Entrypoint: []string{"x"}, Cmd: []string{"x"},
-		Volumes: map[string]struct{}{"x": {}}, WorkingDir: "x", Labels: map[string]string{"x": "x"}, StopSignal: "x",
+func allKeys() dockerspec.DockerOCIImageConfig {
+	return dockerspec.DockerOCIImageConfig{
+		ImageConfig: ocispec.ImageConfig{
+			User: "x", ExposedPorts: map[string]struct{}{"x": {}}, Env: []string{"x"}, Entrypoint: []string{"x"}, Cmd: []string{"x"},
+			Volumes: map[string]struct{}{"x": {}}, WorkingDir: "x", Labels: map[string]string{"x": "x"}, StopSignal: "x",
+		},
+		DockerOCIImageConfigExt: dockerspec.DockerOCIImageConfigExt{
+			Healthcheck: &dockerspec.HealthcheckConfig{}, OnBuild: []string{"x"}, Shell: []string{"x"},
+		},
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"tiffin/image/ingest"
 	"tiffin/image/oci"
 	"tiffin/image/reference"
+
+	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 )
 
 // Import makes an image with one layer of the tarball r of a root file system,
@@ -23,9 +25,11 @@ func (s *Store) Import(ctx context.Context, r io.Reader, opt ImportOptions) (*Im
 		}
 		name = &n
 	}
-	cfg := newConfig()
-	if err := ApplyChanges(&cfg.Config, opt.Changes); err != nil {
-		return nil, err
+	cfg := dockerspec.DockerOCIImage{Image: newConfig()}
+	if opt.Edit != nil {
+		if err := opt.Edit(&cfg.Config); err != nil {
+			return nil, err
+		}
 	}
 	st, err := s.Stage()
 	if err != nil {
@@ -42,8 +46,8 @@ func (s *Store) Import(ctx context.Context, r io.Reader, opt ImportOptions) (*Im
 	if err != nil {
 		return nil, err
 	}
-	describe(&cfg, l, sourceDate(opt.Created), "", "", opt.Message)
-	configJSON, err := encodeConfig(nil, cfg, cfg.Config, allKeys())
+	describe(&cfg.Image, l, sourceDate(opt.Created), "", "", opt.Message)
+	configJSON, err := encodeConfig(nil, cfg.Image, cfg.Config, allKeys())
 	if err != nil {
 		return nil, fmt.Errorf("describe the image: %w", err)
 	}

@@ -10,13 +10,18 @@ import (
 	"tiffin/image"
 	"tiffin/internal/test/imagetest"
 	"tiffin/internal/test/tartest"
+
+	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 )
 
 func TestImportMakesAnImageOfARootFileSystem(t *testing.T) {
 	for packing, pack := range imagetest.Packings {
 		s := imagetest.NewStore(t)
 		img, err := s.Import(context.Background(), bytes.NewReader(pack(t, imagetest.LayerTar(t, "one"))), image.ImportOptions{
-			Ref: "mine:1", Message: "imported", Changes: []string{`CMD ["tool"]`, "ENV A=b"}})
+			Ref: "mine:1", Message: "imported", Edit: func(c *dockerspec.DockerOCIImageConfig) error {
+				c.Cmd, c.Env = []string{"tool"}, []string{"A=b"}
+				return nil
+			}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 
@@ -46,13 +47,10 @@ func configure(s *state, in *dockerfile.Instruction) error {
 		for _, v := range in.Words {
 			c.Volumes[v] = struct{}{}
 		}
-	case "expose", "stopsignal":
-		words := in.Words
-		if in.Name == "stopsignal" {
-			words = []string{in.Value}
-		}
-		// As commit -c reads them; digits and letters have no variables left in them.
-		return image.ApplyChanges(&c.ImageConfig, []string{in.Name + " " + strings.Join(words, " ")})
+	case "expose":
+		return expose(c, in.Words)
+	case "stopsignal":
+		return stopSignal(c, in.Value)
 	case "maintainer":
 		s.config.Author = in.Value
 	case "onbuild":
@@ -89,6 +87,46 @@ func setEnv(env []string, key, value string) []string {
 		}
 	}
 	return append(env, key+"="+value)
+}
+
+// expose adds ports and ranges of them: "EXPOSE".
+func expose(c *dockerspec.DockerOCIImageConfig, words []string) error {
+	for _, w := range words {
+		ports, proto, ok := strings.Cut(w, "/")
+		if proto = strings.ToLower(proto); !ok {
+			proto = "tcp"
+		}
+		if proto != "tcp" && proto != "udp" && proto != "sctp" {
+			return fmt.Errorf("%q: the protocol is tcp, udp or sctp", w)
+		}
+		first, last, isRange := strings.Cut(ports, "-")
+		if !isRange {
+			last = first
+		}
+		lo, err1 := strconv.ParseUint(first, 10, 16)
+		hi, err2 := strconv.ParseUint(last, 10, 16)
+		if err1 != nil || err2 != nil || lo > hi {
+			return fmt.Errorf("%q is no port or range of ports", w)
+		}
+		for p := lo; p <= hi; p++ {
+			c.ExposedPorts[fmt.Sprintf("%d/%s", p, proto)] = struct{}{}
+		}
+	}
+	return nil
+}
+
+// stopSignal takes a number or a name; what the name means is decided where
+// the signal is sent.
+func stopSignal(c *dockerspec.DockerOCIImageConfig, v string) error {
+	if n, err := strconv.Atoi(v); err == nil {
+		if n < 1 || n > 64 {
+			return fmt.Errorf("%q is no signal: they are numbered from 1 to 64", v)
+		}
+	} else if strings.Trim(strings.ToUpper(v), "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-") != "" || len(v) > 16 {
+		return fmt.Errorf("%q is no signal, such as SIGTERM", v)
+	}
+	c.StopSignal = v
+	return nil
 }
 
 // describe is an instruction in the history, with its variables replaced, as docker writes it.

@@ -51,6 +51,15 @@ func FetchContext(ctx context.Context, s *image.Store, from string, checksum dig
 	return c, nil
 }
 
+// Fetch opens a file by http or https. The caller closes it.
+func Fetch(ctx context.Context, from string) (io.ReadCloser, error) {
+	r, err := get(ctx, from, "")
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
 // response is what a server sends.
 type response struct {
 	io.ReadCloser

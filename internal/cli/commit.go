@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"tiffin/image"
+	"tiffin/internal/build"
 	"tiffin/internal/container/client"
 )
 
@@ -28,8 +29,12 @@ func commitCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			changes, err := build.Changes(store.Root(), ctr.Env, c.StringSlice("change"))
+			if err != nil {
+				return err
+			}
 			img, err := client.Commit(c.Context, ctr, store, image.CommitOptions{
-				Ref: c.Args().Get(1), Author: c.String("author"), Message: c.String("message"), Changes: c.StringSlice("change"),
+				Ref: c.Args().Get(1), Author: c.String("author"), Message: c.String("message"), Edit: changes,
 			})
 			if err != nil {
 				return err

@@ -23,6 +23,7 @@ func saveCommand() *cli.Command {
 		Description: "The archive is an OCI layout and a docker-archive at once: docker, podman, skopeo and tiffin load it.\nThe layers go in as they are stored.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "all", Usage: "indexes with what they list for all platforms"},
+			&cli.StringFlag{Name: "format", Usage: "`docker-archive` or oci-archive: the archive is both"},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE` instead of the standard output"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "show no progress"},
 		},
@@ -31,6 +32,9 @@ func saveCommand() *cli.Command {
 }
 
 func runSave(c *cli.Context) error {
+	if f := c.String("format"); f != "" && f != "docker-archive" && f != "oci-archive" {
+		return errs.Hint(fmt.Errorf("--format %s is not there", f), "the archive is docker-archive and oci-archive at once; a directory is made of it by tar(1)")
+	}
 	out := c.String("output")
 	if out == "" && isTerminal(os.Stdout) {
 		return errs.Hint(errors.New("an archive is not for a terminal"), "name a file with -o FILE, or redirect the output")

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"tiffin/image"
@@ -109,14 +110,13 @@ func Commit(ctx context.Context, c *disk.Container, store *image.Store, opt imag
 	if opt.CreatedBy == "" {
 		opt.CreatedBy = strings.Join(c.Args(), " ")
 	}
-	// A mistake in them is found before anything is written.
-	if err := image.ApplyChanges(new(ocispec.ImageConfig), opt.Changes); err != nil {
-		return nil, err
-	}
-	changes := opt.Changes
-	opt.Changes, opt.Edit = nil, func(cfg *ocispec.ImageConfig) {
-		describe(c, cfg)
-		_ = image.ApplyChanges(cfg, changes) // they win over what the container says
+	edit := opt.Edit
+	opt.Edit = func(cfg *dockerspec.DockerOCIImageConfig) error {
+		describe(c, &cfg.ImageConfig)
+		if edit == nil {
+			return nil
+		}
+		return edit(cfg) // it wins over what the container says
 	}
 	err = changed(c, store, func(base *image.Image, d delta) error {
 		img, err = store.CommitLayer(ctx, base, d.WriteDiff, opt)
