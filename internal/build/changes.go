@@ -15,7 +15,7 @@ import (
 	"tiffin/internal/errs"
 )
 
-// changeable are the instructions that Changes takes: docker-commit(1), --change.
+// changeable are the instructions that Changes takes: podman-commit(1), --change.
 var changeable = []string{"CMD", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "ONBUILD", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR"}
 
 // Changes reads instructions of a Dockerfile, and returns what applies them to a config. Variables

@@ -294,7 +294,7 @@ func matchPs(c *disk.Container, s disk.State, key, v string) bool {
 		return h == nil && v == "none" || h != nil && h.Status == v
 	case "volume": // a name, or a path here or inside
 		return slices.ContainsFunc(c.Volumes, func(m disk.Volume) bool { return v == m.Name || v == m.Target || m.Name == "" && v == m.Source })
-	case "publish", "expose": // docker-ps(1): PORT[-PORT][/PROTOCOL]
+	case "publish", "expose": // podman-ps(1), --filter: PORT[-PORT][/PROTOCOL]
 		return hasPort(c, s, key == "publish", v)
 	case "network":
 		return slices.Contains(networksOf(c), v)

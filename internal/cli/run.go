@@ -4,11 +4,14 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 
+	digest "github.com/opencontainers/go-digest"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
@@ -32,6 +35,8 @@ func runCommand() *cli.Command {
 			"out, and `tiffin explain --script` writes it all down for a shell.",
 		Flags: append(append(createFlags(),
 			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "leave it running and print its id"},
+			&cli.StringSliceFlag{Name: "attach", Aliases: []string{"a"}, Usage: "show only this `STREAM` of the command, stdout or stderr; the log has both"},
+			&cli.BoolFlag{Name: "rmi", Usage: "with --rm, delete the image, too, unless another container needs it"},
 			newExplainFlag(), stepFlag(), detachKeysFlag(), sigProxyFlag()), traceFlags()...),
 		Action: takes(1, -1, "an image", func(c *cli.Context) error {
 			return runContainer(c, func(t *terminal) (*onlookers, error) { return newOnlookers(c, t) })
@@ -71,6 +76,10 @@ func runContainer(c *cli.Context, look func(*terminal) (*onlookers, error)) erro
 	if detach {
 		t = nil
 	}
+	streams, err := attached(c)
+	if err != nil {
+		return err
+	}
 	seen, err := look(t)
 	if err != nil {
 		return err
@@ -85,7 +94,7 @@ func runContainer(c *cli.Context, look func(*terminal) (*onlookers, error)) erro
 		l.Cancel()
 		return err
 	}
-	o := client.StartOptions{Trace: seen.trace, Explain: seen.explain, Tied: tied(c)}
+	o := client.StartOptions{Trace: seen.trace, Explain: seen.explain, Tied: tied(c), Stdout: streams[0], Stderr: streams[1]}
 	if c.String("driver") == "" && ctr.Upper == "" {
 		o.StepDown = noteDriver
 	}
@@ -103,7 +112,57 @@ func runContainer(c *cli.Context, look func(*terminal) (*onlookers, error)) erro
 		}
 		return s, err
 	})
-	return joinQuietly(err, seen.done(ctr))
+	err = joinQuietly(err, seen.done(ctr))
+	if c.Bool("rmi") {
+		err = joinQuietly(err, removeImage(ctr))
+	}
+	return err
+}
+
+// attached are where the command's output goes, standard output and standard error: docker-run(1),
+// --attach.
+func attached(c *cli.Context) (to [2]*os.File, err error) {
+	to = [2]*os.File{os.Stdout, os.Stderr}
+	if c.Bool("rmi") && (!c.Bool("rm") || c.Bool("detach")) {
+		return to, errs.Hint(errors.New("--rmi is for a container that is deleted at its end, in the foreground"), "add --rm, and no --detach")
+	}
+	wanted := c.StringSlice("attach")
+	if len(wanted) == 0 {
+		return to, nil
+	}
+	if c.Bool("detach") {
+		return to, errors.New("--attach and --detach contradict each other")
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		return to, err
+	}
+	shown := [2]*os.File{null, null}
+	for _, s := range wanted {
+		switch strings.ToLower(s) {
+		case "stdin": // what -i says
+		case "stdout":
+			shown[0] = to[0]
+		case "stderr":
+			shown[1] = to[1]
+		default:
+			return to, fmt.Errorf("--attach %s is none of stdin, stdout and stderr", s)
+		}
+	}
+	return shown, nil
+}
+
+// removeImage deletes the image of a container that is gone, unless another one needs it.
+func removeImage(ctr *disk.Container) error {
+	store, err := openStore()
+	if err != nil {
+		return err
+	}
+	used, err := store.Uses()
+	if err == nil && !used[digest.Digest(ctr.ImageID)] {
+		_, err = store.Remove(ctr.Image, false)
+	}
+	return err
 }
 
 // tied tells whether the container of run ends with its client: nobody could find it again, or
@@ -147,8 +206,10 @@ func newLaunch() (*client.Launch, error) {
 // if not. start sets the fields of o that concern t.
 func start(l *client.Launch, ctr *disk.Container, lock *os.File, m *cache.Mountable, fresh bool, t *terminal, o client.StartOptions) (*client.Session, error) {
 	defer lock.Close()
-	if t != nil {
-		o.Stdout, o.Stderr = os.Stdout, os.Stderr
+	if t == nil {
+		o.Stdout, o.Stderr = nil, nil
+	} else {
+		o.Stdout, o.Stderr = cmp.Or(o.Stdout, os.Stdout), cmp.Or(o.Stderr, os.Stderr)
 		o.Rows, o.Cols = t.size()
 		o.GiveUp = t.giveUp
 	}
