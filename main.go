@@ -16,6 +16,7 @@
 //	tiffin __userland    … that writes out the shell and commands of tiffin/base, for labs
 //	tiffin __man         … that writes the manual pages, for scripts/setup --man
 //	tiffin __grade       … that works in the container of a hand-in: package tutorial
+//	tiffin __mini        … that tries a student's own container: package mini
 //	tiffin run …         what the user types
 //
 // A tiffin built by scripts/setup carries more programs (package programs): the runtime, which
@@ -48,6 +49,8 @@ func main() {
 			os.Exit(cli.WriteManuals(os.Args[2:]))
 		case cli.UserlandCommand:
 			os.Exit(cli.WriteUserland())
+		case tutorial.MiniCommand:
+			os.Exit(cli.CheckMini(os.Args[2:]))
 		case tutorial.GradeCommand:
 			os.Exit(cli.InSandbox(os.Args[2:]))
 		}

@@ -26,6 +26,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"tiffin/tutorial/sandbox"
 )
 
 // Grader grades submissions.
@@ -159,19 +161,15 @@ type replay struct {
 
 // Where things are in the container.
 const (
-	inHome   = "/grade"             // all that can be written: the store, the work directory
-	inLabs   = "/grade/labs"        // the student's directory
-	inBinary = "/run/tiffin/tiffin" // this program
-	inHand   = "/run/handed"        // what was handed in
-	inOwn    = "/run/own"           // the instructor's own labs
-	inCheck  = "/run/judging"       // temporaries of the judge
+	inHome   = "/grade"       // all that can be written: the store, the work directory
+	inLabs   = "/grade/labs"  // the student's directory
+	inBinary = sandbox.Binary // this program
+	inHand   = "/run/handed"  // what was handed in
+	inOwn    = "/run/own"     // the instructor's own labs
+	inCheck  = "/run/judging" // temporaries of the judge
 )
 
-// ofHost are the directories of this machine that are shown in the container: scripts of labs, and
-// of students, are for a shell and commands as people have them.
-var ofHost = []string{"/usr", "/bin", "/lib", "/lib64", "/nix"}
-
-var inEnv = []string{"PATH=/run/tiffin:/usr/bin:/bin:/usr/sbin", "HOME=" + inHome, "TIFFIN_ROOT=" + inHome + "/store", "TIFFIN_LABS=" + inLabs, "LC_ALL=C"}
+var inEnv = []string{sandbox.Path, "HOME=" + inHome, "TIFFIN_ROOT=" + inHome + "/store", "TIFFIN_LABS=" + inLabs, "LC_ALL=C"}
 
 // start starts the container.
 func (p *replay) start(handed string) error {
@@ -179,17 +177,8 @@ func (p *replay) start(handed string) error {
 	if err != nil {
 		return err
 	}
-	args := []string{"run", "-d", "--name", p.name, "--pull", "never", "--network", "none", "--read-only", "--init",
-		"--device", "/dev/fuse", "--cap-drop", "ALL", "--cap-add", "SETFCAP",
-		"--security-opt", "systempaths=unconfined", "--security-opt", "seccomp=unconfined",
-		"--limits", "best-effort", "--pids-limit", "512", "--shm-size", "16m",
-		"--tmpfs", inHome + ":size=256m", "--tmpfs", "/tmp:size=64m", "--tmpfs", inCheck + ":size=1m",
-		"-v", binary + ":" + inBinary + ":ro", "-v", handed + ":" + inHand + ":ro"}
-	for _, d := range ofHost {
-		if _, err := os.Stat(d); err == nil {
-			args = append(args, "-v", d+":"+d+":ro")
-		}
-	}
+	args := append(sandbox.Args(p.name, binary), "--tmpfs", inHome+":size=256m", "--tmpfs", inCheck+":size=1m",
+		"-v", handed+":"+inHand+":ro")
 	if p.lab.dir != "" {
 		args = append(args, "-v", filepath.Dir(p.lab.dir)+":"+inOwn+":ro")
 	}

@@ -206,8 +206,11 @@ func (l *Lab) hints() ([]string, error) {
 }
 
 // Wrong is a wrong answer that comes with a lab: the name of a script, a part of the message that
-// its check must give, and the text below its first line.
-type Wrong struct{ Script, Says, Text string }
+// its check must give, and the text below its first line. wrong/3-name.sh is for stage 3.
+type Wrong struct {
+	Script, Says, Text string
+	Stage              int // 0: all
+}
 
 // wrongs reads wrong/*.sh, whose first line is "# says: TEXT".
 func (l *Lab) wrongs() ([]Wrong, error) {
@@ -226,7 +229,11 @@ func (l *Lab) wrongs() ([]Wrong, error) {
 		if says = squeeze(says); !ok || says == "" {
 			return nil, fmt.Errorf("the first line of %s is not `# says: TEXT`", n)
 		}
-		all = append(all, Wrong{n, says, rest})
+		w := Wrong{Script: n, Says: says, Text: rest}
+		if l.Stages() > 0 {
+			w.Stage, _ = strconv.Atoi(path.Base(n)[:1])
+		}
+		all = append(all, w)
 	}
 	return all, nil
 }

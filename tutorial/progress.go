@@ -30,16 +30,17 @@ const (
 // Entry is the record of a lab, the file record/NN-name.json of the student's directory. If its
 // signature does not fit, all that it says beyond "started" is taken for not said.
 type Entry struct {
-	Lab       string    `json:"lab"`
-	State     Stage     `json:"state"`
-	Points    int       `json:"points"` // of the last check, or of the one that passed
-	Of        int       `json:"of"`
-	Hints     int       `json:"hints"`  // seen so far
-	Checks    int       `json:"checks"` // how often it was checked until it passed
-	Begun     time.Time `json:"begun,omitzero"`
-	Checked   time.Time `json:"checked,omitzero"` // last, until it passed
-	Start     *Start    `json:"start,omitempty"`
-	Signature string    `json:"signature"` // Ed25519 (RFC 8032) of this text without it, in base64
+	Lab        string    `json:"lab"`
+	State      Stage     `json:"state"`
+	Points     int       `json:"points"` // of the last check, or of the one that passed
+	Of         int       `json:"of"`
+	Hints      int       `json:"hints"`                // seen so far
+	StageHints [9]int    `json:"stage_hints,omitzero"` // of each stage, if the lab has stages
+	Checks     int       `json:"checks"`               // how often it was checked until it passed
+	Begun      time.Time `json:"begun,omitzero"`
+	Checked    time.Time `json:"checked,omitzero"` // last, until it passed
+	Start      *Start    `json:"start,omitempty"`
+	Signature  string    `json:"signature"` // Ed25519 (RFC 8032) of this text without it, in base64
 }
 
 // again is the record when the lab is begun, maybe not for the first time.

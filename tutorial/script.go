@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -49,13 +50,14 @@ type bench struct {
 	lab       *Lab
 	dir, work string
 	seed      string
+	stage     int      // the one to be checked, 0: all
 	start     *Start   // what setup.sh has made, once it has run
 	held      *os.File // the lock on dir, or nil
 }
 
 // answers are the files of a lab that are not laid out: what passes and what does not is nowhere
 // near a student's program that a check runs.
-var answers = []string{"solution.sh", "wrong", "hints.txt", "claims.txt", "README"}
+var answers = []string{"solution.sh", "reference", "wrong", "hints.txt", "claims.txt", "README"}
 
 // set makes a bench for a lab and a student's work directory.
 func (r *Runner) set(l *Lab, work, seed string) (b *bench, err error) {
@@ -103,7 +105,7 @@ func (b *bench) clear() {
 // environ is what the scripts see, besides what this process does.
 func (b *bench) environ(run string) []string {
 	set := append([]string{
-		"LAB=" + filepath.Join(b.dir, "lab"), "WORK=" + b.work, "SEED=" + b.seed, "P=" + b.lab.prefix(),
+		"LAB=" + filepath.Join(b.dir, "lab"), "WORK=" + b.work, "SEED=" + b.seed, "P=" + b.lab.prefix(), "STAGE=" + strconv.Itoa(b.stage),
 		"PATH=" + filepath.Join(b.dir, "bin") + ":" + os.Getenv("PATH"), "TMPDIR=" + filepath.Join(b.dir, "tmp"),
 		"LC_ALL=C", "CDPATH=", "PWD=" + b.work, labVariable + "=" + b.work, runVariable + "=" + run,
 	}, b.Env...)

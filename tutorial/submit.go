@@ -43,7 +43,7 @@ type Handed struct {
 
 const (
 	SolveScript = "solve.sh" // what a lab is solved with
-	maxHanded   = 1 << 20    // bytes, of one file
+	maxHanded   = 8 << 20    // bytes, of one file
 	maxSubmit   = 32 << 20   // bytes, of a submission
 )
 

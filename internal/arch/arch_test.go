@@ -22,7 +22,7 @@ import (
 // on a line above its own here. Packages of one line are neighbours and do not know each other.
 // A package that is not named stands nowhere, and the test says so.
 var floors = [][]string{
-	{"internal/errs", "internal/treecopy", "ns/seccomp", "image/sidecar", "image/inflate", "tutorial/similar"},
+	{"internal/errs", "internal/treecopy", "ns/seccomp", "image/sidecar", "image/inflate", "tutorial/similar", "tutorial/sandbox", "tutorial/21-mini/reference"},
 	{"internal/wire", "ns/cgroup", "image/layer"},
 	{"ns/emulation", "internal/network"},
 	{"image/reference", "image/registry/token", "image/union", "ns", "internal/programs", "internal/network/stack"},
@@ -30,7 +30,7 @@ var floors = [][]string{
 	{"image/store", "internal/compose/parser"},
 	{"image/ingest"},
 	{"image/cache"},
-	{"image", "fs", "ns/probe", "internal/container/disk", "internal/dockerfile"},
+	{"image", "fs", "ns/probe", "internal/container/disk", "internal/dockerfile", "tutorial/mini"},
 	{"image/transfer", "tutorial", "tutorial/book", "internal/container/control", "internal/container/member", "internal/picture"},
 	{"image/registry", "image/registry/server", "internal/container/supervisor", "internal/container/client", "tutorial/gradebook"},
 	{"internal/build", "internal/programs/dockerfile"},
@@ -212,16 +212,17 @@ func TestProgramsAreStatic(t *testing.T) {
 // besides main.go: whole packages, and functions PACKAGE.[TYPE.]NAME. All others
 // return what they have to say, and an error.
 var speaks = map[string]string{
-	"internal/cli":          "what the user types",
-	"internal/userland/box": "the commands of the built-in image: standard output is theirs",
-	"internal/userland/sh":  "the shell, likewise",
-	"internal/bench":        "a program of its own, for scripts/bench-fs",
-	"internal/test/fstest":  "the main functions of a test binary run again",
-	"internal/test/reexec":  "likewise",
-	"internal/test/binary":  "what runs around the tests of a package",
-	"ns.builder.fail":       "the end of the process that could not become the command",
-	"ns.builder.wait":       "the end of --init and of the helper of exec: the status of the command",
-	"ns/probe.Main":         "main function of tiffin __probe",
+	"internal/cli":               "what the user types",
+	"internal/userland/box":      "the commands of the built-in image: standard output is theirs",
+	"internal/userland/sh":       "the shell, likewise",
+	"tutorial/21-mini/reference": "a program of its own, as a student writes it",
+	"internal/bench":             "a program of its own, for scripts/bench-fs",
+	"internal/test/fstest":       "the main functions of a test binary run again",
+	"internal/test/reexec":       "likewise",
+	"internal/test/binary":       "what runs around the tests of a package",
+	"ns.builder.fail":            "the end of the process that could not become the command",
+	"ns.builder.wait":            "the end of --init and of the helper of exec: the status of the command",
+	"ns/probe.Main":              "main function of tiffin __probe",
 }
 
 // speech is what prints or exits, in the standard library.

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
@@ -31,6 +33,7 @@ var labTable = [...]command{
 	{"show", "print the text of a lab", labShowCommand, statusLike},
 	{"check", "look whether the task is done", labCheckCommand, statusLike},
 	{"hint", "print the next of three hints", labHintCommand, statusLike},
+	{"diff", "show a stage of yours beside tiffin's own", labDiffCommand, statusLike},
 	{"reset", "make the start state of a lab again", labResetCommand, statusLike},
 	{"clean", "remove all that a lab has made", labCleanCommand, statusLike},
 	{"solution", "print the solution of a lab that is passed, and wrong answers", labSolutionCommand, statusLike},
@@ -70,6 +73,7 @@ type course struct {
 	*tutorial.Student
 	labs    []*tutorial.Lab
 	damaged error // why some are not among them
+	stage   int   // that the argument names, 0: none
 }
 
 func openCourse(c *cli.Context) (*course, error) {
@@ -96,7 +100,7 @@ func openCourse(c *cli.Context) (*course, error) {
 			damaged = errors.Join(damaged, err)
 		}
 	}
-	return &course{s, labs, damaged}, nil
+	return &course{Student: s, labs: labs, damaged: damaged}, nil
 }
 
 // joined refuses the labs of a class until it is joined.
@@ -163,9 +167,16 @@ func (k *course) lab(c *cli.Context) (*tutorial.Lab, error) {
 		return nil, err
 	}
 	if c.Args().Present() {
-		l, err := tutorial.Find(k.labs, c.Args().First())
+		name, stage, staged := strings.Cut(c.Args().First(), "/")
+		l, err := tutorial.Find(k.labs, name)
 		if err != nil && k.damaged != nil {
 			err = k.damaged
+		}
+		if err == nil && staged {
+			if k.stage, err = strconv.Atoi(stage); err != nil {
+				return nil, usagef("a stage is a number, as in %s/1, not %q", name, stage)
+			}
+			_, err = l.Page(k.stage)
 		}
 		return inLanguage(c, l, err)
 	}

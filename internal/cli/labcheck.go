@@ -4,6 +4,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -18,7 +19,7 @@ import (
 
 func labCheckCommand() *cli.Command {
 	return &cli.Command{
-		ArgsUsage: "[FLAGS] [LAB]",
+		ArgsUsage: "[FLAGS] [LAB[/STAGE]]",
 		Description: "The exit status is 0 if the lab is passed, 1 if not yet, 2 if this machine\n" +
 			"lacks something that the lab needs, and 125 for everything else, such as a lab\n" +
 			"that is broken. The formats are for course servers: JUnit XML, TAP 14, and\nresults.json of Gradescope.",
@@ -39,7 +40,7 @@ func labCheckCommand() *cli.Command {
 			}
 			ctx, stop := labContext(c)
 			defer stop()
-			res, err := k.Check(ctx, l.Original())
+			res, err := k.check(ctx, l.Original())
 			if err != nil {
 				return err
 			}
@@ -51,6 +52,14 @@ func labCheckCommand() *cli.Command {
 			return labStatus(res.State)
 		},
 	}
+}
+
+// check looks at a lab, or at one stage of it.
+func (k *course) check(ctx context.Context, l *tutorial.Lab) (*tutorial.Result, error) {
+	if k.stage != 0 {
+		return k.CheckStage(ctx, l, k.stage)
+	}
+	return k.Check(ctx, l)
 }
 
 func labStatus(s tutorial.State) error {
@@ -75,7 +84,10 @@ func printCheck(w io.Writer, l *tutorial.Lab, res *tutorial.Result) {
 	field := func(word, text string) {
 		printField(w, fmt.Sprintf("         %-9s ", l.Say(word)), l.Say(text))
 	}
-	for _, c := range res.Checks {
+	for i, c := range res.Checks {
+		if i+1 < len(res.Checks) && c.Found == "" && c.Why == res.Checks[i+1].Why {
+			c.Why = "" // what is not looked at yet has one reason
+		}
 		mark := "ok"
 		if c.State == tutorial.Failed {
 			mark = "NOT YET"

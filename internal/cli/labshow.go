@@ -15,15 +15,23 @@ import (
 
 func labShowCommand() *cli.Command {
 	return &cli.Command{
-		ArgsUsage: "[FLAGS] [LAB]",
+		ArgsUsage: "[FLAGS] [LAB[/STAGE]]",
 		Flags:     []cli.Flag{labDirFlag(), labLangFlag()},
 		Action: onLab(func(ctx context.Context, k *course, l *tutorial.Lab) error {
+			if k.stage != 0 {
+				p, err := l.Page(k.stage)
+				if err != nil {
+					return err
+				}
+				printTitle(fmt.Sprintf("Lab %s, stage %d: %s", l.Number(), k.stage, p.Title))
+				fmt.Fprintln(stdout, p.Text)
+				return nil
+			}
 			text, err := k.Lesson(ctx, l)
 			if err != nil {
 				return err
 			}
-			title := fmt.Sprintf("Lab %s: %s", l.Number(), l.Title)
-			fmt.Fprintf(stdout, "%s\n%s\n\n", title, strings.Repeat("=", utf8.RuneCountInString(title)))
+			printTitle(fmt.Sprintf("Lab %s: %s", l.Number(), l.Title))
 			printWrapped(stdout, "  ", l.Concept)
 			fmt.Fprintf(stdout, "\n%s\n", strings.Trim(text, "\n"))
 			return nil
@@ -60,16 +68,27 @@ func indented(script string) string {
 	return b.String()
 }
 
+func printTitle(title string) {
+	fmt.Fprintf(stdout, "%s\n%s\n\n", title, strings.Repeat("=", utf8.RuneCountInString(title)))
+}
+
 func labHintCommand() *cli.Command {
 	return &cli.Command{
-		ArgsUsage: "[FLAGS] [LAB]",
+		ArgsUsage: "[FLAGS] [LAB[/STAGE]]",
 		Flags:     []cli.Flag{labDirFlag(), labLangFlag()},
 		Action: onLab(func(ctx context.Context, k *course, l *tutorial.Lab) error {
-			text, n, of, err := k.Hint(ctx, l)
+			what := "lab " + l.Number()
+			text, n, of, err := "", 0, 0, error(nil)
+			if k.stage != 0 {
+				what += fmt.Sprintf(", stage %d", k.stage)
+				text, n, of, err = k.HintStage(l, k.stage)
+			} else {
+				text, n, of, err = k.Hint(ctx, l)
+			}
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(stdout, "%s\n\n%s\n", l.Say(fmt.Sprintf("hint %d of %d for lab %s:", n, of, l.Number())), text)
+			fmt.Fprintf(stdout, "%s\n\n%s\n", l.Say(fmt.Sprintf("hint %d of %d for %s:", n, of, what)), text)
 			return nil
 		}),
 	}

