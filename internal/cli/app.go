@@ -229,7 +229,7 @@ func (c *command) run(args []string) int {
 func parseAndRun(cmd *cli.Command, args []string) error {
 	cli.HelpFlag = nil // it would print a help text of its own
 	app := &cli.App{
-		Name: "tiffin", Usage: cmd.Usage, HideHelp: true, HideVersion: true, Writer: stdout, ErrWriter: io.Discard,
+		Name: "tiffin", Usage: cmd.Usage, ArgsUsage: cmd.ArgsUsage, HideHelp: true, HideVersion: true, Writer: stdout, ErrWriter: io.Discard,
 		ExitErrHandler:            func(*cli.Context, error) {},
 		Flags:                     cmd.Flags,
 		DisableSliceFlagSeparator: true, // a comma is part of a value

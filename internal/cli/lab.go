@@ -172,6 +172,9 @@ func (k *course) lab(c *cli.Context) (*tutorial.Lab, error) {
 		if err != nil && k.damaged != nil {
 			err = k.damaged
 		}
+		if staged && !strings.Contains(c.App.ArgsUsage, "STAGE") {
+			return nil, usagef("it is for a whole lab: %s", name)
+		}
 		if err == nil && staged {
 			if k.stage, err = strconv.Atoi(stage); err != nil {
 				return nil, usagef("a stage is a number, as in %s/1, not %q", name, stage)
