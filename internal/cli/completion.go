@@ -97,15 +97,16 @@ func candidates(before []string, last string) []string {
 	}
 	cmd := commands[at]
 	if below := belowOf(cmd.name); below != nil {
-		if len(before) == 1 {
-			return commandNames(below)
+		if len(before) == 1 && (cmd.like == runLike || !strings.HasPrefix(last, "-")) {
+			return append(commandNames(below), argumentsOf(cmd.name)...)
 		}
-		at := slices.IndexFunc(below, func(c command) bool { return c.name == before[1] })
-		if at < 0 {
+		at := slices.IndexFunc(below, func(c command) bool { return len(before) > 1 && c.name == before[1] })
+		if at >= 0 {
+			below[at].name = cmd.name + " " + below[at].name
+			cmd, before = below[at], before[1:]
+		} else if cmd.like == runLike {
 			return nil
 		}
-		below[at].name = cmd.name + " " + below[at].name
-		cmd, before = below[at], before[1:]
 	}
 	flags := cmd.make().Flags
 	if strings.HasPrefix(last, "-") {
@@ -207,9 +208,9 @@ func argumentsOf(command string) []string {
 	case "start", "stop", "restart", "kill", "exec", "cp", "attach", "port", "logs", "trace", "stats", "top", "pause", "unpause",
 		"update", "wait", "rename", "rm", "diff", "export", "commit", "enter":
 		return containerNames()
-	case "run", "create", "tag", "save", "images", "history", "layers", "push", "rmi", "explain":
+	case "run", "create", "tag", "save", "images", "history", "layers", "push", "rmi", "explain", "picture run":
 		return imageNames()
-	case "inspect", "why":
+	case "inspect", "why", "picture":
 		return append(containerNames(), imageNames()...)
 	case "network inspect", "network rm", "network connect", "network disconnect":
 		return append(networkNames(), containerNames()...)

@@ -1,8 +1,10 @@
 package cli_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -20,14 +22,14 @@ func TestAPictureShowsWhatHappened(t *testing.T) {
 			store := p.home(t)
 			file := filepath.Join(filepath.Dir(store), "run.html")
 			tiffin := func(args ...string) string { return strings.TrimSpace(p.as(t, store, "", binary, args...)) }
-			tiffin("picture", "run", "-o", file, "--name", "cook", "--without", "uts", "tiffin/base", "sh", "-c", "rm /etc/shells; echo x >> /etc/passwd; cat /etc/group > /dev/null")
+			tiffin("picture", "run", "-o", file, "--name", "cook", "--without", "uts", "tiffin/base", "sh", "-c", "touch /$(printf 'turned\\342\\200\\256\\033'); rm /etc/shells; echo x >> /etc/passwd; cat /etc/group > /dev/null")
 			page := browser.Open(t, file, 1280)
 			eval := func(format string, args ...any) string { return page.Eval(fmt.Sprintf(format, args...)) }
 			// This machine; three of the supervisor; all but one of the container; the process.
 			if got := eval(`document.querySelectorAll('.box').length + [...document.querySelectorAll('.box')].map(b => ' ' + b.classList[1]).join('')`); got != "11 host user mnt pid user mnt pid net ipc cgroup process" {
 				t.Errorf("the boxes are %s", got)
 			}
-			if got := eval(`showStep(1), document.querySelectorAll('.box:not(.later)').length`); got != "5" {
+			if got := eval(`showStep( 1 ), document.querySelectorAll('.box:not(.later)').length`); got != "5" {
 				t.Errorf("after the first step there are %s boxes", got)
 			}
 			if got := eval(`[...document.querySelectorAll('.mark')].filter(m => ['proc', 'loopback', 'exec'].includes(m.textContent)).map(m => m.textContent + ' ' + m.closest('.box').classList[1]).join()`); got != "exec process,loopback net,proc mnt" {
@@ -55,6 +57,13 @@ func TestAPictureShowsWhatHappened(t *testing.T) {
 						t.Errorf("%s: the page has %q, why says %s%q", path, got, want, says)
 					}
 				}
+			}
+			// A name that a terminal obeys is found, and stands in the page as escapes.
+			if got := eval(`showPath('/turned\u202e\u001b'), document.querySelector('.decides').dataset.layer`); got != "upper" {
+				t.Errorf("%s has the name", got)
+			}
+			if html, err := os.ReadFile(file); err != nil || bytes.ContainsAny(html, "\u202e\x1b") {
+				t.Errorf("the page has what it should escape, or %v", err)
 			}
 			if n, _ := strconv.Atoi(eval(`document.querySelectorAll('.lane rect').length`)); n < 20 {
 				t.Errorf("%d requests", n)

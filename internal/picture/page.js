@@ -45,7 +45,7 @@ function findPath(text) {
   return {names, row, answer: paths.Rows[row][2]};
 }
 
-function showPath(text) {
+function showPath(text, falls = true) {
   const {names, row, answer, cut} = findPath(text);
   const path = n => '/' + names.slice(0, n).join('/');
   const a = paths.Answers[answer], layers = all('.layer');
@@ -61,6 +61,10 @@ function showPath(text) {
   const ball = one('#ball'), end = layers[a.Decides < 0 ? layers.length - 1 : a.Decides];
   ball.hidden = Boolean(cut);
   ball.style.transform = `translateY(${end.offsetTop + 8}px)`;
+  for (const fall of ball.getAnimations()) fall.cancel();
+  if (falls && !matchMedia('(prefers-reduced-motion: reduce)').matches) {
+    ball.animate({transform: ['translateY(-2rem)', ball.style.transform]}, {duration: 200 + 2 * end.offsetTop, easing: 'ease-in'});
+  }
   one('#verdict').textContent = cut ? `what is below ${cut} found no room in this page: ask tiffin why`
     : a.Decides < 0 ? `${path()}: no layer has it` : `${path()}: ${end.dataset.layer} ${one('.says', end).textContent}`;
   // What may be typed next: the entries of the directory.
@@ -95,7 +99,7 @@ if (one('#paths')) {
     paths.below.get(dir).push(name);
   });
   connect('path', showPath);
-  addEventListener('resize', () => showPath(one('#path').value));
+  addEventListener('resize', () => showPath(one('#path').value, false));
 }
 for (const mark of all('.lane rect')) {
   mark.addEventListener('click', () => { one('#request').value = Number(mark.dataset.request) + 1; showRequest(one('#request').value); });
