@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/docker/go-units"
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/urfave/cli/v2"
@@ -22,6 +24,7 @@ import (
 	"tiffin/image/transfer"
 	"tiffin/internal/errs"
 	"tiffin/tutorial"
+	"tiffin/tutorial/gradebook"
 )
 
 // classTable are the commands below `class`.
@@ -29,6 +32,7 @@ var classTable = [...]command{
 	{"new", "make a class of a roster: its labs, deadlines and tokens", classNewCommand, statusLike},
 	{"tokens", "write the students' tokens anew, after the roster was changed", classTokensCommand, statusLike},
 	{"pack", "make one file of the class for its students", classPackCommand, statusLike},
+	{"report", "write marks that were kept as JSON in another format", classReportCommand, statusLike},
 	{"join", "make the labs here those of a student in the class", classJoinCommand, statusLike},
 }
 
@@ -205,8 +209,8 @@ func classPackCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(stdout, "%s has %s for the class %s, %d MB\n\n  ./%s class join ID TOKEN   is what students type first\n",
-				path, counted(len(class.Labs), "lab"), class.Name, size/1e6, filepath.Base(path))
+			fmt.Fprintf(stdout, "%s has %s for the class %s, %s\n\n  ./%s class join ID TOKEN   is what students type first\n",
+				path, counted(len(class.Labs), "lab"), class.Name, units.HumanSize(float64(size)), filepath.Base(path))
 			if name := c.String("name"); name != "" {
 				return keepRoom(c.Context, path, name)
 			}
@@ -241,6 +245,36 @@ func keepRoom(ctx context.Context, path, name string) error {
 	repository, _, _ := strings.Cut(ref.Familiar(), ":")
 	fmt.Fprintf(stdout, "  curl -o tiffin http://HOST:PORT/v2/%s/blobs/%s   fetches it from `tiffin serve`\n", repository, d)
 	return nil
+}
+
+func classReportCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage:   "[FLAGS] FILE",
+		Description: "FILE is what `tiffin lab grade --class DIR --format json` has printed: it is graded\nonce, and reported on as often as you like.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "format", Value: "html", Usage: "`FORMAT`: " + strings.Join(gradebook.Formats(true), ", ")},
+			&cli.StringFlag{Name: "student", Usage: "the marks of the student `ID` alone"}},
+		Action: takes(1, 1, "a file of marks", func(c *cli.Context) error {
+			if err := gradebook.Known(c.String("format"), true); err != nil {
+				return usagef("%v", err)
+			}
+			text, err := os.ReadFile(c.Args().First())
+			if err != nil {
+				return fmt.Errorf("read the marks: %w", err)
+			}
+			book := &gradebook.Book{Env: os.Getenv}
+			if err := json.Unmarshal(text, book); err != nil || book.Marks == nil {
+				return fmt.Errorf("%s is not what `tiffin lab grade --format json` has printed", c.Args().First())
+			}
+			if id := c.String("student"); id != "" {
+				book.Marks.Marks = slices.DeleteFunc(book.Marks.Marks, func(m tutorial.Mark) bool { return m.ID != id })
+				if len(book.Marks.Marks) == 0 {
+					return fmt.Errorf("there is no student %q in %s", id, c.Args().First())
+				}
+			}
+			return gradebook.Write(os.Stdout, c.String("format"), book)
+		}),
+	}
 }
 
 func classJoinCommand() *cli.Command {
