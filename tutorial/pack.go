@@ -36,7 +36,7 @@ const (
 var packedName = pattern(`^[0-9][0-9]-[a-z0-9][a-z0-9-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*){1,4}$`)
 
 // withheld is what packs and rooms for students are without: what passes, and what does not.
-var withheld = []string{"solution.sh", "wrong", "claims.txt"}
+var withheld = []string{"solution.sh", "reference", "wrong", "claims.txt"}
 
 // PackLabs packs labs: the same labs give the same bytes. With forStudents the solutions and wrong
 // answers are left out.
