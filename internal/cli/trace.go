@@ -62,7 +62,7 @@ func traceCommand() *cli.Command {
 			}
 			var t client.Tracing
 			if json = json || c.Bool("json"); c.Bool("network") {
-				f := newFlowPrinter(stdout, json)
+				f := newFlowPrinter(os.Stdout, json)
 				p, t = f, f.tracing()
 			} else {
 				r := newTracePrinter(os.Stdout, json)
@@ -153,11 +153,15 @@ func traceFilter(ops []string, path string) (control.TraceFilter, error) {
 
 // newTracePrinter prints a trace on w, for people or as JSON.
 func newTracePrinter(w io.Writer, json bool) *tracePrinter {
-	p := &tracePrinter{out: bufio.NewWriter(&plainText{to: w}), json: json, sum: traceSummary{ops: map[string]int64{}}}
+	return &tracePrinter{out: bufio.NewWriter(&plainText{to: w}), width: columnsOf(w), json: json, sum: traceSummary{ops: map[string]int64{}}}
+}
+
+// columnsOf is how wide a terminal is, 0 if w is none.
+func columnsOf(w io.Writer) int {
 	if f, ok := w.(*os.File); ok {
 		if width, _, err := term.GetSize(int(f.Fd())); err == nil {
-			p.width = width
+			return width
 		}
 	}
-	return p
+	return 0
 }

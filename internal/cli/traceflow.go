@@ -16,12 +16,16 @@ import (
 )
 
 // flowNames is how many characters of a name and its answers are shown; with the columns before
-// them a line has 80.
-const flowNames = 53
+// them a line has 80. flowBegin is how many columns are before addresses.
+const (
+	flowNames = 53
+	flowBegin = 46
+)
 
 // flowPrinter prints a trace of a network.
 type flowPrinter struct {
 	out   *bufio.Writer
+	width int // columns of the terminal, 0: it is none
 	json  bool
 	start time.Time // of the first event
 	err   error
@@ -29,7 +33,7 @@ type flowPrinter struct {
 
 // newFlowPrinter prints a trace on w, for people or as JSON.
 func newFlowPrinter(w io.Writer, json bool) *flowPrinter {
-	return &flowPrinter{out: bufio.NewWriter(&plainText{to: w}), json: json}
+	return &flowPrinter{out: bufio.NewWriter(&plainText{to: w}), width: columnsOf(w), json: json}
 }
 
 func (p *flowPrinter) tracing() client.Tracing {
@@ -70,24 +74,32 @@ func (p *flowPrinter) line(e *network.Flow) {
 	case e.Protocol == network.DNS:
 		fmt.Fprintln(p.out, shorten(printable(strings.Join(append([]string{e.Question}, e.Answers...), " ")), flowNames))
 	case e.Protocol == network.Echo, e.Result == network.Open:
-		fmt.Fprintf(p.out, "%8s %8s  %s\n", "", "", parties(e))
+		fmt.Fprintf(p.out, "%8s %8s%s\n", "", "", p.parties(e))
 	default:
-		fmt.Fprintf(p.out, "%8s %8s  %s\n", size(e.Sent), size(e.Received), parties(e))
+		fmt.Fprintf(p.out, "%8s %8s%s\n", size(e.Sent), size(e.Received), p.parties(e))
 	}
 }
 
-// parties are who was asked, and who has asked if that was not the container.
-func parties(e *network.Flow) string {
+// parties are who was asked, and who has asked if that was not the container. Where a terminal has
+// no room for them they get lines of their own.
+func (p *flowPrinter) parties(e *network.Flow) string {
 	show := func(a netip.AddrPort) string {
 		if e.Protocol == network.Echo {
 			return a.Addr().String()
 		}
 		return a.String()
 	}
+	to, from, own := show(e.To), "", "\n"+strings.Repeat(" ", traceIndent)
 	if e.From.IsValid() {
-		return show(e.To) + " from " + show(e.From)
+		from = " from " + show(e.From)
 	}
-	return show(e.To)
+	switch n := len(to + from); {
+	case p.width == 0 || n <= p.width-flowBegin:
+		return "  " + to + from
+	case n <= p.width-traceIndent:
+		return own + to + from
+	}
+	return own + to + own + strings.TrimSpace(from)
 }
 
 // shorten cuts text of one line to a number of characters.

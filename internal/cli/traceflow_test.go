@@ -17,6 +17,7 @@ import (
 func TestFlowLines(t *testing.T) {
 	var out bytes.Buffer
 	p := newFlowPrinter(&out, false)
+	p.width = 80
 	p.begin(control.TraceInfo{})
 	at := time.Unix(1, 0)
 	to := netip.MustParseAddrPort("[2001:db8::1]:443")
@@ -28,6 +29,8 @@ func TestFlowLines(t *testing.T) {
 		{Protocol: network.TCP, To: to, Sent: 5, Received: 12_345_678, Duration: 2 * time.Second, Result: network.Closed},
 		{Protocol: network.TCP, To: to, Result: network.Unreachable, Dropped: 3},
 		{Protocol: network.TCP, To: netip.MustParseAddrPort("127.0.0.1:80"), From: netip.MustParseAddrPort("192.0.2.1:43210"), Sent: 1, Result: network.Reset},
+		{Protocol: network.UDP, To: netip.MustParseAddrPort("[2001:db8:1111:2222::1]:443"), From: to, Result: network.Closed},
+		{Protocol: network.TCP, To: netip.MustParseAddrPort("[2001:db8:1111:2222:3333:4444:5555:6666]:443"), From: netip.MustParseAddrPort("[2001:db8:1111:2222:3333:4444:5555:7777]:443"), Result: network.Open},
 		{Protocol: network.Echo, To: netip.AddrPortFrom(to.Addr(), 0), Result: network.Answered},
 	} {
 		e.Time = at
@@ -42,6 +45,11 @@ func TestFlowLines(t *testing.T) {
         … 3 events came too fast to be shown
     0.000 tcp  unreachable       0B       0B  [2001:db8::1]:443
     0.000 tcp  reset             1B       0B  127.0.0.1:80 from 192.0.2.1:43210
+    0.000 udp  closed            0B       0B
+      [2001:db8:1111:2222::1]:443 from [2001:db8::1]:443
+    0.000 tcp  open                         
+      [2001:db8:1111:2222:3333:4444:5555:6666]:443
+      from [2001:db8:1111:2222:3333:4444:5555:7777]:443
     0.000 icmp answered                       2001:db8::1
 `
 	if got := out.String(); got != want {
