@@ -177,7 +177,7 @@ func (p *replay) start(handed string) error {
 	if err != nil {
 		return err
 	}
-	args := append(sandbox.Args(p.name, binary), "--tmpfs", inHome+":size=256m", "--tmpfs", inCheck+":size=1m",
+	args := append(sandbox.Args(p.name, binary), "--tmpfs", inHome+":exec,size=256m", "--tmpfs", inCheck+":size=1m",
 		"-v", handed+":"+inHand+":ro")
 	if p.lab.dir != "" {
 		args = append(args, "-v", filepath.Dir(p.lab.dir)+":"+inOwn+":ro")

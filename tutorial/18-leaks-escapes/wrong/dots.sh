@@ -1,0 +1,2 @@
+# says: there is nothing above it
+echo 'cat ../../../../secret ../secret' >leak
