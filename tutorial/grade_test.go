@@ -26,8 +26,8 @@ func (s *Student) handIn(t *testing.T, l *Lab, solve string) string {
 }
 
 // TestHandInsAreReplayed: the right script passes with a seed that the student never saw, and a
-// value of the student's own does not. Whoever hangs, forks, fills the disk, ends the processes
-// around or looks for the judge harms nobody else.
+// value of the student's own does not. Whoever hangs, forks, fills the disk or the memory, ends the
+// processes around or looks for the judge harms nobody else.
 func TestHandInsAreReplayed(t *testing.T) {
 	needContainers(t)
 	l := small(t)
@@ -64,6 +64,7 @@ func TestHandInsAreReplayed(t *testing.T) {
 		"head -c 1g /dev/zero >x; echo $WORD >answer":                                                               "*",
 		"(while :; do kill -9 -1; done) & echo no >answer":                                                          "-",
 		"(while :; do for p in /proc/[0-9]*; do (exec 4>$p/fd/3; printf x >&4); done; done) 2>&- & echo no >answer": "You wrote another word",
+		"dd if=/dev/zero of=/dev/null bs=1200M count=1 || echo $WORD >answer":                                       "", // has a limit
 		"mount -t tmpfs none /run/judging && echo $WORD >answer || echo no >answer":                                 "You wrote another word",
 	} {
 		f := s.handIn(t, l, solve)
