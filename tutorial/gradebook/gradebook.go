@@ -212,6 +212,9 @@ func (b *Book) students() []*student {
 // number, 0 would say something that nobody knows.
 func (b *Book) only(format string) (*student, error) {
 	all := b.students()
+	if len(all) == 0 && len(b.Strays) == 1 { // it cannot be read, which is the student's
+		return &student{}, nil
+	}
 	if len(all) != 1 {
 		return nil, fmt.Errorf("format %s is for one submission, and there are %d", format, len(all))
 	}

@@ -102,7 +102,9 @@ func TestFormatsAreAsWrittenDown(t *testing.T) {
 			try(name+"."+format, func(b *bytes.Buffer) error { return WriteResult(b, format, res) })
 		}
 	}
-	for name, book := range books() {
+	all := books()
+	all["unreadable"] = &Book{Marks: Plain(nil, []tutorial.Grade{{File: "in/ada.json", Error: "in/ada.json was changed after it was made"}}), Made: all["student"].Made, Env: all["student"].Env}
+	for name, book := range all {
 		for _, format := range Formats(true) {
 			try(name+"."+format, func(b *bytes.Buffer) error { return Write(b, format, book) })
 		}

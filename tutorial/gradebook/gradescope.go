@@ -40,6 +40,9 @@ func writeGradescope(w io.Writer, b *Book) error {
 	}
 	g := gradescopeResults{Format: "text", Extra: map[string]any{}, Tests: []gradescopeTest{}}
 	var output []string
+	for _, stray := range b.Strays {
+		output = append(output, stray.Why)
+	}
 	for i, m := range s.Marks {
 		if m == nil {
 			continue
@@ -121,7 +124,10 @@ func writeClassroom50(w io.Writer, b *Book) error {
 		r.Type = "individual"
 	}
 	if r.Classroom == "" || r.Assignment == "" || r.Owner == "" || r.Submission == "" || r.Commit == "" || r.Release == "" {
-		return errs.Hint(errors.New("format classroom50 is for an autograder.py of Classroom 50, which has $CLASSROOM and others in its environment"), "the book's page on servers has one")
+		return errs.Hint(errors.New("format classroom50 is for an autograder.py of Classroom 50, which has $CLASSROOM and others in its environment"), "tutorial/recipes/classroom50 has one")
+	}
+	for _, stray := range b.Strays {
+		r.Tests = append(r.Tests, classroom50Test{Name: "it can be read", Output: stray.Why})
 	}
 	for _, m := range s.Marks {
 		if m == nil {
