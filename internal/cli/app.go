@@ -48,6 +48,7 @@ type group struct {
 var table = [...]group{
 	{"Containers", []command{
 		{"run", "make a container of an image and run a command in it", runCommand, runLike},
+		{"here", "run a command in a container as yourself, in this directory", hereCommand, runLike},
 		{"create", "make a container, to be started later", createCommand, runLike},
 		{"start", "start containers", startCommand, plain},
 		{"stop", "ask containers to end, then make them", stopCommand, plain},
@@ -232,6 +233,7 @@ func parseAndRun(cmd *cli.Command, args []string) error {
 		Name: "tiffin", Usage: cmd.Usage, ArgsUsage: cmd.ArgsUsage, HideHelp: true, HideVersion: true, Writer: stdout, ErrWriter: io.Discard,
 		ExitErrHandler:            func(*cli.Context, error) {},
 		Flags:                     cmd.Flags,
+		Metadata:                  map[string]any{"args": args},
 		DisableSliceFlagSeparator: true, // a comma is part of a value
 		OnUsageError:              func(_ *cli.Context, err error, _ bool) error { return usagef("%v", err) },
 		Action: func(c *cli.Context) error {

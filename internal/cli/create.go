@@ -81,7 +81,7 @@ func createContainer(c *cli.Context, foreground, later bool) (ctr *disk.Containe
 		// down what is piped through it, to a tenth of the speed.
 		cfg.NoLog = true
 	}
-	if c.String("driver") == "" {
+	if driverFlag(c) == "" {
 		run, err := disk.RunRoot(store.Root())
 		if err != nil {
 			return nil, nil, nil, err
@@ -109,6 +109,11 @@ func createContainer(c *cli.Context, foreground, later bool) (ctr *disk.Containe
 	}
 	if err := leaveOutLinks(&cfg, m); err != nil {
 		return nil, nil, nil, err
+	}
+	if cfg.KeepID != "" && cfg.User == cfg.KeepID {
+		if err := nameMe(&cfg, m); err != nil {
+			return nil, nil, nil, err
+		}
 	}
 	set, err := containersOf(store.Root())
 	if err != nil {

@@ -140,8 +140,16 @@ func setCommand(cfg *disk.Config, c *cli.Context, ic ocispec.ImageConfig) error 
 }
 
 func setEnv(cfg *disk.Config, c *cli.Context, ic ocispec.ImageConfig) error {
+	s, err := readSettings()
+	if err != nil {
+		return err
+	}
+	usual, err := environment(s.Run.Env, nil)
+	if err != nil {
+		return err
+	}
 	env, err := environment(c.StringSlice("env"), c.StringSlice("env-file"))
-	cfg.Env = disk.MergeEnv(ic.Env, env)
+	cfg.Env = disk.MergeEnv(disk.MergeEnv(ic.Env, usual), env)
 	return err
 }
 
@@ -240,7 +248,7 @@ func setWorld(cfg *disk.Config, c *cli.Context, _ ocispec.ImageConfig) error {
 			return err
 		}
 	}
-	if cfg.Driver, err = disk.ParseDriver(c.String("driver")); err != nil {
+	if cfg.Driver, err = disk.ParseDriver(driverFlag(c)); err != nil {
 		return err
 	}
 	u := c.String("userns")
@@ -267,6 +275,15 @@ func setWorld(cfg *disk.Config, c *cli.Context, _ ocispec.ImageConfig) error {
 		return fmt.Errorf("--root-emulation %q is none of auto, on, full and off", e)
 	}
 	return nil
+}
+
+// driverFlag is what --driver says, or the settings; "" = the first that works.
+func driverFlag(c *cli.Context) string {
+	if c.IsSet("driver") {
+		return c.String("driver")
+	}
+	s, _ := readSettings() // setEnv has found what is wrong with them
+	return s.Run.Driver
 }
 
 // chooseNetwork finds out which network it is to be. One that the user asks for without its name,

@@ -27,6 +27,7 @@ type about struct {
 	StoreRoot, RunRoot, ImagePath, Driver string
 
 	SettingsFile, Network string // config.toml, and what --network is if it is not given
+	settings              string // all of them, as flags
 
 	Name, OperatingSystem, OSType, Architecture, KernelVersion, CgroupVersion, ServerVersion string
 
@@ -72,7 +73,7 @@ func look(store *image.Store) (*about, error) {
 	err = errors.Join(err, e)
 	a := &about{
 		Images: len(imgs), StoreRoot: store.Root(), RunRoot: run, ImagePath: os.Getenv("TIFFIN_IMAGE_PATH"),
-		SettingsFile: s.file, Network: s.Run.Network,
+		SettingsFile: s.file, Network: s.Run.Network, settings: s.String(),
 		OSType: runtime.GOOS, Architecture: runtime.GOARCH, NCPU: runtime.NumCPU(), CgroupVersion: "1", ServerVersion: thisVersion().Version,
 		OperatingSystem: distribution(),
 	}
@@ -134,7 +135,7 @@ func (a *about) print() {
 		line("Further stores", a.ImagePath)
 	}
 	line("Driver", a.Driver)
-	settings := "--network " + a.Network
+	settings := a.settings
 	if a.SettingsFile != "" {
 		settings += ", " + a.SettingsFile
 	}

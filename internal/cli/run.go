@@ -95,7 +95,7 @@ func runContainer(c *cli.Context, look func(*terminal) (*onlookers, error)) erro
 		return err
 	}
 	o := client.StartOptions{Trace: seen.trace, Explain: seen.explain, Tied: tied(c), Stdout: streams[0], Stderr: streams[1]}
-	if c.String("driver") == "" && ctr.Upper == "" {
+	if driverFlag(c) == "" && ctr.Upper == "" {
 		o.StepDown = noteDriver
 	}
 	if detach {

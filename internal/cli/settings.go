@@ -11,26 +11,45 @@ import (
 
 	"github.com/BurntSushi/toml"
 
+	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
 	"tiffin/internal/network"
 )
 
-// settings are what $XDG_CONFIG_HOME/tiffin/config.toml says, or its defaults:
-//
-//	[run]
-//	network = "user" # what --network is if it is not given
+// settings are what config.toml says, or its defaults: appendix A of the book, "Settings".
 type settings struct {
 	Run struct {
-		Network string `toml:"network"`
+		Network string   `toml:"network"`
+		Driver  string   `toml:"driver"`
+		Mounts  []string `toml:"mounts"`
+		Env     []string `toml:"env"`
 	} `toml:"run"`
+	Here struct {
+		Image string `toml:"image"`
+	} `toml:"here"`
 
 	file string // "" = there is none
+}
+
+// String is the settings as flags of run.
+func (s *settings) String() string {
+	text := "--network " + s.Run.Network
+	if s.Run.Driver != "" {
+		text += " --driver " + s.Run.Driver
+	}
+	for _, m := range s.Run.Mounts {
+		text += " -v " + m
+	}
+	for _, e := range s.Run.Env {
+		text += " -e " + e
+	}
+	return oneLine(text, true)
 }
 
 // readSettings reads the file. A key that nobody knows is a mistake in writing, and an error.
 func readSettings() (settings, error) {
 	var s settings
-	s.Run.Network = network.User
+	s.Run.Network, s.Here.Image = network.User, baseName
 	dir, err := os.UserConfigDir()
 	if err != nil {
 		return s, nil // there is no home directory
@@ -49,10 +68,23 @@ func readSettings() (settings, error) {
 		return s, fmt.Errorf("%s:%d: %s", file, at.Position.Line, at.Message)
 	}
 	if err == nil && len(meta.Undecoded()) > 0 {
-		err = errs.Hint(fmt.Errorf("%s is not known", meta.Undecoded()[0]), "there is network, in [run]")
+		err = errs.Hint(fmt.Errorf("%s is not known", meta.Undecoded()[0]), "there are network, driver, mounts and env in [run], and image in [here]")
 	}
 	if err == nil {
 		_, err = network.ParseChoice(s.Run.Network)
+	}
+	if err == nil {
+		_, err = disk.ParseDriver(s.Run.Driver)
+	}
+	for _, m := range s.Run.Mounts {
+		if err == nil {
+			_, err = parseVolume(m, true)
+		}
+	}
+	for _, e := range s.Run.Env {
+		if err == nil {
+			_, err = addVariable(nil, e)
+		}
 	}
 	if err != nil {
 		return s, fmt.Errorf("%s: %w", file, err)

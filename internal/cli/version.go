@@ -49,7 +49,7 @@ func versionCommand() *cli.Command {
 			if s, err := readSettings(); err != nil {
 				return err
 			} else if s.file != "" {
-				fmt.Fprintf(stdout, "settings %s: --network %s\n", s.file, s.Run.Network)
+				fmt.Fprintf(stdout, "settings %s: %s\n", s.file, &s)
 			}
 			if len(v.Programs) == 0 {
 				fmt.Fprintln(stdout, "no programs are embedded: scripts/setup does that")

@@ -63,6 +63,10 @@ func setVolumes(cfg *disk.Config, c *cli.Context, ic ocispec.ImageConfig) error 
 	if err := setTimeZone(cfg, c.String("tz")); err != nil {
 		return err
 	}
+	settings, err := readSettings()
+	if err != nil {
+		return err
+	}
 	for i, v := range cfg.Volumes {
 		if taken(cfg.Volumes[:i], v.Target) {
 			return fmt.Errorf("two volumes are to be mounted at %s", v.Target)
@@ -71,6 +75,15 @@ func setVolumes(cfg *disk.Config, c *cli.Context, ic ocispec.ImageConfig) error 
 	for _, s := range c.StringSlice("volumes-from") {
 		if err := volumesFrom(cfg, s); err != nil {
 			return fmt.Errorf("--volumes-from %s: %w", s, err)
+		}
+	}
+	for _, s := range settings.Run.Mounts {
+		v, err := parseVolume(s, true)
+		if err != nil {
+			return err
+		}
+		if !taken(cfg.Volumes, v.Target) {
+			cfg.Volumes = append(cfg.Volumes, v)
 		}
 	}
 	for _, target := range slices.Sorted(maps.Keys(ic.Volumes)) {

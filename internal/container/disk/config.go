@@ -50,6 +50,7 @@ type Config struct {
 	Log         LogOptions        `json:"log,omitzero"`
 	SingleID    bool              `json:"singleID,omitempty"`      // map no subordinate ids
 	KeepID      string            `json:"keepID,omitempty"`        // --userns keep-id: who the user is inside, "UID:GID"
+	Accounts    []ns.File         `json:"accounts,omitempty"`      // passwd(5) and group(5) that take the place of the image's
 	Emulation   string            `json:"rootEmulation,omitempty"` // "on", "off"; "" = where one id is mapped
 	Volumes     []Volume          `json:"volumes,omitempty"`
 	Ports       []network.Port    `json:"ports,omitempty"`       // published, as far as the user has said where

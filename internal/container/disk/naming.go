@@ -83,14 +83,14 @@ func (n *Naming) Check() error {
 	return nil
 }
 
-// Files are the three files that depend on the container, not on its image.
+// Files are those that depend on the container, not on its image alone.
 // all is what it has in networks with a name.
 func (c *Config) Files(all []Attachment) []ns.File {
-	return []ns.File{
+	return append([]ns.File{
 		{Target: "/etc/hostname", Content: c.Hostname + "\n"},
 		{Target: "/etc/hosts", Content: c.hosts(all)},
 		{Target: "/etc/resolv.conf", Content: c.resolvConf(all)},
-	}
+	}, c.Accounts...)
 }
 
 const localHosts = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n"
