@@ -18,12 +18,13 @@ type Shell struct {
 	Done    int      // number of the last step that was done
 	TTY     *os.File // for standard input, output and error; it becomes the controlling terminal
 	Env     []string
+	Args    []string // of the shell; none: it reads from the terminal
 }
 
 // Run returns when the shell has ended.
 func (s *Shell) Run() error {
 	p := s.Spec.Process
-	p.Args, p.Env, p.Terminal, p.Rlimits = []string{"sh"}, s.Env, true, withFiles(p.Rlimits)
+	p.Args, p.Env, p.Terminal, p.Rlimits = append([]string{"sh"}, s.Args...), s.Env, true, withFiles(p.Rlimits)
 	p.RootEmulation = false // nobody would answer
 	spec := execSpec{Process: p, IDs: s.Spec.IDs, Without: s.Spec.Without, Until: s.Done}
 	// Opened before the container's tree, which may have no shell, comes into view; and protected,

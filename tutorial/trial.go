@@ -213,8 +213,8 @@ func (t *trial) wrong(ctx context.Context, w Wrong) {
 	}
 }
 
-// commands runs the lesson's commands in one shell, as a student types them.
-// They must work, and must not solve the task.
+// commands types the lesson's commands as a student does. They must work, and must not solve the
+// task.
 func (t *trial) commands(ctx context.Context) {
 	if t.Unsupported != "" || ctx.Err() != nil {
 		return
@@ -232,20 +232,17 @@ func (t *trial) commands(ctx context.Context) {
 	if t.Commands = len(list); t.Commands == 0 {
 		return
 	}
-	// The shell reads its script from a file, so what a command reads is not the
-	// rest of the script; before each it says which one is next.
-	var script strings.Builder
-	for _, c := range list {
-		fmt.Fprintf(&script, "printf '%%s\\n' %s\n%s\n", quote("$ "+c), c)
-	}
-	path := filepath.Join(t.dir, "lesson.sh")
-	if err := os.WriteFile(path, []byte(script.String()), 0o644); err != nil {
+	student, err := t.newTypist()
+	if err != nil {
 		t.problem("lab.txt", "%v", err)
 		return
 	}
-	if _, err := t.shell(ctx, "a command of lab.txt", `unset LAB WORK SEED P; exec sh -e "$1" 3>&-`, path); err != nil {
-		t.problem("lab.txt", "%v", err)
-		return
+	defer student.close()
+	for _, c := range append([]string{""}, list...) {
+		if _, err := student.enter(ctx, c); err != nil {
+			t.problem("lab.txt", "the command `%s` %v", c, err)
+			return
+		}
 	}
 	if res := t.judge(ctx, "the lesson's commands"); res != nil && res.State == Passed {
 		t.problem("lab.txt", "the lesson's commands solve the task")

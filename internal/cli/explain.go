@@ -5,6 +5,7 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -19,7 +20,7 @@ import (
 )
 
 func newExplainFlag() cli.Flag {
-	return newOptionalFlag("explain", "tell each step of the start, on standard error; =json: a line of JSON for each", "text", "json")
+	return newOptionalFlag("explain", "tell each step of the start, on standard error; =short: a line for each, =json: one of JSON", "text", "short", "json")
 }
 
 // explanation is the text about a step: the table's words, and what happened.
@@ -42,6 +43,7 @@ type explanation struct {
 type explainer struct {
 	w     io.Writer
 	json  bool
+	short bool // a line for each
 	steps []ns.Step
 	next  int  // position in steps of the one to be told next
 	exec  bool // it is an exec that is explained, not a start
@@ -53,7 +55,7 @@ func newExplainer(c *cli.Context, w io.Writer) *explainer {
 	if !ok {
 		return nil
 	}
-	return &explainer{w: w, json: format == "json", steps: ns.Steps()}
+	return &explainer{w: w, json: format == "json", short: format == "short", steps: ns.Steps()}
 }
 
 // teller is what a start calls with each step; nil if nothing is to be explained.
@@ -121,6 +123,10 @@ func (e *explainer) print(spec *ns.Spec, r ns.Report) {
 		_ = printJSON(e.w, x, "")
 		return
 	}
+	if e.short {
+		x.line(e.w)
+		return
+	}
 	w := bufio.NewWriter(e.w)
 	defer w.Flush()
 	if s.Name == "user-namespace" {
@@ -128,6 +134,19 @@ func (e *explainer) print(spec *ns.Spec, r ns.Report) {
 	}
 	x.shorten(spec.Root.Target)
 	x.write(w)
+}
+
+// line prints the explanation as one line of at most explainWidth columns.
+func (x *explanation) line(w io.Writer) {
+	took := "skipped"
+	if x.Skipped == "" {
+		took = duration(x.Took)
+	}
+	line := []rune(fmt.Sprintf("%2d %-15s %8s  %s", x.Number, x.Step, took, cmp.Or(x.Skipped, x.Why)))
+	if len(line) > explainWidth {
+		line = append(line[:explainWidth-1], '…')
+	}
+	fmt.Fprintf(w, "%s\n", string(line))
 }
 
 // shorten writes $ROOT for a path of more than 64 letters. JSON has it whole.

@@ -37,7 +37,7 @@ func runCommand() *cli.Command {
 			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "leave it running and print its id"},
 			&cli.StringSliceFlag{Name: "attach", Aliases: []string{"a"}, Usage: "show only this `STREAM` of the command, stdout or stderr; the log has both"},
 			&cli.BoolFlag{Name: "rmi", Usage: "with --rm, delete the image, too, unless another container needs it"},
-			newExplainFlag(), stepFlag(), detachKeysFlag(), sigProxyFlag()), traceFlags()...),
+			newExplainFlag(), stepFlag(), predictFlag(), detachKeysFlag(), sigProxyFlag()), traceFlags()...),
 		Action: takes(1, -1, "an image", func(c *cli.Context) error {
 			return runContainer(c, func(t *terminal) (*onlookers, error) { return newOnlookers(c, t) })
 		}),

@@ -22,21 +22,28 @@ import (
 )
 
 func stepFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "step", Usage: "as --explain, and wait after each step, where you can look around in a shell"}
+	return newOptionalFlag("step", "as --explain, and wait after each step, where you can look around in a shell; =`NAME`: only after that one")
+}
+
+func predictFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "predict", Usage: "as --step, and ask first what a command will print after the step"}
 }
 
 // stepper is an explainer that waits after each step: --step.
 type stepper struct {
 	*explainer
 	t       *terminal // of the command, nil if it runs in the background; not raw before the last step
-	running bool      // no more stops
+	only    string    // the step to stop at; "": at each
+	predict bool
+	running bool // no more stops
 	signals chan os.Signal
 }
 
 // newStepper returns what --step and --explain ask for, as client.StartOptions has it: nil for
 // neither.
 func newStepper(c *cli.Context, t *terminal) (func(*ns.Spec, ns.Report, *client.Pause) error, error) {
-	if !c.Bool("step") {
+	only, ok := optionalValue(c, "step")
+	if !ok && !c.Bool("predict") {
 		return newExplainer(c, t.errors()).teller(), nil
 	}
 	if format, _ := optionalValue(c, "explain"); format == "json" {
@@ -49,16 +56,25 @@ func newStepper(c *cli.Context, t *terminal) (func(*ns.Spec, ns.Report, *client.
 	if t != nil {
 		t.late = true
 	}
-	s := &stepper{explainer: &explainer{w: stderr, steps: ns.Steps()}, t: t}
+	s := &stepper{explainer: &explainer{w: stderr, steps: ns.Steps()}, t: t, only: only, predict: c.Bool("predict")}
+	if i := s.number(only) - 1; only != "" && (i < 0 || s.steps[i].Where == "exec") {
+		return nil, errs.Code(errs.Hint(fmt.Errorf("--step: a start has no step %q", only), "`tiffin explain` lists them"), exitUsage)
+	}
 	return s.at, nil
 }
 
 // at tells of a step and waits.
 func (s *stepper) at(spec *ns.Spec, r ns.Report, p *client.Pause) error {
-	s.step(spec, r)
+	if s.only != "" && s.only != r.Step {
+		s.last(r)
+		return nil
+	}
 	if s.signals == nil {
 		s.signals = make(chan os.Signal, 1)
 		signal.Notify(s.signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	}
+	if err := s.told(spec, r, p); err != nil {
+		return err
 	}
 	for !s.running {
 		fmt.Fprintf(stderr, "[%d/%d %s] Enter: go on, s: shell, c: no more stops, q: give up > ", r.N, len(s.steps), r.Step)
@@ -74,17 +90,23 @@ func (s *stepper) at(spec *ns.Spec, r ns.Report, p *client.Pause) error {
 		case "c":
 			s.running = true
 		case "q", "end":
-			return errs.Code(fmt.Errorf("given up after step %d, %s", r.N, r.Step), exitUsage)
+			return s.givenUp(r)
 		}
 	}
 	s.last(r)
 	return nil
 }
 
+func (s *stepper) givenUp(r ns.Report) error {
+	return errs.Code(fmt.Errorf("given up after step %d, %s", r.N, r.Step), exitUsage)
+}
+
 // last gives the keyboard to the command, which is what comes next.
 func (s *stepper) last(r ns.Report) {
 	if r.N == len(s.steps) {
-		signal.Stop(s.signals)
+		if s.signals != nil {
+			signal.Stop(s.signals)
+		}
 		if s.t != nil {
 			s.t.raw()
 		}
@@ -117,6 +139,21 @@ func (s *stepper) ask() string {
 // shell shows a shell that the supervisor runs. It has a pseudo terminal of its own, because this
 // one cannot be the controlling terminal of two sessions: credentials(7), "Sessions".
 func (s *stepper) shell(spec *ns.Spec, r ns.Report, p *client.Pause) error {
+	return s.inShell(spec, r, p, func(master, over *os.File) error {
+		fmt.Fprintln(stderr, "`exit`, or Ctrl-D, comes back here.")
+		saved, err := term.MakeRaw(0)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = term.Restore(0, saved) }()
+		relay(master, over)
+		return nil
+	})
+}
+
+// inShell runs a shell in the container as far as it has been built, and meanwhile do with the
+// other side of its terminal, and a descriptor that comes to its end when the shell has ended.
+func (s *stepper) inShell(spec *ns.Spec, r ns.Report, p *client.Pause, do func(master, over *os.File) error, args ...string) error {
 	userland, err := programs.Find(programs.Userland)
 	if err != nil {
 		return fmt.Errorf("start a shell: %w", err)
@@ -136,12 +173,6 @@ func (s *stepper) shell(spec *ns.Spec, r ns.Report, p *client.Pause) error {
 	}
 	defer master.Close()
 	defer slave.Close()
-	fmt.Fprintln(stderr, "`exit`, or Ctrl-D, comes back here.")
-	saved, err := term.MakeRaw(0)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = term.Restore(0, saved) }()
 	path := os.Getenv("PATH")
 	if r.N > s.number("pivot") {
 		path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -155,10 +186,12 @@ func (s *stepper) shell(spec *ns.Spec, r ns.Report, p *client.Pause) error {
 	}
 	defer over.Close()
 	go func() {
-		ended <- p.Shell(program, slave, env)
+		ended <- p.Shell(program, slave, env, args...)
 		wake.Close()
 	}()
-	relay(master, over)
+	if err := do(master, over); err != nil {
+		return err
+	}
 	return <-ended
 }
 

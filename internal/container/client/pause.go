@@ -15,8 +15,8 @@ type Pause struct {
 }
 
 // Shell runs a shell in the container as far as it has been built, and returns when the shell has
-// ended. tty is its terminal, and env are variables for it.
-func (p *Pause) Shell(program, tty *os.File, env []string) error {
-	_, err := p.conn.Call(&control.Message{Op: control.OpShell, Shell: &control.Shell{Done: p.done, Env: env}, Files: []*os.File{tty, program}})
+// ended. tty is its terminal, env are variables for it, and args its arguments, if any.
+func (p *Pause) Shell(program, tty *os.File, env []string, args ...string) error {
+	_, err := p.conn.Call(&control.Message{Op: control.OpShell, Shell: &control.Shell{Done: p.done, Env: env, Args: args}, Files: []*os.File{tty, program}})
 	return err
 }

@@ -155,6 +155,7 @@ type Exec struct {
 type Shell struct {
 	Done int      `json:"done"` // number of the step after which it is
 	Env  []string `json:"env"`
+	Args []string `json:"args,omitempty"` // of the shell; none: it reads from the terminal
 }
 
 // Rewrite is a new text for a file that still has the old one.

@@ -62,5 +62,5 @@ func (s *supervisor) shell(spec *ns.Spec, m *control.Message) error {
 		return fmt.Errorf("control connection: %q without a terminal and a shell", m.Op)
 	}
 	defer m.Close()
-	return (&ns.Shell{Program: m.Files[1], Init: s.init, Spec: spec, Done: m.Shell.Done, Env: m.Shell.Env, TTY: m.Files[0]}).Run()
+	return (&ns.Shell{Program: m.Files[1], Init: s.init, Spec: spec, Done: m.Shell.Done, Env: m.Shell.Env, Args: m.Shell.Args, TTY: m.Files[0]}).Run()
 }
