@@ -1,5 +1,5 @@
-// The flag --predict of run: before a step is told, a question about it. The answer is not looked up
-// but seen, by the command itself, in the container as far as it has been built.
+// The flag --predict of run: before a step is told, a question about it. The answer is not looked
+// up but seen, by the command itself, in the container as far as it has been built.
 
 package cli
 
@@ -59,8 +59,9 @@ func (s *stepper) told(spec *ns.Spec, r ns.Report, p *client.Pause) error {
 		truth, err = printed(master, over)
 		return err
 	}, "-c", q.command)
-	if err != nil {
-		return fmt.Errorf("see what %s prints: %w", q.command, err)
+	if err != nil { // a user of the image's may not be allowed to start our shell
+		printError(stderr, fmt.Errorf("see what `%s` prints: %w", q.command, err))
+		return nil
 	}
 	verdict := fmt.Sprintf("It prints %s, not %s.", truth, guess)
 	switch guess {
