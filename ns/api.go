@@ -11,6 +11,7 @@ import (
 	"tiffin/internal/network"
 	"tiffin/internal/wire"
 	"tiffin/ns/cgroup"
+	"tiffin/ns/seccomp"
 )
 
 // The names main dispatches on, as os.Args[1], before it looks at anything else.
@@ -148,16 +149,17 @@ const KeepGroups = "keep-groups"
 
 // Process describes a command and what it may do.
 type Process struct {
-	Args, Env  []string // HOME is added from /etc/passwd if missing
-	Cwd        string   // "" = "/"; created if missing
-	Umask      *uint32  // umask(2); nil = 022
-	User       string   // name|uid[:group|gid], as in an image's config; "" = root
-	Groups     []string // supplementary ones, names or numbers, beside those of the user; or KeepGroups
-	Terminal   bool     // give it a pseudo terminal; Child.Console is its other side
-	Rows, Cols uint16   // size of the terminal, 0 = unset
-	Caps       []string // "CAP_KILL" or "KILL"; nil = DefaultCaps
-	NewPrivs   bool     // leave no_new_privs off; set-user-ID programs of the image work
-	NoSeccomp  bool     // leave the system call filter out
+	Args, Env  []string         // HOME is added from /etc/passwd if missing
+	Cwd        string           // "" = "/"; created if missing
+	Umask      *uint32          // umask(2); nil = 022
+	User       string           // name|uid[:group|gid], as in an image's config; "" = root
+	Groups     []string         // supplementary ones, names or numbers, beside those of the user; or KeepGroups
+	Terminal   bool             // give it a pseudo terminal; Child.Console is its other side
+	Rows, Cols uint16           // size of the terminal, 0 = unset
+	Caps       []string         // "CAP_KILL" or "KILL"; nil = DefaultCaps
+	NewPrivs   bool             // leave no_new_privs off; set-user-ID programs of the image work
+	NoSeccomp  bool             // leave the system call filter out
+	Seccomp    *seccomp.Profile // nil = moby's list
 	// RootEmulation has the supervisor answer calls that only root with many ids can make: see
 	// package emulation.
 	RootEmulation bool

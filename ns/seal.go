@@ -29,13 +29,14 @@ var supervisorCalls = []uint32{unix.SYS_CLONE, unix.SYS_SETNS, unix.SYS_UNSHARE,
 //     none, because that is its own: user_namespaces(7), "Capabilities".
 //
 // The first two are inherited by helpers, and so by the commands of `tiffin exec`, which are to
-// have what the container's first process has. Hence the supervisor loads no filter, or does not
-// set no_new_privs, if the container does without. A helper that enters the container's user
-// namespace has all capabilities there again. Landlock would be inherited too, and forbid mount(2)
-// to those commands, whatever capabilities they were given: the kernel's
-// Documentation/userspace-api/landlock.rst, "Filesystem topology modification".
+// have what the container's first process has. Hence the supervisor loads no filter if the
+// container does without, or has another one, and does not set no_new_privs if the container does
+// not. A helper that enters the container's user namespace has all capabilities there again.
+// Landlock would be inherited too, and forbid mount(2) to those commands, whatever capabilities
+// they were given: the kernel's Documentation/userspace-api/landlock.rst, "Filesystem topology
+// modification".
 func (s *Spec) Seal(also uint64) error {
-	filtered := !s.Process.NoSeccomp && !s.leavesOut("seccomp") && seccomp.Supported()
+	filtered := !s.Process.NoSeccomp && s.Process.Seccomp == nil && !s.leavesOut("seccomp") && seccomp.Supported()
 	if !s.Process.NewPrivs && !s.leavesOut("no-new-privs") {
 		// prctl(2) concerns one thread. The others get it together with the filter: seccomp(2),
 		// SECCOMP_FILTER_FLAG_TSYNC.

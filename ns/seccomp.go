@@ -32,6 +32,11 @@ func runSeccomp(b *builder) error {
 		keep |= 1 << unix.CAP_SYS_ADMIN // for the clone(2) with CLONE_NEWUSER that comes after it
 	}
 	prog, flags := seccomp.Compile(keep), uintptr(0)
+	if b.proc.Seccomp != nil {
+		if prog, _, err = seccomp.CompileProfile(b.proc.Seccomp); err != nil {
+			return err
+		}
+	}
 	if b.stays() {
 		flags = unix.SECCOMP_FILTER_FLAG_TSYNC // all threads of this process
 	}

@@ -4,19 +4,24 @@
 package cli
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/docker/go-units"
+	moby "github.com/moby/profiles/seccomp"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/urfave/cli/v2"
 
 	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
 	"tiffin/ns"
+	"tiffin/ns/seccomp"
 )
 
 // rightsFlags are the flags of run and create about what the command may do.
@@ -24,7 +29,7 @@ func rightsFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringSliceFlag{Name: "cap-add", Usage: "root in the container has capability `NAME`, too, or ALL; in its user namespace only"},
 		&cli.StringSliceFlag{Name: "cap-drop", Usage: "… does not have capability `NAME`, or any: ALL"},
-		&cli.StringSliceFlag{Name: "security-opt", Usage: "`OPTION`: no-new-privileges=false (setuid programs work), seccomp=unconfined (no system call filter) or systempaths=unconfined (nothing of /proc and /sys is covered)"},
+		&cli.StringSliceFlag{Name: "security-opt", Usage: "`OPTION`: no-new-privileges=false (setuid programs work), seccomp=FILE (docker's JSON: a system call filter of your own), seccomp=unconfined (none) or systempaths=unconfined (nothing of /proc and /sys is covered)"},
 		&cli.BoolFlag{Name: "privileged", Usage: "all of these: every capability, the three security options, and all devices that you may open; it gives nothing that you do not have"},
 		&cli.StringSliceFlag{Name: "ulimit", Usage: "set a limit: `NAME=SOFT[:HARD]`, such as nofile=1024"},
 		&cli.StringSliceFlag{Name: "group-add", Usage: "the user is in `GROUP`, too, a name or number of the image; keep-groups: in yours"},
@@ -47,14 +52,23 @@ func setRights(cfg *disk.Config, c *cli.Context, _ ocispec.ImageConfig) error {
 			*o.to = append(*o.to, strings.ToUpper(name))
 		}
 	}
+	profile := ""
 	for _, s := range c.StringSlice("security-opt") {
-		if err := setSecurityOption(cfg, s); err != nil {
+		if file, ok := strings.CutPrefix(strings.Replace(s, ":", "=", 1), "seccomp="); ok && file != "unconfined" {
+			profile = file
+		} else if err := setSecurityOption(cfg, s); err != nil {
 			return err
 		}
 	}
 	if c.Bool("privileged") {
 		cfg.Privilege()
 		cfg.Volumes = append(cfg.Volumes, openable()...)
+	}
+	if profile != "" {
+		cfg.NoSeccomp = false
+		if err := setSeccomp(cfg, profile); err != nil {
+			return fmt.Errorf("--security-opt seccomp=%s: %w", profile, err)
+		}
 	}
 	for _, s := range c.StringSlice("ulimit") {
 		l, err := parseUlimit(s)
@@ -113,9 +127,43 @@ func setSecurityOption(cfg *disk.Config, s string) error {
 		cfg.Unmasked = true
 	case s == "label=disable", s == "label:disable", name == "apparmor" && value == "unconfined": // as it is anyway
 	default:
-		return errs.Hint(fmt.Errorf("--security-opt %s is not there", s), "no-new-privileges=false, seccomp=unconfined and systempaths=unconfined are; a profile of one's own is not read, and no label is set")
+		return errs.Hint(fmt.Errorf("--security-opt %s is not there", s), "no-new-privileges=false, seccomp=FILE, seccomp=unconfined and systempaths=unconfined are; no label is set")
 	}
 	return nil
+}
+
+// setSeccomp reads a profile of docker's, whose conditions on capabilities hold for those of root.
+func setSeccomp(cfg *disk.Config, file string) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	caps := cfg.Caps()
+	if caps == nil {
+		caps = ns.DefaultCaps()
+	}
+	spec := &specs.Spec{Process: &specs.Process{Capabilities: &specs.LinuxCapabilities{Bounding: caps}}}
+	read, err := moby.LoadProfile(string(text), spec)
+	switch {
+	case err != nil:
+		return err
+	case read == nil:
+		return errors.New("it has neither a defaultAction nor syscalls")
+	case read.ListenerPath != "":
+		return errors.New("listenerPath: no other program is asked")
+	}
+	cfg.Seccomp = new(seccomp.Profile)
+	if text, err = json.Marshal(read); err == nil {
+		err = json.Unmarshal(text, cfg.Seccomp)
+	}
+	if err != nil {
+		return err
+	}
+	_, unknown, err := seccomp.CompileProfile(cfg.Seccomp)
+	if err == nil && len(unknown) > 0 {
+		fmt.Fprintf(stderr, "tiffin: note: %s names system calls that this machine does not have: %s\n", file, strings.Join(unknown, ", "))
+	}
+	return err
 }
 
 // parseUlimit reads NAME=SOFT[:HARD]; -1 and "unlimited" are no limit.

@@ -2,6 +2,7 @@ package seccomp
 
 import (
 	"bytes"
+	"cmp"
 	"flag"
 	"fmt"
 	"go/format"
@@ -181,6 +182,14 @@ func source(t *testing.T, m int) []byte {
 				fmt.Fprintf(&tables, "\\x%02x", indexOf(byNumber[k], entries, byFamily, index, &printed))
 			}
 			fmt.Fprintf(&tables, "\"%s // %d\n", map[bool]string{true: " +", false: ","}[n+16 <= last], n)
+		}
+		fmt.Fprintf(&tables, "\t\tnames: \"\" +\n")
+		for n := 0; n <= last; n += 8 {
+			fmt.Fprintf(&tables, "\t\t\t\"")
+			for k := n; k < n+8 && k <= last; k++ {
+				fmt.Fprintf(&tables, "%s ", cmp.Or(byNumber[k], "-"))
+			}
+			fmt.Fprintf(&tables, "\"%s // %d\n", map[bool]string{true: " +", false: ","}[n+8 <= last], n)
 		}
 		fmt.Fprintf(&tables, "\t},\n")
 	}

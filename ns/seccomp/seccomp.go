@@ -78,6 +78,7 @@ const (
 type arch struct {
 	audit uint32   // AUDIT_ARCH_*, audit.h
 	calls string   // calls[number] is an index into rules
+	names string   // of the calls by number, with blanks between them; - where there is none
 	far   []uint32 // single numbers far above the others that are allowed, ascending
 }
 
@@ -100,7 +101,8 @@ const (
 // decided is a rule for given capabilities.
 type decided struct {
 	ret  verdict
-	args []check // if not empty: any of them → allow, else ret
+	args []check           // if not empty: any of them → allow, else ret
+	code []unix.SockFilter // if not empty: what answers, instead of the two
 }
 
 // Compile makes the filter for a command with the given capabilities, as bits. It allows also calls
@@ -111,6 +113,17 @@ func Compile(caps uint64, also ...uint32) []unix.SockFilter {
 		verdicts[i] = r.decide(caps)
 	}
 	verdicts[unknown] = decided{ret: enosys}
+	return build(archs, decided{ret: enosys}, func(i int, number uint32) decided {
+		if i == 0 && slices.Contains(also, number) { // the numbers of other architectures are others
+			return decided{ret: allow}
+		}
+		return verdicts[archs[i].calls[number]]
+	})
+}
+
+// build makes a filter of an answer to each call of some architectures, and one to numbers beyond
+// the tables. Calls of all other architectures kill the process.
+func build(archs []arch, beyond decided, answer func(arch int, number uint32) decided) []unix.SockFilter {
 	prog := make([]unix.SockFilter, 0, 1024)
 	prog = append(prog, load(offArch))
 	for i := range archs {
@@ -118,8 +131,7 @@ func Compile(caps uint64, also ...uint32) []unix.SockFilter {
 		// 255 instructions.
 		prog = append(prog, jump(unix.BPF_JEQ, archs[i].audit, 1, 0), always(0))
 		start := len(prog)
-		prog = archs[i].compile(prog, verdicts, also)
-		also = nil // the numbers of other architectures are others
+		prog = archs[i].compile(prog, beyond, func(number uint32) decided { return answer(i, number) })
 		prog[start-1].K = uint32(len(prog) - start)
 	}
 	return append(prog, ret(kill))
@@ -150,25 +162,27 @@ type span struct {
 }
 
 // compile appends the search through all numbers of an architecture.
-func (a *arch) compile(prog []unix.SockFilter, verdicts []decided, also []uint32) []unix.SockFilter {
+func (a *arch) compile(prog []unix.SockFilter, beyond decided, answer func(number uint32) decided) []unix.SockFilter {
 	spans := make([]span, 0, 256)
-	for n := range len(a.calls) {
-		d := verdicts[a.calls[n]]
-		if slices.Contains(also, uint32(n)) {
-			d = decided{ret: allow}
-		}
-		if n == 0 || len(d.args) > 0 || !same(d, spans[len(spans)-1].decided) {
-			spans = append(spans, span{uint32(n), d})
+	for n := range uint32(len(a.calls)) {
+		if d := answer(n); n == 0 || !same(d, spans[len(spans)-1].decided) {
+			spans = append(spans, span{n, d})
 		}
 	}
-	spans = append(spans, span{uint32(len(a.calls)), decided{ret: enosys}})
+	spans = append(spans, span{uint32(len(a.calls)), beyond})
 	for _, n := range a.far {
-		spans = append(spans, span{n, decided{ret: allow}}, span{n + 1, decided{ret: enosys}})
+		spans = append(spans, span{n, decided{ret: allow}}, span{n + 1, beyond})
 	}
-	return search(append(prog, load(offNumber)), spans)
+	return search(append(prog, load(offNumber)), append(spans, span{x32, decided{ret: enosys}}))
 }
 
-func same(a, b decided) bool { return a.ret == b.ret && len(a.args) == 0 && len(b.args) == 0 }
+// x32 is the first number of the calls of x32, syscall(2), "Architecture calling conventions".
+const x32 = 1 << 30
+
+// same tells whether two answers are one, whatever the arguments.
+func same(a, b decided) bool {
+	return a.ret == b.ret && len(a.args)+len(b.args)+len(a.code)+len(b.code) == 0
+}
 
 // search appends code that finds the span of the number in the accumulator, and answers.
 func search(prog []unix.SockFilter, spans []span) []unix.SockFilter {
@@ -188,8 +202,12 @@ func search(prog []unix.SockFilter, spans []span) []unix.SockFilter {
 	return search(prog, spans[middle:])
 }
 
-// leaf appends an answer. Each check that holds jumps to the one ALLOW behind the refusal.
+// leaf appends an answer. Jumps are relative, so code may stand anywhere. Each check that holds
+// jumps to the one ALLOW behind the refusal.
 func (d *decided) leaf(prog []unix.SockFilter) []unix.SockFilter {
+	if len(d.code) > 0 {
+		return append(prog, d.code...)
+	}
 	var tests []int
 	for i, c := range d.args {
 		if i == 0 || c.arg != d.args[i-1].arg || d.args[i-1].op == masked {

@@ -15,7 +15,12 @@ const rootCaps = 0xa80425fb // what ns gives root
 // machine runs a filter as the kernel would.
 func machine(t *testing.T, caps uint64) func(audit, number uint32, arg0 uint64) verdict {
 	t.Helper()
-	prog := Compile(caps)
+	return run(t, Compile(caps))
+}
+
+// run is machine for a filter.
+func run(t *testing.T, prog []unix.SockFilter) func(audit, number uint32, arg0 uint64) verdict {
+	t.Helper()
 	if len(prog) > 4096 { // BPF_MAXINSNS
 		t.Fatalf("%d instructions", len(prog))
 	}

@@ -62,6 +62,66 @@ var archs = []arch{
 		"\x0c\x0c\x02\x15\x02\x02\x13\x02\x13\x02\x0c\x0c\x02\x02\x02\x02" + // 432
 		"\x02\x02\x10\x02\x02\x02\x02\x02\x02\x02\x02\x0c\x0c\x0c\x02\x02" + // 448
 		"\x02\x02\x02", // 464
+		names: "" +
+			"read write open close stat fstat lstat poll " + // 0
+			"lseek mmap mprotect munmap brk rt_sigaction rt_sigprocmask rt_sigreturn " + // 8
+			"ioctl pread64 pwrite64 readv writev access pipe select " + // 16
+			"sched_yield mremap msync mincore madvise shmget shmat shmctl " + // 24
+			"dup dup2 pause nanosleep getitimer alarm setitimer getpid " + // 32
+			"sendfile socket connect accept sendto recvfrom sendmsg recvmsg " + // 40
+			"shutdown bind listen getsockname getpeername socketpair setsockopt getsockopt " + // 48
+			"clone fork vfork execve exit wait4 kill uname " + // 56
+			"semget semop semctl shmdt msgget msgsnd msgrcv msgctl " + // 64
+			"fcntl flock fsync fdatasync truncate ftruncate getdents getcwd " + // 72
+			"chdir fchdir rename mkdir rmdir creat link unlink " + // 80
+			"symlink readlink chmod fchmod chown fchown lchown umask " + // 88
+			"gettimeofday getrlimit getrusage sysinfo times ptrace getuid syslog " + // 96
+			"getgid setuid setgid geteuid getegid setpgid getppid getpgrp " + // 104
+			"setsid setreuid setregid getgroups setgroups setresuid getresuid setresgid " + // 112
+			"getresgid getpgid setfsuid setfsgid getsid capget capset rt_sigpending " + // 120
+			"rt_sigtimedwait rt_sigqueueinfo rt_sigsuspend sigaltstack utime mknod uselib personality " + // 128
+			"ustat statfs fstatfs sysfs getpriority setpriority sched_setparam sched_getparam " + // 136
+			"sched_setscheduler sched_getscheduler sched_get_priority_max sched_get_priority_min sched_rr_get_interval mlock munlock mlockall " + // 144
+			"munlockall vhangup modify_ldt pivot_root _sysctl prctl arch_prctl adjtimex " + // 152
+			"setrlimit chroot sync acct settimeofday mount umount2 swapon " + // 160
+			"swapoff reboot sethostname setdomainname iopl ioperm create_module init_module " + // 168
+			"delete_module get_kernel_syms query_module quotactl nfsservctl getpmsg putpmsg afs_syscall " + // 176
+			"tuxcall security gettid readahead setxattr lsetxattr fsetxattr getxattr " + // 184
+			"lgetxattr fgetxattr listxattr llistxattr flistxattr removexattr lremovexattr fremovexattr " + // 192
+			"tkill time futex sched_setaffinity sched_getaffinity set_thread_area io_setup io_destroy " + // 200
+			"io_getevents io_submit io_cancel get_thread_area lookup_dcookie epoll_create epoll_ctl_old epoll_wait_old " + // 208
+			"remap_file_pages getdents64 set_tid_address restart_syscall semtimedop fadvise64 timer_create timer_settime " + // 216
+			"timer_gettime timer_getoverrun timer_delete clock_settime clock_gettime clock_getres clock_nanosleep exit_group " + // 224
+			"epoll_wait epoll_ctl tgkill utimes vserver mbind set_mempolicy get_mempolicy " + // 232
+			"mq_open mq_unlink mq_timedsend mq_timedreceive mq_notify mq_getsetattr kexec_load waitid " + // 240
+			"add_key request_key keyctl ioprio_set ioprio_get inotify_init inotify_add_watch inotify_rm_watch " + // 248
+			"migrate_pages openat mkdirat mknodat fchownat futimesat newfstatat unlinkat " + // 256
+			"renameat linkat symlinkat readlinkat fchmodat faccessat pselect6 ppoll " + // 264
+			"unshare set_robust_list get_robust_list splice tee sync_file_range vmsplice move_pages " + // 272
+			"utimensat epoll_pwait signalfd timerfd_create eventfd fallocate timerfd_settime timerfd_gettime " + // 280
+			"accept4 signalfd4 eventfd2 epoll_create1 dup3 pipe2 inotify_init1 preadv " + // 288
+			"pwritev rt_tgsigqueueinfo perf_event_open recvmmsg fanotify_init fanotify_mark prlimit64 name_to_handle_at " + // 296
+			"open_by_handle_at clock_adjtime syncfs sendmmsg setns getcpu process_vm_readv process_vm_writev " + // 304
+			"kcmp finit_module sched_setattr sched_getattr renameat2 seccomp getrandom memfd_create " + // 312
+			"kexec_file_load bpf execveat userfaultfd membarrier mlock2 copy_file_range preadv2 " + // 320
+			"pwritev2 pkey_mprotect pkey_alloc pkey_free statx io_pgetevents rseq uretprobe " + // 328
+			"uprobe - - - - - - - " + // 336
+			"- - - - - - - - " + // 344
+			"- - - - - - - - " + // 352
+			"- - - - - - - - " + // 360
+			"- - - - - - - - " + // 368
+			"- - - - - - - - " + // 376
+			"- - - - - - - - " + // 384
+			"- - - - - - - - " + // 392
+			"- - - - - - - - " + // 400
+			"- - - - - - - - " + // 408
+			"- - - - - - - - " + // 416
+			"pidfd_send_signal io_uring_setup io_uring_enter io_uring_register open_tree move_mount fsopen fsconfig " + // 424
+			"fsmount fspick pidfd_open clone3 close_range openat2 pidfd_getfd faccessat2 " + // 432
+			"process_madvise epoll_pwait2 mount_setattr quotactl_fd landlock_create_ruleset landlock_add_rule landlock_restrict_self memfd_secret " + // 440
+			"process_mrelease futex_waitv set_mempolicy_home_node cachestat fchmodat2 map_shadow_stack futex_wake futex_wait " + // 448
+			"futex_requeue statmount listmount lsm_get_self_attr lsm_set_self_attr lsm_list_modules mseal setxattrat " + // 456
+			"getxattrat listxattrat removexattrat ", // 464
 	},
 	{audit: unix.AUDIT_ARCH_I386, far: []uint32{}, calls: "" +
 		"\x02\x02\x02\x02\x02\x02\x02\x02\x02\x02\x02\x02\x02\x02\x02\x02" + // 0
@@ -94,5 +154,65 @@ var archs = []arch{
 		"\x0c\x0c\x02\x15\x02\x02\x13\x02\x13\x02\x0c\x0c\x02\x02\x02\x02" + // 432
 		"\x02\x02\x10\x02\x02\x02\x02\x02\x02\x02\x02\x0c\x0c\x0c\x02\x02" + // 448
 		"\x02\x02\x02", // 464
+		names: "" +
+			"restart_syscall exit fork read write open close waitpid " + // 0
+			"creat link unlink execve chdir time mknod chmod " + // 8
+			"lchown break oldstat lseek getpid mount umount setuid " + // 16
+			"getuid stime ptrace alarm oldfstat pause utime stty " + // 24
+			"gtty access nice ftime sync kill rename mkdir " + // 32
+			"rmdir dup pipe times prof brk setgid getgid " + // 40
+			"signal geteuid getegid acct umount2 lock ioctl fcntl " + // 48
+			"mpx setpgid ulimit oldolduname umask chroot ustat dup2 " + // 56
+			"getppid getpgrp setsid sigaction sgetmask ssetmask setreuid setregid " + // 64
+			"sigsuspend sigpending sethostname setrlimit getrlimit getrusage gettimeofday settimeofday " + // 72
+			"getgroups setgroups select symlink oldlstat readlink uselib swapon " + // 80
+			"reboot readdir mmap munmap truncate ftruncate fchmod fchown " + // 88
+			"getpriority setpriority profil statfs fstatfs ioperm socketcall syslog " + // 96
+			"setitimer getitimer stat lstat fstat olduname iopl vhangup " + // 104
+			"idle vm86old wait4 swapoff sysinfo ipc fsync sigreturn " + // 112
+			"clone setdomainname uname modify_ldt adjtimex mprotect sigprocmask create_module " + // 120
+			"init_module delete_module get_kernel_syms quotactl getpgid fchdir bdflush sysfs " + // 128
+			"personality afs_syscall setfsuid setfsgid _llseek getdents _newselect flock " + // 136
+			"msync readv writev getsid fdatasync _sysctl mlock munlock " + // 144
+			"mlockall munlockall sched_setparam sched_getparam sched_setscheduler sched_getscheduler sched_yield sched_get_priority_max " + // 152
+			"sched_get_priority_min sched_rr_get_interval nanosleep mremap setresuid getresuid vm86 query_module " + // 160
+			"poll nfsservctl setresgid getresgid prctl rt_sigreturn rt_sigaction rt_sigprocmask " + // 168
+			"rt_sigpending rt_sigtimedwait rt_sigqueueinfo rt_sigsuspend pread64 pwrite64 chown getcwd " + // 176
+			"capget capset sigaltstack sendfile getpmsg putpmsg vfork ugetrlimit " + // 184
+			"mmap2 truncate64 ftruncate64 stat64 lstat64 fstat64 lchown32 getuid32 " + // 192
+			"getgid32 geteuid32 getegid32 setreuid32 setregid32 getgroups32 setgroups32 fchown32 " + // 200
+			"setresuid32 getresuid32 setresgid32 getresgid32 chown32 setuid32 setgid32 setfsuid32 " + // 208
+			"setfsgid32 pivot_root mincore madvise getdents64 fcntl64 - - " + // 216
+			"gettid readahead setxattr lsetxattr fsetxattr getxattr lgetxattr fgetxattr " + // 224
+			"listxattr llistxattr flistxattr removexattr lremovexattr fremovexattr tkill sendfile64 " + // 232
+			"futex sched_setaffinity sched_getaffinity set_thread_area get_thread_area io_setup io_destroy io_getevents " + // 240
+			"io_submit io_cancel fadvise64 - exit_group lookup_dcookie epoll_create epoll_ctl " + // 248
+			"epoll_wait remap_file_pages set_tid_address timer_create timer_settime timer_gettime timer_getoverrun timer_delete " + // 256
+			"clock_settime clock_gettime clock_getres clock_nanosleep statfs64 fstatfs64 tgkill utimes " + // 264
+			"fadvise64_64 vserver mbind get_mempolicy set_mempolicy mq_open mq_unlink mq_timedsend " + // 272
+			"mq_timedreceive mq_notify mq_getsetattr kexec_load waitid - add_key request_key " + // 280
+			"keyctl ioprio_set ioprio_get inotify_init inotify_add_watch inotify_rm_watch migrate_pages openat " + // 288
+			"mkdirat mknodat fchownat futimesat fstatat64 unlinkat renameat linkat " + // 296
+			"symlinkat readlinkat fchmodat faccessat pselect6 ppoll unshare set_robust_list " + // 304
+			"get_robust_list splice sync_file_range tee vmsplice move_pages getcpu epoll_pwait " + // 312
+			"utimensat signalfd timerfd_create eventfd fallocate timerfd_settime timerfd_gettime signalfd4 " + // 320
+			"eventfd2 epoll_create1 dup3 pipe2 inotify_init1 preadv pwritev rt_tgsigqueueinfo " + // 328
+			"perf_event_open recvmmsg fanotify_init fanotify_mark prlimit64 name_to_handle_at open_by_handle_at clock_adjtime " + // 336
+			"syncfs sendmmsg setns process_vm_readv process_vm_writev kcmp finit_module sched_setattr " + // 344
+			"sched_getattr renameat2 seccomp getrandom memfd_create bpf execveat socket " + // 352
+			"socketpair bind connect listen accept4 getsockopt setsockopt getsockname " + // 360
+			"getpeername sendto sendmsg recvfrom recvmsg shutdown userfaultfd membarrier " + // 368
+			"mlock2 copy_file_range preadv2 pwritev2 pkey_mprotect pkey_alloc pkey_free statx " + // 376
+			"arch_prctl io_pgetevents rseq - - - - - " + // 384
+			"- semget semctl shmget shmctl shmat shmdt msgget " + // 392
+			"msgsnd msgrcv msgctl clock_gettime64 clock_settime64 clock_adjtime64 clock_getres_time64 clock_nanosleep_time64 " + // 400
+			"timer_gettime64 timer_settime64 timerfd_gettime64 timerfd_settime64 utimensat_time64 pselect6_time64 ppoll_time64 - " + // 408
+			"io_pgetevents_time64 recvmmsg_time64 mq_timedsend_time64 mq_timedreceive_time64 semtimedop_time64 rt_sigtimedwait_time64 futex_time64 sched_rr_get_interval_time64 " + // 416
+			"pidfd_send_signal io_uring_setup io_uring_enter io_uring_register open_tree move_mount fsopen fsconfig " + // 424
+			"fsmount fspick pidfd_open clone3 close_range openat2 pidfd_getfd faccessat2 " + // 432
+			"process_madvise epoll_pwait2 mount_setattr quotactl_fd landlock_create_ruleset landlock_add_rule landlock_restrict_self memfd_secret " + // 440
+			"process_mrelease futex_waitv set_mempolicy_home_node cachestat fchmodat2 map_shadow_stack futex_wake futex_wait " + // 448
+			"futex_requeue statmount listmount lsm_get_self_attr lsm_set_self_attr lsm_list_modules mseal setxattrat " + // 456
+			"getxattrat listxattrat removexattrat ", // 464
 	},
 }

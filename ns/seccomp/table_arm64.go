@@ -60,6 +60,66 @@ var archs = []arch{
 		"\x03\x03\x02\x14\x02\x02\x12\x02\x12\x02\x03\x03\x02\x02\x02\x02" + // 432
 		"\x02\x02\x0f\x02\x02\x02\x02\x02\x02\x02\x02\x03\x03\x03\x02\x02" + // 448
 		"\x02\x02\x02", // 464
+		names: "" +
+			"io_setup io_destroy io_submit io_cancel io_getevents setxattr lsetxattr fsetxattr " + // 0
+			"getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr removexattr lremovexattr " + // 8
+			"fremovexattr getcwd lookup_dcookie eventfd2 epoll_create1 epoll_ctl epoll_pwait dup " + // 16
+			"dup3 fcntl inotify_init1 inotify_add_watch inotify_rm_watch ioctl ioprio_set ioprio_get " + // 24
+			"flock mknodat mkdirat unlinkat symlinkat linkat renameat umount2 " + // 32
+			"mount pivot_root nfsservctl statfs fstatfs truncate ftruncate fallocate " + // 40
+			"faccessat chdir fchdir chroot fchmod fchmodat fchownat fchown " + // 48
+			"openat close vhangup pipe2 quotactl getdents64 lseek read " + // 56
+			"write readv writev pread64 pwrite64 preadv pwritev sendfile " + // 64
+			"pselect6 ppoll signalfd4 vmsplice splice tee readlinkat newfstatat " + // 72
+			"fstat sync fsync fdatasync sync_file_range timerfd_create timerfd_settime timerfd_gettime " + // 80
+			"utimensat acct capget capset personality exit exit_group waitid " + // 88
+			"set_tid_address unshare futex set_robust_list get_robust_list nanosleep getitimer setitimer " + // 96
+			"kexec_load init_module delete_module timer_create timer_gettime timer_getoverrun timer_settime timer_delete " + // 104
+			"clock_settime clock_gettime clock_getres clock_nanosleep syslog ptrace sched_setparam sched_setscheduler " + // 112
+			"sched_getscheduler sched_getparam sched_setaffinity sched_getaffinity sched_yield sched_get_priority_max sched_get_priority_min sched_rr_get_interval " + // 120
+			"restart_syscall kill tkill tgkill sigaltstack rt_sigsuspend rt_sigaction rt_sigprocmask " + // 128
+			"rt_sigpending rt_sigtimedwait rt_sigqueueinfo rt_sigreturn setpriority getpriority reboot setregid " + // 136
+			"setgid setreuid setuid setresuid getresuid setresgid getresgid setfsuid " + // 144
+			"setfsgid times setpgid getpgid getsid setsid getgroups setgroups " + // 152
+			"uname sethostname setdomainname getrlimit setrlimit getrusage umask prctl " + // 160
+			"getcpu gettimeofday settimeofday adjtimex getpid getppid getuid geteuid " + // 168
+			"getgid getegid gettid sysinfo mq_open mq_unlink mq_timedsend mq_timedreceive " + // 176
+			"mq_notify mq_getsetattr msgget msgctl msgrcv msgsnd semget semctl " + // 184
+			"semtimedop semop shmget shmctl shmat shmdt socket socketpair " + // 192
+			"bind listen accept connect getsockname getpeername sendto recvfrom " + // 200
+			"setsockopt getsockopt shutdown sendmsg recvmsg readahead brk munmap " + // 208
+			"mremap add_key request_key keyctl clone execve mmap fadvise64 " + // 216
+			"swapon swapoff mprotect msync mlock munlock mlockall munlockall " + // 224
+			"mincore madvise remap_file_pages mbind get_mempolicy set_mempolicy migrate_pages move_pages " + // 232
+			"rt_tgsigqueueinfo perf_event_open accept4 recvmmsg arch_specific_syscall - - - " + // 240
+			"- - - - - - - - " + // 248
+			"- - - - wait4 prlimit64 fanotify_init fanotify_mark " + // 256
+			"name_to_handle_at open_by_handle_at clock_adjtime syncfs setns sendmmsg process_vm_readv process_vm_writev " + // 264
+			"kcmp finit_module sched_setattr sched_getattr renameat2 seccomp getrandom memfd_create " + // 272
+			"bpf execveat userfaultfd membarrier mlock2 copy_file_range preadv2 pwritev2 " + // 280
+			"pkey_mprotect pkey_alloc pkey_free statx io_pgetevents rseq kexec_file_load - " + // 288
+			"- - - - - - - - " + // 296
+			"- - - - - - - - " + // 304
+			"- - - - - - - - " + // 312
+			"- - - - - - - - " + // 320
+			"- - - - - - - - " + // 328
+			"- - - - - - - - " + // 336
+			"- - - - - - - - " + // 344
+			"- - - - - - - - " + // 352
+			"- - - - - - - - " + // 360
+			"- - - - - - - - " + // 368
+			"- - - - - - - - " + // 376
+			"- - - - - - - - " + // 384
+			"- - - - - - - - " + // 392
+			"- - - - - - - - " + // 400
+			"- - - - - - - - " + // 408
+			"- - - - - - - - " + // 416
+			"pidfd_send_signal io_uring_setup io_uring_enter io_uring_register open_tree move_mount fsopen fsconfig " + // 424
+			"fsmount fspick pidfd_open clone3 close_range openat2 pidfd_getfd faccessat2 " + // 432
+			"process_madvise epoll_pwait2 mount_setattr quotactl_fd landlock_create_ruleset landlock_add_rule landlock_restrict_self memfd_secret " + // 440
+			"process_mrelease futex_waitv set_mempolicy_home_node cachestat fchmodat2 map_shadow_stack futex_wake futex_wait " + // 448
+			"futex_requeue statmount listmount lsm_get_self_attr lsm_set_self_attr lsm_list_modules mseal setxattrat " + // 456
+			"getxattrat listxattrat removexattrat ", // 464
 	},
 	{audit: unix.AUDIT_ARCH_ARM, far: []uint32{0xf0001, 0xf0002, 0xf0005}, calls: "" +
 		"\x02\x02\x02\x02\x02\x02\x02\x00\x02\x02\x02\x02\x02\x00\x02\x02" + // 0
@@ -92,5 +152,65 @@ var archs = []arch{
 		"\x03\x03\x02\x14\x02\x02\x12\x02\x12\x02\x03\x03\x02\x02\x02\x00" + // 432
 		"\x02\x02\x0f\x02\x02\x02\x02\x02\x02\x02\x02\x03\x03\x03\x02\x02" + // 448
 		"\x02\x02\x02", // 464
+		names: "" +
+			"restart_syscall exit fork read write open close - " + // 0
+			"creat link unlink execve chdir - mknod chmod " + // 8
+			"lchown - - lseek getpid mount - setuid " + // 16
+			"getuid - ptrace - - pause - - " + // 24
+			"- access nice - sync kill rename mkdir " + // 32
+			"rmdir dup pipe times - brk setgid getgid " + // 40
+			"- geteuid getegid acct umount2 - ioctl fcntl " + // 48
+			"- setpgid - - umask chroot ustat dup2 " + // 56
+			"getppid getpgrp setsid sigaction - - setreuid setregid " + // 64
+			"sigsuspend sigpending sethostname setrlimit - getrusage gettimeofday settimeofday " + // 72
+			"getgroups setgroups - symlink - readlink uselib swapon " + // 80
+			"reboot - - munmap truncate ftruncate fchmod fchown " + // 88
+			"getpriority setpriority - statfs fstatfs - - syslog " + // 96
+			"setitimer getitimer stat lstat fstat - - vhangup " + // 104
+			"- - wait4 swapoff sysinfo - fsync sigreturn " + // 112
+			"clone setdomainname uname - adjtimex mprotect sigprocmask - " + // 120
+			"init_module delete_module - quotactl getpgid fchdir bdflush sysfs " + // 128
+			"personality - setfsuid setfsgid _llseek getdents _newselect flock " + // 136
+			"msync readv writev getsid fdatasync _sysctl mlock munlock " + // 144
+			"mlockall munlockall sched_setparam sched_getparam sched_setscheduler sched_getscheduler sched_yield sched_get_priority_max " + // 152
+			"sched_get_priority_min sched_rr_get_interval nanosleep mremap setresuid getresuid - - " + // 160
+			"poll nfsservctl setresgid getresgid prctl rt_sigreturn rt_sigaction rt_sigprocmask " + // 168
+			"rt_sigpending rt_sigtimedwait rt_sigqueueinfo rt_sigsuspend pread64 pwrite64 chown getcwd " + // 176
+			"capget capset sigaltstack sendfile - - vfork ugetrlimit " + // 184
+			"mmap2 truncate64 ftruncate64 stat64 lstat64 fstat64 lchown32 getuid32 " + // 192
+			"getgid32 geteuid32 getegid32 setreuid32 setregid32 getgroups32 setgroups32 fchown32 " + // 200
+			"setresuid32 getresuid32 setresgid32 getresgid32 chown32 setuid32 setgid32 setfsuid32 " + // 208
+			"setfsgid32 getdents64 pivot_root mincore madvise fcntl64 - - " + // 216
+			"gettid readahead setxattr lsetxattr fsetxattr getxattr lgetxattr fgetxattr " + // 224
+			"listxattr llistxattr flistxattr removexattr lremovexattr fremovexattr tkill sendfile64 " + // 232
+			"futex sched_setaffinity sched_getaffinity io_setup io_destroy io_getevents io_submit io_cancel " + // 240
+			"exit_group lookup_dcookie epoll_create epoll_ctl epoll_wait remap_file_pages - - " + // 248
+			"set_tid_address timer_create timer_settime timer_gettime timer_getoverrun timer_delete clock_settime clock_gettime " + // 256
+			"clock_getres clock_nanosleep statfs64 fstatfs64 tgkill utimes arm_fadvise64_64 pciconfig_iobase " + // 264
+			"pciconfig_read pciconfig_write mq_open mq_unlink mq_timedsend mq_timedreceive mq_notify mq_getsetattr " + // 272
+			"waitid socket bind connect listen accept getsockname getpeername " + // 280
+			"socketpair send sendto recv recvfrom shutdown setsockopt getsockopt " + // 288
+			"sendmsg recvmsg semop semget semctl msgsnd msgrcv msgget " + // 296
+			"msgctl shmat shmdt shmget shmctl add_key request_key keyctl " + // 304
+			"semtimedop vserver ioprio_set ioprio_get inotify_init inotify_add_watch inotify_rm_watch mbind " + // 312
+			"get_mempolicy set_mempolicy openat mkdirat mknodat fchownat futimesat fstatat64 " + // 320
+			"unlinkat renameat linkat symlinkat readlinkat fchmodat faccessat pselect6 " + // 328
+			"ppoll unshare set_robust_list get_robust_list splice arm_sync_file_range tee vmsplice " + // 336
+			"move_pages getcpu epoll_pwait kexec_load utimensat signalfd timerfd_create eventfd " + // 344
+			"fallocate timerfd_settime timerfd_gettime signalfd4 eventfd2 epoll_create1 dup3 pipe2 " + // 352
+			"inotify_init1 preadv pwritev rt_tgsigqueueinfo perf_event_open recvmmsg accept4 fanotify_init " + // 360
+			"fanotify_mark prlimit64 name_to_handle_at open_by_handle_at clock_adjtime syncfs sendmmsg setns " + // 368
+			"process_vm_readv process_vm_writev kcmp finit_module sched_setattr sched_getattr renameat2 seccomp " + // 376
+			"getrandom memfd_create bpf execveat userfaultfd membarrier mlock2 copy_file_range " + // 384
+			"preadv2 pwritev2 pkey_mprotect pkey_alloc pkey_free statx rseq io_pgetevents " + // 392
+			"migrate_pages kexec_file_load - clock_gettime64 clock_settime64 clock_adjtime64 clock_getres_time64 clock_nanosleep_time64 " + // 400
+			"timer_gettime64 timer_settime64 timerfd_gettime64 timerfd_settime64 utimensat_time64 pselect6_time64 ppoll_time64 - " + // 408
+			"io_pgetevents_time64 recvmmsg_time64 mq_timedsend_time64 mq_timedreceive_time64 semtimedop_time64 rt_sigtimedwait_time64 futex_time64 sched_rr_get_interval_time64 " + // 416
+			"pidfd_send_signal io_uring_setup io_uring_enter io_uring_register open_tree move_mount fsopen fsconfig " + // 424
+			"fsmount fspick pidfd_open clone3 close_range openat2 pidfd_getfd faccessat2 " + // 432
+			"process_madvise epoll_pwait2 mount_setattr quotactl_fd landlock_create_ruleset landlock_add_rule landlock_restrict_self - " + // 440
+			"process_mrelease futex_waitv set_mempolicy_home_node cachestat fchmodat2 map_shadow_stack futex_wake futex_wait " + // 448
+			"futex_requeue statmount listmount lsm_get_self_attr lsm_set_self_attr lsm_list_modules mseal setxattrat " + // 456
+			"getxattrat listxattrat removexattrat ", // 464
 	},
 }

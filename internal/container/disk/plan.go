@@ -43,7 +43,7 @@ func (c *Config) Process(ids ns.IDMap) ns.Process {
 	return ns.Process{
 		Args: c.Args(), Env: c.Environment(c.TTY), Cwd: c.Dir, User: c.User,
 		Groups: c.Groups, Umask: c.Umask, Terminal: c.TTY,
-		Caps: c.caps(), NewPrivs: c.NewPrivs, NoSeccomp: c.NoSeccomp, Bounds: ns.Bounds{Rlimits: c.Rlimits},
+		Caps: c.Caps(), NewPrivs: c.NewPrivs, NoSeccomp: c.NoSeccomp, Seccomp: c.Seccomp, Bounds: ns.Bounds{Rlimits: c.Rlimits},
 		RootEmulation: c.Emulation == EmulationOn || c.Emulation == EmulationFull || c.Emulation == "" && ids.Single(),
 		ShowOwners:    c.Emulation == EmulationFull,
 	}

@@ -33,13 +33,13 @@ func TestCapabilitiesAreAddedAndDropped(t *testing.T) {
 		{"ALL", "ALL KILL", less(all, "CAP_KILL")},
 	} {
 		r := Rights{CapAdd: strings.Fields(e.add), CapDrop: strings.Fields(e.drop)}
-		got := r.caps()
+		got := r.Caps()
 		want := slices.DeleteFunc(slices.Clone(all), func(c string) bool { return !slices.Contains(e.want, c) })
 		if got == nil || !slices.Equal(got, want) {
 			t.Errorf("add %q, drop %q: %v, want %v", e.add, e.drop, got, want)
 		}
 	}
-	if got := new(Rights).caps(); got != nil {
+	if got := new(Rights).Caps(); got != nil {
 		t.Errorf("nothing said: %v, want those that are usual", got)
 	}
 	if got := (&Rights{NewPrivs: true, NoSeccomp: true}).SecurityOptions(); !slices.Equal(got, []string{"no-new-privileges=false", "seccomp=unconfined"}) {
