@@ -65,7 +65,7 @@ func InSandbox(ctx context.Context, args []string, question io.Reader) (any, err
 		return nil, err
 	}
 	defer bench.clear()
-	bench.Env = append(bench.Env, "JUDGE_STORE="+os.Getenv("TMPDIR")+"/store")
+	bench.Env = append(bench.Env, judgeStore+"="+os.Getenv("TMPDIR")+"/store")
 	bench.start = asked.Start
 	return bench.check(ctx)
 }

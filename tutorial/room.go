@@ -250,6 +250,14 @@ func (s *Student) Solution(l *Lab) (solution string, wrongs []Wrong, err error) 
 	if err != nil {
 		return "", nil, fmt.Errorf("read the solution: %w", err)
 	}
+	names, _ := fs.Glob(l.files, "reference/*") // the pattern is good
+	for _, n := range names {
+		text, err := fs.ReadFile(l.files, n)
+		if err != nil {
+			return "", nil, fmt.Errorf("read the solution: %w", err)
+		}
+		b = fmt.Appendf(b, "\n# %s\n%s", n, text)
+	}
 	wrongs, err = l.wrongs()
 	return string(b), wrongs, err
 }

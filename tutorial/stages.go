@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -73,6 +74,10 @@ func (s *Student) HintStage(l *Lab, stage int) (text string, n, of int, err erro
 	return p.Hints[n-1], n, of, s.note(l, func(e *Entry) { e.StageHints[stage-1] = n })
 }
 
+// judgeStore is a variable of the judge of what was handed in, for a check.sh that runs a student's
+// program: a store that the student's processes cannot write.
+const judgeStore = "JUDGE_STORE"
+
 // MiniCommand is the name main dispatches on for CheckMini.
 const MiniCommand = "__mini"
 
@@ -97,7 +102,7 @@ func CheckMini(ctx context.Context, binary string, args []string, token io.Reade
 			return err
 		}
 	}
-	b := &mini.Bench{Tiffin: binary, Root: paths[1], Dir: paths[2]}
+	b := &mini.Bench{Tiffin: binary, Root: paths[1], Dir: paths[2], Strict: os.Getenv(judgeStore) != ""}
 	defer b.Close()
 	if err := b.Open(ctx); err != nil {
 		return err

@@ -26,6 +26,7 @@ type Bench struct {
 	Tiffin string // the program that makes the sandbox
 	Dir    string // an empty directory in which programs can be executed; both sides see it
 	Root   string // a root file system, of which the program gets a copy
+	Strict bool   // never run the program without a sandbox
 
 	ctx   context.Context
 	name  string // of the sandbox; "" if there is none
@@ -45,8 +46,8 @@ const marker = "MINI_RUN"
 // patience is how long a program may take for what takes some milliseconds.
 const patience = 10 * time.Second
 
-// Open makes the sandbox. If this machine has none, the program is run as it is, as the caller.
-// Close is needed in any case.
+// Open makes the sandbox. If this machine has none, the program is run as it is, as the caller, but
+// for Strict. Close is needed in any case.
 func (b *Bench) Open(ctx context.Context) error {
 	b.ctx, b.ends = ctx, strconv.Itoa(os.Getpid())
 	if err := os.CopyFS(filepath.Join(b.Dir, root), os.DirFS(b.Root)); err != nil {
@@ -59,7 +60,10 @@ func (b *Bench) Open(ctx context.Context) error {
 	name := "mini-" + strings.ToLower(rand.Text()[:12])
 	args := append(sandbox.Args(name, binary), "--security-opt", "no-new-privileges=false",
 		"-v", b.Dir+":"+b.Dir, "tiffin/base", "sleep", "100000")
-	if exec.CommandContext(ctx, binary, args...).Run() != nil {
+	if out, err := exec.CommandContext(ctx, binary, args...).CombinedOutput(); err != nil {
+		if b.Strict {
+			return fmt.Errorf("make a sandbox: %w: %s", err, bytes.TrimSpace(out))
+		}
 		return ctx.Err()
 	}
 	b.name = name

@@ -69,7 +69,11 @@ func lookStatus(l *look) error {
 		l.no(isProgram, "a file mini with permission to execute it", "none", "The file must be called mini, in the work directory, and chmod +x makes it a program; a script's first line is #!/bin/sh.")
 		return errNotReached
 	}
-	l.ok(isProgram, "")
+	where := "tried in a sandbox"
+	if l.name == "" {
+		where = "tried as it is: this machine makes no sandbox"
+	}
+	l.ok(isProgram, where)
 	r, err := l.run("/bin/sh", "-c", "exit 7")
 	if err != nil {
 		return err
