@@ -147,7 +147,7 @@ func random(r *rand.Rand) stack {
 
 func chance(r *rand.Rand, s stack, n, i int) entry {
 	names := []string{"a", "b", "a/c", "a/d", "b/c", "a/c/e", "b/c/e", "f"}
-	e := entry{kind: "dddfffflhwo"[r.IntN(11)], path: names[r.IntN(len(names))], mode: 0o644}
+	e := entry{kind: "ddddffffhhhlwwoo"[r.IntN(16)], path: names[r.IntN(len(names))], mode: 0o644}
 	switch e.kind {
 	case 'd':
 		e.mode = []int64{0o755, 0o700, 0o711}[r.IntN(3)]
@@ -156,13 +156,24 @@ func chance(r *rand.Rand, s stack, n, i int) entry {
 	case 'l':
 		e.link = []string{"a", "b", "f", "../a", "/b"}[r.IntN(5)]
 	case 'h':
-		for _, o := range s[n] {
-			if o.kind == 'f' {
-				e.link = o.path
-			}
+		e.link = one(r, s[n], "f")
+	case 'w':
+		if n > 0 {
+			e.path = one(r, s[r.IntN(n)], "dflh")
 		}
+	case 'o':
+		e.path = one(r, s[n], "d")
 	}
 	return e
+}
+
+// one is the path of an entry of these kinds, "" if there is none.
+func one(r *rand.Rand, layer []entry, kinds string) string {
+	layer = slices.DeleteFunc(slices.Clone(layer), func(e entry) bool { return strings.IndexByte(kinds, e.kind) < 0 })
+	if len(layer) == 0 {
+		return ""
+	}
+	return layer[r.IntN(len(layer))].path
 }
 
 // smaller are the stacks that lack one layer, or one entry, of s.

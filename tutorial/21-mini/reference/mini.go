@@ -75,7 +75,6 @@ func run(args []string) (int, error) {
 const sysCloseRange = 436 // on every architecture
 
 // stage 1
-
 func catch() chan os.Signal {
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals)
@@ -115,7 +114,8 @@ func initProcess(dir string, command []string) (int, error) {
 		return 126, err
 	}
 	go relay(signals, pid)
-	for { // stage 7: orphans are children of process 1, too
+	// stage 7: orphans are children of process 1, too
+	for {
 		var ws syscall.WaitStatus
 		child, err := syscall.Wait4(-1, &ws, 0, nil)
 		if err == nil && child == pid {
