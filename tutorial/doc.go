@@ -8,6 +8,7 @@
 //	tiffin lab check       looks at the state, says what holds and what does not yet
 //	tiffin lab hint        prints the next of three hints
 //	tiffin lab reset       makes the start state again
+//	tiffin lab solution    prints the solution, once the lab is passed
 //	tiffin lab next        starts the next lab that is not passed
 //	tiffin lab clean       removes all that a lab has made
 //

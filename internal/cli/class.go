@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -371,14 +372,35 @@ func gradeClass(ctx context.Context, g *tutorial.Grader, dir string, files []str
 	return nil
 }
 
+// printMarks prints a line for each mark, and below it the first reason if it is not passed.
 func printMarks(marks *tutorial.Marks) {
-	w := tabwriter.NewWriter(stdout, 0, 1, 2, ' ', 0)
+	var table strings.Builder
+	w := tabwriter.NewWriter(&table, 0, 1, 2, ' ', 0)
 	fmt.Fprint(w, "STUDENT\tLAB\tSTATE\tPOINTS\tNOTE\n")
 	for _, m := range marks.Marks {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%v/%v\t%s\n", m.ID, m.Lab[:2], m.State, m.Points, m.Of, m.Note)
 	}
-	w.Flush() // what stdout loses it tells itself
+	w.Flush() // a strings.Builder takes all
+	for i, line := range strings.Split(strings.TrimSpace(table.String()), "\n") {
+		fmt.Fprintln(stdout, strings.TrimRight(line, " "))
+		if i > 0 && firstWhy(marks.Marks[i-1].Result) != "" {
+			printWrapped(stdout, "    ", firstWhy(marks.Marks[i-1].Result))
+		}
+	}
 	for _, s := range marks.Strays {
 		fmt.Fprintf(stdout, "\n%s does not count: %s\n", s.File, s.Why)
 	}
+}
+
+// firstWhy is why the first of the checks that failed did.
+func firstWhy(r *tutorial.Result) string {
+	if r == nil {
+		return ""
+	}
+	for _, c := range r.Checks {
+		if c.State == tutorial.Failed {
+			return cmp.Or(r.Why, c.Why)
+		}
+	}
+	return r.Why
 }

@@ -188,15 +188,10 @@ func printGrade(format string, o tutorial.Grade) {
 	}
 	lab, state, reached, of, why := "-", "ERROR", 0, 0, o.Error
 	if o.Lab != "" {
-		lab = o.Lab[:min(2, len(o.Lab))]
+		lab = printable(o.Lab[:min(2, len(o.Lab))])
 	}
 	if r := o.Result; r != nil {
-		state, reached, of, why = string(r.State), r.Points, r.Of, r.Why
-		for _, c := range r.Checks {
-			if c.State == tutorial.Failed && why == "" {
-				why = c.Why
-			}
-		}
+		state, reached, of, why = string(r.State), r.Points, r.Of, firstWhy(r)
 	}
 	fmt.Fprintf(out, "%-30s  lab %s  %-11s  %d/%d\n", o.File, lab, state, reached, of)
 	if state != string(tutorial.Passed) {
