@@ -105,7 +105,7 @@ func (s *Store) collect(ix *store.Index, candidates *needs) (f freed, err error)
 				"load that image again, or remove it with tiffin rmi")
 		}
 	}
-	if err := errors.Join(live.needed(s), live.addBuilds(s)); err != nil {
+	if err := errors.Join(live.needed(s), live.addBuilds(s), live.addBuilding(s)); err != nil {
 		return f, err
 	}
 	if candidates == nil {
@@ -200,13 +200,13 @@ func (s *Store) Subject(manifest digest.Digest) digest.Digest {
 }
 
 // DeleteUnnamed writes the index, and deletes an image with what only it needs, unless it has a
-// name or a container needs it. The caller has the lock.
+// name, or a container or a build needs it. The caller has the lock.
 func (s *Store) DeleteUnnamed(ix *store.Index, d ocispec.Descriptor) error {
-	_, used, err := s.used(d)
+	_, user, err := s.used(d)
 	if err != nil {
 		return err
 	}
-	keep := used || len(ix.Names(d.Digest)) > 0
+	keep := user != "" || len(ix.Names(d.Digest)) > 0
 	if !keep {
 		ix.Drop(d)
 	}

@@ -92,7 +92,7 @@ func (s *Store) KeepDocument(r reference.Reference, b []byte, why error) error {
 
 // Remove takes a name off its image, and deletes the image if that was the
 // last one. ref may also be an ID: then all its names go, if force is set or
-// there is at most one. An image that a container needs is refused (ErrInUse);
+// there is at most one. An image that a container or a build needs is refused (ErrInUse);
 // with force it only loses its names.
 func (s *Store) Remove(ref string, force bool) (done []Removed, err error) {
 	ix, release, err := s.LockIndex()
@@ -123,11 +123,13 @@ func (s *Store) Remove(ref string, force bool) (done []Removed, err error) {
 			"remove them one by one, or all with rmi -f")
 	}
 	gone := store.Nameless(*d)
-	id, used, err := s.used(gone)
-	if err != nil {
+	id, user, err := s.used(gone)
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if used && !force {
+	case user == byBuild && !force:
+		return nil, errs.Hint(fmt.Errorf("%w by a build that stands on %s", ErrInUse, ref), "wait for its end, or take only the name away with rmi -f")
+	case user != "" && !force:
 		return nil, errs.Hint(fmt.Errorf("%w: a container was made from %s", ErrInUse, ref),
 			"see tiffin ps -a; remove the container first, or take only the name away with rmi -f")
 	}
@@ -135,13 +137,13 @@ func (s *Store) Remove(ref string, force bool) (done []Removed, err error) {
 		done = append(done, Removed{Untagged: n.Familiar()})
 	}
 	ix.Drop(gone)
-	if used {
+	if user != "" {
 		ix.Add(gone)
 	}
 	if err := s.WriteIndex(ix); err != nil {
 		return nil, err
 	}
-	if used {
+	if user != "" {
 		return done, nil
 	}
 	freed, err := s.collectOf(ix, []ocispec.Descriptor{gone})
@@ -161,24 +163,41 @@ func Familiar(rs []reference.Reference) (names []string) {
 	return names
 }
 
-// used reports whether a container needs the image, and the image's ID. An image that is too
+// Who needs an image.
+const (
+	byContainer = "container"
+	byBuild     = "build"
+)
+
+// used reports who needs the image, "" if nobody does, and the image's ID. An image that is too
 // damaged to have an ID counts as unused, since it could not run.
-func (s *Store) used(d ocispec.Descriptor) (id digest.Digest, used bool, err error) {
+func (s *Store) used(d ocispec.Descriptor) (id digest.Digest, user string, err error) {
 	if store.WhyUnfit(d) != "" {
-		return d.Digest, false, nil
+		return d.Digest, "", nil
 	}
 	m, err := s.Manifest(d)
 	if err != nil {
-		return "", false, nil
+		return "", "", nil
+	}
+	builds, _, err := s.standing()
+	if err != nil {
+		return "", "", err
+	}
+	id = m.Config.Digest
+	if slices.ContainsFunc(builds, func(b stood) bool { return b.Image == id }) {
+		return id, byBuild, nil
 	}
 	if s.Uses == nil {
-		return m.Config.Digest, false, nil
+		return id, "", nil
 	}
 	all, err := s.Uses()
 	if err != nil {
-		return "", false, fmt.Errorf("find out which images containers need: %w", err)
+		return "", "", fmt.Errorf("find out which images containers need: %w", err)
 	}
-	return m.Config.Digest, all[m.Config.Digest], nil
+	if all[id] {
+		user = byContainer
+	}
+	return id, user, nil
 }
 
 // Pruned says what Prune did.
@@ -187,7 +206,7 @@ type Pruned struct {
 	Reclaimed int64 // bytes of disk
 }
 
-// Prune deletes images without a name (with all: every image) unless a container needs them, and
+// Prune deletes images without a name (with all: every image) unless a container or a build needs them, and
 // the files of the store that belong to no image. It spares the images for which keep, if not nil,
 // returns true.
 func (s *Store) Prune(all bool, keep func(*Image) bool) (Pruned, error) {
@@ -205,11 +224,11 @@ func (s *Store) Prune(all bool, keep func(*Image) bool) (Pruned, error) {
 		}
 		seen = append(seen, d.Digest)
 		names := ix.Names(d.Digest)
-		id, used, err := s.used(d)
+		id, user, err := s.used(d)
 		if err != nil {
 			return p, err
 		}
-		if used || id == "" || len(names) > 0 && !all {
+		if user != "" || id == "" || len(names) > 0 && !all {
 			continue
 		}
 		if img, err := s.image(ix, d); keep != nil && (err != nil || keep(img)) {

@@ -107,6 +107,7 @@ type builder struct {
 	turns   chan struct{}   // has room for as many steps as may be executed at once
 	steps   sync.Map        // *made by the digest of their parts
 	journal *journal
+	hold    *image.Building // under mu, too
 
 	mu     sync.Mutex // for what follows, and calls of Report
 	reader *dockerfile.Reader
@@ -133,6 +134,10 @@ func Build(ctx context.Context, o Options) (*image.Image, error) {
 			o.Warn(&dockerfile.Note{File: o.File, Message: "no ARG takes the build argument " + name})
 		}
 	}
+	if b.hold, err = o.Store.Begin(); err != nil {
+		return nil, err
+	}
+	defer b.hold.Close()
 	defer o.Context.remember()
 	b.journal = openJournal(&o)
 	if !o.Check {
@@ -192,6 +197,9 @@ func (b *builder) fromImage(ctx context.Context, name, platform string) (*state,
 	}
 	img, err := b.Base(ctx, name, platform)
 	if err != nil {
+		return nil, err
+	}
+	if err := b.hold.Hold(img.ID, img.Layers); err != nil {
 		return nil, err
 	}
 	raw, err := b.Store.RawConfig(img)

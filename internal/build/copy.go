@@ -163,6 +163,12 @@ func (b *builder) push(s *state, in *dockerfile.Instruction, step *Step, r *stor
 	step.Layer, step.Bytes = r.Layer.DiffID.String(), r.Layer.Size
 	s.layers = append(s.layers, r.Layer)
 	s.enter(describe(s, in), r.Made, false)
+	b.mu.Lock()
+	err := b.hold.Hold("", s.layers)
+	b.mu.Unlock()
+	if err != nil {
+		return err
+	}
 	if b.Explain {
 		return step.Explained.weigh(b.Store, s.layers)
 	}

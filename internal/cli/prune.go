@@ -19,7 +19,7 @@ import (
 func pruneCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage: "[-a] [-f] [--build|--containers]",
-		Description: "Deletes the images that have no name and that no container needs, and files in the store that belong to no image,\n" +
+		Description: "Deletes the images that have no name and that no container or build needs, and files in the store that belong to no image,\n" +
 			"and the programs of other versions of tiffin.\n" +
 			"Programs other than tiffin must not be writing to the store at the time.",
 		Flags: []cli.Flag{
@@ -65,7 +65,10 @@ func pruneImages(c *cli.Context, store *image.Store, builds bool) error {
 	}
 	var steps int64
 	if builds {
-		if err = client.RemoveBuilds(store.Root()); err == nil {
+		if err = store.NoBuild(); err == nil {
+			err = client.RemoveBuilds(store.Root())
+		}
+		if err == nil {
 			steps, err = store.ForgetBuilds()
 		}
 		if err != nil {

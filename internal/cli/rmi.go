@@ -17,9 +17,9 @@ func rmiCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage: "[-f] IMAGE…",
 		Description: "Takes the name off the image; if it was the last one, the image is deleted with the layers that no other image has.\n" +
-			"An image that a container was made from stays.",
+			"An image that a container was made from, or that a build stands on, stays.",
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "all names of an ID; also if a container needs the image, which then stays without a name"},
+			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "all names of an ID; also if a container or a build needs the image, which then stays without a name"},
 		},
 		Action: takes(1, -1, "at least one IMAGE", inStore(func(c *cli.Context, store *image.Store) error {
 			return eachArg(c, func(arg string) error {
