@@ -4,6 +4,7 @@ package image
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -87,8 +88,9 @@ func Chain(stack []oci.Layer) digest.Digest {
 func (s *Store) RawConfig(img *Image) ([]byte, error) { return s.ReadBlob(img.ID) }
 
 // Compose makes an image of layers that are here, and gives it names. base is the config, as JSON,
-// that cfg was made from, or nil: what tiffin does not know of it is kept.
-func (s *Store) Compose(base []byte, cfg *dockerspec.DockerOCIImage, layers []oci.Layer, names []string) (*Image, error) {
+// that cfg was made from, or nil: what tiffin does not know of it is kept. inline, if not nil, is
+// the cache that the image carries.
+func (s *Store) Compose(base []byte, cfg *dockerspec.DockerOCIImage, layers []oci.Layer, names []string, inline []byte) (*Image, error) {
 	var refs []reference.Reference
 	for _, n := range names {
 		r, err := reference.ParseTag(n)
@@ -110,6 +112,9 @@ func (s *Store) Compose(base []byte, cfg *dockerspec.DockerOCIImage, layers []oc
 		cfg.RootFS.DiffIDs = append(cfg.RootFS.DiffIDs, l.DiffID)
 	}
 	config, err := encodeConfig(base, cfg.Image, cfg.Config, allKeys())
+	if err == nil && inline != nil {
+		config, err = withInline(config, inline)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -122,6 +127,14 @@ func (s *Store) Compose(base []byte, cfg *dockerspec.DockerOCIImage, layers []oc
 		}
 		return nil
 	})
+}
+
+func withInline(config, inline []byte) ([]byte, error) {
+	top, err := overlay(config, map[string][]byte{InlineKey: inline}, nil)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(top)
 }
 
 // FitHistory gives a config's history as many entries with a layer as there are layers.

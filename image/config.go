@@ -40,9 +40,12 @@ func sourceDate(asked time.Time) time.Time {
 	return time.Now().UTC()
 }
 
+// InlineKey is where the config of an image has the cache of its build: BuildKit's inline cache.
+const InlineKey = "moby.buildkit.cache.v0"
+
 // staleKeys are fields of docker's configs that describe one build step, not
 // the image, and are wrong in an image made from it.
-var staleKeys = []string{"container", "container_config", "docker_version", "id", "parent", "throwaway"}
+var staleKeys = []string{"container", "container_config", "docker_version", "id", "parent", "throwaway", InlineKey}
 
 // encodeConfig writes c as JSON. Fields of base, the JSON of the config that c
 // was made from, are kept if this program does not know them: docker's

@@ -10,6 +10,10 @@
 // step depends on. These parts are not in the list, since they have the values of arguments. Blob
 // and diff ID are checked as those of images are; that an instruction gives this layer and no other
 // is the word of whoever has written the list.
+//
+// An image can carry such a list itself, for the steps whose layers it has: in its config, in the
+// form and under the name that BuildKit uses. The keys in it are tiffin's; BuildKit finds none of
+// its own there, as tiffin does in an image of BuildKit's.
 
 package transfer
 
@@ -81,8 +85,71 @@ func NewBuildCache(s *image.Store, records []*store.BuildRecord) (*Image, error)
 	return NewArtifact(s, BuildCacheType, layers, text)
 }
 
-// ReadBuildCache reads the list of a cache that Whole has found.
+// inlineStep is a step of an image's own list: BuildKit, cache/remotecache/v1, "CacheRecord".
+type inlineStep struct {
+	Results []inlineResult `json:"layers,omitempty"`
+	Key     digest.Digest  `json:"digest,omitempty"`
+}
+
+type inlineResult struct {
+	Layer int       `json:"layer"` // of the image, from 0: the last one that the step has given
+	Made  time.Time `json:"createdAt"`
+}
+
+// InlineCache is the list of an image with these layers, for image.Compose.
+func InlineCache(layers []oci.Layer, records []*store.BuildRecord) ([]byte, error) {
+	var list []inlineStep
+	for _, r := range records {
+		if i := slices.IndexFunc(layers, func(l oci.Layer) bool { return l.Digest == r.Layer.Digest }); i >= 0 {
+			list = append(list, inlineStep{[]inlineResult{{i, r.Made}}, store.BuildKey(r.Parts)})
+		}
+	}
+	slices.SortFunc(list, func(a, b inlineStep) int { return cmp.Compare(a.Key, b.Key) })
+	return json.Marshal(list)
+}
+
+// readInline reads the list that an image carries.
+func readInline(ctx context.Context, img *Image) (*BuildCache, error) {
+	m := img.Document
+	b, err := oci.ReadBlob(m.Config.Digest, func(digest.Digest) (io.ReadCloser, error) { return img.Open(ctx, m.Config) })
+	if err != nil {
+		return nil, err
+	}
+	var carried struct {
+		List []byte `json:"moby.buildkit.cache.v0"` // image.InlineKey
+	}
+	cfg, err := oci.ParseConfig(b, len(m.Layers))
+	if err == nil {
+		err = oci.Unmarshal(b, &carried)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(carried.List) == 0 {
+		return nil, errors.New("the image has no cache in it")
+	}
+	var list []inlineStep
+	if err := oci.Unmarshal(carried.List, &list); err != nil {
+		return nil, fmt.Errorf("the cache in its config: %w", err)
+	}
+	c := &BuildCache{img: img, steps: map[digest.Digest]cachedStep{}}
+	for _, s := range list {
+		// One of BuildKit's may have several results, or one that is no single layer.
+		if len(s.Results) != 1 || !reference.ValidDigest(s.Key) || len(c.steps) == maxSteps {
+			continue
+		}
+		if r := s.Results[0]; r.Layer >= 0 && r.Layer < len(m.Layers) {
+			c.steps[s.Key] = cachedStep{s.Key, cfg.RootFS.DiffIDs[r.Layer], m.Layers[r.Layer].Digest, r.Made}
+		}
+	}
+	return c, nil
+}
+
+// ReadBuildCache reads the list of a cache that Whole has found, or of an image that carries one.
 func ReadBuildCache(ctx context.Context, img *Image) (*BuildCache, error) {
+	if image := img.here(); image != nil && image.Document.ArtifactType == "" && oci.IsImageConfig(image.Document.Config.MediaType) {
+		return readInline(ctx, image)
+	}
 	m := img.Document
 	if m.ArtifactType != BuildCacheType || len(m.Layers) == 0 {
 		return nil, fmt.Errorf("it is no cache of tiffin's, but %s", kind(m))
@@ -128,7 +195,7 @@ func (c *BuildCache) Take(ctx context.Context, s *image.Store, stack []oci.Layer
 	}
 	layers := c.img.Document.Layers
 	i := slices.IndexFunc(layers, func(d ocispec.Descriptor) bool { return d.Digest == found.Layer })
-	if i < 1 {
+	if i < 0 {
 		return nil, fmt.Errorf("it has no layer %s, which its list names", found.Layer)
 	}
 	if err := oci.CheckLayer(layers[i]); err != nil {

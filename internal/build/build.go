@@ -18,6 +18,7 @@ import (
 	"tiffin/image"
 	"tiffin/image/oci"
 	"tiffin/image/store"
+	"tiffin/image/transfer"
 	"tiffin/internal/container/disk"
 	"tiffin/internal/dockerfile"
 	"tiffin/internal/network"
@@ -45,6 +46,7 @@ type Options struct {
 	Keep    bool   // leave the container of a RUN that fails
 	Network string // of RUN, as disk.Config has it
 
+	Inline bool // the image carries the cache of its steps
 	// Caches are asked for the layers of steps that are not here.
 	Caches []*Cache
 	// Made is told of each step with a layer when all are done, and whether the layer is in the
@@ -185,7 +187,14 @@ func (b *builder) publish(ctx context.Context, s *state) (*image.Image, error) {
 		k, v, _ := strings.Cut(l, "=")
 		s.config.Config.Labels[k] = v
 	}
-	return b.Store.Compose(s.base, &s.config, s.layers, b.Names)
+	var inline []byte
+	if b.Inline {
+		var err error
+		if inline, err = transfer.InlineCache(s.layers, b.records()); err != nil {
+			return nil, err
+		}
+	}
+	return b.Store.Compose(s.base, &s.config, s.layers, b.Names, inline)
 }
 
 // fromImage is the state that an image is.

@@ -173,7 +173,7 @@ func (b *builder) failed(s *state, in *dockerfile.Instruction, ctr *disk.Contain
 	} else if e := client.Remove(ctr, true); e != nil {
 		err = errors.Join(err, e)
 	}
-	before, e := b.Store.Compose(s.base, &s.clone().config, s.layers, nil)
+	before, e := b.Store.Compose(s.base, &s.clone().config, s.layers, nil, nil)
 	if e != nil {
 		return errors.Join(err, e)
 	}

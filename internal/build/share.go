@@ -50,10 +50,18 @@ func (b *builder) tell(target *state) {
 	for _, l := range target.layers {
 		in[l.Digest.String()] = true
 	}
+	for _, r := range b.records() {
+		b.Made(r, in[r.Layer.Digest.String()])
+	}
+}
+
+// records are those of all steps whose layers are here.
+func (b *builder) records() (list []*store.BuildRecord) {
 	b.steps.Range(func(_, m any) bool {
 		if r := m.(*made).record; r != nil {
-			b.Made(r, in[r.Layer.Digest.String()])
+			list = append(list, r)
 		}
 		return true
 	})
+	return list
 }

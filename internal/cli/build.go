@@ -37,9 +37,10 @@ func buildCommand() *cli.Command {
 			"that is no directory, FILE is in it, too. What is not there is refused before anything runs. Steps whose layers are\n" +
 			"here already are not done again; `tiffin prune --build` forgets them. With SOURCE_DATE_EPOCH, the same files give\n" +
 			"the same image.\n" +
-			"--cache-from trusts whoever can write that cache: which layer a step gives is their word. Caches are tiffin's own and\n" +
-			"not BuildKit's, whose keys are digests of its inner form of a build. Neither secrets nor arguments are in them, but\n" +
-			"all files of the layers are.",
+			"--cache-from trusts whoever can write that cache: which layer a step gives is their word. The keys in caches are\n" +
+			"tiffin's own, since BuildKit's are digests of its inner form of a build: neither finds anything in a cache of the\n" +
+			"other, also of type inline, which has BuildKit's form. Neither secrets nor arguments are in them, but all files of the\n" +
+			"layers are.",
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "tag", Aliases: []string{"t"}, Usage: "`NAME[:TAG]` for the image"},
 			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "the Dockerfile is `FILE`, or - for standard input"},
@@ -51,8 +52,8 @@ func buildCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "ssh", Usage: "an ssh agent for RUN --mount=type=ssh: `ID=SOCKET`, or default, that of SSH_AUTH_SOCK"},
 			&cli.BoolFlag{Name: "check", Usage: "build nothing: warn of what is allowed but seldom meant, by BuildKit's rules; status 1 if there is any"},
 			&cli.BoolFlag{Name: "no-cache", Usage: "do every step again"},
-			&cli.StringSliceFlag{Name: "cache-from", Usage: "take layers that --cache-to has written there: `type=registry,ref=NAME[:TAG]`, in short the name, or type=local,src=DIR"},
-			&cli.StringSliceFlag{Name: "cache-to", Usage: "write the layers of the steps for other builds: `type=registry,ref=NAME[:TAG]` or type=local,dest=DIR; mode=max, also of steps that are not in the image"},
+			&cli.StringSliceFlag{Name: "cache-from", Usage: "take layers that --cache-to has written there, or those of an image with an inline cache: `type=registry,ref=NAME[:TAG]`, in short the name, or type=local,src=DIR"},
+			&cli.StringSliceFlag{Name: "cache-to", Usage: "write the layers of the steps for other builds: `type=registry,ref=NAME[:TAG]` or type=local,dest=DIR; mode=max, also of steps that are not in the image; type=inline: into the image itself"},
 			newOptionalFlag("pull", "fetch base images: always, also if they are here; =missing, =never", "true", pullAlways, pullMissing, pullNever),
 			&cli.StringFlag{Name: "network", Usage: "of RUN: `user` (its own, with a way out), none or host; the same as that of run if not given"},
 			&cli.StringFlag{Name: "progress", Value: "auto", Usage: "`auto`, plain, json or quiet"},

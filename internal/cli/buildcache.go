@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -23,7 +24,7 @@ import (
 
 // cachePlace is where a cache is: a name in a registry, or a directory with an OCI layout.
 type cachePlace struct {
-	kind  string // registry or local
+	kind  string // registry, local or, to be written, inline
 	where string
 	all   bool // mode=max
 }
@@ -73,16 +74,20 @@ func readCachePlace(flag, text string) (p cachePlace, err error) {
 	p.kind, p.all = given["type"], given["mode"] == "max"
 	key := map[string]string{"registry": "ref", "local": dir}[p.kind]
 	switch p.where = given[key]; {
+	case p.kind == "inline" && flag == "cache-to":
+		key = "type"
 	case p.kind == "inline":
-		return wrong("an image does not carry its cache here: type=registry puts that under a name of its own")
+		return wrong("the cache is in an image: type=registry,ref=NAME names that")
 	case key == "":
-		return wrong("the type is registry or local, not %q", p.kind)
+		return wrong("the type is registry, local or inline, not %q", p.kind)
 	case p.where == "":
 		return wrong("it needs %s=", key)
 	}
 	for k, v := range given {
 		switch {
 		case k == "type" || k == key:
+		case k == "mode" && p.kind == "inline" && v == "max":
+			return wrong("an image carries the layers that it has, and no others: mode=min")
 		case k == "mode" && flag == "cache-to" && (v == "min" || v == "max"):
 		default:
 			return wrong("%s=%s is not known", k, v)
@@ -115,6 +120,8 @@ func (b *buildCaches) open(ctx context.Context, c *cli.Context, p *buildProgress
 			warn(printable(fmt.Sprintf("the cache %s is not used: %v", from.where, err)))
 		}
 	}
+	o.Inline = slices.ContainsFunc(b.to, func(p cachePlace) bool { return p.kind == "inline" })
+	b.to = slices.DeleteFunc(b.to, func(p cachePlace) bool { return p.kind == "inline" })
 	if len(b.to) > 0 {
 		o.Made = func(r *store.BuildRecord, inImage bool) {
 			if inImage {
