@@ -37,7 +37,7 @@ type Options struct {
 	Args    map[string]string // build arguments
 	Labels  []string          // KEY=VALUE, for the image
 	Names   []string          // for the image, with or without a tag
-	Secrets map[string]string // files for RUN --mount=type=secret, by id; absolute paths
+	Secrets map[string]Secret // for RUN --mount=type=secret, by id
 	Agents  map[string]string // sockets for RUN --mount=type=ssh, by id; absolute paths
 	NoCache bool
 	Squash  bool   // put one layer on the base instead of several
@@ -64,6 +64,9 @@ type Options struct {
 	// May be nil.
 	Warn func(*dockerfile.Note)
 }
+
+// Secret is a file, by its absolute path, or if that is "", a text.
+type Secret struct{ File, Text string }
 
 // Step is an instruction that is executed.
 type Step struct {

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path"
 	"path/filepath"
@@ -105,8 +106,17 @@ func (b *builder) cacheMount(ctx context.Context, m *mounts, want *dockerfile.Mo
 		m.parts = append(m.parts, store.BuildPart{Name: "mount", Value: "from " + want.From + " " + want.Source})
 		m.fill = append(m.fill, func() error { return b.seed(ctx, want, dir) })
 	}
-	m.volumes = append(m.volumes, disk.Volume{Source: dir, Target: want.Target, ReadOnly: want.ReadOnly})
+	v := disk.Volume{Source: dir, Target: want.Target, ReadOnly: want.ReadOnly}
+	if names, err := os.ReadDir(dir); want.Owned && len(names) == 0 && err == nil {
+		v.Owner = owner(want)
+	}
+	m.volumes = append(m.volumes, v)
 	return nil
+}
+
+// owner is that of a mount's file or directory.
+func owner(want *dockerfile.Mount) *disk.Owner {
+	return &disk.Owner{UID: want.UID, GID: want.GID, Mode: want.Mode}
 }
 
 // cacheDirectory is the directory of a cache, and what holds it while a RUN has it: one that is
@@ -227,28 +237,43 @@ func (d *delta) unpack(dir string) error {
 }
 
 // secretMount shows a file of the user's, or puts what it has into a variable. Nothing of it
-// counts, and nothing of it is kept.
+// counts, and nothing of it is kept. A file with an owner or a mode of its own is a copy, as long
+// as the container runs.
 func (b *builder) secretMount(m *mounts, want *dockerfile.Mount) error {
 	want.ID = cmp.Or(want.ID, want.Source, path.Base(want.Target))
-	file, ok := b.Secrets[want.ID]
+	secret, ok := b.Secrets[want.ID]
 	if !ok {
 		if want.Required {
 			return errs.Hint(fmt.Errorf("there is no secret %q", want.ID), "tiffin build --secret id="+want.ID+",src=FILE")
 		}
 		return nil
 	}
-	if want.Env != nil {
-		text, err := os.ReadFile(file)
+	text := secret.Text
+	if secret.File != "" && (want.Env != nil || want.Owned) {
+		b, err := os.ReadFile(secret.File)
 		if err != nil {
 			return err
 		}
-		m.env = append(m.env, cmp.Or(*want.Env, want.ID)+"="+string(text))
+		text = string(b)
+	}
+	if want.Env != nil {
+		m.env = append(m.env, cmp.Or(*want.Env, want.ID)+"="+text)
 		if want.Target == "" {
 			return nil
 		}
 	}
-	want.Target = cmp.Or(want.Target, "/run/secrets/"+want.ID)
-	m.volumes = append(m.volumes, disk.Volume{Source: file, Target: want.Target, ReadOnly: true})
+	v := disk.Volume{Source: secret.File, Target: cmp.Or(want.Target, "/run/secrets/"+want.ID), ReadOnly: true}
+	want.Target = v.Target
+	if secret.File == "" || want.Owned {
+		st, err := b.Store.Stage()
+		if err != nil {
+			return err
+		}
+		m.end = append(m.end, st.Close)
+		v.Source, v.Owner = filepath.Join(st.Dir, "secret"), owner(want)
+		m.fill = append(m.fill, func() error { return os.WriteFile(v.Source, []byte(text), 0o600) })
+	}
+	m.volumes = append(m.volumes, v)
 	return nil
 }
 
@@ -266,8 +291,59 @@ func (b *builder) agentMount(m *mounts, want *dockerfile.Mount) error {
 	if m.agents++; m.agents == 1 {
 		m.env = append(m.env, "SSH_AUTH_SOCK="+want.Target)
 	}
-	m.volumes = append(m.volumes, disk.Volume{Source: socket, Target: want.Target})
+	v := disk.Volume{Source: socket, Target: want.Target}
+	if want.Owned { // a socket of its own: the user's stays as it is
+		st, err := b.Store.Stage()
+		if err != nil {
+			return err
+		}
+		m.end = append(m.end, st.Close)
+		v.Source, v.Owner = filepath.Join(st.Dir, "agent"), owner(want)
+		m.fill = append(m.fill, func() error {
+			end, err := relay(st.Dir, "agent", socket)
+			if err == nil {
+				m.end = append(m.end, end)
+			}
+			return err
+		})
+	}
+	m.volumes = append(m.volumes, v)
 	return nil
+}
+
+// relay makes a socket in a directory, and hands all that comes to another one, until end.
+func relay(dir, name, to string) (end func(), err error) {
+	at, err := os.Open(dir) // unix(7): the path of a socket has 107 bytes, and a store's may have more
+	if err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("unix", fmt.Sprintf("/proc/self/fd/%d/%s", at.Fd(), name))
+	if err != nil {
+		at.Close()
+		return nil, err
+	}
+	go func() {
+		for {
+			theirs, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer theirs.Close()
+				ours, err := net.Dial("unix", to)
+				if err != nil {
+					return
+				}
+				defer ours.Close()
+				go func() {
+					_, _ = io.Copy(ours, theirs)
+					ours.Close()
+				}()
+				_, _ = io.Copy(theirs, ours)
+			}()
+		}
+	}()
+	return func() { l.Close(); at.Close() }, nil
 }
 
 // scriptMount shows a here-document as a file that can be executed.

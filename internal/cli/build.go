@@ -14,6 +14,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,7 +49,7 @@ func buildCommand() *cli.Command {
 			&cli.StringFlag{Name: "target", Usage: "build up to `STAGE`"},
 			&cli.StringSliceFlag{Name: "build-arg", Usage: "give ARG a value: `NAME=VALUE`, or NAME with the value it has here"},
 			&cli.StringSliceFlag{Name: "label", Usage: "note `KEY=VALUE` in the image"},
-			&cli.StringSliceFlag{Name: "secret", Usage: "a file for RUN --mount=type=secret: `id=ID,src=FILE`"},
+			&cli.StringSliceFlag{Name: "secret", Usage: "a file or a variable for RUN --mount=type=secret: `id=ID,src=FILE` or id=ID,env=NAME"},
 			&cli.StringSliceFlag{Name: "ssh", Usage: "an ssh agent for RUN --mount=type=ssh: `ID=SOCKET`, or default, that of SSH_AUTH_SOCK"},
 			&cli.BoolFlag{Name: "check", Usage: "build nothing: warn of what is allowed but seldom meant, by BuildKit's rules; status 1 if there is any"},
 			&cli.BoolFlag{Name: "no-cache", Usage: "do every step again"},
@@ -207,35 +208,58 @@ func buildOptions(c *cli.Context, store *image.Store) (*build.Options, error) {
 	return o, openBuild(c, o)
 }
 
-// secrets reads --secret id=ID,src=FILE.
-func secrets(flags []string) (map[string]string, error) {
-	files := map[string]string{}
+// secrets reads --secret id=ID,src=FILE or id=ID,env=NAME. As with docker, an ID alone is the name of
+// a variable, or else of a file.
+func secrets(flags []string) (map[string]build.Secret, error) {
+	all := map[string]build.Secret{}
 	for _, s := range flags {
-		id, file := "", ""
+		wrong := func(what string) error {
+			return usagef("--secret %s: %s: it is id=ID,src=FILE or id=ID,env=NAME", s, what)
+		}
+		given := map[string]string{}
 		for field := range strings.SplitSeq(s, ",") {
-			switch k, v, _ := strings.Cut(field, "="); {
-			case k == "id":
-				id = v
-			case k == "src" || k == "source":
-				file = v
-			case k == "type" && v == "file":
-			default:
-				return nil, usagef("--secret %s: %q is not known: id=ID,src=FILE", s, field)
+			k, v, _ := strings.Cut(field, "=")
+			if k == "source" {
+				k = "src"
 			}
+			if _, twice := given[k]; twice || !slices.Contains([]string{"id", "src", "env", "type"}, k) {
+				return nil, wrong(fmt.Sprintf("%q is not known, or twice", field))
+			}
+			given[k] = v
 		}
-		abs, err := filepath.Abs(file)
-		if err == nil && (id == "" || file == "") {
-			err = usagef("--secret %s is not id=ID,src=FILE", s)
+		id, kind, file, env := given["id"], given["type"], given["src"], given["env"]
+		if id == "" {
+			return nil, wrong("there is no id")
 		}
+		if kind == "env" { // docker takes src for the name, too
+			file, env = "", cmp.Or(env, file, id)
+		}
+		if _, there := os.LookupEnv(id); kind == "" && file == "" && env == "" && there {
+			env = id
+		}
+		switch {
+		case !slices.Contains([]string{"", "file", "env"}, kind):
+			return nil, wrong(fmt.Sprintf("the type is file or env, not %q", kind))
+		case env != "" && (file != "" || kind == "file"):
+			return nil, wrong("a secret is a file or a variable")
+		case env != "":
+			text, there := os.LookupEnv(env)
+			if !there {
+				return nil, fmt.Errorf("--secret %s: there is no environment variable %s", s, env)
+			}
+			all[id] = build.Secret{Text: text}
+			continue
+		}
+		abs, err := filepath.Abs(cmp.Or(file, id))
 		if err == nil {
 			_, err = os.Stat(abs)
 		}
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("--secret %s: %w", s, err)
 		}
-		files[id] = abs
+		all[id] = build.Secret{File: abs}
 	}
-	return files, nil
+	return all, nil
 }
 
 // agents reads --ssh ID=SOCKET.

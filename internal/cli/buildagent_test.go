@@ -19,6 +19,9 @@ import (
 const agentBuild = `FROM tiffin/base
 RUN --mount=type=ssh,required --mount=type=bind,target=/c /c/agent-probe >/keys
 RUN --mount=type=ssh,id=other,target=/agent --mount=type=bind,target=/c SSH_AUTH_SOCK=/agent /c/agent-probe >>/keys
+USER 5
+RUN --mount=type=ssh,uid=5,gid=5 --mount=type=bind,target=/c /c/agent-probe | grep -q '1 key: lunch'
+USER 0
 RUN echo "later: $SSH_AUTH_SOCK" >>/keys; ls -d /run/buildkit /agent || true
 `
 

@@ -113,7 +113,9 @@ type Mount struct {
 	Env      *string // secret: the variable that has it; "" = ID
 	Sharing  string  // cache: shared (or ""), private, or locked
 	Required bool    // secret, ssh: without it RUN fails
-	Mode     uint32  // cache: of the directory, when it is made
+	Mode     uint32  // cache: of the directory, when it is made; secret, ssh
+	UID, GID uint32  `json:",omitempty"` // of the same
+	Owned    bool    `json:",omitempty"` // Mode, UID or GID are asked for
 	Size     int64   // tmpfs: bytes; 0 = no limit of its own
 }
 

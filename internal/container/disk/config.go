@@ -90,6 +90,14 @@ type Volume struct {
 	Name      string `json:"name,omitempty"`      // of a volume of the store: StoredVolume
 	Anonymous bool   `json:"anonymous,omitempty"` // it goes with the container; Create gives the name
 	NoCopy    bool   `json:"noCopy,omitempty"`    // an empty one stays empty
+	Owner     *Owner `json:"owner,omitempty"`     // Source gets it when the container starts
+}
+
+// Owner is who has a file, as the container sees it, and what may be done with it.
+type Owner struct {
+	UID  uint32 `json:"uid"`
+	GID  uint32 `json:"gid"`
+	Mode uint32 `json:"mode"` // permission bits, inode(7)
 }
 
 // IsRoot tells whether the command's user is root, whatever the image says.

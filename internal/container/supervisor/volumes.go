@@ -29,11 +29,33 @@ import (
 // takeVolumes locks the volumes of the container, and fills those that are empty.
 func (s *supervisor) takeVolumes() error {
 	for i := range s.c.Volumes {
+		if v := &s.c.Volumes[i]; v.Owner != nil {
+			if err := s.own(v); err != nil {
+				return fmt.Errorf("volume %s: %w", v.Target, err)
+			}
+		}
 		if v := &s.c.Volumes[i]; v.Name != "" && !s.req.Idle {
 			if err := s.takeVolume(v); err != nil {
 				return errs.Hint(fmt.Errorf("volume %s: %w", v.Name, err), errs.HintOf(err))
 			}
 		}
+	}
+	return nil
+}
+
+// own gives the source of a volume its owner. With one id all that the container has is that one's,
+// and whoever it runs as may use it.
+func (s *supervisor) own(v *disk.Volume) error {
+	if err := unix.Chmod(v.Source, v.Owner.Mode&0o7777); err != nil {
+		return &os.PathError{Op: "chmod", Path: v.Source, Err: err}
+	}
+	err := unix.Lchown(v.Source, int(v.Owner.UID), int(v.Owner.GID))
+	if errors.Is(err, unix.EINVAL) { // chown(2): the id is not mapped
+		s.notes = append(s.notes, ns.Note{What: v.Target, Why: fmt.Sprintf("it belongs to root, since there is no id %d:%d here", v.Owner.UID, v.Owner.GID)})
+		return nil
+	}
+	if err != nil {
+		return &os.PathError{Op: "chown", Path: v.Source, Err: err}
 	}
 	return nil
 }

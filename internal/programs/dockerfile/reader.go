@@ -292,11 +292,6 @@ func (r *reader) refuse(cmd instructions.Command) error {
 	line := lineOf(cmd)
 	switch c := cmd.(type) {
 	case *instructions.RunCommand:
-		for _, m := range instructions.GetMounts(c) {
-			if what := refuseMount(m); what != "" {
-				return r.at(line, "RUN --mount=type=%s%s is not there", m.Type, what)
-			}
-		}
 		switch {
 		case instructions.GetNetwork(c) == instructions.NetworkHost && !r.ask.Host:
 			// The Dockerfile reference, "RUN --network=host": it takes the builder's consent.
@@ -318,17 +313,6 @@ func (r *reader) refuse(cmd instructions.Command) error {
 		}
 	}
 	return nil
-}
-
-// refuseMount is what a mount asks for that cannot be done, or "".
-func refuseMount(m *instructions.Mount) string {
-	switch {
-	case m.UID != nil && *m.UID != 0 || m.GID != nil && *m.GID != 0:
-		return ",uid=… or gid=…"
-	case m.Mode != nil && m.Type != instructions.MountTypeCache: // the file is the user's own
-		return ",mode="
-	}
-	return ""
 }
 
 // isRemote tells whether ADD fetches what is named so. The Dockerfile reference, "Adding files from

@@ -102,7 +102,7 @@ func TestMistakesHaveAPlace(t *testing.T) {
 		{"RUN x", "1:1 RUN x no build stage in current context"},
 		{"FROM x\nCOPY a", "2:1 COPY a COPY requires at least two arguments, but only one was provided. Destination could not be determined"},
 		{"FROM x\nCOPY --from=late a b\nFROM z AS late", `2:13 late the stage "late" comes later, or is this one`},
-		{"FROM x\nRUN --mount=type=secret,id=a,uid=7 \\\n true", "2:1 RUN --mount=type=secret,id=a,uid=7 \\ RUN --mount=type=secret,uid=… or gid=… is not there"},
+		{"FROM x\nRUN --mount=type=tmpfs,target=/a,uid=7 \\\n true", `2:18 tmpfs uid not allowed for "tmpfs" type mounts`},
 		{"FROM x\nRUN --mount=type=bind,from=late,target=/c true\nFROM x AS late", `2:28 late the stage "late" comes later`},
 		{"FROM x\nADD --checksum=sha256:a f /", "2:5 --checksum=sha256:a --checksum is for what ADD fetches"},
 		{"# check=nonsense=1\nFROM x", "1:9 nonsense # check=nonsense=1: "},

@@ -276,8 +276,20 @@ func mount(m *instructions.Mount, stage int) dockerfile.Mount {
 		Type: string(m.Type), From: m.From, Stage: stage, Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly, ID: m.CacheID, Env: m.Env,
 		Sharing: string(m.CacheSharing), Required: m.Required, Size: m.SizeLimit, Mode: 0o755,
 	}
-	if m.Mode != nil {
-		d.Mode = uint32(*m.Mode) // parsed as 32 bits
+	// The Dockerfile reference, "RUN --mount=type=secret" and "type=ssh".
+	switch m.Type {
+	case instructions.MountTypeSecret:
+		d.Mode = 0o400
+	case instructions.MountTypeSSH:
+		d.Mode = 0o600
+	}
+	for _, given := range []struct {
+		from *uint64
+		to   *uint32
+	}{{m.Mode, &d.Mode}, {m.UID, &d.UID}, {m.GID, &d.GID}} {
+		if given.from != nil {
+			*given.to, d.Owned = uint32(*given.from), true // parsed as 32 bits
+		}
 	}
 	return d
 }
