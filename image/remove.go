@@ -206,9 +206,9 @@ type Pruned struct {
 	Reclaimed int64 // bytes of disk
 }
 
-// Prune deletes images without a name (with all: every image) unless a container or a build needs them, and
-// the files of the store that belong to no image. It spares the images for which keep, if not nil,
-// returns true.
+// Prune deletes images without a name (with all: every image) unless a container or a build needs
+// them, and the files of the store that belong to no image. It spares the images for which keep, if
+// not nil, returns true.
 func (s *Store) Prune(all bool, keep func(*Image) bool) (Pruned, error) {
 	var p Pruned
 	ix, release, err := s.LockIndex()

@@ -208,8 +208,8 @@ func buildOptions(c *cli.Context, store *image.Store) (*build.Options, error) {
 	return o, openBuild(c, o)
 }
 
-// secrets reads --secret id=ID,src=FILE or id=ID,env=NAME. As with docker, an ID alone is the name of
-// a variable, or else of a file.
+// secrets reads --secret id=ID,src=FILE or id=ID,env=NAME. As with docker, an ID alone is the name
+// of a variable, or else of a file.
 func secrets(flags []string) (map[string]build.Secret, error) {
 	all := map[string]build.Secret{}
 	for _, s := range flags {
