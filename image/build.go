@@ -66,14 +66,32 @@ func (s *Store) PutLayer(st *store.Staging, stack []oci.Layer, l oci.Layer, r st
 	return &r, s.Publish(st, nil)
 }
 
-// FindLayer finds a layer that AddLayer has put on the stack; nil if it is not there any more.
+// FindLayer finds a layer that AddLayer has put on the stack; nil if it is not there any more. One
+// whose first part is not OnStack may have been put on another, and is put on this one.
 func (s *Store) FindLayer(stack []oci.Layer, parts []store.BuildPart) *store.BuildRecord {
 	r := s.ReadBuild(store.BuildKey(parts))
-	if r == nil || r.Chain != Chain(append(slices.Clone(stack), r.Layer)) || !store.Readable(s.BlobPath(r.Layer.Digest)) {
+	if r == nil || !store.Readable(s.BlobPath(r.Layer.Digest)) {
+		return nil
+	}
+	if r.Chain == Chain(append(slices.Clone(stack), r.Layer)) {
+		return r
+	}
+	if parts[0].Name == OnStack {
+		return nil
+	}
+	st, err := s.StageOn(append(slices.Clone(stack), r.Layer))
+	if err != nil {
+		return nil // it is made again
+	}
+	defer st.Close()
+	if r, err = s.PutLayer(st, stack, r.Layer, *r); err != nil {
 		return nil
 	}
 	return r
 }
+
+// OnStack is the name of the part of a key that is the stack's Chain.
+const OnStack = "below"
 
 // Chain is the digest of a stack of layers: OCI image-spec v1.1 config.md, "Layer ChainID".
 func Chain(stack []oci.Layer) digest.Digest {

@@ -114,16 +114,18 @@ func (b *builder) workdir(ctx context.Context, s *state, in *dockerfile.Instruct
 
 // putFiles makes a layer of the files that fill chooses, or finds it.
 func (b *builder) putFiles(ctx context.Context, s *state, in *dockerfile.Instruction, step *Step, fill func(*delta) error) error {
+	// The Dockerfile reference, "COPY --link": the layer does not depend on what it is put on.
+	linked := in.Copy != nil && in.Copy.Link
 	below := s.layers
-	if in.Copy != nil && in.Copy.Link {
-		below = nil // the Dockerfile reference, "COPY --link"
+	if linked {
+		below = nil
 	}
-	image, err := openStack(b.Store, below)
+	onto, err := openStack(b.Store, below)
 	if err != nil {
 		return err
 	}
-	defer image.close()
-	d := newDelta(image, b.Store.Path("tmp"))
+	defer onto.close()
+	d := newDelta(onto, b.Store.Path("tmp"))
 	defer d.close()
 	if err := fill(d); err != nil {
 		return err
@@ -137,7 +139,11 @@ func (b *builder) putFiles(ctx context.Context, s *state, in *dockerfile.Instruc
 		return err
 	}
 	b.journal.keep(files, d)
-	parts := b.key(s, in, step, []store.BuildPart{{Name: "below", Value: imageChain(s.layers)}, {Name: "instruction", Value: in.Name}, {Name: "files", Value: files}})
+	var parts []store.BuildPart
+	if !linked {
+		parts = append(parts, store.BuildPart{Name: image.OnStack, Value: imageChain(s.layers)})
+	}
+	parts = b.key(s, in, step, append(parts, store.BuildPart{Name: "instruction", Value: in.Name}, store.BuildPart{Name: "files", Value: files}))
 	r, err := b.layer(ctx, s, step, describe(s, in), parts, func() (*store.BuildRecord, error) {
 		return b.Store.AddLayer(ctx, s.layers, parts, describe(s, in), d.write)
 	})

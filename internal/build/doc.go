@@ -37,6 +37,6 @@
 // here and there: internal/cli/testdata/referee has both answers. ENV wins over an ARG of the same
 // name wherever they stand, as the reference says. A file in the context that is no file, link or
 // directory is refused by name; so are several files for one name without a slash, of which
-// BuildKit keeps the last. ADD fetches each time, and the content decides about the cache. It has
-// no ssh keys, unlike RUN --mount=type=ssh, to which --ssh lends an agent.
+// BuildKit keeps the last. ADD asks the server each time, and the content decides about the
+// cache. It has no ssh keys, unlike RUN --mount=type=ssh, to which --ssh lends an agent.
 package build

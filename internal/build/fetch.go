@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -35,7 +34,7 @@ func FetchContext(ctx context.Context, s *image.Store, from string, checksum dig
 		}
 		return openGit(ctx, s, g)
 	}
-	r, err := get(ctx, from, checksum)
+	r, err := get(ctx, from, checksum, nil)
 	if err != nil {
 		return nil, errs.Hint(fmt.Errorf("fetch the context %w", err), errs.HintOf(err))
 	}
@@ -53,7 +52,7 @@ func FetchContext(ctx context.Context, s *image.Store, from string, checksum dig
 
 // Fetch opens a file by http or https. The caller closes it.
 func Fetch(ctx context.Context, from string) (io.ReadCloser, error) {
-	r, err := get(ctx, from, "")
+	r, err := get(ctx, from, "", nil)
 	if err != nil {
 		return nil, err
 	}
@@ -65,6 +64,7 @@ type response struct {
 	io.ReadCloser
 	body     io.Reader
 	name     string // without a password
+	head     http.Header
 	mtime    time.Time
 	digester digest.Digester
 	checksum digest.Digest
@@ -72,9 +72,11 @@ type response struct {
 
 func (r *response) Read(p []byte) (int, error) { return r.body.Read(p) }
 
+var errUnchanged = errors.New("it has not changed")
+
 // get asks a server by http or https, through the proxies of the environment. What it sends may be
-// as long as TIFFIN_INFLATE_LIMIT.
-func get(ctx context.Context, from string, checksum digest.Digest) (*response, error) {
+// as long as TIFFIN_INFLATE_LIMIT. The error is errUnchanged if it is what was, which may be nil.
+func get(ctx context.Context, from string, checksum digest.Digest, was *download) (*response, error) {
 	u, err := url.Parse(from)
 	if err != nil {
 		return nil, err
@@ -87,6 +89,13 @@ func get(ctx context.Context, from string, checksum digest.Digest) (*response, e
 	if err != nil {
 		return nil, err
 	}
+	if was != nil { // RFC 9110, "Conditional Requests"
+		for field, value := range map[string]string{"If-None-Match": was.ETag, "If-Modified-Since": was.Modified} {
+			if value != "" {
+				req.Header.Set(field, value)
+			}
+		}
+	}
 	answer, err := http.DefaultClient.Do(req)
 	if err != nil {
 		var wrapped *url.Error // it has the URL, perhaps with a password
@@ -95,7 +104,11 @@ func get(ctx context.Context, from string, checksum digest.Digest) (*response, e
 		}
 		return nil, errs.Hint(fmt.Errorf("%s: %w", name, err), "without a network, get the file elsewhere, and name that")
 	}
-	r := &response{ReadCloser: answer.Body, name: name, digester: digest.Canonical.Digester(), checksum: checksum}
+	r := &response{ReadCloser: answer.Body, name: name, digester: digest.Canonical.Digester(), checksum: checksum, head: answer.Header}
+	if was != nil && answer.StatusCode == http.StatusNotModified {
+		r.Close()
+		return nil, errUnchanged
+	}
 	if answer.StatusCode != http.StatusOK {
 		r.Close()
 		return nil, fmt.Errorf("%s: the server says %s", name, answer.Status)
@@ -154,7 +167,7 @@ func (b *builder) fetch(ctx context.Context, c *dockerfile.Copy) (all map[string
 			ends = append(ends, t.end)
 			all[source] = &fetched{tree: t}
 		case strings.HasPrefix(source, "http://") || strings.HasPrefix(source, "https://"):
-			t, err := download(ctx, b.Store, source, digest.Digest(c.Checksum))
+			t, err := fetchFile(ctx, b.Store, source, digest.Digest(c.Checksum))
 			if err != nil {
 				return nil, done, errs.Hint(fmt.Errorf("ADD %w", err), errs.HintOf(err))
 			}
@@ -186,57 +199,6 @@ func (d *delta) copyFetched(f *fetched, c *dockerfile.Copy, dest string, asDir b
 		to = path.Join(dest, f.name)
 	}
 	return d.copyFile(d.from(f.tree), "", root, dest, to, c.Unpack != nil && *c.Unpack)
-}
-
-// single is the tree that is one file.
-type single struct {
-	f    file
-	data *os.File // without a name
-	hash string
-}
-
-func (s *single) stat(name string) (*file, error) {
-	if name != "" {
-		return nil, fs.ErrNotExist
-	}
-	f := s.f
-	return &f, nil
-}
-
-func (s *single) list(string) ([]string, error) { return nil, errNotDirectory }
-
-func (s *single) open(string) (io.ReadCloser, error) {
-	return io.NopCloser(io.NewSectionReader(s.data, 0, s.f.size)), nil
-}
-
-func (s *single) sum(string, *file) (string, error) { return s.hash, nil }
-
-// download fetches a file.
-func download(ctx context.Context, s *image.Store, from string, checksum digest.Digest) (*single, error) {
-	if err := checksum.Validate(); checksum != "" && (err != nil || checksum.Algorithm() != digest.Canonical) {
-		return nil, fmt.Errorf("--checksum=%s: it is sha256:DIGEST", checksum)
-	}
-	r, err := get(ctx, from, checksum)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	data, err := os.CreateTemp(s.Path("tmp"), "fetched-")
-	if err != nil {
-		return nil, err
-	}
-	os.Remove(data.Name())
-	r.body = io.TeeReader(r.body, data)
-	if err := r.verify(); err != nil {
-		data.Close()
-		return nil, err
-	}
-	n, err := data.Seek(0, io.SeekCurrent)
-	if err != nil {
-		data.Close()
-		return nil, err
-	}
-	return &single{f: file{mode: unix.S_IFREG | 0o600, size: n, mtime: r.mtime}, data: data, hash: r.digester.Digest().Encoded()}, nil
 }
 
 // repository is the tree of a git repository that was cloned.

@@ -94,7 +94,7 @@ func (b *builder) container(s *state, in *dockerfile.Instruction) disk.Config {
 // runParts is all that the layer of a RUN depends on. Proxies do not count: the Dockerfile
 // reference, "Predefined ARGs".
 func (b *builder) runParts(s *state, cfg *disk.Config, in *dockerfile.Instruction) ([]store.BuildPart, error) {
-	parts := []store.BuildPart{{Name: "below", Value: imageChain(s.layers)}, {Name: "instruction", Value: in.Name}}
+	parts := []store.BuildPart{{Name: image.OnStack, Value: imageChain(s.layers)}, {Name: "instruction", Value: in.Name}}
 	for _, p := range []struct {
 		name  string
 		value any

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tiffin/image"
 	"tiffin/image/oci"
 	"tiffin/image/store"
 )
@@ -40,7 +41,7 @@ func (b *builder) squash(ctx context.Context, s *state) error {
 		return err
 	}
 	base := append([]oci.Layer{}, s.layers[:s.below]...)
-	parts := []store.BuildPart{{Name: "below", Value: imageChain(base)}, {Name: "instruction", Value: "squash"}, {Name: "files", Value: files}}
+	parts := []store.BuildPart{{Name: image.OnStack, Value: imageChain(base)}, {Name: "instruction", Value: "squash"}, {Name: "files", Value: files}}
 	r, err := b.layer(ctx, &state{layers: base}, new(Step), "squash", parts, func() (*store.BuildRecord, error) {
 		return b.Store.AddLayer(ctx, base, parts, "squash", d.write)
 	})

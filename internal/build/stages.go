@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"tiffin/image"
 	"tiffin/image/store"
 	"tiffin/internal/dockerfile"
 	"tiffin/internal/errs"
@@ -112,7 +113,10 @@ func (b *builder) layer(ctx context.Context, s *state, step *Step, text string, 
 	m := same.(*made)
 	m.Lock()
 	defer m.Unlock()
-	if r = m.record; r == nil && !b.NoCache {
+	if r = m.record; r != nil && r.Chain != image.Chain(append(slices.Clone(s.layers), r.Layer)) {
+		r = b.Store.FindLayer(s.layers, parts) // another stage has put it on another stack
+	}
+	if r == nil && !b.NoCache {
 		if r = b.Store.FindLayer(s.layers, parts); r == nil {
 			r = b.take(ctx, s, step, text, parts)
 		}
