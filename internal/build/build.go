@@ -4,6 +4,7 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -91,6 +92,12 @@ type state struct {
 	layers []oci.Layer
 	below  int  // how many of them the image has that it began with
 	cmdSet bool // by this stage: ENTRYPOINT does not reset CMD then
+}
+
+// platform is OS/ARCH[/VARIANT] of the image.
+func (s *state) platform() string {
+	p := s.config.Platform
+	return oci.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant}.String()
 }
 
 // clone is a copy that can be changed.
@@ -250,6 +257,9 @@ func (b *builder) stage(ctx context.Context, n int) (*state, error) {
 		if from, err = b.fromImage(ctx, in.Base, in.Platform); err != nil {
 			return nil, b.at(in.Line, err)
 		}
+		if got, want := from.platform(), cmp.Or(in.Platform, b.System.String()); got != want && strings.Count(got, "/") == strings.Count(want, "/") {
+			b.rule(in.Line, "InvalidBaseImagePlatform", "Base image %s was pulled with platform %q, expected %q for current build", in.Base, got, want)
+		}
 	}
 	s := from.clone()
 	cfg := &s.config.Config
@@ -322,6 +332,27 @@ func (b *builder) warn(in *dockerfile.Instruction, message string) {
 	}
 }
 
+// rule warns by one of BuildKit's checks.
+func (b *builder) rule(line int, name, format string, args ...any) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.Warn != nil {
+		b.Warn(&dockerfile.Note{File: b.File, Line: line, Message: fmt.Sprintf(format, args...), Rule: name})
+	}
+}
+
+// checkIgnored warns of sources that .dockerignore names.
+func (b *builder) checkIgnored(in *dockerfile.Instruction) {
+	if in.Copy.From != "" || b.Context == nil {
+		return
+	}
+	for _, source := range in.Copy.Sources {
+		if name := inside(source); name != "" && !hasWildcard(source) && b.Context.hidden(name) {
+			b.rule(in.Line, "CopyIgnoredFile", "Attempting to %s file %q that is excluded by .dockerignore", strings.ToUpper(in.Name[:1])+in.Name[1:], source)
+		}
+	}
+}
+
 // at says where in the Dockerfile an error belongs.
 func (b *builder) at(line int, err error) error {
 	var n *dockerfile.Note
@@ -334,7 +365,10 @@ func (b *builder) at(line int, err error) error {
 // execute does what an instruction says.
 func (b *builder) execute(ctx context.Context, s *state, in *dockerfile.Instruction, step *Step) error {
 	switch in.Name {
-	case "run", "copy", "add", "workdir":
+	case "copy", "add":
+		b.checkIgnored(in)
+		fallthrough
+	case "run", "workdir":
 		if b.Check {
 			return nil
 		}

@@ -1,5 +1,5 @@
-// Files that ADD names by a URL. What a server says to recognize a file by is kept in the store with
-// the file, so that it is sent again only if it has changed.
+// Files that ADD names by a URL. What a server says to recognize a file by is kept in the store
+// with the file, so that it is sent again only if it has changed.
 
 package build
 

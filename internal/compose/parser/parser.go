@@ -32,7 +32,7 @@ import (
 // known are the attributes of a service that have a counterpart here. The library reports each
 // other one, also one that the specification will have later.
 const known = `
-	attach build.context build.dockerfile build.target build.args build.args.* cap_add cap_drop command container_name cpu_shares cpus cpuset
+	attach build.context build.dockerfile build.target build.args build.args.* build.cache_from build.cache_to cap_add cap_drop command container_name cpu_shares cpus cpuset
 	depends_on depends_on.* depends_on.*.condition depends_on.*.required
 	deploy.replicas deploy.resources.limits.cpus deploy.resources.limits.memory deploy.resources.limits.pids
 	deploy.resources.reservations.memory

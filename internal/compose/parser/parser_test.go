@@ -275,13 +275,13 @@ networks:
 
 // TestBuild: what is typed to make the image.
 func TestBuild(t *testing.T) {
-	a := read(t, map[string]string{"compose.yaml": "services: {s: {build: {context: sub, dockerfile: My, target: t, args: {A: 1}}}, u: {image: mine, build: .}}"}, compose.Request{})
+	a := read(t, map[string]string{"compose.yaml": "services: {s: {build: {context: sub, dockerfile: My, target: t, args: {A: 1}, cache_from: [here/c, 'type=local,src=d'], cache_to: [type=inline]}}, u: {image: mine, build: .}}"}, compose.Request{})
 	if a.Project == nil {
 		t.Fatal(a.Problems)
 	}
 	here, _ := os.Getwd()
 	for i, want := range [][]string{
-		{"--tag=box-s", "--file=" + here + "/sub/My", "--target=t", "--build-arg=A=1", "--", here + "/sub"},
+		{"--tag=box-s", "--file=" + here + "/sub/My", "--target=t", "--build-arg=A=1", "--cache-from=here/c", "--cache-from=type=local,src=d", "--cache-to=type=inline", "--", here + "/sub"},
 		{"--tag=mine", "--file=" + here + "/Dockerfile", "--", here},
 	} {
 		if got := a.Project.Services[i].Build; !reflect.DeepEqual(got, want) {

@@ -113,6 +113,12 @@ func (t *translation) build() {
 			words = append(words, "--build-arg="+k+"="+*v)
 		}
 	}
+	for _, from := range b.CacheFrom {
+		words = append(words, "--cache-from="+from)
+	}
+	for _, to := range b.CacheTo {
+		words = append(words, "--cache-to="+to)
+	}
 	t.out.Build = append(words, "--", b.Context)
 }
 

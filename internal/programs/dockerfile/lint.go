@@ -1,6 +1,6 @@
 // What is allowed, but seldom meant: the checks of BuildKit, by their names there
 // (docs.docker.com/reference/build-checks). Those that need more than the text and the base's
-// variables are not there: InvalidBaseImagePlatform, InvalidDefaultArgInFrom, CopyIgnoredFile.
+// variables are in package build: InvalidBaseImagePlatform, CopyIgnoredFile.
 
 package main
 
@@ -14,6 +14,8 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/linter"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
+
+	"tiffin/image/reference"
 )
 
 // check begins to check the text: a line "# check=skip=RULE,…" leaves rules out.
@@ -65,6 +67,19 @@ func (r *reader) lintStages(tree *parser.Node) {
 		}
 		r.lintCommands(i)
 	}
+}
+
+// invalidBase tells whether the name of a base is none unless build arguments are given.
+func (r *reader) invalidBase(name string) bool {
+	if !strings.Contains(name, "$") {
+		return false
+	}
+	base, err := r.newWords(r.defaults).word(name)
+	if err != nil || base == "" {
+		return true
+	}
+	_, err = reference.Parse(base)
+	return err != nil && base != "scratch"
 }
 
 // lintCase checks that instructions are all in upper or all in lower case.

@@ -22,13 +22,14 @@ import (
 
 // reader has one Dockerfile, from the first question on.
 type reader struct {
-	ask    *dockerfile.Parse
-	lines  []string
-	escape rune
-	stages []instructions.Stage
-	global []string // the variables of FROM lines, VAR=VALUE
-	notes  []dockerfile.Note
-	lint   *linter.Linter
+	ask      *dockerfile.Parse
+	lines    []string
+	escape   rune
+	stages   []instructions.Stage
+	global   []string // the variables of FROM lines, VAR=VALUE
+	defaults []string // the same, without build arguments
+	notes    []dockerfile.Note
+	lint     *linter.Linter
 }
 
 // answer answers a question. A panic of the parser is an answer, too.
@@ -138,7 +139,7 @@ func (r *reader) parse() (*dockerfile.File, error) {
 // globals evaluates the ARGs before the first FROM, after those that are always there. The
 // Dockerfile reference, "Automatic platform ARGs in the global scope".
 func (r *reader) globals(meta []instructions.ArgCommand) error {
-	r.global = nil
+	r.global, r.defaults = nil, nil
 	for side, platform := range map[string]string{"BUILD": r.ask.Platform, "TARGET": cmp.Or(r.ask.System, r.ask.Platform)} {
 		system, rest, _ := strings.Cut(platform, "/")
 		arch, variant, _ := strings.Cut(rest, "/")
@@ -152,9 +153,14 @@ func (r *reader) globals(meta []instructions.ArgCommand) error {
 			r.global = set(r.global, k, r.ask.Args[k])
 		}
 	}
+	r.defaults = slices.Clone(r.global)
 	for _, cmd := range meta {
 		for _, arg := range cmd.Args {
 			v := arg.Value
+			if v != nil {
+				usual, _ := r.newWords(r.defaults).word(*v) // an error is one below, too, or never seen
+				r.defaults = set(r.defaults, arg.Key, usual)
+			}
 			if given, ok := r.ask.Args[arg.Key]; ok {
 				v = &given
 			} else if v != nil {
@@ -220,6 +226,9 @@ func (r *reader) describe(i int) (*dockerfile.Stage, error) {
 	}
 	for _, name := range words.unknown() {
 		r.lint.Run(&linter.RuleUndefinedArgInFrom, in.Location, linter.RuleUndefinedArgInFrom.Format(name, ""))
+	}
+	if r.invalidBase(in.BaseName) {
+		r.lint.Run(&linter.RuleInvalidDefaultArgInFrom, in.Location, linter.RuleInvalidDefaultArgInFrom.Format(in.BaseName))
 	}
 	if base == "" {
 		return nil, r.at(line, "the base is empty: %s", in.BaseName)

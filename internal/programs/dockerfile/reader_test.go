@@ -165,6 +165,8 @@ func TestChecksAreThoseOfBuildKit(t *testing.T) {
 		"FROM x\nWORKDIR a\nWORKDIR b\nENV K v":                            "WorkdirRelativePath LegacyKeyValueFormat",
 		"FROM x\nCMD a\nCMD [\"b\"]":                                       "JSONArgsRecommended MultipleInstructionsDisallowed",
 		"FROM x\nSHELL [\"s\"]\nENTRYPOINT a":                              "",
+		"ARG V=\nFROM x:$V":                                                "InvalidDefaultArgInFrom",
+		"ARG V=1\nFROM x:$V":                                               "",
 		"FROM x\nENV API_KEY=a PUBLIC_KEY=1":                               "SecretsUsedInArgOrEnv",
 		"FROM x\nEXPOSE 1/TCP 2:3":                                         "ExposeProtoCasing ExposeInvalidFormat",
 		"FROM x\nENV A=$B${C:-d}\nLABEL a=$A p=$PATH":                      "UndefinedVar",
