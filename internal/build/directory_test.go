@@ -5,10 +5,14 @@ package build
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
+	"tiffin/internal/dockerfile"
 	"tiffin/internal/test/imagetest"
 )
 
@@ -60,6 +64,31 @@ func TestAnUnchangedContextIsNotReadAgain(t *testing.T) {
 	}
 	if now, _ := look(); now == first {
 		t.Error("a change was not seen")
+	}
+}
+
+// TestWhatIsNoFileIsRefusedByName, without opening it: a fifo would never end.
+func TestWhatIsNoFileIsRefusedByName(t *testing.T) {
+	s, dir := imagetest.NewStore(t), t.TempDir()
+	if err := unix.Mkfifo(filepath.Join(dir, "fifo"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("unix", filepath.Join(dir, "socket"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, c := range []struct{ dir, name, kind string }{{dir, "fifo", "fifo"}, {dir, "socket", "socket"}, {"/dev", "null", "device"}} {
+		from, err := OpenContext(s, c.dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := newDelta(treeOf(), t.TempDir())
+		err = d.copy(from, &dockerfile.Instruction{Name: "copy", Copy: &dockerfile.Copy{Sources: []string{c.name}, Dest: "/x"}})
+		if want := c.name + " is a " + c.kind + ", which cannot be copied"; err == nil || err.Error() != want {
+			t.Errorf("%v, not %q", err, want)
+		}
+		from.Close()
 	}
 }
 
