@@ -47,6 +47,7 @@ echo in > "$DIR/in"; run cp "$DIR/in" box:/etc/in; run cp box:/etc/in - | tar -x
 run export box | tar -tf - | grep -c -e 'etc/in$' -e 'etc/menu$' -e 'etc/shells$'
 run start box > /dev/null; run wait box
 run run --rm --upper tmpfs tiffin/base true 2>&1 | cut -d : -f 2
+run picture run -o "$DIR/page" --rm tiffin/base true; grep -c -e '<section id="start"' -e '<section id="trace"' "$DIR/page"
 run run -d --name long tiffin/base sleep 1000 > /dev/null
 run exec long sh -c 'echo more >> /etc/passwd'; echo $(run diff long)
 timeout 20 "$TIFFIN" trace long < /dev/null 2>&1 | head -n 1
@@ -62,6 +63,7 @@ in
 2
 0
  --upper tmpfs needs --driver fuse
+1
 C /etc C /etc/passwd
 tiffin: container long has its files unpacked: no file system of tiffin's is asked for them
 0
@@ -91,7 +93,7 @@ func TestALadderWhereSomethingIsMissing(t *testing.T) {
 				}
 				note, rest, _ := strings.Cut(stderr, "\n")
 				if !strings.HasPrefix(note, "tiffin: note: ") || !strings.Contains(note, l.note) || !strings.HasSuffix(note, ": --driver "+l.driver+" is used") ||
-					strings.Count(rest, "note: ") != 2 { // of the two other runs
+					strings.Count(rest, "note: ") != 3 { // of the three other runs
 					t.Errorf("said: %s", stderr)
 				}
 			})

@@ -69,8 +69,8 @@ func pictureCommand() *cli.Command {
 
 func pictureRunCommand() *cli.Command {
 	return &cli.Command{
-		ArgsUsage: "-o FILE.html [FLAGS OF run] IMAGE [COMMAND [ARGUMENT…]]",
-		Description: "As `tiffin run`, whose flags it has, and with its exit status. When the command has ended, the page is\n" +
+		ArgsUsage: "-o FILE.html [FLAGS] IMAGE [COMMAND [ARGUMENT…]]",
+		Description: "As `tiffin run` in the foreground, and with its exit status. When the command has ended, the page is\n" +
 			"written. With --driver overlay or copy the files are the kernel's, and no requests to them are seen.",
 		Flags: append(createFlags(), pictureFlag(), detachKeysFlag(), sigProxyFlag()),
 		Action: takes(1, -1, "an image", func(c *cli.Context) error {
@@ -78,17 +78,18 @@ func pictureRunCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			return runContainer(c, func(*terminal) (*onlookers, error) { return newSketch(c, file).onlookers(), nil })
+			return runContainer(c, func(*terminal) (*onlookers, error) { return (&sketch{c: c, file: file}).onlookers(), nil })
 		}),
 	}
 }
 
 // sketch collects what there is to see of a run.
 type sketch struct {
-	c     *cli.Context
-	file  string
-	steps bytes.Buffer // as --explain=json prints them
-	root  string       // where they mount the root
+	c        *cli.Context
+	file     string
+	steps    bytes.Buffer // as --explain=json prints them
+	root     string       // where they mount the root
+	untraced string       // why there is no trace
 
 	mu     sync.Mutex // the trace may come to an end after the command
 	trace  *picture.Trace
@@ -99,18 +100,22 @@ type sketch struct {
 // maxRequests is how many requests a page has: one takes about 200 bytes.
 const maxRequests = 5000
 
-func newSketch(c *cli.Context, file string) *sketch { return &sketch{c: c, file: file} }
-
 func (s *sketch) onlookers() *onlookers {
 	tell := (&explainer{w: &s.steps, json: true, steps: ns.Steps()}).teller()
-	o := &onlookers{done: s.draw, explain: func(spec *ns.Spec, r ns.Report, p *client.Pause) error {
-		s.root = spec.Root.Target
-		return tell(spec, r, p)
-	}}
-	if d := s.c.String("driver"); d == "" || d == disk.DriverFUSE {
-		o.trace = &client.Tracing{Begin: s.lanes, Event: s.request}
+	return &onlookers{
+		trace: func(ctr *disk.Container) *client.Tracing {
+			if ctr.Driver != "" && ctr.Driver != disk.DriverFUSE {
+				s.untraced = "Requests to its files were not seen: with --driver " + ctr.Driver + " they are the kernel's own."
+				return nil
+			}
+			return &client.Tracing{Begin: s.lanes, Event: s.request}
+		},
+		explain: func(spec *ns.Spec, r ns.Report, p *client.Pause) error {
+			s.root = spec.Root.Target
+			return tell(spec, r, p)
+		},
+		done: s.draw,
 	}
-	return o
 }
 
 // lanes are the upper directory, the layers from the top, and one for what none of them answers.
@@ -154,7 +159,7 @@ func (s *sketch) request(e *control.TraceEvent) {
 func (s *sketch) draw(ctr *disk.Container) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	page := &picture.Page{Title: "tiffin run " + strings.Join(s.c.Args().Slice(), " "), Root: s.root, Trace: s.trace}
+	page := &picture.Page{Title: "tiffin run " + strings.Join(s.c.Args().Slice(), " "), Root: s.root, Trace: s.trace, Untraced: s.untraced}
 	for d := json.NewDecoder(&s.steps); d.More(); {
 		var step picture.Step
 		if err := d.Decode(&step); err != nil {

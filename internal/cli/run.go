@@ -44,10 +44,10 @@ func runCommand() *cli.Command {
 	}
 }
 
-// onlookers are told what becomes of a run. Each but done may be nil.
+// onlookers are told what becomes of a run.
 type onlookers struct {
-	trace   *client.Tracing
-	explain func(*ns.Spec, ns.Report, *client.Pause) error
+	trace   func(*disk.Container) *client.Tracing          // nil: its requests are not asked for
+	explain func(*ns.Spec, ns.Report, *client.Pause) error // or nil
 	done    func(*disk.Container) error
 }
 
@@ -58,7 +58,11 @@ func newOnlookers(c *cli.Context, t *terminal) (*onlookers, error) {
 		return nil, err
 	}
 	explain, err := newStepper(c, t)
-	return &onlookers{trace, explain, func(*disk.Container) error { return endTrace() }}, err
+	return &onlookers{
+		trace:   func(*disk.Container) *client.Tracing { return trace },
+		explain: explain,
+		done:    func(*disk.Container) error { return endTrace() },
+	}, err
 }
 
 // runContainer makes a container and runs its command, before onlookers.
@@ -94,7 +98,7 @@ func runContainer(c *cli.Context, look func(*terminal) (*onlookers, error)) erro
 		l.Cancel()
 		return err
 	}
-	o := client.StartOptions{Trace: seen.trace, Explain: seen.explain, Tied: tied(c), Stdout: streams[0], Stderr: streams[1]}
+	o := client.StartOptions{Trace: seen.trace(ctr), Explain: seen.explain, Tied: tied(c), Stdout: streams[0], Stderr: streams[1]}
 	if driverFlag(c) == "" && ctr.Upper == "" {
 		o.StepDown = noteDriver
 	}

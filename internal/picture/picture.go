@@ -30,6 +30,7 @@ type Page struct {
 	Root            string // where they mount the root: $ROOT in what they show
 	Stack           *Stack
 	Trace           *Trace
+	Untraced        string // why there is no trace
 }
 
 // Step is a step of a start, as a line of `run --explain=json`.
