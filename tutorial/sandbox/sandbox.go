@@ -22,7 +22,7 @@ func Args(name, binary string) []string {
 	args := []string{"run", "-d", "--name", name, "--pull", "never", "--network", "none", "--read-only", "--init",
 		"--device", "/dev/fuse", "--cap-drop", "ALL", "--cap-add", "SETFCAP",
 		"--security-opt", "systempaths=unconfined", "--security-opt", "seccomp=unconfined",
-		"--limits", "best-effort", "--pids-limit", "512", "--memory", "1g", "--shm-size", "16m",
+		"--limits", "best-effort", "--pids-limit", "512", "--memory", "1g", "--memory-swap", "1g", "--shm-size", "16m",
 		"--tmpfs", "/tmp:size=64m", "-v", binary + ":" + Binary + ":ro"}
 	for _, d := range ofHost {
 		if _, err := os.Stat(d); err == nil {

@@ -5,6 +5,7 @@ package similar
 import (
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -33,8 +34,10 @@ var patterns = sync.OnceValue(func() (p struct{ ofLab, hex, number, variable, va
 // parse takes a work apart.
 func (w Work) parse() *parsed {
 	p := &parsed{w, map[string]string{}}
-	script := w.Script[:min(len(w.Script), maxScript)]
-	statements := split(script)
+	statements := split(w.Script)
+	for _, name := range slices.Sorted(maps.Keys(w.Files)) {
+		statements = append(statements, split(string(w.Files[name]))...)
+	}
 	own := chosen(statements)
 	for _, words := range statements {
 		shown := strings.Join(words, " ")
@@ -108,6 +111,7 @@ var structure = []string{"if", "then", "else", "elif", "fi", "while", "until", "
 // split splits a script into its simple commands: POSIX.1-2017, 2.3 "Token Recognition", without
 // the fine points. A text that is no script gives some statements, too.
 func split(script string) (all [][]string) {
+	script = script[:min(len(script), maxScript)]
 	var words []string
 	var word strings.Builder
 	inWord := false

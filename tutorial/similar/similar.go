@@ -23,7 +23,7 @@ type Work struct {
 	Student string // as the report calls the student
 	Lab     string
 	Seed    string            // of the student's values
-	Script  string            // at most maxScript bytes of it are read
+	Script  string            // at most maxScript bytes are compared, of this and of each file
 	Files   map[string][]byte // what was handed in beside it
 }
 

@@ -84,6 +84,11 @@ func TestSameValuesUnderDifferentSeeds(t *testing.T) {
 	if pairs := Pairs(works, nil); len(pairs) != 1 || pairs[0].Shared[0] != "the file answer.go" {
 		t.Errorf("%+v", pairs)
 	}
+	works[len(works)-2].Files = map[string][]byte{"answer": []byte("uid:  47113\n")}
+	works[len(works)-1].Files = map[string][]byte{"answer": []byte("uid: 47113")}
+	if pairs := Pairs(works, nil); len(pairs) != 1 || pairs[0].Shared[0] != "47113" {
+		t.Errorf("%+v", pairs)
+	}
 }
 
 // TestAnythingCanBeHandedIn: no input is slow or makes a panic.
