@@ -206,6 +206,31 @@ func TestStudentGoesThroughALab(t *testing.T) {
 	}
 }
 
+// TestABegunLabKeepsItsCounts: to remove a lab and begin it again takes no hint back, and no check.
+func TestABegunLabKeepsItsCounts(t *testing.T) {
+	needContainers(t)
+	l := small(t)
+	s := student(t)
+	s.mustStart(t, l)
+	if _, _, _, err := s.Hint(background, l); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Check(background, l); err != nil {
+		t.Fatal(err)
+	}
+	before, err := s.Entry(l.Name)
+	if err != nil || before.Hints != 1 || before.Checks != 1 || before.Begun.IsZero() {
+		t.Fatalf("%+v, %v", before, err)
+	}
+	if err := s.Clean(background, l); err != nil {
+		t.Fatal(err)
+	}
+	s.mustStart(t, l)
+	if e, err := s.Entry(l.Name); err != nil || e.Hints != 1 || e.Checks != 1 || !e.Begun.Equal(before.Begun) {
+		t.Errorf("%+v, %v; before %+v", e, err, before)
+	}
+}
+
 // TestAnEditedRecordDoesNotCount: not for points, not for having passed, and its start is none.
 func TestAnEditedRecordDoesNotCount(t *testing.T) {
 	l := small(t)
