@@ -78,25 +78,25 @@ func (r *Room) labs() ([]*Lab, error) {
 	return readLabs(files, "")
 }
 
-// Load brings the images of the class into the student's store, and says how many there are.
-func (r *Room) Load(ctx context.Context, runner *Runner) (int, error) {
+// Load brings the images of the class into the student's store.
+func (r *Room) Load(ctx context.Context, runner *Runner) error {
 	names, err := fs.Glob(r.files, "images/*.tar")
 	if err != nil {
-		return 0, err
+		return err
 	}
 	for _, name := range names {
 		f, err := r.files.Open(name)
 		if err != nil {
-			return 0, err
+			return err
 		}
 		defer f.Close()
 		cmd := exec.CommandContext(ctx, runner.Binary, "load", "-q")
 		cmd.Env, cmd.Stdin = append(os.Environ(), runner.Env...), f
 		if out, err := cmd.CombinedOutput(); err != nil {
-			return 0, fmt.Errorf("load an image of the class: %w: %s", err, strings.TrimSpace(string(out)))
+			return fmt.Errorf("load an image of the class: %w: %s", err, strings.TrimSpace(string(out)))
 		}
 	}
-	return len(names), nil
+	return nil
 }
 
 // PackOptions say what is in a room beside the labs.

@@ -299,7 +299,7 @@ func classJoinCommand() *cli.Command {
 			}
 			ctx, stop := labContext(c)
 			defer stop()
-			if _, err := room.Load(ctx, s.Runner); err != nil {
+			if err := room.Load(ctx, s.Runner); err != nil {
 				return err
 			}
 			if err := s.Join(room.Class, c.Args().Get(0), c.Args().Get(1)); err != nil {
