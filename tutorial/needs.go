@@ -4,6 +4,7 @@
 package tutorial
 
 import (
+	"errors"
 	"fmt"
 	"os/exec"
 	"slices"
@@ -11,33 +12,54 @@ import (
 	"sync"
 
 	"tiffin/internal/errs"
+	"tiffin/ns/cgroup"
 	"tiffin/ns/probe"
 )
 
-// capabilities are the words of `needs:`, each with the checks of `tiffin
-// doctor` that must succeed for it. They try the thing itself: a setting that
-// allows it proves nothing. A word without checks is a program of this machine's.
-var capabilities = [...]struct {
+// capability is a word of `needs:`, with checks of `tiffin doctor` or a try of its own.
+type capability struct {
 	need   string
 	checks []string
-}{
-	{"userns", []string{"kernel", "user namespace", "mount", "proc"}},
-	{"fuse", []string{"/dev/fuse", "fuse mount"}},
-	{"subids", []string{"subordinate ids"}},
-	{"net", []string{"network namespace"}},
-	{"overlay", []string{"overlayfs"}},
-	{"mqueue", []string{"message queues"}},
-	{"curl", nil},
+	try    func() error
 }
 
-// checksFor are the checks for a need, none if it is a program.
-func checksFor(need string) []string {
-	for _, c := range capabilities {
-		if c.need == need {
-			return c.checks
+// capabilities are the words of `needs:`, each with the checks of `tiffin
+// doctor` that must succeed for it. They try the thing itself: a setting that
+// allows it proves nothing. A word without checks has a try of its own.
+var capabilities = [...]capability{
+	{"userns", []string{"kernel", "user namespace", "mount", "proc"}, nil},
+	{"fuse", []string{"/dev/fuse", "fuse mount"}, nil},
+	{"subids", []string{"subordinate ids"}, nil},
+	{"net", []string{"network namespace"}, nil},
+	{"overlay", []string{"overlayfs"}, nil},
+	{"mqueue", []string{"message queues"}, nil},
+	{"curl", nil, func() error {
+		if _, err := exec.LookPath("curl"); err != nil {
+			return errors.New("curl is not installed")
 		}
+		return nil
+	}},
+	{"cgroup2", nil, canLimit},
+}
+
+// canLimit tells whether containers can have limits of memory, processes and processor time. What
+// doctor calls a success takes two controllers more.
+func canLimit() error {
+	need := []string{"cpu", "memory", "pids"}
+	socket, has := cgroup.Manager()
+	if socket == "" {
+		_, err := cgroup.Delegated(need)
+		return err
+	}
+	if lacking := cgroup.Lacking(need, has); len(lacking) > 0 {
+		return fmt.Errorf("systemd gives no controller %s", strings.Join(lacking, ", "))
 	}
 	return nil
+}
+
+// needed is what a word of `needs:` stands for; a Lab has no others.
+func needed(word string) capability {
+	return capabilities[slices.Index(capabilityNames(), word)]
 }
 
 func capabilityNames() []string {
@@ -55,15 +77,15 @@ var machine = sync.OnceValue(probe.All)
 // allow, "" if there is none, and why.
 func (l *Lab) missing() (need, why string) {
 	for _, n := range l.Needs {
-		checks := checksFor(n)
-		if checks == nil {
-			if _, err := exec.LookPath(n); err != nil {
-				return n, n + " is not installed"
+		c := needed(n)
+		if c.try != nil {
+			if err := c.try(); err != nil {
+				return n, err.Error()
 			}
 			continue
 		}
 		for _, r := range machine() {
-			if !r.OK && slices.Contains(checks, r.Name) {
+			if !r.OK && slices.Contains(c.checks, r.Name) {
 				return n, fmt.Sprintf("%s: %s", r.Name, r.Why)
 			}
 		}

@@ -1,0 +1,10 @@
+OVEN=$P-$(pick oven oven grill stove kiln)
+MIB=$(number mib 41 79)
+PROCS=$(number procs 40 69)
+PERCENT=$(number percent 11 39)
+# The groups of the file plan, from the top: memory in MiB and processes, "max" for none.
+M1=$(number m1 150 199)
+M2=$(number m2 90 140)
+M3=$(number m3 210 290)
+N1=$(number n1 30 60)
+N3=$(number n3 70 99)

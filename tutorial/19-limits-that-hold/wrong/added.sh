@@ -1,0 +1,2 @@
+# says: Limits are not added
+echo "memory $((M1 + M2 + M3))" >effective
