@@ -97,8 +97,8 @@ func need(t *testing.T, l *Lab) {
 // own message, each command in the text works. A second seed goes through the
 // same but for the wrong answers.
 //
-// Of the attacks of the adversary a few are tried; all of them, half an hour, with
-// TIFFIN_LAB_ATTACKS=0, as `tiffin lab test` does.
+// Of the attacks of the adversary a few are tried, and of a lab in stages one wrong answer for
+// each; all of them, half an hour, with TIFFIN_LAB_ATTACKS=0, as `tiffin lab test` does.
 func TestLabs(t *testing.T) {
 	few := 2
 	if n, err := strconv.Atoi(os.Getenv("TIFFIN_LAB_ATTACKS")); err == nil {

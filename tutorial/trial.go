@@ -41,7 +41,7 @@ func (t *Trial) problem(where, format string, args ...any) {
 type TestOptions struct {
 	Seed  string
 	Brief bool         // leave the wrong answers out, and the adversary
-	Few   int          // if not 0: about so many attacks of the adversary, not all
+	Few   int          // if not 0: about so many attacks, and one wrong answer for each stage
 	Step  func(string) // if not nil: is told what is tried next
 }
 
@@ -111,8 +111,12 @@ func (t *trial) all(ctx context.Context) {
 	}
 	if !t.Brief {
 		wrongs, _ := t.lab.wrongs() // look has told of an error
-		for _, w := range wrongs {
-			t.wrong(ctx, w)
+		last := 0
+		for _, w := range wrongs { // by stage, as their names sort
+			if t.Few == 0 || w.Stage == 0 || w.Stage != last {
+				t.wrong(ctx, w)
+			}
+			last = w.Stage
 		}
 	}
 	t.step("reset")
