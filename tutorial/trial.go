@@ -193,11 +193,17 @@ func (t *trial) judge(ctx context.Context, what string) *Result {
 	for _, c := range res.Checks {
 		if c.State == Failed && c.Why == "" {
 			t.problem(what, "check %q fails and does not say why that may be", c.Name)
+		} else if c.State == Failed && !whole().MatchString(c.Why) {
+			t.problem(what, "check %q does not say why in whole sentences: %q", c.Name, c.Why)
 		}
 	}
 	t.untranslated(res)
 	return res
 }
+
+// whole is a text of whole sentences. They may begin with the name of a command, so only their end
+// is looked at.
+var whole = pattern("[.?!)\"`]$")
 
 // wrong tries a wrong answer: the check must fail with the message it promises.
 func (t *trial) wrong(ctx context.Context, w Wrong) {

@@ -23,17 +23,18 @@ func labShowCommand() *cli.Command {
 				if err != nil {
 					return err
 				}
-				printTitle(fmt.Sprintf("Lab %s, stage %d: %s", l.Number(), k.stage, p.Title))
-				fmt.Fprintln(stdout, p.Text)
+				printPages(underlined(fmt.Sprintf("Lab %s, stage %d: %s", l.Number(), k.stage, p.Title)) + p.Text + "\n")
 				return nil
 			}
 			text, err := k.Lesson(ctx, l)
 			if err != nil {
 				return err
 			}
-			printTitle(fmt.Sprintf("Lab %s: %s", l.Number(), l.Title))
-			printWrapped(stdout, "  ", l.Concept)
-			fmt.Fprintf(stdout, "\n%s\n", strings.Trim(text, "\n"))
+			var b strings.Builder
+			b.WriteString(underlined(fmt.Sprintf("Lab %s: %s", l.Number(), l.Title)))
+			printWrapped(&b, "  ", l.Concept)
+			fmt.Fprintf(&b, "\n%s\n", strings.Trim(text, "\n"))
+			printPages(b.String())
 			return nil
 		}),
 	}
@@ -68,8 +69,8 @@ func indented(script string) string {
 	return b.String()
 }
 
-func printTitle(title string) {
-	fmt.Fprintf(stdout, "%s\n%s\n\n", title, strings.Repeat("=", utf8.RuneCountInString(title)))
+func underlined(title string) string {
+	return fmt.Sprintf("%s\n%s\n\n", title, strings.Repeat("=", utf8.RuneCountInString(title)))
 }
 
 func labHintCommand() *cli.Command {

@@ -18,7 +18,7 @@ other) fail "$name" 2 "$form" 'a container of another image' 'What runs in it ma
 	fi
 	;;
 exited) fail "$name" 2 "$form" 'it has ended' 'A container runs as long as its command, no longer. With -d the command goes on in the background when `run` returns.' ;;
-*) fail "$name" 2 "$form" "$status" 'create makes a container without a process: nothing runs before `tiffin start`.' ;;
+*) fail "$name" 2 "$form" "$status" '`tiffin create` makes a container without a process: nothing runs before `tiffin start`.' ;;
 esac
 
 name="its command is sleep $NAPS"

@@ -14,7 +14,7 @@ if [ -n "$names" ] && stack "$P.example/check:1" "$t/lower.tar" layer.tar 2>"$t/
 	stacked=yes
 fi
 same 'layer.tar is a layer' 1 yes "$stacked" \
-	"There must be a tarball layer.tar that can be put on another layer: $(sed 1q "$t/errors" 2>/dev/null || echo 'it is missing or empty')"
+	"There must be a tarball layer.tar that can be put on another layer ($(sed 1q "$t/errors" 2>/dev/null || echo 'it is missing or empty'))."
 
 has() { printf '%s\n' "$names" | grep -qxF "$1"; }
 # seen IMAGE PATH: whether PATH can be seen in the merged tree.
