@@ -183,8 +183,8 @@ func kindLabel(kind uint16) string {
 	return fmt.Sprintf("[%d]", kind)
 }
 
-// ip: show interfaces, addresses and routes, in the format of iproute2; or set
-// an interface up or down.
+// ip: show interfaces, addresses and routes, in the format of iproute2; or change
+// them.
 func ip(c *Call) {
 	family := byte(unix.AF_UNSPEC)
 	for len(c.args) > 0 && strings.HasPrefix(c.args[0], "-") {
@@ -214,9 +214,26 @@ func ip(c *Call) {
 	if len(c.args) > 0 && c.args[0] == "dev" {
 		c.args = c.args[1:]
 	}
+	verb := ""
+	if len(c.args) > 0 {
+		verb = c.args[0]
+	}
+	if verb == "delete" {
+		verb = "del"
+	}
 	switch {
-	case is("link") && len(c.args) > 0 && c.args[0] == "set":
+	case is("link") && verb == "set":
 		c.linkSet(c.args[1:])
+	case is("link") && verb == "add":
+		c.linkAdd(c.args[1:])
+	case is("link") && verb == "del" && len(c.args) == 2:
+		c.linkDel(c.args[1])
+	case (is("address") || object == "addr") && (verb == "add" || verb == "del"):
+		c.addrChange(verb, c.args[1:])
+	case is("route") && (verb == "add" || verb == "del"):
+		c.routeChange(verb, c.args[1:])
+	case is("neighbour") || is("neighbor"):
+		c.showNeighbours()
 	case is("address") || object == "addr", is("link"):
 		c.showLinks(is("address"), family)
 	case is("route"):
@@ -226,10 +243,14 @@ func ip(c *Call) {
 	}
 }
 
-// linkSet is "ip link set NAME up|down".
+// linkSet is "ip link set NAME up|down", or "ip link set NAME netns PID".
 func (c *Call) linkSet(args []string) {
 	if len(args) > 0 && args[0] == "dev" {
 		args = args[1:]
+	}
+	if len(args) == 3 && args[1] == "netns" {
+		c.linkNetns(args[0], args[2])
+		return
 	}
 	if len(args) != 2 || args[1] != "up" && args[1] != "down" {
 		c.usage()

@@ -96,7 +96,7 @@ func Commands() []Command {
 		{"mountpoint", "[-qd] DIR", "tell whether a directory is a mount point", mountpoint},
 		{"findmnt", "[-n] [TARGET]", "show mounts as a tree", findmnt},
 		{"lsns", "[-t TYPE] [-p PID]", "list namespaces", lsns},
-		{"ip", "[-4|-6] addr|link|route [show] [DEV] | link set DEV up|down", "show network interfaces and routes", ip},
+		{"ip", "[-4|-6] addr|link|route|neigh [show] [DEV] | link set DEV up|down|netns PID | link add DEV type veth peer DEV | link del DEV | addr add|del ADDRESS/BITS dev DEV | route add|del NET|default [via ADDRESS] [dev DEV]", "show or change network interfaces, addresses and routes", ip},
 		{"ifconfig", "[-a] [DEV [up|down]]", "show network interfaces", ifconfig},
 		{"nc", "[-z] [-w SECONDS] HOST PORT | -l [-k] [-p] PORT", "connect to a port, or wait for connections", nc},
 		{"tty", "[-s]", "show the terminal's name", tty},
