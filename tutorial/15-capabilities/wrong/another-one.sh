@@ -1,0 +1,3 @@
+# says: With it alone the command fails as before
+. "$LAB/solution.sh"
+echo CAP_MKNOD >missing

@@ -1,0 +1,3 @@
+# says: There is no such capability
+. "$LAB/solution.sh"
+echo CAP_READ_ALL >missing
