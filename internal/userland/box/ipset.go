@@ -63,8 +63,8 @@ func family(a netip.Addr) byte {
 	return map[bool]byte{true: unix.AF_INET, false: unix.AF_INET6}[a.Is4()]
 }
 
-// words takes the values of keywords out of arguments: "dev x via y" has dev and via. The rest comes
-// back in order.
+// words takes the values of keywords out of arguments: "dev x via y" has dev and via. The rest
+// comes back in order.
 func words(args []string, keys ...string) (values map[string]string, rest []string) {
 	values = map[string]string{}
 	for i := 0; i < len(args); i++ {
