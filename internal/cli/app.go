@@ -67,9 +67,11 @@ var table = [...]group{
 		{"update", "change what containers may use", updateCommand, plain},
 		{"wait", "wait for containers to end and print their exit status", waitCommand, plain},
 		{"ps", "list containers", psCommand, plain},
+		{"events", "tell what happens to containers, as it happens", eventsCommand, plain},
 		{"rename", "give a container another name", renameCommand, plain},
 		{"rm", "delete containers", rmCommand, plain},
 		{"compose", "run several containers as a compose file says", composeCommand, runLike},
+		{"generate", "describe a container for systemd", generateCommand, runLike},
 	}},
 	{"Networks and volumes", []command{
 		{"network", "make, list and remove networks of containers", networkCommand, runLike},

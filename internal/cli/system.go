@@ -21,6 +21,7 @@ import (
 // systemTable has docker's words after "system".
 var systemTable = []command{
 	{"df", "show what takes room on the disk", dfCommand, plain},
+	{"events", "tell what happens to containers, as it happens", eventsCommand, plain},
 	{"info", "tell about the store and this machine", infoCommand, plain},
 	{"prune", "delete containers that do not run, and what nobody uses", systemPruneCommand, plain},
 }
