@@ -26,7 +26,7 @@ var pagesElsewhere = map[string]string{
 	"open_tree(2)": "mount_setattr(2), EXAMPLES", "move_mount(2)": "mount_setattr(2), EXAMPLES",
 	"docker-run(1)": "package docker.io", "docker-cp(1)": "package docker.io",
 	"docker-diff(1)": "package docker.io", "docker-export(1)": "package docker.io",
-	"htpasswd(1)": "package apache2-utils", "keyctl(1)": "package keyutils", "tar(5)": "package libarchive-dev",
+	"htpasswd(1)": "package apache2-utils", "keyctl(1)": "package keyutils", "tar(5)": "package libarchive-dev", "seccomp_rule_add(3)": "package libseccomp-dev",
 }
 
 // citation matches NAME(SECTION), but not the call of a method or what follows a variable.

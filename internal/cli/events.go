@@ -1,6 +1,6 @@
-// The command tiffin events: what happens to containers, as it happens. Nobody keeps a record of it:
-// what is told is the difference between two looks at the containers, and of the past what those
-// that are still there know.
+// The command tiffin events: what happens to containers, as it happens. Nobody keeps a record of
+// it: what is told is the difference between two looks at the containers, and of the past what
+// those that are still there know.
 
 package cli
 

@@ -1,5 +1,5 @@
-// The command tiffin generate: descriptions of a container for programs that start it. There is one:
-// a unit of systemd, so that a container comes up with the machine.
+// The command tiffin generate: descriptions of a container for programs that start it. There is
+// one: a unit of systemd, so that a container comes up with the machine.
 
 package cli
 
