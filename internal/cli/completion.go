@@ -148,6 +148,8 @@ func belowOf(name string) []command {
 		return slices.Clone(labTable[:])
 	case "class":
 		return slices.Clone(classTable[:])
+	case "generate":
+		return slices.Clone(generateTable[:])
 	case "picture":
 		return slices.Clone(pictureTable[:])
 	case "compose":

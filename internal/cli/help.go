@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 
@@ -33,9 +34,9 @@ func listCommands(commands []command) string {
 }
 
 func printCommandHelp(w io.Writer, cmd *cli.Command) {
-	fmt.Fprintf(w, "usage: tiffin %s %s\n\n%s\n", cmd.Name, cmd.ArgsUsage, upperFirst(cmd.Usage))
+	fmt.Fprintf(w, "%s\n\n%s\n", hanging("", "usage: tiffin "+cmd.Name+" "+cmd.ArgsUsage, 8), upperFirst(cmd.Usage))
 	if cmd.Description != "" {
-		fmt.Fprintf(w, "\n%s\n", strings.TrimSpace(cmd.Description))
+		fmt.Fprintf(w, "\n%s\n", paragraphs(strings.TrimSpace(cmd.Description)))
 	}
 	if len(cmd.Flags) > 0 {
 		fmt.Fprint(w, "\nflags:\n")
@@ -45,8 +46,58 @@ func printCommandHelp(w io.Writer, cmd *cli.Command) {
 		if v, visible := f.(cli.VisibleFlag); !ok || visible && !v.IsVisible() {
 			continue
 		}
-		fmt.Fprintf(w, "  %-28s %s\n", flagNames(f, d), plainUsage(d.GetUsage()))
+		fmt.Fprintln(w, hanging(fmt.Sprintf("  %-28s ", flagNames(f, d)), plainUsage(d.GetUsage()), 31))
 	}
+}
+
+// helpWidth is how wide a help text is, in columns.
+const helpWidth = 80
+
+// paragraphs fits a description into helpWidth. Lines that follow each other are one paragraph, but
+// for those that are indented and those of an example.
+func paragraphs(text string) string {
+	var out, open []string
+	flush := func() {
+		if len(open) > 0 {
+			out, open = append(out, hanging("", strings.Join(open, " "), 0)), nil
+		}
+	}
+	for line := range strings.SplitSeq(text, "\n") {
+		bare := strings.TrimLeft(line, " ")
+		indent := len(line) - len(bare)
+		example := strings.HasPrefix(line, "Try it: ")
+		switch {
+		case bare == "" || indent > 0 || example:
+			flush()
+			hang := indent + 4
+			if _, rest, ok := strings.Cut(bare, "  "); ok { // a word, and what it means
+				hang = len(line) - len(strings.TrimLeft(rest, " "))
+			}
+			out = append(out, hanging(line[:indent], bare, hang))
+		default:
+			open = append(open, line)
+		}
+	}
+	flush()
+	return strings.Join(out, "\n")
+}
+
+// hanging is text behind a label, in lines of helpWidth columns; all but the first are indented.
+func hanging(label, text string, indent int) string {
+	line, out := label, ""
+	full := utf8.RuneCountInString(label) > helpWidth/2
+	for word := range strings.SplitSeq(text, " ") {
+		blank := strings.TrimSpace(line) == ""
+		if !blank && (full && line == label || utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > helpWidth) {
+			out += strings.TrimRight(line, " ") + "\n"
+			line, blank = strings.Repeat(" ", indent), true
+		}
+		if !blank && line != label {
+			line += " "
+		}
+		line += word
+	}
+	return out + strings.TrimRight(line, " ")
 }
 
 // flagNames is "-e, --env VALUE".

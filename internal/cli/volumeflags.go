@@ -24,7 +24,7 @@ import (
 func volumeFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringSliceFlag{Name: "volume", Aliases: []string{"v"}, Usage: "mount a volume, or show a file or directory of yours inside: `[NAME|./SRC:]DST[:ro,nocopy]`"},
-		&cli.StringSliceFlag{Name: "mount", Usage: "the same in more words: `type=volume|bind|tmpfs,source=SRC,target=DST[,readonly]`"},
+		&cli.StringSliceFlag{Name: "mount", Usage: "the same in more words: `type=TYPE,source=SRC,target=DST[,readonly]`; a type is volume, bind or tmpfs"},
 		&cli.StringSliceFlag{Name: "tmpfs", Usage: "mount an empty file system in memory: `DST[:size=64m,…]`"},
 		&cli.StringSliceFlag{Name: "volumes-from", Usage: "mount what `CONTAINER[:ro]` has mounted, but for tmpfs"},
 		&cli.StringFlag{Name: "tz", Usage: "the time `ZONE` of the container, such as Europe/Paris, or local: that of this machine"},
