@@ -22,6 +22,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -135,11 +136,15 @@ func (g *Grader) one(ctx context.Context, h Handed) (*Result, error) {
 	}
 	defer held.Close()
 	defer func() { _ = removeAll(dir) }()
+	handed := filepath.Join(dir, "handed")
+	if err := os.Mkdir(handed, 0o755); err != nil {
+		return nil, err
+	}
 	for name, b := range h.Files {
-		if filepath.Base(name) != name || name == ".." {
-			return nil, fmt.Errorf("%q cannot be handed in", name)
+		if name != SolveScript && !slices.Contains(l.Files, name) {
+			return nil, fmt.Errorf("%q cannot be handed in for lab %s", name, l.Name)
 		}
-		if err := os.WriteFile(filepath.Join(dir, name), b, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(handed, name), b, 0o644); err != nil {
 			return nil, err
 		}
 	}
@@ -165,22 +170,32 @@ const (
 	inLabs   = "/grade/labs"  // the student's directory
 	inBinary = sandbox.Binary // this program
 	inHand   = "/run/handed"  // what was handed in
-	inOwn    = "/run/own"     // the instructor's own labs
+	inOwn    = "/run/own"     // the lab, if it is the instructor's own
 	inCheck  = "/run/judging" // temporaries of the judge
 )
 
 var inEnv = []string{sandbox.Path, "HOME=" + inHome, "TIFFIN_ROOT=" + inHome + "/store", "TIFFIN_LABS=" + inLabs, "LC_ALL=C"}
 
-// start starts the container.
-func (p *replay) start(handed string) error {
+// start starts the container. In dir is what was handed in. Of a lab of the instructor's own a copy
+// is shown without what passes: the student's script can read all that is there.
+func (p *replay) start(dir string) error {
 	binary, err := filepath.EvalSymlinks(p.Binary)
 	if err != nil {
 		return err
 	}
 	args := append(sandbox.Args(p.name, binary), "--tmpfs", inHome+":exec,size=256m", "--tmpfs", inCheck+":size=1m",
-		"-v", handed+":"+inHand+":ro")
+		"-v", filepath.Join(dir, "handed")+":"+inHand+":ro")
 	if p.lab.dir != "" {
-		args = append(args, "-v", filepath.Dir(p.lab.dir)+":"+inOwn+":ro")
+		own := filepath.Join(dir, "own")
+		if err := os.CopyFS(filepath.Join(own, p.lab.Name), p.lab.files); err != nil {
+			return fmt.Errorf("copy lab %s: %w", p.lab.Name, err)
+		}
+		for _, name := range withheld {
+			if err := removeAll(filepath.Join(own, p.lab.Name, name)); err != nil {
+				return err
+			}
+		}
+		args = append(args, "-v", own+":"+inOwn+":ro")
 	}
 	_, err = p.tiffin(append(args, "tiffin/base", "sleep", "100000")...)
 	return err

@@ -65,6 +65,7 @@ func TestHandInsAreReplayed(t *testing.T) {
 		"(while :; do kill -9 -1; done) & echo no >answer":                                                          "-",
 		"(while :; do for p in /proc/[0-9]*; do (exec 4>$p/fd/3; printf x >&4); done; done) 2>&- & echo no >answer": "You wrote another word",
 		"dd if=/dev/zero of=/dev/null bs=1200M count=1 || echo $WORD >answer":                                       "", // has a limit
+		"cat /run/own/*/solution.sh /run/own/*/wrong/* && echo $WORD >answer || echo no >answer":                    "You wrote another word",
 		"mount -t tmpfs none /run/judging && echo $WORD >answer || echo no >answer":                                 "You wrote another word",
 	} {
 		f := s.handIn(t, l, solve)
