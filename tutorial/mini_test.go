@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// TestTheSmallContainers: a container in 300 lines of Go is handed in, and passes the nine stages.
+// TestTheSmallContainers: a container in 300 lines of Go is handed in, and passes the nine stages;
+// what solve.sh has left running does not reach what it is tried with.
 // That one in 120 of a shell does, and that wrong ones do not, is the lab's test.
 func TestTheSmallContainers(t *testing.T) {
 	l, err := Find(embedded(t), "mini")
@@ -33,7 +34,7 @@ func TestTheSmallContainers(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := &Grader{Runner: s.Runner, Labs: []*Lab{l}, Solve: DefaultLimit}
-	g.Grade(background, []string{s.handIn(t, l, "chmod +x mini")}, func(o Grade) {
+	g.Grade(background, []string{s.handIn(t, l, "chmod +x mini; while sleep 0.01; do rm -rf .check-*; done >/dev/null 2>&1 &")}, func(o Grade) {
 		if o.Error != "" || o.Result.State != Passed {
 			t.Errorf("%s, %+v", o.Error, o.Result)
 		}

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -29,9 +30,10 @@ type Bench struct {
 	Strict bool   // never run the program without a sandbox
 
 	ctx   context.Context
-	name  string // of the sandbox; "" if there is none
-	ends  string // a process in the namespaces in which the program begins: its number
-	trial int    // files of runs are numbered
+	files *os.Root // Dir: a link that the program has put there leads nowhere else
+	name  string   // of the sandbox; "" if there is none
+	ends  string   // a process in the namespaces in which the program begins: its number
+	trial int      // files of runs are numbered
 }
 
 // Where things are in Dir.
@@ -51,6 +53,10 @@ const patience = 10 * time.Second
 func (b *Bench) Open(ctx context.Context) error {
 	b.ctx, b.ends = ctx, strconv.Itoa(os.Getpid())
 	if err := os.CopyFS(filepath.Join(b.Dir, root), os.DirFS(b.Root)); err != nil {
+		return err
+	}
+	var err error
+	if b.files, err = os.OpenRoot(b.Dir); err != nil {
 		return err
 	}
 	binary, err := filepath.EvalSymlinks(b.Tiffin)
@@ -77,6 +83,9 @@ func (b *Bench) Open(ctx context.Context) error {
 
 // Close removes the sandbox, with all that runs in it.
 func (b *Bench) Close() error {
+	if b.files != nil {
+		_ = b.files.Close() // nothing is written by it
+	}
 	if b.name == "" {
 		return nil
 	}
@@ -87,8 +96,7 @@ func (b *Bench) Close() error {
 
 // Put makes a file the program to be tried, with its permissions.
 func (b *Bench) Put(file string) error {
-	to := filepath.Join(b.Dir, program)
-	if err := os.RemoveAll(to); err != nil {
+	if err := b.files.RemoveAll(program); err != nil {
 		return err
 	}
 	st, err := os.Stat(file)
@@ -104,12 +112,12 @@ func (b *Bench) Put(file string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(to, text, st.Mode().Perm())
+	return b.files.WriteFile(program, text, st.Mode().Perm())
 }
 
 // executable tells whether there is a program.
 func (b *Bench) executable() bool {
-	st, err := os.Stat(filepath.Join(b.Dir, program))
+	st, err := b.files.Stat(program)
 	return err == nil && st.Mode()&0o100 != 0
 }
 
@@ -126,7 +134,7 @@ type run struct {
 // start runs a command line in the sandbox.
 func (b *Bench) start(args ...string) (*run, error) {
 	b.trial++
-	said, err := os.Create(filepath.Join(b.Dir, fmt.Sprintf("said-%d", b.trial)))
+	said, err := b.files.Create(fmt.Sprintf("said-%d", b.trial))
 	if err != nil {
 		return nil, err
 	}
@@ -226,8 +234,12 @@ func (r *run) marked() map[int]bool {
 
 // output is what was printed, the end of it.
 func (r *run) output() string {
-	b, _ := os.ReadFile(r.said.Name())
-	return strings.TrimSpace(string(b[max(0, len(b)-300):]))
+	st, err := r.said.Stat()
+	if err != nil {
+		return ""
+	}
+	b, _ := io.ReadAll(io.NewSectionReader(r.said, max(0, st.Size()-300), 300))
+	return strings.TrimSpace(string(b))
 }
 
 // end ends what the run has started, as far as it can be found.

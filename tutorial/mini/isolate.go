@@ -382,7 +382,7 @@ func (v view) one() string {
 // them.
 func lookDescriptors(l *look) error {
 	secret := filepath.Join(l.Dir, "secret")
-	if err := os.WriteFile(secret, []byte("of the host\n"), 0o600); err != nil {
+	if err := l.files.WriteFile(filepath.Base(secret), []byte("of the host\n"), 0o600); err != nil {
 		return err
 	}
 	r, v, err := l.running(noneHanded, []string{"/bin/sh", "-c", `exec 7<"$0" 9<"$1"; shift; exec "$@"`, secret, l.Dir}, sleeper()...)

@@ -103,8 +103,8 @@ func (l *look) merge(stacks []stack) ([]outcome, error) {
 	var all []outcome
 	for i := range stacks {
 		at := filepath.Join(dir, fmt.Sprint(i))
-		status, _ := os.ReadFile(filepath.Join(at, "status"))
-		said, _ := os.ReadFile(filepath.Join(at, "said"))
+		status, _ := l.files.ReadFile(filepath.Join(filepath.Base(dir), fmt.Sprint(i), "status"))
+		said, _ := l.files.ReadFile(filepath.Join(filepath.Base(dir), fmt.Sprint(i), "said"))
 		o := outcome{}
 		if s := strings.TrimSpace(string(status)); s != "0" {
 			o.bad = "status " + s + " " + string(said[:min(len(said), 300)])

@@ -1,10 +1,12 @@
 package mini
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -36,6 +38,40 @@ func TestEveryStageHasItsFunction(t *testing.T) {
 				t.Errorf("stage %d: a line of more than 80 columns: %q", n+1, line)
 			}
 		}
+	}
+}
+
+// TestLinksLeadNowhere: the program can write where its output is kept, and neither makes the judge
+// write a file elsewhere nor read one.
+func TestLinksLeadNowhere(t *testing.T) {
+	dir, kept := t.TempDir(), filepath.Join(t.TempDir(), "kept")
+	if err := os.WriteFile(kept, []byte("kept"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	b := &Bench{Tiffin: "/bin/false", Root: t.TempDir(), Dir: dir}
+	if err := b.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	r, err := b.start("/bin/echo", "said")
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-r.done
+	first := filepath.Join(dir, "said-1")
+	if err := errors.Join(os.Remove(first), os.Symlink(kept, first), os.Symlink(kept, filepath.Join(dir, "said-2"))); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.output(); got != "said" {
+		t.Errorf("%q is read", got)
+	}
+	r.end()
+	if r, err := b.start("/bin/echo", "more"); err == nil {
+		r.end()
+		t.Error("it is written")
+	}
+	if text, err := os.ReadFile(kept); err != nil || string(text) != "kept" {
+		t.Errorf("%q, %v", text, err)
 	}
 }
 
