@@ -49,6 +49,10 @@ type (
 )
 
 func writeHTML(w io.Writer, b *Book) error {
+	book, marks := *b, *b.Marks
+	marks.Marks = alike(marks.Marks)
+	book.Marks = &marks
+	b = &book
 	d := pageData{Book: b, Students: b.students()}
 	d.Heat = warm(b)
 	for _, h := range d.Heat {

@@ -63,6 +63,33 @@ func TestThePageInABrowser(t *testing.T) {
 	p.Screenshot("printed")
 }
 
+// TestAlike: two students' values make neither two checks of one nor two reasons, and what is
+// graded stays as it was. Two checks whose names differ in as little stay two.
+func TestAlike(t *testing.T) {
+	b := &Book{Marks: &tutorial.Marks{Labs: []tutorial.ClassLab{{Lab: "02-container"}}}}
+	for _, name := range []string{"apple", "lemon", "mango"} {
+		b.Marks.Marks = append(b.Marks.Marks, tutorial.Mark{ID: name, Lab: "02-container", Result: &tutorial.Result{Checks: []tutorial.Check{
+			{Name: "the container " + name + " runs", State: tutorial.Failed, Why: name + " does not run, so it has no number"},
+			{Name: "the container " + name + " sleeps", State: tutorial.Passed},
+		}}})
+	}
+	if checks := warm(b)[0].Checks; len(checks) != 6 {
+		t.Fatalf("%d checks before", len(checks))
+	}
+	var html bytes.Buffer
+	if err := Write(&html, "html", b); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"the container … runs: 0 of 3 passed", "the container … sleeps: 3 of 3 passed", "… does not run, so it has no number"} {
+		if n := strings.Count(html.String(), want); n == 0 || strings.Contains(html.String(), "container apple") {
+			t.Errorf("%q is there %d times in\n%s", want, n, html.String())
+		}
+	}
+	if got := b.Marks.Marks[0].Result.Checks[0].Name; got != "the container apple runs" {
+		t.Error(got)
+	}
+}
+
 // TestMostFrequent: of the same number, the same is named each time.
 func TestMostFrequent(t *testing.T) {
 	for range 20 {
