@@ -208,9 +208,9 @@ func valuesOf(flag string) []string {
 func argumentsOf(command string) []string {
 	switch command {
 	case "start", "stop", "restart", "kill", "exec", "cp", "attach", "port", "logs", "trace", "stats", "top", "pause", "unpause",
-		"update", "wait", "rename", "rm", "diff", "export", "commit", "enter":
+		"update", "wait", "rename", "rm", "diff", "export", "commit", "enter", "generate systemd":
 		return containerNames()
-	case "run", "create", "tag", "save", "images", "history", "layers", "push", "rmi", "explain", "picture run":
+	case "run", "here", "create", "tag", "save", "images", "history", "layers", "push", "rmi", "explain", "picture run":
 		return imageNames()
 	case "inspect", "why", "picture":
 		return append(containerNames(), imageNames()...)
@@ -218,7 +218,7 @@ func argumentsOf(command string) []string {
 		return append(networkNames(), containerNames()...)
 	case "volume inspect", "volume rm":
 		return volumeNames()
-	case "lab start", "lab show", "lab check", "lab hint", "lab reset", "lab clean", "lab test":
+	case "lab start", "lab show", "lab check", "lab hint", "lab reset", "lab clean", "lab solution", "lab submit", "lab test":
 		labs, _ := readLabs("")
 		return listNames(labs, func(l *tutorial.Lab) string { return l.Name })
 	case "completion":

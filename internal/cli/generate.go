@@ -23,7 +23,7 @@ var generateTable = [...]command{
 func generateCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage:   "COMMAND [ARGUMENTS]",
-		Description: listCommands(generateTable[:]) + "\n`tiffin generate COMMAND --help` shows the flags of a command.",
+		Description: "What another program has to know to start a container of yours.\n\n" + listCommands(generateTable[:]) + "\n`tiffin generate COMMAND --help` shows the flags of a command.",
 		Action:      subcommand("generate", generateCommand, generateTable[:]),
 	}
 }

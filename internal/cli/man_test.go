@@ -22,6 +22,9 @@ func TestManualPagesAreOfEveryCommand(t *testing.T) {
 			if err != nil || !strings.Contains(string(text), `\-\-help`) {
 				t.Errorf("%s: %v, %q", c.name, err, text)
 			}
+			if strings.HasPrefix(c.make().ArgsUsage, "COMMAND") && belowOf(c.name) == nil {
+				t.Errorf("the commands below %s have no pages, and are not completed", c.name)
+			}
 		}
 	}
 	must.Tool(t, "man")
