@@ -70,7 +70,7 @@ func ReadClass(dir string) (*Class, error) {
 	path := filepath.Join(dir, "class.json")
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return nil, errs.Hint(fmt.Errorf("read the class: %w", err), "`tiffin lab class new DIR --roster FILE` makes one")
+		return nil, errs.Hint(fmt.Errorf("read the class: %w", err), "`tiffin class new DIR --roster FILE` makes one")
 	}
 	return parseClass(path, b)
 }

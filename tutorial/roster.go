@@ -145,7 +145,7 @@ func readSecret(dir string) (Secret, error) {
 	}
 	s, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(b)))
 	if err != nil || len(s) != sha256.Size {
-		return nil, fmt.Errorf("%s/secret is not what `tiffin lab class new` has written", dir)
+		return nil, fmt.Errorf("%s/secret is not what `tiffin class new` has written", dir)
 	}
 	return s, nil
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -53,14 +54,17 @@ func classNewCommand() *cli.Command {
 		ArgsUsage: "[FLAGS] DIR",
 		Description: "Makes DIR, which stays with the instructor: class.json, with what is taken off for\n" +
 			"hints, late days and attempts; roster.csv; tokens.csv, to be sent to the students;\n" +
-			"and the secret of which the tokens are made. The roster is a table whose first\n" +
-			"line is id,name,email. The class is called as DIR.",
+			"and the secret that the tokens are made from. The roster is a table whose first\n" +
+			"line is id,name,email. DIR is also the name of the class.",
 		Flags: []cli.Flag{labDirFlag(),
-			&cli.StringFlag{Name: "roster", Usage: "the students, CSV in `FILE`", Required: true},
+			&cli.StringFlag{Name: "roster", Usage: "the students, CSV in `FILE`"},
 			&cli.StringFlag{Name: "labs", Usage: "the `LIST` of labs: 1,2,5; otherwise all"},
 			&cli.StringSliceFlag{Name: "deadline", Usage: "`[LAB=]TIME` of this machine's clock: 2026-12-24T18:00; repeatable"},
 			&cli.StringSliceFlag{Name: "points", Usage: "`[LAB=]NUMBER` that a lab is worth, otherwise 10; repeatable"}},
 		Action: takes(1, 1, "one new directory", func(c *cli.Context) error {
+			if c.String("roster") == "" {
+				return usagef("the students are missing: --roster FILE")
+			}
 			labs, from, err := classLabs(c.String("dir"), c.String("labs"))
 			if err != nil {
 				return err
@@ -164,7 +168,7 @@ func counted(n int, noun string) string {
 func classTokensCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage:   "DIR",
-		Description: "Writes tokens.csv of the class in DIR for the students who are now in roster.csv.\nWho was in it before has the same token.",
+		Description: "Writes tokens.csv of the class in DIR for the students who are now in roster.csv.\nWhoever was in it before keeps the same token.",
 		Action: takes(1, 1, "the directory of a class", func(c *cli.Context) error {
 			n, err := tutorial.WriteTokens(c.Args().First())
 			if err != nil {
@@ -244,7 +248,7 @@ func keepRoom(ctx context.Context, path, name string) error {
 		return err
 	}
 	repository, _, _ := strings.Cut(ref.Familiar(), ":")
-	fmt.Fprintf(stdout, "  curl -o tiffin http://HOST:PORT/v2/%s/blobs/%s   fetches it from `tiffin serve`\n", repository, d)
+	fmt.Fprintf(stdout, "  curl -o tiffin http://HOST:PORT/v2/%s/blobs/%s && chmod +x tiffin   fetches it from `tiffin serve`\n", repository, d)
 	return nil
 }
 
@@ -309,9 +313,25 @@ func classJoinCommand() *cli.Command {
 			for _, l := range room.Class.Labs {
 				fmt.Fprintf(stdout, "  lab %s: %s, %v points%s\n", strings.TrimPrefix(l.Lab[:2], "0"), l.Title, l.Points, until(l.Deadline))
 			}
-			return nil
+			return printCalled()
 		}),
 	}
+}
+
+// printCalled prints how the file of a class becomes the tiffin of the labs, unless it is that.
+func printCalled() error {
+	exe, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	if found, err := exec.LookPath("tiffin"); err == nil {
+		if found, err = filepath.EvalSymlinks(found); err == nil && found == exe {
+			return nil
+		}
+	}
+	fmt.Fprintf(stdout, "\nThe labs call this file tiffin. In each shell that you use for them, type\n\n"+
+		"  mkdir -p ~/bin; ln -sf %s ~/bin/tiffin; PATH=~/bin:$PATH\n", fromHome(exe))
+	return nil
 }
 
 // until says when something is to be handed in, nothing if there is no such time.
