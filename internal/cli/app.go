@@ -237,7 +237,9 @@ func parseAndRun(cmd *cli.Command, args []string) error {
 		Flags:                     cmd.Flags,
 		Metadata:                  map[string]any{"args": args},
 		DisableSliceFlagSeparator: true, // a comma is part of a value
-		OnUsageError:              func(_ *cli.Context, err error, _ bool) error { return usagef("%v", err) },
+		OnUsageError: func(_ *cli.Context, err error, _ bool) error { // --explain=WORD is a boolean to package flag alone
+			return usagef("%s", strings.Replace(err.Error(), "invalid boolean value", "invalid value", 1))
+		},
 		Action: func(c *cli.Context) error {
 			if c.Bool("help") {
 				printCommandHelp(stdout, cmd)

@@ -28,7 +28,7 @@ func eventsCommand() *cli.Command {
 		Description: "Events are create, start, die, oom, pause, unpause, rename, health_status and destroy, of containers alone.\n" +
 			"Nothing of tiffin runs meanwhile and keeps a record: --since tells what the containers that are\n" +
 			"still there know of themselves, which is when they were made, last started and last ended. What is\n" +
-			"undone within a moment, such as a short pause, may be missed.",
+			"undone within a moment may be missed: a short pause, or all of a container that run --rm deletes at once.",
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "filter", Aliases: []string{"f"}, Usage: "only with `KEY=VALUE`: " + eventKeys},
 			&cli.StringFlag{Name: "since", Usage: "also what was after `TIME`: 2026-01-31T12:00:00Z, or 10m ago"},

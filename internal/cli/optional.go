@@ -36,7 +36,7 @@ func (o *optional) Set(s string) error {
 	if o.value = s; s == "true" {
 		o.value = ""
 	} else if o.words != nil && !slices.Contains(o.words, s) {
-		return fmt.Errorf("it is %s, not %q", strings.Join(o.words, " or "), s)
+		return fmt.Errorf("it is one of %s", strings.Join(o.words, ", "))
 	}
 	return nil
 }

@@ -47,10 +47,10 @@ func newStepper(c *cli.Context, t *terminal) (func(*ns.Spec, ns.Report, *client.
 		return newExplainer(c, t.errors()).teller(), nil
 	}
 	if format, _ := optionalValue(c, "explain"); format == "json" {
-		return nil, errs.Code(errors.New("--step waits for a person, and --explain=json is for programs"), exitUsage)
+		return nil, errs.Code(errors.New("--step and --predict wait for a person, and --explain=json is for programs"), exitUsage)
 	}
 	if !isTerminal(os.Stdin) || !isTerminal(os.Stderr) {
-		return nil, errs.Code(errs.Hint(errors.New("--step needs a terminal: standard input and standard error"),
+		return nil, errs.Code(errs.Hint(errors.New("--step and --predict need a terminal: standard input and standard error"),
 			"`tiffin run --explain` tells of the steps without waiting"), exitUsage)
 	}
 	if t != nil {
