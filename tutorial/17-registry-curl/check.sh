@@ -88,7 +88,10 @@ for a in amd64 arm64; do
 		continue
 	fi
 	case $found in
-	'') why="The index has no entry for the architecture $a: who is on such a machine gets nothing, or an image that cannot run." ;;
+	'')
+		why="The index has no entry for the architecture $a: whoever is on such a machine gets nothing, or an image that cannot run."
+		if [ ! -s "$tmp/hand" ]; then why='First there has to be an index.'; fi
+		;;
 	"linux $(digest_of $other/manifest.json)") why="The entry says $a, and names the image for $other. The registry believes it, and so does every client: the programs in it cannot run there." ;;
 	"linux "*) why="That is not the digest of $a/manifest.json. It is what sha256sum prints for that file, without a change." ;;
 	*) why='The os of both is linux.' ;;
