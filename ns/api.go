@@ -149,7 +149,7 @@ const KeepGroups = "keep-groups"
 
 // Process describes a command and what it may do.
 type Process struct {
-	Args, Env  []string         // HOME is added from /etc/passwd if missing
+	Args, Env  wire.Strings     // HOME is added from /etc/passwd if missing
 	Cwd        string           // "" = "/"; created if missing
 	Umask      *uint32          // umask(2); nil = 022
 	User       string           // name|uid[:group|gid], as in an image's config; "" = root

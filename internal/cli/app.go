@@ -234,7 +234,7 @@ func parseAndRun(cmd *cli.Command, args []string) error {
 	app := &cli.App{
 		Name: "tiffin", Usage: cmd.Usage, ArgsUsage: cmd.ArgsUsage, HideHelp: true, HideVersion: true, Writer: stdout, ErrWriter: io.Discard,
 		ExitErrHandler:            func(*cli.Context, error) {},
-		Flags:                     cmd.Flags,
+		Flags:                     withoutAliases(cmd.Flags),
 		Metadata:                  map[string]any{"args": args},
 		DisableSliceFlagSeparator: true, // a comma is part of a value
 		OnUsageError: func(_ *cli.Context, err error, _ bool) error { // --explain=WORD is a boolean to package flag alone

@@ -6,6 +6,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -29,7 +30,8 @@ func usagef(format string, args ...any) error {
 //	ps x --all    ps --all -- x    flags anywhere, unless the command stops at its
 //	                               first argument because the rest belongs to another
 //	                               command (run, create, exec)
-//	--name=x      --name=x
+//	-e A, --net=x --env=A          what takes a value by its first name, in one word
+//	              --network=x
 //
 // Flags that the command does not have are errors here, with docker's words.
 func normalise(args []string, flags []cli.Flag, stopAtFirst bool) ([]string, error) {
@@ -73,7 +75,7 @@ func splitFlag(a string, flags []cli.Flag) (words []string, takesNext bool, err 
 		if f == nil || len(name) == 1 {
 			return nil, false, unknownFlag(flags, name, usagef("unknown flag: --%s", name))
 		}
-		return []string{a}, !hasValue && takesValue(f), nil
+		return []string{"--" + f.Names()[0] + long[len(name):]}, !hasValue && takesValue(f), nil
 	}
 	for letters := a[1:]; letters != ""; {
 		name, rest := letters[:1], letters[1:]
@@ -83,9 +85,9 @@ func splitFlag(a string, flags []cli.Flag) (words []string, takesNext bool, err 
 		}
 		if takesValue(f) {
 			if rest == "" {
-				return append(words, "-"+name), true, nil
+				return append(words, "--"+f.Names()[0]), true, nil
 			}
-			return append(words, "-"+name+"="+strings.TrimPrefix(rest, "=")), false, nil
+			return append(words, "--"+f.Names()[0]+"="+strings.TrimPrefix(rest, "=")), false, nil
 		}
 		if v, ok := strings.CutPrefix(rest, "="); ok {
 			return append(words, "-"+name+"="+v), false, nil
@@ -93,6 +95,21 @@ func splitFlag(a string, flags []cli.Flag) (words []string, takesNext bool, err 
 		words, letters = append(words, "-"+name), rest
 	}
 	return words, false, nil
+}
+
+// withoutAliases has the flags that are lists by their first name alone, which is the one that
+// normalise has left: the library hands their values on to further names as JSON, which cannot
+// hold all that an environment may have.
+func withoutAliases(flags []cli.Flag) []cli.Flag {
+	all := slices.Clone(flags)
+	for i, f := range all {
+		if list, ok := f.(*cli.StringSliceFlag); ok {
+			alone := *list
+			alone.Aliases = nil
+			all[i] = &alone
+		}
+	}
+	return all
 }
 
 // unknownFlag says what to use instead, if docker's run and create have the flag.

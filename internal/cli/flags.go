@@ -67,6 +67,9 @@ func createFlags() []cli.Flag {
 
 // newConfig merges an image's config and the flags into a container's.
 func newConfig(c *cli.Context, img *image.Image) (disk.Config, error) {
+	if err := onlyText(c); err != nil {
+		return disk.Config{}, err
+	}
 	ic := img.Config.Config
 	cfg := disk.Config{
 		Name: c.String("name"), Image: c.Args().First(), ImageID: string(img.ID),
@@ -120,6 +123,22 @@ func newConfig(c *cli.Context, img *image.Image) (disk.Config, error) {
 	return cfg, nil
 }
 
+// onlyText refuses flags that are not UTF-8, but for those of the environment and the command: a
+// container's configuration is JSON.
+func onlyText(c *cli.Context) error {
+	for _, name := range c.FlagNames() {
+		if name == "env" || name == "entrypoint" {
+			continue
+		}
+		for _, v := range append(c.StringSlice(name), c.String(name)) {
+			if !utf8.ValidString(v) {
+				return fmt.Errorf("--%s %q is not UTF-8, and a container's configuration can have nothing else", name, v)
+			}
+		}
+	}
+	return nil
+}
+
 // setCommand finds out what to run: docker-run(1), ENTRYPOINT and COMMAND.
 func setCommand(cfg *disk.Config, c *cli.Context, ic ocispec.ImageConfig) error {
 	cfg.Entrypoint, cfg.Cmd = ic.Entrypoint, ic.Cmd
@@ -156,12 +175,6 @@ func setEnv(cfg *disk.Config, c *cli.Context, ic ocispec.ImageConfig) error {
 // environment is what -e and --env-file say. A variable without a value is
 // taken from tiffin's own environment, if it is there.
 func environment(vars, files []string) ([]string, error) {
-	// Flags that are lists have been JSON on their way here, and so is a container's configuration.
-	for _, a := range os.Args {
-		if !utf8.ValidString(a) {
-			return nil, fmt.Errorf("%q is not UTF-8, and a container's configuration can have nothing else", a)
-		}
-	}
 	var env []string
 	for _, name := range files {
 		f, err := os.Open(name)

@@ -19,6 +19,7 @@ import (
 	"tiffin/image/layer"
 	"tiffin/internal/container/control"
 	"tiffin/internal/container/disk"
+	"tiffin/internal/errs"
 )
 
 // hold keeps the container's upper directory as it is until release is called.
@@ -109,6 +110,9 @@ func Changes(c *disk.Container, store *image.Store) (list []layer.Change, err er
 func Commit(ctx context.Context, c *disk.Container, store *image.Store, opt image.CommitOptions) (img *image.Image, err error) {
 	if opt.CreatedBy == "" {
 		opt.CreatedBy = strings.Join(c.Args(), " ")
+	}
+	if !c.Env.UTF8() || !c.Entrypoint.UTF8() || !c.Cmd.UTF8() {
+		return nil, errs.Hint(fmt.Errorf("container %s has words in its command or environment that are not UTF-8, and an image's config can have nothing else", c.Name), "commit a container of another command; cp and export take its files")
 	}
 	edit := opt.Edit
 	opt.Edit = func(cfg *dockerspec.DockerOCIImageConfig) error {

@@ -112,7 +112,7 @@ type Start struct {
 	Rows       uint16   `json:"rows,omitempty"` // of the client's terminal
 	Cols       uint16   `json:"cols,omitempty"`
 	// Env are further variables of the command, VAR=VALUE: secrets, which no file has.
-	Env []string `json:"env,omitempty"`
+	Env wire.Strings `json:"env,omitempty"`
 	// Notes are what the client could not do for the user namespace.
 	Notes []ns.Note `json:"notes,omitempty"`
 	// Cgroup is where the container's control group is to be made, "" = it has none.
@@ -139,23 +139,23 @@ type Start struct {
 
 // Exec describes a further command in a running container.
 type Exec struct {
-	Args    []string `json:"args"`
-	Env     []string `json:"env,omitempty"`
-	Dir     string   `json:"dir,omitempty"`  // "" = the container's
-	User    string   `json:"user,omitempty"` // "" = the container's
-	TTY     bool     `json:"tty,omitempty"`
-	Stdin   bool     `json:"stdin,omitempty"`
-	Detach  bool     `json:"detach,omitempty"`
-	Rows    uint16   `json:"rows,omitempty"`
-	Cols    uint16   `json:"cols,omitempty"`
-	Explain bool     `json:"explain,omitempty"` // asks for a plan and for reports, as in Start
+	Args    wire.Strings `json:"args"`
+	Env     wire.Strings `json:"env,omitempty"`
+	Dir     string       `json:"dir,omitempty"`  // "" = the container's
+	User    string       `json:"user,omitempty"` // "" = the container's
+	TTY     bool         `json:"tty,omitempty"`
+	Stdin   bool         `json:"stdin,omitempty"`
+	Detach  bool         `json:"detach,omitempty"`
+	Rows    uint16       `json:"rows,omitempty"`
+	Cols    uint16       `json:"cols,omitempty"`
+	Explain bool         `json:"explain,omitempty"` // asks for a plan and for reports, as in Start
 }
 
 // Shell is what the client tells the supervisor of a shell between two steps.
 type Shell struct {
-	Done int      `json:"done"` // number of the step after which it is
-	Env  []string `json:"env"`
-	Args []string `json:"args,omitempty"` // of the shell; none: it reads from the terminal
+	Done int          `json:"done"` // number of the step after which it is
+	Env  wire.Strings `json:"env"`
+	Args wire.Strings `json:"args,omitempty"` // of the shell; none: it reads from the terminal
 }
 
 // Rewrite is a new text for a file that still has the old one.

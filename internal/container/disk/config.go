@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"tiffin/internal/network"
+	"tiffin/internal/wire"
 	"tiffin/ns"
 	"tiffin/ns/cgroup"
 )
@@ -32,13 +33,13 @@ type Config struct {
 	Image   string    `json:"image"`   // as the user named it
 	ImageID string    `json:"imageID"` // digest of its config
 
-	Entrypoint []string `json:"entrypoint,omitempty"` // the command is Entrypoint, then Cmd
-	Cmd        []string `json:"cmd,omitempty"`
-	Env        []string `json:"env,omitempty"`
-	Dir        string   `json:"dir,omitempty"`  // working directory, "" = "/"
-	User       string   `json:"user,omitempty"` // user[:group], "" = root
-	TTY        bool     `json:"tty,omitempty"`
-	Stdin      bool     `json:"stdin,omitempty"` // keep standard input open
+	Entrypoint wire.Strings `json:"entrypoint,omitempty"` // the command is Entrypoint, then Cmd
+	Cmd        wire.Strings `json:"cmd,omitempty"`
+	Env        wire.Strings `json:"env,omitempty"`
+	Dir        string       `json:"dir,omitempty"`  // working directory, "" = "/"
+	User       string       `json:"user,omitempty"` // user[:group], "" = root
+	TTY        bool         `json:"tty,omitempty"`
+	Stdin      bool         `json:"stdin,omitempty"` // keep standard input open
 
 	Hostname    string            `json:"hostname"`
 	Network     string            `json:"network"` // see network.ParseChoice
