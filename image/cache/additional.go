@@ -51,8 +51,11 @@ func (s *Cache) openAdditional() (all []*store.Store) {
 		if root == "" {
 			continue
 		}
+		var o *store.Store
 		root, err := filepath.Abs(root)
-		o := store.OpenReadOnly(root)
+		if err == nil {
+			o, err = store.OpenReadOnly(root)
+		}
 		if err == nil {
 			_, err = o.ReadIndex()
 		}

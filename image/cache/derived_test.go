@@ -184,7 +184,11 @@ func TestAnImageThatIsReadyCostsNoRebuild(t *testing.T) {
 
 func TestAStoreThatMayNotBeWrittenCanBeRead(t *testing.T) {
 	s, _, _ := imagetest.StoreWith(t, imagetest.Gzip, "x")
-	ro := &image.Store{Cache: cache.New(store.OpenReadOnly(s.Root()))}
+	opened, err := store.OpenReadOnly(s.Root())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ro := &image.Store{Cache: cache.New(opened)}
 	if _, err := ro.Mountable(imagetest.Resolve(t, ro, "x")); err != nil {
 		t.Error(err)
 	}

@@ -108,13 +108,17 @@ func DefaultRoot() (string, error) {
 }
 
 // Open opens the store at root, and makes it if it is missing. A store that
-// this user may not write to is opened for reading.
+// this user may not write to is opened for reading, one of a later Format not
+// at all.
 func Open(root string) (*Store, error) {
 	root, err := filepath.Abs(root)
 	if err != nil {
 		return nil, fmt.Errorf("open the store: %w", err)
 	}
 	if err := Owned(root, "TIFFIN_ROOT"); err != nil {
+		return nil, err
+	}
+	if err := CheckFormat(root); err != nil {
 		return nil, err
 	}
 	s := &Store{root: root}
@@ -147,7 +151,9 @@ func Owned(dir, variable string) error {
 }
 
 // OpenReadOnly opens another user's store: nothing in it is ever changed.
-func OpenReadOnly(root string) *Store { return &Store{root: root, readOnly: true} }
+func OpenReadOnly(root string) (*Store, error) {
+	return &Store{root: root, readOnly: true}, CheckFormat(root)
+}
 
 // create makes the directories of a new store, or finds that an existing one
 // is read-only.
@@ -163,7 +169,7 @@ func (s *Store) create() error {
 		}
 	}
 	for _, f := range []struct{ name, content string }{
-		{"oci-layout", LayoutMarker}, {"index.json", `{"schemaVersion":2,"manifests":[]}`}, {"lock", ""},
+		{"oci-layout", LayoutMarker}, {"index.json", `{"schemaVersion":2,"manifests":[]}`}, {formatName, fmt.Sprintln(Format)}, {"lock", ""},
 	} {
 		if err := s.createFile(f.name, f.content); err != nil {
 			return fmt.Errorf("make the store: %w", err)

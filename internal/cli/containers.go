@@ -47,6 +47,9 @@ func containers() (*disk.Set, error) {
 
 // containersOf returns the containers of images in the store at root.
 func containersOf(root string) (*disk.Set, error) {
+	if err := store.CheckFormat(root); err != nil {
+		return nil, err
+	}
 	run, err := disk.RunRoot(root)
 	if err == nil {
 		err = store.Owned(run, map[bool]string{true: "TIFFIN_ROOT", false: "TIFFIN_RUN_ROOT"}[run == root])
