@@ -75,7 +75,11 @@ func setHere(c *cli.Context) error {
 		}
 	}
 	mounts := []string{}
-	if home, err := os.UserHomeDir(); err == nil && filepath.IsAbs(home) && home != "/" {
+	home, err := os.UserHomeDir() // $HOME, which may be another than the one in passwd(5)
+	if err != nil {
+		home = me.HomeDir
+	}
+	if filepath.IsAbs(home) && home != "/" {
 		mounts = append(mounts, home)
 	}
 	if len(mounts) == 0 || dir != mounts[0] && !strings.HasPrefix(dir, mounts[0]+"/") {
@@ -84,7 +88,7 @@ func setHere(c *cli.Context) error {
 		}
 		mounts = append(mounts, dir)
 	}
-	env := []string{"USER=" + me.Username, "LOGNAME=" + me.Username, "HOME=" + me.HomeDir}
+	env := []string{"USER=" + me.Username, "LOGNAME=" + me.Username, "HOME=" + home}
 	if agent := os.Getenv("SSH_AUTH_SOCK"); filepath.IsAbs(agent) {
 		if _, err := os.Stat(agent); err == nil {
 			mounts, env = append(mounts, agent), append(env, "SSH_AUTH_SOCK")

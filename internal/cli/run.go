@@ -98,7 +98,10 @@ func runContainer(c *cli.Context, look func(*terminal) (*onlookers, error)) erro
 		l.Cancel()
 		return err
 	}
-	o := client.StartOptions{Trace: seen.trace(ctr), Explain: seen.explain, Tied: tied(c), Stdout: streams[0], Stderr: streams[1]}
+	o := client.StartOptions{Explain: seen.explain, Tied: tied(c), Stdout: streams[0], Stderr: streams[1]}
+	if seen.trace != nil {
+		o.Trace = seen.trace(ctr)
+	}
 	if driverFlag(c) == "" && ctr.Upper == "" {
 		o.StepDown = noteDriver
 	}
