@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,6 +17,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/urfave/cli/v2"
 
+	"tiffin/image/oci"
 	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
 	"tiffin/ns"
@@ -134,7 +134,7 @@ func setSecurityOption(cfg *disk.Config, s string) error {
 
 // setSeccomp reads a profile of docker's, whose conditions on capabilities hold for those of root.
 func setSeccomp(cfg *disk.Config, file string) error {
-	text, err := os.ReadFile(file)
+	text, err := oci.ReadFile(file, oci.MaxJSON)
 	if err != nil {
 		return err
 	}
