@@ -1,6 +1,7 @@
 package tutorial
 
 import (
+	"crypto/ed25519"
 	"os"
 	"path/filepath"
 	"strings"
@@ -112,5 +113,30 @@ func TestHandInsAreReplayed(t *testing.T) {
 	}
 	if ctrs, err := s.containers(); err != nil || len(ctrs) > 0 {
 		t.Errorf("left: %v, %v", ctrs, err)
+	}
+}
+
+// TestALabIsHandedInOnce: the signature is the student's own, so it keeps nobody from that.
+func TestALabIsHandedInOnce(t *testing.T) {
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "submission.json")
+	for labs, want := range map[string]string{"50-a 50-b": "", "50-a 50-b 50-a": "twice"} {
+		sub := Submission{Version: 1}
+		for _, l := range strings.Fields(labs) {
+			sub.Labs = append(sub.Labs, Handed{Lab: l})
+		}
+		text, err := sub.seal(key)
+		if err == nil {
+			err = os.WriteFile(path, text, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ReadSubmission(path); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", labs, err)
+		}
 	}
 }

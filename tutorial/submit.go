@@ -45,6 +45,7 @@ const (
 	SolveScript = "solve.sh" // what a lab is solved with
 	maxHanded   = 8 << 20    // bytes, of one file
 	maxSubmit   = 32 << 20   // bytes, of a submission
+	maxLabs     = 100        // of a submission: their numbers have two digits
 )
 
 // Submit packs what is to be handed in for the labs that have a solve.sh in their work directory.
@@ -139,6 +140,13 @@ func ReadSubmission(path string) (*Submission, error) {
 	signature, _ := base64.StdEncoding.DecodeString(sub.Signature)
 	if len(key) != ed25519.PublicKeySize || !ed25519.Verify(bytes.Clone(key), text, signature) {
 		return nil, fmt.Errorf("%s was changed after it was made: its signature does not fit", path)
+	}
+	labs := map[string]bool{}
+	for _, h := range sub.Labs { // each is a replay, and a file has room for a million
+		if labs[h.Lab] || len(labs) == maxLabs {
+			return nil, fmt.Errorf("%s has lab %s twice, or more than %d labs", path, quoted(h.Lab), maxLabs)
+		}
+		labs[h.Lab] = true
 	}
 	return &sub, nil
 }
