@@ -132,13 +132,23 @@ func (p *composition) members(services ...string) ([]member, error) {
 
 func (p *composition) configCommand() *cli.Command {
 	return &cli.Command{
-		ArgsUsage: "[SERVICE…]",
+		ArgsUsage: "[FLAGS] [SERVICE…]",
 		Description: "Each line is a command for a shell, in the order in which `compose up` makes the containers.\n" +
 			"Lines that begin with # say what a service waits for.",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "services", Usage: "print only the names of the services"},
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print nothing: are the files right?"},
+		},
 		Action: func(c *cli.Context) error {
 			project, err := p.read(c.Args().Slice())
-			if err != nil {
+			if err != nil || c.Bool("quiet") {
 				return err
+			}
+			if c.Bool("services") {
+				for _, s := range project.Services {
+					fmt.Fprintln(stdout, s.Name)
+				}
+				return nil
 			}
 			print := func(words ...string) {
 				for i, w := range words {
