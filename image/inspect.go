@@ -6,9 +6,11 @@ import (
 	"strings"
 	"time"
 
+	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"tiffin/image/oci"
 	"tiffin/image/reference"
 )
 
@@ -44,6 +46,8 @@ type InspectConfig struct {
 	Entrypoint   []string
 	Labels       map[string]string
 	StopSignal   string `json:",omitempty"`
+	// What OCI's image specification does not have, and docker's has.
+	dockerspec.DockerOCIImageConfigExt
 }
 
 // InspectDriver says where the derived files are.
@@ -68,6 +72,16 @@ type InspectLayer struct {
 	Flat      string
 }
 
+// dockersConfig is what only docker's config has; nothing if it cannot be read, which whoever runs
+// the image is told.
+func (s *Store) dockersConfig(img *Image) dockerspec.DockerOCIImageConfigExt {
+	var of dockerspec.DockerOCIImage
+	if raw, err := s.RawConfig(img); err == nil {
+		_ = oci.Unmarshal(raw, &of)
+	}
+	return of.Config.DockerOCIImageConfigExt
+}
+
 // Inspect tells everything about an image.
 func (s *Store) Inspect(img *Image) *Inspection {
 	c := img.Config.Config
@@ -75,7 +89,8 @@ func (s *Store) Inspect(img *Image) *Inspection {
 		ID: img.ID.String(), RepoTags: []string{}, RepoDigests: []string{},
 		Author: img.Config.Author, Architecture: img.Config.Architecture, Variant: img.Config.Variant, Os: img.Config.OS, Size: img.Size,
 		Config: InspectConfig{User: c.User, ExposedPorts: c.ExposedPorts, Env: c.Env, Cmd: c.Cmd, Volumes: c.Volumes,
-			WorkingDir: c.WorkingDir, Entrypoint: c.Entrypoint, Labels: c.Labels, StopSignal: c.StopSignal},
+			WorkingDir: c.WorkingDir, Entrypoint: c.Entrypoint, Labels: c.Labels, StopSignal: c.StopSignal,
+			DockerOCIImageConfigExt: s.dockersConfig(img)},
 		RootFS:     InspectRootFS{Type: "layers", Layers: img.Config.RootFS.DiffIDs},
 		Descriptor: img.Manifest,
 	}
