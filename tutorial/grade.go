@@ -28,7 +28,10 @@ import (
 	"sync"
 	"time"
 
+	"tiffin/internal/errs"
 	"tiffin/tutorial/sandbox"
+
+	"golang.org/x/sys/unix"
 )
 
 // Grader grades submissions.
@@ -82,12 +85,20 @@ func (g *Grader) Replay(ctx context.Context, turns []Turn, done func(int, Grade)
 		defer mu.Unlock()
 		done(i, o)
 	}
+	binary, end, err := g.shown()
+	if err != nil {
+		for i := range turns {
+			tell(i, Grade{File: turns[i].File, Error: err.Error()})
+		}
+		return
+	}
+	defer end()
 	next := make(chan int)
 	var all sync.WaitGroup
 	for range max(1, g.Jobs) {
 		all.Go(func() {
 			for i := range next {
-				tell(i, g.turn(ctx, turns[i]))
+				tell(i, g.turn(ctx, turns[i], binary))
 			}
 		})
 	}
@@ -100,7 +111,46 @@ func (g *Grader) Replay(ctx context.Context, turns []Turn, done func(int, Grade)
 	all.Wait()
 }
 
-func (g *Grader) turn(ctx context.Context, t Turn) Grade {
+// shown is the program as the scripts of students may see it: the one that grades, without what
+// passes the labs in it.
+func (g *Grader) shown() (path string, end func(), err error) {
+	program, err := os.ReadFile(g.Binary)
+	if err != nil {
+		return "", nil, fmt.Errorf("read the program: %w", err)
+	}
+	room, err := openRoom(g.Binary)
+	if err != nil {
+		return "", nil, err
+	}
+	if room != nil { // it is without them already
+		room.held.Close()
+	} else if err := redact(program); err != nil {
+		return "", nil, err
+	}
+	dir, held, err := makeTemp()
+	if err != nil {
+		return "", nil, err
+	}
+	end = func() {
+		_ = removeAll(dir)
+		held.Close()
+	}
+	path = filepath.Join(dir, "tiffin")
+	var st unix.Statfs_t
+	if err = unix.Statfs(dir, &st); err == nil && st.Flags&unix.ST_NOEXEC != 0 {
+		err = errs.Hint(fmt.Errorf("%s is mounted noexec, and the program is to be run from there", dir), "set TMPDIR to another directory")
+	}
+	if err == nil {
+		err = os.WriteFile(path, program, 0o755)
+	}
+	if err != nil {
+		end()
+		return "", nil, err
+	}
+	return path, end, nil
+}
+
+func (g *Grader) turn(ctx context.Context, t Turn, binary string) Grade {
 	o := Grade{File: t.File}
 	sub, err := ReadSubmission(t.File)
 	if err == nil && t.At >= len(sub.Labs) {
@@ -109,7 +159,7 @@ func (g *Grader) turn(ctx context.Context, t Turn) Grade {
 	if err == nil {
 		h := sub.Labs[t.At]
 		o.Student, o.Lab, o.Hints, o.Attempts = sub.Seed, h.Lab, h.Record.Hints, h.Record.Checks
-		o.Result, err = g.one(ctx, h)
+		o.Result, err = g.one(ctx, h, binary)
 	}
 	if err != nil {
 		o.Error = err.Error()
@@ -117,8 +167,8 @@ func (g *Grader) turn(ctx context.Context, t Turn) Grade {
 	return o
 }
 
-// one replays one lab.
-func (g *Grader) one(ctx context.Context, h Handed) (*Result, error) {
+// one replays one lab; binary is what shown has made.
+func (g *Grader) one(ctx context.Context, h Handed, binary string) (*Result, error) {
 	l, err := Find(g.Labs, h.Lab)
 	if err != nil {
 		return nil, err
@@ -150,7 +200,7 @@ func (g *Grader) one(ctx context.Context, h Handed) (*Result, error) {
 	}
 	p := &replay{Grader: g, lab: l, seed: seed, name: "grade-" + strings.ToLower(rand.Text()[:12])}
 	defer p.tiffin("rm", "-f", p.name) // what hangs in it hangs no more
-	if err := p.start(dir); err != nil {
+	if err := p.start(dir, binary); err != nil {
 		return nil, err
 	}
 	return p.run(ctx)
@@ -178,11 +228,7 @@ var inEnv = []string{sandbox.Path, "HOME=" + inHome, "TIFFIN_ROOT=" + inHome + "
 
 // start starts the container. In dir is what was handed in. Of a lab of the instructor's own a copy
 // is shown without what passes: the student's script can read all that is there.
-func (p *replay) start(dir string) error {
-	binary, err := filepath.EvalSymlinks(p.Binary)
-	if err != nil {
-		return err
-	}
+func (p *replay) start(dir, binary string) error {
 	args := append(sandbox.Args(p.name, binary), "--tmpfs", inHome+":exec,size=256m", "--tmpfs", inCheck+":size=1m",
 		"-v", filepath.Join(dir, "handed")+":"+inHand+":ro")
 	if p.lab.dir != "" {
@@ -197,7 +243,7 @@ func (p *replay) start(dir string) error {
 		}
 		args = append(args, "-v", own+":"+inOwn+":ro")
 	}
-	_, err = p.tiffin(append(args, "tiffin/base", "sleep", "100000")...)
+	_, err := p.tiffin(append(args, "tiffin/base", "sleep", "100000")...)
 	return err
 }
 

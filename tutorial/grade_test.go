@@ -67,7 +67,10 @@ func TestHandInsAreReplayed(t *testing.T) {
 		"(while :; do for p in /proc/[0-9]*; do (exec 4>$p/fd/3; printf x >&4); done; done) 2>&- & echo no >answer": "You wrote another word",
 		"dd if=/dev/zero of=/dev/null bs=1200M count=1 || echo $WORD >answer":                                       "", // has a limit
 		"cat /run/own/*/solution.sh /run/own/*/wrong/* && echo $WORD >answer || echo no >answer":                    "You wrote another word",
-		"mount -t tmpfs none /run/judging && echo $WORD >answer || echo no >answer":                                 "You wrote another word",
+		// The program that the scripts see has no solutions of other labs.
+		"grep -q 'dd of=$B conv=notrunc; cat $C >/dev/null' /run/tiffin/tiffin && echo $WORD >answer || echo no >answer": "You wrote another word",
+		"grep -q 'A file is copied out of its layer' /run/tiffin/tiffin && echo $WORD >answer || echo no >answer":        "", // grep finds what is there
+		"mount -t tmpfs none /run/judging && echo $WORD >answer || echo no >answer":                                      "You wrote another word",
 	} {
 		f := s.handIn(t, l, solve)
 		files = append(files, f)
