@@ -217,6 +217,7 @@ var speaks = map[string]string{
 	"internal/userland/sh":       "the shell, likewise",
 	"tutorial/21-mini/reference": "a program of its own, as a student writes it",
 	"internal/bench":             "a program of its own, for scripts/bench-fs",
+	"internal/release":           "a program of its own, for scripts/release",
 	"internal/test/fstest":       "the main functions of a test binary run again",
 	"internal/test/reexec":       "likewise",
 	"internal/test/binary":       "what runs around the tests of a package",
