@@ -138,7 +138,7 @@ func (it item) try(cmd *exec.Cmd) error {
 }
 
 // asks finds the flags that ask for a terminal.
-var asks = regexp.MustCompile(`^docker (run|exec) -d?it `)
+var asks = regexp.MustCompile(`^docker (run|exec) -it `)
 
 func (it item) atTerminal() bool {
 	for _, s := range it.dialog {
@@ -146,7 +146,7 @@ func (it item) atTerminal() bool {
 			return true
 		}
 	}
-	return asks.MatchString(it.command) && !strings.HasPrefix(it.command, "docker run -dit ")
+	return asks.MatchString(it.command)
 }
 
 // compare looks for what must be seen, in its order.
