@@ -116,7 +116,7 @@ func systemdUnit(ctr *disk.Container, restart string) (string, error) {
 
 // unitWord is s as one word of a unit: systemd.syntax(7), "QUOTING"; systemd.unit(5), "SPECIFIERS".
 func unitWord(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "%", "%%").Replace(s) + `"`
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\r", `\r`, "%", "%%").Replace(s) + `"`
 }
 
 // commandWord is unitWord where variables are replaced: systemd.service(5), "COMMAND LINES".

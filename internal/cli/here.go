@@ -155,9 +155,13 @@ func nameMe(cfg *disk.Config, m *cache.Mountable) error {
 		open[i] = f
 		defer f.Close()
 	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		home = cmp.Or(me.HomeDir, "/")
+	}
 	uid, gid, _ := strings.Cut(cfg.KeepID, ":")
 	for _, f := range []struct{ path, name, id, line string }{
-		{"/etc/passwd", me.Username, uid, fmt.Sprintf("%s:x:%s:%s::%s:/bin/sh\n", me.Username, uid, gid, cmp.Or(me.HomeDir, "/"))},
+		{"/etc/passwd", me.Username, uid, fmt.Sprintf("%s:x:%s:%s::%s:/bin/sh\n", me.Username, uid, gid, home)},
 		{"/etc/group", group.Name, gid, fmt.Sprintf("%s:x:%s:\n", group.Name, gid)},
 	} {
 		var text []byte

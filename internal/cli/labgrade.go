@@ -161,10 +161,18 @@ func CheckMini(args []string) int {
 	return 0
 }
 
-// submissions are the files, and those in directories whose names end with .json.
+// submissions are the files, and those in directories whose names end with .json. What cannot be
+// read below a directory is said, and keeps nobody else from being graded.
 func submissions(args []string) (files []string, err error) {
 	for _, a := range args {
 		err := filepath.WalkDir(a, func(path string, d fs.DirEntry, err error) error {
+			if err != nil && path != a {
+				printError(stderr, fmt.Errorf("not graded: %w", err))
+				if d != nil && d.IsDir() {
+					return fs.SkipDir
+				}
+				return nil
+			}
 			if err == nil && d.Type().IsRegular() && (path == a || filepath.Ext(path) == ".json") {
 				files = append(files, path)
 			}
