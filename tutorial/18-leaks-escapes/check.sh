@@ -39,6 +39,13 @@ leaking() {
 swapping() {
 	if ! [ -f swap ]; then return; fi
 	(cd "$tmp/$1" && exec timeout -k 1 20 ./runner run box sh -s "$tmp/$1/secret" <"$WORK/swap" >/dev/null 2>&1 3>&-) &
+	# The first copy comes when the script has begun, or does not show that it has: a link that is
+	# made at once must not come between a look and a use by luck.
+	_n=0
+	while [ $_n -lt 50 ] && [ -f "$tmp/$1/box/srv/$A" ] && [ -f "$tmp/$1/box/srv/$B" ] && ! [ -L "$tmp/$1/box/srv/$B" ]; do
+		_n=$((_n + 1))
+		sleep 0.1
+	done
 	_n=0
 	while [ $_n -lt "$2" ]; do
 		_n=$((_n + 1))
