@@ -23,8 +23,8 @@ func TestArgumentsAreUnderstoodAsPeopleTypeThem(t *testing.T) {
 		want string // an error if it begins with "!"
 	}{
 		{"-it x", true, "-i -t -- x"},
-		{"-ite A=1 x", true, "-i -t -e=A=1 -- x"},
-		{"-eA=1 -e=B x", true, "-e=A=1 -e=B -- x"},
+		{"-ite A=1 x", true, "-i -t --env=A=1 -- x"},
+		{"-eA=1 -e=B x", true, "--env=A=1 --env=B -- x"},
 		{"--name n --env -i x", true, "--name=n --env=-i -- x"},
 		{"--name=n x -it --nosuch", true, "--name=n -- x -it --nosuch"},
 		{"x --name n -i y", false, "--name=n -i -- x y"},
