@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,10 +17,9 @@ import (
 )
 
 // Pack writes what is at a path as a tarball, under the name as; "." is what Unpack can put under
-// another one, and is no part of the names below it, which are those of docker-export(1). If follow
-// is set, a symbolic link at the end of the path is followed; those below are copied as links.
-// Sockets are left out: a tarball cannot hold them. Errors: those of w and of reading, with the
-// file's name.
+// another one. If follow is set, a symbolic link at the end of the path is followed; those below
+// are copied as links. Sockets are left out: a tarball cannot hold them. Errors: those of w and
+// of reading, with the file's name.
 func (t *Tree) Pack(w io.Writer, p, as string, follow bool) error {
 	k := &packer{tw: tar.NewWriter(w), top: as, rooted: t.links, owner: t.OwnerAttr, first: map[[2]uint64]string{}}
 	err := k.add(func(flags int) (int, error) { return t.open(p, flags, follow) }, as)
@@ -193,7 +191,7 @@ func (k *packer) entries(dir *os.File, as string) error {
 		open := func(flags int) (int, error) {
 			return openat2(int(dir.Fd()), name, flags|unix.O_NOFOLLOW, unix.RESOLVE_BENEATH)
 		}
-		if err := k.add(open, path.Join(as, name)); err != nil {
+		if err := k.add(open, strings.TrimSuffix(as, "/")+"/"+name); err != nil {
 			return err
 		}
 	}
