@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/BurntSushi/toml"
 
@@ -46,8 +47,10 @@ func (s *settings) String() string {
 	return oneLine(text, true)
 }
 
-// readSettings reads the file. A key that nobody knows is a mistake in writing, and an error.
-func readSettings() (settings, error) {
+// readSettings reads the file, once. A key that nobody knows is a mistake in writing, and an error.
+var readSettings = sync.OnceValues(loadSettings)
+
+func loadSettings() (settings, error) {
 	var s settings
 	s.Run.Network, s.Here.Image = network.User, baseName
 	dir, err := os.UserConfigDir()
