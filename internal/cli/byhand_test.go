@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -269,6 +270,10 @@ func TestTheScriptRunsWithoutCapabilities(t *testing.T) {
 // endsByASignal runs by-hand.sh beside the store until it prints something, and interrupts it.
 func endsByASignal(t *testing.T, store string) {
 	t.Helper()
+	// Tests in the background of a shell ignore it, and so would the script: signal(7).
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, os.Interrupt)
+	defer signal.Stop(caught)
 	cmd := exec.Command("sh", filepath.Dir(store)+"/by-hand.sh")
 	cmd.Env = append(os.Environ(), "TMPDIR="+filepath.Dir(store))
 	out, err := cmd.StdoutPipe()
