@@ -15,7 +15,10 @@ import (
 // been started anew, once more, and at last in a container of the image it was committed to.
 func TestRealProgramsFindTheirDataAgain(t *testing.T) {
 	for _, driver := range []string{"fuse", "overlay"} {
-		t.Run(driver, func(t *testing.T) { realPrograms(t, driver) })
+		t.Run(driver, func(t *testing.T) {
+			t.Parallel() // each is a chain of single processes
+			realPrograms(t, driver)
+		})
 	}
 }
 
