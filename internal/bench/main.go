@@ -10,6 +10,7 @@
 //	fsbench table FILE       medians, ratios and targets of collected times
 //	fsbench serve PORT       the servers of scripts/bench net, at four ports
 //	fsbench load ADDRESS…    measure those at four addresses
+//	fsbench pull NAME=PID=URL…  -clients pull an image at once, from each server in -rounds
 //	fsbench tree DIR         the large context of scripts/bench build: -files N, -big MIB in all
 //
 // Every workload starts on a fresh mount with an empty upper directory, so what
@@ -86,6 +87,12 @@ func run(args []string) error {
 		return netServe(base)
 	case "load":
 		return netLoad(args[1:])
+	case "pull":
+		clients, rounds := fl.Int("clients", 200, ""), fl.Int("rounds", 3, "")
+		if err := fl.Parse(args[1:]); err != nil {
+			return err
+		}
+		return netPull(*clients, *rounds, fl.Args())
 	case "true":
 		return nil // a process that does nothing, for the time of a mount
 	}

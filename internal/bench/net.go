@@ -159,16 +159,22 @@ func userCPU() (all time.Duration) {
 		if err != nil || fi.Sys().(*syscall.Stat_t).Uid != uint32(os.Getuid()) {
 			continue
 		}
-		text, _ := os.ReadFile(dir + "/stat")
-		_, rest, _ := strings.Cut(string(text), ") ")
-		if f := strings.Fields(rest); len(f) > 13 {
-			for _, ticks := range f[11:13] { // of 10 ms
-				n, _ := strconv.Atoi(ticks)
-				all += time.Duration(n) * 10 * time.Millisecond
-			}
-		}
+		all += processCPU(dir)
 	}
 	return all
+}
+
+// processCPU is the time of one process, whose directory in /proc is dir.
+func processCPU(dir string) (spent time.Duration) {
+	text, _ := os.ReadFile(dir + "/stat")
+	_, rest, _ := strings.Cut(string(text), ") ")
+	if f := strings.Fields(rest); len(f) > 13 {
+		for _, ticks := range f[11:13] { // of 10 ms
+			n, _ := strconv.Atoi(ticks)
+			spent += time.Duration(n) * 10 * time.Millisecond
+		}
+	}
+	return spent
 }
 
 // repeat has several clients do something again and again for a while, and prints how often.
