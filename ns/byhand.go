@@ -289,7 +289,7 @@ func byHandFiles(s *Spec) string {
 
 func byHandMask(s *Spec) string {
 	return strings.Join([]string{
-		"for p in " + strings.Join(s.masked(), " ") + "; do",
+		"for p in " + strings.Join(s.Masked(), " ") + "; do",
 		`  if [ -d "$ROOT$p" ]; then mount -t tmpfs -o ro,nosuid,nodev,noexec,size=0,nr_inodes=1 tmpfs "$ROOT$p"`,
 		`  elif [ -e "$ROOT$p" ]; then mount --bind /dev/null "$ROOT$p"; fi`,
 		"done"}, "\n")
@@ -305,7 +305,7 @@ func byHandSysctl(s *Spec) string {
 
 func byHandReadonly(s *Spec) string {
 	return strings.Join([]string{
-		"for p in " + strings.Join(s.readonly(), " ") + "; do",
+		"for p in " + strings.Join(s.Readonly(), " ") + "; do",
 		`  if [ -e "$ROOT$p" ]; then mount --rbind "$ROOT$p" "$ROOT$p"`,
 		`    mount -o remount,bind,ro,nosuid,nodev,noexec "$ROOT$p"; fi`,
 		"done"}, "\n")

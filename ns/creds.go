@@ -133,7 +133,7 @@ func runBounding(b *builder) error {
 }
 
 // identity is who the command runs as.
-func (b *builder) identity() (identityOf, error) {
+func (b *builder) identity() (Identity, error) {
 	files := rootFiles(b.root)
 	who, err := resolveUser(b.proc.User, files)
 	if err == nil {
@@ -162,7 +162,7 @@ func runUser(b *builder) error {
 			return err
 		}
 	}
-	gid, uid := uintptr(who.gid), uintptr(who.uid)
+	gid, uid := uintptr(who.GID), uintptr(who.UID)
 	if err := b.call(b.raw(unix.SYS_SETRESGID, gid, gid, gid, 0, 0), "setresgid(%d, %d, %d)", gid, gid, gid); err != nil {
 		return err
 	}
@@ -182,9 +182,9 @@ func runUser(b *builder) error {
 // set-group-ID program does (CVE-2022-36109). Where setgroups(2) is denied, the caller's groups
 // stay: user_namespaces(7), "The /proc/pid/setgroups file".
 func (b *builder) setgroups() error {
-	groups := []uint32{b.who.gid} // it is mapped: checkMapped; or emulated
-	for _, g := range b.who.groups {
-		if g == b.who.gid {
+	groups := []uint32{b.who.GID} // it is mapped: checkMapped; or emulated
+	for _, g := range b.who.Groups {
+		if g == b.who.GID {
 			continue
 		}
 		if b.spec.IDs.hasGID(g) || b.emulated {
@@ -200,7 +200,7 @@ func (b *builder) setgroups() error {
 // giveStdio makes the command's user the owner of the pipes and the terminal it gets as standard
 // files, so that it can open /dev/stdout anew.
 func (b *builder) giveStdio() {
-	if b.who.uid == 0 {
+	if b.who.UID == 0 {
 		return
 	}
 	for fd := range 3 {
@@ -210,7 +210,7 @@ func (b *builder) giveStdio() {
 		}
 		kind := st.Mode & unix.S_IFMT
 		if kind == unix.S_IFIFO || fd == 0 && b.console >= 0 {
-			_ = unix.Fchown(fd, int(b.who.uid), -1) // not ours: then it stays as it is
+			_ = unix.Fchown(fd, int(b.who.UID), -1) // not ours: then it stays as it is
 		}
 	}
 }
@@ -222,7 +222,7 @@ func runCaps(b *builder) error {
 	if err != nil {
 		return err
 	}
-	if b.who.uid != 0 {
+	if b.who.UID != 0 {
 		keep = 0
 	}
 	err = b.raw(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)

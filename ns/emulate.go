@@ -55,11 +55,11 @@ func skipEmulation(b *builder) string {
 // privileged tells whether the command's user may do such things, or cannot even be that user.
 func (b *builder) privileged() bool {
 	who, err := b.identity()
-	return err == nil && (who.uid == 0 || !b.mapped(who))
+	return err == nil && (who.UID == 0 || !b.mapped(who))
 }
 
 // mapped tells whether the kernel can make this process that user.
-func (b *builder) mapped(who identityOf) bool { return checkMapped(who, b.spec.IDs) == nil }
+func (b *builder) mapped(who Identity) bool { return checkMapped(who, b.spec.IDs) == nil }
 
 // runEmulation loads the filter while this process still has CAP_SYS_ADMIN: seccomp(2), EACCES.
 // Without a listener, of which a process has no more than one, the filter answers by itself: what

@@ -214,6 +214,6 @@ func TestMaskedPathsAreDockers(t *testing.T) {
 		"/sys/devices/system/cpu/cpu*/thermal_throttle", "/sys/devices/virtual/powercap", "/sys/firmware"}
 	readonly := []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
 	spec := new(Spec)
-	want(t, "masked", slices.Sorted(slices.Values(spec.masked())), masked)
-	want(t, "read-only", slices.Sorted(slices.Values(spec.readonly())), readonly)
+	want(t, "masked", slices.Sorted(slices.Values(spec.Masked())), masked)
+	want(t, "read-only", slices.Sorted(slices.Values(spec.Readonly())), readonly)
 }

@@ -141,11 +141,11 @@ func (m memoryFiles) open(path string) (io.ReadCloser, error) {
 
 func TestUsersWithoutFiles(t *testing.T) {
 	who, err := resolveUser("", memoryFiles{})
-	if err != nil || who.uid != 0 || who.gid != 0 || who.home != "/" {
+	if err != nil || who.UID != 0 || who.GID != 0 || who.Home != "/" {
 		t.Errorf("%+v %v", who, err)
 	}
 	who, err = resolveUser("5:6", memoryFiles{})
-	if err != nil || who.uid != 5 || who.gid != 6 {
+	if err != nil || who.UID != 5 || who.GID != 6 {
 		t.Errorf("%+v %v", who, err)
 	}
 	for _, bad := range []string{"name", "0:name", "4294967295", "-1", "4294967296", "1:4294967295"} {
@@ -164,7 +164,7 @@ func FuzzUser(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if who.uid == 1<<32-1 || who.gid == 1<<32-1 || len(who.groups) > maxGroups {
+		if who.UID == 1<<32-1 || who.GID == 1<<32-1 || len(who.Groups) > maxGroups {
 			t.Errorf("%+v", who)
 		}
 	})

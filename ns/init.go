@@ -138,7 +138,7 @@ func (b *builder) environment() []string {
 			return b.proc.Env
 		}
 	}
-	return append(b.proc.Env[:len(b.proc.Env):len(b.proc.Env)], "HOME="+b.who.home)
+	return append(b.proc.Env[:len(b.proc.Env):len(b.proc.Env)], "HOME="+b.who.Home)
 }
 
 // defaultPath is docker's.

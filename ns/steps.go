@@ -56,9 +56,9 @@ type builder struct {
 	conn      *wire.Conn // to the supervisor
 	volumes   []int
 	files     []int
-	who       identityOf // runUser
-	emulated  bool       // runEmulation
-	console   int        // slave side of the terminal, -1 without
+	who       Identity // runUser
+	emulated  bool     // runEmulation
+	console   int      // slave side of the terminal, -1 without
 	lateCwd   bool
 	ahead     sync.WaitGroup // readAhead
 	notes     []Note

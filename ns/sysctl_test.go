@@ -39,7 +39,7 @@ func TestGroupsAreAdded(t *testing.T) {
 			err = addGroups(&who, strings.Fields(add), files)
 		}
 		var got []string
-		for _, g := range who.groups {
+		for _, g := range who.Groups {
 			got = append(got, string(rune('0'+g)))
 		}
 		if text := strings.Join(got, " "); err != nil && !strings.HasPrefix(err.Error(), groups) || err == nil && text != groups {

@@ -178,14 +178,14 @@ func Steps() []Step {
 		Why:     "parts of /proc and /sys that tell about the host, or let one act on it, are covered",
 		Man:     "proc(5); OCI runtime-spec config-linux.md, \"Masked Paths\"",
 		Calls:   []string{"openat2(2)", "open_tree(2)", "move_mount(2)", "mount(2)"}, ByHand: byHandMask,
-		skip: skipUnmasked, run: runMask, look: mountsOn((*Spec).masked),
+		skip: skipUnmasked, run: runMask, look: mountsOn((*Spec).Masked),
 	}, {
 		Name: "readonly-paths", Where: "init",
 		Instead: "nothing: what the kernel itself refuses to you, it refuses inside too",
 		Why:     "settings of the kernel below /proc can be read, not written",
 		Man:     "proc(5), /proc/sys; OCI runtime-spec config-linux.md, \"Readonly Paths\"",
 		Calls:   []string{"open_tree(2)", "mount_setattr(2)", "move_mount(2)"}, ByHand: byHandReadonly,
-		skip: skipUnmasked, run: runReadonlyPaths, look: mountsOn((*Spec).readonly),
+		skip: skipUnmasked, run: runReadonlyPaths, look: mountsOn((*Spec).Readonly),
 	}, {
 		Name: "hostname", Where: "init",
 		Instead: "the name that the UTS namespace was made with, which is that of the host",

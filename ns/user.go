@@ -91,11 +91,11 @@ func (g groupEntry) has(user string) bool {
 	return false
 }
 
-// identityOf is what a USER of an image's config comes to.
-type identityOf struct {
-	uid, gid uint32
-	groups   []uint32 // supplementary
-	home     string
+// Identity is what a USER of an image's config comes to.
+type Identity struct {
+	UID, GID uint32
+	Groups   []uint32 // supplementary
+	Home     string
 }
 
 // userFiles gives access to a container's /etc/passwd and /etc/group. A missing
@@ -108,7 +108,20 @@ type userFiles interface {
 // files of the image; of a missing one it returns nil.
 func LookUpUser(spec string, open func(path string) (io.ReadCloser, error)) (uid, gid uint32, err error) {
 	who, err := resolveUser(spec, userFilesFunc(open))
-	return who.uid, who.gid, err
+	return who.UID, who.GID, err
+}
+
+// LookUpIdentity is LookUpUser with all groups, those of --group-add among them, in a user
+// namespace with these ids.
+func LookUpIdentity(spec string, groups []string, open func(path string) (io.ReadCloser, error), ids IDMap) (Identity, error) {
+	who, err := resolveUser(spec, userFilesFunc(open))
+	if err == nil {
+		err = addGroups(&who, groups, userFilesFunc(open))
+	}
+	if err == nil {
+		err = checkMapped(who, ids)
+	}
+	return who, err
 }
 
 // FilesBelow opens files of the tree at dir, and none outside of it.
@@ -131,12 +144,12 @@ func (f userFilesFunc) open(path string) (io.ReadCloser, error) { return f(path)
 // A number is never looked up as a name: an image could make it root (CVE-2016-3697). It needs no
 // line in /etc/passwd, and its group is then 0, as in docker. Without ":group", the supplementary
 // groups of the user come from /etc/group.
-func resolveUser(spec string, files userFiles) (identityOf, error) {
+func resolveUser(spec string, files userFiles) (Identity, error) {
 	user, group, withGroup := strings.Cut(spec, ":")
 	if user == "" {
 		user = "0"
 	}
-	who := identityOf{home: "/"}
+	who := Identity{Home: "/"}
 	number, numeric := parseID(user)
 	var found *passwdEntry
 	err := readUserFile(files, "/etc/passwd", func(r io.Reader) error {
@@ -152,9 +165,9 @@ func resolveUser(spec string, files userFiles) (identityOf, error) {
 	}
 	switch {
 	case found != nil:
-		who.uid, who.gid, who.home = found.uid, found.gid, found.home
+		who.UID, who.GID, who.Home = found.uid, found.gid, found.home
 	case numeric:
-		who.uid = number
+		who.UID = number
 	default:
 		return who, errs.Hint(fmt.Errorf("unable to find user %s: no matching entries in passwd file", user),
 			"give a user that the image's /etc/passwd has, or a number below 4294967295")
@@ -163,10 +176,10 @@ func resolveUser(spec string, files userFiles) (identityOf, error) {
 }
 
 // resolveGroups fills in the group and the supplementary groups.
-func resolveGroups(who *identityOf, user *passwdEntry, group string, withGroup bool, files userFiles) error {
+func resolveGroups(who *Identity, user *passwdEntry, group string, withGroup bool, files userFiles) error {
 	if withGroup {
 		if n, ok := parseID(group); ok {
-			who.gid = n
+			who.GID = n
 			return nil
 		}
 	} else if user == nil {
@@ -176,10 +189,10 @@ func resolveGroups(who *identityOf, user *passwdEntry, group string, withGroup b
 	err := readUserFile(files, "/etc/group", func(r io.Reader) error {
 		return scanGroup(r, func(g groupEntry) bool {
 			if withGroup && g.name == group {
-				who.gid, matched = g.gid, true
+				who.GID, matched = g.gid, true
 			}
-			if !withGroup && g.has(user.name) && len(who.groups) < maxGroups {
-				who.groups = append(who.groups, g.gid)
+			if !withGroup && g.has(user.name) && len(who.Groups) < maxGroups {
+				who.Groups = append(who.Groups, g.gid)
 			}
 			return !matched
 		})
@@ -192,21 +205,21 @@ func resolveGroups(who *identityOf, user *passwdEntry, group string, withGroup b
 }
 
 // addGroups adds supplementary groups by name or number: docker-run(1), --group-add.
-func addGroups(who *identityOf, names []string, files userFiles) error {
+func addGroups(who *Identity, names []string, files userFiles) error {
 	for _, name := range names {
 		if name == KeepGroups {
 			continue
 		}
 		g, ok := parseID(name)
 		if !ok {
-			of := identityOf{}
+			of := Identity{}
 			if err := resolveGroups(&of, nil, name, true, files); err != nil {
 				return err
 			}
-			g = of.gid
+			g = of.GID
 		}
-		if !slices.Contains(who.groups, g) {
-			who.groups = append(who.groups, g)
+		if !slices.Contains(who.Groups, g) {
+			who.Groups = append(who.Groups, g)
 		}
 	}
 	return nil
@@ -226,10 +239,10 @@ func readUserFile(files userFiles, path string, read func(io.Reader) error) erro
 
 // checkMapped refuses ids that the user namespace does not have, before the
 // kernel does so with a bare EINVAL.
-func checkMapped(who identityOf, ids IDMap) error {
-	kind, id, has := "user", who.uid, ids.UIDs
+func checkMapped(who Identity, ids IDMap) error {
+	kind, id, has := "user", who.UID, ids.UIDs
 	if ids.HasUID(id) {
-		kind, id, has = "group", who.gid, ids.GIDs
+		kind, id, has = "group", who.GID, ids.GIDs
 		if ids.hasGID(id) {
 			return nil
 		}

@@ -25,14 +25,17 @@ var defaultMasked = [...]string{
 // defaultReadonly are the paths docker makes read-only.
 var defaultReadonly = [...]string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
 
-func (s *Spec) masked() []string {
+// Masked are the paths that nothing can be read from: OCI runtime-spec v1.3 config-linux.md,
+// "Masked Paths".
+func (s *Spec) Masked() []string {
 	if s.Unmasked {
 		return nil
 	}
 	return defaultMasked[:]
 }
 
-func (s *Spec) readonly() []string {
+// Readonly are those that are not written to.
+func (s *Spec) Readonly() []string {
 	if s.Unmasked {
 		return nil
 	}
@@ -216,7 +219,7 @@ func runMask(b *builder) error {
 			unix.Close(empty)
 		}
 	}()
-	for _, pattern := range b.spec.masked() {
+	for _, pattern := range b.spec.Masked() {
 		for _, path := range expand(pattern) {
 			if err := b.maskOne(path, &empty); err != nil {
 				return fmt.Errorf("%s: %w", path, err)
@@ -266,7 +269,7 @@ func (b *builder) maskOne(path string, empty *int) error {
 
 // runReadonlyPaths binds paths over themselves, read-only.
 func runReadonlyPaths(b *builder) error {
-	for _, path := range b.spec.readonly() {
+	for _, path := range b.spec.Readonly() {
 		if err := b.readonlyOne(path); err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}

@@ -33,7 +33,7 @@ var floors = [][]string{
 	{"image", "fs", "ns/probe", "internal/container/disk", "internal/dockerfile", "tutorial/mini"},
 	{"image/transfer", "tutorial", "tutorial/book", "internal/container/control", "internal/container/member", "internal/picture"},
 	{"image/registry", "image/registry/server", "internal/container/supervisor", "internal/container/client", "tutorial/gradebook"},
-	{"internal/build", "internal/programs/dockerfile"},
+	{"internal/build", "internal/bundle", "internal/programs/dockerfile"},
 	{"internal/cli"},
 	{"", "internal/programs/runtime", "internal/programs/network", "internal/programs/compose"}, // main.go, and those of the embedded programs
 }

@@ -81,6 +81,7 @@ var table = [...]group{
 		{"build", "make an image of a Dockerfile", buildCommand, plain},
 		{"diff", "list what a container changed", diffCommand, plain},
 		{"export", "write a container's files into a tarball", exportCommand, plain},
+		{"bundle", "make a directory that runc and crun run", bundleCommand, plain},
 		{"commit", "make an image of a container's changes", commitCommand, plain},
 		{"tag", "give an image a further name", tagCommand, plain},
 	}},

@@ -212,7 +212,7 @@ func argumentsOf(command string) []string {
 		return containerNames()
 	case "run", "here", "create", "tag", "save", "images", "history", "layers", "push", "rmi", "explain", "picture run":
 		return imageNames()
-	case "inspect", "why", "picture":
+	case "inspect", "why", "picture", "bundle":
 		return append(containerNames(), imageNames()...)
 	case "network inspect", "network rm", "network connect", "network disconnect":
 		return append(networkNames(), containerNames()...)

@@ -1,8 +1,10 @@
-// The helper that enters a container's user namespace to read or remove files of its other ids.
+// The helper that enters a container's user namespace to read, write or remove files of its other
+// ids.
 
 package client
 
 import (
+	"errors"
 	"io"
 	"os"
 
@@ -12,6 +14,8 @@ import (
 	"tiffin/internal/programs"
 	"tiffin/ns"
 	"tiffin/ns/probe"
+
+	"golang.org/x/sys/unix"
 )
 
 // inside asks a helper for one operation. Its output goes to w.
@@ -42,6 +46,38 @@ func insideOf(root string, single bool, op string, upper *disk.Upper, w io.Write
 		return answered
 	}
 	return err
+}
+
+// Unpack reads a tarball into a directory, whose files get the owners that a container's user
+// namespace gives them. It returns the ids of that namespace. With one id, all belong to it.
+func Unpack(c *disk.Config, root string, dir *os.File, r io.Reader) (ns.IDMap, error) {
+	sock, proc, err := startHelper(root, c.SingleID)
+	if err != nil {
+		return ns.IDMap{}, errs.Code(probe.Explain(err), 125)
+	}
+	defer proc.Wait()
+	defer sock.Close()
+	theirs, w, err := os.Pipe()
+	if err != nil {
+		return ns.IDMap{}, err
+	}
+	req := &control.Copy{Op: control.CopyUnpack, Path: "/", Owners: !proc.IDs.Single()}
+	err = sock.Send(&control.Message{Op: control.OpCopy, Copy: req, Files: []*os.File{theirs, dir}})
+	theirs.Close()
+	var read error
+	if err == nil {
+		_, read = io.Copy(w, struct{ io.Reader }{r}) // by splice(2), errors of r would be said to be of w
+	}
+	if read != nil && !errors.Is(read, unix.EPIPE) {
+		sock.Close() // what has come is not all, and the helper must not take it for that
+		w.Close()
+		return ns.IDMap{}, read
+	}
+	w.Close()
+	if _, answered := sock.Answer(); answered != nil {
+		return ns.IDMap{}, answered
+	}
+	return proc.IDs, errors.Join(err, read)
 }
 
 // startHelper starts the helper, and returns the connection to it.

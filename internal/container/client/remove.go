@@ -99,16 +99,20 @@ func SweepTrees(images string) (freed int64, err error) {
 	return freed, err
 }
 
-// RemoveBuilds deletes what builds have left in directories for RUN --mount=type=cache. With
-// subordinate ids, only a helper can delete what other users of a container have there.
+// RemoveBuilds deletes what builds have left in directories for RUN --mount=type=cache.
 func RemoveBuilds(images string) (err error) {
 	dirs, _ := filepath.Glob(filepath.Join(images, "build", "mount-*"))
 	for _, dir := range dirs {
-		e := treecopy.Remove(dir)
-		if errors.Is(e, os.ErrPermission) {
-			e = insideOf(images, false, control.OpErase, &disk.Upper{Dir: dir}, io.Discard)
-		}
-		err = errors.Join(err, e)
+		err = errors.Join(err, RemoveTree(images, dir))
+	}
+	return err
+}
+
+// RemoveTree deletes a directory in which subordinate ids may have files.
+func RemoveTree(images, dir string) error {
+	err := treecopy.Remove(dir)
+	if errors.Is(err, os.ErrPermission) {
+		err = insideOf(images, false, control.OpErase, &disk.Upper{Dir: dir}, io.Discard)
 	}
 	return err
 }

@@ -76,7 +76,7 @@ const (
 	// One of Networks; 2 files: the connection to it, and the network program.
 	OpConnect    = "connect"
 	OpDisconnect = "disconnect"
-	OpCopy       = "copy"  // with 1 file for a tarball, to or from the container
+	OpCopy       = "copy"  // with 1 file for a tarball, to or from the container; or 2, a directory to unpack to is the second
 	OpNext       = "next"  // the report was read: go on with the next step
 	OpShell      = "shell" // before that: 2 files, the terminal for a shell and its program; the answer comes when it has ended
 	OpQuit       = "quit"  // instead: do not go on

@@ -124,8 +124,13 @@ func rewriteFile(root int, r control.Rewrite) error {
 }
 
 // copyFiles copies files from below the root of a process, or to there. From outside of its mount
-// namespace: nothing of the image, not even a library, is loaded (docker's CVE-2019-14271).
+// namespace: nothing of the image, not even a library, is loaded (docker's CVE-2019-14271). Or,
+// without a process, into the directory that is the second file.
 func copyFiles(m *control.Message, res *control.Copied) error {
+	if m.PID == 0 && len(m.Files) == 2 {
+		_, err := treecopy.Rooted(int(m.Files[1].Fd())).Unpack(m.Files[0], "/", "", m.Copy.Owners)
+		return err
+	}
 	root, err := unix.Open("/proc/"+strconv.Itoa(m.PID)+"/root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("open the root of process %d, which has perhaps ended: %w", m.PID, err)

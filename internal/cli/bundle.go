@@ -1,0 +1,202 @@
+// The command tiffin bundle: an image or a container becomes a directory that runc and crun run.
+
+package cli
+
+import (
+	"archive/tar"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/urfave/cli/v2"
+
+	"tiffin/image"
+	"tiffin/internal/build"
+	"tiffin/internal/bundle"
+	"tiffin/internal/container/client"
+	"tiffin/internal/container/disk"
+	"tiffin/internal/errs"
+	"tiffin/ns"
+)
+
+func bundleCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "IMAGE|CONTAINER DIR",
+		Description: "DIR, which must not exist, gets config.json, by the OCI runtime specification, and rootfs, unpacked. Runtimes\n" +
+			"that need no root run it with the rights that tiffin gives: runc run --bundle DIR NAME, or crun. For other flags\n" +
+			"than an image's own, `tiffin create` a container first. What a bundle has no place for is told. The files have the\n" +
+			"owners of your user namespace: `tiffin bundle --rm DIR` removes such a directory.",
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "rm", Usage: "remove the bundle DIR, also files in it that are not yours"}},
+		Action: func(c *cli.Context) error {
+			if c.Bool("rm") {
+				if err := wantArgs(c, 1, 1, "a directory"); err != nil {
+					return err
+				}
+				return removeBundle(c.Args().First())
+			}
+			if err := wantArgs(c, 2, 2, "an image or a container, and a directory"); err != nil {
+				return err
+			}
+			return makeBundle(c, c.Args().Get(0), c.Args().Get(1))
+		},
+	}
+}
+
+// bundled is what a bundle is made of: a configuration, and a tarball of all files.
+type bundled struct {
+	cfg   *disk.Config
+	write func(io.Writer) error
+	close func()
+}
+
+func makeBundle(c *cli.Context, name, dir string) error {
+	store, err := openStore()
+	if err != nil {
+		return err
+	}
+	from, err := bundleOf(c, store, name)
+	if err != nil {
+		return err
+	}
+	defer from.close()
+	if from.cfg.KeepID != "" {
+		return fmt.Errorf("container %s has --userns keep-id, for which tiffin renames ids in a way that config.json has no words for", name)
+	}
+	// A set-user-ID program in it is the user's, whom nobody else shall become.
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			return errs.Hint(fmt.Errorf("%s is there already", dir), "a bundle is a new directory: name another, or remove this one")
+		}
+		return fmt.Errorf("make the bundle: %w", err)
+	}
+	ids, err := fillBundle(store.Root(), dir, from)
+	if err != nil {
+		if e := removeBundle(dir); e != nil {
+			err = errs.Hint(err, "a part of it is left in "+dir)
+		}
+		return fmt.Errorf("make the bundle %s: %w", dir, err)
+	}
+	for _, what := range bundle.Left(from.cfg, ids) {
+		fmt.Fprintf(stderr, "tiffin: note: not in the bundle: %s\n", what)
+	}
+	return nil
+}
+
+// bundleOf finds a container, or else an image, which is fetched if it is not here.
+func bundleOf(c *cli.Context, store *image.Store, name string) (*bundled, error) {
+	ctr, err := findContainer(name)
+	if err == nil {
+		tree, err := client.OpenTree(ctr, store)
+		if err != nil {
+			return nil, err
+		}
+		return &bundled{&ctr.Config, func(w io.Writer) error { return tree.Pack(w, "/", ".", false) }, tree.Close}, nil
+	}
+	if !errors.Is(err, disk.ErrNotFound) {
+		return nil, err
+	}
+	var cfg disk.Config
+	var img *image.Image
+	cmd := createCommand()
+	cmd.Action = func(c *cli.Context) (err error) {
+		if img, err = imageToRun(c, store); err == nil {
+			cfg, err = newConfig(c, img)
+		}
+		return err
+	}
+	if err := typed(cmd, []string{"--", name}); err != nil {
+		return nil, err
+	}
+	cfg.Hostname = "tiffin"
+	// An image's VOLUME is a directory of it, until a container has one.
+	cfg.Volumes = slices.DeleteFunc(cfg.Volumes, func(v disk.Volume) bool { return v.Anonymous })
+	return &bundled{&cfg, func(w io.Writer) error { return build.WriteFiles(w, store, img) }, func() {}}, nil
+}
+
+// fillBundle writes all of a bundle, and returns the ids of its user namespace.
+func fillBundle(root, dir string, from *bundled) (ids ns.IDMap, err error) {
+	rootfs := filepath.Join(dir, "rootfs")
+	if err = errors.Join(os.Mkdir(rootfs, 0o755), os.Mkdir(filepath.Join(dir, "etc"), 0o755)); err != nil {
+		return ids, err
+	}
+	at, err := os.Open(rootfs)
+	if err != nil {
+		return ids, err
+	}
+	defer at.Close()
+	r, w := io.Pipe()
+	go func() { w.CloseWithError(withoutDevices(w, from.write)) }()
+	ids, err = client.Unpack(from.cfg, root, at, r)
+	r.CloseWithError(errors.New("it is not needed any more"))
+	if err != nil {
+		return ids, err
+	}
+	plan := from.cfg.Plan(ids)
+	files := bundle.Files(plan)
+	for _, f := range plan.Files {
+		if err := os.WriteFile(filepath.Join(dir, files[f.Target]), []byte(f.Content), 0o644); err != nil {
+			return ids, err
+		}
+	}
+	spec, err := bundle.Config(from.cfg, ids, os.Geteuid() != 0, rootfs, files)
+	if err != nil {
+		return ids, err
+	}
+	return ids, writeSpec(filepath.Join(dir, "config.json"), spec)
+}
+
+func writeSpec(path string, spec *specs.Spec) error {
+	text, err := json.MarshalIndent(spec, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(text, '\n'), 0o644)
+}
+
+// withoutDevices leaves device nodes out, which only the real root can make. A runtime makes those
+// of /dev itself: OCI runtime-spec v1.3 config-linux.md, "Default Devices".
+func withoutDevices(w io.Writer, write func(io.Writer) error) error {
+	r, all := io.Pipe()
+	go func() { all.CloseWithError(write(all)) }()
+	defer r.CloseWithError(io.ErrClosedPipe)
+	in, out := tar.NewReader(r), tar.NewWriter(w)
+	for {
+		h, err := in.Next()
+		if err == io.EOF {
+			return out.Close()
+		}
+		if err != nil {
+			return err
+		}
+		if h.Typeflag == tar.TypeChar || h.Typeflag == tar.TypeBlock {
+			continue
+		}
+		if err := out.WriteHeader(h); err != nil {
+			return err
+		}
+		if _, err := io.Copy(out, in); err != nil {
+			return err
+		}
+	}
+}
+
+// removeBundle removes a directory that is a bundle, or has become a part of one.
+func removeBundle(dir string) error {
+	if _, err := os.Lstat(filepath.Join(dir, "rootfs")); err != nil {
+		return errs.Hint(fmt.Errorf("%s is no bundle: %w", dir, err), "name the directory that `tiffin bundle` has made")
+	}
+	store, err := openStore()
+	if err != nil {
+		return err
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return err
+	}
+	return client.RemoveTree(store.Root(), dir)
+}
