@@ -88,6 +88,11 @@ type call struct {
 // begin counts a request about name in, or the file itself, node in.NodeId.
 func (f *FS) begin(o op, in *fuse.InHeader, name string) *call {
 	f.counts[o].Add(1)
+	if f.next.Load() != nil {
+		if next := f.next.Swap(nil); next != nil {
+			close(*next)
+		}
+	}
 	if f.subs.Load() == nil {
 		return nil
 	}
@@ -302,4 +307,12 @@ func (f *FS) Counts() map[string]uint64 {
 		}
 	}
 	return m
+}
+
+// NextRequest returns a channel that is closed at the next request about a file or directory, so
+// that who waits for one need not look now and then. One may wait at a time.
+func (f *FS) NextRequest() <-chan struct{} {
+	next := make(chan struct{})
+	f.next.Store(&next)
+	return next
 }

@@ -96,6 +96,7 @@ type FS struct {
 	subsMu sync.Mutex
 	layers atomic.Pointer[[]*layer.Index] // SetLayers
 	counts [numOps]atomic.Uint64
+	next   atomic.Pointer[chan struct{}] // of NextRequest; nil: nobody waits
 }
 
 // New prepares to serve cfg: it maps the flat files and empties Work. The

@@ -105,10 +105,10 @@ func statsOf(c *cli.Context, set *disk.Set) (all []*disk.Container, err error) {
 func measure(all []*disk.Container) map[string]client.Usage {
 	var mu sync.Mutex
 	var looks sync.WaitGroup
-	out := map[string]client.Usage{}
+	out, processes := map[string]client.Usage{}, disk.ReadProcesses()
 	for _, ctr := range all {
 		looks.Go(func() {
-			if u, err := client.Measure(ctr); err == nil {
+			if u, err := client.Measure(ctr, processes); err == nil {
 				mu.Lock()
 				defer mu.Unlock()
 				out[ctr.ID] = u

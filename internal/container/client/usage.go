@@ -27,8 +27,9 @@ type Usage struct {
 }
 
 // Measure reads what a container uses. Without a control group that is the sum over its living
-// processes: memory that they share is counted for each, and disks are not counted.
-func Measure(c *disk.Container) (Usage, error) {
+// processes: memory that they share is counted for each, and disks are not counted. all are the
+// processes of this moment.
+func Measure(c *disk.Container, all disk.Processes) (Usage, error) {
 	s, err := c.State()
 	if err != nil {
 		return Usage{}, err
@@ -41,7 +42,7 @@ func Measure(c *disk.Container) (Usage, error) {
 		u.Usage = cgroup.UsageOf(s.Cgroup)
 	}
 	var sum cgroup.Usage // for what no controller has counted
-	for _, p := range c.Processes(s) {
+	for _, p := range c.ProcessesIn(all, s) {
 		sum.CPU += p.CPU
 		sum.Memory += p.RSS
 		sum.Pids += p.Threads

@@ -30,9 +30,12 @@ type Process struct {
 }
 
 // Processes lists the processes of a container that runs, by number.
-func (c *Container) Processes(s State) []Process {
+func (c *Container) Processes(s State) []Process { return c.ProcessesIn(ReadProcesses(), s) }
+
+// ProcessesIn is Processes, found among those that were there at one moment.
+func (c *Container) ProcessesIn(all Processes, s State) []Process {
 	depth := Depth(s.Pid)
-	return slices.DeleteFunc(Descendants(s.Supervisor), func(p Process) bool {
+	return slices.DeleteFunc(all.below(s.Supervisor), func(p Process) bool {
 		return depth == 0 || len(p.Numbers) < depth // a helper of the supervisor's
 	})
 }
@@ -42,26 +45,38 @@ func (c *Container) Processes(s State) []Process {
 func Depth(pid int) int { return len(readStatus(pid).numbers()) }
 
 // Descendants lists the processes below the process pid, by number.
-func Descendants(pid int) (all []Process) {
+func Descendants(pid int) []Process { return ReadProcesses().below(pid) }
+
+// Processes are all processes of the machine at one moment.
+type Processes struct {
+	status   map[int]status
+	children map[int][]int
+}
+
+// ReadProcesses looks at all of them: some 20 µs for each. Who asks about many containers does it
+// once.
+func ReadProcesses() Processes {
+	all := Processes{map[int]status{}, map[int][]int{}}
 	files, _ := filepath.Glob("/proc/[0-9]*")
-	status := map[int]status{}
 	for _, dir := range files {
 		n, _ := strconv.Atoi(filepath.Base(dir))
 		if s := readStatus(n); s != nil {
-			status[n] = s
+			all.status[n] = s
+			all.children[s.number("PPid")] = append(all.children[s.number("PPid")], n)
 		}
 	}
-	for n, s := range status {
-		above := s.number("PPid")
-		for above != pid && status[above] != nil {
-			above = status[above].number("PPid")
-		}
-		if above == pid {
-			all = append(all, s.process(n))
-		}
-	}
-	slices.SortFunc(all, func(a, b Process) int { return a.Pid - b.Pid })
 	return all
+}
+
+// below lists the processes below the process pid, by number.
+func (all Processes) below(pid int) (list []Process) {
+	// A number that was given anew meanwhile could close a circle.
+	for todo := slices.Clone(all.children[pid]); len(todo) > 0 && len(list) < len(all.status); todo = todo[1:] {
+		list = append(list, all.status[todo[0]].process(todo[0]))
+		todo = append(todo, all.children[todo[0]]...)
+	}
+	slices.SortFunc(list, func(a, b Process) int { return a.Pid - b.Pid })
+	return list
 }
 
 // status is /proc/pid/status; nil if there is no such process.

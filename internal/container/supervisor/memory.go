@@ -29,18 +29,17 @@ func (s *supervisor) settle() {
 		debug.FreeOSMemory()
 		return
 	}
-	for last, done := s.fs.Counts(), false; ; time.Sleep(settlePeriod) {
-		now := s.fs.Counts()
+	for last := s.fs.Counts(); ; {
+		time.Sleep(settlePeriod)
+		next, now := s.fs.NextRequest(), s.fs.Counts()
 		if !maps.Equal(last, now) {
-			last, done = now, false
+			last = now
 			continue
 		}
-		if !done {
-			s.fs.Trim()
-			debug.FreeOSMemory()
-			dropFilePages()
-			done = true
-		}
+		s.fs.Trim()
+		debug.FreeOSMemory()
+		dropFilePages()
+		<-next // an idle container wakes nobody up
 	}
 }
 
