@@ -56,4 +56,9 @@
 // A Stack puts the questions of a whole image: Why, and Usage, which counts what upper layers
 // hide. A file of a layer is visible if the merged index has one with its data, from its place in
 // flat.tar.
+//
+// # Differ
+//
+// Differ walks through two merged trees at once, name by name, and tells what is in one alone or
+// not the same in both: for `diff IMAGE IMAGE`.
 package union

@@ -71,6 +71,7 @@ type layerWriter struct {
 	err error
 }
 
+// epoch is the time of all files.
 var epoch = time.Unix(1_600_000_000, 0)
 
 func (l *layerWriter) header(typ byte, name string, mode, size int64) {

@@ -2,7 +2,7 @@
 // makes the image that is measured, does the work that is timed, inside the
 // container, and turns the times into a table with the targets beside them.
 //
-//	fsbench image [-name NAME] [-files N] [-big MIB] [-base LAYOUT] DIR
+//	fsbench image [-name NAME] [-files N] [-big MIB] [-base LAYOUT] [-later SECONDS] DIR
 //	                         write an OCI layout with the image
 //	fsbench unpack LAYOUT DIR  unpack its layers for overlayfs: DIR/0 is the bottom
 //	fsbench run WORKLOAD     do it in /bench, print NAME, nanoseconds and count
@@ -28,6 +28,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"time"
 )
 
 func main() {
@@ -48,10 +49,12 @@ func run(args []string) error {
 		fl.IntVar(&size.files, "files", size.files, "files in the large tree")
 		fl.IntVar(&size.bigMiB, "big", size.bigMiB, "size of the large file in `MiB`")
 		name := fl.String("name", "fsbench", "`name` of the image")
+		later := fl.Int("later", 0, "`seconds` that all files are younger, which makes other layers of the same content")
 		base := fl.String("base", "", "OCI `layout` of an image with cp, tar, git, python3 and gcc, to put it on")
 		if err := fl.Parse(args[1:]); err != nil {
 			return err
 		}
+		epoch = epoch.Add(time.Duration(*later) * time.Second)
 		return makeImage(fl.Arg(0), *name, *base, size)
 	case "tree":
 		count, mib := fl.Int("files", 20000, ""), fl.Int("big", 1024, "")

@@ -27,27 +27,11 @@ type imageTree struct {
 
 // openStack opens the tree that layers make. The caller closes it.
 func openStack(s *image.Store, layers []oci.Layer) (*imageTree, error) {
-	m, err := s.Prepare(layers)
+	f, err := s.Files(layers)
 	if err != nil {
 		return nil, err
 	}
-	index, err := layer.OpenIndex(m.UnionPath)
-	if err != nil {
-		return nil, err
-	}
-	flats, err := layer.OpenFlats(m.FlatPaths, m.BlockPaths)
-	if err != nil {
-		return nil, err
-	}
-	t := &imageTree{index: index, close: func() {
-		for _, f := range flats {
-			f.Close()
-		}
-	}}
-	for _, f := range flats {
-		t.flats = append(t.flats, f)
-	}
-	return t, nil
+	return &imageTree{index: f.Index, flats: f.Flats, close: f.Close}, nil
 }
 
 func (t *imageTree) stat(path string) (*file, error) {

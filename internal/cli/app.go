@@ -79,7 +79,7 @@ var table = [...]group{
 	}},
 	{"From container to image", []command{
 		{"build", "make an image of a Dockerfile", buildCommand, plain},
-		{"diff", "list what a container changed", diffCommand, plain},
+		{"diff", "list what a container changed, or two images differ in", diffCommand, plain},
 		{"export", "write a container's files into a tarball", exportCommand, plain},
 		{"bundle", "make a directory that runc and crun run", bundleCommand, plain},
 		{"commit", "make an image of a container's changes", commitCommand, plain},

@@ -208,11 +208,11 @@ func valuesOf(flag string) []string {
 func argumentsOf(command string) []string {
 	switch command {
 	case "start", "stop", "restart", "kill", "exec", "cp", "attach", "port", "logs", "trace", "stats", "top", "pause", "unpause",
-		"update", "wait", "rename", "rm", "diff", "export", "commit", "enter", "generate systemd":
+		"update", "wait", "rename", "rm", "export", "commit", "enter", "generate systemd":
 		return containerNames()
 	case "run", "here", "create", "tag", "save", "images", "history", "layers", "push", "rmi", "explain", "picture run":
 		return imageNames()
-	case "inspect", "why", "picture", "bundle":
+	case "inspect", "why", "picture", "bundle", "diff":
 		return append(containerNames(), imageNames()...)
 	case "network inspect", "network rm", "network connect", "network disconnect":
 		return append(networkNames(), containerNames()...)

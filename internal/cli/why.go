@@ -155,17 +155,21 @@ func layerName(number int) string {
 	return fmt.Sprintf("layer %d", number)
 }
 
+// kindOf is the kind of a file in words.
+func kindOf(n *layer.Inode) string {
+	return map[uint32]string{unix.S_IFDIR: "directory", unix.S_IFREG: "file", unix.S_IFLNK: "symbolic link",
+		unix.S_IFIFO: "fifo", unix.S_IFCHR: "character device", unix.S_IFBLK: "block device"}[n.Mode&unix.S_IFMT]
+}
+
 // entry says what an inode is, in the first columns of ls -ln.
 func entry(n *layer.Inode) string {
 	if n.Flags&layer.HardLink != 0 {
 		return "a further name of a file below"
 	}
-	kind := map[uint32]string{unix.S_IFDIR: "directory", unix.S_IFREG: "file", unix.S_IFLNK: "symbolic link",
-		unix.S_IFIFO: "fifo", unix.S_IFCHR: "character device", unix.S_IFBLK: "block device"}[n.Mode&unix.S_IFMT]
 	if n.IsDir() && n.Flags&layer.Implicit != 0 {
 		return "directory that only others' paths tell of"
 	}
-	s := fmt.Sprintf("%s %04o %d:%d", kind, n.Mode&0o7777, n.UID, n.GID)
+	s := fmt.Sprintf("%s %04o %d:%d", kindOf(n), n.Mode&0o7777, n.UID, n.GID)
 	if n.IsDir() && n.Flags&layer.Opaque != 0 {
 		s += ", opaque"
 	}
