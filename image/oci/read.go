@@ -10,6 +10,7 @@ import (
 	"os"
 
 	digest "github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
 
 	"tiffin/image/reference"
 	"tiffin/internal/errs"
@@ -61,9 +62,10 @@ func ReadMax(r io.Reader, limit int64) ([]byte, error) {
 	return b, err
 }
 
-// ReadFile reads a file of at most limit bytes.
+// ReadFile reads a file of at most limit bytes. It does not wait for somebody to write to a fifo,
+// which is as good as empty without: fifo(7).
 func ReadFile(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}

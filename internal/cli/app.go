@@ -214,7 +214,11 @@ func (c *command) run(args []string) int {
 	if len(args) == 1 && args[0] == "-h" {
 		args = []string{"--help"}
 	}
+	given := args
 	args, err := normalise(args, cmd.Flags, c.like == runLike)
+	if err == nil && c.name == "here" {
+		args, err = withImageOfHere(given, args)
+	}
 	if err == nil {
 		err = parseAndRun(cmd, args)
 	}

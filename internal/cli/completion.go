@@ -14,6 +14,7 @@ import (
 	"tiffin/internal/container/disk"
 	"tiffin/internal/network"
 	"tiffin/tutorial"
+	"tiffin/tutorial/gradebook"
 )
 
 // shells have the function for each shell: bash(1), "Programmable Completion"; "Completion
@@ -114,7 +115,7 @@ func candidates(before []string, last string) []string {
 	}
 	if previous := before[len(before)-1]; len(before) > 1 && strings.HasPrefix(previous, "-") {
 		if f := findFlag(flags, strings.TrimLeft(previous, "-")); f != nil && takesValue(f) {
-			return valuesOf(f.Names()[0])
+			return valuesOf(cmd.name + " " + f.Names()[0])
 		}
 	}
 	if cmd.like == runLike && hasArgument(before[1:], flags) {
@@ -187,9 +188,14 @@ func hasArgument(words []string, flags []cli.Flag) bool {
 	return false
 }
 
-// valuesOf are the values of some flags.
+// valuesOf are the values of some flags, each with its command before it.
 func valuesOf(flag string) []string {
-	switch flag {
+	if flag == "class report format" {
+		return gradebook.Formats(true)
+	}
+	switch flag[strings.LastIndex(flag, " ")+1:] {
+	case "lang":
+		return labLanguages()
 	case "network":
 		return append([]string{"user", "none", "host", "pasta", "slirp4netns"}, networkNames()...)
 	case "volumes-from":
@@ -236,6 +242,15 @@ func containerNames() []string {
 	}
 	all, _ := set.All()
 	return listNames(all, func(c *disk.Container) string { return c.Name })
+}
+
+func labLanguages() (languages []string) {
+	labs, _ := readLabs("")
+	for _, l := range labs {
+		languages = append(languages, l.Original().Languages()...)
+	}
+	slices.Sort(languages)
+	return slices.Compact(languages)
 }
 
 func imageNames() (names []string) {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -73,6 +74,10 @@ func setHealth(cfg *disk.Config, c *cli.Context, store *image.Store, img *image.
 			*f.to = c.Duration(f.name)
 		}
 		if *f.to < 0 || *f.to > 0 && *f.to < time.Millisecond {
+			if !c.IsSet(f.name) {
+				err := fmt.Errorf("the healthcheck of image %s has %v, which is less than 1ms, for its %s", cfg.Image, *f.to, strings.TrimPrefix(f.name, "health-"))
+				return errs.Hint(err, "--"+f.name+" gives another, --no-healthcheck none")
+			}
 			return fmt.Errorf("--%s %v is less than 1ms", f.name, *f.to)
 		}
 	}

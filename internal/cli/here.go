@@ -26,7 +26,7 @@ import (
 
 func hereCommand() *cli.Command {
 	return &cli.Command{
-		ArgsUsage: "[FLAGS] [IMAGE [COMMAND [ARGUMENT…]]]",
+		ArgsUsage: "[FLAGS] [IMAGE|-- [COMMAND [ARGUMENT…]]]",
 		Description: "As run --rm -i, with -t on a terminal, --userns keep-id, --network host, your home and this directory\n" +
 			"mounted where they are, your name in /etc/passwd, and the variables of your terminal, language, proxies\n" +
 			"and SSH agent. What is changed elsewhere is gone afterwards. FLAGS are those of run, and win. The image\n" +
@@ -50,6 +50,17 @@ func hereCommand() *cli.Command {
 			})
 		},
 	}
+}
+
+// withImageOfHere adds the image of the settings where a command follows "--" at once. args is what
+// normalise has made of given.
+func withImageOfHere(given, args []string) ([]string, error) {
+	command := slices.Index(args, "--") + 1
+	if before := len(given) - (len(args) - command) - 1; command == len(args) || before < 0 || given[before] != "--" {
+		return args, nil
+	}
+	s, err := readSettings()
+	return slices.Insert(args, command, s.Here.Image), err
 }
 
 // setHere sets the flags of run that make it here, but for those that are given.

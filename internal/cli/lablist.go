@@ -19,12 +19,23 @@ func labListCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage:   "[FLAGS]",
 		Description: "Templates have .Number .Name .Track .Title .State .Points .Of .Minutes\nand .Pack.",
-		Flags: []cli.Flag{labDirFlag(),
+		Flags: []cli.Flag{labDirFlag(), labLangFlag(),
 			&cli.StringFlag{Name: "format", Usage: "`TEMPLATE` of Go for each, or json"}},
 		Action: takes(0, 0, "no arguments", func(c *cli.Context) error {
 			k, err := openCourse(c)
 			if err != nil {
 				return err
+			}
+			lang := c.String("lang")
+			if lang != "" && lang != "en" && !slices.Contains(labLanguages(), lang) {
+				return usagef("no lab is translated into %q", lang)
+			}
+			for i, l := range k.labs {
+				if lang != "" { // those that are not translated stay as they are
+					if k.labs[i], err = l.Original().In(lang); err != nil {
+						return err
+					}
+				}
 			}
 			return errors.Join(printLabs(c.String("format"), k), k.damaged)
 		}),

@@ -277,6 +277,10 @@ func parseMount(s string) (v disk.Volume, err error) {
 			if value != "local" {
 				return fail("volumes are directories here: the driver is local")
 			}
+		case "volume-opt":
+			return fail("volumes are directories here, which take no options of a driver")
+		case "volume-subpath":
+			return fail("a volume is mounted as a whole")
 		case "consistency":
 		default:
 			return fail("%q is not known", key)

@@ -20,6 +20,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -28,6 +29,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tiffin/image/layer"
 	"tiffin/internal/errs"
 )
 
@@ -183,9 +185,14 @@ func (s *Set) Volume(name string) (*StoredVolume, error) {
 		return nil, missing
 	}
 	file := filepath.Join(s.volumesDir(), name, "volume.json")
-	text, err := os.ReadFile(file)
+	f, err := layer.OpenStored(filepath.Dir(file), filepath.Base(file))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, missing
+	}
+	var text []byte
+	if err == nil {
+		defer f.Close()
+		text, err = io.ReadAll(f)
 	}
 	v := new(StoredVolume)
 	if err == nil {

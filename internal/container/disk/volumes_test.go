@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestVolumesAreMadeOnceAndRemovedWhenNobodyHasThem(t *testing.T) {
@@ -149,5 +151,19 @@ func TestHalvesOfVolumesAreSwept(t *testing.T) {
 	}
 	if err := s.RemoveVolume("data", nil); err != nil { // also one that is damaged
 		t.Error(err)
+	}
+}
+
+func TestAVolumeWhoseRecordIsAFifoIsNamed(t *testing.T) {
+	s := In(t.TempDir())
+	dir := filepath.Join(s.volumesDir(), "odd")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mkfifo(filepath.Join(dir, "volume.json"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := s.Volumes(); len(all) > 0 || err == nil || !strings.Contains(err.Error(), "read volume odd") {
+		t.Errorf("%v, %v", all, err)
 	}
 }
