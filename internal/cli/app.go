@@ -71,7 +71,9 @@ var table = [...]group{
 		{"rename", "give a container another name", renameCommand, plain},
 		{"rm", "delete containers", rmCommand, plain},
 		{"compose", "run several containers as a compose file says", composeCommand, runLike},
-		{"generate", "describe a container for systemd", generateCommand, runLike},
+		{"play", "run pods, as a Kubernetes file says", playCommand, runLike},
+		{"kube", "the same by podman's newer names: play, down, generate", kubeCommand, runLike},
+		{"generate", "describe a container for systemd or Kubernetes", generateCommand, runLike},
 	}},
 	{"Networks and volumes", []command{
 		{"network", "make, list and remove networks of containers", networkCommand, runLike},

@@ -151,6 +151,10 @@ func belowOf(name string) []command {
 		return slices.Clone(classTable[:])
 	case "generate":
 		return slices.Clone(generateTable[:])
+	case "play":
+		return slices.Clone(playTable[:])
+	case "kube":
+		return slices.Clone(kubeTable[:])
 	case "picture":
 		return slices.Clone(pictureTable[:])
 	case "compose":
@@ -214,7 +218,7 @@ func valuesOf(flag string) []string {
 func argumentsOf(command string) []string {
 	switch command {
 	case "start", "stop", "restart", "kill", "exec", "cp", "attach", "port", "logs", "trace", "stats", "top", "pause", "unpause",
-		"update", "wait", "rename", "rm", "export", "commit", "enter", "generate systemd":
+		"update", "wait", "rename", "rm", "export", "commit", "enter", "generate systemd", "generate kube", "kube generate":
 		return containerNames()
 	case "run", "here", "create", "tag", "save", "images", "history", "layers", "push", "rmi", "explain", "picture run":
 		return imageNames()

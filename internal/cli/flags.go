@@ -22,6 +22,7 @@ import (
 	"tiffin/internal/compose"
 	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
+	"tiffin/internal/kube"
 	"tiffin/internal/network"
 	"tiffin/ns"
 )
@@ -381,8 +382,8 @@ func setLabels(cfg *disk.Config, c *cli.Context, ic ocispec.ImageConfig) error {
 	cfg.Labels = map[string]string{}
 	for k, v := range ic.Labels {
 		// An image that compose has built has such labels, or a stranger gave it some: that makes
-		// its containers no part of a project, which `compose down` would delete.
-		if !strings.HasPrefix(k, compose.LabelPrefix) {
+		// its containers no part of a project or pod, which `compose down` or `kube down` would delete.
+		if !strings.HasPrefix(k, compose.LabelPrefix) && !strings.HasPrefix(k, kube.LabelPrefix) {
 			cfg.Labels[k] = v
 		}
 	}

@@ -1,5 +1,5 @@
-// The command tiffin generate: descriptions of a container for programs that start it. There is
-// one: a unit of systemd, so that a container comes up with the machine.
+// The command tiffin generate: descriptions of a container for programs that start it. A unit of
+// systemd, so that a container comes up with the machine, is made here.
 
 package cli
 
@@ -18,6 +18,7 @@ import (
 
 var generateTable = [...]command{
 	{"systemd", "print a unit that starts a container with the machine", generateSystemdCommand, plain},
+	{"kube", "print containers as a pod of Kubernetes", generateKubeCommand, plain},
 }
 
 func generateCommand() *cli.Command {

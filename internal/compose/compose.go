@@ -116,35 +116,9 @@ const patience = time.Minute
 // Read has the program compose, laid out in the store at root, read the files of a project.
 // Problems are one error each, joined.
 func Read(root string, r Request) (*Project, []string, error) {
-	p, err := programs.Find(programs.Compose)
-	if err != nil {
-		return nil, nil, err
-	}
-	f, err := p.Open(root)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer f.Close()
-	question, err := json.Marshal(r)
-	if err != nil {
-		return nil, nil, err
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	// proc(5), /proc/PID/fd: the descriptor's own number here, ExtraFiles' first in the child.
-	cmd := exec.CommandContext(ctx, fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
-	cmd.Args = []string{"compose"}
-	cmd.Stdin = bytes.NewReader(question)
-	text, err := cmd.Output()
-	if ctx.Err() != nil {
-		return nil, nil, fmt.Errorf("read the compose files: not done after %v", patience)
-	}
 	var a Answer
-	if err == nil {
-		err = json.Unmarshal(text, &a)
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("read the compose files: %w", died(err))
+	if err := Ask(root, "compose", r, &a); err != nil {
+		return nil, nil, err
 	}
 	var problems []error
 	for _, text := range a.Problems {
@@ -154,6 +128,41 @@ func Read(root string, r Request) (*Project, []string, error) {
 		problems = append(problems, errors.New("read the compose files: no answer"))
 	}
 	return a.Project, a.Notes, errors.Join(problems...)
+}
+
+// Ask has the program compose, laid out in the store at root, answer a request about files of a
+// kind, "compose" or "kube".
+func Ask(root, kind string, request, answer any) error {
+	p, err := programs.Find(programs.Compose)
+	if err != nil {
+		return err
+	}
+	f, err := p.Open(root)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	question, err := json.Marshal(request)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	// proc(5), /proc/PID/fd: the descriptor's own number here, ExtraFiles' first in the child.
+	cmd := exec.CommandContext(ctx, fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
+	cmd.Args = []string{kind}
+	cmd.Stdin = bytes.NewReader(question)
+	text, err := cmd.Output()
+	if ctx.Err() != nil {
+		return fmt.Errorf("read the %s files: not done after %v", kind, patience)
+	}
+	if err == nil {
+		err = json.Unmarshal(text, answer)
+	}
+	if err != nil {
+		return fmt.Errorf("read the %s files: %w", kind, died(err))
+	}
+	return nil
 }
 
 // died is why the program has ended without an answer: the first line that it has printed.

@@ -1,6 +1,7 @@
-// Compose reads the files of a project, compose.yaml and what it mentions, for `tiffin compose`:
-// package compose has the question on its standard input and the answer on its standard output.
-// tiffin carries it: package programs.
+// Compose reads the files of a project, compose.yaml and what it mentions, for `tiffin compose`, and
+// under the name kube those of Kubernetes, for `tiffin play kube`: packages compose and kube have
+// the question on its standard input and the answer on its standard output. tiffin carries it:
+// package programs.
 package main
 
 import (
@@ -10,8 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tiffin/internal/compose"
 	"tiffin/internal/compose/parser"
+	kubeparser "tiffin/internal/kube/parser"
 	"tiffin/ns/seccomp"
 )
 
@@ -22,7 +23,6 @@ const (
 )
 
 func main() {
-	var r compose.Request
 	err := unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: memory, Max: memory})
 	if err == nil {
 		err = unix.Setrlimit(unix.RLIMIT_CPU, &unix.Rlimit{Cur: time, Max: time})
@@ -30,14 +30,22 @@ func main() {
 	if err == nil {
 		err = seccomp.Enter(0) // it opens what the files name, and does nothing else
 	}
-	if err == nil {
-		err = json.NewDecoder(os.Stdin).Decode(&r)
-	}
-	if err == nil {
-		err = json.NewEncoder(os.Stdout).Encode(parser.Read(r))
+	if err == nil && os.Args[0] == "kube" {
+		err = answer(kubeparser.Answer)
+	} else if err == nil {
+		err = answer(parser.Read)
 	}
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "tiffin: this is the program behind `tiffin compose`: %v\n", err)
+		fmt.Fprintf(os.Stderr, "tiffin: this is the program behind `tiffin compose` and `tiffin play kube`: %v\n", err)
 		os.Exit(125)
 	}
+}
+
+// answer reads a request, and writes what of says about it.
+func answer[Request, Answer any](of func(Request) Answer) error {
+	var r Request
+	if err := json.NewDecoder(os.Stdin).Decode(&r); err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(of(r))
 }

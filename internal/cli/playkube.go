@@ -1,0 +1,358 @@
+// The commands tiffin play kube and kube down: the pods of a file of Kubernetes are made and
+// started, or end and go. What belongs to a pod is known by its labels alone.
+
+package cli
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/urfave/cli/v2"
+
+	"tiffin/image"
+	"tiffin/image/store"
+	"tiffin/internal/container/client"
+	"tiffin/internal/container/disk"
+	"tiffin/internal/errs"
+	"tiffin/internal/kube"
+)
+
+var playTable = [...]command{
+	{"kube", "run the pods of a Kubernetes file", playKubeCommand, plain},
+}
+
+// kubeTable has podman's newer names for the commands about such files.
+var kubeTable = [...]command{
+	{"play", "run the pods of a Kubernetes file", playKubeCommand, plain},
+	{"down", "stop and delete the pods of a Kubernetes file", kubeDownCommand, plain},
+	{"generate", "print containers as a pod of Kubernetes", generateKubeCommand, plain},
+}
+
+func playCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage:   "COMMAND [ARGUMENTS]",
+		Description: listCommands(playTable[:]) + "\n`tiffin play COMMAND --help` shows the flags of a command.",
+		Action:      subcommand("play", playCommand, playTable[:]),
+	}
+}
+
+func kubeCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage:   "COMMAND [ARGUMENTS]",
+		Description: listCommands(kubeTable[:]) + "\n`tiffin kube COMMAND --help` shows the flags of a command.",
+		Action:      subcommand("kube", kubeCommand, kubeTable[:]),
+	}
+}
+
+func playKubeCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage: "[FLAGS] FILE",
+		Description: "Pods and Deployments become containers POD-CONTAINER, with what they need of the same FILE, or of - for standard\n" +
+			"input: ConfigMap, Secret, PersistentVolumeClaim. What has no counterpart here is refused, with file, line and\n" +
+			"path; what changes nothing is noted. Containers of one pod share a network, which POD-infra has.",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "down", Usage: "stop and delete the pods of FILE instead; volumes that are claimed stay"},
+			&cli.BoolFlag{Name: "replace", Usage: "delete the pods first if they are there"},
+			&cli.StringFlag{Name: "network", Aliases: []string{"net"}, Usage: "`NETWORK` of each pod, as with run"},
+			&cli.StringFlag{Name: "seccomp-profile-root", Usage: "seccomp profiles with a localhostProfile are in `DIR`; where FILE is, if not given"},
+			limitsByFlag(),
+			&cli.StringFlag{Name: "format", Usage: "`json`: what was made, for other programs"},
+		},
+		Action: takes(1, 1, "one file", func(c *cli.Context) error {
+			if c.Bool("down") {
+				return kubeDown(c)
+			}
+			return inStore(playKube)(c)
+		}),
+	}
+}
+
+func kubeDownCommand() *cli.Command {
+	return &cli.Command{
+		ArgsUsage:   "FILE",
+		Description: "The containers of the pods in FILE, or - for standard input, end and go. Volumes that are claimed stay.",
+		Action:      takes(1, 1, "one file", kubeDown),
+	}
+}
+
+// readPods reads the file that the command names.
+func readPods(c *cli.Context) (*kube.Plan, error) {
+	root, err := store.DefaultRoot()
+	if err != nil {
+		return nil, err
+	}
+	q := kube.Request{File: c.Args().First(), Profiles: c.String("seccomp-profile-root"), Network: c.String("network")}
+	dir := "."
+	if q.File == "-" {
+		q.File = "standard input"
+		q.Text, err = io.ReadAll(io.LimitReader(os.Stdin, kube.MaxFile+1))
+	} else {
+		dir = filepath.Dir(q.File)
+		q.Text, err = readRegular(q.File)
+	}
+	if err == nil && len(q.Text) > kube.MaxFile {
+		err = fmt.Errorf("%s has more than %d MB", q.File, kube.MaxFile>>20)
+	}
+	if err == nil {
+		q.Profiles, err = filepath.Abs(cmp.Or(q.Profiles, dir))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read pods: %w", err)
+	}
+	a, err := kube.Ask(root, q)
+	if err != nil {
+		return nil, err
+	}
+	if !c.Bool("down") {
+		for _, n := range a.Notes {
+			fmt.Fprintf(stderr, "tiffin: note: %s\n", printable(n))
+		}
+	}
+	return a.Plan, nil
+}
+
+// readRegular reads a file, and a byte more than it may have. To open a fifo would be to wait for
+// somebody, and so it is not opened.
+func readRegular(name string) ([]byte, error) {
+	st, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, errs.Hint(fmt.Errorf("%s is no regular file", name), "- is standard input")
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, kube.MaxFile+1))
+}
+
+// playedPod is what --format json says about a pod.
+type playedPod struct {
+	Name       string            `json:"name"`
+	Containers []playedContainer `json:"containers"`
+	Volumes    []string          `json:"volumes"`
+}
+
+type playedContainer struct {
+	Name string `json:"name"`
+	ID   string `json:"id"`
+}
+
+func playKube(c *cli.Context, store *image.Store) error {
+	asJSON, err := wantsJSON(c)
+	if err != nil {
+		return err
+	}
+	plan, err := readPods(c)
+	if err != nil {
+		return err
+	}
+	set, err := containers()
+	if err != nil {
+		return err
+	}
+	for _, p := range plan.Pods {
+		if c.Bool("replace") {
+			err = removePod(set, p.Name, io.Discard)
+		} else if all, e := podMembers(set, p.Name); e != nil || len(all) > 0 {
+			err = errs.Hint(cmp.Or(e, fmt.Errorf("pod %s is there already", p.Name)), "--replace deletes it first, --down only that")
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, name := range plan.Claims {
+		if err := needPodVolume(set, name, ""); err != nil {
+			return err
+		}
+	}
+	played := []playedPod{}
+	for i := range plan.Pods {
+		for j := range plan.Pods[i].Containers {
+			if by := c.String("limits"); by != "" {
+				m := &plan.Pods[i].Containers[j]
+				m.Flags = append(m.Flags, "--limits="+by)
+			}
+		}
+		p, err := playPod(store, set, &plan.Pods[i])
+		if err != nil {
+			return errs.Hint(fmt.Errorf("pod %s: %w", plan.Pods[i].Name, err), cmp.Or(errs.HintOf(err), "`tiffin play kube --down FILE` deletes what is there of it"))
+		}
+		played = append(played, p)
+		if !asJSON {
+			for _, ctr := range p.Containers {
+				fmt.Fprintln(stdout, ctr.Name)
+			}
+		}
+	}
+	if asJSON {
+		return printJSON(stdout, played, "  ")
+	}
+	return nil
+}
+
+// playPod makes a pod: its volumes, then each container, which is started before the next is made.
+func playPod(store *image.Store, set *disk.Set, p *kube.Sandbox) (made playedPod, err error) {
+	made = playedPod{Name: p.Name, Containers: []playedContainer{}, Volumes: []string{}}
+	for _, v := range p.Volumes {
+		if err := needPodVolume(set, v.Name, p.Name); err != nil {
+			return made, err
+		}
+		if err := fillVolume(set.VolumeData(v.Name), v); err != nil {
+			return made, fmt.Errorf("volume %s: %w", v.Name, err)
+		}
+		made.Volumes = append(made.Volumes, v.Name)
+	}
+	for _, m := range p.Containers {
+		ctr, err := playMember(store, set, &m)
+		if err != nil {
+			return made, errs.Hint(fmt.Errorf("container %s: %w", m.Name, err), errs.HintOf(err))
+		}
+		made.Containers = append(made.Containers, playedContainer{ctr.Name, ctr.ID})
+	}
+	return made, nil
+}
+
+// playMember makes and starts a container of a pod. One that the others wait for has ended when it
+// returns.
+func playMember(store *image.Store, set *disk.Set, m *kube.Member) (*disk.Container, error) {
+	for _, dir := range m.Dirs {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, fmt.Errorf("make a directory to show: %w", err)
+		}
+	}
+	for _, f := range m.Mounts {
+		m.Flags = append(m.Flags, "--volume="+filepath.Join(set.VolumeData(f.Volume), f.Path)+":"+f.Target+":ro")
+	}
+	ctr, err := createOf(m.Words())
+	if err != nil {
+		return nil, err
+	}
+	if user, _, _ := strings.Cut(ctr.User, ":"); m.NonRoot {
+		if n, err := strconv.ParseUint(user, 10, 32); err != nil || n == 0 {
+			err := fmt.Errorf("runAsNonRoot: image %s does not say by a number that its user is not root", ctr.Image)
+			return nil, errs.Hint(errors.Join(err, client.Remove(ctr, true)), "runAsUser is such a number")
+		}
+	}
+	if err := startDetached(store, ctr, nil); err != nil || !m.First {
+		return ctr, err
+	}
+	code, err := client.Wait(ctr)
+	if err == nil && code != 0 {
+		err = errs.Hint(fmt.Errorf("it is to end well before the others start, and has ended with status %d", code), "`tiffin logs "+ctr.Name+"` shows what it printed")
+	}
+	return ctr, err
+}
+
+// needPodVolume makes a volume unless it is there: one of a pod's own, or, without a pod, one of
+// nobody's.
+func needPodVolume(set *disk.Set, name, pod string) error {
+	var labels map[string]string
+	if pod != "" {
+		labels = map[string]string{kube.LabelPod: pod}
+	}
+	v, err := set.CreateVolume(name, labels)
+	if err == nil && v.Labels[kube.LabelPod] != pod {
+		err = fmt.Errorf("volume %s is there already, and not of pod %s", name, cmp.Or(pod, "none"))
+	}
+	return err
+}
+
+// fillVolume gives a volume what is in it from the beginning.
+func fillVolume(dir string, v kube.Contents) error {
+	if v.Shared { // users of containers are others than its owner
+		return os.Chmod(dir, 0o777)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	for _, f := range v.Files {
+		err := root.MkdirAll(filepath.Dir(f.Path), 0o755)
+		if err == nil {
+			err = root.WriteFile(f.Path, f.Data, 0o600)
+		}
+		if err == nil {
+			err = root.Chmod(f.Path, os.FileMode(f.Mode))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// podMembers are the containers of a pod, the oldest first.
+func podMembers(set *disk.Set, pod string) ([]*disk.Container, error) {
+	all, err := set.All()
+	slices.Reverse(all)
+	return slices.DeleteFunc(all, func(c *disk.Container) bool { return c.Labels[kube.LabelPod] != pod }), err
+}
+
+func kubeDown(c *cli.Context) error {
+	plan, err := readPods(c)
+	if err != nil {
+		return err
+	}
+	set, err := containers()
+	if err != nil {
+		return err
+	}
+	for _, p := range plan.Pods {
+		err = errors.Join(err, removePod(set, p.Name, stdout))
+	}
+	return err
+}
+
+// removePod stops and deletes the containers of a pod, that with the network last, then its
+// volumes, and says what has gone.
+func removePod(set *disk.Set, pod string, say io.Writer) error {
+	all, err := podMembers(set, pod)
+	if err != nil {
+		return err
+	}
+	infra := func(c *disk.Container) bool { return c.Labels[kube.LabelContainer] == kube.InfraContainer }
+	for _, last := range []bool{false, true} {
+		failed := make([]error, len(all))
+		var ending sync.WaitGroup
+		for i, ctr := range all {
+			if infra(ctr) == last {
+				ending.Go(func() {
+					if failed[i] = client.Stop(ctr, nil); failed[i] == nil {
+						failed[i] = client.Remove(ctr, true)
+					}
+				})
+			}
+		}
+		ending.Wait()
+		if err := errors.Join(failed...); err != nil {
+			return fmt.Errorf("pod %s: %w", pod, err)
+		}
+	}
+	for _, ctr := range all {
+		fmt.Fprintln(say, ctr.Name)
+	}
+	volumes, err := set.Volumes()
+	for _, v := range volumes {
+		if v.Labels[kube.LabelPod] == pod {
+			if e := client.RemoveVolume(set, v.Name); e != nil {
+				err = errors.Join(err, e)
+			} else {
+				fmt.Fprintln(say, v.Name)
+			}
+		}
+	}
+	return err
+}
