@@ -382,7 +382,7 @@ func setLabels(cfg *disk.Config, c *cli.Context, ic ocispec.ImageConfig) error {
 	cfg.Labels = map[string]string{}
 	for k, v := range ic.Labels {
 		// An image that compose has built has such labels, or a stranger gave it some: that makes
-		// its containers no part of a project or pod, which `compose down` or `kube down` would delete.
+		// its containers no part of a project or pod, which `compose down` or `kube down` deletes.
 		if !strings.HasPrefix(k, compose.LabelPrefix) && !strings.HasPrefix(k, kube.LabelPrefix) {
 			cfg.Labels[k] = v
 		}

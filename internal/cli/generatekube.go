@@ -296,7 +296,7 @@ func (x *exporting) mounts(ctr *disk.Container, k *kube.Container) error {
 			of.EmptyDir = &kube.EmptyDir{}
 		case v.Name != "":
 			if of.PersistentVolumeClaim = (&kube.ClaimRef{ClaimName: v.Name}); strings.Trim(notLabel.ReplaceAllString(v.Name, "-"), "-") != strings.ReplaceAll(v.Name, ".", "-") {
-				return fmt.Errorf("volume %q has no name that Kubernetes takes: small letters, digits, - and .", v.Name)
+				return fmt.Errorf("volume %q has no name that Kubernetes takes, which is of small letters, digits, dots and hyphens", v.Name)
 			}
 		case v.Source == "":
 			of.EmptyDir = &kube.EmptyDir{Medium: "Memory"}

@@ -1,5 +1,5 @@
-// Package kube is what a file of Kubernetes means here: pods, and each container of one as the words
-// that a person would type behind `tiffin create`; and the other way, a container as a pod.
+// Package kube is what a file of Kubernetes means here: pods, and each container of one as the
+// words that a person would type behind `tiffin create`; and the other way, a container as a pod.
 //
 // Files are read and written by the program compose (package programs), which knows YAML already:
 // what a stranger has written eats that program's memory and time, and no other's. The library
@@ -79,12 +79,12 @@ type FileOf struct {
 	Target string `json:"target"`
 }
 
-// Labels of what belongs to a pod: those by which Kubernetes has its containers known on a machine.
+// Labels of what belongs to a pod: Kubernetes knows its containers on a machine by them.
 const (
 	LabelPrefix    = "io.kubernetes."
 	LabelPod       = "io.kubernetes.pod.name"
 	LabelContainer = "io.kubernetes.container.name"
-	// InfraContainer is the value of LabelContainer of the container whose network the others share.
+	// InfraContainer is the value of LabelContainer of the container whose network others share.
 	InfraContainer = "POD"
 )
 

@@ -8,12 +8,12 @@
 //	runtime    supervisor, init and the helpers of a container: package supervisor
 //	network    carries the packets of containers: package network/stack
 //	userland   shell and commands of tiffin/base: the module in internal/userland
-//	compose    reads compose files and those of Kubernetes: packages compose/parser and kube/parser
+//	compose    reads compose files and those of Kubernetes: the packages named parser
 //	dockerfile reads Dockerfiles: package dockerfile
 //
 // A bare `go build .` embeds none. Then tiffin itself stands in for the runtime, whose functions it
-// has as well, and there is neither tiffin/base nor `tiffin compose`, `tiffin play kube` nor `tiffin
-// build`, and no network but none and host.
+// has as well, and there is neither tiffin/base nor `tiffin compose`, `tiffin play kube` nor
+// `tiffin build`, and no network but none and host.
 //
 // # Where they are executed from
 //

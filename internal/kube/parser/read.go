@@ -39,6 +39,7 @@ type reading struct {
 	configs    map[string]map[string][]byte // ConfigMaps: the values by their keys
 	secrets    map[string]map[string][]byte
 	containers int
+	size       int // bytes in the plan
 }
 
 // document is an object with its place in the file.

@@ -1,7 +1,7 @@
-// Compose reads the files of a project, compose.yaml and what it mentions, for `tiffin compose`, and
-// under the name kube those of Kubernetes, for `tiffin play kube`: packages compose and kube have
-// the question on its standard input and the answer on its standard output. tiffin carries it:
-// package programs.
+// Compose reads the files of a project, compose.yaml and what it mentions, for `tiffin compose`,
+// and under the name kube those of Kubernetes, for `tiffin play kube`: packages compose and kube
+// have the question on its standard input and the answer on its standard output. tiffin carries
+// it: package programs.
 package main
 
 import (
