@@ -63,7 +63,7 @@ func (c *command) writeManuals(words string, write func(name string, page *bytes
 		}
 	}
 	fmt.Fprint(page, ".SH SEE ALSO\n.BR tiffin (1),\n\\(gatiffin book\\(ga\n")
-	for _, below := range belowOf(c.name) {
+	for _, below := range belowOf(words) {
 		if err := below.writeManuals(words+" "+below.name, write); err != nil {
 			return err
 		}
