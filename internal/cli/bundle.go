@@ -38,7 +38,13 @@ func bundleCommand() *cli.Command {
 				if err := wantArgs(c, 1, 1, "a directory"); err != nil {
 					return err
 				}
-				return removeBundle(c.Args().First())
+				dir := c.Args().First()
+				for _, part := range []string{"config.json", "rootfs", "etc"} { // all else stays, whatever is asked for
+					if _, err := os.Lstat(filepath.Join(dir, part)); err != nil {
+						return errs.Hint(fmt.Errorf("%s is no bundle: %w", dir, err), "name the directory that `tiffin bundle` has made")
+					}
+				}
+				return removeBundle(dir)
 			}
 			if err := wantArgs(c, 2, 2, "an image or a container, and a directory"); err != nil {
 				return err
@@ -188,9 +194,6 @@ func withoutDevices(w io.Writer, write func(io.Writer) error) error {
 
 // removeBundle removes a directory that is a bundle, or has become a part of one.
 func removeBundle(dir string) error {
-	if _, err := os.Lstat(filepath.Join(dir, "rootfs")); err != nil {
-		return errs.Hint(fmt.Errorf("%s is no bundle: %w", dir, err), "name the directory that `tiffin bundle` has made")
-	}
 	store, err := openStore()
 	if err != nil {
 		return err
