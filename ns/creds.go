@@ -153,7 +153,7 @@ func runUser(b *builder) error {
 	}
 	b.who = who
 	b.giveStdio()
-	if b.emulated && b.mapped(who) && len(b.proc.Groups) == 0 { // it is that user already
+	if b.emulated && !b.becomes { // it is that user already
 		return nil
 	}
 	// Where root is emulated, the supervisor answers these calls.

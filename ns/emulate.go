@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tiffin/internal/errs"
 	"tiffin/internal/wire"
 	"tiffin/ns/emulation"
 )
@@ -22,6 +23,7 @@ type Emulation struct {
 	Listener *os.File // nil: init's command calls none of them
 	Proc     *os.File // the container's /proc; nil from the exec helper
 	Device   uint64   // st_dev of the root
+	Becomes  bool     // the process is about to become its user: emulation.Server.Serve
 }
 
 // Close closes the descriptors.
@@ -66,6 +68,12 @@ func (b *builder) mapped(who Identity) bool { return checkMapped(who, b.spec.IDs
 // changes something does nothing, and succeeds.
 func runEmulation(b *builder) error {
 	// Before the filter, which stat(2) may wait in for the supervisor.
+	who, err := b.identity()
+	if err != nil {
+		return errs.Code(err, 125)
+	}
+	// Decided once: in a container that runs, /etc/passwd may say something else in a moment.
+	b.becomes = !b.mapped(who) || len(b.proc.Groups) > 0
 	m, files := b.handing()
 	defer func() {
 		for _, fd := range files {
@@ -109,7 +117,7 @@ func runEmulation(b *builder) error {
 
 // handing is what the supervisor needs to know of the container, with the descriptors for it.
 func (b *builder) handing() (m *message, files []int) {
-	m = &message{Op: opListener}
+	m = &message{Op: opListener, Becomes: b.becomes}
 	var st unix.Stat_t
 	if unix.Stat("/", &st) == nil && b.spec.Root.FUSE != nil && b.spec.Root.Overlay == nil && b.spec.OwnTree() {
 		m.Device = st.Dev
@@ -133,7 +141,7 @@ func (b *builder) handing() (m *message, files []int) {
 
 // emulation is what came with opListener.
 func (m *message) emulation() *Emulation {
-	e := &Emulation{Device: m.Device}
+	e := &Emulation{Device: m.Device, Becomes: m.Becomes}
 	if m.NumFiles > 1 || !m.Proc {
 		e.Listener = m.file()
 	}

@@ -58,6 +58,7 @@ type builder struct {
 	files     []int
 	who       Identity // runUser
 	emulated  bool     // runEmulation
+	becomes   bool     // runEmulation: runUser makes calls that are emulated
 	console   int      // slave side of the terminal, -1 without
 	lateCwd   bool
 	ahead     sync.WaitGroup // readAhead

@@ -47,6 +47,7 @@ type message struct {
 	Error    *wire.Error `json:"error,omitempty"`
 	Device   uint64      `json:"device,omitempty"`
 	Proc     bool        `json:"proc,omitempty"` // the last file is the container's /proc
+	Becomes  bool        `json:"becomes,omitempty"`
 	files    []*os.File
 }
 

@@ -25,7 +25,7 @@ import (
 var pagesElsewhere = map[string]string{
 	"open_tree(2)": "mount_setattr(2), EXAMPLES", "move_mount(2)": "mount_setattr(2), EXAMPLES",
 	"docker-run(1)": "package docker.io", "docker-cp(1)": "package docker.io",
-	"docker-diff(1)": "package docker.io", "docker-export(1)": "package docker.io",
+	"docker-diff(1)": "package docker.io", "docker-export(1)": "package docker.io", "docker-network-ls(1)": "package docker.io",
 	"htpasswd(1)": "package apache2-utils", "keyctl(1)": "package keyutils", "tar(5)": "package libarchive-dev", "seccomp_rule_add(3)": "package libseccomp-dev",
 }
 

@@ -40,6 +40,8 @@ func accountProbe() {
 		err = probeShown()
 	case "rare":
 		err = probeRare()
+	case "bound":
+		err = probeBound()
 	case "leaderless":
 		probeLeaderless()
 	case "touch": // in a child that has become another user

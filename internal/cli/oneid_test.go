@@ -119,6 +119,58 @@ func probeLeaderless() {
 	_, _, _ = syscall.Syscall(unix.SYS_EXIT, 0, 0, 0) // of the thread alone: _exit(2)
 }
 
+// TestAUserWithoutRootsRights: a command runs as the user that is asked for, though root of its
+// container may not become one: beside another container, whose ids it has, and by exec. The
+// command itself, root or not, may change nothing.
+func TestAUserWithoutRootsRights(t *testing.T) {
+	for _, p := range people(t) {
+		t.Run(p.name, func(t *testing.T) {
+			b := accountBench(t, p)
+			b.tiffin("run", "-d", "--userns", "single", "--cap-drop", "ALL", "--name", "cc", "-v", b.probe+":/account-probe:ro", "tiffin/base", "sleep", "1000")
+			defer b.tiffin("rm", "-f", "cc")
+			beside := []string{"run", "--rm", "--network", "container:cc", "--cap-drop", "ALL", "-v", b.probe + ":/account-probe:ro"}
+			within := []string{"exec"}
+			for _, how := range [][]string{beside, append(beside[:len(beside):len(beside)], "--init"), within} {
+				image := "tiffin/base"
+				if how[0] == "exec" {
+					image = "cc"
+				}
+				for _, c := range []struct{ flags, want string }{
+					{"--user=1000:50", "1000 1000 1000, 50 50 50, [50]"},
+					{"--user=1000:50 --group-add=7", "1000 1000 1000, 50 50 50, [50 7]"},
+					{"--group-add=7", "0 0 0, 0 0 0, [0 7]"},
+					{"--user=0", ""},
+				} {
+					if how[0] == "exec" && strings.Contains(c.flags, "group-add") {
+						continue // exec has no such flag
+					}
+					args := append(append(how[:len(how):len(how)], strings.Fields(c.flags)...), image, "/account-probe", "bound")
+					out, err := b.run(nil, args...)
+					if err != nil || c.want != "" && out != c.want+"\ndone\n" {
+						t.Errorf("%v: %q %v, want %q", args, out, err, c.want)
+					}
+				}
+			}
+		})
+	}
+}
+
+// probeBound prints who this process is, if it cannot become another.
+func probeBound() error {
+	ur, ue, us := unix.Getresuid()
+	gr, ge, gs := unix.Getresgid()
+	groups, err := unix.Getgroups()
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%d %d %d, %d %d %d, %v\n", ur, ue, us, gr, ge, gs, groups)
+	var s script
+	s.fails("setgroups", unix.EPERM, unix.Setgroups([]int{33}))
+	s.fails("setresgid", unix.EPERM, unix.Setresgid(33, 33, 33))
+	s.fails("setresuid", unix.EPERM, unix.Setresuid(33, 33, 33))
+	return s.err
+}
+
 // TestSupervisorIsGone: whoever waits for an answer when the supervisor is killed does not wait
 // for ever.
 func TestSupervisorIsGone(t *testing.T) {

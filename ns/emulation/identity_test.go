@@ -39,7 +39,7 @@ func TestIdentities(t *testing.T) {
 	} {
 		s, who := Server{Caps: c.caps}, Identity{}
 		for _, step := range c.steps {
-			if _, errno, ok := s.change(&who, step.name, &step.args); !ok || errno != step.errno {
+			if _, errno, ok := s.change(&who, step.name, &step.args, false); !ok || errno != step.errno {
 				t.Errorf("%s: %s%v: %v, want %v", c.what, step.name, step.args, errno, step.errno)
 			}
 		}
@@ -56,7 +56,7 @@ func TestKeptCapabilitiesAreForGroups(t *testing.T) {
 		id    uint64
 		errno unix.Errno
 	}{{"setuid", 33, 0}, {"setgid", 33, 0}, {"setuid", 0, unix.EPERM}} {
-		if _, errno, _ := s.change(&who, c.name, &[6]uint64{c.id}); errno != c.errno {
+		if _, errno, _ := s.change(&who, c.name, &[6]uint64{c.id}, false); errno != c.errno {
 			t.Errorf("%s(%d): %v, want %v", c.name, c.id, errno, c.errno)
 		}
 	}

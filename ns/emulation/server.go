@@ -4,13 +4,12 @@
 package emulation
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -42,86 +41,27 @@ type Server struct {
 // Serve answers the calls that come to a listener, until no process has the filter any more. It
 // returns at once, and answers in goroutines of its own. start starts a helper (Help) when it is
 // needed, and returns the connection to it; config is its first message.
-func (s *Server) Serve(f *os.File, start func(config *Message) (*wire.Conn, error)) error {
+//
+// With becomes, the only process yet is one that has all capabilities, and makes itself the user of
+// a command that it will execute: setgroups, setresgid, setresuid. Until the last of them is
+// answered, Caps does not bound it.
+func (s *Server) Serve(f *os.File, becomes bool, start func(config *Message) (*wire.Conn, error)) error {
 	l, err := newListener(f)
 	if err != nil {
 		return fmt.Errorf("answer system calls: %w", err)
 	}
 	a := newAnswerer(s, l, start)
+	a.becomes.Store(becomes)
 	go a.loop()
 	return nil
-}
-
-// Creator is who owns what a thread creates. pid is as FUSE has it, in the pid namespace of the
-// container; uid and gid are what the kernel says.
-func (s *Server) Creator(pid, uid, gid uint32) (uint32, uint32) {
-	if s.who.count.Load() == 0 || s.Proc == nil || pid == 0 {
-		return uid, gid
-	}
-	if soft, ok := s.softLimit(strconv.FormatUint(uint64(pid), 10)); ok && soft-mark < s.who.count.Load() {
-		i := s.who.marked(soft)
-		return i.User.FS, i.Group.FS
-	}
-	return uid, gid
-}
-
-// used are the numbers of the identities that processes have; nil if nobody can tell.
-func (s *Server) used() map[uint64]bool {
-	dir, err := s.openProc(".")
-	if err != nil {
-		return nil
-	}
-	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
-	if err != nil {
-		return nil
-	}
-	used := map[uint64]bool{}
-	for _, name := range names {
-		if soft, ok := s.softLimit(name); ok {
-			used[soft-mark] = true
-		}
-	}
-	return used
-}
-
-// softLimit is RLIMIT_LOCKS of a process of the container, by its name in Proc.
-func (s *Server) softLimit(process string) (uint64, bool) {
-	f, err := s.openProc(process + "/limits")
-	if err != nil {
-		return 0, false
-	}
-	defer f.Close()
-	buf := make([]byte, 4096)
-	n, _ := f.Read(buf)
-	_, line, ok := bytes.Cut(buf[:max(n, 0)], []byte("\nMax file locks"))
-	fields := bytes.Fields(line)
-	if !ok || len(fields) == 0 {
-		return 0, false
-	}
-	soft, err := strconv.ParseUint(string(fields[0]), 10, 64)
-	return soft, err == nil
-}
-
-// openProc opens a file of the container's /proc.
-func (s *Server) openProc(name string) (*os.File, error) {
-	if s.Proc == nil {
-		return nil, os.ErrNotExist
-	}
-	// RESOLVE_NO_XDEV: what the container has mounted in its /proc is not the kernel's.
-	fd, err := unix.Openat2(int(s.Proc.Fd()), name, &unix.OpenHow{
-		Flags: unix.O_RDONLY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_XDEV | unix.RESOLVE_NO_SYMLINKS})
-	if err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), name), nil
 }
 
 // answerer serves one listener.
 type answerer struct {
 	*Server
-	l     *listener
-	start func(*Message) (*wire.Conn, error)
+	l       *listener
+	start   func(*Message) (*wire.Conn, error)
+	becomes atomic.Bool
 
 	busy    chan struct{} // one for each call that the helper works on
 	mu      sync.Mutex
@@ -173,7 +113,10 @@ func (a *answerer) handle(n *notification) {
 		a.l.answer(n.ID, value, 0)
 		return
 	}
-	if value, errno, ok := a.change(&who, name, &n.Args); ok {
+	if value, errno, ok := a.change(&who, name, &n.Args, a.becomes.Load()); ok {
+		if name == "setresuid" {
+			a.becomes.Store(false)
+		}
 		if errno == 0 {
 			errno = a.who.give(pid, &who, a.used)
 		}
@@ -235,12 +178,13 @@ func (s *Server) may(who *Identity, capability int) bool {
 	return root && s.Caps&(1<<capability) != 0
 }
 
-// change does a call whose arguments are ids, and changes the identity.
-func (s *Server) change(who *Identity, name string, args *[6]uint64) (value int64, errno unix.Errno, ok bool) {
+// change does a call whose arguments are ids, and changes the identity. With all, the process has
+// all capabilities.
+func (s *Server) change(who *Identity, name string, args *[6]uint64, all bool) (value int64, errno unix.Errno, ok bool) {
 	a, b, c := uint32(args[0]), uint32(args[1]), uint32(args[2])
-	ids, privileged := &who.User, s.may(who, unix.CAP_SETUID)
+	ids, privileged := &who.User, all || s.may(who, unix.CAP_SETUID)
 	if strings.HasSuffix(name, "gid") {
-		ids, privileged = &who.Group, s.may(who, unix.CAP_SETGID)
+		ids, privileged = &who.Group, all || s.may(who, unix.CAP_SETGID)
 	}
 	switch name {
 	case "setuid", "setgid":
@@ -288,7 +232,7 @@ func (a *answerer) getgroups(n *notification, who *Identity) (int64, unix.Errno)
 func (a *answerer) setgroups(n *notification, who *Identity) unix.Errno {
 	size := int32(n.Args[0])
 	switch {
-	case !a.may(who, unix.CAP_SETGID):
+	case !a.becomes.Load() && !a.may(who, unix.CAP_SETGID):
 		return unix.EPERM
 	case size < 0 || size > maxGroups:
 		return unix.EINVAL

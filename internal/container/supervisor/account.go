@@ -32,7 +32,7 @@ func (s *supervisor) emulate(e *ns.Emulation) error {
 	}
 	e.Device = s.device
 	container, spec := s.init, s.c.Plan(s.ids)
-	return s.emulator.Serve(e.Listener, func(config *emulation.Message) (*wire.Conn, error) {
+	return s.emulator.Serve(e.Listener, e.Becomes, func(config *emulation.Message) (*wire.Conn, error) {
 		s.paused.RLock()
 		defer s.paused.RUnlock()
 		return e.Help(container, spec, config)
