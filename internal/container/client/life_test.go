@@ -171,6 +171,56 @@ func TestAKilledSupervisorTakesEverythingAlong(t *testing.T) {
 	ends(t, s, 137)
 }
 
+// TestATerminatedSupervisorClearsUp: whoever sends SIGTERM to all processes means the container.
+func TestATerminatedSupervisorClearsUp(t *testing.T) {
+	one := 1
+	for name, e := range map[string]struct {
+		cfg   disk.Config
+		heard string
+		exit  int
+	}{
+		"it ends":           {disk.Config{}, "terminated\n", 7},
+		"by its own signal": {disk.Config{StopSignal: "USR1", StopTimeout: &one}, "user defined signal 1\n", 137},
+		"nothing is left":   {disk.Config{AutoRemove: true}, "terminated\n", 7},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBox(t, e.cfg, "signals")
+			s := b.start(StartOptions{Tied: true})
+			b.got.has("ready")
+			pid := b.state(disk.Running).Supervisor
+			for _, sig := range []syscall.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGTERM} {
+				signalTo(t, pid, sig)
+				time.Sleep(10 * time.Millisecond)
+			}
+			ends(t, s, e.exit)
+			gone(t, pid)
+			b.got.has(e.heard)
+			if n := strings.Count(b.got.String(), e.heard); n != 1 {
+				t.Errorf("%d times: %q", n, b.got)
+			}
+			if e.cfg.AutoRemove {
+				if _, err := os.Stat(b.Dir()); !os.IsNotExist(err) {
+					t.Errorf("its directory: %v", err)
+				}
+			} else if st := b.state(disk.Exited); st.ExitCode != e.exit || st.Error != "" {
+				t.Errorf("%+v", st)
+			}
+		})
+	}
+}
+
+// TestASignalToAllArrivesOnce: the supervisor leaves it to the client to pass it on.
+func TestASignalToAllArrivesOnce(t *testing.T) {
+	b := newBox(t, disk.Config{}, "patient")
+	s := b.start(StartOptions{Tied: true})
+	b.got.has("ready")
+	signalTo(t, b.state(disk.Running).Supervisor, unix.SIGTERM)
+	if err := s.Signal(unix.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	ends(t, s, 1)
+}
+
 func exec1(b *box) error {
 	_, err := Exec(b.Container, control.Exec{Args: []string{"/bin/box", "exit", "0"}}, nil, nil, nil)
 	return err

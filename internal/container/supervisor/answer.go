@@ -250,6 +250,9 @@ func (s *supervisor) listenTo(c *control.Conn, cmd *command) bool {
 		}
 		switch m.Op {
 		case control.OpSignal:
+			if now := time.Now(); cmd.child == s.child && syscall.Signal(m.Signal) == unix.SIGTERM {
+				s.asked.Store(&now)
+			}
 			_ = s.signal(cmd.child, syscall.Signal(m.Signal))
 		case control.OpDetach:
 			return true

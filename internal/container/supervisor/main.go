@@ -20,6 +20,7 @@
 //     has changed its credentials, which makes it forget a parent-death signal.
 //   - The client holds a connection to the supervisor. If it is closed without a word, the
 //     supervisor ends a container that nobody could find again (hangUp). Any other goes on.
+//   - SIGTERM to all of them ends the command, and then what looks after it (terminate).
 //   - Mounts are in the container's own mount namespace and go with its last process.
 //   - On disk, a lock tells the living from the dead; see package disk.
 //
@@ -56,10 +57,12 @@ func Main(args []string) (status int, ok bool) {
 	case ns.ExecCommand:
 		ns.ExecMain()
 	case ns.EmulateCommand:
+		withstand()
 		return ns.EmulateMain(), true
 	case ns.CableCommand:
 		return ns.CableMain(), true
 	case port.Command:
+		withstand()
 		return port.Main(), true
 	case control.SupervisorCommand:
 		return supervise(), true

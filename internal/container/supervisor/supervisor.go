@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -38,6 +39,9 @@ type supervisor struct {
 	io       *stdio
 
 	broken atomic.Pointer[error] // why the file system has failed, if it has
+
+	signals chan os.Signal            // from catch to heed
+	asked   atomic.Pointer[time.Time] // when a client has last passed SIGTERM to the first process
 
 	emulator *emulation.Server // nil: the kernel answers all system calls
 	device   uint64            // st_dev of the union in the container, for the emulator
@@ -136,6 +140,7 @@ func supervise() int {
 		cmd.first = s.req.Foreground
 		s.converse(first, cmd)
 	}()
+	go s.heed()
 	s.note()
 	s.forward()
 	go s.settle()
@@ -230,6 +235,7 @@ func (s *supervisor) start(first *control.Conn, out []*os.File) error {
 		// While init prepares its root there is time for paperwork.
 		Forked: func(c *ns.Child) {
 			s.init = c
+			early.Go(s.catch)
 			if !s.req.Idle {
 				early.Go(func() { recordErr = s.running(c) })
 			}

@@ -8,8 +8,11 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/signal"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"tiffin/internal/network"
 	"tiffin/internal/wire"
@@ -20,6 +23,9 @@ const lonely = 5 * time.Second
 
 // Main is the network program. It returns the exit status.
 func Main() int {
+	// Whoever ends all processes of a session or a job may not mean the containers of others, and
+	// what ends in this one may need its network until then.
+	signal.Ignore(unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM)
 	conn, err := wire.Inherited()
 	if err != nil {
 		return 125 // nobody is there to be told
