@@ -25,6 +25,7 @@ func execCommand() *cli.Command {
 			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "leave it running; its output is lost"},
 			&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "set `VAR=VALUE`, or hand on VAR from here"},
 			&cli.StringSliceFlag{Name: "env-file", Usage: "set what `FILE` says, one VAR=VALUE a line"},
+			envHostFlag(),
 			&cli.StringFlag{Name: "workdir", Aliases: []string{"w"}, Usage: "start in `DIR`"},
 			&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "run as `USER[:GROUP]`"},
 			newExplainFlag(), detachKeysFlag(),
@@ -53,7 +54,7 @@ func runExec(c *cli.Context, find func(string) (*disk.Container, error)) error {
 		Args: c.Args().Tail(), Dir: c.String("workdir"), User: c.String("user"),
 		TTY: t.tty, Stdin: t.input, Detach: detach,
 	}
-	if o.Env, err = environment(c.StringSlice("env"), c.StringSlice("env-file")); err != nil {
+	if o.Env, err = givenEnvironment(c); err != nil {
 		return err
 	}
 	o.Rows, o.Cols = t.size()

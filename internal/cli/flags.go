@@ -4,7 +4,6 @@
 package cli
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"maps"
@@ -40,6 +39,7 @@ func createFlags() []cli.Flag {
 		restartFlag(),
 		&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "set `VAR=VALUE`, or hand on VAR from here"},
 		&cli.StringSliceFlag{Name: "env-file", Usage: "set what `FILE` says, one VAR=VALUE a line"},
+		envHostFlag(),
 		&cli.StringFlag{Name: "workdir", Aliases: []string{"w"}, Usage: "start in `DIR`; it is made if missing"},
 		&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "run as `USER[:GROUP]`, names or numbers of the image"},
 		&cli.StringSliceFlag{Name: "device", Usage: "a device of this machine, or all below a directory: `PATH[:PATH]`; its owner and mode say who may open it; or VENDOR/CLASS=NAME"},
@@ -168,58 +168,9 @@ func setEnv(cfg *disk.Config, c *cli.Context, ic ocispec.ImageConfig) error {
 	if err != nil {
 		return err
 	}
-	env, err := environment(c.StringSlice("env"), c.StringSlice("env-file"))
+	env, err := givenEnvironment(c)
 	cfg.Env = disk.MergeEnv(disk.MergeEnv(ic.Env, usual), env)
 	return err
-}
-
-// environment is what -e and --env-file say. A variable without a value is
-// taken from tiffin's own environment, if it is there.
-func environment(vars, files []string) ([]string, error) {
-	var env []string
-	for _, name := range files {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, fmt.Errorf("read the environment: %w", err)
-		}
-		defer f.Close()
-		s := bufio.NewScanner(f)
-		s.Buffer(nil, 1<<20)
-		for n := 1; s.Scan(); n++ {
-			line := strings.TrimLeft(s.Text(), " \t")
-			if line == "" || line[0] == '#' {
-				continue
-			}
-			if env, err = addVariable(env, line); err != nil {
-				return nil, fmt.Errorf("%s, line %d: %w", name, n, err)
-			}
-		}
-		if err := s.Err(); err != nil {
-			return nil, fmt.Errorf("read the environment from %s: %w", name, err)
-		}
-	}
-	for _, v := range vars {
-		var err error
-		if env, err = addVariable(env, v); err != nil {
-			return nil, err
-		}
-	}
-	return env, nil
-}
-
-func addVariable(env []string, v string) ([]string, error) {
-	name, _, hasValue := strings.Cut(v, "=")
-	if name == "" || strings.ContainsAny(name, " \t") {
-		return nil, fmt.Errorf("%q is no environment variable", v)
-	}
-	if !hasValue {
-		value, ok := os.LookupEnv(name)
-		if !ok {
-			return env, nil
-		}
-		v += "=" + value
-	}
-	return append(env, v), nil
 }
 
 // setWorld checks what is about the machine the container sees.
