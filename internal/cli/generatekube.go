@@ -44,7 +44,7 @@ func generateKube(c *cli.Context, store *image.Store) error {
 	if err != nil {
 		return err
 	}
-	x := &exporting{file: c.String("filename"), store: store, profiles: map[string][]byte{}}
+	x := &exporting{file: c.String("filename"), store: store, profiles: map[string][]byte{}, volumes: map[string]string{}}
 	x.pod.APIVersion, x.pod.Kind = "v1", "Pod"
 	for _, name := range c.Args().Slice() {
 		ctr, err := findContainer(name)
@@ -61,9 +61,9 @@ func generateKube(c *cli.Context, store *image.Store) error {
 	for _, n := range x.notes {
 		fmt.Fprintf(stderr, "tiffin: note: %s\n", printable(n))
 	}
-	write := func(w io.Writer) error { return printJSON(w, &x.pod, "  ") }
+	write := func(w io.Writer) error { return printJSON(w, listed(x.objects()), "  ") }
 	if !asJSON {
-		a, err := kube.Ask(store.Root(), kube.Request{Pod: &x.pod})
+		a, err := kube.Ask(store.Root(), kube.Request{Objects: x.objects()})
 		if err != nil {
 			return err
 		}
@@ -102,6 +102,8 @@ type exporting struct {
 	pod      kube.Pod
 	notes    []string
 	profiles map[string][]byte // seccomp profiles, by the names of their files
+	shown    []any             // config maps and secrets
+	volumes  map[string]string // of pods: which one has a name in this pod
 }
 
 func (x *exporting) note(ctr *disk.Container, format string, args ...any) {
@@ -316,16 +318,22 @@ func (x *exporting) mounts(ctr *disk.Container, k *kube.Container) error {
 			}
 			of.HostPath = &kube.HostPath{Path: v.Source, Type: kind}
 		}
-		if own, ok := strings.CutPrefix(v.Name, ctr.Labels[kube.LabelPod]+"."); ok && ctr.Labels[kube.LabelPod] != "" {
-			of = kube.Volume{Name: own, EmptyDir: &kube.EmptyDir{}} // several containers may have it
-			if v.ReadOnly {
-				x.note(ctr, "volume %s is empty in the pod: what config maps and secrets have is not written", own)
+		mount := kube.VolumeMount{MountPath: v.Target, ReadOnly: v.ReadOnly}
+		own, part, err := podVolume(ctr, &v)
+		if err != nil {
+			return err
+		}
+		if own != nil { // several containers may have it
+			if of, err = x.contents(ctr, own); err != nil {
+				return fmt.Errorf("volume %s: %w", own.Name, err)
 			}
+			mount.SubPath = part
 		}
 		if !slices.ContainsFunc(x.pod.Spec.Volumes, func(other kube.Volume) bool { return other.Name == of.Name }) {
 			x.pod.Spec.Volumes = append(x.pod.Spec.Volumes, of)
 		}
-		k.VolumeMounts = append(k.VolumeMounts, kube.VolumeMount{Name: of.Name, MountPath: v.Target, ReadOnly: v.ReadOnly})
+		mount.Name = of.Name
+		k.VolumeMounts = append(k.VolumeMounts, mount)
 	}
 	return nil
 }

@@ -77,9 +77,10 @@ func playKubeCommand() *cli.Command {
 
 func kubeDownCommand() *cli.Command {
 	return &cli.Command{
-		ArgsUsage:   "FILE",
-		Description: "The containers of the pods in FILE, or - for standard input, end and go. Volumes that are claimed stay.",
-		Action:      takes(1, 1, "one file", kubeDown),
+		ArgsUsage: "FILE|POD",
+		Description: "The containers of the pods in FILE, or - for standard input, end and go; where there is no such file, those of that\n" +
+			"POD. Volumes that are claimed stay.",
+		Action: takes(1, 1, "one file or pod", kubeDown),
 	}
 }
 
@@ -173,7 +174,7 @@ func playKube(c *cli.Context, store *image.Store) error {
 		}
 	}
 	for _, name := range plan.Claims {
-		if err := needPodVolume(set, name, ""); err != nil {
+		if err := needPodVolume(set, kube.Contents{Name: name}, ""); err != nil {
 			return err
 		}
 	}
@@ -206,7 +207,7 @@ func playKube(c *cli.Context, store *image.Store) error {
 func playPod(store *image.Store, set *disk.Set, p *kube.Sandbox) (made playedPod, err error) {
 	made = playedPod{Name: p.Name, Containers: []playedContainer{}, Volumes: []string{}}
 	for _, v := range p.Volumes {
-		if err := needPodVolume(set, v.Name, p.Name); err != nil {
+		if err := needPodVolume(set, v, p.Name); err != nil {
 			return made, err
 		}
 		if err := fillVolume(set.VolumeData(v.Name), v); err != nil {
@@ -257,14 +258,17 @@ func playMember(store *image.Store, set *disk.Set, m *kube.Member) (*disk.Contai
 
 // needPodVolume makes a volume unless it is there: one of a pod's own, or, without a pod, one of
 // nobody's.
-func needPodVolume(set *disk.Set, name, pod string) error {
-	var labels map[string]string
+func needPodVolume(set *disk.Set, c kube.Contents, pod string) error {
+	labels := map[string]string{}
 	if pod != "" {
-		labels = map[string]string{kube.LabelPod: pod}
+		labels[kube.LabelPod] = pod
 	}
-	v, err := set.CreateVolume(name, labels)
+	if c.Kind != "" {
+		labels[kube.LabelVolume] = c.Kind
+	}
+	v, err := set.CreateVolume(c.Name, labels)
 	if err == nil && v.Labels[kube.LabelPod] != pod {
-		err = fmt.Errorf("volume %s is there already, and not of pod %s", name, cmp.Or(pod, "none"))
+		err = fmt.Errorf("volume %s is there already, and not of pod %s", c.Name, cmp.Or(pod, "none"))
 	}
 	return err
 }
@@ -298,15 +302,21 @@ func fillVolume(dir string, v kube.Contents) error {
 func podMembers(set *disk.Set, pod string) ([]*disk.Container, error) {
 	all, err := set.All()
 	slices.Reverse(all)
-	return slices.DeleteFunc(all, func(c *disk.Container) bool { return c.Labels[kube.LabelPod] != pod }), err
+	return slices.DeleteFunc(all, func(c *disk.Container) bool { return pod == "" || c.Labels[kube.LabelPod] != pod }), err
 }
 
 func kubeDown(c *cli.Context) error {
-	plan, err := readPods(c)
+	set, err := containers()
 	if err != nil {
 		return err
 	}
-	set, err := containers()
+	name := c.Args().First()
+	if _, err := os.Stat(name); errors.Is(err, os.ErrNotExist) {
+		if all, err := podMembers(set, name); err != nil || len(all) > 0 {
+			return cmp.Or(err, removePod(set, name, stdout))
+		}
+	}
+	plan, err := readPods(c)
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ import (
 	"tiffin/internal/container/client"
 	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
+	"tiffin/internal/kube"
 	"tiffin/internal/network"
 )
 
@@ -212,7 +213,7 @@ type psFilters struct {
 }
 
 // psKeys are the keys of --filter.
-const psKeys = "id, name, status, exited, ancestor, before, since, until, network, volume, health, publish, expose, label"
+const psKeys = "id, name, status, exited, ancestor, before, since, until, network, volume, health, publish, expose, label, pod"
 
 func parsePsFilters(args []string) (f psFilters, err error) {
 	f.by = map[string][]string{}
@@ -298,6 +299,8 @@ func matchPs(c *disk.Container, s disk.State, key, v string) bool {
 		return hasPort(c, s, key == "publish", v)
 	case "network":
 		return slices.Contains(networksOf(c), v)
+	case "pod":
+		return v != "" && c.Labels[kube.LabelPod] == v
 	default: // label
 		key, want, hasValue := strings.Cut(v, "=")
 		got, ok := c.Labels[key]

@@ -26,7 +26,7 @@ type Request struct {
 	Text     []byte `json:"text,omitempty"`
 	Profiles string `json:"profiles,omitempty"` // directory that names of seccomp profiles begin in
 	Network  string `json:"network,omitempty"`  // of each pod; "": the default
-	Pod      *Pod   `json:"pod,omitempty"`      // to be written, and nothing read
+	Objects  []any  `json:"objects,omitempty"`  // to be written, and nothing read
 }
 
 // Answer is a plan, a text, or what is wrong.
@@ -53,6 +53,7 @@ type Sandbox struct {
 // Contents is a volume with what is in it.
 type Contents struct {
 	Name   string `json:"name"`
+	Kind   string `json:"kind,omitempty"`   // of the object that it is of: ConfigMap or Secret
 	Shared bool   `json:"shared,omitempty"` // every user of a container may write into it
 	Files  []File `json:"files,omitempty"`
 }
@@ -84,6 +85,8 @@ const (
 	LabelPrefix    = "io.kubernetes."
 	LabelPod       = "io.kubernetes.pod.name"
 	LabelContainer = "io.kubernetes.container.name"
+	// LabelVolume is that of a volume which shows an object: Contents.Kind.
+	LabelVolume = "io.kubernetes.pod.volume"
 	// InfraContainer is the value of LabelContainer of the container whose network others share.
 	InfraContainer = "POD"
 )

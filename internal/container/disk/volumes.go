@@ -61,10 +61,11 @@ func (v *Volume) Kind() string {
 	return "bind"
 }
 
-func (s *Set) volumesDir() string { return filepath.Join(s.root, "volumes") }
+// VolumesDir is where the volumes are.
+func (s *Set) VolumesDir() string { return filepath.Join(s.root, "volumes") }
 
 // VolumeData is the directory with the files of a volume, an absolute path.
-func (s *Set) VolumeData(name string) string { return filepath.Join(s.volumesDir(), name, volumeData) }
+func (s *Set) VolumeData(name string) string { return filepath.Join(s.VolumesDir(), name, volumeData) }
 
 // lockDir makes a directory, and lets nobody else change what is in it until it is closed.
 func lockDir(path string) (dir *os.File, err error) {
@@ -80,7 +81,7 @@ func lockDir(path string) (dir *os.File, err error) {
 }
 
 func (s *Set) lockVolumes() (*os.File, error) {
-	dir, err := lockDir(s.volumesDir())
+	dir, err := lockDir(s.VolumesDir())
 	if err != nil {
 		return nil, fmt.Errorf("lock the volumes: %w", err)
 	}
@@ -123,7 +124,7 @@ func (s *Set) needVolume(name string, labels map[string]string) (*StoredVolume, 
 
 // makeVolume makes it aside, and gives it its name when all is on the disk.
 func (s *Set) makeVolume(v *StoredVolume) error {
-	fresh, err := os.MkdirTemp(s.volumesDir(), ".new-")
+	fresh, err := os.MkdirTemp(s.VolumesDir(), ".new-")
 	if err != nil {
 		return err
 	}
@@ -144,13 +145,13 @@ func (s *Set) makeVolume(v *StoredVolume) error {
 		err = syncDir(fresh)
 	}
 	if err == nil {
-		err = os.Rename(fresh, filepath.Join(s.volumesDir(), v.Name))
+		err = os.Rename(fresh, filepath.Join(s.VolumesDir(), v.Name))
 	}
 	if err != nil {
 		os.RemoveAll(fresh)
 		return err
 	}
-	return syncDir(s.volumesDir())
+	return syncDir(s.VolumesDir())
 }
 
 // writeDurably writes a new file, whose bytes are on the disk when it returns.
@@ -184,7 +185,7 @@ func (s *Set) Volume(name string) (*StoredVolume, error) {
 	if !validName(name) && !validID(name) {
 		return nil, missing
 	}
-	file := filepath.Join(s.volumesDir(), name, "volume.json")
+	file := filepath.Join(s.VolumesDir(), name, "volume.json")
 	f, err := layer.OpenStored(filepath.Dir(file), filepath.Base(file))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, missing
@@ -210,7 +211,7 @@ func (s *Set) Volume(name string) (*StoredVolume, error) {
 // Volumes lists the volumes by name. One that cannot be read is left out; its error is among those
 // joined in err.
 func (s *Set) Volumes() (all []*StoredVolume, err error) {
-	ents, err := os.ReadDir(s.volumesDir())
+	ents, err := os.ReadDir(s.VolumesDir())
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
@@ -283,9 +284,9 @@ func (s *Set) unnameVolume(name string) (string, error) {
 	if names := users[name]; len(names) > 0 {
 		return "", errs.Hint(fmt.Errorf("%w by containers: %s", ErrVolumeUsed, strings.Join(names, " ")), "remove these first: `tiffin rm -f "+strings.Join(names, " ")+"`")
 	}
-	gone, err := os.MkdirTemp(s.volumesDir(), ".gone-")
+	gone, err := os.MkdirTemp(s.VolumesDir(), ".gone-")
 	if err == nil {
-		err = unix.Rename(filepath.Join(s.volumesDir(), name), gone) // over an empty directory: rename(2)
+		err = unix.Rename(filepath.Join(s.VolumesDir(), name), gone) // over an empty directory: rename(2)
 	}
 	return gone, err
 }
@@ -302,8 +303,8 @@ func (s *Set) SweepVolumes(e Eraser) error {
 	if err != nil {
 		return err
 	}
-	left, _ := filepath.Glob(filepath.Join(s.volumesDir(), ".new-*")) // nobody makes one: the lock
-	gone, _ := filepath.Glob(filepath.Join(s.volumesDir(), ".gone-*"))
+	left, _ := filepath.Glob(filepath.Join(s.VolumesDir(), ".new-*")) // nobody makes one: the lock
+	gone, _ := filepath.Glob(filepath.Join(s.VolumesDir(), ".gone-*"))
 	for _, path := range left {
 		err = errors.Join(err, os.RemoveAll(path))
 	}

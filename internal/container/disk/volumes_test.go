@@ -50,7 +50,7 @@ func TestVolumesAreMadeOnceAndRemovedWhenNobodyHasThem(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if ents, _ := os.ReadDir(s.volumesDir()); len(ents) > 0 {
+	if ents, _ := os.ReadDir(s.VolumesDir()); len(ents) > 0 {
 		t.Errorf("%v is left", ents)
 	}
 }
@@ -75,7 +75,7 @@ func TestNamesOfVolumesLeadNowhere(t *testing.T) {
 	if _, err := os.Stat(victim); err != nil {
 		t.Error(err)
 	}
-	ents, _ := os.ReadDir(s.volumesDir())
+	ents, _ := os.ReadDir(s.VolumesDir())
 	more, _ := os.ReadDir(s.dir)
 	if len(ents)+len(more) > 0 {
 		t.Errorf("left: %v %v", ents, more)
@@ -132,11 +132,11 @@ func TestHalvesOfVolumesAreSwept(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, half := range []string{".new-1/data", ".gone-2/data/sub"} {
-		if err := os.MkdirAll(filepath.Join(s.volumesDir(), half), 0o700); err != nil {
+		if err := os.MkdirAll(filepath.Join(s.VolumesDir(), half), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(s.volumesDir(), "data", "volume.json"), []byte(`{"name":"other"}`), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(s.VolumesDir(), "data", "volume.json"), []byte(`{"name":"other"}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if all, err := s.Volumes(); len(all) > 0 || err == nil || !strings.Contains(err.Error(), "not that of this volume") {
@@ -145,7 +145,7 @@ func TestHalvesOfVolumesAreSwept(t *testing.T) {
 	if err := s.SweepVolumes(nil); err != nil {
 		t.Fatal(err)
 	}
-	ents, _ := os.ReadDir(s.volumesDir())
+	ents, _ := os.ReadDir(s.VolumesDir())
 	if !slices.ContainsFunc(ents, func(e os.DirEntry) bool { return e.Name() == "data" }) || len(ents) != 1 {
 		t.Errorf("%v", ents)
 	}
@@ -156,7 +156,7 @@ func TestHalvesOfVolumesAreSwept(t *testing.T) {
 
 func TestAVolumeWhoseRecordIsAFifoIsNamed(t *testing.T) {
 	s := In(t.TempDir())
-	dir := filepath.Join(s.volumesDir(), "odd")
+	dir := filepath.Join(s.VolumesDir(), "odd")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}

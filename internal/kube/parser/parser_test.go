@@ -148,7 +148,7 @@ func TestPod(t *testing.T) {
 	if want := []string{"p-infra", "p-b", "p-c", "p-d"}; !slices.Equal(names, want) {
 		t.Errorf("%q, want %q", names, want)
 	}
-	want := []kube.Contents{{Name: "p.v", Files: []kube.File{{Path: "k", Mode: 0o600, Data: []byte("v")}, {Path: "n.conf", Mode: 0o600, Data: []byte("text")}}}, {Name: "p.e", Shared: true}}
+	want := []kube.Contents{{Name: "p.v", Kind: "ConfigMap", Files: []kube.File{{Path: "k", Mode: 0o600, Data: []byte("v")}, {Path: "n.conf", Mode: 0o600, Data: []byte("text")}}}, {Name: "p.e", Shared: true}}
 	if !reflect.DeepEqual(p.Volumes, want) {
 		t.Errorf("%+v, want %+v", p.Volumes, want)
 	}
@@ -268,7 +268,7 @@ func TestWrite(t *testing.T) {
 	words := []string{"yes", "1", "0x1", "1e3", "null", "~", "a: b", "- x", "é\n\tx ", "'", `"`, "#", "", " ", "0644", "1_000", "2001-01-01", strings.Repeat("long ", 100), "=", "<<", "\x01", "1:30", "+.inf", "\u2028", "off"}
 	p := &kube.Pod{Meta: kube.Meta{APIVersion: "v1", Kind: "Pod", Metadata: kube.ObjectMeta{Name: "p"}}}
 	p.Spec.Containers = []kube.Container{{Name: "c", Image: "i", Args: words}}
-	a := Answer(kube.Request{Pod: p})
+	a := Answer(kube.Request{Objects: []any{p}})
 	var theirs corev1.Pod
 	if err := yaml.UnmarshalStrict([]byte(a.Text), &theirs); err != nil {
 		t.Fatalf("%v:\n%s", err, a.Text)

@@ -52,8 +52,8 @@ type document[T any] struct {
 
 // Answer answers a request.
 func Answer(q kube.Request) kube.Answer {
-	if q.Pod != nil {
-		return write(q.Pod)
+	if q.Objects != nil {
+		return write(q.Objects)
 	}
 	r := &reading{file: q.File, budget: maxNodes, request: q, configs: map[string]map[string][]byte{}, secrets: map[string]map[string][]byte{}}
 	r.answer.Plan = new(kube.Plan)
@@ -72,20 +72,24 @@ func Answer(q kube.Request) kube.Answer {
 	return r.answer
 }
 
-// write writes an object as YAML.
-func write(pod *kube.Pod) (a kube.Answer) {
-	text, err := json.Marshal(pod)
-	var v any
-	if err == nil {
-		err = yaml.Unmarshal(text, &v) // JSON is YAML: whole numbers stay such
+// write writes objects as YAML, a document each.
+func write(objects []any) (a kube.Answer) {
+	var documents []string
+	for _, o := range objects {
+		text, err := json.Marshal(o)
+		var v any
+		if err == nil {
+			err = yaml.Unmarshal(text, &v) // JSON is YAML: whole numbers stay such
+		}
+		if err == nil {
+			text, err = yaml.Dump(v, yaml.WithV4Defaults(), yaml.WithLineWidth(-1)) // a line stays one
+		}
+		if err != nil {
+			a.Problems = append(a.Problems, fmt.Sprintf("write an object: %v", err))
+		}
+		documents = append(documents, string(text))
 	}
-	if err == nil {
-		text, err = yaml.Dump(v, yaml.WithV4Defaults(), yaml.WithLineWidth(-1)) // a line stays one
-	}
-	if err != nil {
-		a.Problems = []string{fmt.Sprintf("write pod %s: %v", pod.Metadata.Name, err)}
-	}
-	a.Text = string(text)
+	a.Text = strings.Join(documents, "---\n")
 	return a
 }
 

@@ -125,7 +125,7 @@ func (t *translation) hostPath(v *volume, h *kube.HostPath) {
 
 // files are those of a config map or secret.
 func (t *translation) files(v *volume, path, kind string, all map[string]map[string][]byte, f *kube.FilesOf) {
-	v.contents, v.readOnly = &kube.Contents{Name: v.source}, true
+	v.contents, v.readOnly = &kube.Contents{Name: v.source, Kind: kind}, true
 	values, ok := all[f.Name]
 	if !ok && !f.Optional {
 		t.refuse(path, "%s %q is not in this file", kind, f.Name)
