@@ -33,8 +33,8 @@ func listed(objects []any) any {
 	return map[string]any{"apiVersion": "v1", "kind": "List", "items": objects}
 }
 
-// podVolume is the volume of its pod that a container mounts, or of which it mounts one file; nil if
-// it is another.
+// podVolume is the volume of its pod that a container mounts, or of which it mounts one file; nil
+// if it is another.
 func podVolume(ctr *disk.Container, mount *disk.Volume) (of *disk.StoredVolume, part string, err error) {
 	pod := ctr.Labels[kube.LabelPod]
 	if pod == "" || mount.Source == "" && mount.Name == "" {

@@ -5,6 +5,7 @@ package cli
 
 import (
 	"cmp"
+	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
@@ -234,7 +235,11 @@ func playMember(store *image.Store, set *disk.Set, m *kube.Member) (*disk.Contai
 		}
 	}
 	for _, f := range m.Mounts {
-		m.Flags = append(m.Flags, "--volume="+filepath.Join(set.VolumeData(f.Volume), f.Path)+":"+f.Target+":ro")
+		var mount strings.Builder // the store may have any name
+		w := csv.NewWriter(&mount)
+		_ = w.Write([]string{"type=bind", "source=" + filepath.Join(set.VolumeData(f.Volume), f.Path), "target=" + f.Target, "readonly"}) // in memory
+		w.Flush()
+		m.Flags = append(m.Flags, "--mount="+strings.TrimSuffix(mount.String(), "\n"))
 	}
 	ctr, err := createOf(m.Words())
 	if err != nil {

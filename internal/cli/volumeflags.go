@@ -5,6 +5,7 @@ package cli
 
 import (
 	"cmp"
+	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
@@ -251,7 +252,11 @@ func parseMount(s string) (v disk.Volume, err error) {
 			"type=volume,source=NAME,target=DIR, type=bind,source=DIR,target=DIR[,readonly] or type=tmpfs,target=DIR[,tmpfs-size=64m]")
 	}
 	kind, source, target, options := "volume", "", "", []string{}
-	for _, field := range strings.Split(s, ",") {
+	fields, err := csv.NewReader(strings.NewReader(s)).Read() // as docker: "source=a,b" has a comma
+	if err != nil {
+		return fail("it is no line of comma-separated values: %w", err)
+	}
+	for _, field := range fields {
 		key, value, hasValue := strings.Cut(field, "=")
 		on := !hasValue || value == "true" || value == "1"
 		switch key {

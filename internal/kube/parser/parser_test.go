@@ -51,6 +51,7 @@ func TestWords(t *testing.T) {
 		{`volumes: [{name: v, emptyDir: {}}]`, `volumeMounts: [{name: v, mountPath: /v}]`, `--volume=p.v:/v:nocopy -- i`},
 		{`volumes: [{name: v, emptyDir: {medium: Memory, sizeLimit: 1Mi}}]`, `volumeMounts: [{name: v, mountPath: /v}]`, `--tmpfs=/v:mode=777,size=1048576 -- i`},
 		{`volumes: [{name: v, hostPath: {path: /etc, type: Directory}}]`, `volumeMounts: [{name: v, mountPath: /v, readOnly: true}]`, `--volume=/etc:/v:ro -- i`},
+		{`volumes: [{name: home-Me-host-0, hostPath: {path: /etc}}]`, `volumeMounts: [{name: home-Me-host-0, mountPath: /v}]`, `--volume=/etc:/v -- i`},
 		{`volumes: [{name: v, persistentVolumeClaim: {claimName: d}}]`, `volumeMounts: [{name: v, mountPath: /v}]`, `--volume=d:/v:nocopy -- i`},
 		{`volumes: [{name: v, configMap: {name: m}}]`, `volumeMounts: [{name: v, mountPath: /v}]`, `--volume=p.v:/v:ro,nocopy -- i`},
 	} {
@@ -101,6 +102,7 @@ func TestRefused(t *testing.T) {
 		{``, `resources: {limits: {nvidia.com/gpu: 1}}`, `spec.containers[0].resources.limits["nvidia.com/gpu"]: only memory and cpu`},
 		{``, `resources: {limits: {memory: 1/3}}`, `no quantity`},
 		{``, `volumeMounts: [{name: v, mountPath: /v}]`, `the pod has no volume "v"`},
+		{`volumes: [{name: eTc, emptyDir: {}}]`, ``, `"eTc" is no name of its own`},
 		{`volumes: [{name: v, nfs: {server: x}}]`, ``, `spec.volumes[0].nfs: not known here`},
 		{`volumes: [{name: v, hostPath: {path: ../x}}]`, ``, `no absolute path`},
 		{`volumes: [{name: v, hostPath: {path: /etc, type: File}}]`, ``, `/etc is no File`},

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,13 +29,19 @@ type volume struct {
 	mounted  int
 }
 
+// podmanName is a volume's that podman-kube-generate(1) has made of a path of this machine.
+var podmanName = regexp.MustCompile(`^[-_a-zA-Z0-9]{1,1000}$`)
+
 // volumes finds out what each volume is.
 func (t *translation) volumes() {
 	for i, v := range t.spec.Volumes {
 		path := fmt.Sprintf("volumes[%d]", i)
-		if !label.MatchString(v.Name) || len(v.Name) > 63 || t.vols[v.Name] != nil {
+		switch right := label.MatchString(v.Name) && len(v.Name) <= 63; {
+		case t.vols[v.Name] != nil, !right && !(v.HostPath != nil && podmanName.MatchString(v.Name)):
 			t.refuse(path+".name", "%q is no name of its own: small letters, digits and -, 63 at most", v.Name)
 			continue
+		case !right:
+			t.remark(path+".name", "podman makes such a name of the path, and Kubernetes refuses it: small letters, digits and -, 63 at most")
 		}
 		// A dot is in no volume's name, so that no two pods have volumes of one name.
 		known := &volume{path: path, source: t.out.Name + "." + v.Name}
