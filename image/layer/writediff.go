@@ -121,10 +121,15 @@ func (w *diffWriter) whiteout(path string) error {
 	return w.empty(path[:i] + WhiteoutPrefix + path[i:])
 }
 
-// empty writes an empty file that stands for something else, with the mode
-// that podman gives such.
+// empty writes what markHeader describes.
 func (w *diffWriter) empty(path string) error {
-	return w.tw.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: path, Mode: 0o600, ModTime: time.Unix(0, 0), Format: tar.FormatPAX})
+	return w.tw.WriteHeader(markHeader(path))
+}
+
+// markHeader describes an empty file that stands for something else, with the mode that podman gives
+// such.
+func markHeader(path string) *tar.Header {
+	return &tar.Header{Typeflag: tar.TypeReg, Name: path, Mode: 0o600, ModTime: time.Unix(0, 0), Format: tar.FormatPAX}
 }
 
 // typeflag is the tar type for a file's mode.
@@ -165,14 +170,20 @@ func (w *diffWriter) entry(path string, n *upNode) error {
 }
 
 func (w *diffWriter) header(path string, n *upNode) (*tar.Header, error) {
-	h := &tar.Header{
-		Typeflag: typeflag(n.stat.Mode), Name: path, Linkname: n.target,
-		Mode: int64(n.stat.Mode & 0o7777), Uid: int(n.stat.UID), Gid: int(n.stat.GID),
-		ModTime: time.Unix(n.mtime.Unix()), Format: tar.FormatPAX,
-		Devmajor: int64(Major(n.stat.Rdev)), Devminor: int64(Minor(n.stat.Rdev)),
-	}
-	if h.ModTime.After(w.latest) {
+	h, err := newHeader(path, n.stat, n.size, time.Unix(n.mtime.Unix()), n.target, n.xattrs)
+	if err == nil && h.ModTime.After(w.latest) {
 		h.ModTime = w.latest
+	}
+	return h, err
+}
+
+// newHeader describes a file in a layer.
+func newHeader(path string, st Stat, size int64, mtime time.Time, target string, xattrs []Xattr) (*tar.Header, error) {
+	h := &tar.Header{
+		Typeflag: typeflag(st.Mode), Name: path, Linkname: target,
+		Mode: int64(st.Mode & 0o7777), Uid: int(st.UID), Gid: int(st.GID),
+		ModTime: mtime, Format: tar.FormatPAX,
+		Devmajor: int64(Major(st.Rdev)), Devminor: int64(Minor(st.Rdev)),
 	}
 	switch h.Typeflag {
 	case tar.TypeDir:
@@ -181,9 +192,9 @@ func (w *diffWriter) header(path string, n *upNode) (*tar.Header, error) {
 			h.Name = "./"
 		}
 	case tar.TypeReg:
-		h.Size = n.size
+		h.Size = size
 	}
-	for _, a := range n.xattrs {
+	for _, a := range xattrs {
 		if strings.Contains(a.Name, "=") {
 			return nil, fmt.Errorf("the name of its attribute %q has a \"=\", which a tarball cannot hold", a.Name)
 		}
