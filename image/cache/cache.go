@@ -237,18 +237,19 @@ func (s *Cache) rebuild(ctx context.Context, st *store.Staging, l oci.Layer) err
 	if s.readAgain(ctx, st, l.DiffID) || s.borrow(ctx, st, l.DiffID) {
 		return nil
 	}
-	return s.inflate(ctx, st, l)
+	return s.Inflate(ctx, st, l, nil)
 }
 
-// inflate makes a layer's derived files from its blob, which has to inflate to its diff ID.
-func (s *Cache) inflate(ctx context.Context, st *store.Staging, l oci.Layer) error {
+// Inflate makes a layer's derived files from its blob, which has to inflate to its diff ID. progress
+// is told of bytes of the blob, and may be nil.
+func (s *Cache) Inflate(ctx context.Context, st *store.Staging, l oci.Layer, progress func(int64)) error {
 	f, err := s.OpenBlob(l.Digest)
 	if err != nil {
 		return oci.Damaged(l.Digest, "is missing")
 	}
 	defer f.Close()
 	want := oci.Layer{DiffID: l.DiffID, Digest: l.Digest}
-	if _, err := ingest.Layer(ctx, st, f, want, ingest.Options{}); err != nil {
+	if _, err := ingest.Layer(ctx, st, f, want, ingest.Options{Progress: progress}); err != nil {
 		// Say which it is: a blob that has changed, or no space for it.
 		if got, herr := store.HashFile(f); herr == nil && got != l.Digest {
 			return oci.Damaged(l.Digest, fmt.Sprintf("its content has digest %s", got))
@@ -345,7 +346,7 @@ func (s *Cache) Reuse(ctx context.Context, st *store.Staging, l oci.Layer) (bool
 	if known {
 		return true, s.rebuild(ctx, st, l)
 	}
-	return true, s.inflate(ctx, st, l)
+	return true, s.Inflate(ctx, st, l, nil)
 }
 
 // Pin is Staging.Pin; files of additional stores cannot be held.

@@ -126,8 +126,8 @@ func (w *diffWriter) empty(path string) error {
 	return w.tw.WriteHeader(markHeader(path))
 }
 
-// markHeader describes an empty file that stands for something else, with the mode that podman gives
-// such.
+// markHeader describes an empty file that stands for something else, with the mode that podman
+// gives such.
 func markHeader(path string) *tar.Header {
 	return &tar.Header{Typeflag: tar.TypeReg, Name: path, Mode: 0o600, ModTime: time.Unix(0, 0), Format: tar.FormatPAX}
 }

@@ -29,7 +29,7 @@ func rewritten(b []byte, tree *Tree, leave func(string, uint32) bool) ([]byte, e
 
 func none(string, uint32) bool { return false }
 
-// said is all that the index of a tarball says, with the bytes of the files, but not where they are.
+// said is all that the index of a tarball says, with the bytes of the files, not where they are.
 func said(t testing.TB, b []byte, tree *Tree) (lines []string) {
 	t.Helper()
 	x, err := Decode(tree.Encode())
