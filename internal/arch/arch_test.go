@@ -25,7 +25,7 @@ var floors = [][]string{
 	{"internal/errs", "internal/treecopy", "ns/seccomp", "image/sidecar", "image/inflate", "tutorial/similar", "tutorial/sandbox", "tutorial/21-mini/reference"},
 	{"internal/wire", "ns/cgroup", "image/layer"},
 	{"ns/emulation", "internal/network"},
-	{"image/reference", "image/registry/token", "image/union", "ns", "internal/programs", "internal/network/stack"},
+	{"image/reference", "image/registry/token", "image/stargz", "image/union", "ns", "internal/programs", "internal/network/stack"},
 	{"image/oci", "internal/compose", "internal/network/port"},
 	{"image/store", "internal/compose/parser", "internal/kube"},
 	{"image/ingest", "internal/kube/parser"},
@@ -134,7 +134,8 @@ var heavy = map[string][]string{
 	"net/http":                           {"image/registry", "image/registry/server", "internal/build", "internal/cli"},
 	"github.com/godbus/dbus":             {"internal/container/client"},
 	"mvdan.cc/sh":                        {}, // the module in internal/userland
-	"github.com/klauspost/compress":      {"image/ingest"},
+	"github.com/klauspost/compress":      {"image/ingest", "image/stargz"},
+	"github.com/containerd":              {"image/stargz"},
 	"github.com/compose-spec/compose-go": {"internal/compose/parser"},
 	"github.com/sirupsen/logrus":         {"internal/compose/parser"},
 	"go.yaml.in/yaml":                    {"internal/compose/parser", "internal/kube/parser"},
