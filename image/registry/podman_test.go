@@ -25,7 +25,7 @@ func TestPodmanGetsWhatTiffinPushed(t *testing.T) {
 	if err := s.Tag(name, ours); err != nil {
 		t.Fatal(err)
 	}
-	pushed, err := new(Client).Push(context.Background(), s, ref(t, ours), nil)
+	pushed, err := new(Client).Push(context.Background(), s, ref(t, ours), PushOptions{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestTiffinGetsWhatPodmanMade(t *testing.T) {
 	if err := s.Tag(made, again); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := new(Client).Push(context.Background(), s, ref(t, again), nil); err != nil {
+	if _, err := new(Client).Push(context.Background(), s, ref(t, again), PushOptions{}, nil); err != nil {
 		t.Fatal(err)
 	}
 	podman.Run("rmi", made)

@@ -30,6 +30,7 @@ import (
 type Pushed struct {
 	Digest digest.Digest // of the manifest
 	Size   int64         // of the manifest, in bytes
+	Of     digest.Digest // of the manifest here: another one after PushOptions.EStargz
 	Layers []PushedLayer // bottom first, each once
 }
 
@@ -43,39 +44,78 @@ type PushedLayer struct {
 // parallelUploads is how many blobs are on their way at once.
 const parallelUploads = 3
 
-// Push sends an image of the store, or an artifact, to the registry that its name r says.
-func (c *Client) Push(ctx context.Context, s *image.Store, r reference.Reference, p ingest.Progress) (*Pushed, error) {
-	img, err := s.Resolve(r.Familiar())
-	var src *transfer.Image
-	if err == nil {
-		src, err = transfer.FromStore(s, img)
-	} else if errors.Is(err, image.ErrNoImage) {
-		if whole, werr := transfer.WholeOfStore(ctx, s, r.Familiar()); werr == nil && whole.Document.Manifests == nil {
-			src, err = whole, nil
-		}
-	}
-	return c.push(ctx, s, src, err, r, p)
+// PushOptions say what Push sends.
+type PushOptions struct {
+	From    string // name or ID of the image in the store; "": the name that it is sent by
+	All     bool   // an index with all that it lists, or anything else that was pushed here
+	EStargz bool   // with each layer as eStargz, see transfer.EStargz
 }
 
-// PushAll is Push for an index with all that it lists, or for anything else that was pushed here.
-func (c *Client) PushAll(ctx context.Context, s *image.Store, r reference.Reference, p ingest.Progress) (*Pushed, error) {
-	src, err := transfer.WholeOfStore(ctx, s, r.Familiar())
-	return c.push(ctx, s, src, err, r, p)
-}
-
-func (c *Client) push(ctx context.Context, s *image.Store, src *transfer.Image, err error, r reference.Reference, p ingest.Progress) (*Pushed, error) {
+// Push sends an image of the store, or an artifact, to the registry that the name r says.
+func (c *Client) Push(ctx context.Context, s *image.Store, r reference.Reference, opt PushOptions, p ingest.Progress) (*Pushed, error) {
+	pushed, err := c.push(ctx, s, r, opt, p)
 	if err != nil {
 		return nil, fmt.Errorf("push %s: %w", r.Familiar(), err)
 	}
-	return c.Send(ctx, src, r, transfer.Repositories(s, r.Domain), p)
+	return pushed, nil
+}
+
+func (c *Client) push(ctx context.Context, s *image.Store, r reference.Reference, opt PushOptions, p ingest.Progress) (*Pushed, error) {
+	find := fromStore
+	if opt.All {
+		find = transfer.WholeOfStore
+	}
+	src, err := find(ctx, s, cmp.Or(opt.From, r.Familiar()))
+	if err != nil {
+		return nil, err
+	}
+	of := src.Document.Digest
+	if opt.EStargz {
+		st, err := s.Stage()
+		if err != nil {
+			return nil, err
+		}
+		defer st.Close()
+		if src, err = transfer.EStargz(ctx, s, st, src, p, c.warn); err != nil {
+			return nil, err
+		}
+	}
+	pushed, err := c.deliver(ctx, src, r, transfer.Repositories(s, r.Domain), p)
+	if err == nil {
+		pushed.Of = of
+	}
+	return pushed, err
+}
+
+// fromStore is an image of the store for this machine, or an artifact.
+func fromStore(ctx context.Context, s *image.Store, name string) (*transfer.Image, error) {
+	img, err := s.Resolve(name)
+	if err == nil {
+		return transfer.FromStore(s, img)
+	}
+	if errors.Is(err, image.ErrNoImage) {
+		if whole, werr := transfer.WholeOfStore(ctx, s, name); werr == nil && whole.Document.Manifests == nil {
+			return whole, nil
+		}
+	}
+	return nil, err
 }
 
 // Send sends an image to the registry in the name r. there, if not nil, returns
 // the repositories of that registry that may have a layer already.
 func (c *Client) Send(ctx context.Context, src *transfer.Image, r reference.Reference, there func(digest.Digest) []string, p ingest.Progress) (*Pushed, error) {
+	pushed, err := c.deliver(ctx, src, r, there, p)
+	if err != nil {
+		return nil, fmt.Errorf("push %s: %w", r.Familiar(), err)
+	}
+	return pushed, nil
+}
+
+// deliver is send, with advice if it fails.
+func (c *Client) deliver(ctx context.Context, src *transfer.Image, r reference.Reference, there func(digest.Digest) []string, p ingest.Progress) (*Pushed, error) {
 	pushed, err := c.send(ctx, src, r, there, p)
 	if err != nil {
-		return nil, fmt.Errorf("push %s: %w", r.Familiar(), explain(err, r.Domain))
+		return nil, explain(err, r.Domain)
 	}
 	return pushed, nil
 }

@@ -46,7 +46,7 @@ func TestThereAndBack(t *testing.T) {
 		if err := s.Tag(name, to); err != nil {
 			t.Fatal(err)
 		}
-		p, err := new(Client).Push(ctx, s, ref(t, to), nil)
+		p, err := new(Client).Push(ctx, s, ref(t, to), PushOptions{}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -86,7 +86,7 @@ func TestRegistryWithPasswords(t *testing.T) {
 	if err := s.Tag(name, to); err != nil {
 		t.Fatal(err)
 	}
-	_, err := new(Client).Push(ctx, s, ref(t, to), nil)
+	_, err := new(Client).Push(ctx, s, ref(t, to), PushOptions{}, nil)
 	wantError(t, err, "wants a password")
 	_, err = new(Client).Login(ctx, host, "anna", "close sesame")
 	wantError(t, err, "wrong user or password", "401")
@@ -96,7 +96,7 @@ func TestRegistryWithPasswords(t *testing.T) {
 	if _, err := new(Client).Login(ctx, host, "anna", "open sesame"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := new(Client).Push(ctx, s, ref(t, to), nil); err != nil {
+	if _, err := new(Client).Push(ctx, s, ref(t, to), PushOptions{}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := new(Client).Pull(ctx, newStore(t), ref(t, to), nil, nil); err != nil {
@@ -122,7 +122,7 @@ func TestSkopeoIsTheOtherClient(t *testing.T) {
 	if err := s.Tag(name, host+"/ours:v1"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := new(Client).Push(ctx, s, ref(t, host+"/ours:v1"), nil); err != nil {
+	if _, err := new(Client).Push(ctx, s, ref(t, host+"/ours:v1"), PushOptions{}, nil); err != nil {
 		t.Fatal(err)
 	}
 	out, err := exec.Command(skopeo, "copy", "--insecure-policy", "--preserve-digests", "--src-tls-verify=false", "--dest-tls-verify=false",
@@ -199,7 +199,7 @@ func pushTo(t *testing.T, rc *receiver, c *Client) error {
 	if err := s.Tag(name, to); err != nil {
 		t.Fatal(err)
 	}
-	_, err := c.Push(context.Background(), s, ref(t, to), nil)
+	_, err := c.Push(context.Background(), s, ref(t, to), PushOptions{}, nil)
 	return err
 }
 
@@ -385,7 +385,7 @@ func TestDamagedBlobIsNotSent(t *testing.T) {
 	if err := s.Tag(names[0].Names[0], srv.host()+"/x:1"); err != nil {
 		t.Fatal(err)
 	}
-	_, err = new(Client).Push(context.Background(), s, ref(t, srv.host()+"/x:1"), nil)
+	_, err = new(Client).Push(context.Background(), s, ref(t, srv.host()+"/x:1"), PushOptions{}, nil)
 	wantError(t, err, l.Digest.String(), "damaged")
 	if taken > 0 {
 		t.Error("the registry has the damaged blob whole")

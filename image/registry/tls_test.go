@@ -92,10 +92,10 @@ func TestThereAndBackWithTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := &Client{dial: toLoopback}
-	_, err := c.Push(context.Background(), s, ref(t, to), nil)
+	_, err := c.Push(context.Background(), s, ref(t, to), PushOptions{}, nil)
 	wantError(t, err, "nobody this machine trusts vouches for "+host)
 	trust(t, host, ca)
-	if _, err := c.Push(context.Background(), s, ref(t, to), nil); err != nil {
+	if _, err := c.Push(context.Background(), s, ref(t, to), PushOptions{}, nil); err != nil {
 		t.Fatal(err)
 	}
 	p, err := c.Pull(context.Background(), newStore(t), ref(t, to), nil, nil)

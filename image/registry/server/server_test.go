@@ -456,7 +456,7 @@ func TestTiffinBothWays(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		p, err := new(registry.Client).Push(context.Background(), s, r, nil)
+		p, err := new(registry.Client).Push(context.Background(), s, r, registry.PushOptions{}, nil)
 		if err != nil {
 			return err
 		}

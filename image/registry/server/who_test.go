@@ -78,7 +78,7 @@ func TestTiffinFindsTheToken(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := ref(t, name)
-		_, err := new(registry.Client).Push(context.Background(), s, r, nil)
+		_, err := new(registry.Client).Push(context.Background(), s, r, registry.PushOptions{}, nil)
 		return err
 	}
 	for _, name := range []string{h.host + "/by-address:v1", "localhost:" + port + "/by-name:v1"} {

@@ -92,7 +92,7 @@ func TestIndexesGoAsAWhole(t *testing.T) {
 
 	for _, name := range []string{"x:v1", "helm:v1"} {
 		fail(from.store.Tag(name, to.host+"/pushed/"+name))
-		_, err = c.PushAll(ctx, from.store, ref(t, to.host+"/pushed/"+name), nil)
+		_, err = c.Push(ctx, from.store, ref(t, to.host+"/pushed/"+name), registry.PushOptions{All: true}, nil)
 		fail(err)
 	}
 	if got := to.do(t, "GET", "/v2/pushed/helm/manifests/v1", nil).want(t, 200); got.body != string(said.manifest) {
@@ -101,7 +101,7 @@ func TestIndexesGoAsAWhole(t *testing.T) {
 	arrived("pushed/x")
 
 	s, _ := tiffinPull(t, from.host+"/x:v1")
-	if _, err := c.PushAll(ctx, s, ref(t, from.host+"/x:v1"), nil); err == nil {
+	if _, err := c.Push(ctx, s, ref(t, from.host+"/x:v1"), registry.PushOptions{All: true}, nil); err == nil {
 		t.Error("a pull has all of it, or a push does not")
 	}
 }
