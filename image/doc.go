@@ -8,6 +8,7 @@
 //	store                   the directory: blobs, index.json, locks; how something is published
 //	ingest                  one pass over a layer that arrives
 //	cache                   what is derived from layers, and additional image stores
+//	stargz                  layers that can be read before they are fetched
 //	transfer                load, save, pull, push and copy
 //	registry                the client's side of the protocol; registry/server the other
 //

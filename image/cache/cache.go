@@ -240,8 +240,8 @@ func (s *Cache) rebuild(ctx context.Context, st *store.Staging, l oci.Layer) err
 	return s.Inflate(ctx, st, l, nil)
 }
 
-// Inflate makes a layer's derived files from its blob, which has to inflate to its diff ID. progress
-// is told of bytes of the blob, and may be nil.
+// Inflate makes a layer's derived files from its blob, which has to inflate to its diff ID.
+// progress is told of the bytes of the blob, and may be nil.
 func (s *Cache) Inflate(ctx context.Context, st *store.Staging, l oci.Layer, progress func(int64)) error {
 	f, err := s.OpenBlob(l.Digest)
 	if err != nil {

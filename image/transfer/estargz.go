@@ -143,7 +143,7 @@ func (c *converter) image(ctx context.Context, img *Image) (*Image, error) {
 }
 
 // whole is an image with its config and layers. What is not for Linux stays: its tarballs say more
-// than an index has, such as Windows' descriptors of who may do what.
+// than an index has, such as the access rights of Windows.
 func (c *converter) whole(img *Image) (full *Image, err error) {
 	defer func() {
 		if err != nil {
@@ -165,8 +165,8 @@ func (c *converter) whole(img *Image) (full *Image, err error) {
 	return full, nil
 }
 
-// annotated is the descriptor of a layer that takes the place of d's. What d says of its bytes goes:
-// podman would look for frames of zstd.
+// annotated is the descriptor of a layer that takes the place of that of d. What d says of its
+// bytes goes: podman would look for frames of zstd.
 func annotated(d ocispec.Descriptor, blob *stargz.Blob) ocispec.Descriptor {
 	d.MediaType, d.Digest, d.Size, d.Data = ocispec.MediaTypeImageLayerGzip, blob.Digest, blob.Size, nil
 	d.Annotations = maps.Clone(d.Annotations)
@@ -210,7 +210,7 @@ func (c *converter) layer(ctx context.Context, l oci.Layer, d ocispec.Descriptor
 	}
 	blob, err := c.write(ctx, l, d)
 	if errors.Is(err, stargz.ErrUnfit) {
-		c.note(fmt.Sprintf("layer %s is pushed as it is: %v", d.Digest, err))
+		c.note(fmt.Sprintf("%v: it is pushed as it is", err))
 		blob, err = nil, nil
 	}
 	if err == nil {
@@ -254,7 +254,7 @@ func (c *converter) write(ctx context.Context, l oci.Layer, d ocispec.Descriptor
 	}
 	spread := stargz.Spread(x)
 	if spread > max(limit, flat.Size()) {
-		return nil, fmt.Errorf("%w: with their holes, its files have %s; TIFFIN_INFLATE_LIMIT=20GiB allows more", stargz.ErrUnfit, units.BytesSize(float64(spread)))
+		return nil, fmt.Errorf("layer %s: %w: with their holes, its files have %s (TIFFIN_INFLATE_LIMIT=20GiB allows more)", d.Digest, stargz.ErrUnfit, units.BytesSize(float64(spread)))
 	}
 	if names := stargz.Reserved(x); len(names) > 0 && d.Annotations[stargz.TOCDigest] == "" {
 		c.note(fmt.Sprintf("layer %s: /%s is left out, eStargz has that name for itself", d.Digest, strings.Join(names, " and /")))

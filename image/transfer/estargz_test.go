@@ -223,8 +223,8 @@ func described(t *testing.T, document []byte, more string) string {
 	return fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":%d,%s}`, d.MediaType, digest.FromBytes(document), len(document), more)
 }
 
-// TestEStargzOfDocker: docker's types become OCI's, and what was said of the old bytes goes. What is
-// not known here stays.
+// TestEStargzOfDocker: docker's types become OCI's, and what was said of the old bytes goes. What
+// is not known here stays.
 func TestEStargzOfDocker(t *testing.T) {
 	s, f, _ := imagetest.StoreWith(t, imagetest.Gzip, "x:1")
 	m := string(f.Manifest(t))

@@ -3,9 +3,9 @@
 //
 // An image comes from a Source, which hands out manifests and blobs by their digests, and is not
 // believed. Find reads manifest and config of an Image in it. An image that leaves streams blob by
-// blob, hashed on the way; nothing is packed anew, so all digests stay. An image that comes is
-// staged: its layers first, then config, manifest and merged index. Then all of it is published at
-// once, or nothing.
+// blob, hashed on the way; nothing is packed anew, so all digests stay, unless that is asked for
+// (EStargz). An image that comes is staged: its layers first, then config, manifest and merged
+// index. Then all of it is published at once, or nothing.
 package transfer
 
 import (
