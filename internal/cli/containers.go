@@ -4,17 +4,29 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sync/errgroup"
 
 	"tiffin/image/store"
 	"tiffin/internal/container/disk"
 )
 
-// onContainers is the action of a command that does one thing to each
-// container named, and prints the name when it is done.
+// onContainers is the action of a command that does one thing to each container named, one after
+// the other, and prints the name when it is done.
 func onContainers(c *cli.Context, do func(*disk.Container) error) error {
+	return onEach(c, 1, false, do)
+}
+
+// many is how many containers are worked on at a time where the order does not matter, and most of
+// the work is to wait for processes to end.
+const many = 16
+
+// onEach is onContainers for up to atOnce containers at a time; names and errors still come in the
+// order of the arguments. If gone is true, a container that is not there is passed over.
+func onEach(c *cli.Context, atOnce int, gone bool, do func(*disk.Container) error) error {
 	if err := wantArgs(c, 1, -1, "one or more containers"); err != nil {
 		return err
 	}
@@ -22,16 +34,35 @@ func onContainers(c *cli.Context, do func(*disk.Container) error) error {
 	if err != nil {
 		return err
 	}
+	refs := c.Args().Slice()
+	results := make([]chan error, len(refs))
+	for i := range refs {
+		results[i] = make(chan error, 1)
+	}
+	go func() {
+		var all errgroup.Group
+		all.SetLimit(atOnce)
+		for i, ref := range refs {
+			all.Go(func() error {
+				ctr, err := set.Find(ref)
+				if err == nil {
+					err = do(ctr)
+				}
+				results[i] <- err
+				return nil
+			})
+		}
+	}()
+	next := 0
 	return eachArg(c, func(ref string) error {
-		ctr, err := set.Find(ref)
-		if err != nil {
-			return err
+		err := <-results[next]
+		if next++; gone && errors.Is(err, disk.ErrNotFound) {
+			return nil
 		}
-		if err := do(ctr); err != nil {
-			return err
+		if err == nil {
+			fmt.Fprintln(stdout, ref)
 		}
-		fmt.Fprintln(stdout, ref)
-		return nil
+		return err
 	})
 }
 

@@ -20,7 +20,7 @@ func killCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			return onContainers(c, func(ctr *disk.Container) error { return client.Kill(ctr, sig) })
+			return onEach(c, many, false, func(ctr *disk.Container) error { return client.Kill(ctr, sig) })
 		},
 	}
 }

@@ -17,7 +17,7 @@ func pauseCommand() *cli.Command {
 		Description: "A container with a control group (any limit, or --limits cgroup) is frozen, which nothing in it can see: cgroups(7).\n" +
 			"The processes of others get SIGSTOP: a parent in the container can see that, and undo it.",
 		Action: func(c *cli.Context) error {
-			return onContainers(c, func(ctr *disk.Container) error {
+			return onEach(c, many, false, func(ctr *disk.Container) error {
 				if err := client.Suspend(ctr); err != nil {
 					return err
 				}
@@ -33,6 +33,6 @@ func pauseCommand() *cli.Command {
 func unpauseCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage: "CONTAINER…",
-		Action:    func(c *cli.Context) error { return onContainers(c, client.Resume) },
+		Action:    func(c *cli.Context) error { return onEach(c, many, false, client.Resume) },
 	}
 }

@@ -3,9 +3,6 @@
 package cli
 
 import (
-	"errors"
-	"fmt"
-
 	"github.com/urfave/cli/v2"
 
 	"tiffin/internal/container/client"
@@ -29,25 +26,12 @@ func rmCommand() *cli.Command {
 			if c.Bool("volumes") {
 				remove = client.RemoveWithVolumes
 			}
-			if c.Bool("force") && c.Args().Len() == 0 {
+			force := c.Bool("force")
+			if force && c.Args().Len() == 0 {
 				return nil // rm -f $(ps -aq) when there are no containers
 			}
-			if !c.Bool("force") {
-				return onContainers(c, func(ctr *disk.Container) error { return remove(ctr, false) })
-			}
-			return eachArg(c, func(ref string) error {
-				ctr, err := set.Find(ref)
-				if errors.Is(err, disk.ErrNotFound) {
-					return nil // as with docker: what is to be gone is gone
-				}
-				if err == nil {
-					err = remove(ctr, true)
-				}
-				if err == nil {
-					fmt.Fprintln(stdout, ref)
-				}
-				return err
-			})
+			// With force, what is to be gone may be gone, as with docker.
+			return onEach(c, many, force, func(ctr *disk.Container) error { return remove(ctr, force) })
 		},
 	}
 }

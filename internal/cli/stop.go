@@ -32,7 +32,7 @@ func stopCommand() *cli.Command {
 		},
 		Action: func(c *cli.Context) error {
 			seconds := stopTime(c)
-			return onContainers(c, func(ctr *disk.Container) error {
+			return onEach(c, many, false, func(ctr *disk.Container) error {
 				if c.IsSet("signal") {
 					ctr.StopSignal = c.String("signal")
 				}

@@ -107,6 +107,9 @@ func (s *Set) Sweep(e Eraser) {
 	ids, _ := s.ids()
 	for _, id := range ids {
 		dir := filepath.Join(s.dir, id)
+		if locked(filepath.Join(dir, "lock")) {
+			continue // alive, or a command is at it: with a thousand of them this is all there is time for
+		}
 		if _, err := os.Stat(filepath.Join(dir, "state.json")); err == nil {
 			s.sweepDead(id, e)
 			continue
