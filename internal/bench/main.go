@@ -11,6 +11,7 @@
 //	fsbench serve PORT       the servers of scripts/bench net, at four ports
 //	fsbench load ADDRESS…    measure those at four addresses
 //	fsbench pull NAME=PID=URL…  -clients pull an image at once, from each server in -rounds
+//	fsbench evict DIR        put what is below it out of the page cache
 //	fsbench tree DIR         the large context of scripts/bench build: -files N, -big MIB in all
 //
 // Every workload starts on a fresh mount with an empty upper directory, so what
@@ -62,6 +63,8 @@ func run(args []string) error {
 			return err
 		}
 		return makeTree(fl.Arg(0), *count, *mib)
+	case "evict":
+		return evict(args[1:])
 	case "unpack":
 		if err := fl.Parse(args[1:]); err != nil {
 			return err

@@ -15,7 +15,7 @@ import (
 	"strings"
 )
 
-var candidates = []string{"plain", "overlay", "fuse-overlayfs", "tiffin", "tiffin-overlay"}
+var candidates = []string{"plain", "overlay", "fuse-overlayfs", "tiffin", "tiffin-overlay", "tiffin-unpacked"}
 
 // target is what a phase is to reach: tiffin's median is at most most times
 // that of the peer, or at most most itself, in milliseconds (or MiB).
@@ -149,12 +149,12 @@ func (m *results) print(w io.Writer, mode string) {
 	for _, c := range candidates {
 		if slices.ContainsFunc(m.phases, func(p string) bool { return len(m.of[p][c]) > 0 }) {
 			present = append(present, c)
-			fmt.Fprintf(w, "%15s", c)
+			fmt.Fprintf(w, "%16s", c)
 		}
 	}
 	for _, c := range present {
 		if c != "tiffin" {
-			fmt.Fprintf(w, "%11s", "x "+strings.TrimSuffix(c, "-overlayfs"))
+			fmt.Fprintf(w, "%18s", "x "+strings.TrimSuffix(c, "-overlayfs"))
 		}
 	}
 	fmt.Fprintf(w, "  targets\n")
@@ -163,16 +163,16 @@ func (m *results) print(w io.Writer, mode string) {
 		own, ok := median(m.of[p]["tiffin"])
 		fmt.Fprintf(w, "%-36s", p)
 		for _, c := range present {
-			printNumber(w, "%15.*f", m.of[p][c])
+			printNumber(w, "%16.*f", m.of[p][c])
 		}
 		for _, c := range present {
 			if c == "tiffin" {
 				continue
 			}
 			if v, has := median(m.of[p][c]); has && ok && v > 0 {
-				fmt.Fprintf(w, "%11.3g", own/v)
+				fmt.Fprintf(w, "%18.3g", own/v)
 			} else {
-				fmt.Fprintf(w, "%11s", "-")
+				fmt.Fprintf(w, "%18s", "-")
 			}
 		}
 		a, b := m.printTargets(w, mode, p)
@@ -185,7 +185,7 @@ func (m *results) print(w io.Writer, mode string) {
 func printNumber(w io.Writer, format string, s []sample) {
 	v, ok := median(s)
 	if !ok {
-		fmt.Fprintf(w, "%15s", "-")
+		fmt.Fprintf(w, "%16s", "-")
 		return
 	}
 	digits := 0
