@@ -205,7 +205,7 @@ func valuesOf(flag string) []string {
 	case "volumes-from":
 		return containerNames()
 	case "driver":
-		return []string{"fuse", "overlay", "copy"}
+		return disk.Drivers
 	case "restart":
 		return []string{"no", "on-failure", "unless-stopped", "always"}
 	case "pull":

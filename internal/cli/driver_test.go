@@ -109,8 +109,8 @@ func TestDriversCommitTheSameLayer(t *testing.T) {
 			if b.subordinate() {
 				script += "\nchown 7:9 /new/a /new/sticky /etc/group" // ids that are there
 			}
-			b.commitTheSame(script, "overlay", "copy")
-			b.commitTheSame(script+replaced, "overlay")
+			b.commitTheSame(script, "overlay", "unpacked", "copy")
+			b.commitTheSame(script+replaced, "overlay", "unpacked")
 		})
 	}
 }

@@ -89,7 +89,7 @@ func printScript(c *cli.Context) error {
 		Title: "tiffin run " + strings.Join(append([]string{cfg.Image}, cfg.Args()...), " "),
 	}
 	script.Spec.Root.FUSE = new(ns.FUSEMount)
-	if cfg.Driver == disk.DriverOverlay {
+	if cfg.Overlaid() {
 		script.Spec.Root.Overlay = new(ns.OverlayMount)
 	}
 	_, err = fmt.Fprint(stdout, script)

@@ -56,7 +56,7 @@ func createFlags() []cli.Flag {
 		&cli.IntFlag{Name: "stop-timeout", Usage: "`SECONDS` that stop waits before it kills"},
 		&cli.StringFlag{Name: "log-driver", Value: "json-file", Usage: "`json-file`, or none: keep no log, as with --rm in the foreground"},
 		&cli.StringSliceFlag{Name: "log-opt", Usage: "max-size=`SIZE` of a file of the log (64m), max-file=N files (2), labels=KEY,… or env=VAR,… for logs --details"},
-		&cli.StringFlag{Name: "driver", Usage: "who merges the layers with what is written: `fuse` (tiffin), overlay (the kernel), copy (all unpacked); the first that works"},
+		&cli.StringFlag{Name: "driver", Usage: "who merges the layers with what is written: `fuse` (tiffin), overlay (the kernel), unpacked (the kernel, over files unpacked once), copy (all unpacked); the first that works"},
 		&cli.StringFlag{Name: "userns", Usage: "`auto`; single: only one user id, yours, even if there are subordinate ones; keep-id[:uid=U,gid=G]: you are yourself, or U, inside"},
 		&cli.StringFlag{Name: "root-emulation", Value: "auto", Usage: "pretend that root can be other users, and give files to them, and remember it: `on`, off, full: stat(2) shows owners too, and is slow; or auto, where one user id is mapped"},
 		&cli.StringSliceFlag{Name: "without", Usage: "leave `STEP,…` of the start out, to see what it is for: pid, net, user-map, mount, seccomp, caps, …"},

@@ -28,6 +28,7 @@ func TestTheSupervisorKeepsOnlyWhatItNeeds(t *testing.T) {
 		{nil, "1", "2", sysAdmin},
 		{[]string{"--cap-add", "ALL"}, "1", "2", sysAdmin},
 		{[]string{"--driver", "overlay"}, "1", "2", andFiles},
+		{[]string{"--driver", "unpacked"}, "1", "2", andFiles},
 		{[]string{"--security-opt", "no-new-privileges=false"}, "0", "2", sysAdmin},
 		{[]string{"--security-opt", "seccomp=unconfined"}, "1", "0", sysAdmin},
 		{[]string{"--without", "mount"}, "1", "2", sysAdmin},
@@ -55,6 +56,7 @@ func TestTheSupervisorKeepsOnlyWhatItNeeds(t *testing.T) {
 		}
 		k.tiffin("rm", "-f", "sealed")
 	}
+	k.tiffin("rmi", "saved", "tiffin/base") // and the unpacked tree, which subordinate ids own
 }
 
 // statusOtherThan lists what differs from want in files such as /proc/pid/status, proc(5).

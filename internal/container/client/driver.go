@@ -44,9 +44,9 @@ func withoutDriver(c *disk.Container, err error) error {
 			return errs.Hint(fmt.Errorf("container %s was made with --driver fuse, and %w", c.Name, why),
 				"`tiffin commit` what it has changed, and run that image: a driver that works is chosen then")
 		}
-	case c.Driver == disk.DriverOverlay:
+	case c.Overlaid():
 		if why, e := tryOverlay(filepath.Dir(filepath.Dir(c.Dir())), c.SingleID); e == nil && why != nil {
-			return errs.Hint(fmt.Errorf("container %s was made with --driver overlay, and %w", c.Name, why),
+			return errs.Hint(fmt.Errorf("container %s was made with --driver %s, and %w", c.Name, c.Driver, why),
 				"set TIFFIN_RUN_ROOT to a directory on another disk, or leave --driver out")
 		}
 	}

@@ -6,28 +6,33 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"tiffin/image/sidecar"
 	"tiffin/internal/errs"
 )
 
-// The drivers of a container's root: who merges the layers with its own directory. Each asks for
-// less than the one before it.
+// The drivers of a container's root: who merges the layers with its own directory.
 const (
-	DriverFUSE    = "fuse"    // package fs; also ""
-	DriverOverlay = "overlay" // the kernel's overlayfs
-	DriverCopy    = "copy"    // nobody: the container has all files of its image unpacked
+	DriverFUSE     = "fuse"     // package fs; also ""
+	DriverOverlay  = "overlay"  // the kernel's overlayfs, over package fs; without /dev/fuse as DriverUnpacked
+	DriverUnpacked = "unpacked" // the kernel's overlayfs, over the image unpacked once for all its containers
+	DriverCopy     = "copy"     // nobody: the container has all files of its image unpacked
 )
+
+// Drivers are the values of --driver.
+var Drivers = []string{DriverFUSE, DriverOverlay, DriverUnpacked, DriverCopy}
 
 // ParseDriver checks the name of a driver, and returns it as Config.Driver has it.
 func ParseDriver(name string) (string, error) {
-	switch name {
-	case "", DriverFUSE:
+	if name == DriverFUSE {
 		return "", nil
-	case DriverOverlay, DriverCopy:
+	}
+	if name == "" || slices.Contains(Drivers, name) {
 		return name, nil
 	}
-	return "", errs.Hint(fmt.Errorf("--driver %q is neither fuse nor overlay nor copy", name), "without --driver the first that works is used; see chapter 3 of the book, \"When something is missing\"")
+	return "", errs.Hint(fmt.Errorf("--driver %q is not one of %s", name, strings.Join(Drivers, ", ")), "without --driver the first that works is used; see chapter 3 of the book, \"When something is missing\"")
 }
 
 // DriverName is the driver's name in full.
@@ -37,6 +42,9 @@ func (c *Config) DriverName() string {
 	}
 	return c.Driver
 }
+
+// Overlaid tells whether the container's root is an overlayfs of the kernel.
+func (c *Config) Overlaid() bool { return c.Driver == DriverOverlay || c.Driver == DriverUnpacked }
 
 // Walled tells whether the container's files are on disk with the owners and modes that it sees,
 // behind a wall: with every driver but tiffin's own.

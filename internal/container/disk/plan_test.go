@@ -103,7 +103,7 @@ func TestAConfigComesBackAsItWas(t *testing.T) {
 }
 
 func TestDrivers(t *testing.T) {
-	for name, want := range map[string]string{"": "", "fuse": "", "overlay": "overlay", "copy": "copy"} {
+	for name, want := range map[string]string{"": "", "fuse": "", "overlay": "overlay", "unpacked": "unpacked", "copy": "copy"} {
 		if got, err := ParseDriver(name); got != want || err != nil {
 			t.Errorf("%q: %q, %v", name, got, err)
 		}

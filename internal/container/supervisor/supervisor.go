@@ -333,7 +333,7 @@ func (s *supervisor) spec() (*ns.Spec, error) {
 	if s.tree == "" {
 		spec.Root.FUSE = &ns.FUSEMount{Source: source, Type: fstype, Data: data}
 	}
-	if s.c.Driver == disk.DriverOverlay {
+	if s.c.Overlaid() {
 		spec.Root.Overlay = &ns.OverlayMount{Upper: s.c.UpperDir(), Work: s.c.WorkDir()}
 	}
 	spec.Root.Ahead = s.foresee()

@@ -46,7 +46,7 @@ func (s *supervisor) unpacked() (err error) {
 	}
 	if s.req.Trace != nil {
 		return errs.Hint(fmt.Errorf("trace container %s: its files are unpacked, and no file system of tiffin's is asked for them", s.c.Name),
-			"a trace needs /dev/fuse; see `tiffin doctor`")
+			"run the image with --driver fuse to see what it is asked for; `tiffin doctor` says whether this machine has /dev/fuse")
 	}
 	if s.c.Driver == disk.DriverCopy {
 		s.tree = s.c.UpperDir()
