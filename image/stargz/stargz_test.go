@@ -434,3 +434,14 @@ func righted(b []byte) []byte {
 	}
 	return b
 }
+
+// TestWriteDeep: a path as long as Scan takes.
+func TestWriteDeep(t *testing.T) {
+	flat := tt.Of(t, tt.File(strings.Repeat("d/", 8000)+"f", "x"))
+	x, err := index(flat)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, blob := write(t, flat)
+	sameLazily(t, b, blob, x, flat)
+}
