@@ -192,8 +192,8 @@ func (m member) Flush() error { return m.p.z.Flush() }
 func (m member) Close() error { return m.p.z.Close() }
 
 // WriteTOCAndFooter writes the table of contents, which begins at byte off, as a member of its own
-// that ends the tarball, and the footer. The JSON is made twice, since its size comes before it. The
-// library's own compressor has several copies of it in memory.
+// that ends the tarball, and the footer. The JSON is made twice, since its size comes before it.
+// The library's own compressor has several copies of it in memory.
 func (p *packer) WriteTOCAndFooter(w io.Writer, off int64, toc *estargz.JTOC, diff hash.Hash) (digest.Digest, error) {
 	z, err := gzip.NewWriterLevel(w, tocLevel)
 	if err != nil {
