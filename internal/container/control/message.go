@@ -27,7 +27,7 @@ type Message struct {
 	Shell *Shell       `json:"shell,omitempty"`
 	Copy  *Copy        `json:"copy,omitempty"`
 	Upper *disk.Upper  `json:"upper,omitempty"`
-	PID   int          `json:"pid,omitempty"` // of the process whose root a helper works in
+	PID   int          `json:"pid,omitempty"` // of the process whose root a helper works in, or that has the files which are lent
 	// Networks are those that the container joins, or leaves by their names.
 	Networks []disk.Attachment `json:"networks,omitempty"`
 	// Names are the texts of small files that a helper replaces, and of those it finds.
