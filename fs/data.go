@@ -4,6 +4,7 @@
 package fs
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"syscall"
@@ -17,7 +18,7 @@ import (
 // mapFlat maps a flat.tar for mincore(2), see inMemory. The map is never read, because the file's
 // owner may cut it short.
 func mapFlat(fl *layer.Flat) ([]byte, error) {
-	if fl.Size() == 0 {
+	if fl.Size() == 0 || fl.Partial() { // whoever reads it may have to wait
 		return nil, nil
 	}
 	return unix.Mmap(fl.Fd(), 0, int(fl.Size()), unix.PROT_NONE, unix.MAP_SHARED)
@@ -29,8 +30,13 @@ func mapFlat(fl *layer.Flat) ([]byte, error) {
 func (f *FS) readLower(i uint32, b []byte, off int64) ([]byte, error) {
 	n, err := f.x.ReadAt(i, f.flats, b, off)
 	if err != nil && err != io.EOF {
-		if f.cfg.Damaged != nil {
-			f.damaged.Do(func() { f.cfg.Damaged(fmt.Errorf("%s: %w", f.x.Path(i), err)) })
+		tell := func() { f.cfg.Damaged(fmt.Errorf("%s: %w", f.x.Path(i), err)) }
+		switch {
+		case f.cfg.Damaged == nil:
+		case errors.Is(err, layer.ErrAway): // after a long wait, and perhaps not the next time
+			tell()
+		default:
+			f.damaged.Do(tell)
 		}
 		return nil, syscall.EIO
 	}

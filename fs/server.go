@@ -25,7 +25,8 @@ type Config struct {
 	Flats []*layer.Flat // of each layer, by number: 0 is the bottom
 
 	// Damaged is told of the first file that cannot be read because its layer is not what it
-	// was when it was indexed. May be nil.
+	// was when it was indexed, and of each whose bytes could not be fetched (layer.ErrAway). May be
+	// nil.
 	Damaged func(error)
 
 	// Broken is told of a panic in the server, with the request in which it happened and the stack.

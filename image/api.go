@@ -58,6 +58,8 @@ type Image struct {
 	Builtin  bool                     // one of the names is the built-in base image's
 	Store    string                   // directory of the additional store that names it; "" for this one
 	Unfit    string                   // why it is no image that can be run, but something else that was pushed here; or ""
+
+	lazy *Lazy // it is being pulled; nil: it is here
 }
 
 // CommitOptions says how CommitLayer describes the new image. The zero value

@@ -103,7 +103,12 @@ func Chain(stack []oci.Layer) digest.Digest {
 }
 
 // RawConfig is the config of an image as JSON.
-func (s *Store) RawConfig(img *Image) ([]byte, error) { return s.ReadBlob(img.ID) }
+func (s *Store) RawConfig(img *Image) ([]byte, error) {
+	if img.lazy != nil {
+		return img.lazy.RawConf, nil
+	}
+	return s.ReadBlob(img.ID)
+}
 
 // Compose makes an image of layers that are here, and gives it names. base is the config, as JSON,
 // that cfg was made from, or nil: what tiffin does not know of it is kept. inline, if not nil, is

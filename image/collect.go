@@ -105,7 +105,7 @@ func (s *Store) collect(ix *store.Index, candidates *needs) (f freed, err error)
 				"load that image again, or remove it with tiffin rmi")
 		}
 	}
-	if err := errors.Join(live.needed(s), live.addBuilds(s), live.addBuilding(s)); err != nil {
+	if err := errors.Join(live.needed(s), live.addBuilds(s), live.addBuilding(s), live.addLazy(s)); err != nil {
 		return f, err
 	}
 	if candidates == nil {

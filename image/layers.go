@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	digest "github.com/opencontainers/go-digest"
 
@@ -33,12 +34,21 @@ type StackLayer struct {
 // Errors wrap oci.ErrDamaged if a blob that is needed for rebuilding is not what it
 // was, and ErrNotFound if another process removed the image meanwhile.
 func (s *Store) Mountable(img *Image) (*cache.Mountable, error) {
+	if img.lazy != nil {
+		m, err := s.lazyMountable(img)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return m, preparing(img, err)
+		} // all of it has come just now
+	}
 	m, err := s.Prepare(img.Layers)
 	return m, preparing(img, err)
 }
 
 // Repair checks the derived files of an image thoroughly, and rebuilds what is missing or damaged.
 func (s *Store) Repair(ctx context.Context, img *Image) (*cache.Mountable, error) {
+	if img.lazy != nil {
+		return s.Mountable(img)
+	}
 	m, err := s.RebuildAll(ctx, img.Layers)
 	return m, preparing(img, err)
 }

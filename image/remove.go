@@ -100,6 +100,9 @@ func (s *Store) Remove(ref string, force bool) (done []Removed, err error) {
 		return nil, err
 	}
 	defer release()
+	if lz := s.LazyOf(ref); lz != nil {
+		return s.removeLazy(lz, ref)
+	}
 	d, err := s.lookup(ix, ref)
 	if err != nil {
 		if !errors.Is(err, ErrNotFound) {

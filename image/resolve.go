@@ -22,8 +22,11 @@ import (
 // Resolve finds an image by what a person types: a name (NAME, NAME:TAG,
 // NAME@DIGEST), a whole ID, or the beginning of one. A name wins over an ID
 // that begins the same. A built-in image is made when it is first asked for.
-// Errors wrap ErrNotFound or oci.ErrDamaged.
+// Errors wrap ErrNotFound, oci.ErrDamaged, or ErrPulling if it is not all here yet.
 func (s *Store) Resolve(ref string) (*Image, error) {
+	if lz := s.LazyOf(ref); lz != nil {
+		return nil, s.Pulling(lz)
+	}
 	ix, err := s.ReadIndex()
 	if err != nil {
 		return nil, err
@@ -221,9 +224,9 @@ func (s *Store) layerSize(l oci.Layer) int64 {
 	return l.Size
 }
 
-// List returns all images, newest first, those of additional stores too, and what else has been
-// pushed here. Damaged ones are left out and named in the error, which may come together with a
-// list.
+// List returns all images, newest first, those of additional stores too, those that are still being
+// pulled, and what else has been pushed here. Damaged ones are left out and named in the error,
+// which may come together with a list.
 func (s *Store) List() ([]*Image, error) {
 	ix, err := s.ReadIndex()
 	if err != nil {
@@ -231,6 +234,11 @@ func (s *Store) List() ([]*Image, error) {
 	}
 	imgs, err := s.list(ix)
 	imgs = append(imgs, s.listAdditional(ix)...)
+	lazies, e := s.Lazies()
+	err = errors.Join(err, e)
+	for _, lz := range lazies {
+		imgs = append(imgs, lz.Image)
+	}
 	slices.SortStableFunc(imgs, func(a, b *Image) int { return b.Created.Compare(a.Created) })
 	return imgs, err
 }

@@ -107,6 +107,7 @@ type Mountable struct {
 	IndexPaths []string // index of each single layer
 	BlockPaths []string // codes of each tarball's blocks, for layer.OpenFlat
 	StartPath  string   // what programs read of it when they start, if that is known: a hint
+	Lazy       string   // directory of the lazy pull that it comes by, or ""
 }
 
 // StartSuffix is the end of the name of Mountable.StartPath, which begins as the union's.
@@ -274,8 +275,8 @@ func (s *Cache) readAgain(ctx context.Context, st *store.Staging, diffID digest.
 	return true
 }
 
-// derived is where a derived file is: staged, or else in the store.
-func (s *Cache) derived(st *store.Staging, name ...string) string {
+// Derived is where a derived file is: staged, or else in the store.
+func (s *Cache) Derived(st *store.Staging, name ...string) string {
 	if _, err := os.Lstat(st.Path(name...)); err == nil {
 		return st.Path(name...)
 	}
@@ -291,7 +292,7 @@ func (s *Cache) Merge(st *store.Staging, layers []oci.Layer) error {
 	var merged *layer.Tree
 	n := len(ids)
 	for ; n > 0; n-- {
-		path := s.derived(st, "unions", ChainID(ids[:n]).Encoded())
+		path := s.Derived(st, "unions", ChainID(ids[:n]).Encoded())
 		if _, err := layer.OpenIndex(path); err != nil {
 			continue
 		}
@@ -304,9 +305,9 @@ func (s *Cache) Merge(st *store.Staging, layers []oci.Layer) error {
 		}
 	}
 	for i := n; i < len(ids); i++ {
-		t, err := layer.ReadTree(s.derived(st, "layers", ids[i].Encoded(), store.IndexName))
+		t, err := layer.ReadTree(s.Derived(st, "layers", ids[i].Encoded(), store.IndexName))
 		if err != nil && s.rebuild(context.Background(), st, layers[i]) == nil {
-			t, err = layer.ReadTree(s.derived(st, "layers", ids[i].Encoded(), store.IndexName))
+			t, err = layer.ReadTree(s.Derived(st, "layers", ids[i].Encoded(), store.IndexName))
 		}
 		if err != nil {
 			return fmt.Errorf("merge the layers: %w", err)

@@ -5,6 +5,7 @@ package ingest
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -74,11 +75,14 @@ func (i *Inflated) compare(r io.Reader) error {
 	return sameContent(i.want, digest.NewDigest(digest.SHA256, sum))
 }
 
+// ErrOtherLayer is wrapped by errors that say that a blob inflates to another layer.
+var ErrOtherLayer = errors.New("is not the one that its image's config names")
+
 // sameContent compares what the blob of a layer inflates to with its diff ID.
 func sameContent(want oci.Layer, got digest.Digest) error {
 	if got != want.DiffID {
-		return fmt.Errorf("layer %s is not the one that its image's config names: uncompressed it has digest %s instead of %s",
-			want.Digest, got, want.DiffID)
+		return fmt.Errorf("layer %s %w: uncompressed it has digest %s instead of %s",
+			want.Digest, ErrOtherLayer, got, want.DiffID)
 	}
 	return nil
 }

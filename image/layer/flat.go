@@ -22,6 +22,7 @@
 package layer
 
 import (
+	"cmp"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
@@ -124,6 +125,7 @@ type Flat struct {
 	tar, codes *os.File
 	size       int64
 	mac        cipher.AEAD
+	lazy       *lazyFlat // nil: all of it is here
 
 	// A file begins and ends within blocks, and what is read next has the same block most often.
 	mu   sync.Mutex
@@ -183,6 +185,10 @@ func (f *Flat) readHeader() error {
 	if err != nil {
 		return err
 	}
+	if string(h[:8]) == chunksMagic {
+		f.lazy, f.size, err = newLazy(f.codes)
+		return err
+	}
 	f.size = int64(binary.LittleEndian.Uint64(h[8:]))
 	if string(h[:8]) != blocksMagic || f.size < 0 || st.Size() != BlocksSize(f.size) {
 		return fmt.Errorf("%s: %w: it has not the codes of a tarball of %d bytes", f.codes.Name(), ErrCorrupt, f.size)
@@ -195,7 +201,12 @@ func (f *Flat) readHeader() error {
 }
 
 // Close closes both files.
-func (f *Flat) Close() error { return errors.Join(f.tar.Close(), f.codes.Close()) }
+func (f *Flat) Close() error {
+	if f.lazy != nil {
+		f.lazy.close()
+	}
+	return errors.Join(f.tar.Close(), f.codes.Close())
+}
 
 // Size is the size of the tarball in bytes.
 func (f *Flat) Size() int64 { return f.size }
@@ -215,6 +226,10 @@ func (f *Flat) ReadAt(b []byte, off int64) (int, error) {
 	var end error
 	if left := f.size - off; int64(len(b)) > left {
 		b, end = b[:left], io.EOF
+	}
+	if f.lazy != nil {
+		n, err := f.readLazy(b, off)
+		return n, cmp.Or(err, end)
 	}
 	for rest := b; len(rest) > 0; {
 		block, in := off/BlockSize, off%BlockSize

@@ -94,8 +94,8 @@ type mirrored struct {
 	serving int // index of the one that had the manifest
 }
 
-// remote is where a pull gets an image from.
-func (c *Client) remote(ctx context.Context, r reference.Reference) (transfer.Source, error) {
+// Remote is where a pull gets an image from.
+func (c *Client) Remote(ctx context.Context, r reference.Reference) (transfer.Source, error) {
 	places, err := c.Registries.places(r)
 	if err != nil {
 		return nil, err

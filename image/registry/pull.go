@@ -39,7 +39,7 @@ const maxManifest = 4 << 20
 // Pull fetches an image into the store. asked is the platform that a person
 // named, or nil. Mirrors are asked first.
 func (c *Client) Pull(ctx context.Context, s *image.Store, r reference.Reference, asked *oci.Platform, p ingest.Progress) (*transfer.Pulled, error) {
-	from, err := c.remote(ctx, r)
+	from, err := c.Remote(ctx, r)
 	if err != nil {
 		return nil, fmt.Errorf("pull %s: %w", r.Familiar(), err)
 	}
@@ -48,7 +48,7 @@ func (c *Client) Pull(ctx context.Context, s *image.Store, r reference.Reference
 
 // Pushable is an image of a registry, to be sent elsewhere.
 func (c *Client) Pushable(ctx context.Context, r reference.Reference, asked *oci.Platform) (*transfer.Image, error) {
-	from, err := c.remote(ctx, r)
+	from, err := c.Remote(ctx, r)
 	if err != nil {
 		return nil, fmt.Errorf("copy %s: %w", r.Familiar(), err)
 	}
@@ -61,7 +61,7 @@ func (c *Client) Pushable(ctx context.Context, r reference.Reference, asked *oci
 
 // Whole is what a registry has under a name, with all that it lists.
 func (c *Client) Whole(ctx context.Context, r reference.Reference) (*transfer.Image, error) {
-	from, err := c.remote(ctx, r)
+	from, err := c.Remote(ctx, r)
 	var img *transfer.Image
 	if err == nil {
 		img, err = transfer.Whole(ctx, from, r.TagOrDigest(), ocispec.Descriptor{Digest: r.Digest, Size: -1})

@@ -277,18 +277,10 @@ func (t *taking) end(published bool) {
 // publishes. Each name comes with the image's ID.
 func Finish(s *image.Store, st *store.Staging, imgs ...*Image) (loaded []Loaded, err error) {
 	for _, img := range imgs {
-		id, err := st.PutBlob(img.Config)
-		if err != nil {
-			return nil, fmt.Errorf("store the image config: %w", err)
+		if err := stageDocuments(st, img); err != nil {
+			return nil, err
 		}
-		if _, err := st.PutBlob(img.Document.Bytes); err != nil {
-			return nil, fmt.Errorf("store the image manifest: %w", err)
-		}
-		if img.Index != nil {
-			if _, err := st.PutBlob(img.Index); err != nil {
-				return nil, fmt.Errorf("store the image index: %w", err)
-			}
-		}
+		id := img.Document.Config.Digest
 		if err := s.Merge(st, img.Layers); err != nil {
 			return nil, err
 		}
@@ -315,7 +307,26 @@ func Finish(s *image.Store, st *store.Staging, imgs ...*Image) (loaded []Loaded,
 		return nil, err
 	}
 	s.Discard(superseded)
+	for _, img := range imgs {
+		s.ForgetPulled(img.Document.Digest)
+	}
 	return loaded, nil
+}
+
+// stageDocuments stages config, manifest and index of an image.
+func stageDocuments(st *store.Staging, img *Image) error {
+	if _, err := st.PutBlob(img.Config); err != nil {
+		return fmt.Errorf("store the image config: %w", err)
+	}
+	if _, err := st.PutBlob(img.Document.Bytes); err != nil {
+		return fmt.Errorf("store the image manifest: %w", err)
+	}
+	if img.Index != nil {
+		if _, err := st.PutBlob(img.Index); err != nil {
+			return fmt.Errorf("store the image index: %w", err)
+		}
+	}
+	return nil
 }
 
 // replace is Set for a name whose image may be the same one packed

@@ -1,0 +1,68 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"testing"
+
+	"tiffin/image/transfer"
+)
+
+// TestAPartOfABlob: it is asked for by its bytes, and an answer of other ones is refused.
+func TestAPartOfABlob(t *testing.T) {
+	f, l := bigFixture(t, bytes.Clone)
+	all := f.blobs[l.Digest]
+	answer := func(status int, contentRange string, b []byte) func(int, http.ResponseWriter, *http.Request) bool {
+		return func(_ int, w http.ResponseWriter, r *http.Request) bool {
+			if got := r.Header.Get("Range"); got != "bytes=1000-1099" {
+				t.Errorf("asked for %q", got)
+			}
+			if contentRange != "" {
+				w.Header().Set("Content-Range", contentRange)
+			}
+			w.WriteHeader(status)
+			w.Write(b)
+			return true
+		}
+	}
+	right := fmt.Sprintf("bytes 1000-1099/%d", l.Size)
+	for _, c := range []struct {
+		name  string
+		fault func(int, http.ResponseWriter, *http.Request) bool
+		want  error // nil: it is read
+	}{
+		{"as it should be", nil, nil},
+		{"an open length", answer(206, "bytes 1000-1099/*", all[1000:1100]), nil},
+		{"all of it", answer(200, "", all), transfer.ErrStartOver},
+		{"another range", answer(206, fmt.Sprintf("bytes 0-99/%d", l.Size), all[:100]), transfer.ErrWrongAnswer},
+		{"a longer range", answer(206, fmt.Sprintf("bytes 1000-1199/%d", l.Size), all[1000:1200]), transfer.ErrWrongAnswer},
+		{"another blob", answer(206, "bytes 1000-1099/5000", all[1000:1100]), transfer.ErrWrongAnswer},
+		{"no range", answer(206, "", all[1000:1100]), transfer.ErrWrongAnswer},
+		{"fewer bytes", answer(206, right, all[1000:1050]), transfer.ErrWrongAnswer},
+		{"not so long", answer(416, "", nil), transfer.ErrWrongAnswer},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			srv := serve(t, f)
+			new(blobRequests).note(srv, l.Digest, c.fault)
+			from, err := new(warnings).client().Remote(context.Background(), ref(t, srv.host()+"/team/app:v1"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := from.(transfer.Ranger).Range(context.Background(), l, 1000, 100)
+			if !errors.Is(err, c.want) {
+				t.Fatalf("error %v instead of %v", err, c.want)
+			}
+			if err != nil {
+				return
+			}
+			defer r.Close()
+			if b, err := io.ReadAll(r); err != nil || !bytes.Equal(b, all[1000:1100]) {
+				t.Errorf("%d bytes, %v", len(b), err)
+			}
+		})
+	}
+}
