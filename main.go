@@ -27,6 +27,7 @@ package main
 import (
 	"os"
 
+	"tiffin/image/lazy"
 	"tiffin/internal/cli"
 	"tiffin/internal/container/client"
 	"tiffin/internal/container/supervisor"
@@ -45,6 +46,8 @@ func main() {
 		case client.KeeperCommand:
 			client.KeeperMain(os.Args[2:])
 			return
+		case lazy.Command:
+			os.Exit(cli.FetchLazily(os.Args[2:]))
 		case cli.ManCommand:
 			os.Exit(cli.WriteManuals(os.Args[2:]))
 		case cli.UserlandCommand:

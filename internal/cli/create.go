@@ -11,8 +11,10 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"tiffin/image"
 	"tiffin/image/cache"
 	"tiffin/image/layer"
+	"tiffin/image/reference"
 	"tiffin/internal/container/client"
 	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
@@ -95,18 +97,16 @@ func createContainer(c *cli.Context, foreground, later bool) (ctr *disk.Containe
 			noteDriver(cfg.Driver, why)
 		}
 	}
-	if m, err = store.Mountable(img); err != nil {
-		return nil, nil, nil, err
+	if cfg.Driver != "" { // others than fuse unpack what is here
+		if err := store.NeedsAll(img); err != nil {
+			return nil, nil, nil, err
+		}
 	}
-	// From here until the container's directory is there, rmi waits.
-	release, err := store.Hold()
+	m, release, err := holdImage(store, img)
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	defer release()
-	if _, err := os.Stat(m.UnionPath); err != nil {
-		return nil, nil, nil, fmt.Errorf("image %s was removed just now", cfg.Image)
-	}
 	if err := leaveOutLinks(&cfg, m); err != nil {
 		return nil, nil, nil, err
 	}
@@ -126,6 +126,29 @@ func createContainer(c *cli.Context, foreground, later bool) (ctr *disk.Containe
 	}
 	ctr, lock, err = set.Create(cfg)
 	return ctr, lock, m, err
+}
+
+// holdImage finds what a file system needs of an image. Until release is called, rmi waits: then
+// the container's directory is there.
+func holdImage(store *image.Store, img *image.Image) (m *cache.Mountable, release func(), err error) {
+	for {
+		if m, err = store.Mountable(img); err != nil {
+			return nil, nil, err
+		}
+		if release, err = store.Hold(); err != nil {
+			return nil, nil, err
+		}
+		if _, err := os.Stat(m.UnionPath); err == nil {
+			return m, release, nil
+		}
+		release()
+		if m.Lazy == "" {
+			return nil, nil, fmt.Errorf("image %s was removed just now", reference.Short(img.ID))
+		}
+		if img, err = store.Resolve(img.ID.String()); err != nil { // all of it has come just now
+			return nil, nil, err
+		}
+	}
 }
 
 // removeNamed deletes the container that has a name, if there is one.

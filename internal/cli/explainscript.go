@@ -55,6 +55,9 @@ func printScript(c *cli.Context) error {
 		return err
 	}
 	img, err := imageToRun(c, store)
+	if err == nil {
+		err = store.NeedsAll(img)
+	}
 	if err != nil {
 		return err
 	}

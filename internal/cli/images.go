@@ -21,8 +21,9 @@ import (
 func imagesCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage: "[FLAGS] [NAME[:TAG]]",
-		Description: "Templates have .Repository .Tag .ID .Digest .CreatedSince .CreatedAt .Size and .Store. The built-in image " + baseName + "\n" +
-			"is listed once it has been used. The column STORE is there if an image is in a store that TIFFIN_IMAGE_PATH names.",
+		Description: "Templates have .Repository .Tag .ID .Digest .CreatedSince .CreatedAt .Size .Store and .Pulled. The built-in image\n" +
+			baseName + " is listed once it has been used. The column STORE is there if an image is in a store that TIFFIN_IMAGE_PATH\n" +
+			"names, and PULLED while pull --lazy fetches one.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "accepted for docker's sake: there are no intermediate images"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "only IDs"},
@@ -38,11 +39,13 @@ func imagesCommand() *cli.Command {
 // imageRow is a name of an image as `images` shows it, for templates too.
 type imageRow struct {
 	Containers, CreatedAt, CreatedSince, Digest, ID, Repository, SharedSize, Size, Store, Tag, UniqueSize, VirtualSize string
+
+	Pulled string `json:",omitempty"` // how much is here of an image that pull --lazy fetches
 }
 
 var imageHeader = imageRow{
 	CreatedAt: "CREATED AT", CreatedSince: "CREATED", Digest: "DIGEST", ID: "IMAGE ID",
-	Repository: "REPOSITORY", Size: "SIZE", Store: "STORE", Tag: "TAG",
+	Repository: "REPOSITORY", Size: "SIZE", Store: "STORE", Tag: "TAG", Pulled: "PULLED",
 }
 
 func runImages(c *cli.Context, store *image.Store) error {
@@ -60,7 +63,12 @@ func runImages(c *cli.Context, store *image.Store) error {
 		}
 		for _, n := range names {
 			if (pattern == "" || matchName(pattern, n)) && filters.match(img, n) {
-				rows = append(rows, newImageRow(img, n, c.Bool("no-trunc")))
+				row := newImageRow(img, n, c.Bool("no-trunc"))
+				if img.Lazy() != "" {
+					have, total := store.LazyProgress(img)
+					row.Pulled = size(have) + " of " + size(total)
+				}
+				rows = append(rows, row)
 			}
 		}
 	}
@@ -84,6 +92,9 @@ func printImages(c *cli.Context, rows []*imageRow) error {
 	}
 	if slices.ContainsFunc(rows, func(r *imageRow) bool { return r.Store != "" }) {
 		columns += "\t{{.Store}}" // of TIFFIN_IMAGE_PATH
+	}
+	if slices.ContainsFunc(rows, func(r *imageRow) bool { return r.Pulled != "" }) {
+		columns += "\t{{.Pulled}}"
 	}
 	return printRows(stdout, c.String("format"), columns, &imageHeader, rows)
 }

@@ -102,7 +102,7 @@ func wantedKind(c *cli.Context) (string, error) {
 func findEither(store *image.Store, name, kind string) (*image.Image, *disk.Container, error) {
 	if kind != "container" {
 		img, err := store.Resolve(name)
-		if err == nil || kind == "image" || errors.Is(err, oci.ErrDamaged) || errors.Is(err, image.ErrNoImage) {
+		if err == nil || kind == "image" || errors.Is(err, oci.ErrDamaged) || errors.Is(err, image.ErrNoImage) || errors.Is(err, image.ErrPulling) {
 			return img, nil, err
 		}
 	}

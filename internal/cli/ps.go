@@ -115,7 +115,7 @@ func sizeOf(ctr *disk.Container) string {
 	if err != nil {
 		return text
 	}
-	img, err := store.Resolve(string(ctr.ImageID))
+	img, err := store.ResolveLazy(string(ctr.ImageID))
 	if err != nil {
 		return text // the image is gone
 	}

@@ -33,6 +33,7 @@ func pullCommand() *cli.Command {
 			platformFlag(), tlsFlag(),
 			&cli.BoolFlag{Name: "all", Usage: "fetch an index with all that it lists, for every platform; what is interrupted begins again"},
 			&cli.BoolFlag{Name: "all-tags", Aliases: []string{"a"}, Usage: "fetch the images of all tags"},
+			&cli.BoolFlag{Name: "lazy", Usage: "be done when it can be run; its files come when they are read"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only the whole name of the image"},
 		},
 		Action: takes(1, 1, "the name of an image", inStore(runPull)),
@@ -48,6 +49,8 @@ func runPull(c *cli.Context, store *image.Store) error {
 	switch {
 	case c.Bool("all") && (c.Bool("all-tags") || c.String("platform") != ""):
 		return usagef("--all goes with neither --all-tags nor --platform")
+	case c.Bool("lazy") && (c.Bool("all") || c.Bool("all-tags")):
+		return usagef("--lazy goes with neither --all nor --all-tags")
 	case c.Bool("all-tags"):
 		return pullAll(c, store, client, name)
 	}
@@ -79,6 +82,11 @@ func pullRef(c *cli.Context, store *image.Store, client *registry.Client, ref re
 		w = io.Discard
 	}
 	fmt.Fprintf(w, "%s: Pulling from %s\n", cmp.Or(string(ref.Digest), ref.Tag), ref.Path)
+	if c.Bool("lazy") {
+		if done, err := pullLazily(c, store, client, ref, platform, w); done || err != nil {
+			return err
+		}
+	}
 	ctx, end := interruptible(c)
 	defer end()
 	progress, stop := newProgress(quiet)
@@ -174,16 +182,20 @@ func imageToRun(c *cli.Context, store *image.Store) (*image.Image, error) {
 	default:
 		return nil, usagef("--pull is always, missing or never, not %q", policy)
 	}
-	return baseImage(c, store, c.Args().First(), c.String("platform"), policy)
+	return findOrPull(c, store, store.ResolveLazy, c.Args().First(), c.String("platform"), policy)
 }
 
-// baseImage is imageToRun for a name, a platform, or "", and a policy.
+// baseImage is imageToRun for a name, a platform, or "", and a policy; all of the image is here.
 func baseImage(c *cli.Context, store *image.Store, name, system, policy string) (*image.Image, error) {
+	return findOrPull(c, store, store.Resolve, name, system, policy)
+}
+
+func findOrPull(c *cli.Context, store *image.Store, resolve func(string) (*image.Image, error), name, system, policy string) (*image.Image, error) {
 	platform, err := parsePlatform(system)
 	if err != nil {
 		return nil, err
 	}
-	img, err := store.Resolve(name)
+	img, err := resolve(name)
 	missing := errors.Is(err, image.ErrNotFound)
 	var client *registry.Client
 	if missing || policy == pullAlways {
@@ -193,7 +205,7 @@ func baseImage(c *cli.Context, store *image.Store, name, system, policy string) 
 		}
 		if whole := client.Registries.Expand(name); whole != name && missing {
 			name = whole
-			img, err = store.Resolve(name)
+			img, err = resolve(name)
 			missing = errors.Is(err, image.ErrNotFound)
 		}
 	}
@@ -231,7 +243,7 @@ func baseImage(c *cli.Context, store *image.Store, name, system, policy string) 
 		}
 		return nil, perr
 	}
-	return store.Resolve(name)
+	return resolve(name)
 }
 
 func platformFlag() cli.Flag {

@@ -46,7 +46,7 @@ func startCommand() *cli.Command {
 
 // prepareStart locks a container that exists and finds its image.
 func prepareStart(store *image.Store, ctr *disk.Container) (*os.File, *cache.Mountable, error) {
-	img, err := store.Resolve(ctr.ImageID)
+	img, err := store.ResolveLazy(ctr.ImageID)
 	if err != nil {
 		return nil, nil, fmt.Errorf("start container %s: %w", ctr.Name, err)
 	}

@@ -84,6 +84,9 @@ func imageRoom(store *image.Store) (*room, error) {
 		}
 		for _, l := range img.Layers {
 			used[l] = used[l] || active
+			if img.Lazy() != "" {
+				r.add(active, filepath.Join(img.Lazy(), l.DiffID.Encoded()))
+			}
 		}
 	}
 	for l, active := range used {

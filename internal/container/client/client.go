@@ -12,7 +12,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tiffin/image"
 	"tiffin/image/cache"
+	"tiffin/image/lazy"
 	"tiffin/internal/container/control"
 	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
@@ -42,9 +44,6 @@ type StartOptions struct {
 	// StepDown allows another driver than fuse if that cannot be mounted, which only a start shows,
 	// and is told which. The container must be new. nil: the driver was asked for.
 	StepDown func(driver string, why error)
-	// Unpacking is told how many bytes of the image are unpacked, and of how many, for drivers that
-	// do that. nil: nobody is told.
-	Unpacking func(done, all int64)
 	// GiveUp is closed when the container is not wanted any more. Start then fails, unless it was
 	// just done.
 	GiveUp <-chan struct{}
@@ -140,6 +139,14 @@ func Start(c *disk.Container, l *Launch, lock *os.File, m *cache.Mountable, o St
 		}
 		defer begun()
 	}
+	if m.Lazy != "" {
+		if err := startLazily(c, m); err != nil {
+			if l != nil {
+				l.Cancel()
+			}
+			return nil, errs.Code(err, 125)
+		}
+	}
 	begin := func(m *cache.Mountable) (err error) {
 		if l == nil {
 			l = NewLaunch(c.Root(), nil, nil).MapIDs(c.SingleID)
@@ -154,7 +161,7 @@ func Start(c *disk.Container, l *Launch, lock *os.File, m *cache.Mountable, o St
 		return err
 	}
 	err = mended(c, m, begin)
-	if err != nil && errs.CodeOf(err, 125) == 125 && c.Driver == "" && o.StepDown != nil && o.Trace == nil {
+	if err != nil && errs.CodeOf(err, 125) == 125 && c.Driver == "" && o.StepDown != nil && o.Trace == nil && m.Lazy == "" {
 		if driver, why := PickDriver(filepath.Dir(filepath.Dir(c.Dir())), c.SingleID, true); driver != "" {
 			if err = c.SetDriver(driver); err == nil {
 				o.StepDown(driver, why)
@@ -168,6 +175,15 @@ func Start(c *disk.Container, l *Launch, lock *os.File, m *cache.Mountable, o St
 	return s, nil
 }
 
+// startLazily sees that somebody fetches what the container is going to read. Other drivers unpack
+// what is believed of layers to where every image with these has it, and need all of them.
+func startLazily(c *disk.Container, m *cache.Mountable) error {
+	if c.Driver != "" {
+		return errs.Hint(fmt.Errorf("container %s: --driver %s needs all of its image, which %w", c.Name, c.Driver, image.ErrPulling), "`tiffin pull` waits for the rest")
+	}
+	return lazy.Start(c.Root(), m.Lazy)
+}
+
 // start gives the supervisor its container.
 func (l *Launch) start(c *disk.Container, lock *os.File, m *cache.Mountable, n *joined, o StartOptions) (*Session, error) {
 	if err := l.ready(); err != nil {
@@ -175,7 +191,7 @@ func (l *Launch) start(c *disk.Container, lock *os.File, m *cache.Mountable, n *
 	}
 	req := &control.Message{Op: control.OpStart, Files: []*os.File{lock}, Start: &control.Start{
 		Dir: c.Dir(), Union: m.UnionPath, Flats: m.FlatPaths, Blocks: m.BlockPaths, Indexes: m.IndexPaths, Starts: m.StartPath, Rows: o.Rows, Cols: o.Cols, Foreground: o.Stdout != nil, Tied: o.Tied,
-		Notes: l.proc.Notes, Explain: o.Explain != nil, Unpacking: o.Unpacking != nil, Env: o.Env,
+		Notes: l.proc.Notes, Explain: o.Explain != nil, Env: o.Env,
 	}}
 	if o.Stdout != nil {
 		req.Files = append(req.Files, o.Stdout, o.Stderr)
@@ -204,7 +220,7 @@ func (l *Launch) start(c *disk.Container, lock *os.File, m *cache.Mountable, n *
 		case <-begun:
 		}
 	}()
-	s, err := l.begin(req, o)
+	s, err := l.begin(req, o.Explain)
 	close(begun)
 	<-watched // before the process is waited for, and its number another one's
 	if err != nil {
@@ -217,15 +233,11 @@ func (l *Launch) start(c *disk.Container, lock *os.File, m *cache.Mountable, n *
 }
 
 // begin asks for the start, and hands on what the supervisor reports meanwhile.
-func (l *Launch) begin(req *control.Message, o StartOptions) (*Session, error) {
+func (l *Launch) begin(req *control.Message, explain func(*ns.Spec, ns.Report, *Pause) error) (*Session, error) {
 	ans, err := l.conn.Call(req)
-	for err == nil && ans.Op == control.AnsUnpacking && o.Unpacking != nil {
-		o.Unpacking(ans.Unpacked, ans.Unpacking)
-		ans, err = l.conn.Answer()
-	}
-	if o.Explain != nil {
+	if explain != nil {
 		own := l.proc.Report()
-		ans, err = story(l.conn, ans, err, &own, o.Explain)
+		ans, err = story(l.conn, ans, err, &own, explain)
 	}
 	return session(l.conn, ans, err)
 }

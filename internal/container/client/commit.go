@@ -123,6 +123,9 @@ func Commit(ctx context.Context, c *disk.Container, store *image.Store, opt imag
 		return edit(cfg) // it wins over what the container says
 	}
 	err = changed(c, store, func(base *image.Image, d delta) error {
+		if err := store.NeedsAll(base); err != nil {
+			return err
+		}
 		img, err = store.CommitLayer(ctx, base, d.WriteDiff, opt)
 		return err
 	})

@@ -9,19 +9,25 @@ import (
 	"errors"
 	"fmt"
 
+	"golang.org/x/sys/unix"
+
 	"tiffin/image"
 	"tiffin/image/cache"
 	"tiffin/image/layer"
+	"tiffin/image/lazy"
 	"tiffin/internal/container/disk"
 )
 
 // mountable finds the container's image, and what a file system needs of it.
 func mountable(c *disk.Container, store *image.Store) (*image.Image, *cache.Mountable, error) {
-	img, err := store.Resolve(c.ImageID)
+	img, err := store.ResolveLazy(c.ImageID)
 	if err != nil {
 		return nil, nil, fmt.Errorf("find the image of container %s: %w", c.Name, err)
 	}
 	m, err := store.Mountable(img)
+	if err == nil && m.Lazy != "" {
+		err = lazy.Start(c.Root(), m.Lazy)
+	}
 	return img, m, err
 }
 
@@ -42,14 +48,21 @@ func Uses(s *disk.Set) func() (map[digest.Digest]bool, error) {
 // refused then. So layers need not be read before every start.
 func mended(c *disk.Container, m *cache.Mountable, f func(*cache.Mountable) error) error {
 	err := f(m)
-	if !errors.Is(err, layer.ErrCorrupt) {
+	gone := err != nil && m.Lazy != "" && errors.Is(unix.Access(m.UnionPath, unix.R_OK), unix.ENOENT)
+	if !gone && !errors.Is(err, layer.ErrCorrupt) {
 		return err
 	}
 	store, err := image.Open(c.Root())
 	if err != nil {
 		return err
 	}
-	img, err := store.Resolve(c.ImageID)
+	if gone { // what was to be read lazily is here as a whole, just now
+		if _, m, err = mountable(c, store); err != nil {
+			return err
+		}
+		return f(m)
+	}
+	img, err := store.ResolveLazy(c.ImageID)
 	if err != nil {
 		return fmt.Errorf("rebuild the index of container %s: %w", c.Name, err)
 	}

@@ -86,10 +86,14 @@ func (s *supervisor) writeNotes() {
 	s.unwritten = false
 }
 
-// damaged records that the container has met a layer which is not what it was: State.Error.
+// damaged records that the container has met a layer which is not what it was, or is not here:
+// State.Error.
 func (s *supervisor) damaged(err error) {
-	err = errs.Hint(fmt.Errorf("read a file of container %s: %w", s.c.Name, err),
-		"if the tarball is in your store, delete its directory: it is made again when it is needed; otherwise load or pull the image yourself")
+	hint := errs.HintOf(err)
+	if hint == "" {
+		hint = "if the tarball is in your store, delete its directory: it is made again when it is needed; otherwise load or pull the image yourself"
+	}
+	err = errs.Hint(fmt.Errorf("read a file of container %s: %w", s.c.Name, err), hint)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state.Error = err.Error(); s.state.Status == disk.Running {

@@ -1,0 +1,532 @@
+package cli_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/containerd/stargz-snapshotter/estargz"
+	digest "github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"tiffin/internal/test/must"
+)
+
+const tocDigest = "containerd.io/snapshot/stargz/toc.digest"
+
+// lazyRegistry has one image, lab:1, of one layer in eStargz: tiffin/base, and a file of 16 MiB of
+// noise.
+type lazyRegistry struct {
+	*httptest.Server
+	blobs map[string][]byte
+	layer string // digest
+	table string // digest
+	noise []byte
+
+	hold   chan struct{} // closed: whole layers are sent
+	cut    atomic.Bool   // connections end in the middle
+	spoil  atomic.Bool   // a byte of what is asked for is another one
+	ranged atomic.Int64  // bytes of the layer that were sent because of a Range
+	whole  atomic.Int64  // bytes of the layer that were sent from its start
+}
+
+var rootfs = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	run := func(args ...string) ([]byte, error) {
+		cmd := exec.Command(binary, args...)
+		cmd.Env = append(os.Environ(), "TIFFIN_ROOT="+dir)
+		var said bytes.Buffer
+		cmd.Stderr = &said
+		out, err := cmd.Output()
+		if err != nil {
+			err = fmt.Errorf("%q: %w\n%s", args, err, &said)
+		}
+		return out, err
+	}
+	if _, err := run("create", "--name", "box", "tiffin/base", "true"); err != nil {
+		return nil, err
+	}
+	return run("export", "box")
+})
+
+func newLazyRegistry(t *testing.T) *lazyRegistry {
+	t.Helper()
+	fuse, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+	if err != nil {
+		must.Skip(t, "fuse", "%v", err)
+	}
+	fuse.Close()
+	base, err := rootfs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &lazyRegistry{blobs: map[string][]byte{}, hold: make(chan struct{}), noise: make([]byte, 16<<20)}
+	rand.NewChaCha8([32]byte{3}).Read(l.noise)
+	var all bytes.Buffer
+	w := tar.NewWriter(&all)
+	for r := tar.NewReader(bytes.NewReader(base)); ; {
+		h, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err == nil {
+			err = w.WriteHeader(h)
+		}
+		if err == nil {
+			_, err = io.Copy(w, r)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.WriteHeader(&tar.Header{Name: "noise", Typeflag: tar.TypeReg, Mode: 0o644, Size: int64(len(l.noise))}); err != nil {
+		t.Fatal(err)
+	}
+	w.Write(l.noise)
+	w.Close()
+	packed, err := estargz.Build(io.NewSectionReader(bytes.NewReader(all.Bytes()), 0, int64(all.Len())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer packed.Close()
+	blob, err := io.ReadAll(packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.table = packed.TOCDigest().String()
+	l.image(t, blob, digest.Digest(packed.DiffID()), l.table)
+	l.Server = httptest.NewServer(l)
+	t.Cleanup(func() {
+		l.CloseClientConnections()
+		l.Close()
+	})
+	return l
+}
+
+// image makes lab:1 of a layer.
+func (l *lazyRegistry) image(t *testing.T, blob []byte, diffID digest.Digest, table string) {
+	t.Helper()
+	add := func(b []byte, mediaType string) ocispec.Descriptor {
+		d := digest.FromBytes(b)
+		l.blobs[d.String()] = b
+		return ocispec.Descriptor{MediaType: mediaType, Digest: d, Size: int64(len(b))}
+	}
+	var m ocispec.Manifest
+	var c ocispec.Image
+	c.OS, c.Architecture, c.RootFS.Type, c.RootFS.DiffIDs = "linux", "amd64", "layers", []digest.Digest{diffID}
+	c.Config.Env, c.Config.Cmd = []string{"PATH=/usr/local/bin:/bin"}, []string{"sh"}
+	m.Layers = []ocispec.Descriptor{add(blob, ocispec.MediaTypeImageLayerGzip)}
+	if table != "" {
+		m.Layers[0].Annotations = map[string]string{tocDigest: table}
+	}
+	l.layer = m.Layers[0].Digest.String()
+	config, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.SchemaVersion, m.MediaType, m.Config = 2, ocispec.MediaTypeImageManifest, add(config, ocispec.MediaTypeImageConfig)
+	if l.blobs["1"], err = json.Marshal(m); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (l *lazyRegistry) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	name := path.Base(r.URL.Path)
+	b, ok := l.blobs[name]
+	if digest.FromBytes(l.blobs["1"]).String() == name {
+		b, ok, name = l.blobs["1"], true, "1"
+	}
+	if !ok {
+		http.NotFound(w, r)
+		return
+	}
+	if w.Header().Set("Content-Type", "application/octet-stream"); name == "1" {
+		w.Header().Set("Content-Type", ocispec.MediaTypeImageManifest)
+	}
+	if name != l.layer {
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(b))
+		return
+	}
+	var from, to int
+	count := &l.whole
+	if n, _ := fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-%d", &from, &to); n == 2 {
+		count = &l.ranged
+		if l.spoil.Load() {
+			b = bytes.Clone(b)
+			b[(from+to)/2] ^= 1
+		}
+	} else {
+		select {
+		case <-l.hold:
+		case <-r.Context().Done():
+			return
+		}
+	}
+	http.ServeContent(&sending{w, l, count}, r, "", time.Time{}, bytes.NewReader(b))
+}
+
+// sending counts what is sent of a layer, and may break off.
+type sending struct {
+	http.ResponseWriter
+	l *lazyRegistry
+	n *atomic.Int64
+}
+
+func (c *sending) Write(b []byte) (int, error) {
+	if c.l.cut.Load() {
+		c.ResponseWriter.Write(b[:len(b)/2])
+		panic(http.ErrAbortHandler)
+	}
+	c.n.Add(int64(len(b)))
+	return c.ResponseWriter.Write(b)
+}
+
+func (l *lazyRegistry) name() string { return strings.TrimPrefix(l.URL, "http://") + "/lab:1" }
+
+// lazyStore is a store of its own, and who types.
+type lazyStore struct {
+	t    *testing.T
+	root string
+}
+
+func newLazyStore(t *testing.T) *lazyStore {
+	s := &lazyStore{t, filepath.Join(t.TempDir(), "store")}
+	t.Cleanup(func() {
+		s.try("rm", "-f", "box")
+		for _, pid := range s.fetchers() {
+			syscall.Kill(pid, syscall.SIGKILL)
+		}
+	})
+	return s
+}
+
+func (s *lazyStore) command(args ...string) *exec.Cmd {
+	cmd := exec.Command(binary, args...)
+	cmd.Env = append(os.Environ(), "TIFFIN_ROOT="+s.root, "DOCKER_CONFIG="+s.t.TempDir(), "XDG_STATE_HOME="+s.t.TempDir())
+	return cmd
+}
+
+func (s *lazyStore) try(args ...string) (string, error) {
+	out, err := s.command(args...).CombinedOutput()
+	return string(out), err
+}
+
+func (s *lazyStore) tiffin(args ...string) string {
+	s.t.Helper()
+	out, err := s.try(args...)
+	if err != nil {
+		s.t.Fatalf("%q: %v\n%s", args, err, out)
+	}
+	return out
+}
+
+// refused runs a command that has to fail with a message.
+func (s *lazyStore) refused(want string, args ...string) {
+	s.t.Helper()
+	if out, err := s.try(args...); err == nil || !strings.Contains(out, want) {
+		s.t.Errorf("%q: %v instead of %q\n%s", args, err, want, out)
+	}
+}
+
+// fetchers are the programs that fetch for this store.
+func (s *lazyStore) fetchers() (pids []int) {
+	all, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, file := range all {
+		if b, _ := os.ReadFile(file); bytes.Contains(b, []byte("\x00__lazy\x00"+s.root+"\x00")) {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// pulled waits until nothing is being pulled any more.
+func (s *lazyStore) pulled() {
+	s.t.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		if _, err := os.Stat(filepath.Join(s.root, "lazy")); err != nil && len(s.fetchers()) == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			left, _ := filepath.Glob(filepath.Join(s.root, "lazy/*/*"))
+			trouble, _ := os.ReadFile(filepath.Join(filepath.Dir(strings.Join(append(left, "/")[:1], "")), "trouble"))
+			s.t.Fatalf("it is still being pulled: %q, %s", left, trouble)
+		}
+	}
+}
+
+// TestLazyPull is a life of an image that is run before it is here.
+func TestLazyPull(t *testing.T) {
+	reg, s := newLazyRegistry(t), newLazyStore(t)
+	name := reg.name()
+	if out := s.tiffin("pull", "--lazy", name); !strings.Contains(out, "can be run") {
+		t.Errorf("pull said %s", out)
+	}
+	if out := s.tiffin("run", "--rm", name, "sh", "-c", "echo dinner; head -c 5 /noise | wc -c"); out != "dinner\n5\n" {
+		t.Errorf("the container printed %q", out)
+	}
+	got, all := reg.ranged.Load(), int64(len(reg.blobs[reg.layer]))
+	if got == 0 || got > all/2 || reg.whole.Load() > 0 {
+		t.Errorf("%d of %d bytes were sent, and %d of whole layers", got, all, reg.whole.Load())
+	}
+	if out := s.tiffin("images"); !strings.Contains(out, "PULLED") || !strings.Contains(out, "0B of ") {
+		t.Errorf("images says\n%s", out)
+	}
+	s.tiffin("run", "-d", "--name", "box", name, "sh", "-c", "echo new > /made; while :; do sleep 1; done")
+	for _, args := range [][]string{{"save", "-o", os.DevNull, name}, {"tag", name, "other"}, {"push", name}, {"commit", "box"}, {"inspect", name},
+		{"bundle", name, filepath.Join(t.TempDir(), "b")}, {"layers", name}, {"run", "--rm", "--driver", "copy", name, "true"}} {
+		s.refused("is still being pulled", args...)
+	}
+	s.refused("in use", "rmi", name)
+	if out := s.tiffin("diff", "box"); out != "A /made\n" {
+		t.Errorf("diff says %q", out)
+	}
+	s.tiffin("exec", "box", "sh", "-c", "mv /noise /moved; chmod 600 /moved") // remembers the inode it was
+	close(reg.hold)
+	s.pulled()
+	want := fmt.Sprintf("%x  ", sha256.Sum256(reg.noise))
+	sum := func() {
+		t.Helper()
+		if out := s.tiffin("exec", "box", "sha256sum", "/moved"); !strings.HasPrefix(out, want) {
+			t.Errorf("the file has sum %s", out)
+		}
+	}
+	sum()
+	s.tiffin("restart", "-t", "0", "box")
+	sum()
+	// From now on it is as if it had been pulled at once.
+	other := newLazyStore(t)
+	other.tiffin("pull", name)
+	for _, dir := range []string{s.root, other.root} {
+		for d := range reg.blobs {
+			if hex, ok := strings.CutPrefix(d, "sha256:"); ok {
+				if b, err := os.ReadFile(filepath.Join(dir, "blobs/sha256", hex)); err != nil || digest.FromBytes(b).String() != d {
+					t.Errorf("%s: blob %s: %v", dir, d, err)
+				}
+			}
+		}
+	}
+	for _, args := range [][]string{{"images", "--digests", "--no-trunc"}, {"layers", name}} {
+		if a, b := s.tiffin(args...), other.tiffin(args...); a != b {
+			t.Errorf("%q differ:\n%s\n%s", args, a, b)
+		}
+	}
+	s.tiffin("commit", "box", "lunch")
+	if out := s.tiffin("pull", "--lazy", name); !strings.Contains(out, "up to date") {
+		t.Errorf("the second pull said %s", out)
+	}
+	for _, left := range []string{"lazy", "partial"} {
+		if _, err := os.Stat(filepath.Join(s.root, left)); err == nil {
+			t.Errorf("%s is left", left)
+		}
+	}
+}
+
+// TestLazyPullOfOtherBytes: who reads them gets an error, and nothing of them is kept.
+func TestLazyPullOfOtherBytes(t *testing.T) {
+	reg, s := newLazyRegistry(t), newLazyStore(t)
+	s.tiffin("pull", "--lazy", reg.name())
+	s.tiffin("run", "-d", "--name", "box", reg.name(), "sh", "-c", "while :; do sleep 1; done")
+	s.tiffin("exec", "box", "wc", "/etc/passwd")
+	reg.spoil.Store(true)
+	before := disk512(t, s)
+	s.refused("rror", "exec", "box", "wc", "/noise")
+	if after := disk512(t, s); after != before {
+		t.Errorf("the sparse tarball had %d blocks, and has %d", before, after)
+	}
+	if out := s.tiffin("inspect", "-f", "{{.State.Error}}", "box"); !strings.Contains(out, "not what its table of contents says") {
+		t.Errorf("the container says %s", out)
+	}
+	reg.spoil.Store(false)
+	if out := s.tiffin("exec", "box", "sha256sum", "/noise"); !strings.HasPrefix(out, fmt.Sprintf("%x", sha256.Sum256(reg.noise))) {
+		t.Errorf("the file has sum %s", out)
+	}
+}
+
+// disk512 is how many blocks of 512 bytes the sparse tarball has.
+func disk512(t *testing.T, s *lazyStore) int64 {
+	t.Helper()
+	flats, _ := filepath.Glob(filepath.Join(s.root, "lazy/*/*/flat.tar"))
+	var st syscall.Stat_t
+	if len(flats) != 1 || syscall.Stat(flats[0], &st) != nil {
+		t.Fatalf("sparse tarballs: %q", flats)
+	}
+	return st.Blocks
+}
+
+// TestLazyPullIsCutOff: a connection ends in the middle, and the program that fetches is killed.
+// Who reads waits, and goes on.
+func TestLazyPullIsCutOff(t *testing.T) {
+	reg, s := newLazyRegistry(t), newLazyStore(t)
+	s.tiffin("pull", "--lazy", reg.name())
+	s.tiffin("run", "-d", "--name", "box", reg.name(), "sh", "-c", "while :; do sleep 1; done")
+	s.tiffin("exec", "box", "wc", "/etc/passwd")
+	s.tiffin("exec", "box", "sha256sum", "/bin/sh")
+	reg.cut.Store(true)
+	var out bytes.Buffer
+	reader := s.command("exec", "box", "sha256sum", "/noise")
+	reader.Stdout, reader.Stderr = &out, &out
+	if err := reader.Start(); err != nil {
+		t.Fatal(err)
+	}
+	killed := false
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end) && !killed; time.Sleep(20 * time.Millisecond) {
+		for _, pid := range s.fetchers() {
+			killed = syscall.Kill(pid, syscall.SIGKILL) == nil
+		}
+	}
+	if !killed {
+		t.Fatal("nothing fetches")
+	}
+	reg.cut.Store(false)
+	ranged := reg.ranged.Load()
+	s.tiffin("run", "--rm", reg.name(), "true") // starts it again
+	if err := reader.Wait(); err != nil || !strings.HasPrefix(out.String(), fmt.Sprintf("%x", sha256.Sum256(reg.noise))) {
+		t.Fatalf("%v, %s", err, &out)
+	}
+	if n := reg.ranged.Load() - ranged; n > int64(len(reg.noise))*11/10 {
+		t.Errorf("%d bytes were sent again", n)
+	}
+	close(reg.hold)
+	s.pulled()
+	s.tiffin("save", "-o", os.DevNull, reg.name())
+}
+
+// TestLazyPullOfALie: a table that has its digest and is not that of the tarball ends the pull.
+func TestLazyPullOfALie(t *testing.T) {
+	reg, s := newLazyRegistry(t), newLazyStore(t)
+	blob, diffID, table := lie(t, reg)
+	reg.image(t, blob, diffID, table)
+	s.tiffin("pull", "--lazy", reg.name())
+	if out := s.tiffin("run", "--rm", reg.name(), "echo", "dinner"); out != "dinner\n" {
+		t.Errorf("it printed %s", out)
+	}
+	close(reg.hold)
+	for end := time.Now().Add(time.Minute); len(s.fetchers()) > 0; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it is still fetched")
+		}
+	}
+	s.refused("its table of contents is not that of its tarball", "run", "--rm", reg.name(), "true")
+	if b, err := os.ReadFile(filepath.Join(s.root, "index.json")); err != nil || bytes.Contains(b, []byte("lab:1")) {
+		t.Errorf("the image is in the store: %s, %v", b, err)
+	}
+	s.tiffin("pull", reg.name()) // as its layers are
+	s.tiffin("run", "--rm", reg.name(), "true")
+}
+
+// lie makes of the registry's layer one whose table has another mode for /noise.
+func lie(t *testing.T, reg *lazyRegistry) (blob []byte, diffID digest.Digest, table string) {
+	t.Helper()
+	blob = reg.blobs[reg.layer]
+	end := len(blob) - 51 // the footer, see package lazy
+	off, err := strconv.ParseInt(string(blob[end+16:end+32]), 16, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	z, err := gzip.NewReader(bytes.NewReader(blob[off:end]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := tar.NewReader(z)
+	h, err := r.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var contents map[string]any
+	if err := json.NewDecoder(r).Decode(&contents); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range contents["entries"].([]any) {
+		if e := e.(map[string]any); e["name"] == "noise" {
+			e["mode"] = 0o4755
+		}
+	}
+	b, err := json.Marshal(contents)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := bytes.NewBuffer(bytes.Clone(blob[:off]))
+	pack := gzip.NewWriter(out)
+	w := tar.NewWriter(pack)
+	h.Size = int64(len(b))
+	if err := w.WriteHeader(h); err != nil {
+		t.Fatal(err)
+	}
+	w.Write(b)
+	w.Close()
+	pack.Close()
+	out.Write(blob[end:])
+	if z, err = gzip.NewReader(bytes.NewReader(out.Bytes())); err != nil {
+		t.Fatal(err)
+	}
+	if diffID, err = digest.FromReader(z); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes(), diffID, digest.FromBytes(b).String()
+}
+
+// TestLazyPullOfAnOrdinaryImage fetches it as a whole, and says why.
+func TestLazyPullOfAnOrdinaryImage(t *testing.T) {
+	reg, s := newLazyRegistry(t), newLazyStore(t)
+	blob := reg.blobs[reg.layer]
+	var c ocispec.Image
+	for _, b := range reg.blobs {
+		if json.Unmarshal(b, &c) == nil && len(c.RootFS.DiffIDs) > 0 {
+			break
+		}
+	}
+	close(reg.hold)
+	for _, annotation := range []string{"", digest.FromString("another").String()} {
+		reg.image(t, blob, c.RootFS.DiffIDs[0], annotation)
+		out := s.tiffin("pull", "--lazy", reg.name())
+		if !strings.Contains(out, "all of it is fetched") || annotation != "" && !strings.Contains(out, "has digest") {
+			t.Errorf("pull said %s", out)
+		}
+		s.tiffin("run", "--rm", reg.name(), "true")
+		s.tiffin("rmi", reg.name())
+	}
+}
+
+// TestLazyPullOfWhatPushMakes: an image that `push --estargz` has sent to `serve`.
+func TestLazyPullOfWhatPushMakes(t *testing.T) {
+	reg, s := serve(t, "--addr", "127.0.0.1:0"), newLazyStore(t)
+	name := strings.TrimPrefix(reg.url, "http://") + "/lab:2"
+	for _, args := range [][]string{{"tag", "tiffin/base", name}, {"push", "--estargz", name}} {
+		cmd := exec.Command(binary, args...)
+		cmd.Env = reg.env("other")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%q: %v\n%s", args, err, out)
+		}
+	}
+	if out := s.tiffin("pull", "--lazy", name); !strings.Contains(out, "can be run") {
+		t.Errorf("pull said %s", out)
+	}
+	if out := s.tiffin("run", "--rm", name, "echo", "dinner"); out != "dinner\n" {
+		t.Errorf("it printed %s", out)
+	}
+	s.pulled()
+	s.tiffin("save", "-o", os.DevNull, name)
+}
