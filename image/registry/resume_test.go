@@ -380,6 +380,33 @@ func TestTwoPullsOfTheSameBlob(t *testing.T) {
 	}
 }
 
+// TestManyPullsOfSeveralLayers: each is fetched once, and no two pulls wait for what the other has.
+func TestManyPullsOfSeveralLayers(t *testing.T) {
+	for range 5 {
+		f := newFixture(t)
+		srv := serve(t, f)
+		s := newStore(t)
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(func() {
+				// Less than a pull waits for another that gets nothing, 20 seconds.
+				ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+				defer cancel()
+				if _, err := new(Client).Pull(ctx, s, ref(t, srv.host()+"/team/app:v1"), nil, nil); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		for _, l := range f.m.Layers {
+			if n := srv.count(l.Digest.String()); n != 1 {
+				t.Errorf("%s was fetched %d times", l.Digest, n)
+			}
+		}
+		whole(t, s, srv)
+	}
+}
+
 func TestStalledServerIsGivenUp(t *testing.T) {
 	f, l := bigFixture(t, gz)
 	srv := serve(t, f)

@@ -197,8 +197,10 @@ func (t *taking) layer(ctx context.Context, src Source, l oci.Layer) (fetched bo
 	t.mu.Lock()
 	t.parts = append(t.parts, part)
 	t.mu.Unlock()
-	// Another command may have fetched it and published it meanwhile.
+	// Another command may have fetched it and published it meanwhile. Others who wait for this one
+	// may have the layer that this command is going to wait for.
 	if ok, err := t.s.Reuse(ctx, t.st, l); ok || err != nil {
+		part.Release()
 		return false, err
 	}
 	for try := 1; ; try++ {
