@@ -1,6 +1,6 @@
 // What becomes of a container when its supervisor is signalled: by somebody who ends all processes
-// of a session, a job or a service, and sees no difference between them. `kill -- -GROUP`, a batch
-// system at its time limit and systemd.kill(5) do that.
+// of a user, a job or a service, and sees no difference between them. systemd.kill(5) does that,
+// and `pkill -u`; batch systems may.
 
 package supervisor
 

@@ -23,7 +23,7 @@ const lonely = 5 * time.Second
 
 // Main is the network program. It returns the exit status.
 func Main() int {
-	// Whoever ends all processes of a session or a job may not mean the containers of others, and
+	// Whoever ends all processes of a service or a job may not mean the containers of others, and
 	// what ends in this one may need its network until then.
 	signal.Ignore(unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM)
 	conn, err := wire.Inherited()
