@@ -9,10 +9,12 @@ import (
 	"io/fs"
 	"path/filepath"
 
+	digest "github.com/opencontainers/go-digest"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
 	"tiffin/image"
+	"tiffin/image/cache"
 	"tiffin/image/oci"
 	"tiffin/internal/container/client"
 	"tiffin/internal/container/disk"
@@ -69,16 +71,23 @@ func (r *room) row() *dfRow {
 	return &dfRow{r.kind, fmt.Sprint(r.total), fmt.Sprint(r.active), size(r.bytes), free}
 }
 
-// imageRoom measures the layers of all images: once each, in whatever form they are here.
+// imageRoom measures the layers of all images, once each, in whatever form they are here, and what
+// was unpacked of them.
 func imageRoom(store *image.Store) (*room, error) {
 	r := &room{kind: "Images"}
 	imgs, err := store.List()
 	uses, e := store.Uses()
 	err = errors.Join(err, e)
-	used := map[oci.Layer]bool{}
+	used, chains := map[oci.Layer]bool{}, map[string]bool{}
 	for _, img := range imgs {
 		active := uses[img.ID]
 		r.total++
+		var ids []digest.Digest
+		for _, l := range img.Layers {
+			ids = append(ids, l.DiffID)
+		}
+		chain := cache.ChainID(ids).Encoded()
+		chains[chain] = chains[chain] || active
 		if active {
 			r.active++
 		}
@@ -92,7 +101,14 @@ func imageRoom(store *image.Store) (*room, error) {
 	for l, active := range used {
 		r.add(active, store.BlobPath(l.Digest), store.LayerDir(l.DiffID))
 	}
-	return r, err
+	trees, e := client.TreesUsage(store.Root())
+	for chain, bytes := range trees {
+		r.bytes += bytes
+		if !chains[chain] {
+			r.free += bytes
+		}
+	}
+	return r, errors.Join(err, e)
 }
 
 // buildRoom measures the layers that builds have made and no image has.

@@ -79,24 +79,54 @@ func erase(c *disk.Container) error {
 }
 
 // SweepTrees deletes the directories of the user's that images of a store, of which the store has
-// no union any more, were unpacked to; one in use stays. With subordinate ids, only a helper can
-// enter them. It returns how many bytes of the disk they took.
+// no union any more, were unpacked to; one in use stays. It returns how many bytes of the disk they
+// took.
 func SweepTrees(images string) (freed int64, err error) {
+	err = eachTree(images, func(chain, dir string) error {
+		if _, err := os.Lstat(filepath.Join(images, "unions", chain)); !errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		n, err := askBytes(images, control.OpErase, dir) // none: one in use
+		freed += n
+		return err
+	})
+	return freed, err
+}
+
+// TreesUsage returns how many bytes of the disk the directories take that images were unpacked to,
+// by the chain ID of the image's layers, in hexadecimal digits.
+func TreesUsage(images string) (map[string]int64, error) {
+	bytes := map[string]int64{}
+	err := eachTree(images, func(chain, dir string) error {
+		n, err := askBytes(images, control.OpUsage, dir)
+		bytes[chain] += n
+		return err
+	})
+	return bytes, err
+}
+
+// eachTree calls do for each directory that an image of a store was unpacked to; most stores have
+// none.
+func eachTree(images string, do func(chain, dir string) error) error {
 	run, err := disk.RunRoot(images)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	trees, _ := os.ReadDir(filepath.Join(run, "trees")) // most have none
+	trees, _ := os.ReadDir(filepath.Join(run, "trees"))
 	for _, t := range trees {
 		chain, _, _ := strings.Cut(t.Name(), "-")
-		if _, e := os.Lstat(filepath.Join(images, "unions", chain)); errors.Is(e, os.ErrNotExist) {
-			var bytes strings.Builder
-			err = errors.Join(err, insideOf(images, false, control.OpErase, &disk.Upper{Dir: filepath.Join(run, "trees", t.Name())}, &bytes))
-			n, _ := strconv.ParseInt(bytes.String(), 10, 64) // nothing: one in use
-			freed += n
-		}
+		err = errors.Join(err, do(chain, filepath.Join(run, "trees", t.Name())))
 	}
-	return freed, err
+	return err
+}
+
+// askBytes has a helper do op with a directory, which with subordinate ids only that can enter, and
+// returns the number that it answers.
+func askBytes(images, op, dir string) (int64, error) {
+	var bytes strings.Builder
+	err := insideOf(images, false, op, &disk.Upper{Dir: dir}, &bytes)
+	n, _ := strconv.ParseInt(bytes.String(), 10, 64)
+	return n, err
 }
 
 // RemoveBuilds deletes what builds have left in directories for RUN --mount=type=cache.

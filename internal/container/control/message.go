@@ -85,6 +85,7 @@ const (
 	OpSync  = "sync"  // have the kernel write out what it keeps of the container's files
 	OpDiff  = "diff"  // the changes, as JSON
 	OpPack  = "pack"  // the changes, as a layer
+	OpUsage = "usage" // how many bytes of the disk the directory of Upper takes
 	OpErase = "erase" // the directory of Upper, and all that is in it: how many bytes that were
 )
 

@@ -64,6 +64,9 @@ func do(m *control.Message, ids ns.IDMap, ans *control.Message) error {
 	case m.Op == control.OpCopy && m.Copy != nil:
 		ans.Copied = new(control.Copied)
 		return copyFiles(m, ans.Copied)
+	case m.Op == control.OpUsage && m.Upper != nil && len(m.Files) == 1:
+		_, err := fmt.Fprint(m.Files[0], usage(m.Upper.Dir))
+		return err
 	case m.Op == control.OpErase && m.Upper != nil && len(m.Files) == 1:
 		return eraseTree(m.Upper.Dir, m.Files[0])
 	case m.Upper != nil && len(m.Files) == 1:
