@@ -44,6 +44,11 @@ func (m IDMap) As(uid, gid uint32) IDMap {
 	return IDMap{UIDs: renamed(m.UIDs, uid), GIDs: renamed(m.GIDs, gid), Setgroups: m.Setgroups, Renamed: true}
 }
 
+// Below are the ids of a user namespace below one with the ids m that has the same.
+func (m IDMap) Below() IDMap {
+	return IDMap{UIDs: identity(m.UIDs), GIDs: identity(m.GIDs), Setgroups: m.Setgroups}
+}
+
 // renamed gives 0 the name id. Each range is within one of all: user_namespaces(7), "Defining user
 // and group ID mappings".
 func renamed(all []IDRange, id uint32) []IDRange {

@@ -81,6 +81,7 @@ func (u *Unshare) explain(what string, err error) error {
 type Enter struct {
 	PID    int
 	Flags  uintptr // CLONE_NEWUSER …; 0 means all that are not this process's already
+	RootAt string  // stay among one's own files, in the user namespace, with the process's root here
 	Args   []string
 	Render func(error) string
 }
@@ -118,6 +119,12 @@ func (e *Enter) Run() error {
 		return errs.Hint(fmt.Errorf("process %d is in your user namespace already", e.PID), "leave out -U; see setns(2), EINVAL")
 	}
 	p := &program{render: e.Render}
+	if e.RootAt != "" {
+		if err := e.rootAt(p, pidfd, differ&unix.CLONE_NEWUSER != 0); err != nil {
+			return err
+		}
+		return p.become(e.Args)
+	}
 	if flags != 0 {
 		what := "setns(" + cloneFlagNames(flags) + ")"
 		p.add(plainCall, what, func(err error) error {

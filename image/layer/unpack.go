@@ -27,8 +27,12 @@ type Unpacker struct {
 	// the new ones: ioctl_ficlone(2). "": the bytes come from Flats.
 	From string
 
+	// Progress is told how many bytes the files that are made so far have; nil: nobody is.
+	Progress func(bytes int64)
+
 	Devices, Attributes int // left out
 
+	made  int64
 	links int // descriptor of a directory with a name for each file that has several
 	buf   []byte
 }
@@ -160,6 +164,9 @@ func (u *Unpacker) regular(at *place, name string, i uint32) error {
 	}
 	if err == nil {
 		err = u.attrs(fd, "", i)
+	}
+	if u.made += u.Index.Inode(i).Size; u.Progress != nil {
+		u.Progress(u.made)
 	}
 	return errors.Join(err, f.Close()) // a disk that is full may say so here only
 }

@@ -31,12 +31,17 @@ func unpacked(t *testing.T) (dir string, u *layer.Upper) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	p := &layer.Unpacker{Index: x, Flats: flats, MapUID: mine, MapGID: mineG}
+	var told []int64
+	p := &layer.Unpacker{Index: x, Flats: flats, MapUID: mine, MapGID: mineG, Progress: func(n int64) { told = append(told, n) }}
 	if err := p.Unpack(dir, 0); err != nil {
 		t.Fatal(err)
 	}
 	if p.Devices != 2 || p.Attributes != 2 {
 		t.Errorf("%d device nodes and %d attributes were left out, not 2 and 2", p.Devices, p.Attributes)
+	}
+	// Files with bytes are d/f, a and s; the order is that of names.
+	if want := []int64{9, 9 + 400_000, 9 + 400_000 + 1<<20}; !slices.Equal(told, want) {
+		t.Errorf("progress: %d, want %d", told, want)
 	}
 	return dir, &layer.Upper{Dir: dir, Lower: x, Flats: flats, Kernel: &layer.KernelUpper{MapUID: mine, MapGID: mineG, Whole: true}}
 }

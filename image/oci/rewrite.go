@@ -5,6 +5,7 @@ package oci
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,16 +17,7 @@ import (
 // WithLayers returns manifest and config of the image with other layers: m is its manifest. They
 // are OCI's: docker's manifests have no annotations.
 func WithLayers(m *Document, config []byte, layers []ocispec.Descriptor, diffIDs []digest.Digest) (manifest, newConfig []byte, err error) {
-	var was struct {
-		RootFS json.RawMessage `json:"rootfs"`
-	}
-	if err := Unmarshal(config, &was); err != nil {
-		return nil, nil, fmt.Errorf("image config %s: %w", m.Config.Digest, err)
-	}
-	rootfs, err := with(was.RootFS, map[string]any{"diff_ids": diffIDs})
-	if err == nil {
-		newConfig, err = with(config, map[string]any{"rootfs": json.RawMessage(rootfs)})
-	}
+	newConfig, err = with(config, map[string]any{"rootfs": ocispec.RootFS{Type: "layers", DiffIDs: diffIDs}})
 	if err != nil {
 		return nil, nil, fmt.Errorf("image config %s: %w", m.Config.Digest, err)
 	}
@@ -50,6 +42,9 @@ func with(object []byte, values map[string]any) ([]byte, error) {
 	all := map[string]json.RawMessage{}
 	if err := Unmarshal(object, &all); err != nil {
 		return nil, err
+	}
+	if all == nil { // JSON null
+		return nil, errors.New("it is no JSON object")
 	}
 	for name, v := range values {
 		for other := range all {

@@ -4,9 +4,11 @@ package stargz
 
 import (
 	"archive/tar"
+	"bufio"
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash"
@@ -56,7 +58,7 @@ func Write(ctx context.Context, w io.Writer, x *layer.Index, flat io.ReaderAt, a
 	}
 	out := &output{w: w, sum: sha256.New()}
 	in := newInput(func(w io.Writer) error { return writeTar(&counter{ctx, w, add}, x, flat) })
-	packer := &packer{GzipCompressor: estargz.NewGzipCompressorWithLevel(tocLevel)}
+	packer := &packer{}
 	writer := estargz.NewWriterWithCompressor(out, packer)
 	toc, err := run(writer, in)
 	// The library keeps the text of an error, but not what it wraps.
@@ -161,15 +163,13 @@ func (o *output) Write(b []byte) (int, error) {
 }
 
 // packer compresses, and counts what it compresses. All members are made by one compressor, whose
-// tables would else be made for each file.
+// tables would else be made for each file. It implements estargz.Compressor.
 type packer struct {
-	*estargz.GzipCompressor
 	z            *gzip.Writer
 	uncompressed int64 // bytes
 }
 
-// Writer implements estargz.Compressor. The header of a member has no name and no time: RFC 1952,
-// 2.3.1.
+// Writer begins a member. Its header has no name and no time: RFC 1952, 2.3.1.
 func (p *packer) Writer(w io.Writer) (_ estargz.WriteFlushCloser, err error) {
 	if p.z == nil {
 		p.z, err = gzip.NewWriterLevel(w, level)
@@ -177,11 +177,6 @@ func (p *packer) Writer(w io.Writer) (_ estargz.WriteFlushCloser, err error) {
 		p.z.Reset(w)
 	}
 	return member{p}, err
-}
-
-// WriteTOCAndFooter implements estargz.Compressor.
-func (p *packer) WriteTOCAndFooter(w io.Writer, off int64, toc *estargz.JTOC, diff hash.Hash) (digest.Digest, error) {
-	return p.GzipCompressor.WriteTOCAndFooter(w, off, toc, tocHash{diff, p})
 }
 
 // member is a gzip member on its way.
@@ -196,13 +191,52 @@ func (m member) Write(b []byte) (int, error) {
 func (m member) Flush() error { return m.p.z.Flush() }
 func (m member) Close() error { return m.p.z.Close() }
 
-// tocHash counts the bytes of the table of contents.
-type tocHash struct {
-	hash.Hash
-	p *packer
+// WriteTOCAndFooter writes the table of contents, which begins at byte off, as a member of its own
+// that ends the tarball, and the footer. The JSON is made twice, since its size comes before it.
+// The library's own compressor has several copies of it in memory.
+func (p *packer) WriteTOCAndFooter(w io.Writer, off int64, toc *estargz.JTOC, diff hash.Hash) (digest.Digest, error) {
+	z, err := gzip.NewWriterLevel(w, tocLevel)
+	if err != nil {
+		return "", err
+	}
+	size, whole, sum := sizer{}, sizer{}, sha256.New()
+	if err := writeTOC(&size, toc); err != nil {
+		return "", err
+	}
+	tw := tar.NewWriter(io.MultiWriter(z, diff, &whole))
+	if err := tw.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: estargz.TOCTarName, Size: size.n}); err != nil {
+		return "", err
+	}
+	if err := cmp.Or(writeTOC(io.MultiWriter(tw, sum), toc), tw.Close(), z.Close()); err != nil {
+		return "", err
+	}
+	p.uncompressed += whole.n
+	_, err = w.Write(estargz.CreateGzipFooter(fmt.Appendf(nil, "SG\x16\x00%016xSTARGZ", off)))
+	return digest.NewDigest(digest.SHA256, sum), err
 }
 
-func (t tocHash) Write(b []byte) (int, error) {
-	t.p.uncompressed += int64(len(b))
-	return t.Hash.Write(b)
+// writeTOC writes a table of contents as JSON, entry by entry.
+func writeTOC(w io.Writer, toc *estargz.JTOC) error {
+	out := bufio.NewWriter(w)
+	fmt.Fprintf(out, `{"version":%d,"entries":[`, toc.Version)
+	for i, e := range toc.Entries {
+		if i > 0 {
+			out.WriteString(",\n")
+		}
+		b, err := json.Marshal(e)
+		if err != nil {
+			return err
+		}
+		out.Write(b)
+	}
+	out.WriteString("]}")
+	return out.Flush() // and the errors before it
+}
+
+// sizer counts bytes.
+type sizer struct{ n int64 }
+
+func (s *sizer) Write(b []byte) (int, error) {
+	s.n += int64(len(b))
+	return len(b), nil
 }

@@ -243,6 +243,7 @@ func (c *converter) has(d ocispec.Descriptor) (bool, error) {
 
 // write writes the files of a layer into the staging directory.
 func (c *converter) write(ctx context.Context, l oci.Layer, d ocispec.Descriptor) (*stargz.Blob, error) {
+	defer ingest.Economize()()
 	x, flat, done, err := c.open(ctx, l)
 	if err != nil {
 		return nil, err

@@ -245,6 +245,20 @@ func TestEStargzOfDocker(t *testing.T) {
 	}
 }
 
+// TestEStargzOfAnOddConfig: names that encoding/json reads as the same do not survive.
+func TestEStargzOfAnOddConfig(t *testing.T) {
+	s, f, _ := imagetest.StoreWith(t, imagetest.Gzip, "x:1")
+	odd := *f
+	odd.Config = bytes.Replace(f.Config, []byte(`"config":`), []byte(`"RootFS":null,"rootfs":{"Diff_IDs":["sha256:0"]},"config":`), 1)
+	odd.Config = append(bytes.TrimSuffix(odd.Config, []byte("}")), `,"rootFS":null}`...)
+	put(t, s, "odd:1", odd.Manifest(t), odd.Config)
+	img, notes := converted(t, s, fromStore(t, s, "odd:1"))
+	checkConverted(t, img)
+	if got := string(img.Config); len(notes) > 0 || strings.Count(strings.ToLower(got), `"rootfs"`) != 1 || strings.Count(strings.ToLower(got), `"diff_ids"`) != 1 {
+		t.Errorf("%q: %s", notes, got)
+	}
+}
+
 // TestEStargzOfAnIndex: each image for Linux is written, and all else stays.
 func TestEStargzOfAnIndex(t *testing.T) {
 	s, f, _ := imagetest.StoreWith(t, imagetest.Gzip, "x:1")

@@ -16,6 +16,7 @@ package bundle
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"path"
 	"path/filepath"
 	"strings"
@@ -32,12 +33,12 @@ import (
 // later one than they know, as crun 1.8 of Debian 12 does 1.2.
 const version = "1.1.0"
 
-// Config is config.json of a container whose files are below rootfs, a path here. ids are the ids
-// that rootfs was made with; user says that the container is to have a user namespace with them.
+// Config is config.json of a container, of whose files open opens some. ids are the ids that they
+// were made with; user says that the container is to have a user namespace with them.
 // files are the names, below the bundle, of what is mounted over the image's files.
-func Config(c *disk.Config, ids ns.IDMap, user bool, rootfs string, files map[string]string) (*specs.Spec, error) {
+func Config(c *disk.Config, ids ns.IDMap, user bool, open func(path string) (io.ReadCloser, error), files map[string]string) (*specs.Spec, error) {
 	plan := c.Plan(ids)
-	who, err := ns.LookUpIdentity(plan.Process.User, plan.Process.Groups, ns.FilesBelow(rootfs), ids)
+	who, err := ns.LookUpIdentity(plan.Process.User, plan.Process.Groups, open, ids)
 	if err != nil {
 		return nil, err
 	}

@@ -72,7 +72,7 @@ func rootfs(t *testing.T) string {
 func config(t *testing.T, c *disk.Config, ids ns.IDMap, user bool) *specs.Spec {
 	t.Helper()
 	files := Files(c.Plan(ids))
-	spec, err := Config(c, ids, user, rootfs(t), files)
+	spec, err := Config(c, ids, user, ns.FilesBelow(rootfs(t)), files)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +155,7 @@ func TestUsersAreThoseOfTheImage(t *testing.T) {
 		t.Errorf("%+v, %q", u, s.Process.Env)
 	}
 	c := &disk.Config{Hostname: "h", User: "cook", Cmd: []string{"true"}}
-	if _, err := Config(c, one, true, rootfs(t), nil); err == nil || !strings.Contains(err.Error(), "33 is not mapped") {
+	if _, err := Config(c, one, true, ns.FilesBelow(rootfs(t)), nil); err == nil || !strings.Contains(err.Error(), "33 is not mapped") {
 		t.Errorf("with one id: %v", err)
 	}
 }

@@ -27,13 +27,22 @@ import (
 
 func bundleCommand() *cli.Command {
 	return &cli.Command{
-		ArgsUsage: "IMAGE|CONTAINER DIR",
+		ArgsUsage: "IMAGE|CONTAINER DIR\n       tiffin bundle --serve CONTAINER DIR -- COMMAND [ARGUMENT…]",
 		Description: "DIR, which must not exist, gets config.json, by the OCI runtime specification, and rootfs, unpacked. Runtimes\n" +
 			"that need no root run it with the rights that tiffin gives: runc run --bundle DIR NAME, or crun. For other flags\n" +
 			"than an image's own, `tiffin create` a container first. What a bundle has no place for is told. The files have the\n" +
 			"owners of your user namespace: `tiffin bundle --rm DIR` removes such a directory.",
-		Flags: []cli.Flag{&cli.BoolFlag{Name: "rm", Usage: "remove the bundle DIR, also files in it that are not yours"}},
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "rm", Usage: "remove the bundle DIR, also files in it that are not yours"},
+			&cli.BoolFlag{Name: "serve", Usage: "unpack nothing: COMMAND, a runtime, finds the CONTAINER's files in DIR/rootfs"},
+		},
 		Action: func(c *cli.Context) error {
+			if c.Bool("serve") {
+				if err := wantArgs(c, 3, -1, "a container, a directory, and a command behind --"); err != nil {
+					return err
+				}
+				return inStore(serveBundle)(c)
+			}
 			if c.Bool("rm") {
 				if err := wantArgs(c, 1, 1, "a directory"); err != nil {
 					return err
@@ -71,7 +80,23 @@ func makeBundle(c *cli.Context, name, dir string) error {
 		return err
 	}
 	defer from.close()
-	if from.cfg.KeepID != "" {
+	if err := newBundle(name, dir, from.cfg); err != nil {
+		return err
+	}
+	ids, err := fillBundle(store.Root(), dir, from)
+	if err != nil {
+		if e := removeBundle(dir); e != nil {
+			err = errs.Hint(err, "a part of it is left in "+dir)
+		}
+		return fmt.Errorf("make the bundle %s: %w", dir, err)
+	}
+	tellLeft(from.cfg, ids)
+	return nil
+}
+
+// newBundle makes the directory of a bundle.
+func newBundle(name, dir string, cfg *disk.Config) error {
+	if cfg.KeepID != "" {
 		return fmt.Errorf("container %s has --userns keep-id, for which tiffin renames ids in a way that config.json has no words for", name)
 	}
 	// A set-user-ID program in it is the user's, whom nobody else shall become.
@@ -81,17 +106,14 @@ func makeBundle(c *cli.Context, name, dir string) error {
 		}
 		return fmt.Errorf("make the bundle: %w", err)
 	}
-	ids, err := fillBundle(store.Root(), dir, from)
-	if err != nil {
-		if e := removeBundle(dir); e != nil {
-			err = errs.Hint(err, "a part of it is left in "+dir)
-		}
-		return fmt.Errorf("make the bundle %s: %w", dir, err)
-	}
-	for _, what := range bundle.Left(from.cfg, ids) {
+	return nil
+}
+
+// tellLeft tells what of a container is not in its bundle.
+func tellLeft(cfg *disk.Config, ids ns.IDMap) {
+	for _, what := range bundle.Left(cfg, ids) {
 		fmt.Fprintf(stderr, "tiffin: note: not in the bundle: %s\n", what)
 	}
-	return nil
 }
 
 // bundleOf finds a container, or else an image, which is fetched if it is not here.
@@ -146,18 +168,23 @@ func fillBundle(root, dir string, from *bundled) (ids ns.IDMap, err error) {
 	if err != nil {
 		return ids, err
 	}
-	plan := from.cfg.Plan(ids)
+	return ids, describe(dir, from.cfg, ids, os.Geteuid() != 0, ns.FilesBelow(rootfs))
+}
+
+// describe writes all of a bundle but the files of the image, of which open opens some.
+func describe(dir string, cfg *disk.Config, ids ns.IDMap, user bool, open func(path string) (io.ReadCloser, error)) error {
+	plan := cfg.Plan(ids)
 	files := bundle.Files(plan)
 	for _, f := range plan.Files {
 		if err := os.WriteFile(filepath.Join(dir, files[f.Target]), []byte(f.Content), 0o644); err != nil {
-			return ids, err
+			return err
 		}
 	}
-	spec, err := bundle.Config(from.cfg, ids, os.Geteuid() != 0, rootfs, files)
+	spec, err := bundle.Config(cfg, ids, user, open, files)
 	if err != nil {
-		return ids, err
+		return err
 	}
-	return ids, writeSpec(filepath.Join(dir, "config.json"), spec)
+	return writeSpec(filepath.Join(dir, "config.json"), spec)
 }
 
 func writeSpec(path string, spec *specs.Spec) error {

@@ -22,6 +22,7 @@ func enterCommand() *cli.Command {
 			"keeps your environment and all capabilities, and no system call is filtered.",
 		Flags: append(newNamespaceFlags(),
 			&cli.StringFlag{Name: "target", Aliases: []string{"t"}, Usage: "the process `PID`, as numbered here"},
+			&cli.StringFlag{Name: "root-at", Usage: "your own files, with the process's root at `DIR`, in its user namespace"},
 			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "all namespaces that differ from yours"},
 		),
 		Action: runEnter,
@@ -33,6 +34,9 @@ func runEnter(c *cli.Context) error {
 	e := ns.Enter{Flags: cloneFlags(c), Render: rendered}
 	if c.Bool("all") {
 		e.Flags = 0
+	}
+	if e.RootAt = c.String("root-at"); e.RootAt != "" && (cloneFlags(c) != 0 || c.Bool("all")) {
+		return usagef("--root-at goes with no other namespace")
 	}
 	if t := c.String("target"); t != "" {
 		pid, err := strconv.Atoi(t)

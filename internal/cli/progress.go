@@ -33,3 +33,28 @@ func (b *bars) Start(name string, total int64) (add func(int64), done func()) {
 	var once sync.Once
 	return bar.IncrInt64, func() { once.Do(func() { bar.Abort(true) }) }
 }
+
+// unpacking is a bar for an image that is unpacked, from the first time that show is called.
+type unpacking struct {
+	show func(done, all int64) // nil: there is no terminal
+	stop func()
+}
+
+func newUnpacking() *unpacking {
+	u := &unpacking{stop: func() {}}
+	if !isTerminal(os.Stderr) {
+		return u
+	}
+	var add func(int64)
+	var shown int64
+	u.show = func(done, all int64) {
+		if add == nil {
+			var p ingest.Progress
+			p, u.stop = newProgress(false)
+			add, _ = p.Start("unpacking", all)
+		}
+		add(done - shown)
+		shown = done
+	}
+	return u
+}

@@ -220,7 +220,10 @@ func start(l *client.Launch, ctr *disk.Container, lock *os.File, m *cache.Mounta
 		o.Rows, o.Cols = t.size()
 		o.GiveUp = t.giveUp
 	}
+	bar := newUnpacking()
+	o.Unpacking = bar.show
 	s, err := client.Start(ctr, l, lock, m, o)
+	bar.stop()
 	if err == nil {
 		for _, n := range s.Notes {
 			fmt.Fprintf(stderr, "tiffin: note: %s: %s\n", n.What, n.Why)

@@ -44,6 +44,9 @@ type StartOptions struct {
 	// StepDown allows another driver than fuse if that cannot be mounted, which only a start shows,
 	// and is told which. The container must be new. nil: the driver was asked for.
 	StepDown func(driver string, why error)
+	// Unpacking is told how many bytes of the image are unpacked, and of how many, for drivers that
+	// do that. nil: nobody is told.
+	Unpacking func(done, all int64)
 	// GiveUp is closed when the container is not wanted any more. Start then fails, unless it was
 	// just done.
 	GiveUp <-chan struct{}
@@ -191,7 +194,7 @@ func (l *Launch) start(c *disk.Container, lock *os.File, m *cache.Mountable, n *
 	}
 	req := &control.Message{Op: control.OpStart, Files: []*os.File{lock}, Start: &control.Start{
 		Dir: c.Dir(), Union: m.UnionPath, Flats: m.FlatPaths, Blocks: m.BlockPaths, Indexes: m.IndexPaths, Starts: m.StartPath, Rows: o.Rows, Cols: o.Cols, Foreground: o.Stdout != nil, Tied: o.Tied,
-		Notes: l.proc.Notes, Explain: o.Explain != nil, Env: o.Env,
+		Notes: l.proc.Notes, Explain: o.Explain != nil, Unpacking: o.Unpacking != nil, Env: o.Env,
 	}}
 	if o.Stdout != nil {
 		req.Files = append(req.Files, o.Stdout, o.Stderr)
@@ -220,7 +223,7 @@ func (l *Launch) start(c *disk.Container, lock *os.File, m *cache.Mountable, n *
 		case <-begun:
 		}
 	}()
-	s, err := l.begin(req, o.Explain)
+	s, err := l.begin(req, o)
 	close(begun)
 	<-watched // before the process is waited for, and its number another one's
 	if err != nil {
@@ -233,11 +236,15 @@ func (l *Launch) start(c *disk.Container, lock *os.File, m *cache.Mountable, n *
 }
 
 // begin asks for the start, and hands on what the supervisor reports meanwhile.
-func (l *Launch) begin(req *control.Message, explain func(*ns.Spec, ns.Report, *Pause) error) (*Session, error) {
+func (l *Launch) begin(req *control.Message, o StartOptions) (*Session, error) {
 	ans, err := l.conn.Call(req)
-	if explain != nil {
+	for err == nil && ans.Op == control.AnsUnpacking && o.Unpacking != nil {
+		o.Unpacking(ans.Unpacked, ans.Unpacking)
+		ans, err = l.conn.Answer()
+	}
+	if o.Explain != nil {
 		own := l.proc.Report()
-		ans, err = story(l.conn, ans, err, &own, explain)
+		ans, err = story(l.conn, ans, err, &own, o.Explain)
 	}
 	return session(l.conn, ans, err)
 }

@@ -3,6 +3,8 @@
 package client
 
 import (
+	"archive/tar"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -27,6 +29,7 @@ type Tree struct {
 	c    *disk.Container
 	conn *control.Conn // of a container that does not run: to the supervisor that lends its files
 	proc *ns.UserProc
+	pid  int // of the process that has them as its root
 }
 
 // OpenTree gives access to the container's files, also if it does not run: then it cannot be
@@ -67,15 +70,47 @@ func lend(c *disk.Container, lock *os.File, m *cache.Mountable) (*Tree, error) {
 	if err := l.ready(); err != nil {
 		return nil, errs.Code(probe.Explain(err), 125)
 	}
-	t := &Tree{c, l.conn, l.proc}
-	_, err := l.conn.Call(&control.Message{Op: control.OpStart, Files: []*os.File{lock}, Start: &control.Start{
+	t := &Tree{c: c, conn: l.conn, proc: l.proc}
+	ans, err := l.conn.Call(&control.Message{Op: control.OpStart, Files: []*os.File{lock}, Start: &control.Start{
 		Dir: c.Dir(), Union: m.UnionPath, Flats: m.FlatPaths, Blocks: m.BlockPaths, Indexes: m.IndexPaths, Idle: true,
 	}})
 	if err != nil {
 		t.Close()
 		return nil, withoutDriver(c, err)
 	}
+	t.pid = ans.PID
 	return t, nil
+}
+
+// Lent are the ids of the user namespace in which the files of a container are lent that does not
+// run, and the number of a process there whose root they are. A mount of them holds up Close.
+func (t *Tree) Lent() (ids ns.IDMap, pid int, err error) {
+	if t.conn == nil {
+		return ids, 0, errs.Hint(fmt.Errorf("container %s is running", t.c.Name), "`tiffin stop "+t.c.Name+"` first")
+	}
+	return t.proc.IDs, t.pid, nil
+}
+
+// Open reads the file that says who users are, or which groups there are; nil if there is none.
+func (t *Tree) Open(path string) (io.ReadCloser, error) {
+	info, err := t.Stat(path, true)
+	if err != nil || !info.File {
+		return nil, err
+	}
+	r, w := io.Pipe()
+	packed := make(chan struct{})
+	go func() {
+		w.CloseWithError(t.Pack(w, path, "file", true))
+		close(packed)
+	}()
+	file := tar.NewReader(r)
+	var text []byte
+	if _, err = file.Next(); err == nil {
+		text, err = io.ReadAll(io.LimitReader(file, ns.UserFileLimit+1))
+	}
+	r.Close()
+	<-packed // one request at a time
+	return io.NopCloser(bytes.NewReader(text)), err
 }
 
 // Close ends the access. What has been copied is in the container's directory when it returns.

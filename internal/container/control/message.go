@@ -27,7 +27,7 @@ type Message struct {
 	Shell *Shell       `json:"shell,omitempty"`
 	Copy  *Copy        `json:"copy,omitempty"`
 	Upper *disk.Upper  `json:"upper,omitempty"`
-	PID   int          `json:"pid,omitempty"` // of the process whose root a helper works in
+	PID   int          `json:"pid,omitempty"` // of the process whose root a helper works in, or that has the files which are lent
 	// Networks are those that the container joins, or leaves by their names.
 	Networks []disk.Attachment `json:"networks,omitempty"`
 	// Names are the texts of small files that a helper replaces, and of those it finds.
@@ -44,6 +44,9 @@ type Message struct {
 	Copied  *Copied           `json:"copied,omitempty"`
 	Plan    *ns.Spec          `json:"plan,omitempty"`
 	Report  *ns.Report        `json:"report,omitempty"`
+	// Unpacked and Unpacking are bytes: of the files that are there, and of all.
+	Unpacked  int64 `json:"unpacked,omitempty"`
+	Unpacking int64 `json:"unpacking,omitempty"`
 
 	Files []*os.File `json:"-"`
 }
@@ -91,10 +94,11 @@ const (
 
 // Answers.
 const (
-	AnsOK    = "ok"    // perhaps with 1 file: where standard input goes
-	AnsExit  = "exit"  // the command has ended, perhaps with an Error about its output; nothing follows
-	AnsError = "error" // nothing follows
-	AnsEvent = "event" // of a trace; more follow
+	AnsOK        = "ok"        // perhaps with 1 file: where standard input goes
+	AnsExit      = "exit"      // the command has ended, perhaps with an Error about its output; nothing follows
+	AnsError     = "error"     // nothing follows
+	AnsEvent     = "event"     // of a trace; more follow
+	AnsUnpacking = "unpacking" // before all others of a start that asks for it: how far that is
 	// Before "ok", of a start that is to be explained:
 	AnsPlan   = "plan"   // what is going to be built
 	AnsReport = "report" // a step was done, or skipped; the next one waits for OpNext
@@ -125,6 +129,8 @@ type Start struct {
 	Trace *TraceFilter `json:"trace,omitempty"`
 	// Explain asks for a plan and for reports before the answer.
 	Explain bool `json:"explain,omitempty"`
+	// Unpacking asks for answers of AnsUnpacking while the image is unpacked.
+	Unpacking bool `json:"unpacking,omitempty"`
 	// Network says that the last file is the network program. Without it the container has only
 	// loopback, or the host's network.
 	Network bool `json:"network,omitempty"`

@@ -74,6 +74,7 @@ func TestMessagesComeBackAsTheyWere(t *testing.T) {
 		{Op: AnsOK, Copied: &Copied{Info: treecopy.Info{Exists: true}, Bytes: 1 << 40}, Counts: map[string]uint64{"READ": 1 << 63}},
 		{Op: AnsEvent, Event: &TraceEvent{Time: time.Unix(1, 2).UTC(), PID: 7, Layers: []TraceAnswer{{Layer: "upper", Answer: "miss"}}, Dropped: 3}},
 		{Op: AnsReport, Report: &ns.Report{N: 1, Step: "s", Calls: []string{"c"}, Took: time.Second}},
+		{Op: AnsUnpacking, Unpacked: 1 << 40, Unpacking: 1 << 41},
 		{Op: OpDiff, Upper: &disk.Upper{Dir: "/u", Made: []string{"/m"}}, PID: 3},
 	} {
 		a, b := connection(t)

@@ -236,9 +236,13 @@ func (s *supervisor) copy(c *control.Conn, m *control.Message) {
 	_ = c.Send(ans)
 }
 
-// lend serves the files of a container that does not run, for as long as the client wants to copy.
+// lend serves the files of a container that does not run, for as long as the client wants to copy,
+// or somebody has a copy of the mount: ns.Enter.RootAt.
 func (s *supervisor) lend(c *control.Conn) {
-	if c.Send(&control.Message{Op: control.AnsOK}) == nil {
+	pid, err := s.child.HostPid()
+	if err != nil {
+		c.Fail(err)
+	} else if c.Send(&control.Message{Op: control.AnsOK, PID: pid}) == nil {
 		for m, err := c.Receive(); err == nil && m.Op == control.OpCopy; m, err = c.Receive() {
 			s.copy(c, m)
 		}

@@ -27,12 +27,13 @@ import (
 // supervisor looks after one run of a container, from before its first
 // process to after its last.
 type supervisor struct {
-	c    *disk.Container
-	req  *control.Start
-	ids  ns.IDMap
-	lock *os.File // the container's, for as long as this process lives
-	fs   *fs.FS   // nil if the files are unpacked
-	tree string   // where to, "" if they are not
+	c     *disk.Container
+	req   *control.Start
+	first *control.Conn // to who asks for the start
+	ids   ns.IDMap
+	lock  *os.File // the container's, for as long as this process lives
+	fs    *fs.FS   // nil if the files are unpacked
+	tree  string   // where to, "" if they are not
 
 	treeLock *os.File   // of shared; open for as long as this process lives
 	volumes  []*os.File // directories of takeVolumes, which are locked for as long as this process lives
@@ -92,7 +93,7 @@ func supervise() int {
 	}
 	first := &control.Conn{Conn: conn}
 	s := &supervisor{
-		ids: ids, started: make(chan struct{}), ended: make(chan struct{}), served: make(chan struct{}),
+		first: first, ids: ids, started: make(chan struct{}), ended: make(chan struct{}), served: make(chan struct{}),
 	}
 	m, err := first.Receive()
 	if err != nil {

@@ -24,6 +24,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -195,6 +196,9 @@ func (s *supervisor) unpackPart(dir, from string, top uint32) error {
 		return err
 	}
 	u := layer.Unpacker{Index: index, MapUID: s.ids.MapUID, MapGID: s.ids.MapGID, From: from}
+	if s.req.Unpacking && top == 0 {
+		u.Progress = s.tellUnpacked(index)
+	}
 	flats, err := layer.OpenFlats(s.req.Flats, s.req.Blocks)
 	if err != nil {
 		return err
@@ -214,6 +218,23 @@ func (s *supervisor) unpackPart(dir, from string, top uint32) error {
 		s.notes = append(s.notes, ns.Note{What: fmt.Sprintf("%d extended attributes of the image", u.Attributes), Why: "the file system does not take them from you, xattr(7)"})
 	}
 	return nil
+}
+
+// tellUnpacked returns what tells the client how far it is, some times a second.
+func (s *supervisor) tellUnpacked(index *layer.Index) func(bytes int64) {
+	var all int64
+	for i := range index.Len() {
+		if in := index.Inode(uint32(i)); in.Mode&unix.S_IFMT == unix.S_IFREG {
+			all += in.Size
+		}
+	}
+	last := time.Now()
+	return func(bytes int64) {
+		if now := time.Now(); now.Sub(last) > 100*time.Millisecond {
+			last = now
+			_ = s.first.Send(&control.Message{Op: control.AnsUnpacking, Unpacked: bytes, Unpacking: all}) // nobody may be there any more
+		}
+	}
 }
 
 // untouched answers op for a container that has never run, and so has changed nothing.

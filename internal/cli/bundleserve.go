@@ -1,0 +1,102 @@
+// The command tiffin bundle --serve: a runtime runs a container of tiffin's on tiffin's own file
+// system. Nothing is unpacked, and what the container changes is the container's, as after a run.
+//
+//	tiffin               makes DIR, waits for both, and removes DIR
+//	 ├─ supervisor       serves the files, as for cp: client.OpenTree
+//	 │   └─ init         has them as its root, in the user namespace of the container
+//	 └─ tiffin enter     goes there with the mounts that are here, and with a copy of that root
+//	     = the runtime   at DIR/rootfs (ns.Enter.RootAt); becomes crun run --bundle DIR …
+
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"tiffin/image"
+	"tiffin/internal/container/client"
+	"tiffin/internal/errs"
+)
+
+func serveBundle(c *cli.Context, store *image.Store) (err error) {
+	ctr, err := findContainer(c.Args().First())
+	if err != nil {
+		return err
+	}
+	tree, err := client.OpenTree(ctr, store)
+	if err != nil {
+		return err
+	}
+	finish := sync.OnceFunc(tree.Close) // when no process has the mount any more
+	defer finish()
+	ids, pid, err := tree.Lent()
+	if err != nil {
+		return err
+	}
+	dir, err := filepath.Abs(c.Args().Get(1))
+	if err != nil {
+		return err
+	}
+	if err := newBundle(ctr.Name, dir, &ctr.Config); err != nil {
+		return err
+	}
+	rootfs := filepath.Join(dir, "rootfs")
+	defer func() {
+		finish()
+		err = errors.Join(err, client.RemoveTree(store.Root(), dir))
+	}()
+	err = errors.Join(os.Mkdir(rootfs, 0o755), os.Mkdir(filepath.Join(dir, "etc"), 0o755))
+	if err == nil {
+		// The runtime is root of the user namespace: it makes another below, with the same ids.
+		err = describe(dir, &ctr.Config, ids.Below(), true, tree.Open)
+	}
+	if err != nil {
+		return fmt.Errorf("make the bundle %s: %w", dir, err)
+	}
+	tellLeft(&ctr.Config, ids)
+	return runAt(rootfs, pid, c.Args().Slice()[2:])
+}
+
+// runAt runs a command that finds the root of a process at dir, and returns its exit status.
+func runAt(dir string, pid int, args []string) error {
+	cmd := exec.Command("/proc/self/exe", append([]string{"enter", "--root-at", dir, "--target", strconv.Itoa(pid), "--"}, args...)...)
+	cmd.Args[0] = "tiffin"
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	// Those of the terminal reach the command without our help.
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGHUP)
+	defer signal.Stop(signals)
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start %s: %w", args[0], err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for {
+		select {
+		case sig := <-signals:
+			if sig == unix.SIGTERM || sig == unix.SIGHUP {
+				_ = cmd.Process.Signal(sig)
+			}
+		case err := <-ended:
+			var failed *exec.ExitError
+			switch ok := errors.As(err, &failed); {
+			case !ok:
+				return err
+			case failed.Exited():
+				return exitStatus(failed.ExitCode())
+			}
+			status, _ := failed.Sys().(syscall.WaitStatus)
+			return errs.Code(fmt.Errorf("%s was ended by %s", args[0], unix.SignalName(status.Signal())), 128+int(status.Signal()))
+		}
+	}
+}
