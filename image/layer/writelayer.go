@@ -16,29 +16,62 @@ import (
 // come twice, that has sparse files or headers for all that follows, becomes one without, and the
 // same tree always gives the same bytes. Scan makes an equal tree of them.
 //
+// lower, if it is not nil, is the merged tree of the layers below: then a directory that the layer
+// has no entry for, but for the root, gets one with the attributes that it has there. For who shows
+// each layer by itself would invent them, and overlayfs would take those.
+//
 // What leave reports true of is left out, with all below it. Errors: those of tw and flat, and of
 // attributes that a tarball cannot hold, by the path of the file.
-func (x *Index) WriteLayer(tw *tar.Writer, flat io.ReaderAt, leave func(path string, i uint32) bool) error {
+func (x *Index) WriteLayer(tw *tar.Writer, flat io.ReaderAt, lower *Tree, leave func(path string) bool) error {
 	w := &layerWriter{x: x, flats: []io.ReaderAt{flat}, tw: tw, leave: leave, first: map[uint32]string{}, buf: make([]byte, 256<<10)}
-	return w.dir("", 0)
+	return w.dir("", 0, Place{lower, 0})
+}
+
+// Place is a directory in the layers below, or nothing.
+type Place struct {
+	tree *Tree // nil: nothing
+	dir  uint32
+}
+
+// LowerRoot is the root of the merged tree of the layers below; nil if there are none.
+func LowerRoot(lower *Tree) Place { return Place{lower, 0} }
+
+// Dir is the directory of that name in p.
+func (p Place) Dir(name string) Place {
+	if p.tree != nil {
+		if i, ok := p.tree.Lookup(p.dir, name); ok && p.tree.IsDir(i) {
+			return Place{p.tree, i}
+		}
+	}
+	return Place{}
+}
+
+// Node is what is known of the directory; ok is false if there is none.
+func (p Place) Node() (n Node, ok bool) {
+	if p.tree == nil {
+		return n, false
+	}
+	return p.tree.Node(p.dir), true
 }
 
 type layerWriter struct {
 	x     *Index
 	flats []io.ReaderAt
 	tw    *tar.Writer
-	leave func(string, uint32) bool
+	leave func(string) bool
 	first map[uint32]string // files with several names that are written, by their first name
 	buf   []byte
 }
 
-// dir writes directory i, if the layer has an entry for it, and what is in it.
-func (w *layerWriter) dir(path string, i uint32) error {
+// dir writes directory i and what is in it. lower is what the layers below have in its place.
+func (w *layerWriter) dir(path string, i uint32, lower Place) error {
 	flags := w.x.Inode(i).Flags
 	if flags&Implicit == 0 {
 		if err := w.entry(path, i); err != nil {
 			return err
 		}
+	} else if err := w.implied(path, lower); err != nil {
+		return err
 	}
 	if flags&Opaque != 0 {
 		if err := w.tw.WriteHeader(markHeader(join(path, OpaqueName))); err != nil {
@@ -50,9 +83,9 @@ func (w *layerWriter) dir(path string, i uint32) error {
 		below := join(path, name)
 		var err error
 		switch n := w.x.Inode(c); {
-		case w.leave(below, c):
+		case w.leave(below):
 		case n.IsDir():
-			err = w.dir(below, c)
+			err = w.dir(below, c, lower.Dir(name))
 		case n.Flags&Whiteout != 0:
 			err = w.tw.WriteHeader(markHeader(join(path, WhiteoutPrefix+name)))
 		default:
@@ -61,6 +94,22 @@ func (w *layerWriter) dir(path string, i uint32) error {
 		if err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// implied writes a directory that the layer only implies, as the layers below have it.
+func (w *layerWriter) implied(path string, lower Place) error {
+	n, ok := lower.Node()
+	if !ok || path == "" {
+		return nil
+	}
+	h, err := newHeader(path, Stat{UID: n.UID, GID: n.GID, Mode: n.Mode}, 0, time.Unix(n.Mtime, int64(n.Nsec)), "", n.Xattrs)
+	if err == nil {
+		err = w.tw.WriteHeader(h)
+	}
+	if err != nil {
+		return fmt.Errorf("/%s: %w", path, err)
 	}
 	return nil
 }

@@ -13,21 +13,21 @@ import (
 )
 
 // rewritten is what WriteLayer makes of the index of tarball b.
-func rewritten(b []byte, tree *Tree, leave func(string, uint32) bool) ([]byte, error) {
+func rewritten(b []byte, tree, lower *Tree, leave func(string) bool) ([]byte, error) {
 	x, err := Decode(tree.Encode())
 	if err != nil {
 		return nil, err
 	}
 	var out bytes.Buffer
 	tw := tar.NewWriter(&out)
-	if err := x.WriteLayer(tw, bytes.NewReader(b), leave); err != nil {
+	if err := x.WriteLayer(tw, bytes.NewReader(b), lower, leave); err != nil {
 		return nil, err
 	}
 	err = tw.Close()
 	return out.Bytes(), err
 }
 
-func none(string, uint32) bool { return false }
+func none(string) bool { return false }
 
 // said is all that the index of a tarball says, with the bytes of the files, not where they are.
 func said(t testing.TB, b []byte, tree *Tree) (lines []string) {
@@ -57,7 +57,7 @@ func said(t testing.TB, b []byte, tree *Tree) (lines []string) {
 // sameTree fails unless WriteLayer writes the tree that tarball b has.
 func sameTree(t testing.TB, b []byte, tree *Tree) {
 	t.Helper()
-	again, err := rewritten(b, tree, none)
+	again, err := rewritten(b, tree, nil, none)
 	if err != nil {
 		if !strings.Contains(err.Error(), `has a "="`) {
 			t.Errorf("write it again: %v", err)
@@ -71,7 +71,7 @@ func sameTree(t testing.TB, b []byte, tree *Tree) {
 	if was, is := said(t, b, tree), said(t, again, second); !slices.Equal(was, is) {
 		t.Errorf("the tree was\n%s\nand is\n%s", strings.Join(was, "\n"), strings.Join(is, "\n"))
 	}
-	if third, err := rewritten(again, second, none); err != nil || !bytes.Equal(again, third) {
+	if third, err := rewritten(again, second, nil, none); err != nil || !bytes.Equal(again, third) {
 		t.Errorf("written twice, there are two tarballs: %v", err)
 	}
 }
@@ -103,7 +103,7 @@ func TestWriteLayer(t *testing.T) {
 			b := tt.Of(t, c.in...)
 			tree := scan(t, b)
 			sameTree(t, b, tree)
-			got, err := rewritten(b, tree, none)
+			got, err := rewritten(b, tree, nil, none)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -117,11 +117,28 @@ func TestWriteLayer(t *testing.T) {
 // TestWriteLayerLeavesOut: also one name of two.
 func TestWriteLayerLeavesOut(t *testing.T) {
 	b := tt.Of(t, tt.File("a", "x"), tt.Hardlink("b", "a"), tt.Dir("d"), tt.File("d/f", "y"))
-	got, err := rewritten(b, scan(t, b), func(path string, _ uint32) bool { return path == "a" || path == "d" })
+	got, err := rewritten(b, scan(t, b), nil, func(path string) bool { return path == "a" || path == "d" })
 	if err != nil {
 		t.Fatal(err)
 	}
 	if lines := tt.List(t, got); !slices.Equal(lines, []string{`-rw-r--r-- 0:0 1 b = "x"`}) {
 		t.Errorf("%q", lines)
+	}
+}
+
+// TestWriteLayerAboveOthers: directories that a layer implies are written as the layers below have
+// them, those that it has made anew are not, nor what is no directory there.
+func TestWriteLayerAboveOthers(t *testing.T) {
+	lower := scan(t, tt.Of(t, tt.Dir("./", tt.Mode(0o711)), tt.Dir("a", tt.Mode(0o700), tt.Owner(1, 2), tt.Mtime(7, 5), tt.Xattr("user.k", "v")),
+		tt.Dir("a/b", tt.Mode(0o1777)), tt.Dir("anew", tt.Mode(0o700)), tt.File("f", ""), tt.Dir("own", tt.Mode(0o700))))
+	b := tt.Of(t, tt.File("a/b/c/x", ""), tt.Whiteout("anew"), tt.File("anew/x", ""), tt.Dir("own"), tt.Whiteout("own/x"), tt.File("f/x", ""))
+	got, err := rewritten(b, scan(t, b), lower, none)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{`drwx------ 1:2 0 a/ user.k="v" @7.000000005`, "drwxrwxrwt 0:0 0 a/b/", "-rw-r--r-- 0:0 0 a/b/c/x", "drwxr-xr-x 0:0 0 anew/",
+		"-rw------- 0:0 0 anew/.wh..wh..opq", "-rw-r--r-- 0:0 0 anew/x", "-rw-r--r-- 0:0 0 f/x", "drwxr-xr-x 0:0 0 own/", "-rw------- 0:0 0 own/.wh.x"}
+	if lines := tt.List(t, got); !slices.Equal(lines, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(lines, "\n"), strings.Join(want, "\n"))
 	}
 }

@@ -61,14 +61,14 @@ func Spread(x *layer.Index) (bytes int64) {
 }
 
 // check finds what the table of contents cannot say of a layer.
-func check(x *layer.Index) error {
+func check(x *layer.Index, lower *layer.Tree) error {
 	for _, name := range Reserved(x) {
 		if i, _ := x.Lookup(0, name); x.Inode(i).Mode&unix.S_IFMT != unix.S_IFREG {
 			return unfit("/%s is no file, and eStargz has that name for itself", name)
 		}
 	}
 	c := checker{x: x}
-	return c.dir(0, 0)
+	return c.dir(0, 0, layer.LowerRoot(lower))
 }
 
 type checker struct {
@@ -76,21 +76,29 @@ type checker struct {
 	toc int64 // bytes, about
 }
 
-// dir checks what is in directory i, whose path has that many bytes.
-func (c *checker) dir(i uint32, length int) error {
+// dir checks directory i, whose path has that many bytes, what is in it, and what the layers below
+// say of it.
+func (c *checker) dir(i uint32, length int, lower layer.Place) error {
 	if err := c.inode(i, length); err != nil {
 		return err
+	}
+	if n, ok := lower.Node(); ok {
+		if err := c.xattrs(i, n.Xattrs); err != nil {
+			return err
+		}
 	}
 	for k := range c.x.DirLen(i) {
 		name, j := c.x.Dirent(i, k)
 		if !utf8.ValidString(name) {
 			return unfit("the name %q is not UTF-8", c.x.Path(j))
 		}
-		check := c.inode
-		if c.x.Inode(j).IsDir() {
-			check = c.dir
+		var err error
+		if l := length + 1 + len(name); c.x.Inode(j).IsDir() {
+			err = c.dir(j, l, lower.Dir(name))
+		} else {
+			err = c.inode(j, l)
 		}
-		if err := check(j, length+1+len(name)); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -108,14 +116,22 @@ func (c *checker) inode(i uint32, length int) error {
 	// Each chunk names the file again.
 	c.toc += (1 + n.Size/chunk) * int64(entryCost+length)
 	c.toc += int64(len(target))
-	for _, a := range c.x.Xattrs(i) {
+	if err := c.xattrs(i, c.x.Xattrs(i)); err != nil {
+		return err
+	}
+	if c.toc > maxTOC || c.toc < 0 {
+		return unfit("its table of contents would have more than %d MiB", maxTOC>>20)
+	}
+	return nil
+}
+
+// xattrs checks attributes that inode i will have.
+func (c *checker) xattrs(i uint32, all []layer.Xattr) error {
+	for _, a := range all {
 		if !utf8.ValidString(a.Name) || strings.Contains(a.Name, "=") {
 			return unfit("the name of attribute %q of %s is not UTF-8, or has a \"=\"", a.Name, c.x.Path(i))
 		}
 		c.toc += int64(len(a.Name)) + 2*int64(len(a.Value))
-	}
-	if c.toc > maxTOC || c.toc < 0 {
-		return unfit("its table of contents would have more than %d MiB", maxTOC>>20)
 	}
 	return nil
 }

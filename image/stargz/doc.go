@@ -28,6 +28,10 @@
 // found beforehand (ErrUnfit): a name that is not UTF-8, for the table is JSON; a hard link to a
 // file of a layer below; more than fits into memory.
 //
+// An engine that is lazy shows each layer by itself, and overlayfs puts one over the other. There a
+// directory that a layer has no entry for would have mode 0755, whatever it has below: it gets an
+// entry here, as docker writes one, with the attributes of the layers below.
+//
 // The same tree gives the same bytes, on any number of processors: Writer of the library goes
 // through the tarball once, where its Build cuts it into as many parts as there are processors, and
 // needs temporary files for them. What is in memory is a part of a file, and the table.

@@ -41,7 +41,7 @@ func write(t testing.TB, b []byte) ([]byte, *stargz.Blob) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	blob, err := stargz.Write(context.Background(), &out, x, bytes.NewReader(b), func(int64) {})
+	blob, err := stargz.Write(context.Background(), &out, x, bytes.NewReader(b), nil, func(int64) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -250,7 +250,7 @@ func TestUnfit(t *testing.T) {
 			t.Fatal(err)
 		}
 		var out bytes.Buffer
-		_, err = stargz.Write(context.Background(), &out, x, bytes.NewReader(b), func(int64) {})
+		_, err = stargz.Write(context.Background(), &out, x, bytes.NewReader(b), nil, func(int64) {})
 		if !errors.Is(err, stargz.ErrUnfit) || !strings.Contains(err.Error(), says) || out.Len() > 0 {
 			t.Errorf("want %q, got %v and %d bytes", says, err, out.Len())
 		}
@@ -335,7 +335,7 @@ func TestWriteFails(t *testing.T) {
 		{context.Background(), &full{0}, slowly, unix.ENOSPC},
 		{ctx, io.Discard, bytes.NewReader(flat), why},
 	} {
-		if _, err := stargz.Write(c.ctx, c.w, x, c.flat, func(int64) {}); !errors.Is(err, c.want) {
+		if _, err := stargz.Write(c.ctx, c.w, x, c.flat, nil, func(int64) {}); !errors.Is(err, c.want) {
 			t.Errorf("want %v, got %v", c.want, err)
 		}
 		if n := reading.Load(); n > 0 {
@@ -416,7 +416,7 @@ func FuzzWrite(f *testing.F) {
 			return
 		}
 		var out bytes.Buffer
-		blob, err := stargz.Write(context.Background(), &out, x, bytes.NewReader(b), func(int64) {})
+		blob, err := stargz.Write(context.Background(), &out, x, bytes.NewReader(b), nil, func(int64) {})
 		if errors.Is(err, stargz.ErrUnfit) {
 			return
 		}

@@ -49,15 +49,16 @@ func (b *Blob) Annotations() map[string]string {
 	}
 }
 
-// Write writes to w a layer, of which x is the index and flat the tarball. add is told of the bytes
-// of the new tarball, as they come. Errors: those of w, flat and ctx; ErrUnfit if the layer cannot
+// Write writes to w a layer, of which x is the index and flat the tarball; lower is the merged tree
+// of the layers below, see layer.WriteLayer. add is told of the bytes of the new tarball, as they
+// come. Errors: those of w, flat and ctx; ErrUnfit if the layer cannot
 // have this form, and then nothing has been written.
-func Write(ctx context.Context, w io.Writer, x *layer.Index, flat io.ReaderAt, add func(int64)) (*Blob, error) {
-	if err := check(x); err != nil {
+func Write(ctx context.Context, w io.Writer, x *layer.Index, flat io.ReaderAt, lower *layer.Tree, add func(int64)) (*Blob, error) {
+	if err := check(x, lower); err != nil {
 		return nil, err
 	}
 	out := &output{w: w, sum: sha256.New()}
-	in := newInput(func(w io.Writer) error { return writeTar(&counter{ctx, w, add}, x, flat) })
+	in := newInput(func(w io.Writer) error { return writeTar(&counter{ctx, w, add}, x, flat, lower) })
 	packer := &packer{}
 	writer := estargz.NewWriterWithCompressor(out, packer)
 	toc, err := run(writer, in)
@@ -113,7 +114,7 @@ func (in *input) end() error {
 
 // writeTar writes the landmark and the layer. That the landmark is first matters: the library takes
 // a tarball that begins with a name in the form of gzip's magic number for a compressed one.
-func writeTar(w io.Writer, x *layer.Index, flat io.ReaderAt) error {
+func writeTar(w io.Writer, x *layer.Index, flat io.ReaderAt, lower *layer.Tree) error {
 	tw := tar.NewWriter(w)
 	// The content is fixed: docs/estargz.md, "Prioritized Files and Landmark Files".
 	if err := tw.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: estargz.NoPrefetchLandmark, Size: 1}); err != nil {
@@ -122,7 +123,7 @@ func writeTar(w io.Writer, x *layer.Index, flat io.ReaderAt) error {
 	if _, err := tw.Write([]byte{0xf}); err != nil {
 		return err
 	}
-	if err := x.WriteLayer(tw, flat, func(path string, _ uint32) bool { return reserved(path) }); err != nil {
+	if err := x.WriteLayer(tw, flat, lower, reserved); err != nil {
 		return err
 	}
 	return tw.Close()

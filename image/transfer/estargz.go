@@ -18,12 +18,14 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"tiffin/image"
+	"tiffin/image/cache"
 	"tiffin/image/ingest"
 	"tiffin/image/layer"
 	"tiffin/image/oci"
 	"tiffin/image/reference"
 	"tiffin/image/stargz"
 	"tiffin/image/store"
+	"tiffin/image/union"
 )
 
 // EStargz returns the image img, of the store s, with each layer written as eStargz; an index with
@@ -50,7 +52,7 @@ type converter struct {
 	st       *store.Staging
 	progress ingest.Progress
 	note     func(string)
-	blobs    map[digest.Digest]*stargz.Blob  // by diff ID of the layer; nil: it stays
+	blobs    map[digest.Digest]*stargz.Blob  // by chain ID up to the layer; nil: it stays
 	images   map[digest.Digest]digest.Digest // of manifests: those that have been written, by the old
 }
 
@@ -102,11 +104,12 @@ func (c *converter) image(ctx context.Context, img *Image) (*Image, error) {
 	if err != nil {
 		return img, nil
 	}
+	stack := &stack{layers: full.Layers}
 	descriptors, diffIDs := slices.Clone(img.Document.Layers), make([]digest.Digest, len(full.Layers))
 	written := map[digest.Digest]digest.Digest{} // diff IDs by digests
 	for i, l := range full.Layers {
 		diffIDs[i] = l.DiffID
-		blob, err := c.layer(ctx, l, descriptors[i])
+		blob, err := c.layer(ctx, stack, i, descriptors[i])
 		if err != nil {
 			return nil, err
 		}
@@ -196,25 +199,26 @@ func (c *converter) source() Source {
 	})
 }
 
-// layer writes a layer as eStargz; nil if it stays.
-func (c *converter) layer(ctx context.Context, l oci.Layer, d ocispec.Descriptor) (*stargz.Blob, error) {
+// layer writes layer i of a stack as eStargz; nil if it stays.
+func (c *converter) layer(ctx context.Context, s *stack, i int, d ocispec.Descriptor) (*stargz.Blob, error) {
 	if oci.CheckLayer(d) != nil {
 		return nil, nil // of another kind, or not ours to hand out
 	}
-	if done, again := c.blobs[l.DiffID]; again {
+	chain := s.chain(i)
+	if done, again := c.blobs[chain]; again {
 		return done, nil
 	}
 	has, err := c.has(d)
 	if has || err != nil {
 		return nil, err
 	}
-	blob, err := c.write(ctx, l, d)
+	blob, err := c.write(ctx, s, i, d)
 	if errors.Is(err, stargz.ErrUnfit) {
 		c.note(fmt.Sprintf("%v: it is pushed as it is", err))
 		blob, err = nil, nil
 	}
 	if err == nil {
-		c.blobs[l.DiffID] = blob
+		c.blobs[chain] = blob
 	}
 	return blob, err
 }
@@ -242,13 +246,19 @@ func (c *converter) has(d ocispec.Descriptor) (bool, error) {
 }
 
 // write writes the files of a layer into the staging directory.
-func (c *converter) write(ctx context.Context, l oci.Layer, d ocispec.Descriptor) (*stargz.Blob, error) {
+func (c *converter) write(ctx context.Context, s *stack, i int, d ocispec.Descriptor) (*stargz.Blob, error) {
 	defer ingest.Economize()()
-	x, flat, done, err := c.open(ctx, l)
+	x, flat, done, err := c.open(ctx, s.layers[i])
 	if err != nil {
 		return nil, err
 	}
 	defer done()
+	var lower *layer.Tree
+	if implies(x) {
+		if lower, err = c.lower(ctx, s, i); err != nil {
+			return nil, err
+		}
+	}
 	limit, err := ingest.BombLimit()
 	if err != nil {
 		return nil, err
@@ -268,7 +278,7 @@ func (c *converter) write(ctx context.Context, l oci.Layer, d ocispec.Descriptor
 	add, end := ingest.Start(c.progress, reference.Short(d.Digest)+" eStargz", spread)
 	defer end()
 	w := bufio.NewWriterSize(f, 256<<10)
-	blob, err := stargz.Write(ctx, w, x, flat, add)
+	blob, err := stargz.Write(ctx, w, x, flat, lower, add)
 	if err == nil {
 		err = w.Flush()
 	}
@@ -279,6 +289,49 @@ func (c *converter) write(ctx context.Context, l oci.Layer, d ocispec.Descriptor
 		return nil, fmt.Errorf("layer %s: %w", d.Digest, err)
 	}
 	return blob, os.Rename(f.Name(), c.st.BlobPath(blob.Digest))
+}
+
+// stack is the layers of an image, the lower ones merged as far as that has been asked for.
+type stack struct {
+	layers []oci.Layer
+	merged int // how many
+	tree   *layer.Tree
+	err    error // of merging the next
+}
+
+// chain is the chain ID up to layer i.
+func (s *stack) chain(i int) digest.Digest {
+	var ids []digest.Digest
+	for _, l := range s.layers[:i+1] {
+		ids = append(ids, l.DiffID)
+	}
+	return cache.ChainID(ids)
+}
+
+// implies reports whether a layer has directories, besides the root, that it has no entry for.
+func implies(x *layer.Index) bool {
+	for i := range uint32(x.Len()) {
+		if i > 0 && x.Inode(i).Flags&layer.Implicit != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// lower is the merged tree of what is below layer i; nil at the bottom.
+func (c *converter) lower(ctx context.Context, s *stack, i int) (*layer.Tree, error) {
+	for ; s.merged < i && s.err == nil; s.merged++ {
+		x, _, done, err := c.open(ctx, s.layers[s.merged])
+		if err != nil {
+			return nil, err
+		}
+		tree := x.Tree()
+		done()
+		if s.tree, err = union.Merge(s.tree, tree, uint16(s.merged)); err != nil {
+			s.err = fmt.Errorf("layer %s: %w: what is below it cannot be merged: %w", s.layers[i].Digest, stargz.ErrUnfit, err)
+		}
+	}
+	return s.tree, s.err
 }
 
 // open opens the index and the tarball of a layer: those of the store, or else ones that are made

@@ -305,6 +305,35 @@ func TestEStargzOfAnIndex(t *testing.T) {
 	}
 }
 
+// TestEStargzOfImpliedDirectories: where each layer is shown by itself, a directory has its mode also
+// in a layer that has no entry for it. In another image the same layer is another one then.
+func TestEStargzOfImpliedDirectories(t *testing.T) {
+	for _, lost := range []bool{false, true} {
+		s := imagetest.NewStore(t)
+		var blobs []digest.Digest
+		for _, mode := range []int64{0o700, 0o1777} {
+			name := fmt.Sprintf("m%o:1", mode)
+			imagetest.New(t, imagetest.Gzip, []string{name}, tartest.Of(t, tartest.Dir("d", tartest.Mode(mode), tartest.Owner(1, 2)), tartest.File("d/old", "")),
+				tartest.Of(t, tartest.File("other", "")), tartest.Of(t, tartest.File("d/new", "x"))).Put(t, s)
+			if lost {
+				if err := os.RemoveAll(s.Path("layers")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			img, notes := converted(t, s, fromStore(t, s, name))
+			tars := checkConverted(t, img)
+			want := map[int64]string{0o700: "drwx------ 1:2 0 d/", 0o1777: "drwxrwxrwt 1:2 0 d/"}[mode]
+			if lines := tartest.List(t, tars[2]); !slices.Contains(lines, want) || len(notes) > 0 {
+				t.Errorf("%q, not %q: %q", lines, want, notes)
+			}
+			blobs = append(blobs, img.Document.Layers[2].Digest)
+		}
+		if blobs[0] == blobs[1] {
+			t.Errorf("%q", blobs)
+		}
+	}
+}
+
 // TestEStargzOfWhatCannot: an odd layer stays, beside others that are written; an artifact is
 // refused; a damaged blob is an error.
 func TestEStargzOfWhatCannot(t *testing.T) {
