@@ -127,7 +127,7 @@ func TestWriteLayerLeavesOut(t *testing.T) {
 }
 
 // TestWriteLayerAboveOthers: directories that a layer implies are written as the layers below have
-// them, those that it has made anew are not, nor what is no directory there.
+// them; those that it has made anew are not, nor those that are files below.
 func TestWriteLayerAboveOthers(t *testing.T) {
 	lower := scan(t, tt.Of(t, tt.Dir("./", tt.Mode(0o711)), tt.Dir("a", tt.Mode(0o700), tt.Owner(1, 2), tt.Mtime(7, 5), tt.Xattr("user.k", "v")),
 		tt.Dir("a/b", tt.Mode(0o1777)), tt.Dir("anew", tt.Mode(0o700)), tt.File("f", ""), tt.Dir("own", tt.Mode(0o700))))

@@ -305,8 +305,8 @@ func TestEStargzOfAnIndex(t *testing.T) {
 	}
 }
 
-// TestEStargzOfImpliedDirectories: where each layer is shown by itself, a directory has its mode also
-// in a layer that has no entry for it. In another image the same layer is another one then.
+// TestEStargzOfImpliedDirectories: where each layer is shown by itself, a directory has its mode
+// also in a layer that has no entry for it. In another image the same layer is another one then.
 func TestEStargzOfImpliedDirectories(t *testing.T) {
 	for _, lost := range []bool{false, true} {
 		s := imagetest.NewStore(t)
