@@ -5,6 +5,7 @@ package client
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -206,6 +207,28 @@ func TestATerminatedSupervisorClearsUp(t *testing.T) {
 				t.Errorf("%+v", st)
 			}
 		})
+	}
+}
+
+// TestNothingIsLeftWhenAJobKillsWhatIsLeft, which a batch system does when the client has gone.
+func TestNothingIsLeftWhenAJobKillsWhatIsLeft(t *testing.T) {
+	t.Setenv("SLURM_JOB_ID", "7")
+	for range 10 {
+		b := newBox(t, disk.Config{AutoRemove: true}, "signals")
+		s := b.start(StartOptions{Tied: true})
+		b.got.has("ready")
+		pid := b.state(disk.Running).Supervisor
+		if err := s.Signal(unix.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		ends(t, s, 7)
+		_ = unix.Kill(pid, unix.SIGKILL)
+		gone(t, pid)
+		for _, dir := range []string{b.Dir(), filepath.Join(root, "tmp", b.ID)} {
+			if _, err := os.Stat(dir); !os.IsNotExist(err) {
+				t.Fatalf("%s is there: %v", dir, err)
+			}
+		}
 	}
 }
 

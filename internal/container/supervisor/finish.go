@@ -4,6 +4,7 @@ package supervisor
 
 import (
 	"errors"
+	"os"
 	"slices"
 	"time"
 
@@ -64,6 +65,10 @@ func (s *supervisor) finish() {
 	}
 	s.unrecorded = oom
 	s.mu.Unlock()
+	if inJob() {
+		remove()
+		remove = func() {}
+	}
 	close(s.ended)
 	if s.mounts != nil {
 		s.mounts.Close()
@@ -71,6 +76,14 @@ func (s *supervisor) finish() {
 	}
 	remove()
 	s.rememberIt.Do(s.remember)
+}
+
+// inJob tells whether this process is a batch system's, which kills what is left of a task as soon
+// as the client has gone: then there is no time to clear up behind its back.
+func inJob() bool {
+	return slices.ContainsFunc([]string{"SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "FLUX_JOB_ID"}, func(name string) bool {
+		return os.Getenv(name) != ""
+	})
 }
 
 // unmounted waits until the container's file system is unmounted: then all data is in its
