@@ -51,9 +51,8 @@ import (
 
 // Begun is what Begin did.
 type Begun struct {
-	ID, Manifest, Top digest.Digest
-	Fetched           int64 // bytes of tables of contents
-	Total             int64 // bytes of the layers that are to come
+	Manifest, Top digest.Digest
+	Left          int64 // bytes of the layers that are to come
 }
 
 // ErrHere is the error for an image whose layers are all here.
@@ -78,7 +77,7 @@ func Begin(ctx context.Context, s *image.Store, from transfer.Source, r referenc
 	defer st.Close()
 	manifest := img.Document.Digest
 	b := &beginning{s: s, dir: st.Path(manifest.Encoded()), img: img, from: ranger,
-		begun: Begun{ID: img.Document.Config.Digest, Manifest: manifest, Top: manifest}}
+		begun: Begun{Manifest: manifest, Top: manifest}}
 	if img.Index != nil {
 		b.begun.Top = digest.FromBytes(img.Index)
 	}
@@ -90,6 +89,8 @@ func Begin(ctx context.Context, s *image.Store, from transfer.Source, r referenc
 	if err := b.publish(r.Stored(), insecure); err != nil {
 		return fail(store.DiskError(err))
 	}
+	have, total := s.LazyProgress(&image.Image{Layers: img.Layers})
+	b.begun.Left = total - have
 	return &b.begun, nil
 }
 
@@ -112,17 +113,15 @@ func (b *beginning) stage(ctx context.Context) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(4)
-	contents := make([]*layer.Contents, len(b.img.Layers))
-	fetched := make([]int64, len(b.img.Layers))
+	contents, missing := make([]*layer.Contents, len(b.img.Layers)), false
 	for i, l := range b.img.Layers {
 		if b.here(l) {
 			continue
 		}
-		b.begun.Total += l.Size
+		missing = true
 		g.Go(func() (err error) {
 			d := b.img.Document.Layers[i]
 			contents[i], err = contentsOf(d, func(off, n int64) ([]byte, error) {
-				fetched[i] += n
 				return readRange(ctx, b.from, d, off, n)
 			})
 			if err != nil && ctx.Err() == nil && !errors.Is(err, ErrNotLazy) && !errors.Is(err, transfer.ErrInterrupted) {
@@ -137,7 +136,7 @@ func (b *beginning) stage(ctx context.Context) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	if b.begun.Total == 0 {
+	if !missing {
 		return ErrHere
 	}
 	var merged *layer.Tree
@@ -154,7 +153,6 @@ func (b *beginning) stage(ctx context.Context) error {
 		} else if c == nil {
 			dir = b.s.LayerDir(l.DiffID)
 		}
-		b.begun.Fetched += fetched[i]
 		t, err := layer.ReadTree(filepath.Join(dir, store.IndexName))
 		if err == nil {
 			merged, err = union.Merge(merged, t, uint16(i))
@@ -213,6 +211,9 @@ func (b *beginning) publish(r reference.Reference, insecure bool) error {
 	lz, err := b.s.ReadLazy(ix, manifest)
 	if errors.Is(err, os.ErrNotExist) {
 		lz, err = &image.Lazy{Dir: b.dir}, nil
+	}
+	if err == nil && lz.Failed != "" {
+		err = notLazy{errors.New(lz.Failed)}
 	}
 	if err != nil {
 		return err

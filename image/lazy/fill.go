@@ -14,6 +14,7 @@ import (
 	"time"
 
 	digest "github.com/opencontainers/go-digest"
+	"golang.org/x/sync/semaphore"
 
 	"tiffin/image"
 	"tiffin/image/ingest"
@@ -109,12 +110,13 @@ func Fill(s *image.Store, manifest digest.Digest, connect Connect) error {
 
 // open opens the layers of which something is missing.
 func (f *fill) open() error {
+	room := semaphore.NewWeighted(memory)
 	for i, l := range f.lz.Image.Layers {
 		dir := filepath.Join(f.lz.Dir, l.DiffID.Encoded())
 		if !store.Readable(dir) {
 			continue
 		}
-		p, err := openPart(dir, f.s.Store, f.from, f.lz.Document.Layers[i])
+		p, err := openPart(dir, f.s.Store, f.from, f.lz.Document.Layers[i], room)
 		if err != nil {
 			return err
 		}

@@ -16,6 +16,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/semaphore"
 
 	"tiffin/image"
 	"tiffin/image/layer"
@@ -279,8 +280,8 @@ func TestALayerThatIsHereStays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b.Total != int64(len(two.blobs[p.layers("host/app:v2")[1].Digest])) {
-		t.Errorf("%d bytes are to come", b.Total)
+	if b.Left != int64(len(two.blobs[p.layers("host/app:v2")[1].Digest])) {
+		t.Errorf("%d bytes are to come", b.Left)
 	}
 	if _, err := p.s.Remove("host/app:v1", false); err != nil {
 		t.Fatal(err)
@@ -327,7 +328,7 @@ func (p *pulling) layers(name string) []oci.Layer {
 func TestBytesThatInflateToOtherOnes(t *testing.T) {
 	p := begin(t)
 	l := p.layers("host/app:v1")[0]
-	one, err := openPart(filepath.Join(p.s.LazyDir(p.id), l.DiffID.Encoded()), p.s.Store, p.from, ocispec.Descriptor{Digest: l.Digest, Size: l.Size})
+	one, err := openPart(filepath.Join(p.s.LazyDir(p.id), l.DiffID.Encoded()), p.s.Store, p.from, ocispec.Descriptor{Digest: l.Digest, Size: l.Size}, semaphore.NewWeighted(memory))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -366,7 +367,7 @@ func TestWhatIsHereIsNotFetchedTwice(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		one, err := openPart(filepath.Join(lz.Dir, lz.Image.Layers[0].DiffID.Encoded()), p.s.Store, p.from, lz.Document.Layers[0])
+		one, err := openPart(filepath.Join(lz.Dir, lz.Image.Layers[0].DiffID.Encoded()), p.s.Store, p.from, lz.Document.Layers[0], semaphore.NewWeighted(memory))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,6 +15,7 @@ import (
 	"sync"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/semaphore"
 
 	"tiffin/image/layer"
 	"tiffin/image/store"
@@ -26,8 +27,9 @@ const (
 	// ahead is how many compressed bytes are asked for at once, if the chunk that is wanted has
 	// fewer: those behind it are often wanted next, and a question costs more than the bytes.
 	ahead = 256 << 10
-	// atOnce is how many questions are asked at the same time.
-	atOnce = 4
+	// memory is what all chunks that are being fetched may take together, in bytes, compressed and
+	// inflated; each counts as an eighth at least, and a larger one waits until it is alone.
+	memory = 128 << 20
 )
 
 // errChunk is wrapped by errors that say that bytes are not what the table of contents says.
@@ -42,8 +44,8 @@ type part struct {
 	order  []int // their numbers, in the order in which the blob has them
 	place  []int // the inverse
 	data   *os.File
-	bits   *os.File // which chunks are here, see openPart
-	asking chan struct{}
+	bits   *os.File            // which chunks are here, see openPart
+	room   *semaphore.Weighted // of memory, for all layers
 
 	mu     sync.Mutex
 	have   []byte                // a bit for each chunk
@@ -54,8 +56,8 @@ type part struct {
 // file `have`: the boot ID of the kernel that has their bytes in memory, until the disk has them,
 // and then a bit for each. Under another kernel it counts for nothing, since the bytes may not have
 // reached the disk: see package cache.
-func openPart(dir string, s *store.Store, from transfer.Source, d ocispec.Descriptor) (*part, error) {
-	p := &part{s: s, from: from, desc: d, asking: make(chan struct{}, atOnce), coming: map[int]chan struct{}{}}
+func openPart(dir string, s *store.Store, from transfer.Source, d ocispec.Descriptor, room *semaphore.Weighted) (*part, error) {
+	p := &part{s: s, from: from, desc: d, room: room, coming: map[int]chan struct{}{}}
 	var err error
 	if p.chunks, _, err = layer.ReadChunks(filepath.Join(dir, store.BlocksName)); err != nil {
 		return nil, err
@@ -150,16 +152,15 @@ func (p *part) group(n int) []int {
 
 // fetch fetches chunks that are near each other, and reports on the first.
 func (p *part) fetch(ctx context.Context, group []int) error {
-	select {
-	case p.asking <- struct{}{}:
-		defer func() { <-p.asking }()
-	case <-ctx.Done():
+	from, to, size := p.chunks[group[0]].From, int64(0), int64(0)
+	for _, k := range group {
+		to, size = max(to, p.chunks[k].To), max(size, p.chunks[k].Len)
+	}
+	weight := min(max(to-from+size, memory/8), memory)
+	if err := p.room.Acquire(ctx, weight); err != nil {
 		return context.Cause(ctx)
 	}
-	from, to := p.chunks[group[0]].From, int64(0)
-	for _, k := range group {
-		to = max(to, p.chunks[k].To)
-	}
+	defer p.room.Release(weight)
 	b, local := p.local(from, to)
 	if local && p.take(group[0], b, from) == nil {
 		for _, k := range group[1:] {

@@ -25,7 +25,7 @@ const eventKeys = "container, event, image, label, type"
 func eventsCommand() *cli.Command {
 	return &cli.Command{
 		ArgsUsage: "[FLAGS]",
-		Description: "Events are create, start, die, oom, pause, unpause, rename, health_status and destroy, of containers alone.\n" +
+		Description: "Events are create, start, die, oom, pause, unpause, rename, health_status, error and destroy, of containers alone.\n" +
 			"Nothing of tiffin runs meanwhile and keeps a record: --since tells what the containers that are\n" +
 			"still there know of themselves, which is when they were made, last started and last ended. What is\n" +
 			"undone within a moment may be missed: a short pause, or all of a container that run --rm deletes at once.",
@@ -213,6 +213,9 @@ func differences(a, b glance, now time.Time) (es []*event) {
 	}
 	if b.health != a.health && b.health != "" {
 		add("health_status: "+b.health, now)
+	}
+	if b.s.Error != a.s.Error && b.s.Error != "" && b.s.Status == disk.Running {
+		add("error", now, "error", b.s.Error) // a file of its image could not be read
 	}
 	if ended {
 		die(&b.s, cmp.Or(b.s.Finished, now))

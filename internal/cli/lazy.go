@@ -55,7 +55,7 @@ func pullLazily(c *cli.Context, s *image.Store, registries *registry.Client, ref
 	if err := lazy.Start(s.Root(), s.LazyDir(b.Manifest)); err != nil {
 		return false, err
 	}
-	fmt.Fprintf(w, "Digest: %s\nStatus: %s can be run; the rest of %s comes in the background\n", b.Top, ref.Familiar(), size(b.Total))
+	fmt.Fprintf(w, "Digest: %s\nStatus: %s can be run; the rest of %s comes in the background\n", b.Top, ref.Familiar(), size(b.Left))
 	return true, nil
 }
 
