@@ -255,7 +255,7 @@ func (s *Store) Pulling(lz *Lazy) error {
 		err = fmt.Errorf("%w; the last try ended with: %s", err, b)
 	}
 	return errs.Hint(err,
-		"it can be run meanwhile; `tiffin pull "+name+"` waits for the rest")
+		"it can be run meanwhile, with --driver fuse; `tiffin pull "+name+"` waits for the rest")
 }
 
 // NeedsAll is an error for an image that is still being pulled.

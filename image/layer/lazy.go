@@ -96,13 +96,24 @@ type wholeLayer struct {
 	flat *Flat
 }
 
-// newLazy reads the list of chunks, which is open as f.
+// newLazy reads the list of chunks, which is open as f. It has to be in the user's own store, in
+// the place for it: who is asked for bytes, and where the whole layer will be, is found from that
+// place. Nobody else may say where that is.
 func newLazy(f *os.File) (*lazyFlat, int64, error) {
-	chunks, size, err := readChunks(f)
-	if err != nil {
+	l := &lazyFlat{dir: filepath.Dir(f.Name())}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return nil, 0, os.NewSyscallError("fstat", err)
+	}
+	if filepath.Base(filepath.Dir(filepath.Dir(l.dir))) != "lazy" || int(st.Uid) != os.Geteuid() {
+		return nil, 0, fmt.Errorf("%s: %w: only the user's own store has layers that are not all there", f.Name(), ErrCorrupt)
+	}
+	var size int64
+	var err error
+	if l.chunks, size, err = readChunks(f); err != nil {
 		return nil, 0, err
 	}
-	l := &lazyFlat{dir: filepath.Dir(f.Name()), chunks: chunks, here: make([]atomic.Bool, len(chunks))}
+	l.here = make([]atomic.Bool, len(l.chunks))
 	return l, size, nil
 }
 
@@ -137,6 +148,9 @@ func (l *lazyFlat) read(tar *os.File, n int, b []byte, in int64) error {
 		return err
 	}
 	w := l.whole.Load()
+	if int(k.Inode) >= w.x.Len() {
+		return fmt.Errorf("file %d: %w", k.Inode, ErrCorrupt)
+	}
 	if i := w.x.Inode(k.Inode); i.Mode&unix.S_IFMT != unix.S_IFREG || i.Size < k.Off+k.Len {
 		return fmt.Errorf("file %d: %w", k.Inode, ErrCorrupt)
 	}

@@ -245,6 +245,50 @@ func TestTheWholeLayerIsReadWhenItIsHere(t *testing.T) {
 	}
 }
 
+// TestALazyLayerIsTheUsersOwn: the list of chunks leads to a socket, and out of the directory that
+// it is in. The store of somebody else may not lead there.
+func TestALazyLayerIsTheUsersOwn(t *testing.T) {
+	l := newLazyLayer(t)
+	open := func(dir string) error {
+		f, err := OpenFlat(filepath.Join(dir, "flat.tar"), filepath.Join(dir, "blocks"))
+		if err == nil {
+			f.Close()
+		}
+		return err
+	}
+	if err := open(l.dir); err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := filepath.Join(l.root, "layers", lazyID)
+	if err := errors.Join(os.Mkdir(filepath.Dir(elsewhere), 0o700), os.Rename(l.dir, elsewhere)); err != nil {
+		t.Fatal(err)
+	}
+	if err := open(elsewhere); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "own store") {
+		t.Errorf("in the place of a whole layer: %v", err)
+	}
+	if os.Getuid() != 0 {
+		return // nobody else's files can be made
+	}
+	if err := errors.Join(os.Rename(elsewhere, l.dir), os.Chown(filepath.Join(l.dir, "blocks"), 5, 5)); err != nil {
+		t.Fatal(err)
+	}
+	if err := open(l.dir); err == nil {
+		t.Error("a list of another user's is believed")
+	}
+}
+
+// TestAChunkOfNoFile: a list that names a file which the whole layer does not have is damage, and
+// no panic.
+func TestAChunkOfNoFile(t *testing.T) {
+	l := newLazyLayer(t)
+	x, f := l.open(t)
+	f.lazy.whole.Store(&wholeLayer{x: &Index{}, flat: f})
+	if _, err := read(t, x, f, "a", 0, 1); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("%v", err)
+	}
+	f.lazy.whole.Store(nil)
+}
+
 // TestSameTreeSeesEachDifference: one attribute at a time.
 func TestSameTreeSeesEachDifference(t *testing.T) {
 	index := func(es ...tt.Entry) *Index {
