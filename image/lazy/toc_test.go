@@ -105,6 +105,16 @@ func asZstd(t testing.TB, chunk int, files ...[2]string) *made {
 	return withTable(blob.Bytes(), enc.EncodeAll(raw, nil), len(raw))
 }
 
+// older has the annotations that skopeo 1.9 writes.
+func older(m *made) *made {
+	old := map[string]string{}
+	for k, v := range m.desc.Annotations {
+		old[zstdPrefixes[1]+strings.TrimPrefix(k, zstdPrefixes[0])] = v
+	}
+	m.desc.Annotations = old
+	return m
+}
+
 // withTable puts a compressed table behind the data, in a skippable frame: RFC 8878, 3.1.2.
 func withTable(data, packed []byte, size int) *made {
 	n := len(packed)
@@ -126,6 +136,7 @@ func TestTheTableSaysWhatTheTarballHas(t *testing.T) {
 		"estargz, a landmark": asEstargz(t, tarball(t), estargz.WithPrioritizedFiles([]string{"etc/menu"})),
 		"zstd:chunked":        asZstd(t, 1<<20, [2]string{"menu", "rice\n"}, [2]string{"pot", long}, [2]string{"none", ""}),
 		"zstd:chunked, many":  asZstd(t, 777, [2]string{"menu", "rice\n"}, [2]string{"pot", long}),
+		"zstd:chunked, old":   older(asZstd(t, 777, [2]string{"menu", "rice\n"}, [2]string{"pot", long})),
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, err := contentsOf(m.desc, m.read)

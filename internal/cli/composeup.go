@@ -226,7 +226,7 @@ func keepVolumes(flags []string, before *disk.Container) []string {
 
 // sameImage tells whether the image that the container was made of still has its name.
 func (u *launching) sameImage(ctr *disk.Container) bool {
-	img, err := u.store.Resolve(ctr.Image)
+	img, err := u.store.ResolveLazy(ctr.Image)
 	return err == nil && string(img.ID) == ctr.ImageID
 }
 

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -134,7 +135,7 @@ func (l *lazyRegistry) image(t *testing.T, blob []byte, diffID digest.Digest, ta
 	}
 	var m ocispec.Manifest
 	var c ocispec.Image
-	c.OS, c.Architecture, c.RootFS.Type, c.RootFS.DiffIDs = "linux", "amd64", "layers", []digest.Digest{diffID}
+	c.OS, c.Architecture, c.RootFS.Type, c.RootFS.DiffIDs = "linux", runtime.GOARCH, "layers", []digest.Digest{diffID}
 	c.Config.Env, c.Config.Cmd = []string{"PATH=/usr/local/bin:/bin"}, []string{"sh"}
 	m.Layers = []ocispec.Descriptor{add(blob, ocispec.MediaTypeImageLayerGzip)}
 	if table != "" {
