@@ -165,12 +165,15 @@ func playKube(c *cli.Context, store *image.Store) error {
 		return err
 	}
 	for _, p := range plan.Pods {
-		if c.Bool("replace") {
-			err = removePod(set, p.Name, io.Discard)
-		} else if all, e := podMembers(set, p.Name); e != nil || len(all) > 0 {
-			err = errs.Hint(cmp.Or(e, fmt.Errorf("pod %s is there already", p.Name)), "--replace deletes it first, --down only that")
-		}
+		playing, err := set.LockPod(p.Name)
 		if err != nil {
+			return err
+		}
+		defer playing.Close()
+		if all, e := podMembers(set, p.Name); !c.Bool("replace") && (e != nil || len(all) > 0) {
+			return errs.Hint(cmp.Or(e, fmt.Errorf("pod %s is there already", p.Name)), "--replace deletes it first, --down only that")
+		}
+		if err := removePod(set, p.Name, io.Discard); err != nil { // volumes may be all there is of it
 			return err
 		}
 	}

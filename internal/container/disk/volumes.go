@@ -16,6 +16,8 @@ package disk
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -78,6 +80,25 @@ func lockDir(path string) (dir *os.File, err error) {
 		}
 	}
 	return dir, err
+}
+
+// LockPod keeps others from making the pod of that name until the file is closed. All pods have one
+// file, and each a byte of it: fcntl(2), "Open file description locks". A byte of two is no harm.
+func (s *Set) LockPod(name string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(s.root, "pods.lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock pod %s: %w", name, err)
+	}
+	sum := sha256.Sum256([]byte(name))
+	at := unix.Flock_t{Type: unix.F_WRLCK, Start: int64(binary.BigEndian.Uint32(sum[:])), Len: 1}
+	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &at); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
+			return nil, fmt.Errorf("another tiffin command is making pod %s", name)
+		}
+		return nil, fmt.Errorf("lock pod %s: %w", name, err)
+	}
+	return f, nil
 }
 
 func (s *Set) lockVolumes() (*os.File, error) {

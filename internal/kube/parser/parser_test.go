@@ -108,6 +108,13 @@ func TestRefused(t *testing.T) {
 		{`volumes: [{name: v, hostPath: {path: /etc, type: File}}]`, ``, `/etc is no File`},
 		{`volumes: [{name: v, configMap: {name: m, items: [{key: k, path: ../x}]}}]`, ``, `"../x" leaves the volume`},
 		{`volumes: [{name: v, emptyDir: {}}]`, `volumeMounts: [{name: v, mountPath: /v, subPath: x}]`, `only a file of a configMap or secret`},
+		{`volumes: [{name: v, configMap: {name: m, items: [{key: k, path: a}, {key: k, path: a-b}, {key: k, path: a/b}]}}]`, ``, `spec.volumes[0].configMap.items: there cannot be two files at "a", nor one below`},
+		{`volumes: [{name: v, configMap: {name: m, items: [{key: k, path: a/b}, {key: k, path: a/b}]}}]`, ``, `cannot be two files at "a/b"`},
+		{`volumes: [{name: v, configMap: {name: m, items: [{key: k, path: ` + strings.Repeat("a/", 3000) + `a}]}}]`, ``, `or is longer`},
+		{`volumes: [{name: v, configMap: {name: m, items: [{key: k, path: ` + strings.Repeat("a", 256) + `}]}}]`, ``, `or is longer`},
+		{``, `volumeMounts: [` + strings.Repeat("{name: v, mountPath: /v}, ", maxMounts+1) + `]`, `spec.containers[0].volumeMounts: there are more than 1000`},
+		{``, `args: ["a\0b"]`, `f.yaml:11: spec.containers[0].args[0]: no string of a container has a byte 0`},
+		{``, `stdin: true, stdin: false`, `f.yaml:12: spec.containers[0].stdin: it is there twice`},
 		{`initContainers: [{name: c, image: i}]`, ``, `is no name of its own`},
 		{`hostNetwork: yes`, ``, `spec.hostNetwork: it is to be true or false`},
 	} {

@@ -42,12 +42,18 @@ type translation struct {
 
 // refuse is a problem at a path of the pod's spec.
 func (t *translation) refuse(path, format string, args ...any) {
+	if len(t.answer.Problems) >= enough {
+		return // where it is need not be found
+	}
 	path = step(t.path, "spec") + strings.TrimSuffix("."+path, ".")
 	t.problem(find(t.node, path), path, format, args...)
 }
 
 // remark is a note at a path of the pod's spec.
 func (t *translation) remark(path, format string, args ...any) {
+	if len(t.answer.Notes) >= enough {
+		return
+	}
 	path = step(t.path, "spec") + strings.TrimSuffix("."+path, ".")
 	t.note(find(t.node, path), path, format, args...)
 }

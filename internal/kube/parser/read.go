@@ -15,6 +15,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
@@ -26,6 +27,8 @@ import (
 const (
 	maxNodes      = 200_000
 	maxContainers = 1000
+	maxMounts     = 1000 // of a container
+	enough        = 100  // problems or notes: a file that has more is none of Kubernetes
 )
 
 // reading is the reading of one file.
@@ -168,7 +171,8 @@ func as[T any](r *reading, n *yaml.Node) (v T, ok bool) {
 		return v, false
 	}
 	var generic any
-	err := n.Decode(&generic) // finds keys that are there twice, too
+	// check has found keys that are there twice: the library compares each with each.
+	err := n.Load(&generic, yaml.WithUniqueKeys(false))
 	var text []byte
 	if err == nil {
 		text, err = json.Marshal(generic)
@@ -237,11 +241,23 @@ func (r *reading) check(n *yaml.Node, t reflect.Type, path string) {
 			r.check(c, t.Elem(), fmt.Sprintf("%s[%d]", path, i))
 		}
 	case reflect.Struct, reflect.Map:
+		seen := map[string]bool{}
 		for i := 0; i+1 < len(n.Content); i += 2 {
+			if key := n.Content[i]; seen[key.Value] {
+				r.problem(key, step(path, key.Value), "it is there twice")
+			}
+			seen[n.Content[i].Value] = true
 			r.entry(n.Content[i], n.Content[i+1], t, path)
+		}
+	case reflect.String:
+		if strings.ContainsRune(n.Value, 0) && !contents.MatchString(path) {
+			r.problem(n, path, "no string of a container has a byte 0 in it")
 		}
 	}
 }
+
+// contents are what files have in them, any bytes: in a ConfigMap or Secret.
+var contents = regexp.MustCompile(`^(data|stringData)\b`)
 
 // entry checks a key of a mapping, and its value.
 func (r *reading) entry(key, value *yaml.Node, t reflect.Type, path string) {
@@ -296,11 +312,11 @@ func find(n *yaml.Node, path string) *yaml.Node {
 			n = n.Alias
 		}
 		next := (*yaml.Node)(nil)
-		for i, c := range n.Content {
-			switch {
-			case n.Kind == yaml.SequenceNode && fmt.Sprint(i) == part:
-				next = c
-			case n.Kind == yaml.MappingNode && i%2 == 0 && c.Value == part && i+1 < len(n.Content):
+		if i, err := strconv.Atoi(part); n.Kind == yaml.SequenceNode && err == nil && i < len(n.Content) {
+			next = n.Content[i]
+		}
+		for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
+			if n.Content[i].Value == part {
 				next = n.Content[i+1]
 			}
 		}
@@ -326,7 +342,6 @@ func (r *reading) at(n *yaml.Node, path, format string, args ...any) string {
 
 // problem notes what is wrong at a path, or at a node whose path it is.
 func (r *reading) problem(n *yaml.Node, path, format string, args ...any) {
-	const enough = 100 // a file that has more is none of Kubernetes
 	if text := r.at(n, path, format, args...); len(r.answer.Problems) < enough && !slices.Contains(r.answer.Problems, text) {
 		r.answer.Problems = append(r.answer.Problems, text)
 	}
@@ -334,7 +349,6 @@ func (r *reading) problem(n *yaml.Node, path, format string, args ...any) {
 
 // note says what has no effect here.
 func (r *reading) note(n *yaml.Node, path, format string, args ...any) {
-	const enough = 100
 	if text := r.at(n, path, format, args...); len(r.answer.Notes) < enough && !slices.Contains(r.answer.Notes, text) {
 		r.answer.Notes = append(r.answer.Notes, text)
 	}

@@ -72,6 +72,31 @@ func (t *translation) volumes() {
 	}
 }
 
+// What a path, and a name in it, may have in bytes: path_resolution(7), "Length limit".
+const longestPath, longestName = 4095, 255
+
+// localPath tells whether a file can be there, below a directory.
+func localPath(path string) bool {
+	long := func(name string) bool { return len(name) > longestName }
+	return filepath.IsLocal(path) && path == filepath.Clean(path) && path != "." && len(path) <= longestPath &&
+		!slices.ContainsFunc(strings.Split(path, "/"), long)
+}
+
+// collide is a path that cannot be there with the others: one of them is the same, or below it.
+func collide(files []kube.File) (path string, ok bool) {
+	var all []string
+	for _, f := range files {
+		all = append(all, strings.ReplaceAll(f.Path, "/", "\x00")) // sorts before all others
+	}
+	slices.Sort(all)
+	for i := 1; i < len(all); i++ {
+		if all[i] == all[i-1] || strings.HasPrefix(all[i], all[i-1]+"\x00") {
+			return strings.ReplaceAll(all[i-1], "\x00", "/"), true
+		}
+	}
+	return "", false
+}
+
 // empty is a directory that goes with the pod, or a file system in memory.
 func (t *translation) empty(v *volume, e *kube.EmptyDir) {
 	v.contents = &kube.Contents{Name: v.source, Shared: true}
@@ -155,8 +180,8 @@ func (t *translation) files(v *volume, path, kind string, all map[string]map[str
 		case !there && !f.Optional:
 			t.refuse(at+".key", "%s %q has no %q", kind, f.Name, item.Key)
 		case !there:
-		case !filepath.IsLocal(item.Path) || item.Path != filepath.Clean(item.Path) || item.Path == ".":
-			t.refuse(at+".path", "%q leaves the volume", item.Path)
+		case !localPath(item.Path):
+			t.refuse(at+".path", "%q leaves the volume, or is longer than a path may be", item.Path[:min(len(item.Path), 100)])
 		case mode < 0 || mode > 0o777:
 			t.refuse(path, "a mode is a number from 0 to 0777")
 		default:
@@ -164,10 +189,17 @@ func (t *translation) files(v *volume, path, kind string, all map[string]map[str
 			t.spend(len(data))
 		}
 	}
+	if twice, ok := collide(v.contents.Files); ok {
+		t.refuse(path+".items", "there cannot be two files at %q, nor one below another", twice)
+	}
 }
 
 // mounts: where the container has the volumes.
 func (m *member) mounts() {
+	if len(m.of.VolumeMounts) > maxMounts {
+		m.refuse("volumeMounts", "there are more than %d", maxMounts)
+		return
+	}
 	for i, mount := range m.of.VolumeMounts {
 		path := fmt.Sprintf("volumeMounts[%d]", i)
 		v := m.vols[mount.Name]
