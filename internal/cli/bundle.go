@@ -48,10 +48,8 @@ func bundleCommand() *cli.Command {
 					return err
 				}
 				dir := c.Args().First()
-				for _, part := range []string{"config.json", "rootfs", "etc"} { // all else stays, whatever is asked for
-					if _, err := os.Lstat(filepath.Join(dir, part)); err != nil {
-						return errs.Hint(fmt.Errorf("%s is no bundle: %w", dir, err), "name the directory that `tiffin bundle` has made")
-					}
+				if err := wholly(dir); err != nil { // all else stays, whatever is asked for
+					return errs.Hint(fmt.Errorf("%s is no bundle: %w", dir, err), "name the directory that `tiffin bundle` has made, and has alone")
 				}
 				return removeBundle(dir)
 			}
@@ -142,6 +140,9 @@ func bundleOf(c *cli.Context, store *image.Store, name string) (*bundled, error)
 		return err
 	}
 	if err := typed(cmd, []string{"--", name}); err != nil {
+		if img != nil && len(img.Config.Config.Entrypoint)+len(img.Config.Config.Cmd) == 0 {
+			err = errs.Hint(err, "`tiffin create` a container with one, and make the bundle of that")
+		}
 		return nil, err
 	}
 	cfg.Hostname = "tiffin"
@@ -153,7 +154,7 @@ func bundleOf(c *cli.Context, store *image.Store, name string) (*bundled, error)
 // fillBundle writes all of a bundle, and returns the ids of its user namespace.
 func fillBundle(root, dir string, from *bundled) (ids ns.IDMap, err error) {
 	rootfs := filepath.Join(dir, "rootfs")
-	if err = errors.Join(os.Mkdir(rootfs, 0o755), os.Mkdir(filepath.Join(dir, "etc"), 0o755)); err != nil {
+	if err = layOut(dir); err != nil {
 		return ids, err
 	}
 	at, err := os.Open(rootfs)
@@ -184,15 +185,26 @@ func describe(dir string, cfg *disk.Config, ids ns.IDMap, user bool, open func(p
 	if err != nil {
 		return err
 	}
-	return writeSpec(filepath.Join(dir, "config.json"), spec)
+	return writeSpec(dir, spec)
 }
 
-func writeSpec(path string, spec *specs.Spec) error {
+// layOut makes the parts of a bundle, empty. Until it has a config.json, no runtime takes it for
+// one; removeBundle does.
+func layOut(dir string) error {
+	return errors.Join(os.Mkdir(filepath.Join(dir, "rootfs"), 0o755), os.Mkdir(filepath.Join(dir, "etc"), 0o755),
+		os.WriteFile(filepath.Join(dir, unfinished), nil, 0o644))
+}
+
+// writeSpec writes config.json, which makes a bundle of the directory.
+func writeSpec(dir string, spec *specs.Spec) error {
 	text, err := json.MarshalIndent(spec, "", "  ")
-	if err != nil {
-		return err
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, unfinished), append(text, '\n'), 0o644)
 	}
-	return os.WriteFile(path, append(text, '\n'), 0o644)
+	if err == nil {
+		err = os.Rename(filepath.Join(dir, unfinished), filepath.Join(dir, "config.json"))
+	}
+	return err
 }
 
 // withoutDevices leaves device nodes out, which only the real root can make. A runtime makes those
@@ -220,16 +232,4 @@ func withoutDevices(w io.Writer, write func(io.Writer) error) error {
 			return err
 		}
 	}
-}
-
-// removeBundle removes a directory that is a bundle, or has become a part of one.
-func removeBundle(dir string) error {
-	store, err := openStore()
-	if err != nil {
-		return err
-	}
-	if dir, err = filepath.Abs(dir); err != nil {
-		return err
-	}
-	return client.RemoveTree(store.Root(), dir)
 }

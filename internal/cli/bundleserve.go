@@ -53,10 +53,9 @@ func serveBundle(c *cli.Context, store *image.Store) (err error) {
 	rootfs := filepath.Join(dir, "rootfs")
 	defer func() {
 		finish()
-		err = errors.Join(err, client.RemoveTree(store.Root(), dir))
+		err = errors.Join(err, removeBundle(dir))
 	}()
-	err = errors.Join(os.Mkdir(rootfs, 0o755), os.Mkdir(filepath.Join(dir, "etc"), 0o755))
-	if err == nil {
+	if err = layOut(dir); err == nil {
 		// The runtime is root of the user namespace: it makes another below, with the same ids.
 		err = describe(dir, &ctr.Config, ids.Below(), true, tree.Open)
 	}
