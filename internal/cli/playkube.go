@@ -219,6 +219,11 @@ func playPod(store *image.Store, set *disk.Set, p *kube.Sandbox) (made playedPod
 		}
 		made.Volumes = append(made.Volumes, v.Name)
 	}
+	for _, name := range p.Shared {
+		if err := fillVolume(set.VolumeData(name), kube.Contents{Shared: true}); err != nil {
+			return made, fmt.Errorf("volume %s: %w", name, err)
+		}
+	}
 	for _, m := range p.Containers {
 		ctr, err := playMember(store, set, &m)
 		if err != nil {
@@ -284,7 +289,11 @@ func needPodVolume(set *disk.Set, c kube.Contents, pod string) error {
 // fillVolume gives a volume what is in it from the beginning.
 func fillVolume(dir string, v kube.Contents) error {
 	if v.Shared { // users of containers are others than its owner
-		return os.Chmod(dir, 0o777)
+		st, err := os.Stat(dir)
+		if err == nil && st.Mode().Perm() != 0o777 {
+			err = os.Chmod(dir, 0o777)
+		}
+		return err
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {

@@ -47,6 +47,7 @@ type Plan struct {
 type Sandbox struct {
 	Name       string     `json:"name"`
 	Volumes    []Contents `json:"volumes,omitempty"` // that go with the pod
+	Shared     []string   `json:"shared,omitempty"`  // claimed volumes that every user of it may write into
 	Containers []Member   `json:"containers"`
 }
 

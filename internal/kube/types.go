@@ -120,6 +120,7 @@ type PodSecurityContext struct {
 	SupplementalGroups  []int64         `json:"supplementalGroups,omitempty"`
 	Sysctls             []Sysctl        `json:"sysctls,omitempty"`
 	SELinuxOptions      any             `json:"seLinuxOptions,omitempty" note:"no label is set here"`
+	FSGroup             *int64          `json:"fsGroup,omitempty"`
 	FSGroupChangePolicy any             `json:"fsGroupChangePolicy,omitempty" note:"-"`
 }
 

@@ -44,6 +44,7 @@ func TestWords(t *testing.T) {
 		{``, `securityContext: {allowPrivilegeEscalation: true, procMount: Unmasked, seccompProfile: {type: Localhost, localhostProfile: d/f.json}}`, `--security-opt=no-new-privileges=false --security-opt=systempaths=unconfined --security-opt=seccomp=/p/d/f.json -- i`},
 		{`securityContext: {runAsUser: 7, seccompProfile: {type: Unconfined}, supplementalGroups: [8], sysctls: [{name: a.b, value: "1"}]}`, ``, `--user=7 --group-add=8 --security-opt=seccomp=unconfined --sysctl=a.b=1 -- i`},
 		{`securityContext: {runAsUser: 7, seccompProfile: {type: Unconfined}}`, `securityContext: {runAsUser: 0, seccompProfile: {type: RuntimeDefault}}`, `--user=0 -- i`},
+		{`securityContext: {fsGroup: 9, supplementalGroups: [8]}`, `securityContext: {runAsUser: 5}`, `--user=5 --group-add=8 --group-add=9 -- i`},
 		{`hostNetwork: true`, ``, `--network=host -- i`},
 		{`hostAliases: [{ip: 1.2.3.4, hostnames: [a, b]}]`, ``, `--add-host=a:1.2.3.4 --add-host=b:1.2.3.4 -- i`},
 		{`dnsPolicy: None

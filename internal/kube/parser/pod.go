@@ -350,7 +350,7 @@ func (m *member) limits() {
 func (m *member) rights() {
 	pod, own := cmp.Or(m.spec.SecurityContext, &kube.PodSecurityContext{}), cmp.Or(m.of.SecurityContext, &kube.SecurityContext{})
 	user, group := cmp.Or(own.RunAsUser, pod.RunAsUser), cmp.Or(own.RunAsGroup, pod.RunAsGroup)
-	for _, id := range append([]*int64{user, group}, pointers(pod.SupplementalGroups)...) {
+	for _, id := range append([]*int64{user, group, pod.FSGroup}, pointers(pod.SupplementalGroups)...) {
 		if id != nil && (*id < 0 || *id > 1<<31-1) {
 			m.refuse("securityContext", "%d is no number of a user or group", *id)
 		}
@@ -370,8 +370,13 @@ func (m *member) rights() {
 		}
 		m.out.NonRoot = user == nil
 	}
-	for _, g := range pod.SupplementalGroups {
-		m.flag("group-add", strconv.FormatInt(g, 10))
+	for _, g := range append(pointers(pod.SupplementalGroups), pod.FSGroup) {
+		if g != nil {
+			m.flag("group-add", strconv.FormatInt(*g, 10))
+		}
+	}
+	if pod.FSGroup != nil {
+		m.translation.remark("securityContext.fsGroup", "all users of the pod are in it and may use its volumes, but new files there have the group of who makes them")
 	}
 	m.onOff("read-only", own.ReadOnlyRootFilesystem)
 	m.onOff("privileged", own.Privileged)

@@ -191,8 +191,8 @@ var instead = map[string]string{
 	"httpGet": "only exec is asked: a command in the container", "tcpSocket": "only exec is asked: a command in the container",
 	"grpc": "only exec is asked: a command in the container", "startupProbe": "initialDelaySeconds of the livenessProbe gives it time to start",
 	"lifecycle": "nothing is run at its start and end", "hostPID": "each container has its own process numbers", "hostIPC": "each container has its own",
-	"shareProcessNamespace": "each container has its own process numbers", "fsGroup": "files of a volume keep their group: supplementalGroups adds one to the user's",
-	"subPathExpr": "subPath, for one file of a configMap or secret, is taken as it is", "imagePullSecrets": "`tiffin login` stores the password for a registry",
+	"shareProcessNamespace": "each container has its own process numbers", "subPathExpr": "subPath, for one file of a configMap or secret, is taken as it is",
+	"imagePullSecrets": "`tiffin login` stores the password for a registry",
 	"mountPropagation": "mounts are private here", "volumeDevices": "no disk is given to a container", "volumeClaimTemplates": "each volume has one name",
 	"ephemeralContainers": "`tiffin exec` runs a further command", "resourceFieldRef": "the limits stand in the file", "matchExpressions": "only matchLabels are compared",
 }

@@ -61,6 +61,9 @@ func (t *translation) volumes() {
 			t.hostPath(known, v.HostPath)
 		case v.PersistentVolumeClaim != nil:
 			known.source, known.readOnly = v.PersistentVolumeClaim.ClaimName, v.PersistentVolumeClaim.ReadOnly
+			if t.group() != nil && !slices.Contains(t.out.Shared, known.source) {
+				t.out.Shared = append(t.out.Shared, known.source)
+			}
 			full := step(t.path, "spec") + "." + path + ".persistentVolumeClaim.claimName"
 			t.claim(find(t.node, full), full, known.source)
 		case v.ConfigMap != nil:
@@ -125,6 +128,15 @@ func (t *translation) empty(v *volume, e *kube.EmptyDir) {
 	}
 }
 
+// group is the fsGroup. The API reference gives volumes to it, and each process of the pod is in
+// it: what the group may do with a volume, everybody may who sees it.
+func (t *translation) group() *int64 {
+	if t.spec.SecurityContext == nil {
+		return nil
+	}
+	return t.spec.SecurityContext.FSGroup
+}
+
 // hostPath is a file or directory of this machine.
 func (t *translation) hostPath(v *volume, h *kube.HostPath) {
 	path := v.path + ".hostPath"
@@ -185,6 +197,9 @@ func (t *translation) files(v *volume, path, kind string, all map[string]map[str
 		case mode < 0 || mode > 0o777:
 			t.refuse(path, "a mode is a number from 0 to 0777")
 		default:
+			if t.group() != nil {
+				mode |= 0o044 // its group may read it, and that are all users of the pod
+			}
 			v.contents.Files = append(v.contents.Files, kube.File{Path: item.Path, Mode: uint32(mode), Data: data})
 			t.spend(len(data))
 		}
