@@ -59,6 +59,7 @@ type InspectHost struct {
 	UsernsMode     string            // as --userns takes it; "" = auto
 	CapAdd         []string          `json:",omitempty"`
 	CapDrop        []string          `json:",omitempty"`
+	GroupAdd       []string          `json:",omitempty"`
 	SecurityOpt    []string          `json:",omitempty"`
 	ShmSize        int64             `json:",omitempty"` // bytes
 	Ulimits        []ns.Rlimit       `json:",omitempty"`
@@ -132,7 +133,7 @@ func Inspect(c *disk.Container) (*Inspection, error) {
 		State: InspectState{Status: s.Shown(), Running: s.Alive(), Restarting: s.Status == disk.Restarting, Paused: s.Paused, OOMKilled: s.OOMKilled, Pid: s.Pid, SupervisorPid: supervisor,
 			ExitCode: s.ExitCode, Error: s.Error, StartedAt: s.Started, FinishedAt: s.Finished, Health: c.Health()},
 		HostConfig: InspectHost{Binds: []string{}, NetworkMode: c.Network, RestartPolicy: InspectRestart{cmp.Or(c.Restart.Policy, "no"), c.Restart.Max}, AutoRemove: c.AutoRemove, ReadonlyRootfs: c.ReadOnly, Init: c.Init,
-			UsernsMode: c.UsernsMode(), CapAdd: c.CapAdd, CapDrop: c.CapDrop, SecurityOpt: c.SecurityOptions(), ShmSize: c.ShmSize, Ulimits: c.Rlimits,
+			UsernsMode: c.UsernsMode(), CapAdd: c.CapAdd, CapDrop: c.CapDrop, GroupAdd: c.Groups, SecurityOpt: c.SecurityOptions(), ShmSize: c.ShmSize, Ulimits: c.Rlimits,
 			Dns: c.DNS, DnsSearch: c.DNSSearch, DnsOptions: c.DNSOptions,
 			Memory: c.Limits.Memory, MemorySwap: c.Limits.MemorySwap, MemoryReservation: c.Limits.MemoryReservation, NanoCpus: c.Limits.NanoCPUs,
 			CpuShares: c.Limits.CPUShares, CpusetCpus: c.Limits.Cpuset, PidsLimit: c.Limits.Pids, BlkioWeight: c.Limits.BlkioWeight},
