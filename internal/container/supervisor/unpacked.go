@@ -21,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -87,13 +88,9 @@ func (s *supervisor) shared() (string, error) {
 	}
 	s.treeLock = lock
 	root, fresh := filepath.Join(wall, "root"), filepath.Join(wall, "new")
-	for _, how := range []int{unix.LOCK_SH, unix.LOCK_EX} {
-		if err := flock(lock, how); err != nil {
-			return "", err
-		}
-		if _, err := os.Lstat(root); err == nil {
-			return root, flock(lock, unix.LOCK_SH)
-		}
+	there, err := shareOrFill(lock, root)
+	if err != nil || there {
+		return root, err
 	}
 	if err := s.unpack(fresh, ""); err != nil {
 		return "", err
@@ -106,6 +103,36 @@ func (s *supervisor) shared() (string, error) {
 		return "", err
 	}
 	return root, flock(lock, unix.LOCK_SH)
+}
+
+// shareOrFill locks the wall: shared if root is there, else alone, for whoever fills it. It waits
+// to share the lock, and never to have it alone: if two find nothing at the same time, whoever is
+// late would wait until the containers of the first have ended.
+func shareOrFill(lock *os.File, root string) (there bool, err error) {
+	for {
+		alone := flock(lock, unix.LOCK_EX|unix.LOCK_NB)
+		if alone != nil && !errors.Is(alone, unix.EWOULDBLOCK) {
+			return false, alone
+		}
+		if alone != nil {
+			if err := flock(lock, unix.LOCK_SH); err != nil {
+				return false, err
+			}
+		}
+		if _, err := os.Lstat(root); err == nil {
+			return true, flock(lock, unix.LOCK_SH)
+		} else if !errors.Is(err, os.ErrNotExist) {
+			return false, err
+		}
+		if alone == nil {
+			return false, nil
+		}
+		// Who filled it has given up, or has not begun.
+		if err := flock(lock, unix.LOCK_UN); err != nil {
+			return false, err
+		}
+		time.Sleep(time.Duration(1+rand.IntN(20)) * time.Millisecond)
+	}
 }
 
 func flock(f *os.File, how int) error {
@@ -257,6 +284,14 @@ func eraseTree(dir string, w io.Writer) error {
 		return nil
 	}
 	taken := usage(dir)
+	// First it loses the name that says that it is complete: removing may fail, or be cut short.
+	fresh := filepath.Join(dir, "new")
+	if err := treecopy.Remove(fresh); err != nil {
+		return err
+	}
+	if err := os.Rename(filepath.Join(dir, "root"), fresh); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
 	if err := treecopy.Remove(dir); err != nil {
 		return err
 	}
