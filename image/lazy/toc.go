@@ -157,6 +157,9 @@ func estargzContents(d ocispec.Descriptor, want digest.Digest, read readAt) (*la
 	if err == nil && (h.Name != tableName || h.Typeflag != tar.TypeReg) {
 		err = fmt.Errorf("there is %.100q instead of %s", h.Name, tableName)
 	}
+	if err == nil && h.Size > maxTable { // which a file with holes says in a few bytes
+		err = fmt.Errorf("it has more than %d MiB", maxTable>>20)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("its table of contents: %w", err)
 	}

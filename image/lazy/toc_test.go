@@ -245,6 +245,22 @@ func TestALayerThatIsNotWhatItsAnnotationSays(t *testing.T) {
 	}
 }
 
+// TestATableThatIsAHole is not read, however few bytes it takes in the blob.
+func TestATableThatIsAHole(t *testing.T) {
+	m := asEstargz(t, tarball(t))
+	end := len(m.blob) - footerSize
+	off, _ := tableOffset(m.blob[end:])
+	blob := bytes.NewBuffer(bytes.Clone(m.blob[:off]))
+	z := gzip.NewWriter(blob)
+	z.Write(tartest.Of(t, tartest.Sparse10(tableName, maxTable+1, nil)))
+	z.Close()
+	blob.Write(m.blob[end:])
+	m.blob, m.desc.Size = blob.Bytes(), int64(blob.Len())
+	if _, err := contentsOf(m.desc, m.read); err == nil || !strings.Contains(err.Error(), "it has more than 64 MiB") {
+		t.Error(err)
+	}
+}
+
 // TestHostileTables: what is wrong with an entry is an error that names it.
 func TestHostileTables(t *testing.T) {
 	sum := digest.FromString("rice\n")
