@@ -1,5 +1,6 @@
-// Config maps and secrets of containers that `tiffin play kube` has made: as such they are in what
-// `tiffin generate kube` writes, with the files that their volumes have.
+// What stands around the pod that `tiffin generate kube` writes: a deployment, and the config maps
+// and secrets of containers that `tiffin play kube` has made, with the files that their volumes
+// have.
 
 package cli
 
@@ -22,8 +23,43 @@ import (
 	"tiffin/internal/kube"
 )
 
-// objects are those of the file: the pod, and before it what it refers to.
-func (x *exporting) objects() []any { return append(slices.Clone(x.shown), &x.pod) }
+// objects are those of the file: the pod or its deployment, and before it what it refers to.
+func (x *exporting) objects() []any {
+	if x.deployed != nil {
+		return append(slices.Clone(x.shown), x.deployed)
+	}
+	return append(slices.Clone(x.shown), &x.pod)
+}
+
+// deploy makes the pod the template of a deployment. That finds its pods by a label, and has them
+// start again whenever they end: Kubernetes' API reference, DeploymentSpec.
+func (x *exporting) deploy(replicas int64) {
+	name := strings.TrimSuffix(x.pod.Metadata.Name, "-pod")
+	if x.pod.Metadata.Labels["app"] == "" {
+		if x.pod.Metadata.Labels == nil {
+			x.pod.Metadata.Labels = map[string]string{}
+		}
+		x.pod.Metadata.Labels["app"] = name
+	}
+	if x.pod.Spec.RestartPolicy != "Always" {
+		x.pod.Spec.RestartPolicy = "Always"
+		x.notes = append(x.notes, "a deployment starts its containers again whenever they end: a pod can say otherwise")
+	}
+	for _, c := range x.pod.Spec.Containers {
+		for _, p := range c.Ports {
+			if p.HostPort != 0 && replicas > 1 {
+				x.notes = append(x.notes, fmt.Sprintf("port %d of the machine is one pod's: each replica needs a machine of its own", p.HostPort))
+			}
+		}
+	}
+	x.deployed = &kube.Deployment{Spec: kube.DeploymentSpec{
+		Replicas: &replicas,
+		Selector: kube.LabelSelector{MatchLabels: map[string]string{"app": x.pod.Metadata.Labels["app"]}},
+		Template: kube.PodTemplate{Metadata: kube.ObjectMeta{Labels: x.pod.Metadata.Labels}, Spec: x.pod.Spec},
+	}}
+	x.deployed.APIVersion, x.deployed.Kind = "apps/v1", "Deployment"
+	x.deployed.Metadata = kube.ObjectMeta{Name: name + "-deployment", Labels: x.pod.Metadata.Labels}
+}
 
 // listed is one object, or a list of them, which kubectl takes as it takes documents of YAML.
 func listed(objects []any) any {

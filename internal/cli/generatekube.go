@@ -34,6 +34,8 @@ func generateKubeCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "filename", Aliases: []string{"f"}, Usage: "write `FILE` instead, which must not be there, and seccomp profiles beside it"},
 			&cli.StringFlag{Name: "format", Usage: "`json`: the pod as JSON, which kubectl takes, too"},
+			&cli.StringFlag{Name: "type", Aliases: []string{"t"}, Value: "pod", Usage: "`KIND` of object: pod, or deployment, which keeps as many pods as it says"},
+			&cli.IntFlag{Name: "replicas", Aliases: []string{"r"}, Value: 1, Usage: "`N` pods of a deployment"},
 		},
 		Action: takes(1, -1, "at least one container", inStore(generateKube)),
 	}
@@ -43,6 +45,12 @@ func generateKube(c *cli.Context, store *image.Store) error {
 	asJSON, err := wantsJSON(c)
 	if err != nil {
 		return err
+	}
+	if kind := c.String("type"); kind != "pod" && kind != "deployment" {
+		return usagef("--type is pod or deployment, not %q", kind)
+	}
+	if n := c.Int("replicas"); n < 1 || n > 1 && c.String("type") == "pod" {
+		return usagef("--replicas is a number of pods from 1 on, of --type deployment")
 	}
 	x := &exporting{file: c.String("filename"), store: store, profiles: map[string][]byte{}, volumes: map[string]string{}}
 	x.pod.APIVersion, x.pod.Kind = "v1", "Pod"
@@ -57,6 +65,9 @@ func generateKube(c *cli.Context, store *image.Store) error {
 	}
 	if len(x.pod.Spec.Containers) == 0 {
 		return usagef("there is no container but one that only has the network of a pod")
+	}
+	if c.String("type") == "deployment" {
+		x.deploy(int64(c.Int("replicas")))
 	}
 	for _, n := range x.notes {
 		fmt.Fprintf(stderr, "tiffin: note: %s\n", printable(n))
@@ -100,6 +111,7 @@ type exporting struct {
 	file     string
 	store    *image.Store
 	pod      kube.Pod
+	deployed *kube.Deployment // of the pod; nil: it stands by itself
 	notes    []string
 	profiles map[string][]byte // seccomp profiles, by the names of their files
 	shown    []any             // config maps and secrets

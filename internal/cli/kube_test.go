@@ -3,10 +3,12 @@ package cli_test
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 )
@@ -60,6 +62,13 @@ func TestKubernetesReadsWhatIsGenerated(t *testing.T) {
 				if v.ConfigMap == nil && v.Secret == nil {
 					t.Errorf("%+v", v)
 				}
+			}
+			var d appsv1.Deployment
+			text := b.tiffin("generate", "kube", "--type", "deployment", "--replicas", "3", "--format", "json", "more", "some")
+			err := yaml.UnmarshalStrict([]byte(text), &d)
+			if err != nil || d.Name != "more-deployment" || *d.Spec.Replicas != 3 || d.Spec.Selector.MatchLabels["app"] != "more" || d.Spec.Template.Labels["app"] != "more" ||
+				!reflect.DeepEqual(d.Spec.Template.Spec.Containers, s.Containers[1:]) {
+				t.Errorf("%v in\n%s", err, text)
 			}
 			b.tiffin("rm", "all", "more", "some")
 			b.tiffin("volume", "rm", "jar")
