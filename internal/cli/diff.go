@@ -20,7 +20,7 @@ import (
 
 func diffCommand() *cli.Command {
 	return &cli.Command{
-		ArgsUsage: "CONTAINER | [FLAGS] IMAGE[@LAYER] IMAGE[@LAYER] | [FLAGS] IMAGE@LAYER",
+		ArgsUsage: "CONTAINER\n       tiffin diff [FLAGS] IMAGE[@LAYER] IMAGE[@LAYER]\n       tiffin diff [FLAGS] IMAGE@LAYER",
 		Description: "A is added, C changed, D deleted, in relation to the image of a container, or to the first of two\n" +
 			"images. IMAGE@LAYER is an image with the layers from 0 to LAYER alone, a number of tiffin layers or the\n" +
 			"beginning of a digest; by itself it is compared with the layers below. A directory is changed if\n" +

@@ -34,9 +34,13 @@ func listCommands(commands []command) string {
 }
 
 func printCommandHelp(w io.Writer, cmd *cli.Command) {
-	fmt.Fprintf(w, "%s\n\n%s\n", hanging("", "usage: tiffin "+cmd.Name+" "+cmd.ArgsUsage, 8), upperFirst(cmd.Usage))
+	for form := range strings.SplitSeq("usage: tiffin "+cmd.Name+" "+cmd.ArgsUsage, "\n") {
+		words := strings.TrimLeft(form, " ")
+		fmt.Fprintln(w, hanging(form[:len(form)-len(words)], words, 8))
+	}
+	fmt.Fprintf(w, "\n%s\n", upperFirst(cmd.Usage))
 	if cmd.Description != "" {
-		fmt.Fprintf(w, "\n%s\n", paragraphs(strings.TrimSpace(cmd.Description)))
+		fmt.Fprintf(w, "\n%s\n", paragraphs(strings.TrimRight(cmd.Description, "\n")))
 	}
 	if len(cmd.Flags) > 0 {
 		fmt.Fprint(w, "\nflags:\n")
