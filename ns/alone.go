@@ -171,7 +171,12 @@ func (p *program) become(args []string) error {
 		p.paths = append(p.paths, p.str(path))
 	}
 	p.argv, p.envp = p.strs(args), p.strs(os.Environ())
-	p.notCmd = p.failures(func(err error) error { return fmt.Errorf("exec: %q: %w", args[0], err) }, func(errno syscall.Errno) uintptr {
+	p.notCmd = p.failures(func(err error) error {
+		if err == unix.ENOENT && !strings.Contains(args[0], "/") {
+			return fmt.Errorf("exec: %q: executable file not found in $PATH", args[0])
+		}
+		return fmt.Errorf("exec: %q: %w", args[0], err)
+	}, func(errno syscall.Errno) uintptr {
 		if errno == unix.ENOENT {
 			return 127
 		}

@@ -38,6 +38,9 @@ func bundleCommand() *cli.Command {
 		},
 		Action: func(c *cli.Context) error {
 			if c.Bool("serve") {
+				if c.Bool("rm") {
+					return usagef("--serve removes the bundle when COMMAND is over: it does not go with --rm")
+				}
 				if err := wantArgs(c, 3, -1, "a container, a directory, and a command behind --"); err != nil {
 					return err
 				}
@@ -49,7 +52,7 @@ func bundleCommand() *cli.Command {
 				}
 				dir := c.Args().First()
 				if err := wholly(dir); err != nil { // all else stays, whatever is asked for
-					return errs.Hint(fmt.Errorf("%s is no bundle: %w", dir, err), "name the directory that `tiffin bundle` has made, and has alone")
+					return errs.Hint(fmt.Errorf("%s is no bundle: %w", dir, err), "--rm removes what `tiffin bundle` has made, if nothing else is in it")
 				}
 				return removeBundle(dir)
 			}

@@ -5,6 +5,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,6 +21,9 @@ const unfinished = "config.json.part"
 // to, and nothing besides.
 func wholly(dir string) error {
 	st, err := os.Lstat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return errors.New("it is not there")
+	}
 	if err != nil {
 		return err
 	}

@@ -56,10 +56,10 @@ func generateKube(c *cli.Context, store *image.Store) error {
 	x.pod.APIVersion, x.pod.Kind = "v1", "Pod"
 	for _, name := range c.Args().Slice() {
 		ctr, err := findContainer(name)
-		if err == nil {
-			err = x.add(ctr)
-		}
 		if err != nil {
+			return err
+		}
+		if err := x.add(ctr); err != nil {
 			return errs.Hint(fmt.Errorf("generate kube: container %s: %w", name, err), errs.HintOf(err))
 		}
 	}

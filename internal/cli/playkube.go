@@ -328,10 +328,15 @@ func kubeDown(c *cli.Context) error {
 		return err
 	}
 	name := c.Args().First()
-	if _, err := os.Stat(name); errors.Is(err, os.ErrNotExist) {
-		if all, err := podMembers(set, name); err != nil || len(all) > 0 {
-			return cmp.Or(err, removePod(set, name, stdout))
+	if _, err := os.Stat(name); name != "-" && errors.Is(err, os.ErrNotExist) {
+		all, err := podMembers(set, name)
+		if err == nil && len(all) == 0 {
+			err = errs.Hint(fmt.Errorf("no pod and no file is called %q", name), "`tiffin ps -a` lists the containers of a pod as POD-CONTAINER")
 		}
+		if err != nil {
+			return err
+		}
+		return removePod(set, name, stdout)
 	}
 	plan, err := readPods(c)
 	if err != nil {
