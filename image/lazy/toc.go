@@ -55,7 +55,7 @@ const (
 )
 
 // ErrNotLazy is wrapped by errors that say why a layer has to be fetched as a whole.
-var ErrNotLazy = errors.New("it has no table of contents to begin with")
+var ErrNotLazy = errors.New("it has no table of contents, which `tiffin push --estargz` writes")
 
 // readAt reads n bytes of a blob from byte off on.
 type readAt func(off, n int64) ([]byte, error)

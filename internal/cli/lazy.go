@@ -33,7 +33,7 @@ func pullLazily(c *cli.Context, s *image.Store, registries *registry.Client, ref
 		return false, err
 	}
 	if driver, why := client.PickDriver(run, false, false); driver != "" {
-		fmt.Fprintf(stderr, "tiffin: note: %v, and --driver %s needs all of an image: all of it is fetched\n", why, driver)
+		fmt.Fprintf(stderr, "tiffin: note: %v, and --driver %s needs all of an image: so all of it is fetched first\n", why, driver)
 		return false, nil
 	}
 	ctx, end := interruptible(c)
@@ -47,7 +47,7 @@ func pullLazily(c *cli.Context, s *image.Store, registries *registry.Client, ref
 	case errors.Is(err, lazy.ErrHere):
 		return false, nil
 	case errors.Is(err, lazy.ErrNotLazy):
-		fmt.Fprintf(stderr, "tiffin: note: %s: all of it is fetched\n", printable(err.Error()))
+		fmt.Fprintf(stderr, "tiffin: note: %s: so all of the image is fetched first\n", printable(err.Error()))
 		return false, nil
 	case err != nil:
 		return false, err

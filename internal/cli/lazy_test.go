@@ -247,7 +247,7 @@ func TestLazyPullOfALie(t *testing.T) {
 		t.Errorf("the image is in the store: %s, %v", b, err)
 	}
 	// As its layers are.
-	if out := s.tiffin("pull", "--lazy", reg.name()); !strings.Contains(out, "not that of its tarball: \"/noise\" is not the same: all of it is fetched") {
+	if out := s.tiffin("pull", "--lazy", reg.name()); !strings.Contains(out, "not that of its tarball: \"/noise\" is not the same: so all of the image is fetched first") {
 		t.Errorf("pull said %s", out)
 	}
 	s.tiffin("run", "--rm", reg.name(), "true")
@@ -267,7 +267,7 @@ func TestLazyPullOfAnOrdinaryImage(t *testing.T) {
 	for _, annotation := range []string{"", digest.FromString("another").String()} {
 		reg.image(t, blob, c.RootFS.DiffIDs[0], annotation)
 		out := s.tiffin("pull", "--lazy", reg.name())
-		if !strings.Contains(out, "all of it is fetched") || annotation != "" && !strings.Contains(out, "has digest") {
+		if !strings.Contains(out, "so all of the image is fetched first") || annotation != "" && !strings.Contains(out, "has digest") {
 			t.Errorf("pull said %s", out)
 		}
 		s.tiffin("run", "--rm", reg.name(), "true")

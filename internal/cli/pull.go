@@ -33,7 +33,7 @@ func pullCommand() *cli.Command {
 			platformFlag(), tlsFlag(),
 			&cli.BoolFlag{Name: "all", Usage: "fetch an index with all that it lists, for every platform; what is interrupted begins again"},
 			&cli.BoolFlag{Name: "all-tags", Aliases: []string{"a"}, Usage: "fetch the images of all tags"},
-			&cli.BoolFlag{Name: "lazy", Usage: "be done when it can be run; its files come when they are read"},
+			&cli.BoolFlag{Name: "lazy", Usage: "be done when it can be run, and fetch the rest in the background; for layers in eStargz or zstd:chunked"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only the whole name of the image"},
 		},
 		Action: takes(1, 1, "the name of an image", inStore(runPull)),

@@ -18,10 +18,10 @@ func pushCommand() *cli.Command {
 		ArgsUsage: "[FLAGS] IMAGE [DESTINATION]",
 		Description: "The name says where to: `tiffin tag IMAGE HOST[:PORT]/NAME:TAG` gives an image such a one, or it is DESTINATION. Blobs\n" +
 			"are sent as they are stored, those that the registry has already are not sent.\n\n" +
-			"With --estargz each layer is sent as eStargz: a gzip layer as others, with a table of contents, so that containerd\n" +
-			"with stargz-snapshotter starts containers before it has fetched the layers. What the registry then has is another\n" +
-			"image, with the same files, /stargz.index.json and /.no.prefetch.landmark; its digest is printed, and is the same\n" +
-			"each time. The image here stays as it is. A layer that is eStargz already is sent as it is, and so is, with a note,\n" +
+			"With --estargz each layer is sent as eStargz: a gzip layer as others, with a table of contents, so that `tiffin pull\n" +
+			"--lazy`, and containerd with stargz-snapshotter, start containers before they have fetched the layers. What the\n" +
+			"registry then has is another image, with the same files, /stargz.index.json and /.no.prefetch.landmark; its digest\n" +
+			"is printed, and is the same each time. The image here stays as it is. A layer that is eStargz already is sent as it is, and so is, with a note,\n" +
 			"one that cannot be.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "all", Usage: "an index with all that it lists, for every platform; an artifact too"},
