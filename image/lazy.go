@@ -54,15 +54,15 @@ var ErrPulling = errors.New("is still being pulled")
 
 // LazyPull says what becomes of an image once it is here.
 type LazyPull struct {
-	Names    []LazyName `json:"names"`
-	Insecure bool       `json:"insecure,omitempty"` // --tls-verify=false
+	Names []LazyName `json:"names"`
 }
 
 // LazyName is a name that the image gets, and what that stood for when it was asked for. If it
 // stands for something else by then, somebody has changed his mind.
 type LazyName struct {
-	Name   string        `json:"name"`             // the whole one
-	Before digest.Digest `json:"before,omitempty"` // of a manifest; "": of none
+	Name     string        `json:"name"`               // the whole one
+	Before   digest.Digest `json:"before,omitempty"`   // of a manifest; "": of none
+	Insecure bool          `json:"insecure,omitempty"` // --tls-verify=false, for its registry alone
 }
 
 // Lazy is an image that is being pulled.

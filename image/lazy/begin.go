@@ -218,11 +218,10 @@ func (b *beginning) publish(r reference.Reference, insecure bool) error {
 	if err != nil {
 		return err
 	}
-	name := image.LazyName{Name: r.String()}
+	name := image.LazyName{Name: r.String(), Insecure: insecure}
 	if d := ix.Find(r); d != nil {
 		name.Before = d.Digest
 	}
-	lz.Insecure = lz.Insecure || insecure
 	lz.Names = append(removeName(lz.Names, name.Name), name)
 	if err := b.s.WriteLazyPull(lz); err != nil {
 		return err

@@ -75,7 +75,7 @@ func Fill(s *image.Store, manifest digest.Digest, connect Connect) error {
 	if err != nil {
 		return err
 	}
-	if f.from, err = connect(ctx, r, f.lz.Insecure); err != nil {
+	if f.from, err = connect(ctx, r, f.lz.Names[0].Insecure); err != nil {
 		return err
 	}
 	if err := f.open(); err != nil {
