@@ -71,5 +71,5 @@ func TestATreeThatIsHalfRemovedIsNotUsed(t *testing.T) {
 	if _, err := os.Lstat(filepath.Join(dir, "root")); err == nil {
 		t.Error("what is left is called complete")
 	}
-	_ = os.Chmod(filepath.Join(dir, "new/a"), 0o700) // for who clears up
+	_ = os.Chmod(filepath.Join(dir, "new/a"), 0o700) // so that it can be removed
 }

@@ -376,7 +376,7 @@ func (m *member) rights() {
 		}
 	}
 	if pod.FSGroup != nil {
-		m.translation.remark("securityContext.fsGroup", "all users of the pod are in it and may use its volumes, but new files there have the group of who makes them")
+		m.translation.remark("securityContext.fsGroup", "all users of the pod are in it and may use its volumes, but new files there have the group of their maker")
 	}
 	m.onOff("read-only", own.ReadOnlyRootFilesystem)
 	m.onOff("privileged", own.Privileged)
