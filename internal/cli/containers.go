@@ -25,7 +25,8 @@ func onContainers(c *cli.Context, do func(*disk.Container) error) error {
 const many = 16
 
 // onEach is onContainers for up to atOnce containers at a time; names and errors still come in the
-// order of the arguments. If gone is true, a container that is not there is passed over.
+// order of the arguments. If gone is true, a container that is not there is passed over, and so is
+// one that an earlier argument has named: it will not be there.
 func onEach(c *cli.Context, atOnce int, gone bool, do func(*disk.Container) error) error {
 	if err := wantArgs(c, 1, -1, "one or more containers"); err != nil {
 		return err
@@ -42,9 +43,15 @@ func onEach(c *cli.Context, atOnce int, gone bool, do func(*disk.Container) erro
 	go func() {
 		var all errgroup.Group
 		all.SetLimit(atOnce)
+		named := map[string]bool{} // ids
 		for i, ref := range refs {
+			ctr, err := set.Find(ref)
+			if err == nil && gone && named[ctr.ID] {
+				err = disk.ErrNotFound
+			} else if err == nil {
+				named[ctr.ID] = true
+			}
 			all.Go(func() error {
-				ctr, err := set.Find(ref)
 				if err == nil {
 					err = do(ctr)
 				}
