@@ -88,7 +88,7 @@ func generateKube(c *cli.Context, store *image.Store) error {
 	}
 	for _, name := range append([]string{x.file}, profilePaths(x)...) {
 		if _, err := os.Lstat(name); err == nil {
-			return fmt.Errorf("generate kube: %s is there already", name)
+			return errs.Hint(fmt.Errorf("generate kube: %s is there already", name), "remove it, or name a FILE elsewhere; profiles are written beside it")
 		}
 	}
 	for name, text := range x.profiles {

@@ -106,8 +106,11 @@ func readPods(c *cli.Context) (*kube.Plan, error) {
 	if err == nil {
 		q.Profiles, err = filepath.Abs(cmp.Or(q.Profiles, dir))
 	}
+	if errors.Is(err, os.ErrNotExist) {
+		err = errs.Hint(err, "FILE is YAML or JSON of Kubernetes, or - for standard input; `tiffin generate kube -f FILE CONTAINER` writes one")
+	}
 	if err != nil {
-		return nil, fmt.Errorf("read pods: %w", err)
+		return nil, errs.Hint(fmt.Errorf("read pods: %w", err), errs.HintOf(err))
 	}
 	a, err := kube.Ask(root, q)
 	if err != nil {
