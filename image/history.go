@@ -29,13 +29,13 @@ func (s *Store) History(img *Image) []HistoryEntry {
 			e.Created = *h.Created
 		}
 		if !h.EmptyLayer && next < len(img.Layers) {
-			e.Size = s.layerSize(img.Layers[next])
+			e.Size = s.layerSize(img, img.Layers[next])
 			next++
 		}
 		out = append(out, e)
 	}
 	for ; next < len(img.Layers); next++ {
-		out = append(out, HistoryEntry{Size: s.layerSize(img.Layers[next])})
+		out = append(out, HistoryEntry{Size: s.layerSize(img, img.Layers[next])})
 	}
 	for i, j := 0, len(out)-1; i < j; i, j = i+1, j-1 {
 		out[i], out[j] = out[j], out[i]

@@ -12,6 +12,7 @@ import (
 
 	"tiffin/image/oci"
 	"tiffin/image/reference"
+	"tiffin/image/store"
 )
 
 // Inspection is what there is to say about an image, with docker's field
@@ -33,6 +34,13 @@ type Inspection struct {
 	RootFS       InspectRootFS
 	Descriptor   ocispec.Descriptor // of the manifest
 	Layers       []InspectLayer     // tiffin's own: where each layer is
+	Pulled       *InspectPulled     `json:",omitempty"` // tiffin's own: of an image that pull --lazy fetches
+}
+
+// InspectPulled is how far a lazy pull is.
+type InspectPulled struct {
+	Size, Total int64  // bytes of the blobs of layers that are here, and of all
+	Trouble     string `json:",omitempty"` // why the last try to fetch the rest ended
 }
 
 // InspectConfig is the part of the config that a container inherits.
@@ -67,8 +75,8 @@ type InspectLayer struct {
 	DiffID    digest.Digest
 	Digest    digest.Digest
 	MediaType string
-	Size      int64 // bytes of the blob
-	Blob      string
+	Size      int64  // bytes of the blob
+	Blob      string // its file, or "" while pull --lazy fetches it
 	Flat      string
 }
 
@@ -115,9 +123,20 @@ func (s *Store) Inspect(img *Image) *Inspection {
 		}
 	}
 	m, _ := s.Paths(img.Layers)
+	if lz := img.lazy; lz != nil {
+		if lazily, err := s.lazyMountable(img); err == nil {
+			m = lazily
+		}
+		x.Pulled = &InspectPulled{Trouble: lz.trouble()}
+		x.Pulled.Size, x.Pulled.Total = s.LazyProgress(img)
+	}
 	x.GraphDriver = InspectDriver{"tiffin", map[string]string{"Union": m.UnionPath, "LowerLayers": strings.Join(m.FlatPaths, ":")}}
 	for i, l := range img.Layers {
-		x.Layers = append(x.Layers, InspectLayer{l.DiffID, l.Digest, l.MediaType, l.Size, s.FindBlob(l.Digest), m.FlatPaths[i]})
+		blob := s.FindBlob(l.Digest)
+		if img.lazy != nil && !store.Readable(blob) {
+			blob = ""
+		}
+		x.Layers = append(x.Layers, InspectLayer{l.DiffID, l.Digest, l.MediaType, l.Size, blob, m.FlatPaths[i]})
 	}
 	return x
 }

@@ -86,7 +86,7 @@ func (s *Store) Stack(img *Image) (*union.Stack, error) {
 func (s *Store) Describe(img *Image) []StackLayer {
 	out := make([]StackLayer, len(img.Layers))
 	for i, l := range img.Layers {
-		out[i] = StackLayer{Number: i, DiffID: l.DiffID, Digest: l.Digest, BlobSize: l.Size, Size: s.layerSize(l)}
+		out[i] = StackLayer{Number: i, DiffID: l.DiffID, Digest: l.Digest, BlobSize: l.Size, Size: s.layerSize(img, l)}
 	}
 	next := 0
 	for _, h := range img.Config.History {
@@ -101,7 +101,11 @@ func (s *Store) Describe(img *Image) []StackLayer {
 // Usage tells, for each layer of a stack from the bottom, how much is in it, and how much of that
 // upper ones hide.
 func (s *Store) Usage(stack []oci.Layer) ([]union.Usage, error) {
-	st, err := s.Stack(&Image{Layers: stack})
+	return s.usage(&Image{Layers: stack})
+}
+
+func (s *Store) usage(img *Image) ([]union.Usage, error) {
+	st, err := s.Stack(img)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +114,7 @@ func (s *Store) Usage(stack []oci.Layer) ([]union.Usage, error) {
 
 // Layers lists the layers of an image, the bottom one first, and what upper ones hide of them.
 func (s *Store) Layers(img *Image) ([]StackLayer, error) {
-	usage, err := s.Usage(img.Layers)
+	usage, err := s.usage(img)
 	if err != nil {
 		return nil, err
 	}

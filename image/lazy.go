@@ -49,20 +49,30 @@ const (
 	LazyTroubleName  = "trouble"
 )
 
-// ErrPulling is wrapped by errors that say that an image is not all here yet.
-var ErrPulling = errors.New("is still being pulled")
+var (
+	// ErrPulling is wrapped by errors that say that an image is not all here yet.
+	ErrPulling = errors.New("is still being pulled")
+	// ErrNotWhole is wrapped by errors that say that it will not be.
+	ErrNotWhole = errors.New("cannot be pulled lazily")
+)
 
-// LazyPull says what becomes of an image once it is here.
+// LazyPull says where an image comes from, and what becomes of it once it is here.
 type LazyPull struct {
+	From  LazySource `json:"from"`
 	Names []LazyName `json:"names"`
+}
+
+// LazySource is what a registry has the image under.
+type LazySource struct {
+	Name     string `json:"name"`               // the whole one
+	Insecure bool   `json:"insecure,omitempty"` // --tls-verify=false, for this registry alone
 }
 
 // LazyName is a name that the image gets, and what that stood for when it was asked for. If it
 // stands for something else by then, somebody has changed his mind.
 type LazyName struct {
-	Name     string        `json:"name"`               // the whole one
-	Before   digest.Digest `json:"before,omitempty"`   // of a manifest; "": of none
-	Insecure bool          `json:"insecure,omitempty"` // --tls-verify=false, for its registry alone
+	Name   string        `json:"name"`             // the whole one
+	Before digest.Digest `json:"before,omitempty"` // of a manifest; "": of none
 }
 
 // Lazy is an image that is being pulled.
@@ -161,11 +171,7 @@ func (s *Store) lazyImage(ix *store.Index, lz *Lazy) error {
 	for i, l := range lz.Document.Layers {
 		ly := oci.Layer{DiffID: c.RootFS.DiffIDs[i], Digest: l.Digest, Size: l.Size, MediaType: l.MediaType}
 		img.Layers = append(img.Layers, ly)
-		if st, err := os.Stat(lz.path(ly.DiffID, store.FlatName)); err == nil {
-			img.Size += st.Size()
-		} else {
-			img.Size += s.layerSize(ly)
-		}
+		img.Size += s.layerSize(img, ly)
 	}
 	for _, n := range lz.StillIts(ix) {
 		img.Names = append(img.Names, n.Familiar())
@@ -206,7 +212,7 @@ func (s *Store) LazyOf(ref string) *Lazy {
 		return nil
 	}
 	r, err := reference.Parse(ref)
-	i := slices.IndexFunc(all, func(lz *Lazy) bool { return err == nil && lz.isNamed(r) })
+	i := slices.IndexFunc(all, func(lz *Lazy) bool { return err == nil && lz.nameOf(r) != "" })
 	if i < 0 {
 		hex, whole := ref, false
 		if len(ref) > 7 && ref[:7] == "sha256:" {
@@ -229,15 +235,17 @@ func (s *Store) LazyOf(ref string) *Lazy {
 	return all[i]
 }
 
-// isNamed reports whether a name is this image's.
-func (lz *Lazy) isNamed(r reference.Reference) bool {
-	if slices.Contains(lz.Image.Names, r.Stored().Familiar()) {
-		return true
-	}
-	return r.Digest != "" && slices.ContainsFunc(lz.Image.Names, func(n string) bool {
+// nameOf is the one of the image's names, in familiar form, that a person means by r, or "".
+func (lz *Lazy) nameOf(r reference.Reference) string {
+	i := slices.IndexFunc(lz.Image.Names, func(n string) bool {
 		own, err := reference.Parse(n)
-		return err == nil && own.Name() == r.Name() && (r.Digest == lz.Document.Digest || r.Digest == lz.Image.Digests[n])
+		return n == r.Stored().Familiar() || err == nil && r.Digest != "" && own.Name() == r.Name() &&
+			(r.Digest == lz.Document.Digest || r.Digest == lz.Image.Digests[n])
 	})
+	if i < 0 {
+		return ""
+	}
+	return lz.Image.Names[i]
 }
 
 // Pulling is the error of a command that needs all of the image.
@@ -247,15 +255,21 @@ func (s *Store) Pulling(lz *Lazy) error {
 		name = lz.Image.Names[0]
 	}
 	if lz.Failed != "" {
-		return errs.Hint(fmt.Errorf("image %s cannot be pulled lazily: %s", name, lz.Failed), "`tiffin pull "+name+"` takes it as its layers are, if they are what the image says; `tiffin rmi "+name+"` forgets it")
+		return errs.Hint(fmt.Errorf("image %s %w: %s", name, ErrNotWhole, lz.Failed), "`tiffin pull "+name+"` takes it as its layers are, if they are what the image says; `tiffin rmi "+name+"` forgets it")
 	}
 	have, total := s.LazyProgress(lz.Image)
 	err := fmt.Errorf("image %s %w: %s of %s", name, ErrPulling, units.HumanSize(float64(have)), units.HumanSize(float64(total)))
-	if b, e := oci.ReadFile(filepath.Join(lz.Dir, LazyTroubleName), oci.MaxJSON); e == nil {
-		err = fmt.Errorf("%w; the last try ended with: %s", err, b)
+	if why := lz.trouble(); why != "" {
+		err = fmt.Errorf("%w; the last try ended with: %s", err, why)
 	}
 	return errs.Hint(err,
 		"it can be run meanwhile, with --driver fuse; `tiffin pull "+name+"` waits for the rest")
+}
+
+// trouble is why the last try to fetch the rest ended, or "".
+func (lz *Lazy) trouble() string {
+	b, _ := oci.ReadFile(filepath.Join(lz.Dir, LazyTroubleName), oci.MaxJSON)
+	return string(b)
 }
 
 // NeedsAll is an error for an image that is still being pulled.
@@ -280,7 +294,8 @@ func (s *Store) LazyProgress(img *Image) (have, total int64) {
 	return have, total
 }
 
-// ResolveLazy is Resolve for those who read files of an image, and no blobs.
+// ResolveLazy is Resolve for those who need no blobs of an image: its manifest, its config, what is
+// in its layers, and bytes of single files.
 func (s *Store) ResolveLazy(ref string) (*Image, error) {
 	if lz := s.LazyOf(ref); lz != nil {
 		if lz.Failed != "" {
@@ -312,30 +327,6 @@ func (s *Store) lazyMountable(img *Image) (*cache.Mountable, error) {
 		return nil, err
 	}
 	return m, nil
-}
-
-// removeLazy ends a lazy pull, or only takes a name away if the image has others. The caller has
-// the lock.
-func (s *Store) removeLazy(lz *Lazy, ref string) ([]Removed, error) {
-	r, err := reference.Parse(ref)
-	if err == nil && lz.isNamed(r) && len(lz.Image.Names) > 1 {
-		lz.Names = slices.DeleteFunc(lz.Names, func(n LazyName) bool { return n.Name == r.Stored().String() })
-		return []Removed{{Untagged: r.Stored().Familiar()}}, s.WriteLazyPull(lz)
-	}
-	if s.Uses != nil {
-		all, err := s.Uses()
-		if err != nil {
-			return nil, fmt.Errorf("find out which images containers need: %w", err)
-		}
-		if all[lz.Image.ID] {
-			return nil, errs.Hint(fmt.Errorf("%w: a container was made from %s, which %w", ErrInUse, ref, ErrPulling), "see tiffin ps -a; remove the container first")
-		}
-	}
-	var done []Removed
-	for _, n := range lz.Image.Names {
-		done = append(done, Removed{Untagged: n})
-	}
-	return append(done, Removed{Deleted: lz.Image.ID}), s.ForgetLazy(lz.Dir)
 }
 
 // WriteLazyPull replaces pull.json. The caller has the lock.

@@ -23,23 +23,35 @@ func (s *Store) Tag(src, dst string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.Resolve(src); err != nil && !errors.Is(err, ErrNoImage) { // makes a built-in one
+	if _, err := s.ResolveLazy(src); err != nil && !errors.Is(err, ErrNoImage) { // makes a built-in one
 		return err
 	}
-	err = s.Update(func(ix *store.Index) error {
-		d, err := s.lookup(ix, src)
-		if err != nil {
-			return err
-		}
-		ix.Set(r, store.Nameless(*d), nil)
-		return nil
-	})
-	if errors.Is(err, ErrNotFound) {
+	if err = s.tag(src, r); errors.Is(err, ErrNotFound) {
 		if _, _, d := s.lookupAdditional(src); d != nil {
 			return s.tagAdditional(*d, r)
 		}
 	}
 	return err
+}
+
+func (s *Store) tag(src string, r reference.Reference) error {
+	ix, release, err := s.LockIndex()
+	if err != nil {
+		return err
+	}
+	defer release()
+	d, err := s.lookup(ix, src)
+	if lz := s.LazyOf(src); lz != nil && (err != nil || d.Digest != lz.Document.Digest) {
+		return s.tagLazy(ix, lz, r)
+	}
+	if err != nil {
+		return err
+	}
+	ix.Set(r, store.Nameless(*d), nil)
+	if err := s.WriteIndex(ix); err != nil {
+		return err
+	}
+	return s.TakeLazyName(r, "")
 }
 
 // tagAdditional gives an image of an additional store a name here.
@@ -101,7 +113,7 @@ func (s *Store) Remove(ref string, force bool) (done []Removed, err error) {
 	}
 	defer release()
 	if lz := s.LazyOf(ref); lz != nil {
-		return s.removeLazy(lz, ref)
+		return s.removeLazy(ix, lz, ref, force)
 	}
 	d, err := s.lookup(ix, ref)
 	if err != nil {
@@ -120,10 +132,9 @@ func (s *Store) Remove(ref string, force bool) (done []Removed, err error) {
 		if err := s.WriteIndex(ix); err != nil {
 			return nil, err
 		}
-		return []Removed{{Untagged: name.Familiar()}}, nil
+		return []Removed{{Untagged: name.Familiar()}}, s.TakeLazyName(name, "")
 	} else if len(names) > 1 && !force {
-		return nil, errs.Hint(fmt.Errorf("image %s has %d names: %s", ref, len(names), strings.Join(Familiar(names), ", ")),
-			"remove them one by one, or all with rmi -f")
+		return nil, manyNames(ref, Familiar(names))
 	}
 	gone := store.Nameless(*d)
 	id, user, err := s.used(gone)
@@ -133,8 +144,7 @@ func (s *Store) Remove(ref string, force bool) (done []Removed, err error) {
 	case user == byBuild && !force:
 		return nil, errs.Hint(fmt.Errorf("%w by a build that stands on %s", ErrInUse, ref), "wait for its end, or take only the name away with rmi -f")
 	case user != "" && !force:
-		return nil, errs.Hint(fmt.Errorf("%w: a container was made from %s", ErrInUse, ref),
-			"see tiffin ps -a; remove the container first, or take only the name away with rmi -f")
+		return nil, needed(ref)
 	}
 	for _, n := range names {
 		done = append(done, Removed{Untagged: n.Familiar()})
@@ -145,6 +155,11 @@ func (s *Store) Remove(ref string, force bool) (done []Removed, err error) {
 	}
 	if err := s.WriteIndex(ix); err != nil {
 		return nil, err
+	}
+	for _, n := range names {
+		if err := s.TakeLazyName(n, ""); err != nil {
+			return done, err
+		}
 	}
 	if user != "" {
 		return done, nil
@@ -164,6 +179,16 @@ func Familiar(rs []reference.Reference) (names []string) {
 		names = append(names, r.Familiar())
 	}
 	return names
+}
+
+func manyNames(ref string, names []string) error {
+	return errs.Hint(fmt.Errorf("image %s has %d names: %s", ref, len(names), strings.Join(names, ", ")),
+		"remove them one by one, or all with rmi -f")
+}
+
+func needed(ref string) error {
+	return errs.Hint(fmt.Errorf("%w: a container was made from %s", ErrInUse, ref),
+		"see tiffin ps -a; remove the container first, or take only the name away with rmi -f")
 }
 
 // Who needs an image.
@@ -190,17 +215,25 @@ func (s *Store) used(d ocispec.Descriptor) (id digest.Digest, user string, err e
 	if slices.ContainsFunc(builds, func(b stood) bool { return b.Image == id }) {
 		return id, byBuild, nil
 	}
-	if s.Uses == nil {
-		return id, "", nil
-	}
-	all, err := s.Uses()
+	used, err := s.usedByContainer(id)
 	if err != nil {
-		return "", "", fmt.Errorf("find out which images containers need: %w", err)
+		return "", "", err
 	}
-	if all[id] {
+	if used {
 		user = byContainer
 	}
 	return id, user, nil
+}
+
+func (s *Store) usedByContainer(id digest.Digest) (bool, error) {
+	if s.Uses == nil {
+		return false, nil
+	}
+	all, err := s.Uses()
+	if err != nil {
+		return false, fmt.Errorf("find out which images containers need: %w", err)
+	}
+	return all[id], nil
 }
 
 // Pruned says what Prune did.

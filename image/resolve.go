@@ -188,7 +188,7 @@ func (s *Store) image(ix *store.Index, d ocispec.Descriptor) (*Image, error) {
 	for i, l := range m.Layers {
 		ly := oci.Layer{DiffID: c.RootFS.DiffIDs[i], Digest: l.Digest, Size: l.Size, MediaType: l.MediaType}
 		img.Layers = append(img.Layers, ly)
-		img.Size += s.layerSize(ly)
+		img.Size += s.layerSize(img, ly)
 	}
 	for _, other := range ix.Manifests {
 		if r, ok := store.NameOf(other); ok && other.Digest == d.Digest {
@@ -216,8 +216,14 @@ func (s *Store) unfit(ix *store.Index, d ocispec.Descriptor) *Image {
 	return img
 }
 
-// layerSize is the size of a layer uncompressed, if that is known.
-func (s *Store) layerSize(l oci.Layer) int64 {
+// layerSize is the size of an image's layer uncompressed, if that is known. Of one that pull --lazy
+// fetches it is that of the files in it.
+func (s *Store) layerSize(img *Image, l oci.Layer) int64 {
+	if img.lazy != nil {
+		if st, err := os.Stat(img.lazy.path(l.DiffID, store.FlatName)); err == nil {
+			return st.Size()
+		}
+	}
 	if st, err := os.Stat(s.Find(s.FlatPath(l.DiffID))); err == nil {
 		return st.Size()
 	}

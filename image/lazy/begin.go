@@ -33,6 +33,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	digest "github.com/opencontainers/go-digest"
@@ -218,22 +219,18 @@ func (b *beginning) publish(r reference.Reference, insecure bool) error {
 	if err != nil {
 		return err
 	}
-	name := image.LazyName{Name: r.String(), Insecure: insecure}
+	name := image.LazyName{Name: r.String()}
 	if d := ix.Find(r); d != nil {
 		name.Before = d.Digest
 	}
-	lz.Names = append(removeName(lz.Names, name.Name), name)
+	lz.From = image.LazySource{Name: r.String(), Insecure: insecure}
+	lz.Names = append(slices.DeleteFunc(lz.Names, func(n image.LazyName) bool { return n.Name == name.Name }), name)
 	if err := b.s.WriteLazyPull(lz); err != nil {
 		return err
 	}
-	others, _ := b.s.Lazies()
-	for _, o := range others { // the name was to be another image's
-		if rest := removeName(o.Names, name.Name); o.Dir != b.s.LazyDir(manifest) && len(rest) < len(o.Names) {
-			o.Names = rest
-			if err := b.s.WriteLazyPull(o); err != nil {
-				return err
-			}
-		}
+	// The name was to be another image's.
+	if err := b.s.TakeLazyName(r, b.s.LazyDir(manifest)); err != nil {
+		return err
 	}
 	if lz.Dir != b.dir {
 		return nil
@@ -248,15 +245,6 @@ func (b *beginning) publish(r reference.Reference, insecure bool) error {
 		return err
 	}
 	return os.Rename(b.dir, to)
-}
-
-func removeName(names []image.LazyName, name string) (rest []image.LazyName) {
-	for _, n := range names {
-		if n.Name != name {
-			rest = append(rest, n)
-		}
-	}
-	return rest
 }
 
 // Command is the first argument of the program that fetches.

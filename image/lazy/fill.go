@@ -68,14 +68,11 @@ func Fill(s *image.Store, manifest digest.Digest, connect Connect) error {
 	if f.lz.Failed != "" {
 		return errors.New(f.lz.Failed)
 	}
-	if len(f.lz.Names) == 0 {
-		return errors.New("no name says where the image comes from")
-	}
-	r, err := reference.Parse(f.lz.Names[0].Name)
+	r, err := reference.Parse(f.lz.From.Name)
 	if err != nil {
 		return err
 	}
-	if f.from, err = connect(ctx, r, f.lz.Names[0].Insecure); err != nil {
+	if f.from, err = connect(ctx, r, f.lz.From.Insecure); err != nil {
 		return err
 	}
 	if err := f.open(); err != nil {

@@ -164,7 +164,7 @@ func (u *launching) image(s *compose.Service) error {
 	if s.Build == nil {
 		return nil
 	}
-	if _, err := u.store.Resolve(s.Image); err == nil && !u.build {
+	if _, err := u.store.ResolveLazy(s.Image); err == nil && !u.build {
 		return nil
 	}
 	return typed(buildCommand(), s.Build)

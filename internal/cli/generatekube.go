@@ -142,7 +142,7 @@ func (x *exporting) add(ctr *disk.Container) error {
 		return nil // play makes one again
 	}
 	var ic ocispec.ImageConfig
-	if img, err := x.store.Resolve(ctr.ImageID); err == nil {
+	if img, err := x.store.ResolveLazy(ctr.ImageID); err == nil {
 		ic = img.Config.Config
 	}
 	for _, w := range slices.Concat(ctr.Args(), ctr.Env, []string{ctr.Config.Dir}) {

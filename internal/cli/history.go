@@ -36,7 +36,7 @@ var historyHeader = historyRow{
 }
 
 func runHistory(c *cli.Context, store *image.Store) error {
-	img, err := store.Resolve(c.Args().First())
+	img, err := store.ResolveLazy(c.Args().First())
 	if err != nil {
 		return err
 	}

@@ -158,7 +158,7 @@ func parseImageFilters(args []string, store *image.Store) (fs imageFilters, err 
 		case "label":
 			fs = append(fs, func(img *image.Image, _ string) bool { return hasLabel(img, value) })
 		case "before", "since":
-			other, err := store.Resolve(value)
+			other, err := store.ResolveLazy(value)
 			if err != nil {
 				return nil, err
 			}

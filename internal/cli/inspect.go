@@ -101,8 +101,8 @@ func wantedKind(c *cli.Context) (string, error) {
 // what is of that kind.
 func findEither(store *image.Store, name, kind string) (*image.Image, *disk.Container, error) {
 	if kind != "container" {
-		img, err := store.Resolve(name)
-		if err == nil || kind == "image" || errors.Is(err, oci.ErrDamaged) || errors.Is(err, image.ErrNoImage) || errors.Is(err, image.ErrPulling) {
+		img, err := store.ResolveLazy(name)
+		if err == nil || kind == "image" || errors.Is(err, oci.ErrDamaged) || errors.Is(err, image.ErrNoImage) || errors.Is(err, image.ErrNotWhole) {
 			return img, nil, err
 		}
 	}

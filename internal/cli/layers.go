@@ -38,7 +38,7 @@ var layerHeader = layerRow{
 }
 
 func runLayers(c *cli.Context, store *image.Store) error {
-	img, err := store.Resolve(c.Args().First())
+	img, err := store.ResolveLazy(c.Args().First())
 	if err != nil {
 		return err
 	}

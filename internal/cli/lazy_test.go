@@ -108,11 +108,14 @@ func TestLazyPull(t *testing.T) {
 		t.Errorf("images says\n%s", out)
 	}
 	s.tiffin("run", "-d", "--name", "box", name, "sh", "-c", "echo new > /made; while :; do sleep 1; done")
-	for _, args := range [][]string{{"save", "-o", os.DevNull, name}, {"tag", name, "other"}, {"push", name}, {"commit", "box"}, {"inspect", name},
-		{"bundle", name, filepath.Join(t.TempDir(), "b")}, {"layers", name}, {"run", "--rm", "--driver", "copy", name, "true"}} {
+	for _, args := range [][]string{{"save", "-o", os.DevNull, name}, {"push", name}, {"commit", "box"},
+		{"bundle", name, filepath.Join(t.TempDir(), "b")}, {"diff", name + "@0"}, {"run", "--rm", "--driver", "copy", name, "true"}} {
 		s.refused("is still being pulled", args...)
 	}
+	answersLazily(t, s, name)
+	s.tiffin("rmi", "other")
 	s.refused("in use", "rmi", name)
+	s.tiffin("tag", name, "other")
 	if out := s.tiffin("diff", "box"); out != "A /made\n" {
 		t.Errorf("diff says %q", out)
 	}
@@ -141,7 +144,9 @@ func TestLazyPull(t *testing.T) {
 			}
 		}
 	}
-	for _, args := range [][]string{{"images", "--digests", "--no-trunc"}, {"layers", name}} {
+	s.tiffin("rmi", "other")
+	for _, args := range [][]string{{"images", "--digests", "--no-trunc"}, {"layers", name}, {"history", name}, {"why", name, "/noise"},
+		{"inspect", "-f", "{{json .Config}} {{.RepoTags}} {{.RepoDigests}} {{json .Descriptor}} {{.Size}} {{.Pulled}}", name}} {
 		if a, b := s.tiffin(args...), other.tiffin(args...); a != b {
 			t.Errorf("%q differ:\n%s\n%s", args, a, b)
 		}
@@ -154,6 +159,35 @@ func TestLazyPull(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(s.root, left)); err == nil {
 			t.Errorf("%s is left", left)
 		}
+	}
+}
+
+// answersLazily: what manifest, config and tables of contents tell is told at once, while the
+// registry sends no layer.
+func answersLazily(t *testing.T, s *lazyStore, name string) {
+	t.Helper()
+	for _, c := range []struct {
+		want string
+		args []string
+	}{
+		{"", []string{"tag", name, "other"}},
+		{"sha256:", []string{"history", "-q", "--no-trunc", "other"}},
+		{" other:latest] 1\n", []string{"inspect", "-f", "{{.RepoTags}} {{len .Layers}}{{range .Layers}}{{.Blob}}{{end}}", "other"}},
+		{"0 of ", []string{"inspect", "-f", "{{.Pulled.Size}} of {{.Pulled.Total}}", name}},
+		{"LAYER", []string{"layers", "other"}},
+		{"has it: this is what you see", []string{"why", "other", "/noise"}},
+		{"has nothing there", []string{"why", "--type", "image", "other", "/absent"}},
+		{"other", []string{"images", "--format", "{{.Repository}}", "other"}},
+		{"", []string{"images", "--filter", "since=other"}},
+	} {
+		out, err := s.try(c.args...)
+		absent := c.args[len(c.args)-1] == "/absent" // its status is 1
+		if !strings.Contains(out, c.want) || absent != (err != nil) {
+			t.Errorf("%q: %v instead of %q\n%s", c.args, err, c.want, out)
+		}
+	}
+	if out := s.tiffin("run", "--rm", "other", "echo", "dinner"); out != "dinner\n" {
+		t.Errorf("the other name printed %q", out)
 	}
 }
 
