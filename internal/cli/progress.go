@@ -34,7 +34,7 @@ func (b *bars) Start(name string, total int64) (add func(int64), done func()) {
 	return bar.IncrInt64, func() { once.Do(func() { bar.Abort(true) }) }
 }
 
-// unpacking is a bar for an image that is unpacked, from the first time that show is called.
+// unpacking is a bar for an image that is unpacked, once a part of it is.
 type unpacking struct {
 	show func(done, all int64) // nil: there is no terminal
 	stop func()
@@ -48,6 +48,9 @@ func newUnpacking() *unpacking {
 	var add func(int64)
 	var shown int64
 	u.show = func(done, all int64) {
+		if done == 0 {
+			return
+		}
 		if add == nil {
 			var p ingest.Progress
 			p, u.stop = newProgress(false)

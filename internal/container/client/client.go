@@ -78,6 +78,8 @@ type Launch struct {
 	proc   *ns.UserProc
 	mapped func() error // waits for the id maps
 	err    error        // the others are not valid
+
+	unpacking bool // it has said that it unpacks the image
 }
 
 // NewLaunch starts a supervisor for a container of the store at root; it waits for MapIDs. The only
@@ -194,7 +196,7 @@ func (l *Launch) start(c *disk.Container, lock *os.File, m *cache.Mountable, n *
 	}
 	req := &control.Message{Op: control.OpStart, Files: []*os.File{lock}, Start: &control.Start{
 		Dir: c.Dir(), Union: m.UnionPath, Flats: m.FlatPaths, Blocks: m.BlockPaths, Indexes: m.IndexPaths, Starts: m.StartPath, Rows: o.Rows, Cols: o.Cols, Foreground: o.Stdout != nil, Tied: o.Tied,
-		Notes: l.proc.Notes, Explain: o.Explain != nil, Unpacking: o.Unpacking != nil, Env: o.Env,
+		Notes: l.proc.Notes, Explain: o.Explain != nil, Unpacking: true, Env: o.Env,
 	}}
 	if o.Stdout != nil {
 		req.Files = append(req.Files, o.Stdout, o.Stderr)
@@ -228,7 +230,14 @@ func (l *Launch) start(c *disk.Container, lock *os.File, m *cache.Mountable, n *
 	<-watched // before the process is waited for, and its number another one's
 	if err != nil {
 		// Its end ends whatever it had started: nothing uses the directory then.
-		_, _ = l.proc.Wait()
+		status, e := l.proc.Wait()
+		select {
+		case <-o.GiveUp: // it was we who killed it
+		default:
+			if e == nil {
+				err = l.lost(c, err, status)
+			}
+		}
 		return nil, withoutDriver(c, probe.Explain(err))
 	}
 	s.trace, s.Notes = trace, req.Start.Notes[len(l.proc.Notes):]
@@ -238,8 +247,10 @@ func (l *Launch) start(c *disk.Container, lock *os.File, m *cache.Mountable, n *
 // begin asks for the start, and hands on what the supervisor reports meanwhile.
 func (l *Launch) begin(req *control.Message, o StartOptions) (*Session, error) {
 	ans, err := l.conn.Call(req)
-	for err == nil && ans.Op == control.AnsUnpacking && o.Unpacking != nil {
-		o.Unpacking(ans.Unpacked, ans.Unpacking)
+	for err == nil && ans.Op == control.AnsUnpacking {
+		if l.unpacking = true; o.Unpacking != nil {
+			o.Unpacking(ans.Unpacked, ans.Unpacking)
+		}
 		ans, err = l.conn.Answer()
 	}
 	if o.Explain != nil {

@@ -1,13 +1,19 @@
+// What clients say of a supervisor that was killed.
+
 package client
 
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"tiffin/internal/container/control"
 	"tiffin/internal/container/disk"
+	"tiffin/internal/errs"
 )
 
 // create makes a container that is complete, and its lock, which is held.
@@ -51,4 +57,37 @@ func TestWaitTellsThatASupervisorWasKilled(t *testing.T) {
 	if status, err := Wait(c); status != 137 || err != nil {
 		t.Errorf("status %d, %v; want 137", status, err)
 	}
+}
+
+// TestASupervisorThatIsKilledWhileItUnpacks: the client says what it was at, what became of it, and
+// what to do; and that does it.
+func TestASupervisorThatIsKilledWhileItUnpacks(t *testing.T) {
+	var b *box
+	try := func(begun func(l *Launch)) (*Session, error) {
+		l := NewLaunch(root, nil, nil).MapIDs(true)
+		return Start(b.Container, l, b.lock, b.m, StartOptions{Stdout: b.got.w, Stderr: b.got.w, Unpacking: func(done, all int64) {
+			if done == 0 && all > 0 {
+				begun(l)
+			}
+		}})
+	}
+	var err error
+	for range 10 { // it may be done before the signal comes
+		b = newBox(t, disk.Config{Driver: disk.DriverCopy}, "say", "rice")
+		var s *Session
+		if s, err = try(func(l *Launch) { signalTo(t, l.proc.Pid, unix.SIGKILL) }); err != nil {
+			break
+		}
+		_, _ = s.Wait()
+	}
+	if err == nil || errs.CodeOf(err, 0) != 125 || !strings.HasSuffix(err.Error(), "its supervisor was killed by SIGKILL while it unpacked the image") ||
+		!strings.HasPrefix(errs.HintOf(err), "start it again: the image is unpacked anew; ") {
+		t.Fatalf("%v, hint %q", err, errs.HintOf(err))
+	}
+	again := false
+	s, err := try(func(*Launch) { again = true })
+	if err != nil || !again {
+		t.Fatalf("the second start: %v, unpacked: %v", err, again)
+	}
+	ends(t, s, 0)
 }

@@ -247,7 +247,8 @@ func (s *supervisor) unpackPart(dir, from string, top uint32) error {
 	return nil
 }
 
-// tellUnpacked returns what tells the client how far it is, some times a second.
+// tellUnpacked tells the client that the unpacking begins, and returns what tells it how far it is,
+// some times a second.
 func (s *supervisor) tellUnpacked(index *layer.Index) func(bytes int64) {
 	var all int64
 	for i := range index.Len() {
@@ -255,11 +256,15 @@ func (s *supervisor) tellUnpacked(index *layer.Index) func(bytes int64) {
 			all += in.Size
 		}
 	}
+	tell := func(bytes int64) {
+		_ = s.first.Send(&control.Message{Op: control.AnsUnpacking, Unpacked: bytes, Unpacking: all}) // nobody may be there any more
+	}
+	tell(0)
 	last := time.Now()
 	return func(bytes int64) {
 		if now := time.Now(); now.Sub(last) > 100*time.Millisecond {
 			last = now
-			_ = s.first.Send(&control.Message{Op: control.AnsUnpacking, Unpacked: bytes, Unpacking: all}) // nobody may be there any more
+			tell(bytes)
 		}
 	}
 }
