@@ -82,6 +82,7 @@ type Spec struct {
 	Files      []File           // /etc/hostname, /etc/hosts, /etc/resolv.conf
 	ReadOnly   bool             // the root is mounted read-only once everything is in place
 	ShmSize    int64            // bytes of /dev/shm, 0 = 64 MiB
+	HostIPC    bool             // the machine's IPC namespace and /dev/shm instead
 	Sysctls    []Sysctl         // in this order
 	Init       bool             // --init: stay as PID 1, reap, forward signals
 	Idle       bool             // no command: make the root, with nothing mounted in it, and stay until killed

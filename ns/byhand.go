@@ -202,6 +202,9 @@ func byHandDevpts(s *Spec) string {
 }
 
 func byHandShm(s *Spec) string {
+	if s.HostIPC {
+		return `mkdir -p "$ROOT/dev/shm"` + "\n" + `mount --rbind /dev/shm "$ROOT/dev/shm"` + "\n" + remount(`"$ROOT/dev/shm"`, "nosuid,nodev,noexec")
+	}
 	return `mkdir -p "$ROOT/dev/shm"` + "\n" + `mount -t tmpfs -o nosuid,nodev,noexec,` + shmData(s) + ` tmpfs "$ROOT/dev/shm"`
 }
 

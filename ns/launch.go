@@ -30,7 +30,7 @@ func (s *Spec) cloneFlags() uintptr {
 		if n.name == "cgroup" && s.Cgroup != nil {
 			continue
 		}
-		if !s.leavesOut(n.name) && (n.name != "net" || !s.hostNetwork()) {
+		if !s.leavesOut(n.name) && (n.name != "net" || !s.hostNetwork()) && (n.name != "ipc" || !s.hostIPC()) {
 			flags |= n.flag
 		}
 	}

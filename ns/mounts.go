@@ -320,7 +320,13 @@ func shmData(s *Spec) string {
 	return fmt.Sprintf("mode=1777,size=%d", size)
 }
 
+// hostIPC tells whether the IPC namespace is the machine's.
+func (s *Spec) hostIPC() bool { return s.HostIPC || s.leavesOut("ipc") }
+
 func runShm(b *builder) error {
+	if b.spec.HostIPC {
+		return b.bindHost("/dev/shm", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
+	}
 	return b.mountSystem("tmpfs", "/dev/shm", standard, shmData(b.spec))
 }
 

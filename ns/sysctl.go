@@ -13,14 +13,18 @@ import (
 	"tiffin/internal/errs"
 )
 
-// ownSysctls are the settings of IPC namespaces, ipc_namespaces(7).
+// lastPid is the setting of a pid namespace, pid_namespaces(7): the number after which the next
+// process is numbered.
+const lastPid = "kernel.ns_last_pid"
+
+// ownSysctls are the settings of IPC namespaces, ipc_namespaces(7), and lastPid.
 var ownSysctls = []string{
 	"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem",
-	"kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced",
+	"kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced", lastPid,
 }
 
-// ParseSysctl reads NAME=VALUE. Settings that are not those of a network or IPC namespace are those
-// of the whole machine, and refused.
+// ParseSysctl reads NAME=VALUE. Settings that are not those of a network, IPC or pid namespace are
+// those of the whole machine, and refused.
 func ParseSysctl(s string) (Sysctl, error) {
 	name, value, ok := strings.Cut(s, "=")
 	c := Sysctl{strings.ReplaceAll(name, "/", "."), value}
@@ -80,6 +84,12 @@ func (s *Spec) sharer(c Sysctl) string {
 		return "--network container:…"
 	case c.ofNetwork() && s.leavesOut("net"):
 		return "--without net"
+	case c.Name == lastPid:
+		if s.leavesOut("pid") {
+			return "--without pid"
+		}
+	case !c.ofNetwork() && s.HostIPC:
+		return "--ipc host"
 	case !c.ofNetwork() && s.leavesOut("ipc"):
 		return "--without ipc"
 	}

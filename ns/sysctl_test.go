@@ -7,11 +7,11 @@ import (
 	"testing"
 )
 
-// TestSysctlsOfTheMachineAreRefused: only those of a network or an IPC namespace of the container's
-// own are taken.
+// TestSysctlsOfTheMachineAreRefused: only those of a network, an IPC or a pid namespace of the
+// container's own are taken.
 func TestSysctlsOfTheMachineAreRefused(t *testing.T) {
 	for arg, said := range map[string]string{
-		"net.ipv4.ip_forward=1": "", "net/core/somaxconn=5": "", "kernel.shmmax=1=2": "", "fs.mqueue.msg_max=": "", "kernel.sem=250 32000": "",
+		"net.ipv4.ip_forward=1": "", "net/core/somaxconn=5": "", "kernel.shmmax=1=2": "", "fs.mqueue.msg_max=": "", "kernel.sem=250 32000": "", "kernel.ns_last_pid=7": "",
 		"kernel.pid_max=5": "whole machine", "vm.overcommit_memory=1": "whole machine", "kernel.shm=1": "whole machine", "fs.file-max=1": "whole machine",
 		"net.ipv4": "not NAME=VALUE", "=1": "not NAME=VALUE", "net...ip_forward=1": "not NAME=VALUE", "net.a=\n": "not NAME=VALUE", "net/../kernel/pid_max=1": "not NAME=VALUE",
 	} {
@@ -26,6 +26,13 @@ func TestSysctlsOfTheMachineAreRefused(t *testing.T) {
 		}
 		if c, _ := ParseSysctl("kernel.msgmax=1"); s.sharer(c) != "" {
 			t.Errorf("%+v has the queues of %s", s, s.sharer(c))
+		}
+	}
+	for _, s := range []Spec{{HostIPC: true}, {Without: []string{"ipc"}}, {Without: []string{"pid"}}} {
+		queues, _ := ParseSysctl("kernel.msgmax=1")
+		numbers, _ := ParseSysctl("kernel.ns_last_pid=1")
+		if (s.sharer(queues) == "") == s.hostIPC() || (s.sharer(numbers) == "") == s.leavesOut("pid") {
+			t.Errorf("%+v has the queues of %q and the numbers of %q", s, s.sharer(queues), s.sharer(numbers))
 		}
 	}
 }

@@ -119,7 +119,7 @@ func Steps() []Step {
 		ByHand: by(`mkdir -p "$ROOT/dev/mqueue"`,
 			`mount -t mqueue -o nosuid,nodev,noexec mqueue "$ROOT/dev/mqueue"`),
 		skip: func(b *builder) string {
-			return skipIf(b.spec.leavesOut("ipc"), "the IPC namespace is the host's: --without ipc")
+			return skipIf(b.spec.hostIPC(), "the IPC namespace is the host's: --ipc host, or --without ipc")
 		},
 		run: runMqueue, look: mountLines("/dev/mqueue"),
 	}, {

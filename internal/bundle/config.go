@@ -123,9 +123,12 @@ func mappings(ranges []ns.IDRange) (out []specs.LinuxIDMapping) {
 
 // namespaces is config-linux.md, "Namespaces".
 func namespaces(plan *ns.Spec, user bool) []specs.LinuxNamespace {
-	kinds := []specs.LinuxNamespaceType{specs.MountNamespace, specs.PIDNamespace, specs.UTSNamespace, specs.IPCNamespace, specs.CgroupNamespace}
+	kinds := []specs.LinuxNamespaceType{specs.MountNamespace, specs.PIDNamespace, specs.UTSNamespace, specs.CgroupNamespace}
 	if user {
 		kinds = append(kinds, specs.UserNamespace)
+	}
+	if !plan.HostIPC {
+		kinds = append(kinds, specs.IPCNamespace)
 	}
 	if plan.Network != "host" {
 		kinds = append(kinds, specs.NetworkNamespace)
@@ -143,18 +146,23 @@ func system(plan *ns.Spec) []specs.Mount {
 	if plan.ShmSize > 0 {
 		size = fmt.Sprintf("size=%d", plan.ShmSize)
 	}
+	ipc := []specs.Mount{
+		{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Options: []string{"nosuid", "noexec", "nodev", "mode=1777", size}},
+		{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}},
+	}
+	if plan.HostIPC { // mq_overview(7): a mount of queues takes an IPC namespace of one's own
+		ipc = []specs.Mount{{Destination: "/dev/shm", Type: "none", Source: "/dev/shm", Options: []string{"rbind", "nosuid", "noexec", "nodev"}}}
+	}
 	sys := specs.Mount{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", "ro"}}
 	if plan.Network == "host" { // mount_namespaces(7): a new sysfs takes a network namespace of one's own
 		sys = specs.Mount{Destination: "/sys", Type: "none", Source: "/sys", Options: []string{"rbind", "nosuid", "noexec", "nodev", "ro"}}
 	}
-	return []specs.Mount{
+	return append([]specs.Mount{
 		{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}},
 		{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "strictatime", "mode=755", "size=65536k"}},
 		{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"}},
-		{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Options: []string{"nosuid", "noexec", "nodev", "mode=1777", size}},
-		{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}},
 		sys,
-	}
+	}, ipc...)
 }
 
 // volumes are the mounts of the user's, and the small files that are mounted over the image's.

@@ -136,7 +136,7 @@ func compare(t *testing.T, p person, store string, args ...string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		shared := slices.Contains(args, "host") && n == "net"
+		shared := slices.Contains(args, "host") && (n == "net" || n == "ipc")
 		for what, line := range map[string]string{"container": container["ns"][i], "script": byHand["ns"][i]} {
 			if (line == n+" "+host) != shared {
 				t.Errorf("%s: namespace %s, and the host's is %s", what, line, host)
@@ -203,7 +203,9 @@ func TestTheScriptMakesTheSameProcess(t *testing.T) {
 				compare(t, p, store, "--hostname", "box", "--read-only", "-w", "/etc", "tiffin/base")
 			})
 			t.Run("without", func(t *testing.T) { compare(t, p, store, "--hostname", "box", "--without", "mask,shm", "tiffin/base") })
-			t.Run("network", func(t *testing.T) { compare(t, p, store, "--hostname", "box", "--network", "host", "tiffin/base") })
+			t.Run("shared", func(t *testing.T) {
+				compare(t, p, store, "--hostname", "box", "--network", "host", "--ipc", "host", "tiffin/base")
+			})
 			if ids := p.as(t, store, "", binary, "run", "--rm", "tiffin/base", "cat", "/proc/self/uid_map"); strings.Count(ids, "\n") > 1 {
 				t.Run("user", func(t *testing.T) { compare(t, p, store, "--hostname", "box", "-u", "7:8", "tiffin/base") })
 			}

@@ -12,12 +12,12 @@ var elsewhere = map[string]string{
 
 // flagsElsewhere has the advice for flags of run and create.
 var flagsElsewhere = map[string]string{
-	"cgroupns":                  "a container with a limit is the root of the control groups that it sees; --limits cgroup does that without a limit",
-	"restart":                   "nobody is there to restart it: no process of tiffin outlives the container",
-	"link":                      "containers in one network find each other by name: `tiffin network create`",
-	"mac-address":               "an interface's comes of its IPv4 address, which --ip chooses in a network with a name",
-	"pid,ipc,uts,cgroup-parent": "--without pid, ipc or uts leaves that namespace out",
-	"cidfile":                   "`tiffin run -d` and `tiffin create` print the id",
+	"cgroupns":              "a container with a limit is the root of the control groups that it sees; --limits cgroup does that without a limit",
+	"restart":               "nobody is there to restart it: no process of tiffin outlives the container",
+	"link":                  "containers in one network find each other by name: `tiffin network create`",
+	"mac-address":           "an interface's comes of its IPv4 address, which --ip chooses in a network with a name",
+	"pid,uts,cgroup-parent": "--without pid or uts leaves that namespace out",
+	"cidfile":               "`tiffin run -d` and `tiffin create` print the id",
 }
 
 // commandElsewhere is the advice for a command that only docker has, or "".

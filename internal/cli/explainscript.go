@@ -18,7 +18,7 @@ import (
 )
 
 // scriptFlags are the flags of run that a script can carry out.
-var scriptFlags = []string{"env", "env-file", "env-host", "workdir", "user", "volume", "mount", "tmpfs", "cap-add", "cap-drop", "security-opt", "ulimit", "shm-size", "hostname", "domainname", "add-host", "dns", "dns-search", "dns-option", "entrypoint", "read-only", "network",
+var scriptFlags = []string{"env", "env-file", "env-host", "workdir", "user", "volume", "mount", "tmpfs", "cap-add", "cap-drop", "security-opt", "ulimit", "shm-size", "ipc", "hostname", "domainname", "add-host", "dns", "dns-search", "dns-option", "entrypoint", "read-only", "network",
 	"driver", "userns", "without", "pull", "platform", "tls-verify"}
 
 func explainCommand() *cli.Command {

@@ -239,6 +239,9 @@ func (x *exporting) lasting(ctr *disk.Container, k *kube.Container) {
 			x.note(ctr, "a pod has no %s", other.what)
 		}
 	}
+	if ctr.HostIPC {
+		x.note(ctr, "--ipc host is left out: play kube takes no hostIPC")
+	}
 }
 
 // rights: what the command may do. What a pod allows by default and tiffin does not is said.

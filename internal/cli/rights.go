@@ -34,8 +34,9 @@ func rightsFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "ulimit", Usage: "set a limit: `NAME=SOFT[:HARD]`, such as nofile=1024"},
 		&cli.StringSliceFlag{Name: "group-add", Usage: "the user is in `GROUP`, too, a name or number of the image; keep-groups: in yours"},
 		&cli.StringFlag{Name: "umask", Usage: "`MASK` of new files, octal, 022 if not given"},
-		&cli.StringSliceFlag{Name: "sysctl", Usage: "a setting of the container's network or IPC namespace: `NAME=VALUE`"},
+		&cli.StringSliceFlag{Name: "sysctl", Usage: "a setting of the container's network, IPC or pid namespace: `NAME=VALUE`"},
 		&cli.StringFlag{Name: "shm-size", Usage: "`SIZE` of /dev/shm, 64m if not given"},
+		&cli.StringFlag{Name: "ipc", Value: "private", Usage: "System V IPC, message queues and /dev/shm are the container's: `private`; or this machine's: host"},
 	}
 }
 
@@ -80,7 +81,17 @@ func setRights(cfg *disk.Config, c *cli.Context, _ ocispec.ImageConfig) error {
 	if err := setProcess(cfg, c); err != nil {
 		return err
 	}
+	switch mode := c.String("ipc"); mode {
+	case "private":
+	case "host":
+		cfg.HostIPC = true
+	default:
+		return errs.Hint(fmt.Errorf("--ipc %s is not there", mode), "private, which is so anyway, and host are")
+	}
 	if s := c.String("shm-size"); s != "" {
+		if cfg.HostIPC {
+			return errors.New("--shm-size: with --ipc host /dev/shm is that of this machine, which has its size")
+		}
 		n, err := units.RAMInBytes(s)
 		if err != nil || n <= 0 {
 			return errs.Hint(fmt.Errorf("--shm-size %s: it is no size", s), "such as 64m or 1g")

@@ -57,6 +57,7 @@ type InspectHost struct {
 	ReadonlyRootfs bool
 	Init           bool
 	UsernsMode     string            // as --userns takes it; "" = auto
+	IpcMode        string            // as --ipc takes it
 	CapAdd         []string          `json:",omitempty"`
 	CapDrop        []string          `json:",omitempty"`
 	GroupAdd       []string          `json:",omitempty"`
@@ -133,7 +134,7 @@ func Inspect(c *disk.Container) (*Inspection, error) {
 		State: InspectState{Status: s.Shown(), Running: s.Alive(), Restarting: s.Status == disk.Restarting, Paused: s.Paused, OOMKilled: s.OOMKilled, Pid: s.Pid, SupervisorPid: supervisor,
 			ExitCode: s.ExitCode, Error: s.Error, StartedAt: s.Started, FinishedAt: s.Finished, Health: c.Health()},
 		HostConfig: InspectHost{Binds: []string{}, NetworkMode: c.Network, RestartPolicy: InspectRestart{cmp.Or(c.Restart.Policy, "no"), c.Restart.Max}, AutoRemove: c.AutoRemove, ReadonlyRootfs: c.ReadOnly, Init: c.Init,
-			UsernsMode: c.UsernsMode(), CapAdd: c.CapAdd, CapDrop: c.CapDrop, GroupAdd: c.Groups, SecurityOpt: c.SecurityOptions(), ShmSize: c.ShmSize, Ulimits: c.Rlimits,
+			UsernsMode: c.UsernsMode(), IpcMode: c.IpcMode(), CapAdd: c.CapAdd, CapDrop: c.CapDrop, GroupAdd: c.Groups, SecurityOpt: c.SecurityOptions(), ShmSize: c.ShmSize, Ulimits: c.Rlimits,
 			Dns: c.DNS, DnsSearch: c.DNSSearch, DnsOptions: c.DNSOptions,
 			Memory: c.Limits.Memory, MemorySwap: c.Limits.MemorySwap, MemoryReservation: c.Limits.MemoryReservation, NanoCpus: c.Limits.NanoCPUs,
 			CpuShares: c.Limits.CPUShares, CpusetCpus: c.Limits.Cpuset, PidsLimit: c.Limits.Pids, BlkioWeight: c.Limits.BlkioWeight},

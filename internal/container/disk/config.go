@@ -117,6 +117,14 @@ func (c *Config) UsernsMode() string {
 	return ""
 }
 
+// IpcMode is the --ipc that makes such a container.
+func (c *Config) IpcMode() string {
+	if c.HostIPC {
+		return "host"
+	}
+	return "private"
+}
+
 // WantsCgroup tells whether the container is to have a control group.
 func (c *Config) WantsCgroup() bool {
 	return c.LimitsBy == LimitsCgroup || c.Limits != cgroup.Limits{}

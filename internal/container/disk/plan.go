@@ -20,7 +20,7 @@ func (c *Config) Plan(ids ns.IDMap) *ns.Spec {
 		IDs:      ids,
 		Hostname: c.Hostname, Domainname: c.Domainname, Network: c.Network, ReadOnly: c.ReadOnly, Init: c.Init,
 		Files:   c.Files(nil),
-		Process: c.Process(ids), ShmSize: c.ShmSize, Sysctls: c.Sysctls,
+		Process: c.Process(ids), ShmSize: c.ShmSize, HostIPC: c.HostIPC, Sysctls: c.Sysctls,
 		Without: c.Without, Unmasked: c.Unmasked,
 	}
 	if c.WantsCgroup() {

@@ -22,6 +22,7 @@ type Rights struct {
 	Unmasked  bool             `json:"unmasked,omitempty"`  // nothing of /proc and /sys is covered or read-only
 	Rlimits   []ns.Rlimit      `json:"rlimits,omitempty"`
 	ShmSize   int64            `json:"shmSize,omitempty"` // bytes of /dev/shm
+	HostIPC   bool             `json:"hostIPC,omitempty"` // the machine's IPC namespace and /dev/shm instead
 	Sysctls   []ns.Sysctl      `json:"sysctls,omitempty"`
 	Groups    []string         `json:"groups,omitempty"` // see ns.Process
 	Umask     *uint32          `json:"umask,omitempty"`  // nil = 022
