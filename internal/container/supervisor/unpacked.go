@@ -277,15 +277,25 @@ func untouched(op string, w io.Writer) error {
 	return tar.NewWriter(w).Close()
 }
 
-// eraseTree removes a directory, unless a supervisor uses it, and writes to w how many bytes of the
-// disk it took.
+// eraseTree removes a directory, unless a supervisor uses it or another removes it, and writes to w
+// how many bytes of the disk it took.
 func eraseTree(dir string, w io.Writer) error {
 	f, err := os.Open(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // another was faster
+	}
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == unix.EWOULDBLOCK {
+		return nil
+	}
+	// Between the two calls another may have removed it, and a supervisor may have made it anew,
+	// whose lock is that of another file.
+	if mine, e := f.Stat(); e != nil {
+		return e
+	} else if now, e := os.Lstat(dir); errors.Is(e, os.ErrNotExist) || e == nil && !os.SameFile(mine, now) {
 		return nil
 	}
 	taken := usage(dir)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -72,4 +73,48 @@ func TestATreeThatIsHalfRemovedIsNotUsed(t *testing.T) {
 		t.Error("what is left is called complete")
 	}
 	_ = os.Chmod(filepath.Join(dir, "new/a"), 0o700) // so that it can be removed
+}
+
+// TestManyEraseATree: to be late is no error, and what is made anew and used meanwhile stays.
+func TestManyEraseATree(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "tree")
+	root := filepath.Join(dir, "root")
+	done := make(chan struct{})
+	var erasing sync.WaitGroup
+	for range 4 {
+		erasing.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if err := eraseTree(dir, io.Discard); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	defer erasing.Wait()
+	defer close(done)
+	for range 500 {
+		_ = os.Mkdir(dir, 0o700)
+		f, err := os.Open(dir)
+		if err != nil {
+			continue // it is removed already
+		}
+		err = flock(f, unix.LOCK_EX|unix.LOCK_NB)
+		mine, _ := f.Stat()
+		if now, e := os.Lstat(dir); err == nil && e == nil && os.SameFile(mine, now) {
+			if err := os.MkdirAll(root, 0o700); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(time.Millisecond)
+			if _, err := os.Lstat(root); err != nil {
+				t.Error(err)
+			}
+		}
+		f.Close()
+	}
 }
