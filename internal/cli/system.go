@@ -8,13 +8,12 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 
-	digest "github.com/opencontainers/go-digest"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
 	"tiffin/image"
-	"tiffin/image/cache"
 	"tiffin/image/oci"
 	"tiffin/internal/container/client"
 	"tiffin/internal/container/disk"
@@ -39,10 +38,16 @@ var dfHeader = dfRow{"TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"}
 
 func dfCommand() *cli.Command {
 	return &cli.Command{
-		ArgsUsage:   "[--format TEMPLATE]",
+		ArgsUsage:   "[-v] [--format TEMPLATE]",
 		Description: "Bytes that the disk has given. A layer of several images counts once, and can be reclaimed if no container needs one of them.",
-		Flags:       []cli.Flag{&cli.StringFlag{Name: "format", Usage: "`TEMPLATE` of Go for each, table TEMPLATE, or json"}},
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "each image, container, volume and layer of a build by itself"},
+			&cli.StringFlag{Name: "format", Usage: "`TEMPLATE` of Go for each, table TEMPLATE, or json"},
+		},
 		Action: takes(0, 0, "no arguments", inStore(func(c *cli.Context, store *image.Store) error {
+			if c.Bool("verbose") {
+				return dfVerbose(store, c.String("format"))
+			}
 			var rows []*dfRow
 			var damaged []error
 			for _, measure := range []func(*image.Store) (*room, error){imageRoom, containerRoom, volumeRoom, buildRoom} {
@@ -78,28 +83,21 @@ func imageRoom(store *image.Store) (*room, error) {
 	imgs, err := store.List()
 	uses, e := store.Uses()
 	err = errors.Join(err, e)
-	used, chains := map[oci.Layer]bool{}, map[string]bool{}
+	used, chains := map[string]bool{}, map[string]bool{}
 	for _, img := range imgs {
 		active := uses[img.ID]
 		r.total++
-		var ids []digest.Digest
-		for _, l := range img.Layers {
-			ids = append(ids, l.DiffID)
-		}
-		chain := cache.ChainID(ids).Encoded()
-		chains[chain] = chains[chain] || active
 		if active {
 			r.active++
 		}
-		for _, l := range img.Layers {
-			used[l] = used[l] || active
-			if img.Lazy() != "" {
-				r.add(active, filepath.Join(img.Lazy(), l.DiffID.Encoded()))
-			}
+		for _, path := range imagePaths(store, img) {
+			used[path] = used[path] || active
 		}
+		chain := image.Chain(img.Layers).Encoded()
+		chains[chain] = chains[chain] || active
 	}
-	for l, active := range used {
-		r.add(active, store.BlobPath(l.Digest), store.LayerDir(l.DiffID))
+	for path, active := range used {
+		r.add(active, path)
 	}
 	trees, e := client.TreesUsage(store.Root())
 	for chain, bytes := range trees {
@@ -109,6 +107,18 @@ func imageRoom(store *image.Store) (*room, error) {
 		}
 	}
 	return r, errors.Join(err, e)
+}
+
+// imagePaths are where the layers of an image are, each once, in whatever form.
+func imagePaths(store *image.Store, img *image.Image) (paths []string) {
+	for _, l := range img.Layers {
+		paths = append(paths, store.BlobPath(l.Digest), store.LayerDir(l.DiffID))
+		if img.Lazy() != "" {
+			paths = append(paths, filepath.Join(img.Lazy(), l.DiffID.Encoded()))
+		}
+	}
+	slices.Sort(paths)
+	return slices.Compact(paths)
 }
 
 // buildRoom measures the layers that builds have made and no image has.

@@ -85,7 +85,21 @@ func parseLabels(words []string) (map[string]string, error) {
 type volumeRow struct {
 	Driver, Name, Mountpoint, Scope, CreatedAt, Containers, Labels string
 
+	Links, Size string // of system df -v
+
 	labels map[string]string
+}
+
+var volumeHeader = volumeRow{
+	Driver: "DRIVER", Name: "VOLUME NAME", Mountpoint: "MOUNTPOINT", Scope: "SCOPE", CreatedAt: "CREATED AT", Containers: "CONTAINERS",
+	Labels: "LABELS", Links: "LINKS", Size: "SIZE",
+}
+
+func newVolumeRow(set *disk.Set, v *disk.StoredVolume, users []string) *volumeRow {
+	return &volumeRow{
+		Driver: "local", Name: v.Name, Mountpoint: set.VolumeData(v.Name), Scope: "local", CreatedAt: localTime(v.Created),
+		Containers: strings.Join(users, ","), Labels: joinLabels(v.ShownLabels()), labels: v.ShownLabels(), Links: "N/A", Size: "N/A",
+	}
 }
 
 // Label is the value of one label, for templates.
@@ -120,14 +134,13 @@ func volumeLsCommand() *cli.Command {
 				case c.Bool("quiet"):
 					fmt.Fprintln(stdout, v.Name)
 				default:
-					rows = append(rows, &volumeRow{"local", v.Name, set.VolumeData(v.Name), "local", localTime(v.Created), strings.Join(users[v.Name], ","), joinLabels(v.ShownLabels()), v.ShownLabels()})
+					rows = append(rows, newVolumeRow(set, v, users[v.Name]))
 				}
 			}
 			if c.Bool("quiet") {
 				return damaged
 			}
-			header := &volumeRow{"DRIVER", "VOLUME NAME", "MOUNTPOINT", "SCOPE", "CREATED AT", "CONTAINERS", "LABELS", nil}
-			return errors.Join(printRows(stdout, c.String("format"), "table {{.Driver}}\t{{.Name}}", header, rows), damaged)
+			return errors.Join(printRows(stdout, c.String("format"), "table {{.Driver}}\t{{.Name}}", &volumeHeader, rows), damaged)
 		}),
 	}
 }
