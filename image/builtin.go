@@ -20,7 +20,7 @@ import (
 // one. Its descriptor in index.json is annotated with the key of what it was made from, so that
 // to see whether it is still right costs a comparison.
 //
-// The user may take the name: an image that was tagged, loaded or pulled as
+// The user may take the name: an image that was tagged or loaded as
 // tiffin/base has no such annotation, is used as it is and is never replaced.
 // After `rmi` of it the name stands for the built-in image again.
 

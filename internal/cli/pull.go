@@ -45,13 +45,16 @@ func runPull(c *cli.Context, store *image.Store) error {
 	if err != nil {
 		return err
 	}
-	name := client.Registries.Expand(c.Args().First())
+	name := c.Args().First()
+	if !isBase(name) {
+		name = client.Registries.Expand(name)
+	}
 	switch {
 	case c.Bool("all") && (c.Bool("all-tags") || c.String("platform") != ""):
 		return usagef("--all goes with neither --all-tags nor --platform")
 	case c.Bool("lazy") && (c.Bool("all") || c.Bool("all-tags")):
 		return usagef("--lazy goes with neither --all nor --all-tags")
-	case c.Bool("all-tags"):
+	case c.Bool("all-tags") && !isBase(name): // that has one tag
 		return pullAll(c, store, client, name)
 	}
 	return pull(c, store, client, name, stdout, c.Bool("quiet"))
@@ -81,6 +84,9 @@ func pullRef(c *cli.Context, store *image.Store, client *registry.Client, ref re
 	if quiet {
 		w = io.Discard
 	}
+	if isBase(ref.String()) {
+		return pullBase(store, ref, platform, w)
+	}
 	fmt.Fprintf(w, "%s: Pulling from %s\n", cmp.Or(string(ref.Digest), ref.Tag), ref.Path)
 	if c.Bool("lazy") {
 		if done, err := pullLazily(c, store, client, ref, platform, w); done || err != nil {
@@ -109,6 +115,29 @@ func pullRef(c *cli.Context, store *image.Store, client *registry.Client, ref re
 		fmt.Fprintf(w, "These are labs, not an image. `tiffin lab add %s` makes them known.\n", ref.Familiar())
 	}
 	return err
+}
+
+// isBase tells whether a name is that of the image that comes with tiffin. No registry is asked for
+// it: what one has under that name is a stranger's.
+func isBase(name string) bool {
+	ref, err := reference.Parse(name)
+	return err == nil && ref.Familiar() == baseName
+}
+
+// pullBase answers for the built-in image as for any that is here and up to date.
+func pullBase(store *image.Store, ref reference.Reference, platform *oci.Platform, w io.Writer) error {
+	img, err := store.Resolve(ref.String())
+	if err != nil {
+		return err
+	}
+	if !img.Builtin {
+		return errs.Hint(fmt.Errorf("pull %s: that is the name of the built-in image, which an image of yours has", baseName), "`tiffin rmi "+baseName+"` gives it back")
+	}
+	if platform != nil && !platform.Runs(img.Config.Platform) {
+		return errs.Hint(fmt.Errorf("pull %s: it is built in, for %s/%s, and not for %s", baseName, img.Config.OS, img.Config.Architecture, platform), "a tiffin for that platform has one for it")
+	}
+	printPulled(w, ref, &transfer.Pulled{Digest: img.Manifest.Digest})
+	return nil
 }
 
 // pullWhole fetches what the registry has under a name with all that it lists.
