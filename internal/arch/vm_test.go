@@ -20,7 +20,7 @@ func TestAMachineIsMadeWholly(t *testing.T) {
 		"scripts/vm":             string(vm),
 		"scripts/setup":          "#!/bin/sh\n",
 		"scripts/machines/guest": "",
-		// It does what the test says, after half of its work; $PPID is the shell that makes a machine.
+		// After half of its work it does what the test says. $PPID is the shell that calls it.
 		"bin/mmdebstrap":         "#!/bin/sh\necho half >\"$DIR/disk\"\neval \"$HOW\"\necho whole >\"$DIR/kernel\"\n",
 		"bin/qemu-system-x86_64": "#!/bin/bash\nf=${*: -1}\necho 0 >\"${f#file:}\"\n",
 	} {
