@@ -51,13 +51,10 @@ func listener(t *testing.T, addr string) *net.TCPListener {
 	return l.(*net.TCPListener)
 }
 
-// connected dials, from the given local port if that is not 0, and returns both ends.
-func connected(t *testing.T, l *net.TCPListener, to string, port int) (client, server *net.TCPConn) {
+// connected dials, from the given local address if there is one, and returns both ends.
+func connected(t *testing.T, l *net.TCPListener, to string, from net.Addr) (client, server *net.TCPConn) {
 	t.Helper()
-	d := net.Dialer{}
-	if port != 0 {
-		d.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}
-	}
+	d := net.Dialer{LocalAddr: from}
 	c, err := d.Dial("tcp", to)
 	if err != nil {
 		t.Fatal(err)
@@ -74,7 +71,7 @@ func TestOwnConnectionsAreMine(t *testing.T) {
 	for addr, to := range map[string]string{"127.0.0.1:0": "127.0.0.1", "[::1]:0": "::1", "[::]:0": "127.0.0.1", "127.0.0.3:0": "127.0.0.3"} {
 		t.Run(addr, func(t *testing.T) {
 			l := listener(t, addr)
-			if _, s := connected(t, l, net.JoinHostPort(to, fmt.Sprint(l.Addr().(*net.TCPAddr).Port)), 0); !tcpIsMine(s) {
+			if _, s := connected(t, l, net.JoinHostPort(to, fmt.Sprint(l.Addr().(*net.TCPAddr).Port)), nil); !tcpIsMine(s) {
 				t.Error("a connection of this process is not this user's")
 			}
 		})
@@ -116,7 +113,7 @@ func TestClosedConnectionsAreNobodys(t *testing.T) {
 		"reset":       func(c *net.TCPConn) { c.SetLinger(0); c.Close() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			c, s := connected(t, l, l.Addr().String(), 0)
+			c, s := connected(t, l, l.Addr().String(), nil)
 			fmt.Fprint(c, "a request")
 			end(c)
 			for range 20 { // FIN_WAIT2, then TIME_WAIT
@@ -139,13 +136,13 @@ func TestClosedConnectionsAreNobodys(t *testing.T) {
 // lists a socket of this user's with the addresses that it came from.
 func TestAPortThatIsUsedAgain(t *testing.T) {
 	l := listener(t, "127.0.0.1:0")
-	c, first := connected(t, l, l.Addr().String(), 0)
-	port := c.LocalAddr().(*net.TCPAddr).Port
+	// An address that no other program has: at 127.0.0.1 the port might be somebody's meanwhile.
+	c, first := connected(t, l, l.Addr().String(), &net.TCPAddr{IP: net.IPv4(127, 91, 17, 3)})
 	fmt.Fprint(c, "a request")
 	time.Sleep(50 * time.Millisecond)
 	c.SetLinger(0)
 	c.Close()
-	_, second := connected(t, l, l.Addr().String(), port)
+	_, second := connected(t, l, l.Addr().String(), c.LocalAddr())
 	if _, uid, ok := establishedSocket(addrPort(first.RemoteAddr()), addrPort(first.LocalAddr())); !ok || uid != fmt.Sprint(os.Getuid()) {
 		t.Fatal("the kernel does not list the second socket: this shows nothing")
 	}
