@@ -239,9 +239,6 @@ func (x *exporting) lasting(ctr *disk.Container, k *kube.Container) {
 			x.note(ctr, "a pod has no %s", other.what)
 		}
 	}
-	if ctr.HostIPC {
-		x.note(ctr, "--ipc host is left out: play kube takes no hostIPC")
-	}
 }
 
 // rights: what the command may do. What a pod allows by default and tiffin does not is said.
@@ -396,12 +393,12 @@ func (x *exporting) around(ctr *disk.Container, first bool, imageLabels map[stri
 		grace = int64(*ctr.StopTimeout)
 	}
 	if !first {
-		if policy != p.RestartPolicy || grace != *p.TerminationGracePeriodSeconds || owner == ctr && ctr.Network != x.network() {
-			x.note(ctr, "restart, stop-timeout and network of a pod are those of its first container")
+		if policy != p.RestartPolicy || grace != *p.TerminationGracePeriodSeconds || owner == ctr && ctr.Network != x.network() || ctr.HostIPC != p.HostIPC {
+			x.note(ctr, "restart, stop-timeout, network and ipc of a pod are those of its first container")
 		}
 		return nil
 	}
-	p.RestartPolicy, p.TerminationGracePeriodSeconds = policy, &grace
+	p.RestartPolicy, p.TerminationGracePeriodSeconds, p.HostIPC = policy, &grace, ctr.HostIPC
 	x.pod.Metadata.Name = k.Name + "-pod"
 	if own := ctr.Labels[kube.LabelPod]; own != "" {
 		x.pod.Metadata.Name = own

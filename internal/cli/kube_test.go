@@ -25,7 +25,7 @@ func TestKubernetesReadsWhatIsGenerated(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			b.tiffin("create", "--name", "all", "--hostname", "kitchen", "--publish", "127.0.0.1:8080:80/udp", "--expose", "81", "--add-host", "db:192.0.2.7", "--dns", "192.0.2.1",
+			b.tiffin("create", "--name", "all", "--ipc", "host", "--hostname", "kitchen", "--publish", "127.0.0.1:8080:80/udp", "--expose", "81", "--add-host", "db:192.0.2.7", "--dns", "192.0.2.1",
 				"--dns-search", "example.org", "--dns-option", "ndots:2", "--env", "A=$(B)", "--env", "B=on", "--label", "app=soup", "--memory", "64m", "--memory-reservation", "32m", "--cpus", "0.5",
 				"--cpu-shares", "512", "--limits", "best-effort", "--restart", "always", "--stop-timeout", "3", "--workdir", "/tmp", "-it", "--group-add", "7", "--sysctl", "net.ipv4.ip_default_ttl=10",
 				"--tmpfs", "/t:size=1m", "--volume", "jar:/jar", "--volume", b.dir+":/host:ro", "--volume", "/anonymous", "--health-cmd", "true", "--health-interval", "1500ms",
@@ -40,6 +40,7 @@ func TestKubernetesReadsWhatIsGenerated(t *testing.T) {
 			s := pod.Spec
 			c, sc := s.Containers[0], s.Containers[0].SecurityContext
 			for what, right := range map[string]bool{
+				"ipc":         s.HostIPC,
 				"names":       pod.Name == "all-pod" && pod.Labels["app"] == "soup" && s.Hostname == "kitchen" && s.HostAliases[0].Hostnames[0] == "db",
 				"dns":         s.DNSPolicy == "None" && s.DNSConfig.Nameservers[0] == "192.0.2.1" && *s.DNSConfig.Options[0].Value == "2",
 				"port":        c.Ports[0].HostPort == 8080 && c.Ports[0].HostIP == "127.0.0.1" && c.Ports[0].Protocol == corev1.ProtocolUDP,

@@ -84,6 +84,7 @@ type PodSpec struct {
 	TerminationGracePeriodSeconds *int64              `json:"terminationGracePeriodSeconds,omitempty"` // nil = 30
 	Hostname                      string              `json:"hostname,omitempty"`
 	HostNetwork                   bool                `json:"hostNetwork,omitempty"`
+	HostIPC                       bool                `json:"hostIPC,omitempty"`
 	HostAliases                   []HostAlias         `json:"hostAliases,omitempty"`
 	DNSPolicy                     string              `json:"dnsPolicy,omitempty"`
 	DNSConfig                     *DNSConfig          `json:"dnsConfig,omitempty"`

@@ -40,7 +40,7 @@ const known = `
 	dns dns_opt dns_search domainname entrypoint env_file env_file.[].path env_file.[].required env_file.[].format
 	environment environment.* expose extends extends.file extends.service extra_hosts extra_hosts.* group_add healthcheck.disable
 	healthcheck.interval healthcheck.retries healthcheck.start_interval healthcheck.start_period
-	healthcheck.test healthcheck.timeout hostname image init label_file labels labels.* links
+	healthcheck.test healthcheck.timeout hostname image init ipc label_file labels labels.* links
 	logging.driver logging.options logging.options.* mem_limit mem_reservation memswap_limit network_mode networks networks.*
 	networks.*.aliases networks.*.ipv4_address networks.*.ipv6_address pids_limit platform
 	ports ports.[].host_ip ports.[].mode ports.[].protocol ports.[].published ports.[].target

@@ -72,19 +72,20 @@ func TestWords(t *testing.T) {
 		`tmpfs: /run`: `--tmpfs=/run -- i`,
 		`ports: ["80", "8080:80", "127.0.0.1:1-2:3-4/udp", "[::1]:5:6"]`: `--publish=80/tcp --publish=8080:80/tcp --publish=127.0.0.1:1:3/udp --publish=127.0.0.1:2:4/udp --publish=[::1]:5:6/tcp -- i`,
 		`expose: ["80"]`: `--expose=80 -- i`,
-		`read_only: true, privileged: true, cap_drop: [ALL], cap_add: [KILL]`:                         `--read-only --privileged --cap-add=KILL --cap-drop=ALL -- i`,
-		`ulimits: {nofile: {soft: 1, hard: 2}, nproc: 3}`:                                             `--ulimit=nofile=1:2 --ulimit=nproc=3 -- i`,
-		`devices: ["/dev/fuse", "/dev/a:/dev/b"]`:                                                     `--device=/dev/fuse --device=/dev/a:/dev/b -- i`,
-		`cpus: 1.5, mem_limit: 1g, pids_limit: 9, shm_size: 1m`:                                       `--cpus=1.5 --memory=1073741824 --pids-limit=9 --shm-size=1048576 -- i`,
+		`read_only: true, privileged: true, cap_drop: [ALL], cap_add: [KILL]`: `--read-only --privileged --cap-add=KILL --cap-drop=ALL -- i`,
+		`ulimits: {nofile: {soft: 1, hard: 2}, nproc: 3}`:                     `--ulimit=nofile=1:2 --ulimit=nproc=3 -- i`,
+		`devices: ["/dev/fuse", "/dev/a:/dev/b"]`:                             `--device=/dev/fuse --device=/dev/a:/dev/b -- i`,
+		`cpus: 1.5, mem_limit: 1g, pids_limit: 9, shm_size: 1m`:               `--cpus=1.5 --memory=1073741824 --pids-limit=9 --shm-size=1048576 -- i`,
+		`ipc: host`: `--ipc=host -- i`,
 		`deploy: {replicas: 1, resources: {limits: {cpus: "0.1", memory: 64m, pids: 5}}}`:             `--cpus=0.1 --memory=67108864 --pids-limit=5 -- i`,
 		`group_add: [7, games], sysctls: {net.core.somaxconn: 9}, logging: {options: {max-size: 1m}}`: `--log-opt=max-size=1m --group-add=7 --group-add=games --sysctl=net.core.somaxconn=9 -- i`,
 		`stop_signal: INT, stop_grace_period: 1500ms, logging: {driver: none}`:                        `--log-driver=none --stop-signal=INT --stop-timeout=2 -- i`,
 		`healthcheck: {test: exit 0, interval: 2s, retries: 2, start_period: 1m}`:                     `--health-cmd=exit|0 --health-interval=2s --health-start-period=1m0s --health-retries=2 -- i`,
 		`healthcheck: {test: [CMD, a, "b c"], start_interval: 1s, timeout: 9s}`:                       `--health-cmd=["a","b|c"] --health-timeout=9s --health-start-interval=1s -- i`,
-		`healthcheck: {interval: 2s}`:                                                                 `--health-interval=2s -- i`,
-		`healthcheck: {test: [NONE]}`:                                                                 `--no-healthcheck -- i`,
-		`healthcheck: {disable: true}`:                                                                `--no-healthcheck -- i`,
-		`pull_policy: if_not_present, platform: linux/amd64, x-mine: {a: b}, restart: "no"`:           `--platform=linux/amd64 --pull=missing -- i`,
+		`healthcheck: {interval: 2s}`:  `--health-interval=2s -- i`,
+		`healthcheck: {test: [NONE]}`:  `--no-healthcheck -- i`,
+		`healthcheck: {disable: true}`: `--no-healthcheck -- i`,
+		`pull_policy: if_not_present, platform: linux/amd64, x-mine: {a: b}, restart: "no"`: `--platform=linux/amd64 --pull=missing -- i`,
 	} {
 		a := read(t, map[string]string{"compose.yaml": "services: {s: {image: i, " + yaml + "}}", "e.env": "F=1\nA=file\n"}, compose.Request{})
 		if got := words(t, a)["s"]; strings.Join(got, " ") != strings.ReplaceAll(want, "|", " ") || !slices.Contains(got, "--") {
@@ -115,7 +116,7 @@ func TestNothingIsPassedOver(t *testing.T) {
 		"    configs: [{source: a, mode: 0400}]\nconfigs: {a: {file: b}}": `compose.yaml:4: services.s.configs.[].mode: a config is a file of yours`,
 		"networks: {default: {internal: true}}":                           `compose.yaml:4: networks.default.internal: not known here`,
 		"networks: {default: {driver: macvlan}}":                          `compose.yaml:4: networks.default.driver: a network is a virtual switch, with nothing to choose`,
-		"    <<: *base\nx-base: &base\n  ipc: host":                       `compose.yaml: line 4: `,
+		"    <<: *base\nx-base: &base\n  isolation: process":              `compose.yaml: line 4: `,
 		"    image: [": `compose.yaml: line 5: `,
 	} {
 		a := read(t, map[string]string{"compose.yaml": "services:\n  s:\n    image: i\n" + yaml + "\n"}, compose.Request{})
@@ -129,21 +130,21 @@ func TestNothingIsPassedOver(t *testing.T) {
 // and behind a merge key.
 func TestPlacesInOtherFiles(t *testing.T) {
 	a := read(t, map[string]string{
-		"compose.yaml":          "include: [more.yaml]\nservices:\n  s: {image: i, ipc: host}\n  m:\n    <<: *base\n    image: i\nx-base: &base\n  a: 1\n",
-		"compose.override.yaml": "services:\n\n  s: {ipc: private}\n",
+		"compose.yaml":          "include: [more.yaml]\nservices:\n  s: {image: i, isolation: process}\n  m:\n    <<: *base\n    image: i\nx-base: &base\n  a: 1\n",
+		"compose.override.yaml": "services:\n\n  s: {isolation: hyperv}\n",
 		"more.yaml":             "services:\n  other:\n    image: i\n    pid: host\n",
 	}, compose.Request{})
 	if len(a.Problems) != 1 || !strings.Contains(a.Problems[0], "anchor") {
 		t.Errorf("an anchor that comes too late: %q", a.Problems)
 	}
 	a = read(t, map[string]string{
-		"compose.yaml":          "include: [more.yaml]\nx-base: &base\n  uts: host\nservices:\n  s: {image: i, ipc: host}\n  m:\n    <<: *base\n    image: i\n",
-		"compose.override.yaml": "services:\n\n  s: {ipc: private}\n",
+		"compose.yaml":          "include: [more.yaml]\nx-base: &base\n  uts: host\nservices:\n  s: {image: i, isolation: process}\n  m:\n    <<: *base\n    image: i\n",
+		"compose.override.yaml": "services:\n\n  s: {isolation: hyperv}\n",
 		"more.yaml":             "services:\n  other:\n    image: i\n    pid: host\n",
 	}, compose.Request{})
 	want := []string{
 		"compose.yaml:3: services.m.uts: not known here", "more.yaml:4: services.other.pid: not known here",
-		"compose.override.yaml:3: services.s.ipc: not known here",
+		"compose.override.yaml:3: services.s.isolation: not known here",
 	}
 	if !reflect.DeepEqual(a.Problems, want) {
 		t.Errorf("got %q\nwant %q", a.Problems, want)

@@ -243,6 +243,7 @@ func (t *translation) limits() {
 	t.flag("cpuset-cpus", s.CPUSet)
 	t.number("pids-limit", pids)
 	t.number("shm-size", int64(s.ShmSize))
+	t.flag("ipc", s.Ipc)
 }
 
 // life: what has to be true before it starts, how it is asked how it is, and how it ends.

@@ -46,6 +46,7 @@ func TestWords(t *testing.T) {
 		{`securityContext: {runAsUser: 7, seccompProfile: {type: Unconfined}}`, `securityContext: {runAsUser: 0, seccompProfile: {type: RuntimeDefault}}`, `--user=0 -- i`},
 		{`securityContext: {fsGroup: 9, supplementalGroups: [8]}`, `securityContext: {runAsUser: 5}`, `--user=5 --group-add=8 --group-add=9 -- i`},
 		{`hostNetwork: true`, ``, `--network=host -- i`},
+		{`hostIPC: true`, ``, `--ipc=host -- i`},
 		{`hostAliases: [{ip: 1.2.3.4, hostnames: [a, b]}]`, ``, `--add-host=a:1.2.3.4 --add-host=b:1.2.3.4 -- i`},
 		{`dnsPolicy: None
   dnsConfig: {nameservers: [1.1.1.1], searches: [x], options: [{name: ndots, value: "2"}, {name: debug}]}`, ``, `--dns=1.1.1.1 --dns-search=x --dns-option=ndots:2 --dns-option=debug -- i`},

@@ -201,6 +201,9 @@ func (m *member) translate() {
 		m.list("sysctl", m.sysctls())
 		m.ports(m.path, c.Ports)
 	}
+	if m.spec.HostIPC {
+		m.flag("ipc", "host")
+	}
 	m.life()
 }
 

@@ -190,7 +190,7 @@ func as[T any](r *reading, n *yaml.Node) (v T, ok bool) {
 var instead = map[string]string{
 	"httpGet": "only exec is asked: a command in the container", "tcpSocket": "only exec is asked: a command in the container",
 	"grpc": "only exec is asked: a command in the container", "startupProbe": "initialDelaySeconds of the livenessProbe gives it time to start",
-	"lifecycle": "nothing is run at its start and end", "hostPID": "each container has its own process numbers", "hostIPC": "each container has its own",
+	"lifecycle": "nothing is run at its start and end", "hostPID": "each container has its own process numbers",
 	"shareProcessNamespace": "each container has its own process numbers", "subPathExpr": "subPath, for one file of a configMap or secret, is taken as it is",
 	"imagePullSecrets": "`tiffin login` stores the password for a registry",
 	"mountPropagation": "mounts are private here", "volumeDevices": "no disk is given to a container", "volumeClaimTemplates": "each volume has one name",
