@@ -76,7 +76,7 @@ func openImport(ctx context.Context, from string) (io.ReadCloser, int64, error) 
 	} else {
 		var err error
 		if file, err = os.Open(from); err != nil {
-			return nil, 0, err
+			return nil, 0, fmt.Errorf("the tarball: %w", err)
 		}
 	}
 	st, err := file.Stat()

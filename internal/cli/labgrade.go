@@ -18,6 +18,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
+	"tiffin/internal/errs"
 	"tiffin/tutorial"
 	"tiffin/tutorial/gradebook"
 	"tiffin/tutorial/similar"
@@ -179,7 +180,7 @@ func submissions(args []string) (files []string, err error) {
 			return err
 		})
 		if err != nil {
-			return nil, err
+			return nil, errs.Hint(fmt.Errorf("nothing is graded: %w", err), "a submission is a file that `tiffin lab submit` has written, or a directory of such")
 		}
 	}
 	if len(files) == 0 {

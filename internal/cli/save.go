@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -76,6 +77,10 @@ func writeFileAtomically(what, out string, write func(io.Writer) error) error {
 	// Not os.CreateTemp, whose files are 0600 whatever umask(2) says.
 	name := filepath.Join(filepath.Dir(out), "."+filepath.Base(out)+".tmp-"+rand.Text())
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	var failed *fs.PathError
+	if errors.As(err, &failed) { // nobody knows that name
+		return fmt.Errorf("%s: make %s: %w", what, out, failed.Err)
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}

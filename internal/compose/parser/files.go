@@ -32,7 +32,7 @@ func (f *files) documents(name string) ([]*yaml.Node, error) {
 	}
 	text, err := os.ReadFile(name)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read the compose file: %w", err)
 	}
 	var docs []*yaml.Node
 	for decoder := yaml.NewDecoder(bytes.NewReader(text)); ; {
