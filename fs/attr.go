@@ -196,6 +196,11 @@ const timeBits = fuse.FATTR_ATIME | fuse.FATTR_MTIME | fuse.FATTR_CTIME
 func (f *FS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) (st fuse.Status) {
 	c := f.begin(opSetattr, &in.InHeader, "")
 	defer c.end(&st)
+	if in.Valid&fuse.FATTR_SIZE != 0 { // what remains is copied
+		if err := f.bring(f.waits.mount, in.NodeId, 0, int64(min(in.Size, math.MaxInt64))); err != nil {
+			return status(err)
+		}
+	}
 	f.freeze.RLock()
 	defer f.freeze.RUnlock()
 	out.AttrValid = f.valid

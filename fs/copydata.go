@@ -77,7 +77,7 @@ func (f *FS) copyExtents(c *call, fd int, i uint32, size int64) error {
 	for _, e := range f.x.Extents(i) {
 		n := min(e.Length, size-e.Logical)
 		for at := e.Logical; n > 0; {
-			b, err := f.readLower(i, buf[:min(n, copyChunk)], at)
+			b, err := f.readLower(f.waits.mount, i, buf[:min(n, copyChunk)], at)
 			if err == nil && len(b) == 0 {
 				err = syscall.EIO
 			}
@@ -111,7 +111,7 @@ func (f *FS) appends(n *node, off int64, data []byte) bool {
 	if head >= int64(len(data)) {
 		return false
 	}
-	was, err := f.readLower(n.lower, make([]byte, head), off)
+	was, err := f.readLower(f.waits.mount, n.lower, make([]byte, head), off)
 	return err == nil && bytes.HasPrefix(data, was)
 }
 

@@ -4,6 +4,7 @@
 package fs
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -26,12 +27,19 @@ func mapFlat(fl *layer.Flat) ([]byte, error) {
 
 // readLower reads from byte off of lower file i on into b, fewer bytes only at its end.
 // What it reads has been checked: a layer that is not what its digest says is EIO, and
-// reported once.
-func (f *FS) readLower(i uint32, b []byte, off int64) ([]byte, error) {
-	n, err := f.x.ReadAt(i, f.flats, b, off)
+// reported once. If it has to wait, it gives up when ctx ends: EINTR.
+func (f *FS) readLower(ctx context.Context, i uint32, b []byte, off int64) (_ []byte, err error) {
+	var n int
+	if k := int(f.x.Inode(i).Layer); f.waits.partial && k < len(f.flats) && f.cfg.Flats[k].Partial() {
+		n, err = f.readWaiting(ctx, i, b, off)
+	} else {
+		n, err = f.x.ReadAt(i, f.flats, b, off)
+	}
 	if err != nil && err != io.EOF {
 		tell := func() { f.cfg.Damaged(fmt.Errorf("%s: %w", f.x.Path(i), err)) }
 		switch {
+		case err == syscall.EINTR:
+			return nil, err
 		case f.cfg.Damaged == nil:
 		case errors.Is(err, layer.ErrAway): // after a long wait, and perhaps not the next time
 			tell()
@@ -52,11 +60,19 @@ func (f *FS) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (r fuse.ReadRe
 	defer c.end(&st)
 	c.asks(int64(in.Size))
 	off, size := int64(in.Offset), int64(in.Size)
+	ctx := f.waits.mount
+	if r := f.waits.find(in.Unique); r != nil {
+		ctx = r
+		defer f.waits.over(in.Unique)
+	}
 	if i, ok := f.ids.lowerOnly(in.NodeId); ok {
 		c.layer(f.x.Inode(i).Layer)
 		f.reads.add(i, off, size)
-		buf, err := f.readLower(i, buf[:min(size, int64(len(buf)))], off)
+		buf, err := f.readLower(ctx, i, buf[:min(size, int64(len(buf)))], off)
 		return fuse.ReadResultData(buf), status(err)
+	}
+	if err := f.bring(ctx, in.NodeId, off, off+size); err != nil {
+		return nil, status(err)
 	}
 	n, h, err := f.openID(in.NodeId)
 	if err != nil {
@@ -64,7 +80,7 @@ func (f *FS) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (r fuse.ReadRe
 	}
 	buf = buf[:min(size, int64(len(buf)))]
 	if h == nil { // a lower file without a name
-		buf, err := f.readLower(n.lower, buf, off)
+		buf, err := f.readLower(ctx, n.lower, buf, off)
 		return fuse.ReadResultData(buf), status(err)
 	}
 	defer f.fds.put(h)
@@ -73,7 +89,7 @@ func (f *FS) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (r fuse.ReadRe
 	defer n.mu.RUnlock()
 	head := 0
 	if n.metacopy {
-		lower, err := f.readLower(n.lower, buf, off)
+		lower, err := f.readLower(ctx, n.lower, buf, off)
 		if head = len(lower); err != nil || !n.tail || head == len(buf) {
 			return fuse.ReadResultData(lower), status(err)
 		}
@@ -200,6 +216,9 @@ func (f *FS) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (written ui
 	defer c.end(&st)
 	c.asks(int64(in.Size))
 	f.spend(in.NodeId, int64(in.Size))
+	if err := f.bringForWrite(in.NodeId, int64(in.Offset), int64(len(data))); err != nil {
+		return 0, status(err)
+	}
 	f.writing.Add(1)
 	defer f.writing.Add(-1)
 	f.freeze.RLock()

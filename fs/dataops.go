@@ -14,6 +14,9 @@ import (
 func (f *FS) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) (st fuse.Status) {
 	c := f.begin(opFallocate, &in.InHeader, "")
 	defer c.end(&st)
+	if err := f.bringForWrite(in.NodeId, int64(in.Offset), int64(in.Length)); err != nil {
+		return status(err)
+	}
 	f.freeze.RLock()
 	defer f.freeze.RUnlock()
 	// The kernel tells WRITE and SETATTR when privileges end, but not this and COPY_FILE_RANGE; it
@@ -32,10 +35,17 @@ func (f *FS) CopyFileRange(_ <-chan struct{}, in *fuse.CopyFileRangeIn) (written
 	c := f.begin(opCopyFileRange, &in.InHeader, "")
 	defer c.end(&st)
 	c.asks(int64(in.Len))
-	f.freeze.RLock()
-	defer f.freeze.RUnlock()
 	n := int64(min(in.Len, 1<<30))
 	from, at := int64(in.OffIn), int64(in.OffOut)
+	err := f.bring(f.waits.mount, in.NodeId, from, from+n)
+	if err == nil {
+		err = f.bringForWrite(in.NodeIdOut, at, n)
+	}
+	if err != nil {
+		return 0, status(err)
+	}
+	f.freeze.RLock()
+	defer f.freeze.RUnlock()
 	src, i, err := f.readable(in.NodeId, from)
 	lower := src == nil
 	if err == nil && lower { // what comes after the origin's data, if anything
@@ -98,7 +108,7 @@ func (n *node) origin() uint32 {
 func (f *FS) copyRangeLower(fd int, i uint32, from, to, n int64) (done int64, err error) {
 	buf := make([]byte, min(copyChunk, f.lowerLeft(i, from, n)))
 	for left := f.lowerLeft(i, from, n); left > 0; left = f.lowerLeft(i, from+done, n-done) {
-		b, err := f.readLower(i, buf[:min(left, copyChunk)], from+done)
+		b, err := f.readLower(f.waits.mount, i, buf[:min(left, copyChunk)], from+done)
 		k := 0
 		if err == nil {
 			k, err = pwrite(fd, b, to+done)

@@ -121,9 +121,11 @@ func (l *loop) work() {
 		n, err := w.lead()
 		if err != nil {
 			l.failed.CompareAndSwap(nil, &err)
+			l.f.waits.unmount()
 			l.pass()
 			return
 		}
+		l.f.waits.expect((*fuse.InHeader)(unsafe.Pointer(&w.in[0])))
 		l.busy.Add(1)
 		l.pass()
 		w.follow(n)
@@ -300,9 +302,9 @@ func (w *worker) mayTakeTime(n int) bool {
 		return true
 	case opRead:
 		in := (*fuse.ReadIn)(unsafe.Pointer(h))
-		return in.Size > atOnce || !w.f.inMemory(in)
+		return in.Size > atOnce || w.f.waits.partial || !w.f.inMemory(in)
 	case opWrite, opSetattr:
-		return w.f.isFrozen() || w.busy.Load() < writers && (n > atOnce || w.f.copiesData(h))
+		return w.f.isFrozen() || (w.busy.Load() < writers || w.f.waits.partial) && (n > atOnce || w.f.copiesData(h))
 	}
 	return w.f.isFrozen() || op(h.Opcode) == opGetattr && w.f.room.little.Load() // mayWrite
 }
@@ -312,7 +314,7 @@ func (w *worker) answer(n int) {
 	h := (*fuse.InHeader)(unsafe.Pointer(&w.in[0]))
 	switch op(h.Opcode) {
 	case opInterrupt:
-		// Nothing here is given up half way, and no answer is needed.
+		w.f.interrupt(h) // no answer is needed
 	case opRead:
 		w.read((*fuse.ReadIn)(unsafe.Pointer(h)))
 	default:

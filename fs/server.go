@@ -49,6 +49,10 @@ type Config struct {
 	// right.
 	Creator func(pid, uid, gid uint32) (uint32, uint32)
 
+	// Killed tells whether a thread, by its number in the pid namespace of mount(2)'s caller, has
+	// been killed, and only has not ended yet. nil: nobody knows.
+	Killed func(pid uint32) bool
+
 	// Uncached makes the kernel ask about every use of a name, an attribute, a
 	// symbolic link or a written byte, so that each is an Event. It still keeps
 	// what it has read of a file, and OPEN is not asked either way.
@@ -75,6 +79,7 @@ type FS struct {
 	dev                atomic.Int32 // descriptor of /dev/fuse while it is served, or -1
 	noXattrs, hasACLs  bool         // see lookForXattrs
 	reads              firstReads
+	waits              waits
 
 	writing atomic.Int32 // WRITEs being done
 	freeze  sync.RWMutex // read-locked by every change; see Freeze
@@ -117,6 +122,7 @@ func New(cfg Config) (*FS, error) {
 	f.fds.work = -1
 	f.dev.Store(-1)
 	f.ids.init(f.x.Len())
+	f.waits.init(f)
 	for i, file := range cfg.Flats {
 		m, err := mapFlat(file)
 		if err != nil {

@@ -23,6 +23,7 @@ package layer
 
 import (
 	"cmp"
+	"context"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
@@ -220,6 +221,10 @@ func (f *Flat) Name() string { return f.tar.Name() }
 // ReadAt is io.ReaderAt. What it returns has been checked; the error for a changed tarball wraps
 // ErrChanged.
 func (f *Flat) ReadAt(b []byte, off int64) (int, error) {
+	return f.readAt(context.Background(), b, off)
+}
+
+func (f *Flat) readAt(ctx context.Context, b []byte, off int64) (int, error) {
 	if off < 0 || off >= f.size {
 		return 0, io.EOF
 	}
@@ -228,7 +233,7 @@ func (f *Flat) ReadAt(b []byte, off int64) (int, error) {
 		b, end = b[:left], io.EOF
 	}
 	if f.lazy != nil {
-		n, err := f.readLazy(b, off)
+		n, err := f.readLazy(ctx, b, off)
 		return n, cmp.Or(err, end)
 	}
 	for rest := b; len(rest) > 0; {

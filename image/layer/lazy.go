@@ -16,6 +16,7 @@
 package layer
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -120,15 +121,31 @@ func newLazy(f *os.File) (*lazyFlat, int64, error) {
 // Partial reports whether some of the layer's bytes may have to be fetched.
 func (f *Flat) Partial() bool { return f.lazy != nil }
 
+// Within returns a reader of the same bytes. One that waits for them gives up when ctx ends, with
+// the cause of that.
+func (f *Flat) Within(ctx context.Context) io.ReaderAt {
+	if f.lazy == nil {
+		return f
+	}
+	return within{f, ctx}
+}
+
+type within struct {
+	*Flat
+	ctx context.Context
+}
+
+func (w within) ReadAt(b []byte, off int64) (int, error) { return w.readAt(w.ctx, b, off) }
+
 // readLazy is ReadAt, within the size of the tarball.
-func (f *Flat) readLazy(b []byte, off int64) (int, error) {
+func (f *Flat) readLazy(ctx context.Context, b []byte, off int64) (int, error) {
 	l := f.lazy
 	clear(b) // what no chunk has
 	first := sort.Search(len(l.chunks), func(i int) bool { return l.chunks[i].At+l.chunks[i].Len > off })
 	for n := first; n < len(l.chunks) && l.chunks[n].At < off+int64(len(b)); n++ {
 		k := &l.chunks[n]
 		from, to := max(k.At, off), min(k.At+k.Len, off+int64(len(b)))
-		if err := l.read(f.tar, n, b[from-off:to-off], from-k.At); err != nil {
+		if err := l.read(ctx, f.tar, n, b[from-off:to-off], from-k.At); err != nil {
 			return 0, err
 		}
 	}
@@ -136,10 +153,10 @@ func (f *Flat) readLazy(b []byte, off int64) (int, error) {
 }
 
 // read reads from byte in of chunk n on.
-func (l *lazyFlat) read(tar *os.File, n int, b []byte, in int64) error {
+func (l *lazyFlat) read(ctx context.Context, tar *os.File, n int, b []byte, in int64) error {
 	k := &l.chunks[n]
 	if !l.here[n].Load() && l.whole.Load() == nil {
-		if err := l.fetch(n); err != nil {
+		if err := l.fetch(ctx, n); err != nil {
 			return fmt.Errorf("bytes %d to %d of layer sha256:%s: %w", k.At, k.At+k.Len, filepath.Base(l.dir), err)
 		}
 	}
@@ -162,13 +179,15 @@ func (l *lazyFlat) read(tar *os.File, n int, b []byte, in int64) error {
 }
 
 // fetch waits until chunk n is here, or the whole layer. It gives up when nothing has changed for
-// as long as Patience.
-func (l *lazyFlat) fetch(n int) error {
+// as long as Patience, or when ctx ends.
+func (l *lazyFlat) fetch(ctx context.Context, n int) error {
 	pause := firstAsk
 	for end := time.Now().Add(Patience); ; pause = min(2*pause, askAgain) {
-		a, err := l.ask(n)
+		a, err := l.ask(ctx, n)
 		why := a.Why
 		switch {
+		case ctx.Err() != nil && (err != nil || a.State != ChunkHere):
+			return context.Cause(ctx)
 		case err != nil:
 			if l.openWhole() == nil {
 				return nil
@@ -194,7 +213,10 @@ func (l *lazyFlat) fetch(n int) error {
 		if time.Now().After(end) {
 			return errs.Hint(fmt.Errorf("%w: %s", ErrAway, why), "whoever reads it again waits for it again; `tiffin pull --lazy` of the image goes on fetching")
 		}
-		time.Sleep(pause)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
 	}
 }
 
@@ -203,7 +225,7 @@ func wrong(why string) error {
 }
 
 // ask asks for a chunk, and waits for the answer.
-func (l *lazyFlat) ask(n int) (a ChunkAnswer, err error) {
+func (l *lazyFlat) ask(ctx context.Context, n int) (a ChunkAnswer, err error) {
 	dir, err := os.Open(filepath.Dir(l.dir))
 	if err != nil {
 		return a, err
@@ -215,6 +237,7 @@ func (l *lazyFlat) ask(n int) (a ChunkAnswer, err error) {
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(Patience))
+	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Now()) })()
 	if err = conn.Send(&ChunkRequest{DiffID: filepath.Base(l.dir), Chunk: n}); err == nil {
 		err = conn.Receive(&a)
 	}

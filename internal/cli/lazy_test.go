@@ -261,6 +261,86 @@ func TestLazyPullIsCutOff(t *testing.T) {
 	s.tiffin("save", "-o", os.DevNull, reg.name())
 }
 
+// TestLazyReadersEnd: whoever waits for a registry that sends nothing ends when he is killed, and
+// the container with him. What waits for nobody goes on meanwhile.
+func TestLazyReadersEnd(t *testing.T) {
+	reg, s := newLazyRegistry(t), newLazyStore(t)
+	s.tiffin("pull", "--lazy", reg.name())
+	s.tiffin("run", "-d", "--name", "box", reg.name(), "sh", "-c", "trap : CHLD; while :; do sleep 1; done")
+	s.tiffin("exec", "box", "sh", "-c", "cat /etc/passwd; chmod 600 /noise") // all of the shell is here; the file has an upper one
+	never := make(chan struct{})
+	reg.stall.Store(&never)
+	// A part of a page is written: the kernel asks for the rest of it, and the thread waits for the
+	// answer, whatever signal it gets.
+	write := func(seek string) {
+		t.Helper()
+		before := reg.stalled.Load()
+		s.tiffin("exec", "-d", "box", "dd", "if=/etc/passwd", "of=/noise", "bs=3", "seek="+seek, "count=1", "conv=notrunc")
+		s.eventually("dd waits", func() bool { return reg.stalled.Load() > before })
+	}
+	write("3000000")
+	goesOn := func(args ...string) {
+		t.Helper()
+		if s.tiffin(append([]string{"exec", "box"}, args...)...); s.process("dd", "") == 0 {
+			t.Error("others have waited for dd")
+		}
+	}
+	goesOn("mkdir", "/one")
+	s.tiffin("exec", "-d", "box", "cat", "/noise")
+	s.eventually("cat waits", func() bool { return s.process("cat", "D") > 0 })
+	writer, reader := s.process("dd", ""), s.process("cat", "")
+	if writer == 0 || reader == 0 {
+		t.Fatalf("the numbers are %d and %d", writer, reader)
+	}
+	if err := syscall.Kill(writer, syscall.SIGUSR1); err != nil { // it has no handler for it
+		t.Error(err)
+	}
+	s.eventually("dd has ended", func() bool { return syscall.Kill(writer, 0) != nil })
+	if err := syscall.Kill(reader, 0); err != nil {
+		t.Errorf("cat has ended, too: %v", err)
+	}
+	write("4500000")
+	s.tiffin("stop", "-t", "0", "box")
+	if out := s.tiffin("inspect", "-f", "{{.State.ExitCode}} {{.State.Error}}", "box"); out != "137 \n" {
+		t.Errorf("the container ended with %s", out)
+	}
+	s.tiffin("start", "box")
+	s.tiffin("exec", "-d", "box", "cat", "/noise")
+	s.eventually("cat waits", func() bool { return s.process("cat", "D") > 0 })
+	s.tiffin("rm", "-f", "box")
+	// All of the file is copied, for a page that is written.
+	s.tiffin("run", "-d", "--name", "box", reg.name(), "sh", "-c", "while :; do sleep 1; done")
+	s.tiffin("exec", "-d", "box", "dd", "if=/bin/sh", "of=/noise", "bs=4096", "seek=2000", "count=1", "conv=notrunc")
+	s.eventually("dd waits", func() bool { return s.process("dd", "D") > 0 })
+	goesOn("mkdir", "/one")
+	goesOn("ls", "-l", "/noise")
+	close(never)
+	s.eventually("dd has ended", func() bool { return s.process("dd", "") == 0 })
+	s.tiffin("rm", "-f", "box")
+}
+
+// process is the number of a process of the container, whose state begins with what ps(1) says.
+func (s *lazyStore) process(name, state string) int {
+	s.t.Helper()
+	for line := range strings.Lines(s.tiffin("top", "box", "-o", "pid,stat,comm")) {
+		if f := strings.Fields(line); len(f) == 3 && strings.HasPrefix(f[1], state) && f[2] == name {
+			pid, _ := strconv.Atoi(f[0])
+			return pid
+		}
+	}
+	return 0
+}
+
+// eventually waits for something, less long than a read waits for its registry.
+func (s *lazyStore) eventually(what string, is func() bool) {
+	s.t.Helper()
+	for end := time.Now().Add(20 * time.Second); !is(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			s.t.Fatalf("it is not so that %s", what)
+		}
+	}
+}
+
 // TestLazyPullOfALie: a table that has its digest and is not that of the tarball ends the pull.
 func TestLazyPullOfALie(t *testing.T) {
 	reg, s := newLazyRegistry(t), newLazyStore(t)

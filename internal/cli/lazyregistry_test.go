@@ -41,11 +41,13 @@ type lazyRegistry struct {
 	table string // digest
 	noise []byte
 
-	hold   chan struct{} // closed: whole layers are sent
-	cut    atomic.Bool   // connections end in the middle
-	spoil  atomic.Bool   // a byte of what is asked for is another one
-	ranged atomic.Int64  // bytes of the layer that were sent because of a Range
-	whole  atomic.Int64  // bytes of the layer that were sent from its start
+	hold    chan struct{}                 // closed: whole layers are sent
+	cut     atomic.Bool                   // connections end in the middle
+	stall   atomic.Pointer[chan struct{}] // not nil: until it is closed, no part of a layer of more than 100 KiB is sent
+	stalled atomic.Int64                  // how many of these have been asked for
+	spoil   atomic.Bool                   // a byte of what is asked for is another one
+	ranged  atomic.Int64                  // bytes of the layer that were sent because of a Range
+	whole   atomic.Int64                  // bytes of the layer that were sent from its start
 }
 
 var rootfs = sync.OnceValues(func() ([]byte, error) {
@@ -173,6 +175,14 @@ func (l *lazyRegistry) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	count := &l.whole
 	if n, _ := fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-%d", &from, &to); n == 2 {
 		count = &l.ranged
+		if stall := l.stall.Load(); stall != nil && to-from > 100<<10 {
+			l.stalled.Add(1)
+			select {
+			case <-*stall:
+			case <-r.Context().Done():
+				return
+			}
+		}
 		if l.spoil.Load() {
 			b = bytes.Clone(b)
 			b[(from+to)/2] ^= 1

@@ -14,6 +14,7 @@ import (
 	"tiffin/image/layer"
 	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
+	"tiffin/ns"
 )
 
 // openFS opens the image and the container's own directory.
@@ -32,6 +33,7 @@ func (s *supervisor) openFS() error {
 	cfg := fs.Config{
 		Index: index, Flats: flats, MapUID: s.mapUID, MapGID: s.mapGID, Uncached: s.req.Trace != nil, Damaged: s.damaged, Broken: s.fsBroken,
 		Volatile: s.c.Transient, // what a build has lost is built again
+		Killed:   ns.Killed,
 	}
 	if s.emulator != nil {
 		cfg.Creator = s.emulator.Creator
