@@ -342,19 +342,25 @@ func (s *Store) WriteLazyPull(lz *Lazy) error {
 	return err
 }
 
-// ForgetLazy removes the directory of a lazy pull. Programs that have its files open keep them; the
-// one that fetches sees that it is gone, and ends.
-func (s *Store) ForgetLazy(dir string) error {
+// ForgetLazy removes the directory of a lazy pull, and returns the bytes of disk that come free.
+// Programs that have its files open keep them; the one that fetches sees that it is gone, and ends.
+func (s *Store) ForgetLazy(dir string) (bytes int64, err error) {
 	st, err := s.Stage()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer st.Close()
-	if err := os.Rename(dir, st.Path(lazyName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	to := st.Path(lazyName)
+	if err := os.Rename(dir, to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, err
 	}
 	os.Remove(s.Path(lazyName)) // if it is empty
-	return nil
+	parts, _ := os.ReadDir(to)
+	for _, p := range parts {
+		n, _ := store.RemoveTree(filepath.Join(to, p.Name())) // or Close does it
+		bytes += n
+	}
+	return bytes, nil
 }
 
 // ForgetPulled removes the lazy pulls of an image that is here as a whole now.
@@ -365,7 +371,7 @@ func (s *Store) ForgetPulled(manifest digest.Digest) {
 	}
 	if _, release, err := s.LockIndex(); err == nil {
 		defer release()
-		_ = s.ForgetLazy(dir)
+		_, _ = s.ForgetLazy(dir)
 	}
 }
 

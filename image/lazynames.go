@@ -3,7 +3,12 @@
 package image
 
 import (
+	"errors"
+	"io/fs"
+	"os"
 	"slices"
+
+	digest "github.com/opencontainers/go-digest"
 
 	"tiffin/image/reference"
 	"tiffin/image/store"
@@ -74,5 +79,85 @@ func (s *Store) removeLazy(ix *store.Index, lz *Lazy, ref string, force bool) (d
 		lz.Names = nil
 		return done, s.WriteLazyPull(lz)
 	}
-	return append(done, Removed{Deleted: lz.Image.ID}), s.ForgetLazy(lz.Dir)
+	freed, err := s.dropLazy(ix, lz)
+	done = append(done, Removed{Deleted: lz.Image.ID})
+	for _, l := range freed.layers {
+		done = append(done, Removed{Deleted: l})
+	}
+	return done, err
+}
+
+// dropLazy gives up a lazy pull, and deletes what has come of it and nothing else needs. The caller
+// has the lock.
+func (s *Store) dropLazy(ix *store.Index, lz *Lazy) (f freed, err error) {
+	bytes, err := s.ForgetLazy(lz.Dir)
+	if err != nil {
+		return f, err
+	}
+	gone, others := newNeeds(), newNeeds()
+	for _, l := range lz.Image.Layers {
+		gone.blobs[l.Digest.Encoded()], gone.layers[l.DiffID.Encoded()] = true, true
+	}
+	_ = others.addLazy(s) // collect says so
+	for hex := range gone.blobs {
+		if !others.blobs[hex] {
+			bytes += s.DropPartial(digest.NewDigestFromEncoded(digest.SHA256, hex))
+		}
+	}
+	f, err = s.collect(ix, gone)
+	f.bytes += bytes
+	return f, err
+}
+
+// pruneLazies is the part of Prune that is about images that are being pulled.
+func (s *Store) pruneLazies(ix *store.Index, p *Pruned, all bool, keep func(*Image) bool) error {
+	if err := s.forgetUnreadable(ix, p); err != nil {
+		return err
+	}
+	lazies, err := s.Lazies()
+	if err != nil {
+		return err
+	}
+	for _, lz := range lazies {
+		img := lz.Image
+		used, err := s.usedByContainer(img.ID)
+		if err != nil {
+			return err
+		}
+		if used || len(img.Names) > 0 && !all || keep != nil && keep(img) {
+			continue
+		}
+		f, err := s.dropLazy(ix, lz)
+		if err != nil {
+			return err
+		}
+		for _, n := range img.Names {
+			p.Removed = append(p.Removed, Removed{Untagged: n})
+		}
+		p.Removed = append(p.Removed, Removed{Deleted: img.ID})
+		for _, l := range f.layers {
+			p.Removed = append(p.Removed, Removed{Deleted: l})
+		}
+		p.Reclaimed += f.bytes
+	}
+	return nil
+}
+
+// forgetUnreadable removes what is in the place of a lazy pull and is none: no command can name it,
+// and as long as it is there it cannot be told which layers it needs.
+func (s *Store) forgetUnreadable(ix *store.Index, p *Pruned) error {
+	dirs, _ := os.ReadDir(s.Path(lazyName)) // most stores have none
+	for _, d := range dirs {
+		_, err := s.ReadLazy(ix, digest.NewDigestFromEncoded(digest.SHA256, d.Name()))
+		var disk *fs.PathError
+		if err == nil || errors.As(err, &disk) && !errors.Is(err, fs.ErrNotExist) {
+			continue // or it may be read the next time
+		}
+		bytes, err := s.ForgetLazy(s.Path(lazyName, d.Name()))
+		if err != nil {
+			return err
+		}
+		p.Reclaimed += bytes
+	}
+	return nil
 }

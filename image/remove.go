@@ -252,6 +252,9 @@ func (s *Store) Prune(all bool, keep func(*Image) bool) (Pruned, error) {
 		return p, err
 	}
 	defer release()
+	if err := s.pruneLazies(ix, &p, all, keep); err != nil {
+		return p, err
+	}
 	var seen []digest.Digest
 	var gone []ocispec.Descriptor
 	for _, d := range slices.Clone(ix.Manifests) {
@@ -288,6 +291,6 @@ func (s *Store) Prune(all bool, keep func(*Image) bool) (Pruned, error) {
 	for _, l := range append(theirs.layers, rest.layers...) {
 		p.Removed = append(p.Removed, Removed{Deleted: l})
 	}
-	p.Reclaimed = theirs.bytes + rest.bytes + s.SweepPartials(0) + s.SweepIncoming()
+	p.Reclaimed += theirs.bytes + rest.bytes + s.SweepPartials(0) + s.SweepIncoming()
 	return p, err
 }

@@ -196,7 +196,8 @@ func (f *fill) forget() error {
 		return err
 	}
 	defer release()
-	return f.s.ForgetLazy(f.lz.Dir)
+	_, err = f.s.ForgetLazy(f.lz.Dir)
+	return err
 }
 
 // serve answers those who want chunks.

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -140,4 +142,79 @@ func TestRemovingAnImageThatIsPulled(t *testing.T) {
 	if got, err := p.s.Resolve(img.ID.String()); err != nil || len(got.Names) > 0 {
 		t.Errorf("it is %+v, %v", got, err)
 	}
+}
+
+// TestPruneOfAnImageThatIsPulled deletes what it deletes of every image, and all that has come.
+func TestPruneOfAnImageThatIsPulled(t *testing.T) {
+	p := begin(t)
+	img, err := p.s.ResolveLazy("host/app:v1")
+	p.must(err)
+	prune := func(all bool, keep func(*image.Image) bool) image.Pruned {
+		t.Helper()
+		p.come([]byte("bytes of an earlier try"))
+		done, err := p.s.Prune(all, keep)
+		p.must(err)
+		return done
+	}
+	uses := map[digest.Digest]bool{img.ID: true}
+	p.s.Uses = func() (map[digest.Digest]bool, error) { return uses, nil }
+	for _, stays := range []image.Pruned{prune(false, nil), prune(true, nil)} {
+		if len(stays.Removed) > 0 {
+			t.Errorf("prune took %v", stays)
+		}
+	}
+	uses = nil
+	if done := prune(true, func(img *image.Image) bool { return img.Lazy() != "" }); len(done.Removed) > 0 {
+		t.Errorf("prune --filter took %v", done)
+	}
+	if got := p.names(); len(got) != 1 {
+		t.Errorf("it has the names %q", got)
+	}
+	done := prune(true, nil)
+	if want := []image.Removed{{Untagged: "host/app:v1"}, {Deleted: img.ID}}; !slices.Equal(done.Removed, want) || done.Reclaimed < 4096 {
+		t.Errorf("prune -a did %+v", done)
+	}
+	p.empty()
+	// Without a name it goes in any case.
+	p.again()
+	p.imported("host/app:v1")
+	if done := prune(false, nil); !slices.Equal(done.Removed, []image.Removed{{Deleted: img.ID}}) {
+		t.Errorf("prune of one without a name did %+v", done)
+	}
+	p.empty()
+	// And so does what cannot be read, which is in the way of all that prune does.
+	p.again()
+	p.must(os.WriteFile(filepath.Join(p.s.LazyDir(p.id), image.LazyManifestName), []byte("{}"), 0o600))
+	if prune(false, nil); !strings.Contains(fmt.Sprint(p.s.Lazies()), "[] <nil>") {
+		t.Error(p.s.Lazies())
+	}
+	p.empty()
+}
+
+// empty says that nothing of a lazy pull is there.
+func (p *pulling) empty() {
+	p.t.Helper()
+	for _, dir := range []string{"lazy", "tmp/*/*", "partial/*"} {
+		if left, _ := filepath.Glob(p.s.Path(dir)); len(left) > 0 {
+			p.t.Errorf("left: %q", left)
+		}
+	}
+}
+
+// come has these bytes of the layer's blob here, from an earlier try.
+func (p *pulling) come(b []byte) {
+	p.t.Helper()
+	path := p.s.Path("partial", p.from.layer.Encoded())
+	p.must(os.MkdirAll(filepath.Dir(path), 0o700))
+	p.must(os.WriteFile(path, b, 0o600))
+}
+
+// TestRemovingWhatHasCome of an image for which no program runs.
+func TestRemovingWhatHasCome(t *testing.T) {
+	p := begin(t)
+	p.come([]byte("some"))
+	if _, err := p.s.Remove("host/app:v1", false); err != nil {
+		t.Error(err)
+	}
+	p.empty()
 }

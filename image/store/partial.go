@@ -180,15 +180,29 @@ func (s *Store) SweepPartials(age time.Duration) (bytes int64) {
 		if err != nil || time.Since(st.ModTime()) < age || strings.HasSuffix(n.Name(), etagSuffix) {
 			continue
 		}
-		f, err := lockPartial(s.Path("partial", n.Name()))
-		if err != nil {
-			continue // it is being fetched
-		}
-		var disk unix.Stat_t
-		if unix.Fstat(int(f.Fd()), &disk) == nil && disk.Nlink == 1 {
-			bytes += disk.Blocks * 512 // stat(2): st_blocks is in units of 512 bytes
-		}
-		(&Partial{File: f}).Drop()
+		bytes += s.dropPartial(n.Name())
 	}
+	return bytes
+}
+
+// DropPartial removes what has come of a blob, unless it is being fetched, and returns the bytes of
+// disk that come free.
+func (s *Store) DropPartial(d digest.Digest) (bytes int64) {
+	if !Readable(s.Path("partial", d.Encoded())) {
+		return 0
+	}
+	return s.dropPartial(d.Encoded())
+}
+
+func (s *Store) dropPartial(name string) (bytes int64) {
+	f, err := lockPartial(s.Path("partial", name))
+	if err != nil {
+		return 0
+	}
+	var disk unix.Stat_t
+	if unix.Fstat(int(f.Fd()), &disk) == nil && disk.Nlink == 1 {
+		bytes = disk.Blocks * 512 // stat(2): st_blocks is in units of 512 bytes
+	}
+	(&Partial{File: f}).Drop()
 	return bytes
 }

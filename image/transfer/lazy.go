@@ -44,7 +44,7 @@ func Complete(ctx context.Context, s *image.Store, from Source, lz *image.Lazy, 
 	defer st.Close()
 	t := &taking{s: s, st: st, progress: nil}
 	published := false
-	defer func() { t.end(published) }()
+	defer func() { t.end(published || errors.Is(context.Cause(ctx), ErrForgotten)) }()
 	if _, err := t.layers(ctx, img); err != nil {
 		return err
 	}

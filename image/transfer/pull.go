@@ -263,11 +263,11 @@ func (t *taking) ingest(ctx context.Context, dl *download, l oci.Layer) error {
 	return err
 }
 
-// end lets go of the partial files. Those whose blobs have been published, or
-// of which nothing has come, are removed.
-func (t *taking) end(published bool) {
+// end lets go of the partial files. They are removed if nobody needs them, because their blobs have
+// been published, and if nothing has come of them.
+func (t *taking) end(useless bool) {
 	for _, p := range t.parts {
-		if st, err := p.File.Stat(); published || err == nil && st.Size() == 0 {
+		if st, err := p.File.Stat(); useless || err == nil && st.Size() == 0 {
 			p.Drop()
 		} else {
 			p.File.Close()
