@@ -136,6 +136,9 @@ func (f *FS) bring(ctx context.Context, id uint64, from, to int64) error {
 // origin has, unless they are behind that. The kernel writes whole pages, so the first may begin
 // with what is there: appends.
 func (f *FS) bringForWrite(id uint64, off, n int64) error {
+	if !f.waits.partial {
+		return nil
+	}
 	i, ok := f.originNow(id)
 	if !ok {
 		return nil
