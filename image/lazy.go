@@ -39,7 +39,7 @@ import (
 
 // Names of files in the directory of an image that is being pulled.
 const (
-	lazyName         = "lazy"
+	LazyDirName      = "lazy"
 	LazyPullName     = "pull.json"
 	LazyManifestName = "manifest"
 	LazyConfigName   = "config"
@@ -87,12 +87,14 @@ type Lazy struct {
 }
 
 // LazyDir is the directory of an image that is pulled lazily.
-func (s *Store) LazyDir(manifest digest.Digest) string { return s.Path(lazyName, manifest.Encoded()) }
+func (s *Store) LazyDir(manifest digest.Digest) string {
+	return s.Path(LazyDirName, manifest.Encoded())
+}
 
 // Lazies lists the images that are being pulled. Those that cannot be read are left out and named
 // in the error.
 func (s *Store) Lazies() (all []*Lazy, err error) {
-	dirs, e := os.ReadDir(s.Path(lazyName)) // most stores have none
+	dirs, e := os.ReadDir(s.Path(LazyDirName)) // most stores have none
 	if errors.Is(e, fs.ErrNotExist) || len(dirs) == 0 {
 		return nil, nil
 	}
@@ -106,7 +108,7 @@ func (s *Store) Lazies() (all []*Lazy, err error) {
 			continue // it is all here now
 		}
 		if e != nil {
-			err = errors.Join(err, fmt.Errorf("the lazy pull in %s: %w", s.Path(lazyName, d.Name()), e))
+			err = errors.Join(err, fmt.Errorf("the lazy pull in %s: %w", s.Path(LazyDirName, d.Name()), e))
 			continue
 		}
 		all = append(all, lz)
@@ -350,11 +352,11 @@ func (s *Store) ForgetLazy(dir string) (bytes int64, err error) {
 		return 0, err
 	}
 	defer st.Close()
-	to := st.Path(lazyName)
+	to := st.Path(LazyDirName)
 	if err := os.Rename(dir, to); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return 0, err
 	}
-	os.Remove(s.Path(lazyName)) // if it is empty
+	os.Remove(s.Path(LazyDirName)) // if it is empty
 	parts, _ := os.ReadDir(to)
 	for _, p := range parts {
 		n, _ := store.RemoveTree(filepath.Join(to, p.Name())) // or Close does it

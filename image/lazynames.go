@@ -146,14 +146,14 @@ func (s *Store) pruneLazies(ix *store.Index, p *Pruned, all bool, keep func(*Ima
 // forgetUnreadable removes what is in the place of a lazy pull and is none: no command can name it,
 // and as long as it is there it cannot be told which layers it needs.
 func (s *Store) forgetUnreadable(ix *store.Index, p *Pruned) error {
-	dirs, _ := os.ReadDir(s.Path(lazyName)) // most stores have none
+	dirs, _ := os.ReadDir(s.Path(LazyDirName)) // most stores have none
 	for _, d := range dirs {
 		_, err := s.ReadLazy(ix, digest.NewDigestFromEncoded(digest.SHA256, d.Name()))
 		var disk *fs.PathError
 		if err == nil || errors.As(err, &disk) && !errors.Is(err, fs.ErrNotExist) {
 			continue // or it may be read the next time
 		}
-		bytes, err := s.ForgetLazy(s.Path(lazyName, d.Name()))
+		bytes, err := s.ForgetLazy(s.Path(LazyDirName, d.Name()))
 		if err != nil {
 			return err
 		}

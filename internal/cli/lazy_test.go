@@ -256,6 +256,13 @@ func TestLazyPullIsCutOff(t *testing.T) {
 	if n := reg.ranged.Load() - ranged; n > int64(len(reg.noise))*11/10 {
 		t.Errorf("%d bytes were sent again", n)
 	}
+	for _, pid := range s.fetchers() {
+		syscall.Kill(pid, syscall.SIGKILL)
+	}
+	s.eventually("nothing fetches", func() bool { return len(s.fetchers()) == 0 })
+	if s.tiffin("exec", "box", "true"); len(s.fetchers()) == 0 {
+		t.Error("exec has not started it again")
+	}
 	close(reg.hold)
 	s.pulled()
 	s.tiffin("save", "-o", os.DevNull, reg.name())

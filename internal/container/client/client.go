@@ -366,6 +366,7 @@ func Exec(c *disk.Container, o control.Exec, explain func(*ns.Spec, ns.Report), 
 	if err != nil {
 		return nil, err
 	}
+	goOn(c)
 	o.Explain = explain != nil
 	m := &control.Message{Op: control.OpExec, Exec: &o}
 	if stdout != nil {

@@ -8,6 +8,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -29,6 +31,19 @@ func mountable(c *disk.Container, store *image.Store) (*image.Image, *cache.Moun
 		err = lazy.Start(c.Root(), m.Lazy)
 	}
 	return img, m, err
+}
+
+// goOn sees that the container's image is fetched, if it is not all here: what does that may have
+// been killed. If it cannot be started, whoever reads what is missing gets to know.
+func goOn(c *disk.Container) {
+	if _, err := os.Stat(filepath.Join(c.Root(), image.LazyDirName)); err != nil {
+		return
+	}
+	if store, err := image.Open(c.Root()); err == nil {
+		if lz := store.LazyOf(c.ImageID); lz != nil {
+			_ = lazy.Start(c.Root(), lz.Dir)
+		}
+	}
 }
 
 // Uses returns a function that says which images the containers need, for image.Store.Uses.
