@@ -33,6 +33,8 @@ type waits struct {
 
 	mu    sync.Mutex
 	reads map[uint64]*waitingRead // by the number of the request
+
+	look sync.Mutex // held while a thread is looked at: there may be many
 }
 
 // waitingRead is a READ that may have to wait.
@@ -87,7 +89,7 @@ func (f *FS) interrupt(h *fuse.InHeader) {
 	}
 	go func() {
 		for r.Err() == nil {
-			if f.cfg.Killed(r.pid) {
+			if f.isKilled(r.pid) {
 				r.end()
 				return
 			}
@@ -97,6 +99,12 @@ func (f *FS) interrupt(h *fuse.InHeader) {
 			}
 		}
 	}()
+}
+
+func (f *FS) isKilled(pid uint32) bool {
+	f.waits.look.Lock()
+	defer f.waits.look.Unlock()
+	return f.cfg.Killed(pid)
 }
 
 // readWaiting is readAt of a layer that is not all here.

@@ -71,6 +71,11 @@ func (s *Store) Stack(img *Image) (*union.Stack, error) {
 		return nil, err
 	}
 	st, err := cache.OpenStack(m)
+	if m.Lazy != "" && errors.Is(err, fs.ErrNotExist) { // all of it has come just now
+		if m, err = s.Prepare(img.Layers); err == nil {
+			st, err = cache.OpenStack(m)
+		}
+	}
 	if errors.Is(err, layer.ErrCorrupt) {
 		if m, err = s.Repair(context.Background(), img); err == nil {
 			st, err = cache.OpenStack(m)

@@ -514,3 +514,20 @@ func TestADamagedDirectory(t *testing.T) {
 		t.Error("its blob is not here")
 	}
 }
+
+// TestManyChunksInTheSameBytes: whoever wants one does not wait until all have been inflated.
+func TestManyChunksInTheSameBytes(t *testing.T) {
+	const n = 10_000
+	p := &part{have: make([]byte, n/8+1), coming: map[int]chan struct{}{}}
+	for i := range n {
+		p.chunks = append(p.chunks, layer.Chunk{At: int64(i), Len: 1, To: 100, Skip: 1 << 20})
+		p.order, p.place = append(p.order, i), append(p.place, i)
+	}
+	work := int64(0)
+	for _, k := range p.group(5)[1:] {
+		work += p.chunks[k].Skip + p.chunks[k].Len
+	}
+	if work == 0 || work > aheadWork {
+		t.Errorf("%d bytes are inflated for others", work)
+	}
+}

@@ -27,6 +27,8 @@ const (
 	// ahead is how many compressed bytes are asked for at once, if the chunk that is wanted has
 	// fewer: those behind it are often wanted next, and a question costs more than the bytes.
 	ahead = 256 << 10
+	// aheadWork is how many bytes at most are inflated for those.
+	aheadWork = 8 << 20
 	// memory is what all chunks that are being fetched may take together, in bytes, compressed and
 	// inflated; each counts as an eighth at least, and a larger one waits until it is alone.
 	memory = 128 << 20
@@ -138,11 +140,14 @@ func (p *part) want(ctx context.Context, n int) error {
 }
 
 // group is chunk n and those that are fetched with it: behind it in the blob, not here, and nobody
-// else fetches them. p.mu is held.
+// else fetches them. For each, all that is before it in its compressed bytes is inflated, and who
+// waits for n waits for that: a table may say that two million chunks are in the same bytes.
+// p.mu is held.
 func (p *part) group(n int) []int {
-	group, from := []int{n}, p.chunks[n].From
+	group, from, work := []int{n}, p.chunks[n].From, int64(0)
 	for _, k := range p.order[p.place[n]+1:] {
-		if c := &p.chunks[k]; p.has(k) || p.coming[k] != nil || c.To-from > ahead {
+		c := &p.chunks[k]
+		if work += c.Skip + c.Len; p.has(k) || p.coming[k] != nil || c.To-from > ahead || work > aheadWork {
 			break
 		}
 		group = append(group, k)
