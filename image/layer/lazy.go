@@ -78,6 +78,9 @@ var ErrAway = errors.New("it is not here yet, and could not be fetched")
 var (
 	// Patience is how long a read waits for bytes whose registry does not send them.
 	Patience = time.Minute
+	// asking is a place for each question that may be under way: a container has as many threads
+	// that read as it likes, and this program not as many descriptors.
+	asking   = make(chan struct{}, 64)
 	firstAsk = 10 * time.Millisecond // between two questions; doubles
 	askAgain = 250 * time.Millisecond
 )
@@ -226,6 +229,14 @@ func wrong(why string) error {
 
 // ask asks for a chunk, and waits for the answer.
 func (l *lazyFlat) ask(ctx context.Context, n int) (a ChunkAnswer, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, Patience, os.ErrDeadlineExceeded)
+	defer cancel()
+	select {
+	case asking <- struct{}{}:
+		defer func() { <-asking }()
+	case <-ctx.Done():
+		return a, context.Cause(ctx)
+	}
 	dir, err := os.Open(filepath.Dir(l.dir))
 	if err != nil {
 		return a, err
@@ -236,7 +247,6 @@ func (l *lazyFlat) ask(ctx context.Context, n int) (a ChunkAnswer, err error) {
 		return a, err
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(Patience))
 	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Now()) })()
 	if err = conn.Send(&ChunkRequest{DiffID: filepath.Base(l.dir), Chunk: n}); err == nil {
 		err = conn.Receive(&a)

@@ -2,6 +2,7 @@ package layer
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"io"
@@ -194,6 +195,58 @@ func TestWhoReadsWaits(t *testing.T) {
 	}
 	if _, err := read(t, x, f, "b", 0, 1); err == nil || errors.Is(err, ErrAway) || !strings.Contains(err.Error(), "a lie") {
 		t.Errorf("of a layer that is a lie: %v", err)
+	}
+}
+
+// TestManyReadersTakeFewDescriptors, and all end when they are told to.
+func TestManyReadersTakeFewDescriptors(t *testing.T) {
+	l := newLazyLayer(t)
+	Patience = time.Minute
+	dir, err := os.Open(filepath.Dir(l.dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	s, err := wire.Listen(dir, SocketName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var open atomic.Int64
+	full := make(chan struct{})
+	go func() { // a program that never answers
+		for {
+			c, err := s.AcceptUnix()
+			if err != nil {
+				return
+			}
+			defer c.Close()
+			if open.Add(1) == int64(cap(asking)) {
+				close(full)
+			}
+		}
+	}()
+	_, f := l.open(t)
+	ctx, cancel := context.WithCancelCause(context.Background())
+	enough := errors.New("enough")
+	const readers = 500
+	ended := make(chan error, readers)
+	for range readers {
+		go func() {
+			_, err := f.Within(ctx).ReadAt(make([]byte, 10), 0)
+			ended <- err
+		}()
+	}
+	<-full
+	time.Sleep(50 * time.Millisecond) // for the others
+	if n := open.Load(); n != int64(cap(asking)) {
+		t.Errorf("%d readers have %d connections", readers, n)
+	}
+	cancel(enough)
+	for range readers {
+		if err := <-ended; !errors.Is(err, enough) {
+			t.Errorf("it ended with %v", err)
+		}
 	}
 }
 

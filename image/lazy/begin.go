@@ -20,8 +20,8 @@
 // # When the registry goes away
 //
 // A read waits until the bytes come, up to a minute; then it is EIO. A later read asks again. The
-// program that fetches goes on trying for an hour. If it is killed, each command that
-// needs the image, and `exec`, starts it again. A reboot only costs the chunks that came before it, if the
+// program that fetches goes on trying for an hour. If it is killed, each command that needs the
+// image, and `exec`, starts it again. A reboot only costs the chunks that came before it, if the
 // layer had not come as a whole.
 package lazy
 

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	digest "github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
 
 	"tiffin/image"
 	"tiffin/image/reference"
@@ -217,4 +218,32 @@ func TestRemovingWhatHasCome(t *testing.T) {
 		t.Error(err)
 	}
 	p.empty()
+}
+
+// TestALazyPullOfAnotherStore is not looked at: of a store of TIFFIN_IMAGE_PATH only what is all
+// there is believed. A pipe would hold up whoever opens it.
+func TestALazyPullOfAnotherStore(t *testing.T) {
+	theirs := begin(t)
+	for _, file := range []string{image.LazyPullName, image.LazyManifestName} {
+		path := filepath.Join(theirs.s.LazyDir(theirs.id), file)
+		theirs.must(os.Remove(path))
+		theirs.must(unix.Mkfifo(path, 0o600))
+	}
+	t.Setenv("TIFFIN_IMAGE_PATH", theirs.s.Root())
+	s, err := image.Open(filepath.Join(t.TempDir(), "store"))
+	theirs.must(err)
+	for _, name := range []string{"host/app:v1", theirs.id.String()} {
+		if img, err := s.ResolveLazy(name); !errors.Is(err, image.ErrNotFound) {
+			t.Errorf("%s is %+v, %v", name, img, err)
+		}
+	}
+	if all, err := s.List(); err != nil || len(all) > 0 {
+		t.Errorf("listed: %v, %v", all, err)
+	}
+	if _, err := s.Prune(true, nil); err != nil {
+		t.Error(err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(theirs.s.LazyDir(theirs.id), "*")); len(left) < 5 {
+		t.Errorf("left of theirs: %q", left)
+	}
 }

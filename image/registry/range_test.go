@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 
 	"tiffin/image/transfer"
@@ -64,5 +65,49 @@ func TestAPartOfABlob(t *testing.T) {
 				t.Errorf("%d bytes, %v", len(b), err)
 			}
 		})
+	}
+}
+
+// TestAPartComesFromAnotherHost, by redirect, which sees the range that is asked for and no
+// password, and which is believed no more than the registry.
+func TestAPartComesFromAnotherHost(t *testing.T) {
+	f, l := bigFixture(t, bytes.Clone)
+	all := f.blobs[l.Digest]
+	srv := serve(t, f)
+	part, asked := all[1000:1100], 0
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked++
+		if r.Header.Get("Authorization") != "" || r.Header.Get("Cookie") != "" || r.Header.Get("Range") != "bytes=1000-1099" {
+			t.Errorf("it was told %v", r.Header)
+		}
+		w.Header().Set("Content-Range", fmt.Sprintf("bytes 1000-%d/%d", 1000+len(part)-1, l.Size))
+		w.WriteHeader(http.StatusPartialContent)
+		w.Write(part)
+	}))
+	defer other.Close()
+	srv.fault = func(w http.ResponseWriter, r *http.Request) bool {
+		if wantBasic(w, r) {
+			return true
+		}
+		http.SetCookie(w, &http.Cookie{Name: "session", Value: "open"})
+		http.Redirect(w, r, other.URL+r.URL.Path, http.StatusTemporaryRedirect)
+		return true
+	}
+	withConfig(t, loggedIn(srv.host()))
+	from, err := new(warnings).client().Remote(context.Background(), ref(t, srv.host()+"/team/app:v1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := from.(transfer.Ranger).Range(context.Background(), l, 1000, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if b, err := io.ReadAll(r); err != nil || !bytes.Equal(b, part) || asked != 1 {
+		t.Errorf("%d bytes, %v, asked %d times", len(b), err, asked)
+	}
+	part = all[1000:1200]
+	if _, err := from.(transfer.Ranger).Range(context.Background(), l, 1000, 100); !errors.Is(err, transfer.ErrWrongAnswer) {
+		t.Errorf("a longer range: %v", err)
 	}
 }
