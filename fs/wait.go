@@ -65,6 +65,9 @@ func (w *waits) expect(h *fuse.InHeader) {
 }
 
 func (w *waits) find(unique uint64) *waitingRead {
+	if !w.partial {
+		return nil
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.reads[unique]
