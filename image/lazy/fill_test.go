@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	digest "github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
@@ -35,8 +36,9 @@ type source struct {
 	hold     chan struct{} // closed: whole layers are sent
 	silent   chan struct{} // not nil: nothing is sent of them, and then it is closed
 
-	mu    sync.Mutex
-	asked []string // ranges of the layer
+	mu      sync.Mutex
+	asked   []string // ranges of the layer
+	refuses error    // not nil: none is sent
 }
 
 func newSource(t *testing.T, layers ...*made) *source {
@@ -105,6 +107,9 @@ func (s *source) Range(_ context.Context, d ocispec.Descriptor, from, n int64) (
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.asked = append(s.asked, fmt.Sprint(from, "+", n))
+	if s.refuses != nil {
+		return nil, s.refuses
+	}
 	return io.NopCloser(bytes.NewReader(s.blobs[d.Digest][from : from+n])), nil
 }
 
@@ -512,6 +517,34 @@ func TestADamagedDirectory(t *testing.T) {
 	}
 	if !store.Readable(p.s.BlobPath(img.Layers[0].Digest)) {
 		t.Error("its blob is not here")
+	}
+}
+
+// TestARegistryThatRefuses is left in peace for a while, however many read.
+func TestARegistryThatRefuses(t *testing.T) {
+	p := begin(t)
+	l := p.layers("host/app:v1")[0]
+	one, err := openPart(filepath.Join(p.s.LazyDir(p.id), l.DiffID.Encoded()), p.s.Store, p.from, ocispec.Descriptor{Digest: l.Digest, Size: l.Size}, semaphore.NewWeighted(memory))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func(r time.Duration) { rest = r }(rest)
+	rest = time.Hour
+	before := p.from.ranges()
+	p.from.refuses = transfer.ErrStartOver
+	for n := range one.chunks {
+		for range 10 {
+			if err := one.want(context.Background(), n); !errors.Is(err, transfer.ErrStartOver) {
+				t.Errorf("error %v", err)
+			}
+		}
+	}
+	if n := p.from.ranges() - before; n != 1 || len(one.chunks) < 2 {
+		t.Errorf("asked %d times for %d chunks", n, len(one.chunks))
+	}
+	p.from.refuses, rest = nil, 0
+	if err := one.want(context.Background(), 1); err != nil {
+		t.Errorf("error %v", err)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/semaphore"
@@ -52,7 +53,12 @@ type part struct {
 	mu     sync.Mutex
 	have   []byte                // a bit for each chunk
 	coming map[int]chan struct{} // chunks that are being fetched; closed when that has ended
+	failed error                 // what the registry last said to a question, if it did not answer it
+	when   time.Time             // that was
 }
+
+// rest is how long a registry that does not answer is not asked again: readers ask often.
+var rest = time.Second
 
 // openPart opens the layer in dir. Which chunks are here, after this program was killed, is in the
 // file `have`: the boot ID of the kernel that has their bytes in memory, until the disk has them,
@@ -177,7 +183,15 @@ func (p *part) fetch(ctx context.Context, group []int) error {
 	if !ok {
 		return transfer.ErrStartOver
 	}
+	if err := p.resting(); err != nil {
+		return err
+	}
 	b, err := readRange(ctx, ranger, p.desc, from, to-from)
+	if ctx.Err() == nil {
+		p.mu.Lock()
+		p.failed, p.when = err, time.Now()
+		p.mu.Unlock()
+	}
 	if err != nil {
 		return err
 	}
@@ -186,6 +200,16 @@ func (p *part) fetch(ctx context.Context, group []int) error {
 		_ = p.take(k, b, from) // whoever wants it gets the error
 	}
 	return err
+}
+
+// resting is why the registry is not asked just now, or nil.
+func (p *part) resting() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if time.Since(p.when) > rest {
+		return nil
+	}
+	return p.failed
 }
 
 // local reads bytes of the blob that have come in the background.
