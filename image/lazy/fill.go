@@ -31,11 +31,15 @@ const (
 	mostPause  = time.Minute
 	mostTries  = time.Hour // without another byte
 	lookAgain  = time.Second
-	chunkTime  = 40 * time.Second // that a chunk may take; layer.Patience is longer
+	chunkTime  = 40 * time.Second // that an answer may take; layer.Patience is longer
+	fetchTime  = 10 * time.Minute // that a chunk may take
 )
 
 // errTable is wrapped by the error that says that a table of contents is not that of its tarball.
 var errTable = errors.New("its table of contents is not that of its tarball")
+
+// errSlow says why an answer does not wait any longer. The chunk goes on coming.
+var errSlow = errors.New("the registry sends it slowly, or not at all")
 
 // Connect returns where an image is fetched from.
 type Connect func(ctx context.Context, r reference.Reference, insecure bool) (transfer.Source, error)
@@ -75,7 +79,7 @@ func Fill(s *image.Store, manifest digest.Digest, connect Connect) error {
 	if f.from, err = connect(ctx, r, f.lz.From.Insecure); err != nil {
 		return err
 	}
-	if err := f.open(); err != nil {
+	if err := f.open(ctx); err != nil {
 		return err
 	}
 	dir, err := os.Open(f.lz.Dir)
@@ -106,7 +110,7 @@ func Fill(s *image.Store, manifest digest.Digest, connect Connect) error {
 }
 
 // open opens the layers of which something is missing.
-func (f *fill) open() error {
+func (f *fill) open(ctx context.Context) error {
 	room := semaphore.NewWeighted(memory)
 	for i, l := range f.lz.Image.Layers {
 		dir := filepath.Join(f.lz.Dir, l.DiffID.Encoded())
@@ -117,6 +121,7 @@ func (f *fill) open() error {
 		if err != nil {
 			return err
 		}
+		p.life = ctx
 		f.parts[l.DiffID.Encoded()] = p
 	}
 	return nil
@@ -233,7 +238,7 @@ func (f *fill) answer(ctx context.Context, r layer.ChunkRequest) *layer.ChunkAns
 	if p == nil || r.Chunk < 0 || r.Chunk >= len(p.chunks) {
 		return &layer.ChunkAnswer{State: layer.LayerWrong, Why: "there is no such chunk"}
 	}
-	ctx, cancel := context.WithTimeout(ctx, chunkTime)
+	ctx, cancel := context.WithTimeoutCause(ctx, chunkTime, errSlow)
 	defer cancel()
 	err, wrong := p.want(ctx, r.Chunk), f.wrong.Load()
 	switch {

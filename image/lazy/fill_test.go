@@ -37,8 +37,9 @@ type source struct {
 	silent   chan struct{} // not nil: nothing is sent of them, and then it is closed
 
 	mu      sync.Mutex
-	asked   []string // ranges of the layer
-	refuses error    // not nil: none is sent
+	asked   []string      // ranges of the layer
+	refuses error         // not nil: none is sent
+	slow    chan struct{} // not nil: their bytes come when it is closed
 }
 
 func newSource(t *testing.T, layers ...*made) *source {
@@ -95,6 +96,17 @@ func (s *source) Blob(ctx context.Context, d ocispec.Descriptor, from transfer.P
 	return io.NopCloser(bytes.NewReader(b)), "", nil
 }
 
+// slow is a connection on which bytes come at last.
+type slow struct {
+	come chan struct{}
+	io.Reader
+}
+
+func (s *slow) Read(b []byte) (int, error) {
+	<-s.come
+	return s.Reader.Read(b)
+}
+
 // silence is a connection on which nothing comes.
 type silence struct{ context.Context }
 
@@ -109,6 +121,9 @@ func (s *source) Range(_ context.Context, d ocispec.Descriptor, from, n int64) (
 	s.asked = append(s.asked, fmt.Sprint(from, "+", n))
 	if s.refuses != nil {
 		return nil, s.refuses
+	}
+	if s.slow != nil {
+		return io.NopCloser(&slow{s.slow, bytes.NewReader(s.blobs[d.Digest][from : from+n])}), nil
 	}
 	return io.NopCloser(bytes.NewReader(s.blobs[d.Digest][from : from+n])), nil
 }
@@ -548,10 +563,33 @@ func TestARegistryThatRefuses(t *testing.T) {
 	}
 }
 
+// TestAChunkThatComesSlowly is not asked for again by whoever has waited for it in vain.
+func TestAChunkThatComesSlowly(t *testing.T) {
+	p := begin(t)
+	l := p.layers("host/app:v1")[0]
+	one, err := openPart(filepath.Join(p.s.LazyDir(p.id), l.DiffID.Encoded()), p.s.Store, p.from, ocispec.Descriptor{Digest: l.Digest, Size: l.Size}, semaphore.NewWeighted(memory))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.from.slow = make(chan struct{})
+	before := p.from.ranges()
+	for range 3 {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+		if err := one.want(ctx, 1); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error %v", err)
+		}
+		cancel()
+	}
+	close(p.from.slow)
+	if err := one.want(context.Background(), 1); err != nil || p.from.ranges() != before+1 {
+		t.Errorf("error %v after %d requests", err, p.from.ranges()-before)
+	}
+}
+
 // TestManyChunksInTheSameBytes: whoever wants one does not wait until all have been inflated.
 func TestManyChunksInTheSameBytes(t *testing.T) {
 	const n = 10_000
-	p := &part{have: make([]byte, n/8+1), coming: map[int]chan struct{}{}}
+	p := &part{have: make([]byte, n/8+1), coming: map[int]*fetching{}}
 	for i := range n {
 		p.chunks = append(p.chunks, layer.Chunk{At: int64(i), Len: 1, To: 100, Skip: 1 << 20})
 		p.order, p.place = append(p.order, i), append(p.place, i)

@@ -49,12 +49,13 @@ type part struct {
 	data   *os.File
 	bits   *os.File            // which chunks are here, see openPart
 	room   *semaphore.Weighted // of memory, for all layers
+	life   context.Context     // of the program that fetches
 
 	mu     sync.Mutex
-	have   []byte                // a bit for each chunk
-	coming map[int]chan struct{} // chunks that are being fetched; closed when that has ended
-	failed error                 // what the registry last said to a question, if it did not answer it
-	when   time.Time             // that was
+	have   []byte            // a bit for each chunk
+	coming map[int]*fetching // by the number of the chunk
+	failed error             // what the registry last said to a question, if it did not answer it
+	when   time.Time         // that was
 }
 
 // rest is how long a registry that does not answer is not asked again: readers ask often.
@@ -65,7 +66,7 @@ var rest = time.Second
 // and then a bit for each. Under another kernel it counts for nothing, since the bytes may not have
 // reached the disk: see package cache.
 func openPart(dir string, s *store.Store, from transfer.Source, d ocispec.Descriptor, room *semaphore.Weighted) (*part, error) {
-	p := &part{s: s, from: from, desc: d, room: room, coming: map[int]chan struct{}{}}
+	p := &part{s: s, from: from, desc: d, room: room, coming: map[int]*fetching{}, life: context.Background()}
 	var err error
 	if p.chunks, _, err = layer.ReadChunks(filepath.Join(dir, store.BlocksName)); err != nil {
 		return nil, err
@@ -111,7 +112,9 @@ func (p *part) mark(n int) error {
 
 func (p *part) has(n int) bool { return p.have[n/8]&(1<<(n%8)) != 0 }
 
-// want waits until chunk n is here. Others that are near it may come along.
+// want waits until chunk n is here, as long as ctx lets it. Others that are near it may come along.
+// What is on its way goes on coming when nobody waits any more: on a slow line whoever asks again
+// would wait for the same bytes from the first on.
 func (p *part) want(ctx context.Context, n int) error {
 	for {
 		p.mu.Lock()
@@ -119,30 +122,47 @@ func (p *part) want(ctx context.Context, n int) error {
 			p.mu.Unlock()
 			return nil
 		}
-		ended := p.coming[n]
-		if ended == nil {
-			group := p.group(n)
-			ended = make(chan struct{})
-			for _, k := range group {
-				p.coming[k] = ended
-			}
-			p.mu.Unlock()
-			err := p.fetch(ctx, group)
-			p.mu.Lock()
-			for _, k := range group {
-				delete(p.coming, k)
-			}
-			p.mu.Unlock()
-			close(ended)
-			return err
+		f := p.coming[n]
+		if f == nil {
+			f = p.begin(n)
 		}
 		p.mu.Unlock()
 		select {
-		case <-ended:
+		case <-f.ended:
+			if f.first == n {
+				return f.err
+			}
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// fetching is chunks on their way.
+type fetching struct {
+	first int           // the one that was wanted
+	ended chan struct{} // closed when err counts
+	err   error         // of the first
+}
+
+// begin starts to fetch chunk n. p.mu is held.
+func (p *part) begin(n int) *fetching {
+	f, group := &fetching{first: n, ended: make(chan struct{})}, p.group(n)
+	for _, k := range group {
+		p.coming[k] = f
+	}
+	go func() {
+		ctx, cancel := context.WithTimeout(p.life, fetchTime)
+		defer cancel()
+		f.err = p.fetch(ctx, group)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for _, k := range group {
+			delete(p.coming, k)
+		}
+		close(f.ended)
+	}()
+	return f
 }
 
 // group is chunk n and those that are fetched with it: behind it in the blob, not here, and nobody
