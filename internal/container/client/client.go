@@ -131,18 +131,23 @@ func (l *Launch) Cancel() {
 // has returned. Errors carry an exit status: 127 if the command was not
 // found, 126 if it could not be executed, 125 for the rest.
 //
-// If Start fails, the container has not run and nothing is left of the
+// If Start fails, the container has not run, nobody starts it again, and nothing is left of the
 // attempt but its directory.
 func Start(c *disk.Container, l *Launch, lock *os.File, m *cache.Mountable, o StartOptions) (s *Session, err error) {
 	if !o.kept {
-		begun, err := keep(c, lock)
-		if err != nil {
+		begun, e := keep(c, lock)
+		if e != nil {
 			if l != nil {
 				l.Cancel()
 			}
-			return nil, errs.Code(err, 125)
+			return nil, errs.Code(e, 125)
 		}
-		defer begun()
+		defer func() {
+			if err != nil { // the state on disk may still be that of one that runs
+				c.Forsake()
+			}
+			begun()
+		}()
 	}
 	if m.Lazy != "" {
 		if err := startLazily(c, m); err != nil {

@@ -444,6 +444,24 @@ func TestAStartThatFailsLeavesNothingBehind(t *testing.T) {
 	}
 }
 
+// TestAFirstRunThatFailsIsNotRepeated: the keeper would find the state of a container that has run,
+// and goes without a look.
+func TestAFirstRunThatFailsIsNotRepeated(t *testing.T) {
+	b := newBox(t, disk.Config{Entrypoint: []string{"/nosuch"}, Restart: disk.Restart{Policy: disk.RestartAlways}}, "x")
+	if _, err := Start(b.Container, nil, b.lock, b.m, StartOptions{}); errs.CodeOf(err, 0) != 127 || b.Kept(nil) {
+		t.Errorf("%v, and somebody starts it again: %v", err, b.Kept(nil))
+	}
+	b.lock.Close()
+	lock, err := b.LockWithin(10 * time.Second)
+	if err != nil {
+		t.Fatalf("the keeper has not gone: %v", err)
+	}
+	lock.Close()
+	if s, err := b.ReadState(); err != nil || s.Restarts > 0 {
+		t.Errorf("it was started %d times more, %v", s.Restarts, err)
+	}
+}
+
 // TestALaunchThatIsNotNeededGoes, and so does one whose client changes its mind too late.
 func TestALaunchThatIsNotNeededGoes(t *testing.T) {
 	newBox(t, disk.Config{}, "exit") // or it is skipped

@@ -34,7 +34,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	parts := reexec.Parts{probe.Command: reexec.Never(probe.Main), "client": reexec.Fails(clientMain)}
+	parts := reexec.Parts{probe.Command: reexec.Never(probe.Main), "client": reexec.Fails(clientMain),
+		KeeperCommand: func(args []string) int { KeeperMain(args); return 0 }}
 	for _, name := range []string{ns.InitCommand, ns.ExecCommand, control.SupervisorCommand, control.HelperCommand, control.InsideCommand, port.Command} {
 		parts[name] = func([]string) int {
 			status, _ := supervisor.Main(os.Args)
