@@ -104,6 +104,7 @@ func TestUnionBehavesLikeAPlainDirectory(t *testing.T) {
 		t.Run(v.name, func(t *testing.T) {
 			for _, seed := range seeds(t) {
 				t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+					t.Parallel()
 					o := fstest.Options{Layers: modelLayers(t), IDs: v.ids, DropCaches: v.drop, Uncached: v.bare, Sidecar: v.side, Timeout: 30 * time.Minute}
 					fstest.Run(t, o, func(t *testing.T, m *fstest.Mount) {
 						unix.Umask(0o022)
