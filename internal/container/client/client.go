@@ -201,7 +201,7 @@ func (l *Launch) start(c *disk.Container, lock *os.File, m *cache.Mountable, n *
 	}
 	req := &control.Message{Op: control.OpStart, Files: []*os.File{lock}, Start: &control.Start{
 		Dir: c.Dir(), Union: m.UnionPath, Flats: m.FlatPaths, Blocks: m.BlockPaths, Indexes: m.IndexPaths, Starts: m.StartPath, Rows: o.Rows, Cols: o.Cols, Foreground: o.Stdout != nil, Tied: o.Tied,
-		Notes: l.proc.Notes, Explain: o.Explain != nil, Unpacking: true, Env: o.Env,
+		Notes: l.proc.Notes, Explain: o.Explain != nil, Env: o.Env,
 	}}
 	if o.Stdout != nil {
 		req.Files = append(req.Files, o.Stdout, o.Stderr)

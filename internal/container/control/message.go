@@ -129,8 +129,6 @@ type Start struct {
 	Trace *TraceFilter `json:"trace,omitempty"`
 	// Explain asks for a plan and for reports before the answer.
 	Explain bool `json:"explain,omitempty"`
-	// Unpacking asks for answers of AnsUnpacking while the image is unpacked.
-	Unpacking bool `json:"unpacking,omitempty"`
 	// Network says that the last file is the network program. Without it the container has only
 	// loopback, or the host's network.
 	Network bool `json:"network,omitempty"`

@@ -223,7 +223,7 @@ func (s *supervisor) unpackPart(dir, from string, top uint32) error {
 		return err
 	}
 	u := layer.Unpacker{Index: index, MapUID: s.ids.MapUID, MapGID: s.ids.MapGID, From: from}
-	if s.req.Unpacking && top == 0 {
+	if top == 0 {
 		u.Progress = s.tellUnpacked(index)
 	}
 	flats, err := layer.OpenFlats(s.req.Flats, s.req.Blocks)
