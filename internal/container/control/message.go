@@ -98,7 +98,7 @@ const (
 	AnsExit      = "exit"      // the command has ended, perhaps with an Error about its output; nothing follows
 	AnsError     = "error"     // nothing follows
 	AnsEvent     = "event"     // of a trace; more follow
-	AnsUnpacking = "unpacking" // before all others of a start that asks for it: how far that is
+	AnsUnpacking = "unpacking" // before all others of a start that unpacks the image: how far that is
 	// Before "ok", of a start that is to be explained:
 	AnsPlan   = "plan"   // what is going to be built
 	AnsReport = "report" // a step was done, or skipped; the next one waits for OpNext
