@@ -6,8 +6,12 @@
 //
 // SETATTR may never come. A worker of the kernel that writes dirty files back, after 30 s or for
 // sync(2), does so as the user root; where root has no number in this user namespace,
-// fuse_get_req in fs/fuse/dev.c refuses (EOVERFLOW), and the kernel tries no more. Then the time
-// of the WRITE is the one that is kept.
+// fuse_get_req in fs/fuse/dev.c refuses (EOVERFLOW), and the kernel tries no more. Nor has it
+// anything to say after a WRITE if it has said it before: link(2), rename(2), setxattr(2) and their
+// like send SETATTR while bytes of that file wait to be written (fuse_update_ctime in
+// fs/fuse/dir.c), and open(2) with O_TRUNC does before a write(2) in the same tick of the clock.
+// Nothing tells the server which of these it sees. Where a worker may be refused, it keeps the time
+// of a WRITE that nothing is said about: somewhat late, but it hides no change.
 //
 // No call sets a real file's ctime. Where another is shown it is remembered, in the node and, when
 // that goes, in the attribute user.tiffin.ctime (package layer, attrs.go). A server that is killed
