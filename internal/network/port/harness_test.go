@@ -27,7 +27,7 @@ const (
 	echo    = 7001 // what it is sent, when the client has ended: half-close
 	who     = 7002 // the client's address
 	reset   = 7003 // a reset, after the first byte
-	suffer  = 7004 // tells last how the client has ended
+	suffer  = 7004 // echo, and tells last how the client has ended
 	last    = 7005
 	hasty   = 7006 // an answer, without reading the question
 	nobody  = 7007
@@ -37,6 +37,10 @@ const (
 	flood   = 7011 // zeros without end
 	named   = 7012 // who, on the address of the container's own name
 )
+
+// atMost is how long is waited for what comes within milliseconds, unless others need the
+// processors.
+const atMost = 2 * time.Minute
 
 // elsewhereIP is an address of the container besides loopback.
 const elsewhereIP = "10.0.2.100"
@@ -72,7 +76,7 @@ func inside(args []string) int {
 			_ = c.SetLinger(0)
 		},
 		fmt.Sprint(":", suffer): func(c *net.TCPConn) {
-			_, err := io.Copy(io.Discard, c)
+			_, err := io.Copy(c, c)
 			ended <- fmt.Sprint(err)
 		},
 		fmt.Sprint(":", last): func(c *net.TCPConn) { fmt.Fprint(c, <-ended) },
@@ -191,7 +195,7 @@ func forwardAndTell(t *testing.T, pass func(*network.Flow), args ...string) (ls 
 		ls.Close()
 		select {
 		case <-over:
-		case <-time.After(20 * time.Second):
+		case <-time.After(atMost):
 			t.Error("the helper has not ended")
 		}
 	})
@@ -239,7 +243,7 @@ func dialTCP(t *testing.T, at string) *net.TCPConn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(atMost))
 	return c.(*net.TCPConn)
 }
 

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -59,7 +60,7 @@ func TestWhatOneSideDoesTheOtherGets(t *testing.T) {
 	t.Run("reset by the client", func(t *testing.T) {
 		c := dialTCP(t, at(suffer, "127.0.0.1"))
 		_, _ = c.Write([]byte("x"))
-		time.Sleep(50 * time.Millisecond)
+		_, _ = c.Read(make([]byte, 1))
 		_ = c.SetLinger(0)
 		c.Close()
 		if got := ask(t, at(last, "127.0.0.1")); !strings.Contains(got, "reset by peer") {
@@ -134,7 +135,7 @@ func TestManyConnections(t *testing.T) {
 		fmt.Fprint(conns[i], i)
 	}
 	for i, c := range conns {
-		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(atMost))
 		_ = c.CloseWrite()
 		if b, err := io.ReadAll(c); string(b) != fmt.Sprint(i) {
 			t.Fatalf("connection %d of %d: %q, %v", i, many, b, err)
@@ -157,7 +158,7 @@ func TestClientsWaitForDescriptors(t *testing.T) {
 				return
 			}
 			defer c.Close()
-			_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+			_ = c.SetDeadline(time.Now().Add(atMost))
 			fmt.Fprint(c, i)
 			time.Sleep(50 * time.Millisecond)
 			_ = c.(*net.TCPConn).CloseWrite()
@@ -173,14 +174,17 @@ func TestClientsWaitForDescriptors(t *testing.T) {
 func TestASlowReader(t *testing.T) {
 	_, at := forward(t, fmt.Sprint(echo), fmt.Sprint(flood), fmt.Sprint(who))
 	slow := dialTCP(t, at(flood, "127.0.0.1"))
-	time.Sleep(300 * time.Millisecond) // all buffers are full
 	if got := ask(t, at(who, "127.0.0.1")); got != network.Forwarder4.String() {
 		t.Errorf("beside it: %q", got)
 	}
-	before := cpuTime(t)
-	time.Sleep(300 * time.Millisecond)
-	if after := cpuTime(t); after > before+5 {
-		t.Errorf("to wait costs %d0 ms", after-before)
+	ticks := 6
+	for end := time.Now().Add(atMost); ticks > 5 && time.Now().Before(end); { // until all buffers are full
+		before := cpuTime(t)
+		time.Sleep(300 * time.Millisecond)
+		ticks = cpuTime(t) - before
+	}
+	if ticks > 5 {
+		t.Errorf("to wait for 300 ms costs %d0 ms", ticks)
 	}
 	n, err := io.CopyN(io.Discard, slow, 64<<20)
 	if err != nil {
@@ -270,7 +274,7 @@ func TestDatagrams(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(atMost))
 		for _, said := range []string{"hello", "", strings.Repeat("x", 60000)} {
 			if _, err := c.Write([]byte(said)); err != nil {
 				t.Fatal(err)
@@ -295,7 +299,7 @@ func TestDatagrams(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(atMost))
 		fmt.Fprint(c, "hello")
 		if n, err := c.Read(make([]byte, 100)); n == 0 {
 			t.Errorf("no answer from %s: %v", ip, err)
@@ -307,7 +311,6 @@ func TestDatagrams(t *testing.T) {
 // to know.
 func TestFollow(t *testing.T) {
 	told := make(chan *network.Flow, 100)
-	var unfollowed netip.AddrPort // the client that came when nobody wanted to know
 	ls, at := forwardAndTell(t, func(f *network.Flow) { told <- f }, fmt.Sprint("127.0.0.1::", echo), fmt.Sprint("127.0.0.1::", reset), fmt.Sprint("127.0.0.1::", nobody), fmt.Sprint("127.0.0.1::", dgram, "/udp"))
 	visit := func(kind string, port uint16) (from netip.AddrPort) {
 		c, err := net.Dial(kind, at(port, "127.0.0.1"))
@@ -327,18 +330,18 @@ func TestFollow(t *testing.T) {
 		}
 		return netip.MustParseAddrPort(c.LocalAddr().String())
 	}
+	describe := func(f *network.Flow) string {
+		return fmt.Sprint(f.Protocol, " ", f.Result, " ", f.Sent, " ", f.Received, " ", f.To.Port())
+	}
 	hear := func(what string, from netip.AddrPort, want ...string) {
 		t.Helper()
 		for _, w := range want {
 			select {
 			case f := <-told:
-				for f.From == unfollowed { // its end may come when somebody wants to know again
-					f = <-told
-				}
-				if got := fmt.Sprint(f.Protocol, " ", f.Result, " ", f.Sent, " ", f.Received, " ", f.To.Port()); got != w || from.IsValid() && f.From != from || !f.To.Addr().IsLoopback() {
+				if got := describe(f); got != w || from.IsValid() && f.From != from || !f.To.Addr().IsLoopback() {
 					t.Errorf("%s: %s from %v, want %s from %v", what, got, f.From, w, from)
 				}
-			case <-time.After(5 * time.Second):
+			case <-time.After(atMost):
 				t.Fatalf("%s: nothing instead of %s", what, w)
 			}
 		}
@@ -348,10 +351,31 @@ func TestFollow(t *testing.T) {
 	hear("a reset", visit("tcp", reset), "tcp open 0 0 7003", "tcp reset 0 5 7003")
 	hear("a refusal", visit("tcp", nobody), "tcp refused 0 0 7007")
 	hear("a datagram", visit("udp", dgram), "udp open 0 0 7010")
-	ls.Follow(false)
-	time.Sleep(200 * time.Millisecond) // the helper is not asked to answer
-	unfollowed = visit("tcp", echo)
-	ls.Follow(true)
-	time.Sleep(200 * time.Millisecond)
-	hear("once more", visit("tcp", echo), "tcp open 0 0 7001", "tcp closed 5 5 7001")
+	for _, c := range []struct {
+		on   bool
+		want []string
+	}{{false, nil}, {true, []string{"tcp open 0 0 7001", "tcp closed 5 5 7001"}}} {
+		ls.Follow(c.on)
+		var got []string
+		for end := time.Now().Add(atMost); ; { // the helper is not asked to say when it knows
+			got = nil
+			from := visit("tcp", echo)
+			for heard := true; heard; {
+				select {
+				case f := <-told:
+					if f.From == from {
+						got = append(got, describe(f))
+					}
+				case <-time.After(200 * time.Millisecond):
+					heard = false
+				}
+			}
+			if slices.Equal(got, c.want) || time.Now().After(end) {
+				break
+			}
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("with Follow(%v): %q", c.on, got)
+		}
+	}
 }

@@ -21,12 +21,14 @@ import (
 
 const (
 	dnsPort      = 53
-	dnsPatience  = 2 * time.Second  // for one of the host's servers, before the next is asked
 	dnsIdle      = 10 * time.Second // RFC 7766 section 6.2.3: a connection without questions
 	maxQuestions = 256              // at a time; further ones are lost, and asked again
 	maxServers   = 3                // resolver(3), MAXNS
 	nameTTL      = 5                // seconds that members' names may be kept: they come and go
 )
+
+// dnsPatience is for one of the host's servers, before the next is asked.
+var dnsPatience = 2 * time.Second
 
 // resolver answers questions.
 type resolver struct {

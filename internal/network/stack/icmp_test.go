@@ -32,7 +32,7 @@ func TestEcho(t *testing.T) {
 	addr6 := n.member(a.addr).IPv6
 	// In a new namespace no group may ask: icmp(7), ping_group_range.
 	a.send(etherIPv4, ping(a.addr, here4))
-	if got := header.IPv4(a.hear(5 * time.Second)); got == nil || header.ICMPv4(got.Payload()).Type() != header.ICMPv4DstUnreachable || header.ICMPv4(got.Payload()).Code() != header.ICMPv4AdminProhibited {
+	if got := header.IPv4(a.hear(patience)); got == nil || header.ICMPv4(got.Payload()).Type() != header.ICMPv4DstUnreachable || header.ICMPv4(got.Payload()).Code() != header.ICMPv4AdminProhibited {
 		t.Fatalf("forbidden: %x", got)
 	}
 	if err := os.WriteFile("/proc/sys/net/ipv4/ping_group_range", []byte("0 0"), 0); err != nil {
@@ -44,13 +44,13 @@ func TestEcho(t *testing.T) {
 	}
 	for range 2 {
 		a.send(etherIPv4, marked(ping(a.addr, here4), header.IPv4MinimumSize))
-		got := header.IPv4(a.hear(5 * time.Second))
+		got := header.IPv4(a.hear(patience))
 		if got == nil || header.ICMPv4(got.Payload()).Type() != header.ICMPv4EchoReply || !bytes.Equal(got.Payload()[4:8], []byte{0x12, 0x34, 0x56, 0x78}) {
 			t.Fatalf("IPv4: %x", got)
 		}
 	}
 	a.send(etherIPv6, marked(ping6(addr6, here6), header.IPv6MinimumSize))
-	if got := header.IPv6(a.hear(5 * time.Second)); got == nil || header.ICMPv6(got.Payload()).Type() != header.ICMPv6EchoReply || !bytes.Equal(got.Payload()[4:8], []byte{0x12, 0x34, 0x56, 0x78}) {
+	if got := header.IPv6(a.hear(patience)); got == nil || header.ICMPv6(got.Payload()).Type() != header.ICMPv6EchoReply || !bytes.Equal(got.Payload()[4:8], []byte{0x12, 0x34, 0x56, 0x78}) {
 		t.Fatalf("IPv6: %x", got)
 	}
 }
@@ -105,7 +105,7 @@ func addLoopback(t *testing.T) {
 		t.Fatal(errno)
 	}
 	// A worker of the kernel makes the address usable: IFA_F_TENTATIVE, linux/if_addr.h.
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		list, err := os.ReadFile("/proc/net/if_inet6")
 		if err != nil || time.Now().After(end) {
 			t.Fatalf("the address stays tentative: %v\n%s", err, list)

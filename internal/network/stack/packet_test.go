@@ -15,6 +15,10 @@ import (
 	"tiffin/internal/network"
 )
 
+// patience is how long is waited for what comes within milliseconds, unless others need the
+// processors.
+const patience = 2 * time.Minute
+
 // guest is a container's end of a cable: packets as its root could make them.
 type guest struct {
 	t    *testing.T
@@ -119,7 +123,7 @@ func (g *guest) alive() bool {
 	}
 	g.send(etherIPv4, ping(g.addr, network.Private.Gateway4))
 	for {
-		b := g.hear(5 * time.Second)
+		b := g.hear(patience)
 		if b == nil || header.IPv4(b).SourceAddress() == tcpipAddress(network.Private.Gateway4) {
 			return b != nil
 		}
@@ -132,7 +136,7 @@ func TestNobodySpeaksForAnother(t *testing.T) {
 	n := newNetwork(t)
 	a, b := plugIn(t, n, "a"), plugIn(t, n, "b")
 	a.send(etherIPv4, ping(a.addr, b.addr))
-	if got := b.hear(5 * time.Second); got == nil || !bytes.Equal(got, ping(a.addr, b.addr)) {
+	if got := b.hear(patience); got == nil || !bytes.Equal(got, ping(a.addr, b.addr)) {
 		t.Fatalf("members do not reach each other: %x", got)
 	}
 	for _, src := range []netip.Addr{b.addr, network.Private.Gateway4, netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("127.0.0.1"), netip.IPv4Unspecified()} {
@@ -181,7 +185,7 @@ func TestUnknownMembersAreUnreachable(t *testing.T) {
 	a := plugIn(t, n, "a")
 	nobody := netip.MustParseAddr("10.0.2.77")
 	a.send(etherIPv4, datagram(netip.AddrPortFrom(a.addr, 5), netip.AddrPortFrom(nobody, 6), []byte("x")))
-	got := header.IPv4(a.hear(5 * time.Second))
+	got := header.IPv4(a.hear(patience))
 	if got == nil || header.ICMPv4(got.Payload()).Type() != header.ICMPv4DstUnreachable || header.ICMPv4(got.Payload()).Code() != header.ICMPv4HostUnreachable {
 		t.Fatalf("%x", got)
 	}
