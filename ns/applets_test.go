@@ -104,6 +104,7 @@ func applet(args []string) int {
 	case "trap": // waits for a signal and tells which
 		ch := make(chan os.Signal, 1)
 		signal.Notify(ch, syscall.SIGTERM, syscall.SIGHUP)
+		_ = os.WriteFile("/tmp/ready", nil, 0o644)
 		s := <-ch
 		fmt.Println("got", s)
 		return 7
@@ -223,15 +224,14 @@ func orphans() int {
 	}
 	w.Close()
 	_, _ = io.Copy(os.Stdout, r) // until the grandchild has ended
-	for range 100 {
-		if zombies() == 0 {
-			fmt.Println("no zombies")
-			return 0
+	for end := time.Now().Add(time.Minute); zombies() > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			fmt.Println(zombies(), "zombies")
+			return 1
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
-	fmt.Println(zombies(), "zombies")
-	return 1
+	fmt.Println("no zombies")
+	return 0
 }
 
 // orphanParent starts a grandchild and ends before it.
@@ -351,14 +351,14 @@ func overwrite(path string) int {
 		fmt.Println("open:", err)
 		return 0
 	}
-	return reopen(fd, 1)
+	return reopen(fd, 0)
 }
 
 // reopen opens a descriptor again for writing, again and again: while the program runs, that
 // fails with ETXTBSY.
-func reopen(fd, tries int) int {
+func reopen(fd int, patience time.Duration) int {
 	path := "/proc/self/fd/" + strconv.Itoa(fd)
-	for range tries {
+	for end := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
 		f, err := os.OpenFile(path, os.O_WRONLY, 0)
 		if err == nil {
 			_, err = f.WriteString("overwritten by the container, which must never happen")
@@ -370,16 +370,18 @@ func reopen(fd, tries int) int {
 			fmt.Println(err)
 			return 0
 		}
-		time.Sleep(2 * time.Millisecond)
+		if time.Now().After(end) {
+			return 0
+		}
 	}
-	return 0
 }
 
 // watchExe waits for a process that runs the program of the exec helper, keeps that open and
 // writes to it when the process is gone.
 func watchExe() int {
+	_ = os.Remove("/tmp/seen")
 	_ = os.WriteFile("/tmp/ready", nil, 0o644)
-	for range 10000 {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
 		numbers, _ := filepath.Glob("/proc/[0-9]*")
 		for _, p := range numbers {
 			target, err := os.Readlink(p + "/exe")
@@ -390,7 +392,8 @@ func watchExe() int {
 			if err != nil {
 				continue
 			}
-			return reopen(fd, 2000)
+			_ = os.WriteFile("/tmp/seen", nil, 0o644)
+			return reopen(fd, time.Minute)
 		}
 	}
 	fmt.Println("nothing seen")
@@ -399,11 +402,10 @@ func watchExe() int {
 
 // waitFor waits for a file.
 func waitFor(path string) int {
-	for range 5000 {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		if _, err := os.Stat(path); err == nil {
 			return 0
 		}
-		time.Sleep(2 * time.Millisecond)
 	}
 	return 1
 }

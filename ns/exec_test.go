@@ -231,7 +231,7 @@ func TestContainerDiesWithItsSupervisor(t *testing.T) {
 			if err := unix.Kill(supervisor, unix.SIGKILL); err != nil {
 				t.Fatal(err)
 			}
-			deadline := time.Now().Add(10 * time.Second)
+			deadline := time.Now().Add(time.Minute)
 			for alive(pid) && time.Now().Before(deadline) {
 				time.Sleep(5 * time.Millisecond)
 			}

@@ -29,8 +29,7 @@ func TestMain(m *testing.M) {
 		InitCommand: reexec.Never(InitMain), ExecCommand: reexec.Never(ExecMain), "test-client": testClient,
 		"test-supervisor": testSupervisor, "test-plumbing": testPlumbing, "applet": applet,
 		"/bin/trap": func([]string) int { // executed by the first line of a script: security_test.go
-			time.Sleep(100 * time.Millisecond)
-			return 0
+			return waitFor("/tmp/seen")
 		},
 	})
 	if binDir != "" {
@@ -44,15 +43,15 @@ type job struct {
 	Spec     Spec
 	SingleID bool
 	Explain  bool
-	Execs    []Process // commands to execute while the first one runs
-	Hold     bool      // print PID 1's number and wait to be killed
-	Signal   syscall.Signal
-	Input    string // typed into the terminal
-	Patient  bool   // let the first command end by itself after the execs
-	DeadFuse bool   // mount /dev/fuse, and close it instead of serving
-	OwnPipe  bool   // the command's output goes through a pipe of the supervisor
-	Victim   string // play init and exec by this copy of the program
-	Unsafe   bool   // and without protecting it
+	Execs    []Process      // commands to execute while the first one runs
+	Hold     bool           // print PID 1's number and wait to be killed
+	Signal   syscall.Signal // after the execs
+	Input    string         // typed into the terminal
+	Patient  bool           // let the first command end by itself after the execs
+	DeadFuse bool           // mount /dev/fuse, and close it instead of serving
+	OwnPipe  bool           // the command's output goes through a pipe of the supervisor
+	Victim   string         // play init and exec by this copy of the program
+	Unsafe   bool           // and without protecting it
 
 	RemoveSelf bool // the program's file is gone when init starts
 }
@@ -437,7 +436,6 @@ func supervise(j *job) *outcome {
 		_ = c.Signal(unix.SIGKILL)
 	}
 	if j.Signal != 0 {
-		time.Sleep(200 * time.Millisecond) // let the command install its handler
 		_ = c.Signal(j.Signal)
 	}
 	out.Status, err = c.Wait()

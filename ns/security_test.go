@@ -121,6 +121,7 @@ func TestProgramCannotBeOverwrittenFromInside(t *testing.T) {
 		s.own("tiffin")
 		run := func(j *job, unsafe bool) *outcome {
 			t.Helper()
+			_ = os.Remove(s.path("root/tmp/ready"))
 			// A copy of its own: while the supervisor runs the very file, writing fails anyway
 			// (ETXTBSY).
 			j.Victim, j.Unsafe = binary, unsafe

@@ -196,6 +196,8 @@ func TestSignalReachesTheCommand(t *testing.T) {
 		for _, init := range []bool{false, true} {
 			j := s.job("trap")
 			j.Signal, j.Spec.Init = 15, init
+			j.Execs, j.Patient = []Process{applet1("wait-for", "/tmp/ready")}, true // which is when it has a handler
+			_ = os.Remove(s.path("root/tmp/ready"))
 			out := s.run(j)
 			want(t, "status", out.Status, 7)
 			want(t, "output", out.Stdout, "got terminated\n")
