@@ -1,8 +1,8 @@
 package main
 
 import (
-	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -44,7 +44,7 @@ var sameAsSystem = []struct{ needs, script string }{
 	{"xargs", `printf 'a b\nc\n' | xargs; printf 'a b\nc\n' | xargs -n 1 echo x; printf 'a b\nc\n' | xargs -I{} echo '<{}>'; printf 'a\0b c\0' | xargs -0 -n1 echo; printf '' | xargs echo none; printf '' | xargs -r echo none; echo "'a b' c" | xargs -n1; echo x | xargs false; echo $?; echo x | xargs nosuch; echo $?; echo 1 | xargs sh -c 'exit 255'; echo $?`},
 	{"test", `touch f; mkdir d; ln -s nope l; for e in '-e f' '-f f' '-d d' '-d f' '-L l' '-e l' '-s f' '-r f' '-z a' '-n a' 'a = a' 'a != a' '1 -lt 2' '2 -le 1' '! a' '-f f -a -d d' '-f x -o -d d' '( a )' 'a' '-n' '! -e x' '1 -eq 1 -a 2 -gt 3'; do env test $e; echo "$e $?"; done; env [ a = a ]; echo $?; env [ a; echo $?; env test 1 -lt x; echo $?`},
 	{"date", `date -u -d @0; date -u -d @86399 '+%Y-%m-%d %H:%M:%S %j %a %A %b %e %s %y %p %I %u %w %n%%'; date -u -d '2024-02-29 10:00' +%F; date -u -d '2024-03-01 1 day ago' +%F;  date -u -R -d @0; date -u -Iseconds -d @0; date -u -d @5 +%T.%N; date -d nonsense; echo $?; touch -d @99 f; date -u -r f +%s`},
-	{"timeout", `timeout 5 true; echo $?; timeout 0.2 sleep 5; echo $?; timeout 5 sh -c 'exit 3'; echo $?; timeout -s KILL 0.2 sleep 5; echo $?; timeout 1 nosuch; echo $?`},
+	{"timeout", `timeout 1000 true; echo $?; timeout 0.2 sleep 1000; echo $?; timeout 1000 sh -c 'exit 3'; echo $?; timeout -s KILL 0.2 sleep 1000; echo $?; timeout 1000 nosuch; echo $?`},
 	{"tee", `echo a | tee f; echo b | tee -a f g; cat f g; echo x | tee nodir/f; echo $?`},
 	{"id", `id; id -u; id -g; id -un; id -G; whoami; id nosuch; echo $?; id -gn; id root`},
 	{"truncate", `truncate -s 1k f; stat -c %s f; truncate -s +24 f; stat -c %s f; truncate -s -1000 f; stat -c %s f; truncate -s 0 f; stat -c %s f; truncate -c -s 5 nope; ls`},
@@ -134,9 +134,9 @@ func TestLsPrintsNoControlCharacters(t *testing.T) {
 
 func TestPsShowsTheProcess(t *testing.T) {
 	bin := binDir(t)
-	r := shell(t, bin, t.TempDir(), `sleep 30 & p=$!; sleep 0.2; ps -o pid,ppid,comm,args -p $p; ps -o args= -p $p; pgrep -P $$ sleep > f; read q < f; [ $p = $q ] && echo found; kill $p; ps -p 99999999; echo $?`)
+	r := shell(t, bin, t.TempDir(), `sleep 1000 & p=$!; until ps -o args= -p $p | grep -q '^sleep'; do sleep 0.1; done; ps -o pid,ppid,comm,args -p $p; ps -o args= -p $p; pgrep -P $$ sleep > f; read q < f; [ $p = $q ] && echo found; kill $p; ps -p 99999999; echo $?`)
 	lines := strings.Split(r.out, "\n")
-	if len(lines) < 4 || !strings.HasSuffix(lines[1], "sleep 30") || lines[2] != "sleep 30" || lines[3] != "found" {
+	if len(lines) < 4 || !strings.HasSuffix(lines[1], "sleep 1000") || lines[2] != "sleep 1000" || lines[3] != "found" {
 		t.Errorf("%+v", r)
 	}
 }
@@ -159,21 +159,23 @@ func TestTarDoesNotLeaveItsDirectory(t *testing.T) {
 
 // TestConnections: nc passes on both directions and the end of each; getent asks for names.
 func TestConnections(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	bin := binDir(t)
+	tool(t, "unshare")
+	unshare, _ := exec.LookPath("unshare")
+	if got := command(t, bin, t.TempDir(), "", unshare, "-Urn", filepath.Join(bin, "true")); got.exit != 0 {
+		lacks(t, "userns", "there are no user namespaces: %s", got.err)
 	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	l.Close()
-	got := shell(t, binDir(t), t.TempDir(), strings.ReplaceAll(`
-		echo page | nc -l 127.0.0.1 PORT > asked & until echo ask | nc 127.0.0.1 PORT > page 2> /dev/null; do sleep 0.05; done; wait; cat page asked
-		nc -w 5 127.0.0.1 PORT; echo $?; nc -z 127.0.0.1 PORT; echo $?; nc -w x 127.0.0.1 PORT; echo $?
-		nc -l -k PORT < /dev/null > many & until nc -z 127.0.0.1 PORT 2> /dev/null; do sleep 0.05; done; echo a | nc 127.0.0.1 PORT; echo b | nc 127.0.0.1 PORT; until grep -q b many; do sleep 0.05; done; kill $!; cat many
-		getent hosts localhost | wc -l; getent hosts nosuch.invalid; echo $?`, "PORT", port))
+	// In a network of its own, where nobody else takes the port.
+	got := command(t, bin, t.TempDir(), "", unshare, "-Urn", filepath.Join(bin, "sh"), "-c", `
+		ip link set lo up
+		echo page | nc -l 127.0.0.1 7000 > asked & until echo ask | nc 127.0.0.1 7000 > page 2> /dev/null; do sleep 0.05; done; wait; cat page asked
+		nc -w 5 127.0.0.1 7000; echo $?; nc -z 127.0.0.1 7000; echo $?; nc -w x 127.0.0.1 7000; echo $?
+		nc -l -k 7000 < /dev/null > many & until nc -z 127.0.0.1 7000 2> /dev/null; do sleep 0.05; done; echo a | nc 127.0.0.1 7000; echo b | nc 127.0.0.1 7000; until grep -q b many; do sleep 0.05; done; kill $!; cat many
+		getent hosts localhost | wc -l; getent hosts nosuch.invalid; echo $?`)
 	if want := "page\nask\n1\n1\n1\na\nb\n1\n2\n"; got.out != want {
 		t.Errorf("got %q, want %q\n%s", got.out, want, got.err)
 	}
-	if want := "nc: 127.0.0.1 port " + port + ": connection refused\n"; !strings.Contains(got.err, want) {
+	if want := "nc: 127.0.0.1 port 7000: connection refused\n"; !strings.Contains(got.err, want) {
 		t.Errorf("%q lacks %q", got.err, want)
 	}
 }

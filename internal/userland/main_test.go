@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // The test binary plays the image's binary: under a command's name it is that
@@ -50,7 +52,10 @@ func shell(t *testing.T, bin, dir, script string, args ...string) result {
 
 func command(t *testing.T, bin, dir, stdin, path string, args ...string) result {
 	t.Helper()
-	cmd := exec.Command(path, args...)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.WaitDelay = time.Minute // its children may have the pipes
 	cmd.Args[0] = filepath.Base(path)
 	cmd.Dir = dir
 	cmd.Env = []string{"PATH=" + bin, "HOME=" + dir, "TZ=UTC", "LC_ALL=C"}

@@ -20,6 +20,7 @@ import (
 type terminal struct {
 	t      *testing.T
 	master *os.File
+	fd     int // of master: File.Fd would make it block
 	cmd    *exec.Cmd
 
 	mu   sync.Mutex
@@ -50,7 +51,7 @@ func openTerminal(t *testing.T) (*terminal, string, string) {
 		t.Fatal(err)
 	}
 	defer slave.Close()
-	term := &terminal{t: t, master: master, end: make(chan struct{})}
+	term := &terminal{t: t, master: master, fd: fd, end: make(chan struct{})}
 	term.cmd = exec.Command(filepath.Join(bin, "sh"))
 	term.cmd.Args[0] = "sh"
 	term.cmd.Dir = dir
@@ -91,6 +92,10 @@ func (term *terminal) send(keys string) {
 	}
 }
 
+// patience is how long a terminal is waited for. What comes is there within milliseconds, unless
+// others need the processors.
+const patience = 2 * time.Minute
+
 // comes reports whether want comes, after what earlier calls have seen, within d.
 func (term *terminal) comes(want string, d time.Duration) bool {
 	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
@@ -108,12 +113,48 @@ func (term *terminal) comes(want string, d time.Duration) bool {
 // expect waits until want has come after what earlier calls have seen.
 func (term *terminal) expect(want string) {
 	term.t.Helper()
-	if term.comes(want, 20*time.Second) { // it is there within milliseconds
+	if term.comes(want, patience) {
 		return
 	}
+	term.fatalf("no %q", want)
+}
+
+// insist sends keys until want comes: a key that arrives while the terminal's mode changes is
+// dropped, and a user presses it again.
+func (term *terminal) insist(keys, want string) {
+	term.t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		term.send(keys)
+		if term.comes(want, time.Second) {
+			return
+		}
+	}
+	term.fatalf("no %q, however often %q is typed", want, keys)
+}
+
+// foreground waits until a command has the terminal: ioctl_tty(2), TIOCGPGRP.
+func (term *terminal) foreground(name string) {
+	term.t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		group, err := unix.IoctlGetInt(term.fd, unix.TIOCGPGRP)
+		if err != nil {
+			term.t.Fatal(err)
+		}
+		if args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", group)); strings.HasPrefix(string(args), name+"\x00") {
+			return
+		}
+	}
+	term.fatalf("%s is not in the foreground", name)
+}
+
+// fatalf ends the test, and shows what has come.
+func (term *terminal) fatalf(format string, args ...any) {
+	term.t.Helper()
 	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", term.cmd.Process.Pid))
 	term.t.Logf("the shell's /proc/pid/stat: %s", stat)
-	term.t.Fatalf("no %q after %q in\n%q", want, term.text.String()[:term.seen], term.text.String()[term.seen:])
+	term.mu.Lock()
+	defer term.mu.Unlock()
+	term.t.Fatalf("%s after %q in\n%q", fmt.Sprintf(format, args...), term.text.String()[:term.seen], term.text.String()[term.seen:])
 }
 
 // run sends a line and waits for its output and the next prompt.
@@ -156,7 +197,7 @@ func TestTerminalControlCInterruptsCommand(t *testing.T) {
 	term, _, _ := openTerminal(t)
 	term.send("echo begin; sleep 100\r")
 	term.expect("\nbegin")
-	time.Sleep(200 * time.Millisecond) // until sleep has the terminal
+	term.foreground("sleep")
 	term.send("\x03")
 	term.expect("@> ")
 	term.run("echo $?", "130\r\n")
@@ -167,18 +208,10 @@ func TestTerminalControlCRightAfterEnterCounts(t *testing.T) {
 	for i := range 20 {
 		term.send("sleep 100\r")
 		time.Sleep(time.Duration(10+3*i) * time.Millisecond)
-		// The kernel drops what is typed ahead when the key arrives, and a key
-		// in the moment between editor and command may find neither: a user
-		// presses it again.
-		for range 4 {
-			term.send("\x03")
-			if term.comes("^C", time.Second) {
-				break
-			}
-		}
+		term.insist("\x03", "^C")
 		term.expect("@> ")
 	}
-	term.run("echo on", "on\r\n")
+	term.insist("echo on\r", "\r\non\r\n") // the last of several keys may have dropped the line
 }
 
 func TestTerminalControlCInterruptsLoops(t *testing.T) {
@@ -187,32 +220,27 @@ func TestTerminalControlCInterruptsLoops(t *testing.T) {
 		"of commands": "echo begin; while true; do sleep 0.05; done",
 		"pipeline":    "echo begin; sleep 100 | cat",
 		"read":        "echo begin; read x",
-		"wait":        "sleep 1 & echo begin; wait",
+		"wait":        "sleep 1000 & echo begin; wait",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			term, _, _ := openTerminal(t)
 			term.send(loop + "\r")
 			term.expect("\nbegin")
-			time.Sleep(200 * time.Millisecond)
-			term.send("\x03")
+			time.Sleep(200 * time.Millisecond) // for it to be in what the name says
 			if name == "of commands" {
-				// A key that comes between two of the commands may find neither;
-				// a user presses it again.
-				for range 5 {
-					time.Sleep(500 * time.Millisecond)
-					term.send("\x03")
-				}
-				// The last one must have arrived before something else is typed:
-				// the runtime hands signals on, it is not the kernel that
-				// interrupts the shell.
-				time.Sleep(500 * time.Millisecond)
-				term.run("echo settled", "settled\r\n")
+				// A key that comes between two of the commands may find neither. The last of
+				// several may come late, and drop a line: the runtime hands signals on, it is not
+				// the kernel that interrupts the shell.
+				term.insist("\x03", "@> ")
+				term.insist("echo settled\r", "\r\nsettled\r\n")
 			} else {
+				term.send("\x03")
 				term.expect("@> ")
-			}
-			if name != "of commands" {
 				term.run("echo $?", "130\r\n")
+			}
+			if name == "wait" {
+				term.run("kill $!", "")
 			}
 			term.run(":", "")
 			term.run("(exit 3); echo $?", "3\r\n")
@@ -304,7 +332,7 @@ func TestTerminalJobControl(t *testing.T) {
 	term, _, _ := openTerminal(t)
 	term.send("echo begin; sleep 100\r")
 	term.expect("\nbegin")
-	time.Sleep(200 * time.Millisecond)
+	term.foreground("sleep")
 	term.send("\x1a")
 	term.expect("Stopped")
 	term.expect("@> ")
@@ -313,7 +341,7 @@ func TestTerminalJobControl(t *testing.T) {
 	term.run("jobs", "[1]+  Running")
 	term.send("fg\r")
 	term.expect("sleep 100")
-	time.Sleep(200 * time.Millisecond)
+	term.foreground("sleep")
 	term.send("\x03")
 	term.expect("@> ")
 	term.run("sleep 100 &", "[1] ")
@@ -364,7 +392,7 @@ func TestTerminalThatHangsUpEndsTheShell(t *testing.T) {
 			go func() { ended <- term.status() }()
 			select {
 			case <-ended:
-			case <-time.After(10 * time.Second):
+			case <-time.After(patience):
 				t.Errorf("the shell still runs; processor time %s", term.processorTime())
 			}
 		})
