@@ -111,7 +111,17 @@ func (l *LogWriter) Write(stream string, p []byte, now time.Time) {
 
 // append writes buf: all of it or, if the disk gets full on the way, nothing.
 func (l *LogWriter) append() error {
-	if l.f == nil || l.size > l.maxSize() {
+	if l.f == nil {
+		if err := l.open(); err != nil {
+			return err
+		}
+	}
+	if l.size > l.maxSize() { // of earlier runs, perhaps
+		if err := l.rotate(); err != nil {
+			return err
+		}
+		l.f.Close()
+		l.f = nil
 		if err := l.open(); err != nil {
 			return err
 		}
@@ -134,15 +144,8 @@ func (l *LogWriter) Lost() LogLoss {
 	return l.Loss
 }
 
-// open opens the log for appending, and puts a full one aside.
+// open opens the log for appending.
 func (l *LogWriter) open() error {
-	if l.f != nil {
-		if err := l.rotate(); err != nil {
-			return err
-		}
-		l.f.Close()
-		l.f = nil
-	}
 	f, err := os.OpenFile(l.Path, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {
 		return err

@@ -125,6 +125,17 @@ func TestALogHasAsManyFilesAsItMay(t *testing.T) {
 	}
 }
 
+// TestALogOfManyShortRunsIsPutAside: no run writes enough for it by itself.
+func TestALogOfManyShortRunsIsPutAside(t *testing.T) {
+	c := &Container{dir: t.TempDir(), Config: Config{Log: LogOptions{MaxSize: 1, MaxFiles: 1}}}
+	for _, line := range []string{"first\n", "second\n"} {
+		(&LogWriter{Path: c.Path("log"), LogOptions: c.Log}).Write("stdout", []byte(line), time.Now())
+		if got := read(t, c, LogRange{Tail: -1}); got != line {
+			t.Errorf("%q, want %q", got, line)
+		}
+	}
+}
+
 // read is what a reader gets of a log.
 func read(t *testing.T, c *Container, opt LogRange) string {
 	t.Helper()
