@@ -85,6 +85,9 @@ func runServe(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	signals := make(chan os.Signal, 2) // from before there is an address, since a signal leaves none
+	signal.Notify(signals, unix.SIGINT, unix.SIGTERM)
+	defer signal.Stop(signals)
 	l, err := listen(c, s, cert != nil)
 	if err != nil {
 		return err
@@ -104,7 +107,7 @@ func runServe(c *cli.Context) error {
 	if own != nil && !c.Bool("quiet") {
 		fmt.Fprintf(stdout, "Only you can push, from this machine; podman and what is in a container after\n  podman login --tls-verify=false -u %s --password-stdin %s <\"%s\"\n", token.User, own.Addr, own.File())
 	}
-	return serveUntilSignal(s, l, cert)
+	return serveUntilSignal(s, l, cert, signals)
 }
 
 // ownToken makes the secret by which clients of this user prove who they are, if the server needs
@@ -176,7 +179,7 @@ func printAddress(l net.Listener, hasTLS, quiet bool, root string) {
 
 // serveUntilSignal answers requests until SIGINT or SIGTERM, and then those
 // that have begun.
-func serveUntilSignal(s *server.Server, l net.Listener, cert *tls.Config) error {
+func serveUntilSignal(s *server.Server, l net.Listener, cert *tls.Config, signals <-chan os.Signal) error {
 	h := s.HTTP(cert)
 	ended := make(chan error, 1)
 	go func() {
@@ -186,21 +189,18 @@ func serveUntilSignal(s *server.Server, l net.Listener, cert *tls.Config) error 
 		}
 		ended <- h.Serve(l)
 	}()
-	sigs := make(chan os.Signal, 2)
-	signal.Notify(sigs, unix.SIGINT, unix.SIGTERM)
-	defer signal.Stop(sigs)
 	select {
 	case err := <-ended:
 		s.Close()
 		return fmt.Errorf("serve: %w", err)
-	case <-sigs:
+	case <-signals:
 	}
 	if n := s.Active(); n > 0 {
 		fmt.Fprintf(stderr, "tiffin: answering %d more requests; interrupt again to end now\n", n)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
-		<-sigs
+		<-signals
 		cancel()
 	}()
 	err := h.Shutdown(ctx)
