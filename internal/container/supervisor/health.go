@@ -59,15 +59,16 @@ func (s *supervisor) watchHealth() {
 			}
 			result.ExitCode, result.Output = -1, err.Error()
 		}
-		if s.isPaused() { // meanwhile: it could not answer
-			continue
+		s.paused.RLock()     // there is no news of a container that is paused
+		if s.resume == nil { // else it could not answer
+			early := result.Start.Before(due)
+			judge(&health, &check, result, early || result.Start.Sub(begun) < check.StartPeriod)
+			if !early || health.Status != disk.HealthStarting {
+				due = result.End.Add(check.Interval)
+			}
+			_ = s.c.WriteHealth(health) // on a full disk perhaps in vain; the next one may have room
 		}
-		early := result.Start.Before(due)
-		judge(&health, &check, result, early || result.Start.Sub(begun) < check.StartPeriod)
-		if !early || health.Status != disk.HealthStarting {
-			due = result.End.Add(check.Interval)
-		}
-		_ = s.c.WriteHealth(health) // on a full disk perhaps in vain; the next one may have room
+		s.paused.RUnlock()
 	}
 }
 
