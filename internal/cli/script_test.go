@@ -30,7 +30,7 @@ import (
 //	tiffin ARGS…         the binary, as the user; with `stdin` as usual
 //	sh 'SCRIPT'          a shell as the user, with tiffin on its PATH; $W is the directory
 //	status N             the exit status of the last tiffin was N
-//	until 'SCRIPT'       repeats the shell script until it succeeds, 10 s at most
+//	until 'SCRIPT'       repeats the shell script until it succeeds, two minutes at most
 
 // binary is the tiffin under test.
 var binary string
@@ -182,7 +182,7 @@ func (p person) setup(e *testscript.Env) error {
 // that did not fail left something.
 func checkLeaks(t testing.TB, store string) {
 	left := supervisors(store)
-	for end := time.Now().Add(5 * time.Second); len(left) > 0 && time.Now().Before(end); left = supervisors(store) {
+	for end := time.Now().Add(time.Minute); len(left) > 0 && time.Now().Before(end); left = supervisors(store) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	for _, pid := range left {
@@ -284,10 +284,10 @@ func cmdStatus(ts *testscript.TestScript, _ bool, args []string) {
 
 func cmdUntil(ts *testscript.TestScript, _ bool, args []string) {
 	var err error
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if err = ts.Exec("sh-as", args...); err == nil {
 			return
 		}
 	}
-	ts.Fatalf("not in 10 s: %v\n%s", err, ts.ReadFile("stderr"))
+	ts.Fatalf("not in two minutes: %v\n%s", err, ts.ReadFile("stderr"))
 }
