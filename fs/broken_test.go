@@ -66,7 +66,7 @@ func TestAPanicEndsServingWhateverElseHangs(t *testing.T) {
 	ask(getattr, 2, 16)
 	select {
 	case err = <-ended:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("it serves on")
 	}
 	if want := "GETATTR of /bad: no such owner"; err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(told, want) {

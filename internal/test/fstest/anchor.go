@@ -232,8 +232,8 @@ func (a *anchor) waitServer(killed bool) {
 		return
 	}
 	server := a.server
-	timer := time.AfterFunc(20*time.Second, func() {
-		fmt.Fprintln(os.Stderr, "fstest: the server did not end 20 s after its mount was gone; its stacks follow")
+	timer := time.AfterFunc(2*time.Minute, func() {
+		fmt.Fprintln(os.Stderr, "fstest: the server did not end 2 minutes after its mount was gone; its stacks follow")
 		server.Process.Signal(syscall.SIGQUIT)
 	})
 	err := server.Wait()

@@ -63,7 +63,7 @@ type Options struct {
 	UpperTmpfs int64         // bytes: put upper and work on a tmpfs of this size instead of on disk; 0 = disk
 	IDs        uint32        // ids to map into the namespace, from 0; 0 and 1 need no privilege and no subordinate ids
 	DropCaches time.Duration // how often to make the kernel forget its unused dentries and inodes; 0 = never
-	Timeout    time.Duration // after which the server's stacks are printed and all is killed; 0 = 4 minutes
+	Timeout    time.Duration // after which the server's stacks are printed and all is killed; 0 = 15 minutes
 }
 
 // Environment variables by which the three processes know what they are.
@@ -147,7 +147,7 @@ func Run(t *testing.T, o Options, f func(t *testing.T, m *Mount)) {
 		s.Upper, s.Work = filepath.Join(dir, "disk", "upper"), filepath.Join(dir, "disk", "work")
 	}
 	if o.Timeout == 0 {
-		o.Timeout = 4 * time.Minute
+		o.Timeout = 15 * time.Minute
 	}
 	out, res := startAnchor(t, s, o)
 	relay(t, out, res)
@@ -209,7 +209,7 @@ func startAnchor(t *testing.T, s *spec, o Options) ([]byte, *result) {
 	ids := newIDMap(o.IDs)
 	s.WaitForIDs = ids.helper
 	cmd := self("anchor", s)
-	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &out, &out, 5*time.Second
+	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &out, &out, time.Minute
 	cmd.SysProcAttr = ids.attr()
 	cmd.ExtraFiles = []*os.File{resW, ids.gate()}
 	// The anchor dies with the thread that started it, prctl(2) PR_SET_PDEATHSIG.
