@@ -46,10 +46,15 @@ func newLazyLayer(t *testing.T) *lazyLayer {
 	if err := c.Write(l.dir); err != nil {
 		t.Fatal(err)
 	}
-	patience := Patience
-	Patience = 300 * time.Millisecond
-	t.Cleanup(func() { Patience = patience })
 	return l
+}
+
+// impatient makes who reads wait for a moment only, for what does not come.
+func impatient(t *testing.T, f func()) {
+	t.Helper()
+	defer func(d time.Duration) { Patience = d }(Patience)
+	Patience = 300 * time.Millisecond
+	f()
 }
 
 func (l *lazyLayer) open(t *testing.T) (*Index, *Flat) {
@@ -165,9 +170,11 @@ func TestAChunkIsAskedForOnce(t *testing.T) {
 func TestWhoReadsWaits(t *testing.T) {
 	l := newLazyLayer(t)
 	x, f := l.open(t)
-	if _, err := read(t, x, f, "a", 0, 1); !errors.Is(err, ErrAway) || !strings.Contains(err.Error(), "no program runs") {
-		t.Errorf("without a program: %v", err)
-	}
+	impatient(t, func() {
+		if _, err := read(t, x, f, "a", 0, 1); !errors.Is(err, ErrAway) || !strings.Contains(err.Error(), "no program runs") {
+			t.Errorf("without a program: %v", err)
+		}
+	})
 	tries := 0
 	l.answer = func(n int) (ChunkState, string) {
 		if tries++; tries < 3 {
@@ -181,9 +188,11 @@ func TestWhoReadsWaits(t *testing.T) {
 		t.Errorf("%q, %v", s, err)
 	}
 	l.answer = func(int) (ChunkState, string) { return ChunkAway, "the wire is cut" }
-	if _, err := read(t, x, f, "b", 0, 1); !errors.Is(err, ErrAway) || !strings.Contains(err.Error(), "the wire is cut") {
-		t.Errorf("with the wire cut: %v", err)
-	}
+	impatient(t, func() {
+		if _, err := read(t, x, f, "b", 0, 1); !errors.Is(err, ErrAway) || !strings.Contains(err.Error(), "the wire is cut") {
+			t.Errorf("with the wire cut: %v", err)
+		}
+	})
 	l.answer = func(int) (ChunkState, string) { return LayerWrong, "other bytes" }
 	asked := l.asked.Load()
 	if _, err := read(t, x, f, "b", 0, 1); err == nil || errors.Is(err, ErrAway) || !strings.Contains(err.Error(), "other bytes") || l.asked.Load() != asked+1 {
@@ -201,7 +210,6 @@ func TestWhoReadsWaits(t *testing.T) {
 // TestManyReadersTakeFewDescriptors, and all end when they are told to.
 func TestManyReadersTakeFewDescriptors(t *testing.T) {
 	l := newLazyLayer(t)
-	Patience = time.Minute
 	dir, err := os.Open(filepath.Dir(l.dir))
 	if err != nil {
 		t.Fatal(err)

@@ -346,27 +346,38 @@ func TestTwoPullsOfTheSameBlob(t *testing.T) {
 		f, l := bigFixture(t, gz)
 		srv := serve(t, f)
 		var asked blobRequests
+		ctx, cancel := context.WithCancel(context.Background())
+		comes := make(chan bool)
 		asked.note(srv, l.Digest, func(n int, w http.ResponseWriter, r *http.Request) bool {
-			time.Sleep(500 * time.Millisecond) // the other one has come by now
-			return false
+			if n > 1 {
+				return false
+			}
+			close(comes)
+			for srv.count("v1") < 2 { // until the other one has come, too
+				time.Sleep(time.Millisecond)
+			}
+			time.Sleep(100 * time.Millisecond) // for it to wait; if it does not yet, less is tested
+			if fails {
+				cancel()
+			}
+			return fails
 		})
 		s := newStore(t)
-		ctx, cancel := context.WithCancel(context.Background())
-		errs := make(chan error)
-		for _, ctx := range []context.Context{ctx, context.Background()} {
+		start := func(ctx context.Context) <-chan error {
+			err := make(chan error, 1)
 			go func() {
-				_, err := new(Client).Pull(ctx, s, ref(t, srv.host()+"/team/app:v1"), nil, nil)
-				errs <- err
+				_, e := new(Client).Pull(ctx, s, ref(t, srv.host()+"/team/app:v1"), nil, nil)
+				err <- e
 			}()
-			time.Sleep(100 * time.Millisecond)
+			return err
 		}
-		if fails {
-			cancel()
-			<-errs
-		} else if err := <-errs; err != nil {
-			t.Error(err)
+		first := start(ctx)
+		<-comes
+		second := start(context.Background())
+		if err := <-first; (err != nil) != fails {
+			t.Errorf("the first one: %v", err)
 		}
-		if err := <-errs; err != nil {
+		if err := <-second; err != nil {
 			t.Error(err)
 		}
 		cancel()
@@ -389,10 +400,8 @@ func TestManyPullsOfSeveralLayers(t *testing.T) {
 		var all sync.WaitGroup
 		for range 8 {
 			all.Go(func() {
-				// Less than a pull waits for another that gets nothing, 20 seconds.
-				ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
-				defer cancel()
-				if _, err := new(Client).Pull(ctx, s, ref(t, srv.host()+"/team/app:v1"), nil, nil); err != nil {
+				// One that waits for another in vain fetches the layer itself, after 20 seconds.
+				if _, err := new(Client).Pull(context.Background(), s, ref(t, srv.host()+"/team/app:v1"), nil, nil); err != nil {
 					t.Error(err)
 				}
 			})
@@ -418,7 +427,7 @@ func TestStalledServerIsGivenUp(t *testing.T) {
 	})
 	c := &Client{stall: 50 * time.Millisecond}
 	_, err := c.Pull(context.Background(), newStore(t), ref(t, srv.host()+"/team/app:v1"), nil, nil)
-	wantError(t, err, srv.host()+" has sent nothing for 50ms", l.Digest.String())
+	wantError(t, err, srv.host()+" has sent nothing for 50ms")
 	// One that stalls once is asked for the rest.
 	asked = blobRequests{}
 	asked.note(srv, l.Digest, func(n int, w http.ResponseWriter, r *http.Request) bool {
@@ -429,11 +438,11 @@ func TestStalledServerIsGivenUp(t *testing.T) {
 		<-r.Context().Done()
 		return true
 	})
-	c.stall = time.Second
+	c.stall = 2 * time.Second
 	if _, err := c.Pull(context.Background(), newStore(t), ref(t, srv.host()+"/team/app:v1"), nil, nil); err != nil {
 		t.Error(err)
 	}
-	if got := strings.Join(asked.ranges, ","); got != ",bytes=1000-" {
+	if got := strings.Join(asked.ranges, ","); !strings.HasPrefix(got, ",bytes=1000-") { // and more, if this machine stalls
 		t.Errorf("asked for %q", got)
 	}
 }
@@ -474,6 +483,9 @@ func TestServerThatDoesNotAnswerIsGivenUp(t *testing.T) {
 	c := &Client{answer: 20 * time.Millisecond, pause: time.Millisecond}
 	_, err := c.Pull(context.Background(), newStore(t), ref(t, srv.host()+"/team/app:v1"), nil, nil)
 	wantError(t, err, "timeout")
+	for end := time.Now().Add(time.Minute); srv.count("v1") < 2 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond) // the server may hear of it later than the client gives up
+	}
 	if n := srv.count("v1"); n != 2 {
 		t.Errorf("asked %d times", n)
 	}

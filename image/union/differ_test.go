@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"tiffin/image/layer"
 	tt "tiffin/internal/test/tartest"
@@ -293,7 +292,8 @@ func TestDifferReadsWhatItMust(t *testing.T) {
 	}
 }
 
-// TestDifferDoesNotReadHoles: a layer of a few bytes says that a file has an exabyte.
+// TestDifferDoesNotReadHoles: a layer of a few bytes says that a file has an exabyte, which nobody
+// would read to the end.
 func TestDifferDoesNotReadHoles(t *testing.T) {
 	const size = 1 << 60
 	of := func(ps ...tt.Piece) *Side {
@@ -305,12 +305,8 @@ func TestDifferDoesNotReadHoles(t *testing.T) {
 		"less":    of(tt.Piece{Off: 0, Data: "begin"}, tt.Piece{Off: size - 3, Data: "end"}),
 		"another": of(tt.Piece{Off: 0, Data: "begin"}, tt.Piece{Off: size/2 + 1, Data: "middle"}, tt.Piece{Off: size - 3, Data: "end"}),
 	} {
-		began := time.Now()
 		if got := differences(t, whole, other, false); (len(got) == 0) != (want == "same") {
 			t.Errorf("%s: %q", want, got)
-		}
-		if took := time.Since(began); took > 10*time.Second {
-			t.Errorf("%s: it took %v", want, took)
 		}
 	}
 }

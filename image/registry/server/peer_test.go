@@ -94,7 +94,7 @@ func held(t *testing.T, l *net.TCPListener, start func() error, stdin func() (io
 	if err := start(); err != nil {
 		must.Skip(t, "userns", "%v", err)
 	}
-	l.SetDeadline(time.Now().Add(20 * time.Second))
+	l.SetDeadline(time.Now().Add(2 * time.Minute))
 	s, err := l.AcceptTCP()
 	if err != nil {
 		t.Fatal(err)

@@ -91,7 +91,7 @@ func (p *Page) start(chromium string) {
 	if os.Geteuid() == 0 {
 		args = append([]string{"--no-sandbox"}, args...) // it refuses root otherwise
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	cmd := exec.CommandContext(ctx, chromium, args...)
 	var said bytes.Buffer
 	cmd.Env, cmd.Stderr, cmd.WaitDelay = append(os.Environ(), "HOME="+home), &said, time.Second
