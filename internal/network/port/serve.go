@@ -159,7 +159,7 @@ func (m *message) Attached() (*int, *[]*os.File) { return &m.NumFiles, &m.files 
 const perMessage = 8
 
 // patience is how long a helper may take to listen to its supervisor.
-const patience = 2 * time.Second
+const patience = 10 * time.Second
 
 // hand gives a helper the sockets.
 func (ls *Listeners) hand(conn *wire.Conn) (err error) {

@@ -82,7 +82,7 @@ func keys(s string) string {
 	return typed.String()
 }
 
-const limit = 60 * time.Second // for one line
+const limit = 5 * time.Minute // for one line
 
 // try runs the line, and tells what is wrong with it. Lines at which something is typed get a
 // terminal, and others that ask for one.
@@ -167,7 +167,11 @@ func (it item) converse(terminal *os.File, out *output) error {
 	read := 0 // bytes of the output that have been dealt with
 	for _, s := range it.dialog {
 		if s.seen == nil {
-			out.quiet(read)
+			most := time.Minute
+			if strings.HasPrefix(it.command, "docker attach ") {
+				most = 5 * time.Second // a shell that is attached to says nothing
+			}
+			out.quiet(read, most)
 			read = len(out.String())
 			for _, chunk := range strings.SplitAfter(s.typed, string(rune('P'&0x1f))) { // keys are not hit all at once
 				if _, err := terminal.WriteString(chunk); err != nil {
@@ -208,11 +212,10 @@ func (o *output) String() string {
 	return o.all.String()
 }
 
-// quiet waits until there is more than read bytes, and no more has come for a moment; for 2 s at
-// most, since a shell that is attached to says nothing.
-func (o *output) quiet(read int) {
+// quiet waits until there is more than read bytes, and no more has come for a moment.
+func (o *output) quiet(read int, most time.Duration) {
 	size, since := len(o.String()), time.Now()
-	for began := time.Now(); time.Since(began) < 2*time.Second; time.Sleep(20 * time.Millisecond) {
+	for began := time.Now(); time.Since(began) < most; time.Sleep(20 * time.Millisecond) {
 		if n := len(o.String()); n != size {
 			size, since = n, time.Now()
 		}

@@ -76,7 +76,7 @@ func (e engine) shell(dir, line string) *exec.Cmd {
 	cmd := exec.Command("bash", "-o", "pipefail", "-c", line)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "PATH="+e.dir+":"+os.Getenv("PATH"), "TERM=xterm")
-	cmd.WaitDelay = 5 * time.Second // what goes on in the background and keeps the output
+	cmd.WaitDelay = time.Minute // what goes on in the background and keeps the output
 	return cmd
 }
 
