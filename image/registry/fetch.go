@@ -28,7 +28,7 @@ func (r *Repository) Blob(ctx context.Context, d ocispec.Descriptor, from transf
 	ctx, cancel := context.WithCancelCause(auth.AppendRepositoryScope(ctx, r.remote.Reference, auth.ActionPull))
 	resp, err := r.getBlob(ctx, d, from)
 	if err == nil {
-		body := newBlob(ctx, cancel, r, resp.Body)
+		body := newBlob(ctx, cancel, r, resp.Body, r.client.stallTimeout())
 		resp.Body = body // refusal reads it, too
 		if err = checkAnswer(resp, d, from); err == nil {
 			return body, resp.Header.Get("ETag"), nil
@@ -137,12 +137,16 @@ type blob struct {
 	cancel  context.CancelCauseFunc
 }
 
-func newBlob(ctx context.Context, cancel context.CancelCauseFunc, r *Repository, body io.ReadCloser) *blob {
-	stall := r.client.stallTimeout()
+// errSilent is wrapped by the cause of the end of a context that such an alarm has ended.
+var errSilent = errors.New("has sent nothing for")
+
+func silent(domain string, d time.Duration) error {
+	return fmt.Errorf("%s %w %s", domain, errSilent, d)
+}
+
+func newBlob(ctx context.Context, cancel context.CancelCauseFunc, r *Repository, body io.ReadCloser, stall time.Duration) *blob {
 	b := &blob{ctx: ctx, body: body, stall: stall, cancel: cancel}
-	b.stalled = time.AfterFunc(stall, func() {
-		cancel(fmt.Errorf("%s has sent nothing for %s", r.ref.Domain, stall))
-	})
+	b.stalled = time.AfterFunc(stall, func() { cancel(silent(r.ref.Domain, stall)) })
 	b.stalled.Stop()
 	return b
 }

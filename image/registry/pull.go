@@ -81,7 +81,7 @@ func (r *Repository) Manifest(ctx context.Context, reference string) (mediaType 
 	if err != nil {
 		return "", nil, explain(err, r.ref.Domain)
 	}
-	body := newBlob(ctx, cancel, r, resp.Body)
+	body := newBlob(ctx, cancel, r, resp.Body, r.client.stallTimeout())
 	defer body.Close()
 	resp.Body = body
 	switch resp.StatusCode {

@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
+	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/registry/remote/auth"
@@ -16,14 +18,26 @@ import (
 	"tiffin/image/transfer"
 )
 
+// partStall is how long a server may send nothing of a part: layer.Patience is longer.
+const partStall = 25 * time.Second
+
 // Range implements transfer.Ranger: RFC 9110, 14.2. OCI distribution-spec v1.1, "Pulling blobs": "A
-// registry SHOULD support the Range request header".
+// registry SHOULD support the Range request header". Somebody waits for it: the silence of a server
+// that he is still connected to, as he thinks, ends before his patience does.
 func (r *Repository) Range(ctx context.Context, d ocispec.Descriptor, from, n int64) (io.ReadCloser, error) {
 	ctx, cancel := context.WithCancelCause(auth.AppendRepositoryScope(ctx, r.remote.Reference, auth.ActionPull))
+	stall := min(partStall, r.client.stallTimeout())
+	alarm := time.AfterFunc(stall, func() { cancel(silent(r.ref.Domain, stall)) })
+	alarm.Stop()
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		WroteRequest:         func(httptrace.WroteRequestInfo) { alarm.Reset(stall) },
+		GotFirstResponseByte: func() { alarm.Stop() },
+	})
 	header := http.Header{"Range": {fmt.Sprintf("bytes=%d-%d", from, from+n-1)}}
 	resp, err := r.do(ctx, http.MethodGet, "blobs/"+d.Digest.String(), header)
+	alarm.Stop()
 	if err == nil {
-		body := newBlob(ctx, cancel, r, resp.Body)
+		body := newBlob(ctx, cancel, r, resp.Body, stall)
 		resp.Body = body // refusal reads it, too
 		if err = checkRange(resp, d, from, n); err == nil {
 			return body, nil
@@ -31,7 +45,9 @@ func (r *Repository) Range(ctx context.Context, d ocispec.Descriptor, from, n in
 		defer body.Close()
 	}
 	var broken *url.Error
-	if err = explain(err, r.ref.Domain); errors.As(err, &broken) && ctx.Err() == nil {
+	if cause := context.Cause(ctx); errors.Is(cause, errSilent) {
+		err = fmt.Errorf("%w: %w", transfer.ErrInterrupted, cause)
+	} else if err = explain(err, r.ref.Domain); errors.As(err, &broken) && ctx.Err() == nil {
 		err = fmt.Errorf("%w: %w", transfer.ErrInterrupted, err)
 	}
 	cancel(nil)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
 
 	"tiffin/image/transfer"
 )
@@ -109,5 +110,45 @@ func TestAPartComesFromAnotherHost(t *testing.T) {
 	part = all[1000:1200]
 	if _, err := from.(transfer.Ranger).Range(context.Background(), l, 1000, 100); !errors.Is(err, transfer.ErrWrongAnswer) {
 		t.Errorf("a longer range: %v", err)
+	}
+}
+
+// TestASilentServer is given up while somebody who waits for a part has patience left, before it
+// answers and in the middle.
+func TestASilentServer(t *testing.T) {
+	f, l := bigFixture(t, bytes.Clone)
+	srv := serve(t, f)
+	begun := false
+	srv.fault = func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Header.Get("Range") == "" {
+			return false
+		}
+		if begun {
+			w.Header().Set("Content-Range", fmt.Sprintf("bytes 1000-1099/%d", l.Size))
+			w.WriteHeader(http.StatusPartialContent)
+			w.(http.Flusher).Flush()
+		}
+		<-r.Context().Done()
+		return true
+	}
+	c := new(warnings).client()
+	c.stall = 50 * time.Millisecond
+	from, err := c.Remote(context.Background(), ref(t, srv.host()+"/team/app:v1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if _, err := from.(transfer.Ranger).Range(ctx, l, 1000, 100); !errors.Is(err, errSilent) || !errors.Is(err, transfer.ErrInterrupted) {
+		t.Errorf("no answer: %v", err)
+	}
+	begun = true
+	r, err := from.(transfer.Ranger).Range(ctx, l, 1000, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if _, err := io.ReadAll(r); !errors.Is(err, errSilent) {
+		t.Errorf("no bytes: %v", err)
 	}
 }
