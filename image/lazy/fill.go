@@ -31,8 +31,9 @@ const (
 	mostPause  = time.Minute
 	mostTries  = time.Hour // without another byte
 	lookAgain  = time.Second
-	chunkTime  = 40 * time.Second // that an answer may take; layer.Patience is longer
-	fetchTime  = 10 * time.Minute // that a chunk may take
+	busyPause  = 50 * time.Millisecond // before another connection is accepted
+	chunkTime  = 40 * time.Second      // that an answer may take; layer.Patience is longer
+	fetchTime  = 10 * time.Minute      // that a chunk may take
 )
 
 // errTable is wrapped by the error that says that a table of contents is not that of its tarball.
@@ -209,8 +210,12 @@ func (f *fill) forget() error {
 func (f *fill) serve(ctx context.Context, l *net.UnixListener) {
 	for {
 		sock, err := l.AcceptUnix()
-		if err != nil {
+		if errors.Is(err, net.ErrClosed) {
 			return
+		}
+		if err != nil { // for a moment there are too many of them: accept(2), EMFILE
+			time.Sleep(busyPause)
+			continue
 		}
 		f.conns.Go(func() {
 			conn, err := wire.New(sock)

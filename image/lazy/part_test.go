@@ -8,15 +8,18 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/semaphore"
+	"golang.org/x/sys/unix"
 
 	"tiffin/image/layer"
 	"tiffin/image/transfer"
+	"tiffin/internal/wire"
 )
 
 // TestBytesThatInflateToOtherOnes are not written.
@@ -179,5 +182,51 @@ func TestManyChunksInTheSameBytes(t *testing.T) {
 	}
 	if work == 0 || work > aheadWork {
 		t.Errorf("%d bytes are inflated for others", work)
+	}
+}
+
+// TestTooManyReaders: whoever cannot be heard for a moment, since there are as many already as this
+// program may have descriptors for, is heard then.
+func TestTooManyReaders(t *testing.T) {
+	dir, err := os.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	l, err := wire.Listen(dir, layer.SocketName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	conn, err := wire.Dial(dir, layer.SocketName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	var was, none unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+		t.Fatal(err)
+	}
+	none.Max = was.Max
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &none); err != nil {
+		t.Fatal(err)
+	}
+	_, err = l.AcceptUnix() // as serve would be told
+	f := &fill{}
+	go f.serve(context.Background(), l)
+	time.Sleep(2 * busyPause)
+	if e := unix.Setrlimit(unix.RLIMIT_NOFILE, &was); e != nil {
+		t.Fatal(e)
+	}
+	if !errors.Is(err, unix.EMFILE) {
+		t.Fatalf("accept(2) without descriptors: %v", err)
+	}
+	var a layer.ChunkAnswer
+	if err := conn.Send(&layer.ChunkRequest{DiffID: strings.Repeat("ab", 32)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Receive(&a); err != nil || a.State != layer.LayerWrong {
+		t.Errorf("the answer is %v, %v", a, err)
 	}
 }
