@@ -143,26 +143,41 @@ func (w within) ReadAt(b []byte, off int64) (int, error) { return w.readAt(w.ctx
 // readLazy is ReadAt, within the size of the tarball.
 func (f *Flat) readLazy(ctx context.Context, b []byte, off int64) (int, error) {
 	l := f.lazy
-	clear(b) // what no chunk has
 	first := sort.Search(len(l.chunks), func(i int) bool { return l.chunks[i].At+l.chunks[i].Len > off })
-	for n := first; n < len(l.chunks) && l.chunks[n].At < off+int64(len(b)); n++ {
+	end := first
+	// Who waits has not touched b yet, which is no memory until then: a container has as many threads
+	// that wait as it likes.
+	for ; end < len(l.chunks) && l.chunks[end].At < off+int64(len(b)); end++ {
+		if err := l.bring(ctx, end); err != nil {
+			return 0, err
+		}
+	}
+	clear(b) // what no chunk has
+	for n := first; n < end; n++ {
 		k := &l.chunks[n]
 		from, to := max(k.At, off), min(k.At+k.Len, off+int64(len(b)))
-		if err := l.read(ctx, f.tar, n, b[from-off:to-off], from-k.At); err != nil {
+		if err := l.read(f.tar, n, b[from-off:to-off], from-k.At); err != nil {
 			return 0, err
 		}
 	}
 	return len(b), nil
 }
 
-// read reads from byte in of chunk n on.
-func (l *lazyFlat) read(ctx context.Context, tar *os.File, n int, b []byte, in int64) error {
-	k := &l.chunks[n]
-	if !l.here[n].Load() && l.whole.Load() == nil {
-		if err := l.fetch(ctx, n); err != nil {
-			return fmt.Errorf("bytes %d to %d of layer sha256:%s: %w", k.At, k.At+k.Len, filepath.Base(l.dir), err)
-		}
+// bring waits until chunk n can be read.
+func (l *lazyFlat) bring(ctx context.Context, n int) error {
+	if l.here[n].Load() || l.whole.Load() != nil {
+		return nil
 	}
+	if err := l.fetch(ctx, n); err != nil {
+		k := &l.chunks[n]
+		return fmt.Errorf("bytes %d to %d of layer sha256:%s: %w", k.At, k.At+k.Len, filepath.Base(l.dir), err)
+	}
+	return nil
+}
+
+// read reads from byte in of chunk n on, which has been brought.
+func (l *lazyFlat) read(tar *os.File, n int, b []byte, in int64) error {
+	k := &l.chunks[n]
 	if l.here[n].Load() {
 		_, err := whole{tar}.ReadAt(b, k.At+in)
 		return err

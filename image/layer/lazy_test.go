@@ -397,3 +397,23 @@ func TestSameTreeSeesEachDifference(t *testing.T) {
 		}
 	}
 }
+
+// TestWhoWaitsHasNoMemory: the kernel's request names a buffer, and as long as nothing is written
+// there it is none.
+func TestWhoWaitsHasNoMemory(t *testing.T) {
+	l := newLazyLayer(t)
+	_, f := l.open(t)
+	b := bytes.Repeat([]byte("x"), 2000)
+	asked := 0
+	l.answer = func(n int) (ChunkState, string) {
+		if asked++; bytes.Count(b, []byte("x")) != len(b) {
+			t.Errorf("something is written before chunk %d is here", n)
+		}
+		l.put(t, n)
+		return ChunkHere, ""
+	}
+	defer l.serve(t)()
+	if _, err := f.ReadAt(b, 0); err != nil || string(b) != l.files[0] || asked != 3 {
+		t.Errorf("%v, asked for %d chunks", err, asked)
+	}
+}
