@@ -21,8 +21,8 @@
 //
 // A read waits until the bytes come, up to a minute; then it is EIO. A later read asks again. The
 // program that fetches goes on trying for an hour. If it is killed, each command that needs the
-// image, and `exec`, starts it again. A reboot only costs the chunks that came before it, if the
-// layer had not come as a whole.
+// image, and `exec`, starts it again, and so does one that waits for its container. A reboot only
+// costs the chunks that came before it, if the layer had not come as a whole.
 package lazy
 
 import (
@@ -35,6 +35,7 @@ import (
 	"path/filepath"
 	"slices"
 	"syscall"
+	"time"
 
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -255,21 +256,42 @@ const lockName = "lock"
 // Start starts the program that fetches the rest of the image whose directory is dir, unless it
 // runs. It outlives this one, and its terminal.
 func Start(root, dir string) error {
+	_, err := start(root, dir)
+	return err
+}
+
+// Keep is Start, and starts that program again, for as long as this one runs, when it has been
+// killed before all is here.
+func Keep(root, dir string) error {
+	err := Start(root, dir)
+	go func() {
+		for pause := lookAgain; err == nil && store.Readable(dir) && !store.Readable(filepath.Join(dir, image.LazyFailedName)); {
+			time.Sleep(pause)
+			if begun, err := start(root, dir); begun || err != nil {
+				pause = min(2*pause, mostPause) // it may have ended by itself
+			}
+		}
+	}()
+	return err
+}
+
+// start reports whether it was necessary.
+func start(root, dir string) (begun bool, err error) {
 	lock, err := lockFill(dir)
 	if errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, os.ErrNotExist) {
-		return nil // it runs; or all is here
+		return false, nil // it runs; or all is here
 	}
 	if err != nil {
-		return fmt.Errorf("start what fetches the image: %w", err)
+		return false, fmt.Errorf("start what fetches the image: %w", err)
 	}
 	defer lock.Close()
 	cmd := exec.Cmd{Path: "/proc/self/exe", Args: []string{"tiffin", Command, root, filepath.Base(dir)}, Dir: "/",
 		ExtraFiles: []*os.File{lock}, SysProcAttr: &syscall.SysProcAttr{Setsid: true}}
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start what fetches the image: %w", err)
+		return false, fmt.Errorf("start what fetches the image: %w", err)
 	}
 	go func() { _ = cmd.Wait() }()
-	return nil
+	return true, nil
 }
 
 // lockFill takes the lock of the program that fetches: flock(2). It is the child's then, which has

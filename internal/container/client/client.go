@@ -191,7 +191,7 @@ func startLazily(c *disk.Container, m *cache.Mountable) error {
 	if c.Driver != "" {
 		return errs.Hint(fmt.Errorf("container %s: --driver %s needs all of its image, which %w", c.Name, c.Driver, image.ErrPulling), "`tiffin pull` waits for the rest")
 	}
-	return lazy.Start(c.Root(), m.Lazy)
+	return lazy.Keep(c.Root(), m.Lazy)
 }
 
 // start gives the supervisor its container.

@@ -41,7 +41,7 @@ func goOn(c *disk.Container) {
 	}
 	if store, err := image.Open(c.Root()); err == nil {
 		if lz := store.LazyOf(c.ImageID); lz != nil {
-			_ = lazy.Start(c.Root(), lz.Dir)
+			_ = lazy.Keep(c.Root(), lz.Dir)
 		}
 	}
 }
