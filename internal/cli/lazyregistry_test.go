@@ -103,7 +103,7 @@ func newLazyRegistry(t *testing.T) *lazyRegistry {
 			t.Fatal(err)
 		}
 	}
-	if err := w.WriteHeader(&tar.Header{Name: "noise", Typeflag: tar.TypeReg, Mode: 0o644, Size: int64(len(l.noise))}); err != nil {
+	if err := w.WriteHeader(&tar.Header{Name: "noise", Typeflag: tar.TypeReg, Mode: 0o755, Size: int64(len(l.noise))}); err != nil {
 		t.Fatal(err)
 	}
 	w.Write(l.noise)

@@ -304,7 +304,7 @@ func (s *supervisor) startExec(c *control.Conn, m *control.Message) (*command, e
 	child, err := s.runExec(e)
 	if err != nil {
 		io.close()
-		return nil, err
+		return nil, s.unread(err)
 	}
 	io.started(child.Console)
 	ended := make(chan struct{})

@@ -111,3 +111,13 @@ func (s *supervisor) reason(err error) error {
 	}
 	return err
 }
+
+// unread adds to the error of a command that could not be started why the file system has answered
+// EIO, if that was it. What init says comes as text: wire.Error.
+func (s *supervisor) unread(err error) error {
+	why := s.damage.Load()
+	if err == nil || why == nil || !strings.HasSuffix(err.Error(), unix.EIO.Error()) {
+		return err
+	}
+	return errs.Hint(fmt.Errorf("%w: %w", err, *why), errs.HintOf(*why))
+}

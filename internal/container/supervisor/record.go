@@ -94,6 +94,7 @@ func (s *supervisor) damaged(err error) {
 		hint = "if the tarball is in your store, delete its directory: it is made again when it is needed; otherwise load or pull the image yourself"
 	}
 	err = errs.Hint(fmt.Errorf("read a file of container %s: %w", s.c.Name, err), hint)
+	s.damage.Store(&err)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state.Error = err.Error(); s.state.Status == disk.Running {

@@ -40,6 +40,7 @@ type supervisor struct {
 	io       *stdio
 
 	broken atomic.Pointer[error] // why the file system has failed, if it has
+	damage atomic.Pointer[error] // why the file system last had no bytes to give, if it had none
 
 	signals chan os.Signal            // from catch to heed
 	asked   atomic.Pointer[time.Time] // when a client has last passed SIGTERM to the first process
@@ -273,7 +274,7 @@ func (s *supervisor) start(first *control.Conn, out []*os.File) error {
 	}
 	if err != nil {
 		s.io.close()
-		return s.reason(err)
+		return s.unread(s.reason(err))
 	}
 	s.child = child
 	s.io.started(child.Console)
