@@ -145,8 +145,8 @@ func (f *Flat) readLazy(ctx context.Context, b []byte, off int64) (int, error) {
 	l := f.lazy
 	first := sort.Search(len(l.chunks), func(i int) bool { return l.chunks[i].At+l.chunks[i].Len > off })
 	end := first
-	// Who waits has not touched b yet, which is no memory until then: a container has as many threads
-	// that wait as it likes.
+	// Who waits has not touched b yet, which is no memory until then: a container has as many
+	// threads that wait as it likes.
 	for ; end < len(l.chunks) && l.chunks[end].At < off+int64(len(b)); end++ {
 		if err := l.bring(ctx, end); err != nil {
 			return 0, err
