@@ -103,7 +103,7 @@ func TestAnythingCanBeHandedIn(t *testing.T) {
 		works = append(works, Work{Student: fmt.Sprint("s", i), Lab: fmt.Sprint(i % 3), Script: original + disguised})
 	}
 	Pairs(works, nil)
-	if d := time.Since(begun); d > 10*time.Second {
+	if d := time.Since(begun); d > 2*time.Minute {
 		t.Errorf("it takes %v", d)
 	}
 }

@@ -68,7 +68,7 @@ var commands = reexec.Parts{
 	"cat":  func([]string) int { _, _ = io.Copy(os.Stdout, os.Stdin); return 0 },
 	"sleep": func([]string) int {
 		fmt.Println("asleep")
-		time.Sleep(time.Minute)
+		time.Sleep(time.Hour)
 		return 1
 	},
 	"signals": func([]string) int { // says which come, and ends with SIGTERM
@@ -188,7 +188,7 @@ func (b *box) remove() {
 // gone waits for the end of a process, which is a zombie at least.
 func gone(t *testing.T, pid int) {
 	t.Helper()
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		text, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 		if _, rest, _ := strings.Cut(string(text), ") "); rest == "" || rest[0] == 'Z' {
 			return
@@ -232,7 +232,7 @@ func ends(t *testing.T, s *Session, want int) {
 	}()
 	select {
 	case <-done:
-	case <-time.After(20 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("it does not end")
 	}
 }
@@ -282,7 +282,7 @@ func (o *output) String() string {
 // has waits until text was printed.
 func (o *output) has(text string) {
 	o.t.Helper()
-	for end := time.After(20 * time.Second); !strings.Contains(o.String(), text); {
+	for end := time.After(2 * time.Minute); !strings.Contains(o.String(), text); {
 		select {
 		case <-o.more:
 		case <-end:
@@ -346,7 +346,7 @@ func (b *box) client(args ...string) (*exec.Cmd, *output) {
 // state waits until the container is as want says, and returns its state.
 func (b *box) state(want disk.Status) disk.State {
 	b.t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(2 * time.Millisecond) {
 		s, err := b.State()
 		if err == nil && s.Status == want {
 			return s

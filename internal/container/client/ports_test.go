@@ -96,7 +96,7 @@ func tell(t *testing.T, at, word string) (string, error) {
 		return "", err
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
 	fmt.Fprintln(c, word)
 	if word == "last" {
 		time.Sleep(500 * time.Millisecond)

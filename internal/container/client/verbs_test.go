@@ -192,7 +192,7 @@ func TestWhatIsHeldStillGoesOn(t *testing.T) {
 		if again := <-next; again != nil {
 			again()
 		}
-		for end := time.Now().Add(10 * time.Second); size() <= first; time.Sleep(20 * time.Millisecond) {
+		for end := time.Now().Add(time.Minute); size() <= first; time.Sleep(20 * time.Millisecond) {
 			if _, h, err := hold(b.Container); err == nil {
 				h()
 			}

@@ -14,7 +14,7 @@ func TestDescendantsAreFound(t *testing.T) {
 	}
 	var all []Process
 	asleep := func() bool { return len(all) == 2 && all[1].Name == "sleep" && all[1].State == 'S' }
-	for end := time.Now().Add(10 * time.Second); !asleep() && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !asleep() && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		all = Descendants(os.Getpid())
 	}
 	if len(all) != 2 || all[0].Pid != cmd.Process.Pid || all[1].Parent != all[0].Pid || all[0].Parent != os.Getpid() {

@@ -97,7 +97,7 @@ func TestACommandLearnsThatItsReaderIsGone(t *testing.T) {
 	r, w := pipe(t)
 	s.attach([]*os.File{w, w}, true)
 	r.Close()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		_, err := stdout.WriteString("more\n")
 		if errors.Is(err, unix.EPIPE) {
 			break
@@ -166,7 +166,7 @@ func TestTheEndIsNotWaitedForForEver(t *testing.T) {
 	s, stdout, _ := pumped(t, nil)
 	begun := time.Now()
 	s.drain(50 * time.Millisecond) // a child that was left behind has the output open
-	if took := time.Since(begun); took < 50*time.Millisecond || took > 5*time.Second {
+	if took := time.Since(begun); took < 50*time.Millisecond || took > time.Minute {
 		t.Errorf("it took %v", took)
 	}
 	_, w := pipe(t) // which nobody reads
@@ -180,7 +180,7 @@ func TestTheEndIsNotWaitedForForEver(t *testing.T) {
 	}()
 	select {
 	case <-done:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("it waits for a reader that is gone")
 	}
 }

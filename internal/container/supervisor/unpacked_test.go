@@ -48,7 +48,7 @@ func TestOneFillsAndTheOthersDoNotWaitForItsEnd(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("it waits for the lock of another that uses the tree")
 		}
 	}
