@@ -66,7 +66,7 @@ func delegate(t *testing.T, p person, name string) string {
 	t.Cleanup(func() {
 		for _, dir := range []string{shell, top} {
 			err := os.Remove(dir) // rmdir(2): refused if a group is in it, or a supervisor that is just going
-			for end := time.Now().Add(5 * time.Second); err != nil && time.Now().Before(end); err = os.Remove(dir) {
+			for end := time.Now().Add(time.Minute); err != nil && time.Now().Before(end); err = os.Remove(dir) {
 				time.Sleep(10 * time.Millisecond)
 			}
 			if err != nil {

@@ -59,12 +59,12 @@ func TestForeignNetwork(t *testing.T) {
 				}
 				// The server ends first: pasta of 2023 may lose the end of a connection whose other
 				// direction has ended before.
-				talk := fmt.Sprintf("{ echo hello; sleep 1; } | nc -w 5 %s %s 2>/dev/null || true", own, port)
+				talk := fmt.Sprintf("{ echo hello; sleep 1; } | nc -w 60 %s %s 2>/dev/null || true", own, port)
 				if got := p.as(t, store, "", binary, "exec", "box", "sh", "-c", talk); got != "hello\n" {
 					t.Errorf("from a server on this machine: %q", got)
 				}
 				at := strings.TrimSpace(p.as(t, store, "", binary, "port", "box", "80"))
-				if c, err := net.DialTimeout("tcp", at, time.Second); err != nil {
+				if c, err := net.DialTimeout("tcp", at, time.Minute); err != nil {
 					t.Error(err)
 				} else if got, err := readUntilEnd(c.(*net.TCPConn)); string(got) != "rice\n" {
 					t.Errorf("through the port: %q, %v", got, err)
@@ -81,9 +81,10 @@ func TestForeignNetwork(t *testing.T) {
 				}
 				syscall.Kill(pid, syscall.SIGKILL)
 				gone(t, pid)
-				if notes := p.as(t, store, "", binary, "inspect", "box"); !strings.Contains(notes, "nothing leaves the container until that is started again: it was killed by SIGKILL") {
-					t.Errorf("no note in %s", notes)
-				}
+				waitFor(t, func() bool {
+					notes := p.as(t, store, "", binary, "inspect", "box")
+					return strings.Contains(notes, "nothing leaves the container until that is started again: it was killed by SIGKILL")
+				})
 			})
 		}
 	}
@@ -93,19 +94,18 @@ func TestForeignNetwork(t *testing.T) {
 func readUntilEnd(c *net.TCPConn) ([]byte, error) {
 	defer c.Close()
 	_ = c.CloseWrite()
-	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
 	return io.ReadAll(c)
 }
 
 // gone waits until a process has ended.
 func gone(t *testing.T, pid int) {
 	t.Helper()
-	for end := time.Now().Add(5 * time.Second); syscall.Kill(pid, 0) == nil; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); syscall.Kill(pid, 0) == nil; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("process %d is left", pid)
 		}
 	}
-	time.Sleep(100 * time.Millisecond)
 }
 
 // ownAddress is one of this machine's that is not loopback.

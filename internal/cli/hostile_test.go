@@ -89,7 +89,7 @@ func TestAStoreThatChangesUnderAContainer(t *testing.T) {
 		if !stuck.Stop() {
 			t.Errorf("round %d: the container hangs", round)
 		}
-		rm := exec.Command("timeout", "-s", "KILL", "20", binary, "rm", "-f", "box")
+		rm := exec.Command("timeout", "-s", "KILL", "120", binary, "rm", "-f", "box")
 		rm.Env = k.command().Env
 		if b, err := rm.CombinedOutput(); err != nil {
 			t.Errorf("round %d: rm -f: %v: %s", round, err, b)

@@ -99,7 +99,7 @@ func (k *killer) age() {
 // round starts a container, kills the client (0), the supervisor (1) or a
 // process below it (2), and waits for all of them to be gone.
 func (k *killer) round(victim int) bool {
-	cmd := k.command("run", "--rm", "tiffin/base", "sh", "-c", "echo rice > /menu; sleep 60; exit 3")
+	cmd := k.command("run", "--rm", "tiffin/base", "sh", "-c", "echo rice > /menu; sleep 1000; exit 3")
 	if err := cmd.Start(); err != nil {
 		k.t.Fatal(err)
 	}
@@ -130,17 +130,17 @@ func (k *killer) round(victim int) bool {
 			k.t.Errorf("the %s was killed, but run succeeded", who)
 			return false
 		}
-	case <-time.After(20 * time.Second):
-		k.t.Errorf("the %s was killed, and run has not ended after 20 s", who)
+	case <-time.After(2 * time.Minute):
+		k.t.Errorf("the %s was killed, and run has not ended after two minutes", who)
 		return false
 	}
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		left := fmt.Sprint(supervisors(k.store), alive(below))
 		if left == "[] []" {
 			return true
 		}
 		if time.Now().After(end) {
-			k.t.Errorf("the %s was killed; after 20 s these supervisors and processes are left: %s", who, left)
+			k.t.Errorf("the %s was killed; after two minutes these supervisors and processes are left: %s", who, left)
 			return false
 		}
 	}

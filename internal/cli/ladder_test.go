@@ -50,7 +50,7 @@ run run --rm --upper tmpfs tiffin/base true 2>&1 | cut -d : -f 2
 run picture run -o "$DIR/page" --rm tiffin/base true; grep -c -e '<section id="start"' -e '<section id="trace"' "$DIR/page"
 run run -d --name long tiffin/base sleep 1000 > /dev/null
 run exec long sh -c 'echo more >> /etc/passwd'; echo $(run diff long)
-timeout 20 "$TIFFIN" trace long < /dev/null 2>&1 | head -n 1
+timeout 120 "$TIFFIN" trace long < /dev/null 2>&1 | head -n 1
 run rm -f long box > /dev/null
 run rmi changed tiffin/base > /dev/null
 ls "$TIFFIN_ROOT/trees" | wc -l; ls "$TIFFIN_ROOT/containers" | wc -l`
@@ -128,7 +128,7 @@ tree=$(echo "$TIFFIN_ROOT"/trees/*); "$TIFFIN" rmi tiffin/base > /dev/null
 while [ -e "$tree" ]; do "$TIFFIN" prune -f > /dev/null; done # the run before may still have had it
 mkdir "$tree"
 exec 9< "$tree"; flock 9
-for sig in INT TERM; do timeout --preserve-status -s $sig -k 20 2 "$TIFFIN" run --rm tiffin/base true || echo $?; done
+for sig in INT TERM; do timeout --preserve-status -s $sig -k 120 2 "$TIFFIN" run --rm tiffin/base true || echo $?; done
 "$TIFFIN" ps -aq`
 	for _, p := range people(t) {
 		t.Run(p.name, func(t *testing.T) {

@@ -242,7 +242,7 @@ func TestLazyPullIsCutOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	killed := false
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end) && !killed; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end) && !killed; time.Sleep(20 * time.Millisecond) {
 		for _, pid := range s.fetchers() {
 			killed = syscall.Kill(pid, syscall.SIGKILL) == nil
 		}
@@ -343,7 +343,7 @@ func (s *lazyStore) process(name, state string) int {
 // eventually waits for something, less long than a read waits for its registry.
 func (s *lazyStore) eventually(what string, is func() bool) {
 	s.t.Helper()
-	for end := time.Now().Add(20 * time.Second); !is(); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(50 * time.Second); !is(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			s.t.Fatalf("it is not so that %s", what)
 		}

@@ -37,7 +37,7 @@ func TestAKilledSupervisorIsNoticed(t *testing.T) {
 	if err := wait.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if _, err := k.try("exec", "idle", "cat", "/kept"); err == nil {
 			break
 		}

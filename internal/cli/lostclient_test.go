@@ -26,7 +26,7 @@ const counting = "i=0; while [ $i -lt 100 ]; do echo n$i; i=$((i+1)); sleep 0.00
 func (k *killer) complete(name string) bool {
 	k.t.Helper()
 	var log string
-	for end := time.Now().Add(30 * time.Second); !strings.Contains(log, "all"); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); !strings.Contains(log, "all"); time.Sleep(20 * time.Millisecond) {
 		status, err := k.try("inspect", "-f", "{{.State.Status}}", name)
 		if err != nil && strings.Contains(status, "no such") && len(supervisors(k.store)) == 0 {
 			return false
@@ -60,6 +60,9 @@ func TestALostTerminalLosesNothing(t *testing.T) {
 	} {
 		name := fmt.Sprint("lost", i)
 		p := atTerminal(t, store, "run", "-it", "--rm", "--name", name, "tiffin/base", "sh", "-c", counting)
+		if i == 4 { // the others may all come before there is a container
+			p.sees("n0")
+		}
 		time.Sleep(time.Duration(rand.IntN(500)) * time.Millisecond)
 		lose(p)
 		_ = p.cmd.Wait()
@@ -127,7 +130,7 @@ func TestATiedContainerIsAskedToEnd(t *testing.T) {
 	} {
 		file := filepath.Join(dir, "f")
 		_ = os.Remove(file)
-		cmd := k.command("run", "--rm", "--stop-timeout", "1", "-v", dir+":/w", "tiffin/base", "sh", "-c", trap+"; echo up; while :; do sleep 0.02; done")
+		cmd := k.command("run", "--rm", "--stop-timeout", "5", "-v", dir+":/w", "tiffin/base", "sh", "-c", trap+"; echo up; while :; do sleep 0.02; done")
 		out, err := cmd.StdoutPipe()
 		if err == nil {
 			err = cmd.Start()
@@ -141,7 +144,7 @@ func TestATiedContainerIsAskedToEnd(t *testing.T) {
 		begun := time.Now()
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
-		for end := time.Now().Add(20 * time.Second); len(supervisors(store)) > 0; time.Sleep(5 * time.Millisecond) {
+		for end := time.Now().Add(2 * time.Minute); len(supervisors(store)) > 0; time.Sleep(5 * time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatalf("%s: it goes on", trap)
 			}

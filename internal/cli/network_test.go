@@ -182,13 +182,17 @@ func visit(what, port string) (string, error) {
 	if net.ParseIP(what) != nil {
 		host, port = what, "1"
 	}
-	conn, err := net.DialTimeout("tcp", net.JoinHostPort(host, port), time.Second)
+	patience := time.Minute
+	if what == "full" || host != gateway { // nobody answers
+		patience = time.Second
+	}
+	conn, err := net.DialTimeout("tcp", net.JoinHostPort(host, port), patience)
 	if err != nil {
 		return "", err
 	}
 	c := conn.(*net.TCPConn)
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(10 * time.Second))
+	c.SetDeadline(time.Now().Add(time.Minute))
 	hello := make([]byte, 5)
 	switch what {
 	case "echo":
@@ -216,7 +220,7 @@ func visitUDP(to string) (string, error) {
 		return "", err
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(2 * time.Second))
+	c.SetDeadline(time.Now().Add(time.Minute))
 	var sizes []string
 	b := make([]byte, 1<<16)
 	for i, n := range []int{0, 1, 1400, 65507} {
@@ -282,8 +286,9 @@ func TestTraceOfANetwork(t *testing.T) {
 			fmt.Fprintf(&visits, ` "%s" %d`, what, ports[what])
 		}
 		w.box("user:host-loopback", "box", "--hostname", "other", "tiffin/base", "sleep", "1000")
-		traced := w.sh(`$TIFFIN trace --network box >trace & $TIFFIN trace --network --format json box >json & sleep 0.5
-			$TIFFIN exec box sh -c '` + visits.String() + `' >/dev/null; sleep 0.5; $TIFFIN kill box >/dev/null; wait; cat trace; grep -c '"sent":5,.*"result":"closed"' json; rm trace json`)
+		traced := w.sh(`$TIFFIN trace --network box >trace & $TIFFIN trace --network --format json box >json &
+			until grep -q "dns  answered" trace && grep -q answered json; do $TIFFIN exec box /programs/visitor name 0 >/dev/null; sleep 0.1; done
+			$TIFFIN exec box sh -c '` + visits.String() + `' >/dev/null; until grep -q unreachable trace && grep -q unreachable json; do sleep 0.1; done; $TIFFIN kill box >/dev/null; wait; cat trace; grep -c '"sent":5,.*"result":"closed"' json; rm trace json`)
 		w.Log(traced)
 		for _, want := range []string{
 			"dns  answered    box. A 10.0.2.100\n",

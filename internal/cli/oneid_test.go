@@ -105,7 +105,7 @@ func init() {
 func probeLeaderless() {
 	go func() {
 		status := fmt.Sprintf("/proc/self/task/%d/status", os.Getpid())
-		for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
 			if text, _ := os.ReadFile(status); strings.Contains(string(text), "State:\tZ") {
 				if err := unix.Chown("/w/leaderless", 7, 8); err != nil {
 					fmt.Fprintln(os.Stderr, err)
@@ -178,7 +178,7 @@ func TestSupervisorIsGone(t *testing.T) {
 		t.Run(p.name, func(t *testing.T) {
 			b := accountBench(t, p)
 			b.tiffin("run", "-d", "--userns", "single", "--name", "cc", "-v", b.probe+":/account-probe:ro", "tiffin/base", "/account-probe", "chowner")
-			for end := time.Now().Add(10 * time.Second); !strings.Contains(b.tiffin("diff", "cc"), "victim") && time.Now().Before(end); {
+			for end := time.Now().Add(time.Minute); !strings.Contains(b.tiffin("diff", "cc"), "victim") && time.Now().Before(end); {
 			}
 			pid := strings.TrimSpace(b.tiffin("inspect", "-f", "{{.State.Pid}}", "cc"))
 			supervisor := supervisors(b.store())
@@ -189,7 +189,7 @@ func TestSupervisorIsGone(t *testing.T) {
 			if err := syscall.Kill(supervisor[0], syscall.SIGKILL); err != nil || len(helper) == 0 {
 				t.Fatal(err, helper)
 			}
-			for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 				_, container := os.Stat("/proc/" + pid)
 				_, help := os.Stat(fmt.Sprintf("/proc/%d", helper[0]))
 				if container != nil && help != nil {

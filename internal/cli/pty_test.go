@@ -102,7 +102,7 @@ func (p *typist) sees(text string) {
 // until is sees that returns what came before the text.
 func (p *typist) until(text string) string {
 	p.t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		p.mu.Lock()
 		before, after, ok := strings.Cut(p.seen.String(), text)
 		if ok {
@@ -171,10 +171,11 @@ func TestInteractiveShell(t *testing.T) {
 	p.sees("/dev/pts/0\r\n")
 	p.sees("24 80")
 	p.resize(50, 132)
-	p.types("sleep 0.2; stty size\r")
+	p.types("until stty size | grep '50 1[3]2'; do sleep 0.1; done\r")
 	p.sees("50 132")
-	p.types("sleep 1000\r")
-	time.Sleep(300 * time.Millisecond)
+	p.sees("# ")
+	p.types("cat /etc/shells -\r")
+	p.sees("/bin/sh\r\n")
 	p.types("\x03") // Ctrl-C is for what runs in the container
 	p.sees("# ")
 	p.types("exit 9\r")

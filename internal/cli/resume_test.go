@@ -102,7 +102,7 @@ func TestKilledPullGoesOnWhereItStopped(t *testing.T) {
 		t.Fatal(err)
 	}
 	partial := filepath.Join(store, "partial", strings.TrimPrefix(reg.large, "sha256:"))
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		if st, err := os.Stat(partial); err == nil && st.Size() >= 2<<20 {
 			break
 		}

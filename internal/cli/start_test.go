@@ -118,6 +118,11 @@ func TestStart(t *testing.T) {
 			start := func() map[string]uint64 {
 				t.Helper()
 				id := strings.TrimSpace(k.tiffin("run", "-d", "small", "/bin/p"))
+				pid := strings.TrimSpace(k.tiffin("inspect", "-f", "{{.State.Pid}}", id))
+				waitFor(t, func() bool { // it has read all, and waits: proc_pid_syscall(5)
+					text, _ := os.ReadFile("/proc/" + pid + "/syscall")
+					return strings.HasPrefix(string(text), fmt.Sprint(unix.SYS_PAUSE, " "))
+				})
 				c := counts(t, p.uid, k.store, id)
 				k.tiffin("rm", "-f", id)
 				// Who reads ahead may meet a directory in which init has just made something.

@@ -94,7 +94,7 @@ func (w *wired) ask(from string, whom ...string) string {
 // until waits for something to be so.
 func (w *wired) until(what string, is func() bool) {
 	w.Helper()
-	for end := time.Now().Add(15 * time.Second); !is(); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); !is(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			w.Fatalf("not in time: %s", what)
 		}
