@@ -86,8 +86,8 @@ func TestHandInsAreReplayed(t *testing.T) {
 	}
 	files = append(files, changed)
 
-	s.Limit = 20 * time.Second
-	g := &Grader{Runner: s.Runner, Labs: []*Lab{l}, Jobs: 2, Seed: seed, Solve: 3 * time.Second}
+	s.Limit = 2 * time.Minute
+	g := &Grader{Runner: s.Runner, Labs: []*Lab{l}, Jobs: 2, Seed: seed, Solve: 10 * time.Second}
 	n := 0
 	g.Grade(background, files, func(o Grade) {
 		n++
