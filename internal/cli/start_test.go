@@ -119,7 +119,7 @@ func TestStart(t *testing.T) {
 				t.Helper()
 				id := strings.TrimSpace(k.tiffin("run", "-d", "small", "/bin/p"))
 				pid := strings.TrimSpace(k.tiffin("inspect", "-f", "{{.State.Pid}}", id))
-				waitFor(t, func() bool { // it has read all, and waits: proc_pid_syscall(5)
+				waitFor(t, func() bool { // it has read all, and waits: proc(5), /proc/PID/syscall
 					text, _ := os.ReadFile("/proc/" + pid + "/syscall")
 					return strings.HasPrefix(string(text), fmt.Sprint(unix.SYS_PAUSE, " "))
 				})

@@ -49,12 +49,12 @@ fi
 reach() {
     secret=$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n') said=
     : >"$t/got"
-    tiffin enter -U -n -t "$R" timeout 9 "$t/nc" -l -p 4321 </dev/null >"$t/got" 2>/dev/null &
-    for _ in 1 2 3 4 5 6 7 8; do
+    tiffin enter -U -n -t "$R" timeout 60 "$t/nc" -l -p 4321 </dev/null >"$t/got" 2>/dev/null &
+    for _ in $(seq 50); do
         said=$(echo "$secret" | tiffin enter -U -n -t "$L" timeout 3 "$t/nc" -w 1 "$1" 4321 2>&1 3>&-) || :
         case $said in *refused*) sleep 0.1 ;; *) break ;; esac
     done
-    for _ in 1 2 3 4 5; do if [ -s "$t/got" ]; then break; fi; if [ -n "$said" ]; then break; fi; sleep 0.1; done
+    for _ in $(seq 20); do if [ -s "$t/got" ]; then break; fi; if [ -n "$said" ]; then break; fi; sleep 0.1; done
     kill $! 2>/dev/null || :
     if [ "$(cat "$t/got")" = "$secret" ]; then echo "heard"; else echo "${said:-nothing heard}" | tail -n 1 | cut -c 1-100; fi
 }
