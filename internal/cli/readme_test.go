@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -46,12 +47,18 @@ func (p person) replay(t *testing.T, session []exchange) {
 	store := filepath.Join(home, "store")
 	defer checkLeaks(t, store)
 	dir := home
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(l.Addr().String()) // in the place of one that somebody else may have
+	l.Close()
 	for _, s := range session {
 		if there, ok := strings.CutPrefix(s.command, "cd ~/"); ok {
 			dir = filepath.Join(home, there)
 			continue
 		}
-		cmd := exec.Command("sh", "-c", s.command)
+		cmd := exec.Command("sh", "-c", strings.ReplaceAll(s.command, "8080", port))
 		cmd.Dir, cmd.SysProcAttr = dir, p.attr()
 		cmd.Env = append(os.Environ(), "HOME="+home, "TIFFIN_ROOT="+store, "TIFFIN_LABS=",
 			"PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"))
