@@ -1,7 +1,9 @@
 package fs
 
 import (
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
@@ -19,5 +21,20 @@ func TestTheNextRequestWakes(t *testing.T) {
 	for range 2 {
 		f.begin(opGetattr, new(fuse.InHeader), "")
 		<-next
+	}
+}
+
+// TestFreezeWaitsForASlowDisk: a WRITE that takes longer than a second is one that was under way.
+func TestFreezeWaitsForASlowDisk(t *testing.T) {
+	f := new(FS)
+	f.dev.Store(-1)
+	f.writing.Store(1)
+	var written atomic.Bool
+	time.AfterFunc(1500*time.Millisecond, func() {
+		written.Store(true)
+		f.writing.Store(0)
+	})
+	if f.waitForWrites(); !written.Load() {
+		t.Error("it has not waited")
 	}
 }

@@ -304,17 +304,28 @@ func (f *FS) String() string { return "tiffin" }
 // upper directory stays as it is in between. What the kernel has not written
 // back yet is not in it: call syncfs(2) on a descriptor inside the mount first.
 // That only starts the writing (appendix B of the book, "Dirty pages"); Freeze
-// waits for the requests to have come and gone, up to a second.
+// waits for the requests to have come and gone.
 func (f *FS) Freeze() {
-	for quiet, end := 0, time.Now().Add(time.Second); quiet < 10 && time.Now().Before(end); quiet++ {
-		n := f.counts[opWrite].Load()
+	f.waitForWrites()
+	f.freeze.Lock()
+	f.saveAllTimes()
+}
+
+// waitForWrites returns when no WRITE has come for 10 ms. Somebody who writes all the time is
+// waited for a second; a machine that has not done many WRITEs in that time is slow, and has more.
+func (f *FS) waitForWrites() {
+	const many, most = 4096, 30 * time.Second
+	before, began := f.counts[opWrite].Load(), time.Now()
+	for quiet := 0; quiet < 10; quiet++ {
+		n, took := f.counts[opWrite].Load(), time.Since(began)
+		if took > most || took > time.Second && n-before > many {
+			return
+		}
 		time.Sleep(time.Millisecond)
 		if f.pending() || f.writing.Load() > 0 || f.counts[opWrite].Load() != n {
 			quiet = -1
 		}
 	}
-	f.freeze.Lock()
-	f.saveAllTimes()
 }
 
 // pending reports whether the kernel has requests that nobody has read.
