@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tiffin/fs"
 	"tiffin/internal/test/fstest"
 	"tiffin/internal/test/tartest"
 )
@@ -224,7 +225,12 @@ func TestRequestsThatOperationsCost(t *testing.T) {
 			}
 			var got map[string]uint64
 			events := m.Events(func() { got = m.Requests(func() { e.do(c) }) })
-			if i > 0 && !slices.Contains(strings.Split(e.want, " or "), counts(got)) {
+			want := strings.Split(e.want, " or ")
+			if fs.WorkersAreRefused() {
+				// After another person's sync(2) a worker of the kernel may write before close(2).
+				want = append(want, strings.ReplaceAll(e.want, "SETATTR 1, WRITE 1", "WRITE 1"))
+			}
+			if i > 0 && !slices.Contains(want, counts(got)) {
 				t.Errorf("%s costs %q, wanted %q\n%s", e.name, counts(got), e.want, strings.Join(events, "\n"))
 			}
 		}
