@@ -21,7 +21,7 @@ func TestIPChangesTheNetwork(t *testing.T) {
 	}
 	const script = `PATH=$0:$PATH
 		ip link add a type veth peer b || exit 77
-		unshare -n sleep 100 & other=$!; trap 'kill $other' EXIT
+		unshare -n sleep 1000 & other=$!; trap 'kill $other' EXIT
 		until [ "$(readlink /proc/$other/ns/net)" != "$(readlink /proc/$$/ns/net)" ]; do sleep 0.05; done
 		on="nsenter -t $other -n --preserve-credentials"
 		ip link add c type veth peer name d; ip link del d; ip link set c up; echo $?

@@ -195,7 +195,7 @@ func TestTerminalControlDExits(t *testing.T) {
 
 func TestTerminalControlCInterruptsCommand(t *testing.T) {
 	term, _, _ := openTerminal(t)
-	term.send("echo begin; sleep 100\r")
+	term.send("echo begin; sleep 1000\r")
 	term.expect("\nbegin")
 	term.foreground("sleep")
 	term.send("\x03")
@@ -206,7 +206,7 @@ func TestTerminalControlCInterruptsCommand(t *testing.T) {
 func TestTerminalControlCRightAfterEnterCounts(t *testing.T) {
 	term, _, _ := openTerminal(t)
 	for i := range 20 {
-		term.send("sleep 100\r")
+		term.send("sleep 1000\r")
 		time.Sleep(time.Duration(10+3*i) * time.Millisecond)
 		term.insist("\x03", "^C")
 		term.expect("@> ")
@@ -218,7 +218,7 @@ func TestTerminalControlCInterruptsLoops(t *testing.T) {
 	for name, loop := range map[string]string{
 		"of builtins": "echo begin; while :; do :; done",
 		"of commands": "echo begin; while true; do sleep 0.05; done",
-		"pipeline":    "echo begin; sleep 100 | cat",
+		"pipeline":    "echo begin; sleep 1000 | cat",
 		"read":        "echo begin; read x",
 		"wait":        "sleep 1000 & echo begin; wait",
 	} {
@@ -330,7 +330,7 @@ func TestTerminalCompletes(t *testing.T) {
 
 func TestTerminalJobControl(t *testing.T) {
 	term, _, _ := openTerminal(t)
-	term.send("echo begin; sleep 100\r")
+	term.send("echo begin; sleep 1000\r")
 	term.expect("\nbegin")
 	term.foreground("sleep")
 	term.send("\x1a")
@@ -340,11 +340,11 @@ func TestTerminalJobControl(t *testing.T) {
 	term.run("bg", "[1]+ ")
 	term.run("jobs", "[1]+  Running")
 	term.send("fg\r")
-	term.expect("sleep 100")
+	term.expect("sleep 1000")
 	term.foreground("sleep")
 	term.send("\x03")
 	term.expect("@> ")
-	term.run("sleep 100 &", "[1] ")
+	term.run("sleep 1000 &", "[1] ")
 	term.send("kill %1; wait %1; echo $?\r")
 	term.expect("\r\n143\r\n")
 }
