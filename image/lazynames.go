@@ -59,7 +59,7 @@ func (s *Store) removeLazy(ix *store.Index, lz *Lazy, ref string, force bool) (d
 	if r, err := reference.Parse(ref); err == nil && len(names) > 1 {
 		if own, err := reference.Parse(lz.nameOf(r)); err == nil {
 			lz.Names = withoutName(lz.Names, own)
-			return []Removed{{Untagged: own.Familiar()}}, s.WriteLazyPull(lz)
+			return untagged([]string{own.Familiar()}, s.WriteLazyPull(lz))
 		}
 	}
 	if len(names) > 1 && !force {
@@ -72,19 +72,28 @@ func (s *Store) removeLazy(ix *store.Index, lz *Lazy, ref string, force bool) (d
 	case used && !force:
 		return nil, needed(ref)
 	}
-	for _, n := range names {
-		done = append(done, Removed{Untagged: n})
-	}
 	if used {
 		lz.Names = nil
-		return done, s.WriteLazyPull(lz)
+		return untagged(names, s.WriteLazyPull(lz))
 	}
 	freed, err := s.dropLazy(ix, lz)
+	done, _ = untagged(names, nil)
 	done = append(done, Removed{Deleted: lz.Image.ID})
 	for _, l := range freed.layers {
 		done = append(done, Removed{Deleted: l})
 	}
 	return done, err
+}
+
+// untagged is what becomes of names, unless err says that nothing has.
+func untagged(names []string, err error) (done []Removed, _ error) {
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range names {
+		done = append(done, Removed{Untagged: n})
+	}
+	return done, nil
 }
 
 // dropLazy gives up a lazy pull, and deletes what has come of it and nothing else needs. The caller

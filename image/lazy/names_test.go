@@ -125,6 +125,12 @@ func TestRemovingAnImageThatIsPulled(t *testing.T) {
 		t.Errorf("by its ID: %v", err)
 	}
 	p.s.Uses = func() (map[digest.Digest]bool, error) { return map[digest.Digest]bool{img.ID: true}, nil }
+	inTheWay := filepath.Join(p.s.LazyDir(p.id), image.LazyPullName+".new") // as a full disk is
+	p.must(os.Mkdir(inTheWay, 0o700))
+	if done, err := p.s.Remove("lunch:1", false); err == nil || len(done) > 0 {
+		t.Errorf("a name that cannot be taken away: %v, %v", done, err)
+	}
+	p.must(os.Remove(inTheWay))
 	if done, err := p.s.Remove("host/app@"+p.id.String(), false); err != nil || len(done) != 1 || done[0].Untagged != "host/app:v1" {
 		t.Errorf("one of two names: %v, %v", done, err)
 	}
