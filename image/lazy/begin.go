@@ -85,7 +85,7 @@ func Begin(ctx context.Context, s *image.Store, from transfer.Source, r referenc
 	}
 	if !store.Readable(s.LazyDir(manifest)) {
 		if err := b.stage(ctx); err != nil {
-			return fail(err)
+			return fail(store.DiskError(err))
 		}
 	}
 	if err := b.publish(r.Stored(), insecure); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -16,6 +17,8 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"tiffin/internal/test/must"
 )
 
 // lazyStore is a store of its own, and who types.
@@ -417,4 +420,35 @@ func TestLazyPullOfWhatPushMakes(t *testing.T) {
 	}
 	s.pulled()
 	s.tiffin("save", "-o", os.DevNull, name)
+}
+
+// TestLazyPullOntoAFullDisk says what to do, wherever the disk ends.
+func TestLazyPullOntoAFullDisk(t *testing.T) {
+	reg, s := newLazyRegistry(t), newLazyStore(t)
+	if err := os.Mkdir(s.root, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	full := 0
+	for kib, done := 16, false; !done; kib += 16 {
+		pull := s.command()
+		script := fmt.Sprintf("mount -t tmpfs -o size=%dk,mode=700 none %s || exit 99; %s pull --lazy %s; s=$?; ls %[2]s/tmp; exit $s", kib, s.root, binary, reg.name())
+		out, err := (&exec.Cmd{Path: "/bin/sh", Args: []string{"sh", "-c", script}, Env: pull.Env, SysProcAttr: &syscall.SysProcAttr{
+			Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
+			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+			GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}}}).CombinedOutput()
+		var exit *exec.ExitError
+		switch {
+		case err == nil:
+			done = true
+		case !errors.As(err, &exit) || exit.ExitCode() == 99:
+			must.Skip(t, "userns", "%v: %s", err, out)
+		case kib > 1024 || !bytes.Contains(out, []byte("no space left on device\nhint: free some space")) || bytes.Contains(out, []byte("\nadd-")):
+			t.Fatalf("with %d KiB:\n%s", kib, out)
+		default:
+			full++
+		}
+	}
+	if full == 0 {
+		t.Error("it fits into nothing")
+	}
 }
