@@ -86,6 +86,8 @@ const (
 	LabelPrefix    = "io.kubernetes."
 	LabelPod       = "io.kubernetes.pod.name"
 	LabelContainer = "io.kubernetes.container.name"
+	// LabelFirst is that of a container which ends before the others begin: Member.First.
+	LabelFirst = "io.kubernetes.pod.init"
 	// LabelVolume is that of a volume which shows an object: Contents.Kind.
 	LabelVolume = "io.kubernetes.pod.volume"
 	// InfraContainer is the value of LabelContainer of the container whose network others share.

@@ -71,6 +71,9 @@ func (m *member) environment() {
 			m.refuse(path+".value", "it becomes more than %d bytes", kube.MaxString)
 		}
 		if e.ValueFrom != nil {
+			if e.Value != "" {
+				m.refuse(path, "it is to be either a value or a valueFrom")
+			}
 			if value, ok = m.from(path+".valueFrom", e.ValueFrom); !ok {
 				continue
 			}
@@ -85,16 +88,16 @@ func (m *member) from(path string, s *kube.EnvSource) (string, bool) {
 	if s.SecretKeyRef != nil {
 		all, ref, kind = m.secrets, s.SecretKeyRef, "Secret"
 	}
+	if count(s.ConfigMapKeyRef != nil, s.SecretKeyRef != nil, s.FieldRef != nil) != 1 {
+		m.refuse(path, "it is to be one of configMapKeyRef, secretKeyRef and fieldRef")
+		return "", false
+	}
 	if ref != nil {
 		value, ok := all[ref.Name][ref.Key]
 		if !ok && !ref.Optional {
 			m.refuse(path, "%s %q with the key %q is not in this file", kind, ref.Name, ref.Key)
 		}
 		return string(value), ok
-	}
-	if s.FieldRef == nil {
-		m.refuse(path, "it is to be a configMapKeyRef, a secretKeyRef or a fieldRef")
-		return "", false
 	}
 	field, key, _ := strings.Cut(strings.TrimSuffix(s.FieldRef.FieldPath, "']"), "['")
 	switch field {

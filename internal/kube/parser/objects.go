@@ -32,6 +32,15 @@ func (r *reading) named(n *yaml.Node, path, name string) bool {
 	return true
 }
 
+// unlabelled notes labels of an object that nothing here has, but for those that its pods have, too.
+func (r *reading) unlabelled(n *yaml.Node, of kube.ObjectMeta, pods map[string]string) {
+	for key, value := range of.Labels {
+		if pods[key] != value {
+			r.note(find(n, "metadata.labels"), "metadata.labels", "only those of pods are kept")
+		}
+	}
+}
+
 // claim adds a volume that outlives pods.
 func (r *reading) claim(n *yaml.Node, path, name string) {
 	if r.named(n, path, name) && !slices.Contains(r.answer.Plan.Claims, name) {
@@ -75,6 +84,11 @@ func (r *reading) deployment(n *yaml.Node) {
 	d, ok := as[kube.Deployment](r, n)
 	if !ok || !r.named(n, "metadata.name", d.Metadata.Name) {
 		return
+	}
+	r.unlabelled(n, d.Metadata, d.Spec.Template.Metadata.Labels)
+	if p := d.Spec.Template.Spec.RestartPolicy; p != "" && p != "Always" {
+		path := "spec.template.spec.restartPolicy"
+		r.problem(find(n, path), path, "a deployment starts its containers again whenever they end: it is Always")
 	}
 	replicas := int64(1)
 	if d.Spec.Replicas != nil {

@@ -118,6 +118,11 @@ func TestRefused(t *testing.T) {
 		{``, `args: ["a\0b"]`, `f.yaml:11: spec.containers[0].args[0]: no string of a container has a byte 0`},
 		{``, `stdin: true, stdin: false`, `f.yaml:12: spec.containers[0].stdin: it is there twice`},
 		{`initContainers: [{name: c, image: i}]`, ``, `is no name of its own`},
+		{``, `env: [{name: A, value: x, valueFrom: {configMapKeyRef: {name: m, key: k}}}]`, `spec.containers[0].env[0]: it is to be either a value or a valueFrom`},
+		{``, `env: [{name: A, valueFrom: {configMapKeyRef: {name: m, key: k}, secretKeyRef: {name: s, key: k}}}]`, `env[0].valueFrom: it is to be one of`},
+		{``, `env: [{name: A, valueFrom: {}}]`, `env[0].valueFrom: it is to be one of`},
+		{``, `ports: [{containerPort: 1, hostPort: 8}, {containerPort: 2, hostPort: 8}]`, `spec.containers[0].ports[1].hostPort: this machine has one such port`},
+		{`initContainers: [{name: b, image: i, livenessProbe: {exec: {command: [a]}}}]`, ``, `spec.initContainers[0].livenessProbe: it ends before the pod begins`},
 		{`hostNetwork: yes`, ``, `spec.hostNetwork: it is to be true or false`},
 	} {
 		a := read(pod(row.spec, flow(row.container)))
@@ -132,6 +137,10 @@ func TestRefused(t *testing.T) {
 		"kind: Pod\nkind: Pod":              "not known here",
 		"kind: Pod\napiVersion: v1\nx: [":   "f.yaml: ",
 		pod("", "") + "---\n" + pod("", ""): "there are two",
+		"kind: List\napiVersion: v1\nitems:\n- {kind: List, apiVersion: v1, items: []}": "f.yaml:4: items[0]: it is to be an object, and no list",
+		"kind: List\napiVersion: v1\nitems: {a: {}}":                                     "f.yaml:3: items[0]: it is to be an object",
+		"kind: List\napiVersion: v1\nitems:\n- {kind: Pod, apiVersion: v1, x: y}":        "f.yaml:4: x: not known here",
+		"kind: List\napiVersion: v1\nother: []":                                          "f.yaml:3: other: not known here",
 		"kind: Pod\napiVersion: v1\nmetadata: {name: p, labels: {io.kubernetes.pod.name: q}}\nspec: {containers: [{name: c, image: i}]}": "is not to be chosen",
 	} {
 		if a := read(text); a.Plan != nil || !strings.Contains(strings.Join(a.Problems, "\n"), want) {
@@ -183,11 +192,35 @@ func TestDeployment(t *testing.T) {
 		"a: b}}\n  temp": {"a: c}}\n  temp", "f.yaml:6: spec.selector.matchLabels.a: "},
 		"image: i":       {"image: i, ports: [{containerPort: 1, hostPort: 1}]", "spec.template.spec.containers[0].ports[0].hostPort"},
 		"replicas: 2":    {"replicas: 100000", "spec.replicas"},
+		"spec: {cont":    {"spec: {restartPolicy: Never, cont", "f.yaml:9: spec.template.spec.restartPolicy: "},
 		"c, image: i":    {"c, image: i, x: y", "spec.template.spec.containers[0].x: not known here"},
 	} {
 		if a := read(strings.Replace(deployment, old, want[0], 1)); a.Plan != nil || !strings.Contains(strings.Join(a.Problems, "\n"), want[1]) {
 			t.Errorf("%s: %q", want[0], a.Problems)
 		}
+	}
+}
+
+// TestNotes: what is taken and has no effect is told, also where a field has an effect elsewhere.
+func TestNotes(t *testing.T) {
+	for text, want := range map[string]string{
+		pod("volumes: [{name: v, emptyDir: {medium: Memory, sizeLimit: 1Mi}}]", "volumeMounts: [{name: v, mountPath: /v}]\n  - {name: d, image: i, volumeMounts: [{name: v, mountPath: /v}]}"): "f.yaml:7: spec.volumes[0].emptyDir.sizeLimit: nobody measures it",
+		strings.Replace(deployment, "{name: d}", "{name: d, labels: {c: d}}", 1):                                                                                                                 "f.yaml:3: metadata.labels: only those of pods are kept",
+		pod("", "") + "---\n{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: v, labels: {c: d}}}":                                                                                  "metadata.labels: only those of pods are kept",
+		strings.Replace(deployment, "{name: d}", "{name: d, labels: {a: b}}", 1):                                                                                                                 "",
+	} {
+		if a := read(text); a.Plan == nil || !strings.Contains(strings.Join(a.Notes, "\n"), want) || want == "" && len(a.Notes) > 0 {
+			t.Errorf("%s: %q %q, want %s", text, a.Problems, a.Notes, want)
+		}
+	}
+}
+
+// TestList: objects of a list are read as documents are.
+func TestList(t *testing.T) {
+	a := read(`{"apiVersion": "v1", "kind": "List", "metadata": {}, "items": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m"}, "data": {"k": "v"}},
+		{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i", "envFrom": [{"configMapRef": {"name": "m"}}]}]}}]}`)
+	if a.Plan == nil || !slices.Contains(a.Plan.Pods[0].Containers[0].Flags, "--env=k=v") {
+		t.Errorf("%+v %q", a.Plan, a.Problems)
 	}
 }
 

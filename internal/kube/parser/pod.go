@@ -38,6 +38,7 @@ type translation struct {
 	out   kube.Sandbox
 	infra bool
 	vols  map[string]*volume
+	ports map[string]bool // of this machine, that the pod has already
 }
 
 // refuse is a problem at a path of the pod's spec.
@@ -99,7 +100,7 @@ func (m *member) refuse(path, format string, args ...any) {
 
 // sandbox translates a pod.
 func (r *reading) sandbox(d document[kube.PodTemplate]) {
-	t := &translation{reading: r, node: d.node, path: d.path, spec: &d.of.Spec, meta: &d.of.Metadata, vols: map[string]*volume{}}
+	t := &translation{reading: r, node: d.node, path: d.path, spec: &d.of.Spec, meta: &d.of.Metadata, vols: map[string]*volume{}, ports: map[string]bool{}}
 	t.out.Name = d.name
 	if d.path == "" && !r.named(d.node, "metadata.name", d.name) {
 		return
@@ -170,6 +171,9 @@ func (m *member) identity(name string) {
 	}
 	m.flag("label", kube.LabelPod+"="+m.translation.out.Name)
 	m.flag("label", kube.LabelContainer+"="+m.of.Name)
+	if m.out.First {
+		m.flag("label", kube.LabelFirst+"=true")
+	}
 }
 
 // translate translates a container.
@@ -252,6 +256,11 @@ func (m *member) ports(path string, ports []kube.Port) {
 			m.translation.refuse(at, "a port is a number from 1 to 65535")
 		}
 		target := fmt.Sprintf("%d/%s", p.ContainerPort, protocol)
+		if here := fmt.Sprintf("%s:%d/%s", p.HostIP, p.HostPort, protocol); p.HostPort != 0 && m.translation.ports[here] {
+			m.translation.refuse(at+".hostPort", "this machine has one such port, and the pod wants it twice")
+		} else {
+			m.translation.ports[here] = true
+		}
 		switch ip, err := netip.ParseAddr(p.HostIP); {
 		case p.HostIP != "" && err != nil:
 			m.translation.refuse(at+".hostIP", "%q is no address", p.HostIP)
@@ -288,6 +297,10 @@ func (m *member) life() {
 	p := m.of.LivenessProbe
 	if p == nil {
 		m.onOff("no-healthcheck", true)
+		return
+	}
+	if m.out.First {
+		m.refuse("livenessProbe", "it ends before the pod begins")
 		return
 	}
 	if p.Exec == nil || len(p.Exec.Command) == 0 {

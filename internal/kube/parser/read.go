@@ -124,44 +124,57 @@ var kinds = map[string]func(*reading, *yaml.Node){
 	"apps/v1 Deployment": (*reading).deployment,
 	"v1 ConfigMap": func(r *reading, n *yaml.Node) {
 		if c, ok := as[kube.ConfigMap](r, n); ok {
+			r.unlabelled(n, c.Metadata, nil)
 			r.keep(r.configs, n, c.Metadata.Name, map[string]map[string]string{"data": c.Data}, map[string]map[string]string{"binaryData": c.BinaryData})
 		}
 	},
 	"v1 Secret": func(r *reading, n *yaml.Node) {
 		if s, ok := as[kube.Secret](r, n); ok {
+			r.unlabelled(n, s.Metadata, nil)
 			r.keep(r.secrets, n, s.Metadata.Name, map[string]map[string]string{"stringData": s.StringData}, map[string]map[string]string{"data": s.Data})
 		}
 	},
 	"v1 PersistentVolumeClaim": func(r *reading, n *yaml.Node) {
 		if c, ok := as[kube.PersistentVolumeClaim](r, n); ok {
+			r.unlabelled(n, c.Metadata, nil)
 			r.claim(n, "metadata.name", c.Metadata.Name)
 		}
 	},
 }
 
-// document reads one document, by its kind.
-func (r *reading) document(n *yaml.Node) {
-	var head struct{ APIVersion, Kind string }
+// kindOf is the kind of an object, behind its version.
+func kindOf(n *yaml.Node) (is struct{ version, name string }) {
 	for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
 		switch n.Content[i].Value {
 		case "apiVersion":
-			head.APIVersion = n.Content[i+1].Value
+			is.version = n.Content[i+1].Value
 		case "kind":
-			head.Kind = n.Content[i+1].Value
+			is.name = n.Content[i+1].Value
 		}
 	}
-	read := kinds[head.APIVersion+" "+head.Kind]
+	return is
+}
+
+// document reads one document, by its kind.
+func (r *reading) document(n *yaml.Node) {
+	kind := kindOf(n)
+	read := kinds[kind.version+" "+kind.name]
 	switch {
 	case read != nil:
 		read(r, n)
-	case head.Kind == "":
+	case kind == listKind:
+		r.list(n)
+	case kind.name == "":
 		r.problem(n, "kind", "it is no object of Kubernetes: it has no kind")
-	case head.Kind == "Service":
+	case kind.name == "Service":
 		r.problem(n, "kind", "a Service is not known here: hostPort publishes a port, and containers of a pod reach each other on localhost")
 	default:
-		r.problem(n, "kind", "%s of %q is not known here: Pod, ConfigMap, Secret and PersistentVolumeClaim of v1 are, and Deployment of apps/v1", head.Kind, head.APIVersion)
+		r.problem(n, "kind", "%s of %q is not known here: Pod, ConfigMap, Secret and PersistentVolumeClaim of v1 are, and Deployment of apps/v1", kind.name, kind.version)
 	}
 }
+
+// listKind is no kind of object, but of a file with several.
+var listKind = struct{ version, name string }{"v1", "List"}
 
 // as reads an object, if it is right.
 func as[T any](r *reading, n *yaml.Node) (v T, ok bool) {
@@ -252,6 +265,26 @@ func (r *reading) check(n *yaml.Node, t reflect.Type, path string) {
 	case reflect.String:
 		if strings.ContainsRune(n.Value, 0) && !contents.MatchString(path) {
 			r.problem(n, path, "no string of a container has a byte 0 in it")
+		}
+	}
+}
+
+// list reads the objects of a List, as `generate kube --format json` and kubectl write them.
+func (r *reading) list(n *yaml.Node) {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, items := n.Content[i], n.Content[i+1]
+		switch key.Value {
+		case "apiVersion", "kind", "metadata":
+		case "items":
+			for j, item := range items.Content {
+				if kind := kindOf(item); items.Kind != yaml.SequenceNode || kind == listKind {
+					r.problem(item, fmt.Sprintf("items[%d]", j), "it is to be an object, and no list")
+					continue
+				}
+				r.document(item)
+			}
+		default:
+			r.problem(key, key.Value, "not known here")
 		}
 	}
 }

@@ -1,4 +1,4 @@
-// Quantities: numbers with a unit.
+// Quantities: numbers with a unit; and how many of several things there are.
 
 package parser
 
@@ -43,4 +43,14 @@ func quantityOf(s string) (int64, bool) {
 		whole.Add(whole, big.NewInt(1))
 	}
 	return whole.Int64(), whole.IsInt64() && whole.Sign() > 0
+}
+
+// count is how many are true.
+func count(all ...bool) (n int) {
+	for _, one := range all {
+		if one {
+			n++
+		}
+	}
+	return n
 }

@@ -46,14 +46,8 @@ func (t *translation) volumes() {
 		// A dot is in no volume's name, so that no two pods have volumes of one name.
 		known := &volume{path: path, source: t.out.Name + "." + v.Name}
 		t.vols[v.Name] = known
-		sources := 0
-		for _, there := range []bool{v.EmptyDir != nil, v.HostPath != nil, v.PersistentVolumeClaim != nil, v.ConfigMap != nil, v.Secret != nil} {
-			if there {
-				sources++
-			}
-		}
 		switch {
-		case sources != 1:
+		case count(v.EmptyDir != nil, v.HostPath != nil, v.PersistentVolumeClaim != nil, v.ConfigMap != nil, v.Secret != nil) != 1:
 			t.refuse(path, "it is to be one of emptyDir, hostPath, persistentVolumeClaim, configMap and secret")
 		case v.EmptyDir != nil:
 			t.empty(known, v.EmptyDir)
@@ -123,7 +117,8 @@ func (t *translation) empty(v *volume, e *kube.EmptyDir) {
 		v.memory = e
 	case e.Medium == "Memory":
 		t.remark(v.path+".emptyDir.medium", "what several containers mount is on the disk")
-	case e.SizeLimit != "":
+	}
+	if e.SizeLimit != "" && v.memory == nil {
 		t.remark(v.path+".emptyDir.sizeLimit", "nobody measures it")
 	}
 }
