@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -53,17 +54,22 @@ func generateKube(c *cli.Context, store *image.Store) error {
 	}
 	x := &exporting{file: c.String("filename"), store: store, profiles: map[string][]byte{}, volumes: map[string]string{}}
 	x.pod.APIVersion, x.pod.Kind = "v1", "Pod"
-	for _, name := range c.Args().Slice() {
-		ctr, err := findContainer(name)
-		if err != nil {
-			return err
-		}
-		if err := x.add(ctr); err != nil {
-			return errs.Hint(fmt.Errorf("generate kube: container %s: %w", name, err), errs.HintOf(err))
+	for _, first := range []bool{false, true} { // what is the pod's is that of a container which stays
+		for _, name := range c.Args().Slice() {
+			ctr, err := findContainer(name)
+			if err != nil {
+				return err
+			}
+			if begins(ctr) != first {
+				continue
+			}
+			if err := x.add(ctr); err != nil {
+				return errs.Hint(fmt.Errorf("generate kube: container %s: %w", name, err), errs.HintOf(err))
+			}
 		}
 	}
 	if len(x.pod.Spec.Containers) == 0 {
-		return usagef("there is no container but one that only has the network of a pod")
+		return usagef("there is no container but one that has the network of a pod, or ends before the others begin")
 	}
 	if c.String("type") == "deployment" {
 		x.deploy(int64(c.Int("replicas")))
@@ -135,6 +141,9 @@ func kubeName(s string) string {
 	return s
 }
 
+// begins tells whether a container is one of a pod's initContainers.
+func begins(ctr *disk.Container) bool { return ctr.Labels[kube.LabelFirst] != "" }
+
 // add adds a container.
 func (x *exporting) add(ctr *disk.Container) error {
 	if ctr.Labels[kube.LabelContainer] == kube.InfraContainer {
@@ -153,7 +162,7 @@ func (x *exporting) add(ctr *disk.Container) error {
 	if own := ctr.Labels[kube.LabelContainer]; own != "" {
 		name = own
 	}
-	if name == "" || slices.ContainsFunc(x.pod.Spec.Containers, func(k kube.Container) bool { return k.Name == name }) {
+	if name == "" || slices.ContainsFunc(slices.Concat(x.pod.Spec.Containers, x.pod.Spec.InitContainers), func(k kube.Container) bool { return k.Name == name }) {
 		return fmt.Errorf("its name in the pod would be %q, which it cannot be", name)
 	}
 	k := kube.Container{Name: name, Image: ctr.Image, WorkingDir: ctr.Config.Dir, Stdin: ctr.Stdin, TTY: ctr.TTY}
@@ -195,9 +204,13 @@ func (x *exporting) add(ctr *disk.Container) error {
 	if err := x.mounts(ctr, &k); err != nil {
 		return err
 	}
-	first := len(x.pod.Spec.Containers) == 0
-	x.pod.Spec.Containers = append(x.pod.Spec.Containers, k)
-	return x.around(ctr, first, ic.Labels)
+	p := &x.pod.Spec
+	first, list := len(p.Containers)+len(p.InitContainers) == 0, &p.Containers
+	if begins(ctr) {
+		list = &p.InitContainers
+	}
+	*list = append(*list, k)
+	return x.around(ctr, &(*list)[len(*list)-1], first, &ic)
 }
 
 // lasting: how it is asked how it is, and what it may use.
@@ -233,6 +246,8 @@ func (x *exporting) lasting(ctr *disk.Container, k *kube.Container) {
 		set  bool
 	}{{"--memory-swap", l.MemorySwap != 0}, {"--cpuset-cpus", l.Cpuset != ""}, {"--pids-limit", l.Pids > 0}, {"--blkio-weight", l.BlkioWeight > 0}, {"--ulimit", len(ctr.Rlimits) > 0},
 		{"--shm-size", ctr.ShmSize != 0}, {"--umask", ctr.Umask != nil}, {"--init", ctr.Init}, {"--userns", ctr.SingleID || ctr.KeepID != ""}, {"--root-emulation", ctr.Emulation != ""},
+		{"--restart with a number of starts", ctr.Restart.Max > 0}, {"--health-start-interval", ctr.Healthcheck != nil && ctr.Healthcheck.StartInterval != 0},
+		{"--log-driver", ctr.NoLog && !ctr.AutoRemove}, {"--log-opt", !reflect.DeepEqual(ctr.Log, disk.LogOptions{})}, {"--driver", ctr.Driver != ""}, {"--limits", ctr.LimitsBy != ""},
 		{"--rm", ctr.AutoRemove}, {"--without", len(ctr.Without) > 0}, {"--domainname", ctr.Domainname != ""}, {"--upper", ctr.Upper != ""}} {
 		if other.set {
 			x.note(ctr, "a pod has no %s", other.what)
@@ -244,7 +259,8 @@ func (x *exporting) lasting(ctr *disk.Container, k *kube.Container) {
 func (x *exporting) rights(ctr *disk.Container, k *kube.Container, user string) error {
 	s := &kube.SecurityContext{ReadOnlyRootFilesystem: ctr.ReadOnly}
 	k.SecurityContext = s
-	everything := slices.Contains(ctr.CapAdd, "ALL") && ctr.NewPrivs && ctr.NoSeccomp && ctr.Unmasked
+	// Runtimes give a privileged container every capability, whatever is dropped.
+	everything := slices.Contains(ctr.CapAdd, "ALL") && len(ctr.CapDrop) == 0 && ctr.NewPrivs && ctr.NoSeccomp && ctr.Unmasked
 	s.Privileged = everything
 	if !everything {
 		s.AllowPrivilegeEscalation = &ctr.NewPrivs
@@ -314,7 +330,7 @@ func (x *exporting) mounts(ctr *disk.Container, k *kube.Container) error {
 		case v.Source == "":
 			of.EmptyDir = &kube.EmptyDir{Medium: "Memory"}
 			for option := range strings.SplitSeq(v.Options, ",") {
-				if size, ok := strings.CutPrefix(option, "size="); ok {
+				if size, ok := strings.CutPrefix(option, "size="); ok && !strings.HasSuffix(size, "%") {
 					of.EmptyDir.SizeLimit = kube.Quantity(kubeSize(size))
 				} else if option != "" && option != "mode=777" && option != "ro" {
 					x.note(ctr, "tmpfs %s has no option %s in a pod", v.Target, option)

@@ -9,16 +9,18 @@ import (
 	"strconv"
 	"strings"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
 	"tiffin/internal/kube"
+	"tiffin/internal/network"
 	"tiffin/ns"
 )
 
 // around: what is the pod's. Of several containers the first decides.
-func (x *exporting) around(ctr *disk.Container, first bool, imageLabels map[string]string) error {
-	p, k := &x.pod.Spec, &x.pod.Spec.Containers[len(x.pod.Spec.Containers)-1]
-	owner := ctr
+func (x *exporting) around(ctr *disk.Container, k *kube.Container, first bool, ic *ocispec.ImageConfig) error {
+	p, owner := &x.pod.Spec, ctr
 	if id := ctr.Shares(); id != "" {
 		var err error
 		if owner, err = findContainer(id); err != nil {
@@ -40,6 +42,7 @@ func (x *exporting) around(ctr *disk.Container, first bool, imageLabels map[stri
 			}
 			k.Ports = append(k.Ports, out)
 		}
+		k.Ports = append(k.Ports, served(owner, ic)...)
 	}
 	policy := map[string]string{"": "Never", disk.RestartOnFailure: "OnFailure"}[ctr.Restart.Policy]
 	if policy == "" {
@@ -50,7 +53,7 @@ func (x *exporting) around(ctr *disk.Container, first bool, imageLabels map[stri
 		grace = int64(*ctr.StopTimeout)
 	}
 	if !first {
-		if policy != p.RestartPolicy || grace != *p.TerminationGracePeriodSeconds || owner == ctr && ctr.Network != x.network() || ctr.HostIPC != p.HostIPC {
+		if policy != p.RestartPolicy && !begins(ctr) || grace != *p.TerminationGracePeriodSeconds || owner == ctr && ctr.Network != x.network() || ctr.HostIPC != p.HostIPC {
 			x.note(ctr, "restart, stop-timeout, network and ipc of a pod are those of its first container")
 		}
 		return nil
@@ -60,7 +63,7 @@ func (x *exporting) around(ctr *disk.Container, first bool, imageLabels map[stri
 	if own := ctr.Labels[kube.LabelPod]; own != "" {
 		x.pod.Metadata.Name = own
 	}
-	x.labels(ctr, imageLabels)
+	x.labels(ctr, ic.Labels)
 	switch p.HostNetwork = owner.Network == "host"; owner.Network {
 	case "", "user", "host":
 	default:
@@ -75,6 +78,27 @@ func (x *exporting) around(ctr *disk.Container, first bool, imageLabels map[stri
 	x.names(owner)
 	x.context(ctr, owner)
 	return nil
+}
+
+// served are the ports that the container names and does not publish, but for those of its image.
+func served(ctr *disk.Container, ic *ocispec.ImageConfig) (ports []kube.Port) {
+	known := map[string]bool{}
+	for s := range ic.ExposedPorts {
+		all, _ := network.ParseExposed(s) // what is none exposes none
+		for _, port := range all {
+			known[port] = true
+		}
+	}
+	for _, p := range ctr.Ports {
+		known[p.Exposed()] = true
+	}
+	for _, port := range ctr.Exposed {
+		number, protocol, _ := strings.Cut(port, "/")
+		if n, err := strconv.ParseInt(number, 10, 64); err == nil && !known[port] {
+			ports = append(ports, kube.Port{ContainerPort: n, Protocol: strings.ToUpper(protocol)})
+		}
+	}
+	return ports
 }
 
 // network is that of the first container, as a container's configuration has it.

@@ -137,10 +137,10 @@ func TestRefused(t *testing.T) {
 		"kind: Pod\nkind: Pod":              "not known here",
 		"kind: Pod\napiVersion: v1\nx: [":   "f.yaml: ",
 		pod("", "") + "---\n" + pod("", ""): "there are two",
-		"kind: List\napiVersion: v1\nitems:\n- {kind: List, apiVersion: v1, items: []}": "f.yaml:4: items[0]: it is to be an object, and no list",
-		"kind: List\napiVersion: v1\nitems: {a: {}}":                                     "f.yaml:3: items[0]: it is to be an object",
-		"kind: List\napiVersion: v1\nitems:\n- {kind: Pod, apiVersion: v1, x: y}":        "f.yaml:4: x: not known here",
-		"kind: List\napiVersion: v1\nother: []":                                          "f.yaml:3: other: not known here",
+		"kind: List\napiVersion: v1\nitems:\n- {kind: List, apiVersion: v1, items: []}":                                                  "f.yaml:4: items[0]: it is to be an object, and no list",
+		"kind: List\napiVersion: v1\nitems: {a: {}}":                                                                                     "f.yaml:3: items[0]: it is to be an object",
+		"kind: List\napiVersion: v1\nitems:\n- {kind: Pod, apiVersion: v1, x: y}":                                                        "f.yaml:4: x: not known here",
+		"kind: List\napiVersion: v1\nother: []":                                                                                          "f.yaml:3: other: not known here",
 		"kind: Pod\napiVersion: v1\nmetadata: {name: p, labels: {io.kubernetes.pod.name: q}}\nspec: {containers: [{name: c, image: i}]}": "is not to be chosen",
 	} {
 		if a := read(text); a.Plan != nil || !strings.Contains(strings.Join(a.Problems, "\n"), want) {
@@ -205,9 +205,9 @@ func TestDeployment(t *testing.T) {
 func TestNotes(t *testing.T) {
 	for text, want := range map[string]string{
 		pod("volumes: [{name: v, emptyDir: {medium: Memory, sizeLimit: 1Mi}}]", "volumeMounts: [{name: v, mountPath: /v}]\n  - {name: d, image: i, volumeMounts: [{name: v, mountPath: /v}]}"): "f.yaml:7: spec.volumes[0].emptyDir.sizeLimit: nobody measures it",
-		strings.Replace(deployment, "{name: d}", "{name: d, labels: {c: d}}", 1):                                                                                                                 "f.yaml:3: metadata.labels: only those of pods are kept",
-		pod("", "") + "---\n{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: v, labels: {c: d}}}":                                                                                  "metadata.labels: only those of pods are kept",
-		strings.Replace(deployment, "{name: d}", "{name: d, labels: {a: b}}", 1):                                                                                                                 "",
+		strings.Replace(deployment, "{name: d}", "{name: d, labels: {c: d}}", 1):                                "f.yaml:3: metadata.labels: only those of pods are kept",
+		pod("", "") + "---\n{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: v, labels: {c: d}}}": "metadata.labels: only those of pods are kept",
+		strings.Replace(deployment, "{name: d}", "{name: d, labels: {a: b}}", 1):                                "",
 	} {
 		if a := read(text); a.Plan == nil || !strings.Contains(strings.Join(a.Notes, "\n"), want) || want == "" && len(a.Notes) > 0 {
 			t.Errorf("%s: %q %q, want %s", text, a.Problems, a.Notes, want)
