@@ -17,8 +17,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	moby "github.com/moby/profiles/seccomp"
@@ -176,13 +178,23 @@ func volumes(plan *ns.Spec, files map[string]string) (out []specs.Mount) {
 			how = "ro"
 		}
 		if m.Source == "" {
-			options := append([]string{"nosuid", "nodev", how}, strings.FieldsFunc(m.Options, func(r rune) bool { return r == ',' })...)
+			options := append([]string{"nosuid", "nodev", "noexec", how}, strings.FieldsFunc(m.Options, func(r rune) bool { return r == ',' })...)
 			out = append(out, specs.Mount{Destination: m.Target, Type: "tmpfs", Source: "tmpfs", Options: options})
 			continue
 		}
-		out = append(out, specs.Mount{Destination: m.Target, Type: "bind", Source: m.Source, Options: []string{"rbind", "nosuid", "nodev", how}})
+		options := []string{"rbind", "nosuid", "nodev", how}
+		if isDevice(m.Source) { // it was asked for, and nodev would keep it from being opened: mount(2)
+			options = []string{"bind", "nosuid", "noexec", how}
+		}
+		out = append(out, specs.Mount{Destination: m.Target, Type: "bind", Source: m.Source, Options: options})
 	}
 	return out
+}
+
+// isDevice tells whether there is a device of that name.
+func isDevice(name string) bool {
+	st, err := os.Stat(name)
+	return err == nil && st.Mode()&os.ModeDevice != 0
 }
 
 // resources is config-linux.md, "Control groups"; nil where nothing is limited, since who is not
@@ -225,14 +237,18 @@ func some(n int64) *int64 {
 	return &n
 }
 
-// Left are the settings of a container that a bundle has no place for, and why.
-func Left(c *disk.Config, ids ns.IDMap) (all []string) {
+// Left are the settings of a container that a bundle has no place for, and why. groups are those of
+// its user besides the first, if somebody is to start it who is not root.
+func Left(c *disk.Config, ids ns.IDMap, groups []uint32) (all []string) {
 	add := func(there bool, what string) {
 		if there {
 			all = append(all, what)
 		}
 	}
 	add(len(c.Ports) > 0 || len(c.Networks) > 0, "ports and networks: a bundle has loopback alone until something makes it more")
+	add(c.Shares() != "", "--network container: it has a network of its own, with loopback alone")
+	add(slices.Contains(c.Groups, ns.KeepGroups), "--group-add keep-groups: runtimes leave the groups that are not mapped")
+	add(len(groups) > 0, fmt.Sprintf("for runc, the groups %v of the user: without root it starts no such command, and crun does; with --serve both do", groups))
 	add(c.Healthcheck != nil, "the health check: a runtime has none")
 	add(c.Restart.Policy != "", "--restart: whoever calls the runtime starts it again")
 	add(c.Init, "--init: the command is process 1 itself")

@@ -148,6 +148,22 @@ func TestRightsCarryOver(t *testing.T) {
 	}
 }
 
+// TestMounts: a device that was asked for can be opened, and nothing in memory can be executed, as
+// under tiffin.
+func TestMounts(t *testing.T) {
+	c := &disk.Config{Hostname: "h", Cmd: []string{"true"}, Volumes: []disk.Volume{{Source: "/dev/null", Target: "/dev/mine"}, {Source: "/tmp", Target: "/data"}, {Target: "/t"}, {Target: "/x", Options: "exec,size=1m"}}}
+	want := map[string]string{"/dev/mine": "bind nosuid noexec rw", "/data": "rbind nosuid nodev rw", "/t": "nosuid nodev noexec rw", "/x": "nosuid nodev noexec rw exec size=1m"}
+	for _, m := range config(t, c, many, true).Mounts {
+		if w, ok := want[m.Destination]; ok && strings.Join(m.Options, " ") != w {
+			t.Errorf("%s: %q, want %s", m.Destination, m.Options, w)
+		}
+		delete(want, m.Destination)
+	}
+	if len(want) > 0 {
+		t.Errorf("no mount at %v", want)
+	}
+}
+
 // TestUsersAreThoseOfTheImage: names are looked up in its files, and refused where no such id is.
 func TestUsersAreThoseOfTheImage(t *testing.T) {
 	s := config(t, &disk.Config{Hostname: "h", User: "cook", Cmd: []string{"true"}}, many, true)
@@ -163,10 +179,14 @@ func TestUsersAreThoseOfTheImage(t *testing.T) {
 // TestWhatIsLeftOutIsTold: nothing is dropped in silence.
 func TestWhatIsLeftOutIsTold(t *testing.T) {
 	c := &disk.Config{Init: true, Without: []string{"seccomp"}, Ports: make([]network.Port, 1), Healthcheck: &disk.Healthcheck{}, Restart: disk.Restart{Policy: "always"}}
-	if all := Left(c, one); len(all) != 6 {
+	if all := Left(c, one, nil); len(all) != 6 {
 		t.Errorf("%q", all)
 	}
-	if all := Left(new(disk.Config), many); all != nil {
+	c = &disk.Config{Network: ns.SharedNetwork + "0123", Rights: disk.Rights{Groups: []string{ns.KeepGroups}}}
+	if all := Left(c, many, []uint32{100}); len(all) != 3 || !strings.Contains(all[2], "[100]") {
+		t.Errorf("%q", all)
+	}
+	if all := Left(new(disk.Config), many, nil); all != nil {
 		t.Errorf("%q", all)
 	}
 }

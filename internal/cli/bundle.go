@@ -84,14 +84,14 @@ func makeBundle(c *cli.Context, name, dir string) error {
 	if err := newBundle(name, dir, from.cfg); err != nil {
 		return err
 	}
-	ids, err := fillBundle(store.Root(), dir, from)
+	ids, groups, err := fillBundle(store.Root(), dir, from)
 	if err != nil {
 		if e := removeBundle(dir); e != nil {
 			err = errs.Hint(err, "a part of it is left in "+dir)
 		}
 		return fmt.Errorf("make the bundle %s: %w", dir, err)
 	}
-	tellLeft(from.cfg, ids)
+	tellLeft(bundle.Left(from.cfg, ids, groups))
 	return nil
 }
 
@@ -111,8 +111,8 @@ func newBundle(name, dir string, cfg *disk.Config) error {
 }
 
 // tellLeft tells what of a container is not in its bundle.
-func tellLeft(cfg *disk.Config, ids ns.IDMap) {
-	for _, what := range bundle.Left(cfg, ids) {
+func tellLeft(all []string) {
+	for _, what := range all {
 		fmt.Fprintf(stderr, "tiffin: note: not in the bundle: %s\n", what)
 	}
 }
@@ -154,15 +154,16 @@ func bundleOf(c *cli.Context, store *image.Store, name string) (*bundled, error)
 	return &bundled{&cfg, func(w io.Writer) error { return build.WriteFiles(w, store, img) }, func() {}}, nil
 }
 
-// fillBundle writes all of a bundle, and returns the ids of its user namespace.
-func fillBundle(root, dir string, from *bundled) (ids ns.IDMap, err error) {
+// fillBundle writes all of a bundle, and returns the ids of its user namespace, and the groups of
+// its user if that is what starts it.
+func fillBundle(root, dir string, from *bundled) (ids ns.IDMap, groups []uint32, err error) {
 	rootfs := filepath.Join(dir, "rootfs")
 	if err = layOut(dir); err != nil {
-		return ids, err
+		return ids, nil, err
 	}
 	at, err := os.Open(rootfs)
 	if err != nil {
-		return ids, err
+		return ids, nil, err
 	}
 	defer at.Close()
 	r, w := io.Pipe()
@@ -170,25 +171,31 @@ func fillBundle(root, dir string, from *bundled) (ids ns.IDMap, err error) {
 	ids, err = client.Unpack(from.cfg, root, at, r)
 	r.CloseWithError(errors.New("it is not needed any more"))
 	if err != nil {
-		return ids, err
+		return ids, nil, err
 	}
-	return ids, describe(dir, from.cfg, ids, os.Geteuid() != 0, ns.FilesBelow(rootfs))
+	rootless := os.Geteuid() != 0
+	groups, err = describe(dir, from.cfg, ids, rootless, ns.FilesBelow(rootfs))
+	if !rootless {
+		groups = nil
+	}
+	return ids, groups, err
 }
 
-// describe writes all of a bundle but the files of the image, of which open opens some.
-func describe(dir string, cfg *disk.Config, ids ns.IDMap, user bool, open func(path string) (io.ReadCloser, error)) error {
+// describe writes all of a bundle but the files of the image, of which open opens some. It returns
+// the groups of the user besides the first.
+func describe(dir string, cfg *disk.Config, ids ns.IDMap, user bool, open func(path string) (io.ReadCloser, error)) ([]uint32, error) {
 	plan := cfg.Plan(ids)
 	files := bundle.Files(plan)
 	for _, f := range plan.Files {
 		if err := os.WriteFile(filepath.Join(dir, files[f.Target]), []byte(f.Content), 0o644); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	spec, err := bundle.Config(cfg, ids, user, open, files)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return writeSpec(dir, spec)
+	return spec.Process.User.AdditionalGids, writeSpec(dir, spec)
 }
 
 // layOut makes the parts of a bundle, empty. Until it has a config.json, no runtime takes it for

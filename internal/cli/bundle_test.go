@@ -19,11 +19,12 @@ func TestOtherRuntimesRunBundles(t *testing.T) {
 		t.Skip("as TestInsideOtherEngines")
 	}
 	const make = `cd '%s'
-"$TIFFIN" create --name cook -e A=b --read-only --tmpfs /run -v "$PWD/shared:/shared:ro" --cap-drop ALL --hostname kitchen -w /tmp tiffin/base sh -c '
+"$TIFFIN" create --name cook -e A=b --device /dev/null:/dev/mine --read-only --tmpfs /run -v "$PWD/shared:/shared:ro" --cap-drop ALL --hostname kitchen -w /tmp tiffin/base sh -c '
 	echo $A $(hostname) $(pwd) $(id -u) $(cat /shared/menu); touch /x 2> /dev/null || echo read-only; touch /run/x /shared/x 2> /dev/null || echo shared
+	echo x > /dev/mine && echo device
 	grep -E "^(CapBnd|NoNewPrivs|Seccomp):" /proc/self/status; exit 7' > /dev/null
 "$TIFFIN" bundle cook bundle 2> /dev/null`
-	const want = "b kitchen /tmp 0 rice\nread-only\nshared\nCapBnd:\t0000000000000000\nNoNewPrivs:\t1\nSeccomp:\t2\n"
+	const want = "b kitchen /tmp 0 rice\nread-only\nshared\ndevice\nCapBnd:\t0000000000000000\nNoNewPrivs:\t1\nSeccomp:\t2\n"
 	for _, p := range everybody(t) {
 		if p.uid == 0 {
 			continue

@@ -24,6 +24,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tiffin/image"
+	"tiffin/internal/bundle"
 	"tiffin/internal/container/client"
 	"tiffin/internal/errs"
 )
@@ -57,12 +58,12 @@ func serveBundle(c *cli.Context, store *image.Store) (err error) {
 	}()
 	if err = layOut(dir); err == nil {
 		// The runtime is root of the user namespace: it makes another below, with the same ids.
-		err = describe(dir, &ctr.Config, ids.Below(), true, tree.Open)
+		_, err = describe(dir, &ctr.Config, ids.Below(), true, tree.Open)
 	}
 	if err != nil {
 		return fmt.Errorf("make the bundle %s: %w", dir, err)
 	}
-	tellLeft(&ctr.Config, ids)
+	tellLeft(bundle.Left(&ctr.Config, ids, nil))
 	return runAt(rootfs, pid, c.Args().Slice()[2:])
 }
 
