@@ -27,21 +27,21 @@ import (
 
 func bundleCommand() *cli.Command {
 	return &cli.Command{
-		ArgsUsage: "IMAGE|CONTAINER DIR\n       tiffin bundle --serve CONTAINER DIR -- COMMAND [ARGUMENT…]",
+		ArgsUsage: "IMAGE|CONTAINER DIR\n       tiffin bundle --serve IMAGE|CONTAINER DIR -- COMMAND [ARGUMENT…]",
 		Description: "DIR, which must not exist, gets config.json, by the OCI runtime specification, and rootfs, unpacked. Runtimes\n" +
 			"that need no root run it with the rights that tiffin gives: runc run --bundle DIR NAME, or crun. For other flags\n" +
 			"than an image's own, `tiffin create` a container first. What a bundle has no place for is told. The files have the\n" +
 			"owners of your user namespace: `tiffin bundle --rm DIR` removes such a directory.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "rm", Usage: "remove the bundle DIR, also files in it that are not yours"},
-			&cli.BoolFlag{Name: "serve", Usage: "unpack nothing: COMMAND, a runtime, finds the CONTAINER's files in DIR/rootfs"},
+			&cli.BoolFlag{Name: "serve", Usage: "unpack nothing: COMMAND, a runtime, finds the files in DIR/rootfs; what it changes in those of an image is not kept"},
 		},
 		Action: func(c *cli.Context) error {
 			if c.Bool("serve") {
 				if c.Bool("rm") {
 					return usagef("--serve removes the bundle when COMMAND is over: it does not go with --rm")
 				}
-				if err := wantArgs(c, 3, -1, "a container, a directory, and a command behind --"); err != nil {
+				if err := wantArgs(c, 3, -1, "an image or a container, a directory, and a command behind --"); err != nil {
 					return err
 				}
 				return inStore(serveBundle)(c)

@@ -1,5 +1,6 @@
-// The command tiffin bundle --serve: a runtime runs a container of tiffin's on tiffin's own file
-// system. Nothing is unpacked, and what the container changes is the container's, as after a run.
+// The command tiffin bundle --serve: a runtime runs a container of tiffin's, or an image, on
+// tiffin's own file system. Nothing is unpacked, and what a container changes is the container's,
+// as after a run; an image is read-only in config.json, and what is changed anyway is not kept.
 //
 //	tiffin               makes DIR, waits for both, and removes DIR
 //	 ├─ supervisor       serves the files, as for cp: client.OpenTree
@@ -26,14 +27,16 @@ import (
 	"tiffin/image"
 	"tiffin/internal/bundle"
 	"tiffin/internal/container/client"
+	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
 )
 
 func serveBundle(c *cli.Context, store *image.Store) (err error) {
-	ctr, err := findContainer(c.Args().First())
+	ctr, remove, err := toServe(c.Args().First())
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, remove()) }()
 	tree, err := client.OpenTree(ctr, store)
 	if err != nil {
 		return err
@@ -65,6 +68,18 @@ func serveBundle(c *cli.Context, store *image.Store) (err error) {
 	}
 	tellLeft(bundle.Left(&ctr.Config, ids, nil))
 	return runAt(rootfs, pid, c.Args().Slice()[2:])
+}
+
+// toServe is the container of that name, or one of the image, made for this and read-only: remove
+// removes that.
+func toServe(name string) (ctr *disk.Container, remove func() error, err error) {
+	remove = func() error { return nil }
+	if ctr, err = findContainer(name); errors.Is(err, disk.ErrNotFound) {
+		if ctr, err = createOf([]string{"--read-only", "--", name}); err == nil {
+			remove = func() error { return client.Remove(ctr, true) }
+		}
+	}
+	return ctr, remove, err
 }
 
 // runAt runs a command that finds the root of a process at dir, and returns its exit status.

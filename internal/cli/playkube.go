@@ -325,6 +325,12 @@ func podMembers(set *disk.Set, pod string) ([]*disk.Container, error) {
 	return slices.DeleteFunc(all, func(c *disk.Container) bool { return pod == "" || c.Labels[kube.LabelPod] != pod }), err
 }
 
+// podVolumes are the volumes that go with a pod.
+func podVolumes(set *disk.Set, pod string) ([]*disk.StoredVolume, error) {
+	all, err := set.Volumes()
+	return slices.DeleteFunc(all, func(v *disk.StoredVolume) bool { return pod == "" || v.Labels[kube.LabelPod] != pod }), err
+}
+
 func kubeDown(c *cli.Context) error {
 	set, err := containers()
 	if err != nil {
@@ -333,7 +339,8 @@ func kubeDown(c *cli.Context) error {
 	name := c.Args().First()
 	if _, err := os.Stat(name); name != "-" && errors.Is(err, os.ErrNotExist) {
 		all, err := podMembers(set, name)
-		if err == nil && len(all) == 0 {
+		volumes, verr := podVolumes(set, name) // may be all there is of one that could not be made
+		if err = errors.Join(err, verr); err == nil && len(all)+len(volumes) == 0 {
 			err = errs.Hint(fmt.Errorf("no pod and no file is called %q", name), "`tiffin ps -a` lists the containers of a pod as POD-CONTAINER")
 		}
 		if err != nil {
@@ -379,14 +386,12 @@ func removePod(set *disk.Set, pod string, say io.Writer) error {
 	for _, ctr := range all {
 		fmt.Fprintln(say, ctr.Name)
 	}
-	volumes, err := set.Volumes()
+	volumes, err := podVolumes(set, pod)
 	for _, v := range volumes {
-		if v.Labels[kube.LabelPod] == pod {
-			if e := client.RemoveVolume(set, v.Name); e != nil {
-				err = errors.Join(err, e)
-			} else {
-				fmt.Fprintln(say, v.Name)
-			}
+		if e := client.RemoveVolume(set, v.Name); e != nil {
+			err = errors.Join(err, e)
+		} else {
+			fmt.Fprintln(say, v.Name)
 		}
 	}
 	return err

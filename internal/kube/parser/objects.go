@@ -32,7 +32,7 @@ func (r *reading) named(n *yaml.Node, path, name string) bool {
 	return true
 }
 
-// unlabelled notes labels of an object that nothing here has, but for those that its pods have, too.
+// unlabelled notes labels of an object that nothing here has, unless its pods have them, too.
 func (r *reading) unlabelled(n *yaml.Node, of kube.ObjectMeta, pods map[string]string) {
 	for key, value := range of.Labels {
 		if pods[key] != value {
