@@ -150,7 +150,7 @@ func TestInterruptedCheckLeavesNothing(t *testing.T) {
 	s.mustStart(t, l)
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
-		for range 3000 {
+		for range 12000 {
 			if _, err := os.Stat(filepath.Join(s.Work(l), "running")); err == nil {
 				break
 			}

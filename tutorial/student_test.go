@@ -100,7 +100,7 @@ func TestCheckThatHangsInAContainerLeavesNone(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(background)
 	go func() {
-		for range 3000 {
+		for range 12000 {
 			ctrs, _ := s.containers()
 			if running := slices.DeleteFunc(ctrs, func(c container) bool { return c.pid == 0 }); len(running) == 2 {
 				break
@@ -302,7 +302,7 @@ func TestInterruptedStartLeavesNoHalfLab(t *testing.T) {
 	s := student(t)
 	ctx, cancel := context.WithCancel(background)
 	go func() {
-		for range 3000 {
+		for range 12000 {
 			if _, err := os.Stat(filepath.Join(s.Work(l), "running")); err == nil {
 				break
 			}
