@@ -218,7 +218,7 @@ func start(l *client.Launch, ctr *disk.Container, lock *os.File, m *cache.Mounta
 	} else {
 		o.Stdout, o.Stderr = cmp.Or(o.Stdout, os.Stdout), cmp.Or(o.Stderr, os.Stderr)
 		o.Rows, o.Cols = t.size()
-		o.GiveUp = t.giveUp
+		o.GiveUp, o.Caught = t.giveUp, t.caught
 	}
 	bar := newUnpacking()
 	o.Unpacking = bar.show

@@ -34,6 +34,7 @@ type terminal struct {
 	attached  bool   // there is a controlling terminal
 
 	giveUp      chan struct{} // closed when a signal ends what start is at: starting
+	caught      chan struct{} // closed when signals come here
 	restoreOnce sync.Once
 	saved       *term.State // of the user's terminal while it is raw
 	suspend     uint8       // the other character for Ctrl-Z: interruptible
@@ -128,21 +129,22 @@ var proxied = []os.Signal{
 // follow starts a command in the foreground and stays with it until it ends.
 // The error it returns carries the command's exit status.
 func (t *terminal) follow(start func() (*client.Session, error)) error {
-	signals, caught := make(chan os.Signal, 64), make(chan struct{})
+	signals := make(chan os.Signal, 64)
+	t.caught = make(chan struct{})
 	go func() { // 50 µs for each, most of which one thread of Go waits for another
 		signal.Notify(signals, proxied...)
-		close(caught)
+		close(t.caught)
 	}()
 	defer t.restore()
 	t.attached = hasTerminal()
 	if t.tty { // nobody would restore it
-		<-caught
+		<-t.caught
 	}
 	if !t.late {
 		t.raw()
 	}
 	s, err := t.starting(start, signals)
-	<-caught
+	<-t.caught
 	if err != nil {
 		return err
 	}

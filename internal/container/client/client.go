@@ -50,6 +50,9 @@ type StartOptions struct {
 	// GiveUp is closed when the container is not wanted any more. Start then fails, unless it was
 	// just done.
 	GiveUp <-chan struct{}
+	// Caught is closed when the caller hears of signals. The command does not begin before, since
+	// one may come as soon as it prints something. nil: the caller does.
+	Caught <-chan struct{}
 
 	kept bool // the caller is the container's keeper
 }
@@ -194,10 +197,17 @@ func startLazily(c *disk.Container, m *cache.Mountable) error {
 	return lazy.Keep(c.Root(), m.Lazy)
 }
 
+// hesitation is how long a start that is given up may take to turn out to be done: the command may
+// print already, while its client has not been told yet that it runs.
+const hesitation = 500 * time.Millisecond
+
 // start gives the supervisor its container.
 func (l *Launch) start(c *disk.Container, lock *os.File, m *cache.Mountable, n *joined, o StartOptions) (*Session, error) {
 	if err := l.ready(); err != nil {
 		return nil, probe.Explain(err)
+	}
+	if o.Caught != nil {
+		<-o.Caught
 	}
 	req := &control.Message{Op: control.OpStart, Files: []*os.File{lock}, Start: &control.Start{
 		Dir: c.Dir(), Union: m.UnionPath, Flats: m.FlatPaths, Blocks: m.BlockPaths, Indexes: m.IndexPaths, Starts: m.StartPath, Rows: o.Rows, Cols: o.Cols, Foreground: o.Stdout != nil, Tied: o.Tied,
@@ -225,8 +235,12 @@ func (l *Launch) start(c *disk.Container, lock *os.File, m *cache.Mountable, n *
 	go func() {
 		defer close(watched)
 		select {
-		case <-o.GiveUp: // what the supervisor waits for may never come
-			_ = unix.Kill(l.proc.Pid, unix.SIGKILL)
+		case <-o.GiveUp:
+			select {
+			case <-begun: // what has ended the patience is for the command
+			case <-time.After(hesitation): // what the supervisor waits for may never come
+				_ = unix.Kill(l.proc.Pid, unix.SIGKILL)
+			}
 		case <-begun:
 		}
 	}()
