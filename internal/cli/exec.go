@@ -67,6 +67,7 @@ func runExec(c *cli.Context, find func(string) (*disk.Container, error)) error {
 		return s.Detach()
 	}
 	return t.follow(func() (*client.Session, error) {
+		<-t.caught // a signal may come as soon as the command prints something
 		s, err := client.Exec(ctr, o, explain, os.Stdout, os.Stderr)
 		return s, execError(ctr, err)
 	})
