@@ -172,3 +172,17 @@ func TestTheREADMEIsShort(t *testing.T) {
 		t.Errorf("the README has %d lines, 170 are allowed: move something to the book", n)
 	}
 }
+
+// TestTheEndsQuoteTheMeasurements: appendix F computes from numbers that stand in appendix B.
+func TestTheEndsQuoteTheMeasurements(t *testing.T) {
+	ends, measured := strings.Join(strings.Fields(read(t, "f-ends.md")), " "), strings.Join(strings.Fields(read(t, "b-measurements.md")), " ")
+	for quoted, from := range map[string]string{
+		"one after the other in 7.0 s": "| 72 (1.4) | 7.0 (", "2.9 MB of memory each": "and 2.9 with `fuse`", "2.2 MB each": "take 2.2 MB each with `unpacked`",
+		"1,921 MB of page cache": "1,921 MB of page cache", "58 MB with `--driver unpacked`": "and 58 MB and 1,921", "lists them in 0.27 s": "`ps` 0.27 s",
+		"in 7.2 s, with 6.3 s of CPU": "| `tiffin serve` | 7.2 (0.58) | 6.3 (",
+	} {
+		if !strings.Contains(ends, quoted) || !strings.Contains(measured, from) {
+			t.Errorf("appendix F says %q, and appendix B is to say %q", quoted, from)
+		}
+	}
+}
