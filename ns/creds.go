@@ -152,6 +152,9 @@ func runUser(b *builder) error {
 		return errs.Code(err, 125)
 	}
 	b.who = who
+	if !b.spec.IDs.Setgroups && !b.emulated && !slices.Contains(b.proc.Groups, KeepGroups) && len(b.proc.Groups) > 0 {
+		b.note("--group-add "+strings.Join(b.proc.Groups, ","), "where one group is mapped, nobody gets another: setgroups(2) is denied", "")
+	}
 	b.giveStdio()
 	if b.emulated && !b.becomes { // it is that user already
 		return nil
