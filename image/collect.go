@@ -134,6 +134,11 @@ func (s *Store) collect(ix *store.Index, candidates *needs) (f freed, err error)
 		del(s.Path("blobs", "sha256"), live.blobs, candidates.blobs),
 		del(s.Path("unions"), live.unions, candidates.unions),
 		del(s.Path("layers"), live.layers, candidates.layers))
+	for hex := range candidates.blobs {
+		if !live.blobs[hex] { // a pull that was given up or killed may have left some of it
+			f.bytes += s.DropPartial(digest.NewDigestFromEncoded(digest.SHA256, hex))
+		}
+	}
 	if err != nil {
 		return f, fmt.Errorf("delete what is not needed any more: %w", err)
 	}

@@ -103,15 +103,9 @@ func (s *Store) dropLazy(ix *store.Index, lz *Lazy) (f freed, err error) {
 	if err != nil {
 		return f, err
 	}
-	gone, others := newNeeds(), newNeeds()
+	gone := newNeeds()
 	for _, l := range lz.Image.Layers {
 		gone.blobs[l.Digest.Encoded()], gone.layers[l.DiffID.Encoded()] = true, true
-	}
-	_ = others.addLazy(s) // collect says so
-	for hex := range gone.blobs {
-		if !others.blobs[hex] {
-			bytes += s.DropPartial(digest.NewDigestFromEncoded(digest.SHA256, hex))
-		}
 	}
 	f, err = s.collect(ix, gone)
 	f.bytes += bytes

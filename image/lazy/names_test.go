@@ -226,6 +226,22 @@ func TestRemovingWhatHasCome(t *testing.T) {
 	p.empty()
 }
 
+// TestRemovingWhatWasLeft by a program that was killed between the publication of a blob and the
+// removal of its other name.
+func TestRemovingWhatWasLeft(t *testing.T) {
+	p := begin(t)
+	p.fill()
+	close(p.from.hold)
+	p.must(<-p.done)
+	left := p.s.Path("partial", p.from.layer.Encoded())
+	p.must(os.MkdirAll(filepath.Dir(left), 0o700))
+	p.must(os.Link(p.s.BlobPath(p.from.layer), left))
+	if _, err := p.s.Remove("host/app:v1", false); err != nil {
+		t.Error(err)
+	}
+	p.empty()
+}
+
 // TestALazyPullOfAnotherStore is not looked at: of a store of TIFFIN_IMAGE_PATH only what is all
 // there is believed. A pipe would hold up whoever opens it.
 func TestALazyPullOfAnotherStore(t *testing.T) {
