@@ -167,6 +167,9 @@ func playKube(c *cli.Context, store *image.Store) error {
 	if err != nil {
 		return err
 	}
+	if err := playable(store, plan); err != nil {
+		return err
+	}
 	for _, p := range plan.Pods {
 		playing, err := set.LockPod(p.Name)
 		if err != nil {
@@ -206,6 +209,32 @@ func playKube(c *cli.Context, store *image.Store) error {
 	}
 	if asJSON {
 		return printJSON(stdout, played, "  ")
+	}
+	return nil
+}
+
+// playable fetches the images of all containers, and refuses what cannot be made of one, before
+// anything is there of any.
+func playable(store *image.Store, plan *kube.Plan) error {
+	for i := range plan.Pods {
+		for _, m := range plan.Pods[i].Containers {
+			m.Flags = slices.DeleteFunc(slices.Clone(m.Flags), func(flag string) bool {
+				from, _, _ := strings.Cut(strings.TrimPrefix(flag, "--volume="), ":")
+				later := strings.HasPrefix(flag, "--network=container:") || slices.Contains(m.Dirs, from) // what is made first
+				return later || flag == "--pull=always"
+			})
+			cmd := createCommand()
+			cmd.Action = func(c *cli.Context) error {
+				img, err := imageToRun(c, store)
+				if err == nil {
+					_, err = newConfig(c, img)
+				}
+				return err
+			}
+			if err := typed(cmd, m.Words()); err != nil {
+				return errs.Hint(fmt.Errorf("pod %s: container %s: %w", plan.Pods[i].Name, m.Name, err), errs.HintOf(err))
+			}
+		}
 	}
 	return nil
 }
