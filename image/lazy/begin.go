@@ -124,7 +124,7 @@ func (b *beginning) stage(ctx context.Context) error {
 		g.Go(func() (err error) {
 			d := b.img.Document.Layers[i]
 			contents[i], err = contentsOf(d, func(off, n int64) ([]byte, error) {
-				return readRange(ctx, b.from, d, off, n)
+				return b.read(ctx, d, off, n)
 			})
 			if err != nil && ctx.Err() == nil && !errors.Is(err, ErrNotLazy) && !errors.Is(err, transfer.ErrInterrupted) {
 				err = notLazy{err}
@@ -184,6 +184,26 @@ func (b *beginning) stage(ctx context.Context) error {
 type notLazy struct{ error }
 
 func (e notLazy) Unwrap() []error { return []error{e.error, ErrNotLazy} }
+
+// A table is asked for again when its connection breaks, as layers are.
+const tableTries = 5
+
+var tablePause = 500 * time.Millisecond // before the second try; doubles
+
+// read reads bytes of a blob for its table.
+func (b *beginning) read(ctx context.Context, d ocispec.Descriptor, off, n int64) ([]byte, error) {
+	for try := 1; ; try++ {
+		got, err := readRange(ctx, b.from, d, off, n)
+		if !errors.Is(err, transfer.ErrInterrupted) || try == tableTries {
+			return got, err
+		}
+		select {
+		case <-time.After(tablePause << (try - 1)):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
 
 // readRange reads bytes of a blob.
 func readRange(ctx context.Context, from transfer.Ranger, d ocispec.Descriptor, off, n int64) ([]byte, error) {

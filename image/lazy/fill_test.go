@@ -38,6 +38,7 @@ type source struct {
 	asked   []string      // ranges of the layer
 	refuses error         // not nil: none is sent
 	slow    chan struct{} // not nil: their bytes come when it is closed
+	breaks  int           // so many more are not sent to their end
 }
 
 func newSource(t *testing.T, layers ...*made) *source {
@@ -119,6 +120,9 @@ func (s *source) Range(_ context.Context, d ocispec.Descriptor, from, n int64) (
 	s.asked = append(s.asked, fmt.Sprint(from, "+", n))
 	if s.refuses != nil {
 		return nil, s.refuses
+	}
+	if s.breaks--; s.breaks >= 0 {
+		return io.NopCloser(bytes.NewReader(s.blobs[d.Digest][from : from+n-1])), nil
 	}
 	if s.slow != nil {
 		return io.NopCloser(&slow{s.slow, bytes.NewReader(s.blobs[d.Digest][from : from+n])}), nil

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/sys/unix"
 
+	"tiffin/image"
 	"tiffin/image/layer"
 	"tiffin/image/transfer"
 	"tiffin/internal/wire"
@@ -228,5 +229,24 @@ func TestTooManyReaders(t *testing.T) {
 	}
 	if err := conn.Receive(&a); err != nil || a.State != layer.LayerWrong {
 		t.Errorf("the answer is %v, %v", a, err)
+	}
+}
+
+// TestATableWhoseConnectionBreaks is asked for again, and not for ever.
+func TestATableWhoseConnectionBreaks(t *testing.T) {
+	defer func(d time.Duration) { tablePause = d }(tablePause)
+	tablePause = time.Millisecond
+	p := begin(t)
+	for breaks, want := range map[int]error{tableTries - 1: nil, 2 * tableTries: transfer.ErrInterrupted} {
+		p.from.breaks = breaks
+		s, err := image.Open(filepath.Join(t.TempDir(), "store"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := p.from.ranges()
+		_, err = Begin(context.Background(), s, p.from, ref(t, "host/app:v1"), nil, false)
+		if asked := p.from.ranges() - before; !errors.Is(err, want) || asked < tableTries || asked > 2*tableTries {
+			t.Errorf("after %d breaks: %v instead of %v, asked %d times", breaks, err, want, asked)
+		}
 	}
 }
