@@ -311,15 +311,19 @@ func (f *FS) Freeze() {
 	f.saveAllTimes()
 }
 
-// waitForWrites returns when no WRITE has come for 10 ms. Somebody who writes all the time is
-// waited for a second; a machine that has not done many WRITEs in that time is slow, and has more.
+// waitForWrites returns when no WRITE has come for 10 ms; after a second, for 2 ms: somebody may
+// write a little all the time. Who writes much then is not waited for. A machine that has not done
+// many WRITEs by then is slow, and has more time.
 func (f *FS) waitForWrites() {
 	const many, most = 4096, 30 * time.Second
 	before, began := f.counts[opWrite].Load(), time.Now()
-	for quiet := 0; quiet < 10; quiet++ {
+	for quiet, enough := 0, 10; quiet < enough; quiet++ {
 		n, took := f.counts[opWrite].Load(), time.Since(began)
 		if took > most || took > time.Second && n-before > many {
 			return
+		}
+		if took > time.Second {
+			enough = 2
 		}
 		time.Sleep(time.Millisecond)
 		if f.pending() || f.writing.Load() > 0 || f.counts[opWrite].Load() != n {
