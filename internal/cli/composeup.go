@@ -64,19 +64,20 @@ func (p *composition) upCommand() *cli.Command {
 			if err := makeResources(project); err != nil {
 				return err
 			}
-			for i := range project.Services {
-				s := &project.Services[i]
-				if err := u.start(s); err != nil {
-					return errs.Hint(fmt.Errorf("%s: service %s: %w", s.At, s.Name, err), errs.HintOf(err))
-				}
+			var signals chan os.Signal // nil: they end this program, and the containers stay
+			if !c.Bool("wait") && !c.Bool("detach") {
+				signals = make(chan os.Signal, 2)
+				signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+				defer signal.Stop(signals)
 			}
+			err = u.startAll(project.Services, signals)
 			switch {
+			case err != nil || c.Bool("detach") && !c.Bool("wait"):
+				return err
 			case c.Bool("wait"):
 				return u.settled()
-			case c.Bool("detach"):
-				return nil
 			}
-			return u.follow(c.Bool("abort-on-container-exit"), !c.Bool("no-log-prefix"))
+			return u.follow(signals, c.Bool("abort-on-container-exit"), !c.Bool("no-log-prefix"))
 		}),
 	}
 }
@@ -116,8 +117,11 @@ type launching struct {
 	store    *image.Store
 	fresh    bool // make all containers anew
 	build    bool // build images that are there
-	order    []*serving
 	services map[string]*serving
+
+	mu    sync.Mutex
+	order []*serving // that have started
+	over  bool       // no more is to start
 }
 
 // serving is a service whose container has been started.
@@ -125,6 +129,37 @@ type serving struct {
 	member
 	spec  *compose.Service
 	since time.Time // what it has printed before is not shown
+}
+
+// startAll starts the services, and stops those that have started when a signal comes meanwhile.
+func (u *launching) startAll(services []compose.Service, signals <-chan os.Signal) error {
+	done := make(chan error, 1)
+	go func() {
+		for i := range services {
+			s := &services[i]
+			if err := u.start(s); err != nil {
+				done <- errs.Hint(fmt.Errorf("%s: service %s: %w", s.At, s.Name, err), errs.HintOf(err))
+				return
+			}
+		}
+		done <- nil
+	}()
+	var sig os.Signal
+	select {
+	case sig = <-signals:
+	case err := <-done:
+		if err == nil || len(signals) == 0 {
+			return err
+		}
+		sig = <-signals // which a build has heard, too
+	}
+	u.mu.Lock()
+	u.over = true
+	u.mu.Unlock()
+	if err := stopAll(u.started(), signals); err != nil {
+		return err
+	}
+	return exitStatus(128 + int(sig.(unix.Signal)))
 }
 
 // ready waits for what a service needs, and makes its image.
@@ -147,10 +182,15 @@ func (u *launching) start(s *compose.Service) error {
 	}
 	v := &serving{spec: s, since: time.Now()}
 	ctr, what, err := u.container(s)
-	if err == nil {
-		err = startDetached(u.store, ctr, nil)
-	}
 	if err != nil {
+		return err
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.over {
+		return errors.New("it is not to start any more")
+	}
+	if err := startDetached(u.store, ctr, nil); err != nil {
 		return err
 	}
 	fmt.Fprintf(stderr, "container %s: %s\n", ctr.Name, what)
@@ -307,14 +347,8 @@ func (u *launching) settled() error {
 
 // follow shows what the services print until all have ended. With abort, the
 // first that ends stops the others.
-func (u *launching) follow(abort, prefix bool) error {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
-	defer signal.Stop(signals)
-	var all []member
-	for _, v := range u.order {
-		all = append(all, v.member)
-	}
+func (u *launching) follow(signals <-chan os.Signal, abort, prefix bool) error {
+	all := u.started()
 	printer := newLinePrinter(all, prefix)
 	codes, ended := make(chan int, len(all)), make(chan struct{})
 	var following sync.WaitGroup
@@ -344,20 +378,35 @@ func (u *launching) follow(abort, prefix bool) error {
 	select {
 	case <-ended:
 	default:
-		fmt.Fprintln(stderr, "stopping the containers; once more kills them")
-		go func() {
-			<-signals
-			for _, m := range all {
-				_ = client.Kill(m.Container, unix.SIGKILL)
-			}
-		}()
-		err = endMembers(all, func(m member) error { return client.Stop(m.Container, nil) })
+		err = stopAll(all, signals)
 		<-ended
 	}
 	if err == nil && status != 0 {
 		err = exitStatus(status)
 	}
 	return err
+}
+
+// started are the containers that have started.
+func (u *launching) started() (all []member) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, v := range u.order {
+		all = append(all, v.member)
+	}
+	return all
+}
+
+// stopAll stops containers, those that others need last. A signal meanwhile kills them.
+func stopAll(all []member, signals <-chan os.Signal) error {
+	fmt.Fprintln(stderr, "stopping the containers; once more kills them")
+	go func() {
+		<-signals
+		for _, m := range all {
+			_ = client.Kill(m.Container, unix.SIGKILL)
+		}
+	}()
+	return endMembers(all, func(m member) error { return client.Stop(m.Container, nil) })
 }
 
 // serve follows one service until its container ends and is not restarted; it returns the exit
