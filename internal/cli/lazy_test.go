@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -293,14 +294,14 @@ func TestLazyReadersEnd(t *testing.T) {
 	write("3000000")
 	goesOn := func(args ...string) {
 		t.Helper()
-		if s.tiffin(append([]string{"exec", "box"}, args...)...); s.process("dd", "") == 0 {
+		if s.tiffin(append([]string{"exec", "box"}, args...)...); s.process("dd") == 0 {
 			t.Error("others have waited for dd")
 		}
 	}
 	goesOn("mkdir", "/one")
 	s.tiffin("exec", "-d", "box", "cat", "/noise")
-	s.eventually("cat waits", func() bool { return s.process("cat", "D") > 0 })
-	writer, reader := s.process("dd", ""), s.process("cat", "")
+	s.eventually("cat waits", func() bool { return s.waits("cat") })
+	writer, reader := s.process("dd"), s.process("cat")
 	if writer == 0 || reader == 0 {
 		t.Fatalf("the numbers are %d and %d", writer, reader)
 	}
@@ -318,29 +319,40 @@ func TestLazyReadersEnd(t *testing.T) {
 	}
 	s.tiffin("start", "box")
 	s.tiffin("exec", "-d", "box", "cat", "/noise")
-	s.eventually("cat waits", func() bool { return s.process("cat", "D") > 0 })
+	s.eventually("cat waits", func() bool { return s.waits("cat") })
 	s.tiffin("rm", "-f", "box")
 	// All of the file is copied, for a page that is written.
 	s.tiffin("run", "-d", "--name", "box", reg.name(), "sh", "-c", "while :; do sleep 1; done")
 	s.tiffin("exec", "-d", "box", "dd", "if=/bin/sh", "of=/noise", "bs=4096", "seek=2000", "count=1", "conv=notrunc")
-	s.eventually("dd waits", func() bool { return s.process("dd", "D") > 0 })
+	s.eventually("dd waits", func() bool { return s.waits("dd") })
 	goesOn("mkdir", "/one")
 	goesOn("ls", "-l", "/noise")
 	close(never)
-	s.eventually("dd has ended", func() bool { return s.process("dd", "") == 0 })
+	s.eventually("dd has ended", func() bool { return s.process("dd") == 0 })
 	s.tiffin("rm", "-f", "box")
 }
 
-// process is the number of a process of the container, whose state begins with what ps(1) says.
-func (s *lazyStore) process(name, state string) int {
+// process is the number of a process of the container, or 0.
+func (s *lazyStore) process(name string) int {
 	s.t.Helper()
-	for line := range strings.Lines(s.tiffin("top", "box", "-o", "pid,stat,comm")) {
-		if f := strings.Fields(line); len(f) == 3 && strings.HasPrefix(f[1], state) && f[2] == name {
+	for line := range strings.Lines(s.tiffin("top", "box", "-o", "pid,comm")) {
+		if f := strings.Fields(line); len(f) == 2 && f[1] == name {
 			pid, _ := strconv.Atoi(f[0])
 			return pid
 		}
 	}
 	return 0
+}
+
+// waits tells whether a thread of that process waits for a disk, as it were. It need not be the
+// first, whose state top shows: Go reads in any. proc(5).
+func (s *lazyStore) waits(name string) bool {
+	s.t.Helper()
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", s.process(name)))
+	return slices.ContainsFunc(threads, func(stat string) bool {
+		b, _ := os.ReadFile(stat)
+		return bytes.Contains(b, []byte("("+name+") D "))
+	})
 }
 
 // eventually waits for something, less long than a read waits for its registry.
