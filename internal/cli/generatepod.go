@@ -84,7 +84,7 @@ func (x *exporting) around(ctr *disk.Container, k *kube.Container, first bool, i
 func served(ctr *disk.Container, ic *ocispec.ImageConfig) (ports []kube.Port) {
 	known := map[string]bool{}
 	for s := range ic.ExposedPorts {
-		all, _ := network.ParseExposed(s) // what is none exposes none
+		all, _ := network.ParseExposed(s) // one that cannot be read exposes nothing
 		for _, port := range all {
 			known[port] = true
 		}
