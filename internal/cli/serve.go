@@ -177,9 +177,10 @@ func printAddress(l net.Listener, hasTLS, quiet bool, root string) {
 	fmt.Fprintf(stdout, "Serving the images of %s at %s\n", root, addr)
 }
 
-// serveUntilSignal answers requests until SIGINT or SIGTERM, and then those
-// that have begun.
+// serveUntilSignal answers requests until SIGINT or SIGTERM, and then those that have begun. It
+// closes l itself: a signal may come before the web server knows l, which then leaves a socket.
 func serveUntilSignal(s *server.Server, l net.Listener, cert *tls.Config, signals <-chan os.Signal) error {
+	defer l.Close()
 	h := s.HTTP(cert)
 	ended := make(chan error, 1)
 	go func() {
