@@ -142,13 +142,13 @@ func TestASilentServer(t *testing.T) {
 	if _, err := from.(transfer.Ranger).Range(ctx, l, 1000, 100); !errors.Is(err, errSilent) || !errors.Is(err, transfer.ErrInterrupted) {
 		t.Errorf("no answer: %v", err)
 	}
-	begun = true
+	begun, c.stall = true, 500*time.Millisecond
 	r, err := from.(transfer.Ranger).Range(ctx, l, 1000, 100)
-	if err != nil {
-		t.Fatal(err)
+	if err == nil { // on a machine that stalls, the answer is late, too
+		defer r.Close()
+		_, err = io.ReadAll(r)
 	}
-	defer r.Close()
-	if _, err := io.ReadAll(r); !errors.Is(err, errSilent) {
+	if !errors.Is(err, errSilent) {
 		t.Errorf("no bytes: %v", err)
 	}
 }
