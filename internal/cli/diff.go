@@ -7,6 +7,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -45,8 +46,11 @@ func runDiff(c *cli.Context, store *image.Store) error {
 	}
 	ctr, err := findContainer(c.Args().First())
 	if errors.Is(err, disk.ErrNotFound) {
+		name, _, cut := strings.Cut(c.Args().First(), "@")
 		if _, ierr := store.Resolve(c.Args().First()); ierr == nil {
 			err = errs.Hint(err, "that is an image: name another one to compare it with, or one of its layers, IMAGE@LAYER")
+		} else if _, ierr := store.Resolve(name); cut && ierr == nil {
+			err = errs.Hint(err, "after @ comes a layer: a number of tiffin layers "+name+", or the beginning of a digest without sha256:")
 		}
 	}
 	if err != nil {

@@ -117,6 +117,7 @@ func TestRefused(t *testing.T) {
 		{``, `volumeMounts: [` + strings.Repeat("{name: v, mountPath: /v}, ", maxMounts+1) + `]`, `spec.containers[0].volumeMounts: there are more than 1000`},
 		{``, `args: ["a\0b"]`, `f.yaml:11: spec.containers[0].args[0]: no string of a container has a byte 0`},
 		{``, `stdin: true, stdin: false`, `f.yaml:12: spec.containers[0].stdin: it is there twice`},
+		{``, `<<: {stdin: true}`, `f.yaml:11: spec.containers[0]["<<"]: no mapping is merged into another: write out its keys; an alias for a whole value, KEY: *NAME, is read`},
 		{`initContainers: [{name: c, image: i}]`, ``, `is no name of its own`},
 		{``, `env: [{name: A, value: x, valueFrom: {configMapKeyRef: {name: m, key: k}}}]`, `spec.containers[0].env[0]: it is to be either a value or a valueFrom`},
 		{``, `env: [{name: A, valueFrom: {configMapKeyRef: {name: m, key: k}, secretKeyRef: {name: s, key: k}}}]`, `env[0].valueFrom: it is to be one of`},

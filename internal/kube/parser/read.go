@@ -295,6 +295,10 @@ var contents = regexp.MustCompile(`^(data|stringData)\b`)
 // entry checks a key of a mapping, and its value.
 func (r *reading) entry(key, value *yaml.Node, t reflect.Type, path string) {
 	at := step(path, key.Value)
+	if key.Tag == "!!merge" {
+		r.problem(key, at, "no mapping is merged into another: write out its keys; an alias for a whole value, KEY: *NAME, is read")
+		return
+	}
 	if key.Kind != yaml.ScalarNode || key.Tag != "!!str" {
 		r.problem(key, at, "a key is a string, perhaps in quotes")
 		return
