@@ -16,6 +16,7 @@ import (
 
 	"tiffin/image/ingest"
 	"tiffin/internal/container/client"
+	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
 	"tiffin/internal/treecopy"
 )
@@ -105,20 +106,29 @@ func newCpEnd(c *cli.Context, arg string) (*cpEnd, error) {
 		}
 		return &cpEnd{treecopy.Host(), "", arg, func() {}}, nil
 	}
+	if !strings.HasPrefix(path, "/") { // docker's rule: the working directory of the command does not count
+		path = "/" + path
+	}
+	end, err := inContainer(name, path)
+	if errors.Is(err, disk.ErrNotFound) {
+		err = errs.Hint(err, fmt.Sprintf("for a file here write ./%s", arg))
+	}
+	return end, err
+}
+
+// inContainer is a path from the root of a container.
+func inContainer(name, path string) (*cpEnd, error) {
 	store, err := openStore()
 	if err != nil {
 		return nil, err
 	}
 	ctr, err := findContainer(name)
 	if err != nil {
-		return nil, errs.Hint(err, fmt.Sprintf("for a file here write ./%s", arg))
+		return nil, err
 	}
 	t, err := client.OpenTree(ctr, store)
 	if err != nil {
 		return nil, err
-	}
-	if !strings.HasPrefix(path, "/") { // docker's rule: the working directory of the command does not count
-		path = "/" + path
 	}
 	return &cpEnd{t, name, path, t.Close}, nil
 }
@@ -153,6 +163,9 @@ func cp(src, dst *cpEnd, follow, owners bool) (int64, error) {
 		var err error
 		if from, err = src.Stat(src.path, follow || strings.HasSuffix(src.path, "/.")); err != nil {
 			return 0, err
+		}
+		if !from.Exists {
+			return 0, fmt.Errorf("%s: there is no such file", src.path)
 		}
 	}
 	if from.MadeUp {

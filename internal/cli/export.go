@@ -14,7 +14,7 @@ func exportCommand() *cli.Command {
 		Description: "One tarball, without layers and without the image's config: `tiffin import` makes an image of it. The container\nneed not run.",
 		Flags:       []cli.Flag{&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`, not to standard output"}},
 		Action: takes(1, 1, "one container", func(c *cli.Context) error {
-			src, err := newCpEnd(c, c.Args().First()+":/")
+			src, err := inContainer(c.Args().First(), "/")
 			if err != nil {
 				return err
 			}

@@ -103,13 +103,11 @@ func openat2(dir int, p string, flags int, resolve uint64) (int, error) {
 	}
 }
 
-// Place says where a copy goes: to the name top in directory dir, or if top is "" into dir itself.
-// It is the rule of cp(1) with -R: into a directory that exists, or under the destination's own
-// name. A source that ends in "/." stands for what is in that directory.
+// Place says where a copy of what exists goes: to the name top in directory dir, or if top is ""
+// into dir itself. It is the rule of cp(1) with -R: into a directory that exists, or under the
+// destination's own name. A source that ends in "/." stands for what is in that directory.
 func Place(src string, from Info, dst string, to Info) (dir, top string, err error) {
 	switch {
-	case !from.Exists:
-		return "", "", fmt.Errorf("%s: there is no such file", src)
 	case !from.Dir && (strings.HasSuffix(src, "/") || strings.HasSuffix(src, "/.")):
 		return "", "", fmt.Errorf("%s: it is not a directory", src)
 	case to.Dir && contents(src):

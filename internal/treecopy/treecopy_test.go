@@ -209,7 +209,6 @@ func TestPlaceFollowsTheRulesOfCp(t *testing.T) {
 		{"/a", file, "/x", dir, "/x", "a"},
 		{"/a", file, "/x/", none, "", ""},
 		{"/a", file, "x", none, ".", "x"},
-		{"/a", none, "/x", dir, "", ""},
 		{"/a/", file, "/x", dir, "", ""},
 		{"/d", dir, "/x", none, "/", "x"},
 		{"/d", dir, "/y/x/", none, "/y/", "x"},
