@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	digest "github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"tiffin/image"
@@ -124,6 +125,33 @@ func TestFurtherStoresAreUsedInPlace(t *testing.T) {
 	}
 	if imgs, err := own.List(); err != nil || len(imgs) != 1 {
 		t.Errorf("List: %v: %+v", err, imgs)
+	}
+}
+
+// Each who is done looks at once which file it has got: if two had done the work, the second would
+// have put its files in the place of those of the first.
+func TestManyWhoBeginAtOnceIndexAnImageOnce(t *testing.T) {
+	own, _, _, _ := further(t, nil)
+	img := imagetest.Resolve(t, own, "course/lab:1")
+	const many = 16
+	got := make([]os.FileInfo, many)
+	var g errgroup.Group
+	for i := range many {
+		g.Go(func() error {
+			m, err := own.Mountable(img)
+			if err == nil {
+				got[i], err = os.Stat(m.IndexPaths[0])
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range got {
+		if !os.SameFile(f, got[0]) {
+			t.Fatal("the image was indexed more than once")
+		}
 	}
 }
 

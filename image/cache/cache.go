@@ -189,8 +189,14 @@ func written(s *store.Store, diffID digest.Digest) bool {
 }
 
 // RebuildAll checks all derived files of a stack of layers thoroughly, but for the bytes of
-// a flat.tar that has the right size, and rebuilds what is missing or damaged.
+// a flat.tar that has the right size, and rebuilds what is missing or damaged. What another command
+// is rebuilding it waits for.
 func (s *Cache) RebuildAll(ctx context.Context, layers []oci.Layer) (*Mountable, error) {
+	release, err := s.LockDerived()
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	st, err := s.Stage()
 	if err != nil {
 		return nil, err

@@ -77,6 +77,20 @@ func lockDir(dir string, how int) (*os.File, error) {
 	}
 }
 
+// LockDerived waits until no other command makes derived files again that were missing or damaged:
+// of many that begin at once on an image that nobody has prepared, one does the work, and the
+// others find it done. The lock is never asked for by who holds that of the index.
+func (s *Store) LockDerived() (release func(), err error) {
+	if s.readOnly {
+		return nil, fmt.Errorf("%s: %w", s.root, ErrReadOnly)
+	}
+	f, err := lockDir(s.Path("blobs"), unix.LOCK_EX)
+	if err != nil {
+		return nil, fmt.Errorf("prepare the store: %w", err)
+	}
+	return func() { f.Close() }, nil
+}
+
 // Close removes what has not been published.
 func (st *Staging) Close() {
 	os.RemoveAll(st.Dir)
