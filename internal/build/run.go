@@ -138,7 +138,7 @@ func (b *builder) command(ctx context.Context, cfg *disk.Config, m *cache.Mounta
 	if hold, err = ctr.HoldTransient(); err != nil {
 		return nil, nil, 0, errors.Join(err, client.Discard(ctr))
 	}
-	session, err := client.Start(ctr, launch, lock, m, client.StartOptions{Stdout: out, Stderr: out, StepDown: note, GiveUp: ctx.Done(), Env: env})
+	session, err := client.Start(ctr, launch, lock, m, client.StartOptions{Stdout: out, Stderr: out, Tied: true, StepDown: note, GiveUp: ctx.Done(), Env: env})
 	if err != nil {
 		return nil, hold, 0, errors.Join(err, client.Discard(ctr))
 	}

@@ -83,6 +83,30 @@ func TestABuildThatEndsAtAnyMomentLeavesNothing(t *testing.T) {
 	}
 }
 
+// TestAKilledBuildTakesItsCommandAlong, however long that would have run.
+func TestAKilledBuildTakesItsCommandAlong(t *testing.T) {
+	for _, p := range people(t) {
+		t.Run(p.name, func(t *testing.T) {
+			need(t, p)
+			k := newKiller(t, p)
+			defer checkLeaks(t, k.store)
+			dir := k.context("FROM tiffin/base AS a\nRUN true\nFROM a\nRUN sleep 1000\n")
+			cmd := k.command("build", "-q", dir)
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			waitFor(t, func() bool { return strings.Contains(k.tiffin("ps", "--format", "{{.State}}"), "running") })
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+			waitFor(t, func() bool { return len(supervisors(k.store)) == 0 })
+			k.tiffin("build", "-q", "--target", "a", dir)
+			if left := k.swept(); left != "" {
+				t.Errorf("there is still %s", left)
+			}
+		})
+	}
+}
+
 // swept is what is in the store besides layers when those who were killed have had their time.
 func (k *killer) swept() string {
 	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {

@@ -135,6 +135,7 @@ type serving struct {
 func (u *launching) startAll(services []compose.Service, signals <-chan os.Signal) error {
 	done := make(chan error, 1)
 	go func() {
+		defer close(done)
 		for i := range services {
 			s := &services[i]
 			if err := u.start(s); err != nil {
@@ -142,7 +143,6 @@ func (u *launching) startAll(services []compose.Service, signals <-chan os.Signa
 				return
 			}
 		}
-		done <- nil
 	}()
 	var sig os.Signal
 	select {
@@ -156,7 +156,9 @@ func (u *launching) startAll(services []compose.Service, signals <-chan os.Signa
 	u.mu.Lock()
 	u.over = true
 	u.mu.Unlock()
-	if err := stopAll(u.started(), signals); err != nil {
+	err := stopAll(u.started(), signals)
+	<-done // what others waited for has ended; a build or a pull has heard of the signal, and clears up
+	if err != nil {
 		return err
 	}
 	return exitStatus(128 + int(sig.(unix.Signal)))
@@ -177,7 +179,11 @@ func (u *launching) ready(s *compose.Service) error {
 
 // start makes and starts the container of a service when what it needs is there.
 func (u *launching) start(s *compose.Service) error {
-	if err := u.ready(s); err != nil {
+	err := u.ready(s)
+	if err == nil {
+		err = u.wanted()
+	}
+	if err != nil {
 		return err
 	}
 	v := &serving{spec: s, since: time.Now()}
@@ -188,7 +194,7 @@ func (u *launching) start(s *compose.Service) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.over {
-		return errors.New("it is not to start any more")
+		return errUnwanted
 	}
 	if err := startDetached(u.store, ctr, nil); err != nil {
 		return err
@@ -196,6 +202,18 @@ func (u *launching) start(s *compose.Service) error {
 	fmt.Fprintf(stderr, "container %s: %s\n", ctr.Name, what)
 	v.member = member{ctr, s.Name}
 	u.order, u.services[s.Name] = append(u.order, v), v
+	return nil
+}
+
+var errUnwanted = errors.New("it is not to start any more")
+
+// wanted fails when no more is to start.
+func (u *launching) wanted() error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.over {
+		return errUnwanted
+	}
 	return nil
 }
 

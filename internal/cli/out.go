@@ -175,23 +175,34 @@ func id(digest string, whole bool) string {
 // interruptible is the context of a command that cleans up when it is
 // interrupted. If it cannot, for instance because it waits for input, it ends all
 // the same, and the next command removes what it leaves.
-func interruptible(c *cli.Context) (context.Context, func()) {
+func interruptible(c *cli.Context) (ctx context.Context, end func()) {
+	return interruptibleWithin(c, time.Second)
+}
+
+// interruptibleWithin is interruptible with another time to clean up in. What is to be done after
+// end, it cuts short no more.
+func interruptibleWithin(c *cli.Context, limit time.Duration) (ctx context.Context, end func()) {
 	ctx, cancel := context.WithCancelCause(c.Context)
-	sigs := make(chan os.Signal, 1)
+	sigs, over := make(chan os.Signal, 1), make(chan struct{})
 	signal.Notify(sigs, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 	go func() {
-		sig, ok := <-sigs
-		if !ok {
+		var n unix.Signal
+		select {
+		case sig := <-sigs:
+			n, _ = sig.(unix.Signal)
+		case <-over:
 			return
 		}
-		n, _ := sig.(unix.Signal)
 		cancel(errs.Code(fmt.Errorf("interrupted by %s: nothing was changed", unix.SignalName(n)), 128+int(n)))
-		time.Sleep(time.Second)
-		os.Exit(128 + int(n))
+		select {
+		case <-over:
+		case <-time.After(limit):
+			os.Exit(128 + int(n))
+		}
 	}()
 	return ctx, func() {
 		signal.Stop(sigs)
-		close(sigs)
+		close(over)
 		cancel(nil)
 	}
 }
