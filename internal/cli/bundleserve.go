@@ -32,6 +32,10 @@ import (
 )
 
 func serveBundle(c *cli.Context, store *image.Store) (err error) {
+	// From before there is anything that is to be removed in the end.
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGHUP)
+	defer signal.Stop(signals)
 	ctr, remove, err := toServe(c.Args().First())
 	if err != nil {
 		return err
@@ -67,7 +71,7 @@ func serveBundle(c *cli.Context, store *image.Store) (err error) {
 		return fmt.Errorf("make the bundle %s: %w", dir, err)
 	}
 	tellLeft(bundle.Left(&ctr.Config, ids, nil))
-	return runAt(rootfs, pid, c.Args().Slice()[2:])
+	return runAt(rootfs, pid, c.Args().Slice()[2:], signals)
 }
 
 // toServe is the container of that name, or one of the image, made for this and read-only: remove
@@ -82,15 +86,17 @@ func toServe(name string) (ctr *disk.Container, remove func() error, err error) 
 	return ctr, remove, err
 }
 
-// runAt runs a command that finds the root of a process at dir, and returns its exit status.
-func runAt(dir string, pid int, args []string) error {
+// runAt runs a command that finds the root of a process at dir, and returns its exit status. It
+// hands signals on; one that has come before the command is started keeps it from that.
+func runAt(dir string, pid int, args []string, signals <-chan os.Signal) error {
+	select {
+	case sig := <-signals:
+		return exitStatus(128 + int(sig.(unix.Signal)))
+	default:
+	}
 	cmd := exec.Command("/proc/self/exe", append([]string{"enter", "--root-at", dir, "--target", strconv.Itoa(pid), "--"}, args...)...)
 	cmd.Args[0] = "tiffin"
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	// Those of the terminal reach the command without our help.
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGHUP)
-	defer signal.Stop(signals)
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", args[0], err)
 	}
@@ -99,6 +105,7 @@ func runAt(dir string, pid int, args []string) error {
 	for {
 		select {
 		case sig := <-signals:
+			// Those of the terminal reach the command without our help.
 			if sig == unix.SIGTERM || sig == unix.SIGHUP {
 				_ = cmd.Process.Signal(sig)
 			}
