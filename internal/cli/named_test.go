@@ -196,9 +196,11 @@ func TestTraceOfContainersThatMeet(t *testing.T) {
 		w.tiffin("network", "create", "--subnet", "172.31.10.0/24", "front")
 		w.server("front", "web", "-p", "80")
 		w.until("a server", func() bool { return strings.Contains(w.ask("web", "127.0.0.1"), "greets") })
-		got := w.sh(`$TIFFIN trace --network web >trace & sleep 0.5; cat </dev/null >other
+		got := w.sh(`$TIFFIN trace --network web >trace &
+			timeout 120 sh -c 'until grep -q "dns  " trace; do '$TIFFIN' exec web /programs/member nobody >/dev/null; sleep 0.1; done'; cat </dev/null >other
 			$TIFFIN run --rm --trace=network -v ` + w.programs + `:/programs:ro --network front tiffin/base /programs/member web 172.31.10.9 2>other >/dev/null
-			` + w.programs + `/member "$($TIFFIN port web 80 | head -n 1)" >/dev/null; sleep 0.3; $TIFFIN kill web >/dev/null; wait; cat trace; echo --; cat other; rm trace other`)
+			` + w.programs + `/member "$($TIFFIN port web 80 | head -n 1)" >/dev/null; timeout 120 sh -c 'until grep -q "closed.* 127.0.0.1:80 from" trace; do sleep 0.1; done'
+			$TIFFIN kill web >/dev/null; wait; cat trace; echo --; cat other; rm trace other`)
 		server, client, _ := strings.Cut(got, "--\n")
 		size := len(w.short("web") + " greets 172.31.10.3\n") // of what it says
 		for _, want := range []string{
