@@ -351,10 +351,19 @@ func Stop(c *disk.Container, seconds *int) error {
 		wait = time.Duration(*seconds) * time.Second
 	}
 	stop := &control.Message{Op: control.OpStop, Signal: int(sig), Seconds: int(wait / time.Second)}
-	if wait < 0 {
-		_, err = request(c, stop)
-	} else {
-		err = requestWithin(c, wait+patience, stop)
+	for end := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
+		if wait < 0 {
+			_, err = request(c, stop)
+		} else {
+			err = requestWithin(c, wait+patience, stop)
+		}
+		if !errors.Is(err, control.ErrGone) || time.Now().After(end) {
+			break
+		}
+		// Somebody who was about to go has hung up: a supervisor, or a keeper who starts it now.
+		if s, e := c.State(); e != nil || !s.Alive() {
+			break
+		}
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return killSupervisor(c)

@@ -3,6 +3,7 @@
 package client
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -90,4 +91,42 @@ func TestASupervisorThatIsKilledWhileItUnpacks(t *testing.T) {
 		t.Fatalf("the second start: %v, unpacked: %v", err, again)
 	}
 	ends(t, s, 0)
+}
+
+// TestStopAsksAgainWhoHasHungUp: between two runs of a container that is started again and again,
+// whoever answers for it changes.
+func TestStopAsksAgainWhoHasHungUp(t *testing.T) {
+	c, lock := create(t)
+	defer lock.Close()
+	if err := c.WriteState(disk.State{Status: disk.Restarting}); err != nil {
+		t.Fatal(err)
+	}
+	l, err := control.Listen(c.Dir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	answered := make(chan error, 1)
+	go func() {
+		conn, err := l.Accept()
+		if err == nil {
+			conn.Close()
+			conn, err = l.Accept()
+		}
+		if err == nil {
+			_, err = conn.Receive()
+			err = errors.Join(err, c.WriteState(disk.State{Status: disk.Exited}), conn.Send(&control.Message{Op: control.AnsExit}))
+			conn.Close()
+		}
+		answered <- err
+	}()
+	if err := Stop(c, nil); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := c.State(); err != nil || s.Status != disk.Exited {
+		t.Fatalf("after stop it is %v, %v", s.Status, err)
+	}
+	if err := <-answered; err != nil {
+		t.Error(err)
+	}
 }
