@@ -156,10 +156,12 @@ func (u *launching) startAll(services []compose.Service, signals <-chan os.Signa
 	u.mu.Lock()
 	u.over = true
 	u.mu.Unlock()
-	err := stopAll(u.started(), signals)
-	<-done // what others waited for has ended; a build or a pull has heard of the signal, and clears up
-	if err != nil {
+	if err := stopAll(u.started(), signals); err != nil {
 		return err
+	}
+	select {
+	case <-done: // what it waited for has ended; a build or a pull has heard of the signal, and clears up
+	case <-signals: // whoever asks again does not want to wait for that
 	}
 	return exitStatus(128 + int(sig.(unix.Signal)))
 }
