@@ -147,6 +147,14 @@ func statFields(pid int) func(n int) uint64 {
 // if there is no such process. pid is a number of the /proc that is mounted.
 func StartTime(pid int) uint64 { return statFields(pid)(22) }
 
+// Ending tells whether process pid has begun to end, or is gone. Process 1 of a pid namespace has
+// begun to before it takes the others along: pid_namespaces(7).
+func Ending(pid int) bool {
+	const exiting = 0x4 // PF_EXITING, see proc(5), /proc/pid/stat, flags
+	field := statFields(pid)
+	return field(22) == 0 || field(9)&exiting != 0
+}
+
 // KillStale ends process pid if it is still the one that started at start.
 func KillStale(pid int, start uint64) {
 	if pid <= 0 || start == 0 {

@@ -66,7 +66,7 @@ func (s *supervisor) watchHealth() {
 			if !early || health.Status != disk.HealthStarting {
 				due = result.End.Add(check.Interval)
 			}
-			_ = s.c.WriteHealth(health) // on a full disk perhaps in vain; the next one may have room
+			s.recordHealth(health)
 		}
 		s.paused.RUnlock()
 	}

@@ -102,6 +102,16 @@ func (s *supervisor) damaged(err error) {
 	}
 }
 
+// recordHealth records what the checks have found of a container that runs. Its end ends a check,
+// too, which says nothing then, and may take away the directory.
+func (s *supervisor) recordHealth(h disk.Health) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state.Status == disk.Running && !disk.Ending(s.state.Pid) {
+		_ = s.c.WriteHealth(h) // on a full disk perhaps in vain; the next one may have room
+	}
+}
+
 // recordLoss records that the log has begun to lose what the container prints.
 func (s *supervisor) recordLoss() {
 	loss := s.io.loss()
