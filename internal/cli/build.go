@@ -102,7 +102,7 @@ func runBuild(c *cli.Context, store *image.Store) error {
 		return err
 	}
 	sweep()
-	ctx, end := interruptible(c)
+	ctx, end := interruptibleWithin(c, 10*time.Second) // containers have to end
 	defer end()
 	if err := caches.open(ctx, c, p, o); err != nil {
 		return err

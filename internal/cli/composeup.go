@@ -69,6 +69,7 @@ func (p *composition) upCommand() *cli.Command {
 				signals = make(chan os.Signal, 2)
 				signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 				defer signal.Stop(signals)
+				patient.Store(true)
 			}
 			err = u.startAll(project.Services, signals)
 			switch {

@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"text/tabwriter"
 	"text/template"
 	"time"
@@ -179,8 +180,11 @@ func interruptible(c *cli.Context) (ctx context.Context, end func()) {
 	return interruptibleWithin(c, time.Second)
 }
 
-// interruptibleWithin is interruptible with another time to clean up in. What is to be done after
-// end, it cuts short no more.
+// patient is set by a command that has heard of the signal itself, and has more to do than what is
+// interrupted: that does not end the program then.
+var patient atomic.Bool
+
+// interruptibleWithin is interruptible with another time to clean up in, which end ends.
 func interruptibleWithin(c *cli.Context, limit time.Duration) (ctx context.Context, end func()) {
 	ctx, cancel := context.WithCancelCause(c.Context)
 	sigs, over := make(chan os.Signal, 1), make(chan struct{})
@@ -197,7 +201,9 @@ func interruptibleWithin(c *cli.Context, limit time.Duration) (ctx context.Conte
 		select {
 		case <-over:
 		case <-time.After(limit):
-			os.Exit(128 + int(n))
+			if !patient.Load() {
+				os.Exit(128 + int(n))
+			}
 		}
 	}()
 	return ctx, func() {
