@@ -173,7 +173,7 @@ func TestAVolumeAtProcHoldsNobodyUp(t *testing.T) {
 			out, _, err := b.without(":", `umask 0; mkdir "$DIR/proc"; ln -s 1 "$DIR/proc/self"
 for n in 1 2 3 4 5 6 7 8 9 10 11 12; do mkdir "$DIR/proc/$n"; mkfifo "$DIR/proc/$n/limits"; done
 "$TIFFIN" run -d --userns single --name cc -v "$DIR/proc:/proc" -v "$DIR/account-probe:/account-probe:ro" tiffin/base /account-probe nested > /dev/null
-timeout 20 "$TIFFIN" wait cc; "$TIFFIN" logs cc; "$TIFFIN" rm -f cc`)
+timeout 120 "$TIFFIN" wait cc; "$TIFFIN" logs cc; "$TIFFIN" rm -f cc`)
 			if out != "0\ndone\ncc\n" || err != nil {
 				t.Errorf("%v\n%s", err, out)
 			}
@@ -290,7 +290,7 @@ func TestHelperIsGone(t *testing.T) {
 				return len(supervisor) == 1
 			})
 			killed := 0
-			for end := time.Now().Add(10 * time.Second); killed < 20 && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+			for end := time.Now().Add(time.Minute); killed < 20 && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 				for _, pid := range helpers(supervisor[0]) {
 					if syscall.Kill(pid, syscall.SIGKILL) == nil {
 						killed++
