@@ -18,9 +18,10 @@ import (
 )
 
 // observer prints what /proc knows about the container's first process, which is the shell that
-// runs it. The descriptors come first: to run commands, a shell opens some of its own.
+// runs it. The descriptors come first, and no command lists them: to run one, a shell opens some of
+// its own, and closes the last when it runs already.
 const observer = `
-echo "== descriptors"; ls /proc/1/fd 2> /dev/null || :
+echo "== descriptors"; for f in /proc/1/fd/*; do echo "${f##*/}"; done
 echo "== ns"; for n in user mnt pid net uts ipc cgroup; do echo "$n $(readlink /proc/1/ns/$n)"; done
 echo "== maps"; cat /proc/1/uid_map /proc/1/gid_map /proc/1/setgroups
 echo "== mounts"; cat /proc/1/mountinfo
