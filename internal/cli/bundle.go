@@ -69,6 +69,26 @@ type bundled struct {
 	cfg   *disk.Config
 	write func(io.Writer) error
 	close func()
+
+	devices int            // device nodes that were left out
+	owners  map[[2]int]int // by user and group id, the number of files that were not
+}
+
+// left tells what of the files a bundle does not have.
+func (b *bundled) left(ids ns.IDMap) (all []string) {
+	if b.devices > 0 {
+		all = append(all, fmt.Sprintf("device nodes (%d): only the real root can make them on a disk, mknod(2)", b.devices))
+	}
+	strangers := 0
+	for owner, files := range b.owners {
+		if uid, gid := uint32(owner[0]), uint32(owner[1]); ids.MapUID(uid) != uid || ids.MapGID(gid) != gid {
+			strangers += files
+		}
+	}
+	if strangers > 0 && !ids.Single() {
+		all = append(all, fmt.Sprintf("owners whose ids your user namespace does not have: root has their files (%d)", strangers))
+	}
+	return all
 }
 
 func makeBundle(c *cli.Context, name, dir string) error {
@@ -91,7 +111,7 @@ func makeBundle(c *cli.Context, name, dir string) error {
 		}
 		return fmt.Errorf("make the bundle %s: %w", dir, err)
 	}
-	tellLeft(bundle.Left(from.cfg, ids, groups))
+	tellLeft(append(from.left(ids), bundle.Left(from.cfg, ids, groups)...))
 	return nil
 }
 
@@ -125,7 +145,7 @@ func bundleOf(c *cli.Context, store *image.Store, name string) (*bundled, error)
 		if err != nil {
 			return nil, err
 		}
-		return &bundled{&ctr.Config, func(w io.Writer) error { return tree.Pack(w, "/", ".", false) }, tree.Close}, nil
+		return &bundled{cfg: &ctr.Config, write: func(w io.Writer) error { return tree.Pack(w, "/", ".", false) }, close: tree.Close}, nil
 	}
 	if !errors.Is(err, disk.ErrNotFound) {
 		return nil, err
@@ -151,7 +171,7 @@ func bundleOf(c *cli.Context, store *image.Store, name string) (*bundled, error)
 	cfg.Hostname = "tiffin"
 	// An image's VOLUME is a directory of it, until a container has one.
 	cfg.Volumes = slices.DeleteFunc(cfg.Volumes, func(v disk.Volume) bool { return v.Anonymous })
-	return &bundled{&cfg, func(w io.Writer) error { return build.WriteFiles(w, store, img) }, func() {}}, nil
+	return &bundled{cfg: &cfg, write: func(w io.Writer) error { return build.WriteFiles(w, store, img) }, close: func() {}}, nil
 }
 
 // fillBundle writes all of a bundle, and returns the ids of its user namespace, and the groups of
@@ -167,7 +187,7 @@ func fillBundle(root, dir string, from *bundled) (ids ns.IDMap, groups []uint32,
 	}
 	defer at.Close()
 	r, w := io.Pipe()
-	go func() { w.CloseWithError(withoutDevices(w, from.write)) }()
+	go func() { w.CloseWithError(from.withoutDevices(w)) }()
 	ids, err = client.Unpack(from.cfg, root, at, r)
 	r.CloseWithError(errors.New("it is not needed any more"))
 	if err != nil {
@@ -219,9 +239,10 @@ func writeSpec(dir string, spec *specs.Spec) error {
 
 // withoutDevices leaves device nodes out, which only the real root can make. A runtime makes those
 // of /dev itself: OCI runtime-spec v1.3 config-linux.md, "Default Devices".
-func withoutDevices(w io.Writer, write func(io.Writer) error) error {
+func (b *bundled) withoutDevices(w io.Writer) error {
+	b.devices, b.owners = 0, map[[2]int]int{}
 	r, all := io.Pipe()
-	go func() { all.CloseWithError(write(all)) }()
+	go func() { all.CloseWithError(b.write(all)) }()
 	defer r.CloseWithError(io.ErrClosedPipe)
 	in, out := tar.NewReader(r), tar.NewWriter(w)
 	for {
@@ -233,8 +254,10 @@ func withoutDevices(w io.Writer, write func(io.Writer) error) error {
 			return err
 		}
 		if h.Typeflag == tar.TypeChar || h.Typeflag == tar.TypeBlock {
+			b.devices++
 			continue
 		}
+		b.owners[[2]int{h.Uid, h.Gid}]++
 		if err := out.WriteHeader(h); err != nil {
 			return err
 		}

@@ -22,6 +22,9 @@ type Tree struct {
 	// OwnerAttr is the extended attribute in which the file system says who owns a file, "UID:GID",
 	// where stat(2) cannot say it. "": none. Where there is none, stat(2) is right.
 	OwnerAttr string
+
+	// MapUID and MapGID give files that are unpacked another owner than the tarball says; or nil.
+	MapUID, MapGID func(uint32) uint32
 }
 
 // Host is this machine's tree. What is unpacked into it gets no set-user-ID, set-group-ID or

@@ -189,7 +189,7 @@ func (u *unpacker) fill(f *os.File, h *tar.Header, data io.Reader) error {
 		return err
 	}
 	if u.owners {
-		if err := f.Chown(h.Uid, h.Gid); err != nil {
+		if err := f.Chown(u.t.owner(h)); err != nil {
 			return err
 		}
 	}
@@ -227,12 +227,24 @@ func (u *unpacker) special(at int, name string, h *tar.Header) error {
 		return fmt.Errorf("it is of a type that is not known here: %q", h.Typeflag)
 	}
 	if err == nil && u.owners {
-		err = unix.Fchownat(at, name, h.Uid, h.Gid, unix.AT_SYMLINK_NOFOLLOW)
+		err = u.chown(at, name, h)
 	}
 	if err == nil && h.Typeflag != tar.TypeDir {
 		err = setTime(at, name, h.ModTime)
 	}
 	return err
+}
+
+func (u *unpacker) chown(at int, name string, h *tar.Header) error {
+	uid, gid := u.t.owner(h)
+	return unix.Fchownat(at, name, uid, gid, unix.AT_SYMLINK_NOFOLLOW)
+}
+
+func (t *Tree) owner(h *tar.Header) (uid, gid int) {
+	if t.MapUID == nil {
+		return h.Uid, h.Gid
+	}
+	return int(t.MapUID(uint32(h.Uid))), int(t.MapGID(uint32(h.Gid)))
 }
 
 // link makes a further name of a file that was unpacked before.

@@ -63,7 +63,7 @@ func do(m *control.Message, ids ns.IDMap, ans *control.Message) error {
 		return rewriteFiles(m, ans)
 	case m.Op == control.OpCopy && m.Copy != nil:
 		ans.Copied = new(control.Copied)
-		return copyFiles(m, ans.Copied)
+		return copyFiles(m, ids, ans.Copied)
 	case m.Op == control.OpUsage && m.Upper != nil && len(m.Files) == 1:
 		_, err := fmt.Fprint(m.Files[0], usage(m.Upper.Dir))
 		return err
@@ -128,10 +128,13 @@ func rewriteFile(root int, r control.Rewrite) error {
 
 // copyFiles copies files from below the root of a process, or to there. From outside of its mount
 // namespace: nothing of the image, not even a library, is loaded (docker's CVE-2019-14271). Or,
-// without a process, into the directory that is the second file.
-func copyFiles(m *control.Message, res *control.Copied) error {
+// without a process, into the directory that is the second file; an owner who is not one of ids
+// becomes root, as for files that a container is shown.
+func copyFiles(m *control.Message, ids ns.IDMap, res *control.Copied) error {
 	if m.PID == 0 && len(m.Files) == 2 {
-		_, err := treecopy.Rooted(int(m.Files[1].Fd())).Unpack(m.Files[0], "/", "", m.Copy.Owners)
+		t := treecopy.Rooted(int(m.Files[1].Fd()))
+		t.MapUID, t.MapGID = ids.MapUID, ids.MapGID
+		_, err := t.Unpack(m.Files[0], "/", "", m.Copy.Owners)
 		return err
 	}
 	root, err := unix.Open("/proc/"+strconv.Itoa(m.PID)+"/root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
