@@ -5,6 +5,7 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -162,8 +163,11 @@ func (x *exporting) add(ctr *disk.Container) error {
 	if own := ctr.Labels[kube.LabelContainer]; own != "" {
 		name = own
 	}
-	if name == "" || slices.ContainsFunc(slices.Concat(x.pod.Spec.Containers, x.pod.Spec.InitContainers), func(k kube.Container) bool { return k.Name == name }) {
-		return fmt.Errorf("its name in the pod would be %q, which it cannot be", name)
+	if name == "" {
+		return errors.New("its name has nothing that a name in a pod can have: a-z, 0-9")
+	}
+	if slices.ContainsFunc(slices.Concat(x.pod.Spec.Containers, x.pod.Spec.InitContainers), func(k kube.Container) bool { return k.Name == name }) {
+		return fmt.Errorf("another one is called %q in the pod already", name)
 	}
 	k := kube.Container{Name: name, Image: ctr.Image, WorkingDir: ctr.Config.Dir, Stdin: ctr.Stdin, TTY: ctr.TTY}
 	if ctr.Config.Dir == ic.WorkingDir {

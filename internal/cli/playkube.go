@@ -86,7 +86,7 @@ func kubeDownCommand() *cli.Command {
 }
 
 // readPods reads the file that the command names.
-func readPods(c *cli.Context) (*kube.Plan, error) {
+func readPods(c *cli.Context) (*kube.Answer, error) {
 	root, err := store.DefaultRoot()
 	if err != nil {
 		return nil, err
@@ -112,16 +112,7 @@ func readPods(c *cli.Context) (*kube.Plan, error) {
 	if err != nil {
 		return nil, errs.Hint(fmt.Errorf("read pods: %w", err), errs.HintOf(err))
 	}
-	a, err := kube.Ask(root, q)
-	if err != nil {
-		return nil, err
-	}
-	if !c.Bool("down") {
-		for _, n := range a.Notes {
-			fmt.Fprintf(stderr, "tiffin: note: %s\n", printable(n))
-		}
-	}
-	return a.Plan, nil
+	return kube.Ask(root, q)
 }
 
 // readRegular reads a file, and a byte more than it may have. To open a fifo would be to wait for
@@ -159,10 +150,14 @@ func playKube(c *cli.Context, store *image.Store) error {
 	if err != nil {
 		return err
 	}
-	plan, err := readPods(c)
+	read, err := readPods(c)
 	if err != nil {
 		return err
 	}
+	for _, n := range read.Notes {
+		fmt.Fprintf(stderr, "tiffin: note: %s\n", printable(n))
+	}
+	plan := read.Plan
 	set, err := containers()
 	if err != nil {
 		return err
@@ -377,11 +372,11 @@ func kubeDown(c *cli.Context) error {
 		}
 		return removePod(set, name, stdout)
 	}
-	plan, err := readPods(c)
+	read, err := readPods(c)
 	if err != nil {
 		return err
 	}
-	for _, p := range plan.Pods {
+	for _, p := range read.Plan.Pods {
 		err = errors.Join(err, removePod(set, p.Name, stdout))
 	}
 	return err
