@@ -39,9 +39,13 @@ func insideOf(root string, single bool, op string, upper *disk.Upper, w io.Write
 	err = sock.Send(&control.Message{Op: op, Upper: upper, Files: []*os.File{theirs}})
 	theirs.Close()
 	if err == nil {
-		_, err = io.Copy(w, out) // until the helper closes its copy, or ends
+		// Until the helper closes its copy, or ends. It does not answer before it has written all:
+		// if w does not take it, nobody waits for the answer.
+		if _, err := io.Copy(w, out); err != nil {
+			return err
+		}
 	}
-	// Why it has stopped early is the better reason than what became of its output.
+	// Why it did not take the request is the better reason.
 	if _, answered := sock.Answer(); answered != nil {
 		return answered
 	}

@@ -200,7 +200,7 @@ func canClone(dir string) bool {
 func (s *supervisor) unpack(dir, from string) error {
 	err := s.unpackPart(dir, from, 0)
 	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
-		err = errs.Hint(err, "without FUSE an image takes its whole size on disk: once with --driver overlay, for each container with --driver copy")
+		err = errs.Hint(err, "unpacked, an image takes its whole size on disk, once, or with --driver copy for each container; --driver fuse unpacks nothing")
 	}
 	if err != nil {
 		return errs.Hint(fmt.Errorf("unpack the image of container %s: %w", s.c.Name, err), errs.HintOf(err))
