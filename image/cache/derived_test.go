@@ -17,6 +17,7 @@ import (
 	"tiffin/image/oci"
 	"tiffin/image/store"
 	"tiffin/image/transfer"
+	"tiffin/internal/errs"
 	"tiffin/internal/test/imagetest"
 )
 
@@ -202,6 +203,9 @@ func TestAStoreThatMayNotBeWrittenCanBeRead(t *testing.T) {
 	} {
 		if !errors.Is(err, store.ErrReadOnly) {
 			t.Errorf("%s: %v", what, err)
+		}
+		if hint := errs.HintOf(err); !strings.Contains(hint, "TIFFIN_IMAGE_PATH="+s.Root()) {
+			t.Errorf("%s: hint %q", what, hint)
 		}
 	}
 }

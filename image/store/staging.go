@@ -34,7 +34,7 @@ type Staging struct {
 // Stage makes a staging directory.
 func (s *Store) Stage() (*Staging, error) {
 	if s.readOnly {
-		return nil, fmt.Errorf("%s: %w", s.root, ErrReadOnly)
+		return nil, s.refuse()
 	}
 	// Between mkdir and flock the new directory looks abandoned: the lock of
 	// tmp/ itself keeps Sweep out.
@@ -82,7 +82,7 @@ func lockDir(dir string, how int) (*os.File, error) {
 // others find it done. The lock is never asked for by who holds that of the index.
 func (s *Store) LockDerived() (release func(), err error) {
 	if s.readOnly {
-		return nil, fmt.Errorf("%s: %w", s.root, ErrReadOnly)
+		return nil, s.refuse()
 	}
 	f, err := lockDir(s.Path("blobs"), unix.LOCK_EX)
 	if err != nil {

@@ -86,6 +86,12 @@ func (s *Store) Inflates(l oci.Layer) bool {
 // ErrReadOnly is wrapped by errors that say the store cannot be changed.
 var ErrReadOnly = errors.New("the store is read-only")
 
+// refuse is the error of what would change a store that is read-only.
+func (s *Store) refuse() error {
+	return errs.Hint(fmt.Errorf("%s: %w", s.root, ErrReadOnly),
+		"TIFFIN_IMAGE_PATH="+s.root+" with a TIFFIN_ROOT that you can write to uses its images")
+}
+
 // LayoutMarker is the file that makes a directory an OCI image layout.
 // OCI image-spec v1.1 image-layout.md, "oci-layout file".
 const LayoutMarker = `{"imageLayoutVersion":"1.0.0"}`
@@ -232,7 +238,7 @@ func (s *Store) Lock(how int) (release func(), err error) {
 		if how == unix.LOCK_SH {
 			return func() {}, nil
 		}
-		return nil, fmt.Errorf("%s: %w", s.root, ErrReadOnly)
+		return nil, s.refuse()
 	}
 	f, err := os.OpenFile(s.Path("lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

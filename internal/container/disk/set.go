@@ -97,7 +97,11 @@ func (s *Set) Create(cfg Config) (*Container, *os.File, error) {
 		return nil, nil, err
 	}
 	if err := os.Mkdir(c.dir, 0o700); err != nil {
-		return fail(fmt.Errorf("create container: %w", err))
+		err = fmt.Errorf("create container: %w", err)
+		if errors.Is(err, unix.EROFS) || errors.Is(err, os.ErrPermission) {
+			err = errs.Hint(err, "TIFFIN_RUN_ROOT is a directory for containers alone: set it to one that you can write to")
+		}
+		return fail(err)
 	}
 	// It gets its name only when it is held: Sweep of another command, which deletes what has a
 	// free lock, may come between open(2) and fcntl(2).
