@@ -74,10 +74,11 @@ func (s *Cache) openAdditional() (all []*store.Store) {
 	return all
 }
 
-// allowReading is what the owner of a store has to do once; see modes. Containers stay closed: what
-// they have written may be set-user-ID.
+// allowReading is what the owner of a store has to do once; see modes. All that is not named stays
+// closed: set-user-ID programs in containers/ and trees/ are the owner's, and chmod(1) follows
+// links that it is given, as find(1) would give it those of an image.
 func allowReading(root string) string {
-	return "its owner can allow it with find " + root + " -name containers -prune -o -exec chmod go+rX {} +"
+	return "its owner can allow it with cd " + root + " && chmod go+rX . && chmod -R go+rX blobs layers format index.json oci-layout"
 }
 
 // Find returns path, that of a file in this store, or if it is not here the path of the same file

@@ -9,7 +9,7 @@
 //
 // TIFFIN_IMAGE_PATH=/srv/images:/net/course/images lists stores of other people whose images are
 // used where they are. They are ordinary stores: an instructor sets TIFFIN_ROOT to such a
-// directory, loads or pulls, and once makes all but its containers readable (allowReading). What
+// directory, loads or pulls, and once makes what images are made of readable (allowReading). What
 // comes later can be read by those who may read the directory itself. What holds:
 //
 //   - Names are looked up here first, then in each additional store in turn; so are IDs. The own
