@@ -11,6 +11,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -20,6 +21,7 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
@@ -36,7 +38,9 @@ func serveBundle(c *cli.Context, store *image.Store) (err error) {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGHUP)
 	defer signal.Stop(signals)
-	ctr, remove, err := toServe(c.Args().First())
+	ctx, prepared := interruptibleWithin(c, 10*time.Second) // it may have to wait for another command
+	defer prepared()
+	ctr, remove, err := toServe(ctx, c.Args().First())
 	if err != nil {
 		return err
 	}
@@ -71,15 +75,16 @@ func serveBundle(c *cli.Context, store *image.Store) (err error) {
 		return fmt.Errorf("make the bundle %s: %w", dir, err)
 	}
 	tellLeft(bundle.Left(&ctr.Config, ids, nil))
+	prepared()
 	return runAt(rootfs, pid, c.Args().Slice()[2:], signals)
 }
 
 // toServe is the container of that name, or one of the image, made for this and read-only: remove
 // removes that.
-func toServe(name string) (ctr *disk.Container, remove func() error, err error) {
+func toServe(ctx context.Context, name string) (ctr *disk.Container, remove func() error, err error) {
 	remove = func() error { return nil }
 	if ctr, err = findContainer(name); errors.Is(err, disk.ErrNotFound) {
-		if ctr, err = createOf([]string{"--read-only", "--", name}); err == nil {
+		if ctr, err = createOf(ctx, []string{"--read-only", "--", name}); err == nil {
 			remove = func() error { return client.Remove(ctr, true) }
 		}
 	}

@@ -4,6 +4,7 @@
 package cli
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -60,7 +61,9 @@ func (p *composition) upCommand() *cli.Command {
 			if err := p.orphans(c, project); err != nil {
 				return err
 			}
-			u := &launching{composition: p, store: store, fresh: c.Bool("force-recreate"), build: c.Bool("build"), services: map[string]*serving{}}
+			wanted, end := context.WithCancelCause(c.Context)
+			defer end(nil)
+			u := &launching{composition: p, store: store, wanted: wanted, end: end, fresh: c.Bool("force-recreate"), build: c.Bool("build"), services: map[string]*serving{}}
 			if err := makeResources(project); err != nil {
 				return err
 			}
@@ -119,10 +122,11 @@ type launching struct {
 	fresh    bool // make all containers anew
 	build    bool // build images that are there
 	services map[string]*serving
+	wanted   context.Context // it is done when no more is to start
+	end      context.CancelCauseFunc
 
 	mu    sync.Mutex
 	order []*serving // that have started
-	over  bool       // no more is to start
 }
 
 // serving is a service whose container has been started.
@@ -155,14 +159,17 @@ func (u *launching) startAll(services []compose.Service, signals <-chan os.Signa
 		sig = <-signals // which a build has heard, too
 	}
 	u.mu.Lock()
-	u.over = true
+	u.end(errors.New("it is not to start any more"))
 	u.mu.Unlock()
-	if err := stopAll(u.started(), signals); err != nil {
+	again, err := stopAll(u.started(), signals)
+	if err != nil {
 		return err
 	}
-	select {
-	case <-done: // what it waited for has ended; a build or a pull has heard of the signal, and clears up
-	case <-signals: // whoever asks again does not want to wait for that
+	if !again {
+		select {
+		case <-done: // what it waited for has ended; a build or a pull has heard of the signal, and clears up
+		case <-signals: // whoever asks again does not want to wait for that
+		}
 	}
 	return exitStatus(128 + int(sig.(unix.Signal)))
 }
@@ -177,16 +184,18 @@ func (u *launching) ready(s *compose.Service) error {
 			fmt.Fprintf(stderr, "tiffin: note: service %s starts all the same: %v\n", s.Name, err)
 		}
 	}
-	return u.image(s)
+	if err := context.Cause(u.wanted); err != nil { // perhaps what it waited for has been stopped
+		return err
+	}
+	if err := u.image(s); err != nil {
+		return err
+	}
+	return context.Cause(u.wanted)
 }
 
 // start makes and starts the container of a service when what it needs is there.
 func (u *launching) start(s *compose.Service) error {
-	err := u.ready(s)
-	if err == nil {
-		err = u.wanted()
-	}
-	if err != nil {
+	if err := u.ready(s); err != nil {
 		return err
 	}
 	v := &serving{spec: s, since: time.Now()}
@@ -196,8 +205,8 @@ func (u *launching) start(s *compose.Service) error {
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.over {
-		return errUnwanted
+	if err := context.Cause(u.wanted); err != nil {
+		return err
 	}
 	if err := startDetached(u.store, ctr, nil); err != nil {
 		return err
@@ -205,18 +214,6 @@ func (u *launching) start(s *compose.Service) error {
 	fmt.Fprintf(stderr, "container %s: %s\n", ctr.Name, what)
 	v.member = member{ctr, s.Name}
 	u.order, u.services[s.Name] = append(u.order, v), v
-	return nil
-}
-
-var errUnwanted = errors.New("it is not to start any more")
-
-// wanted fails when no more is to start.
-func (u *launching) wanted() error {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.over {
-		return errUnwanted
-	}
 	return nil
 }
 
@@ -228,7 +225,13 @@ func (u *launching) image(s *compose.Service) error {
 	if _, err := u.store.ResolveLazy(s.Image); err == nil && !u.build {
 		return nil
 	}
-	return typed(buildCommand(), s.Build)
+	cmd := buildCommand()
+	build := cmd.Action
+	cmd.Action = func(c *cli.Context) error {
+		c.Context = u.wanted // a signal may have come before the build hears of any
+		return build(c)
+	}
+	return typed(cmd, s.Build)
 }
 
 // container finds the container of a service, or makes it, and says which in a word.
@@ -263,7 +266,7 @@ func (u *launching) container(s *compose.Service) (*disk.Container, string, erro
 		what = "made anew and started"
 		s.Flags = keepVolumes(s.Flags, m.Container)
 	}
-	ctr, err := createOf(append([]string{"--label=" + compose.LabelHash + "=" + hash}, s.Words()...))
+	ctr, err := createOf(u.wanted, append([]string{"--label=" + compose.LabelHash + "=" + hash}, s.Words()...))
 	return ctr, what, err
 }
 
@@ -292,9 +295,10 @@ func (u *launching) sameImage(ctr *disk.Container) bool {
 }
 
 // createOf is `tiffin create` with these words behind it.
-func createOf(words []string) (ctr *disk.Container, err error) {
+func createOf(ctx context.Context, words []string) (ctr *disk.Container, err error) {
 	cmd := createCommand()
 	cmd.Action = func(c *cli.Context) (err error) {
+		c.Context = ctx
 		ctr, err = createOnly(c)
 		return err
 	}
@@ -399,7 +403,7 @@ func (u *launching) follow(signals <-chan os.Signal, abort, prefix bool) error {
 	select {
 	case <-ended:
 	default:
-		err = stopAll(all, signals)
+		_, err = stopAll(all, signals)
 		<-ended
 	}
 	if err == nil && status != 0 {
@@ -418,16 +422,25 @@ func (u *launching) started() (all []member) {
 	return all
 }
 
-// stopAll stops containers, those that others need last. A signal meanwhile kills them.
-func stopAll(all []member, signals <-chan os.Signal) error {
+// stopAll stops containers, those that others need last. A signal meanwhile kills them: again tells
+// whether there was one.
+func stopAll(all []member, signals <-chan os.Signal) (again bool, err error) {
 	fmt.Fprintln(stderr, "stopping the containers; once more kills them")
+	stopped, asked := make(chan struct{}), make(chan bool, 1)
 	go func() {
-		<-signals
-		for _, m := range all {
-			_ = client.Kill(m.Container, unix.SIGKILL)
+		select {
+		case <-stopped:
+			asked <- false
+		case <-signals:
+			for _, m := range all {
+				_ = client.Kill(m.Container, unix.SIGKILL)
+			}
+			asked <- true
 		}
 	}()
-	return endMembers(all, func(m member) error { return client.Stop(m.Container, nil) })
+	err = endMembers(all, func(m member) error { return client.Stop(m.Container, nil) })
+	close(stopped)
+	return <-asked, err
 }
 
 // serve follows one service until its container ends and is not restarted; it returns the exit

@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"reflect"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"text/tabwriter"
 	"text/template"
@@ -184,7 +185,8 @@ func interruptible(c *cli.Context) (ctx context.Context, end func()) {
 // interrupted: that does not end the program then.
 var patient atomic.Bool
 
-// interruptibleWithin is interruptible with another time to clean up in, which end ends.
+// interruptibleWithin is interruptible with another time to clean up in, which end ends. It is a
+// second for whoever asks again.
 func interruptibleWithin(c *cli.Context, limit time.Duration) (ctx context.Context, end func()) {
 	ctx, cancel := context.WithCancelCause(c.Context)
 	sigs, over := make(chan os.Signal, 1), make(chan struct{})
@@ -198,17 +200,25 @@ func interruptibleWithin(c *cli.Context, limit time.Duration) (ctx context.Conte
 			return
 		}
 		cancel(errs.Code(fmt.Errorf("interrupted by %s: nothing was changed", unix.SignalName(n)), 128+int(n)))
+		last := time.After(limit)
 		select {
 		case <-over:
-		case <-time.After(limit):
-			if !patient.Load() {
-				os.Exit(128 + int(n))
-			}
+			return
+		case <-time.After(min(limit, time.Second)):
+		}
+		select {
+		case <-over:
+			return
+		case <-sigs:
+		case <-last:
+		}
+		if !patient.Load() {
+			os.Exit(128 + int(n))
 		}
 	}()
-	return ctx, func() {
+	return ctx, sync.OnceFunc(func() {
 		signal.Stop(sigs)
 		close(over)
 		cancel(nil)
-	}
+	})
 }

@@ -5,6 +5,7 @@ package cli
 
 import (
 	"cmp"
+	"context"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -276,7 +277,7 @@ func playMember(store *image.Store, set *disk.Set, m *kube.Member) (*disk.Contai
 		w.Flush()
 		m.Flags = append(m.Flags, "--mount="+strings.TrimSuffix(mount.String(), "\n"))
 	}
-	ctr, err := createOf(m.Words())
+	ctr, err := createOf(context.Background(), m.Words())
 	if err != nil {
 		return nil, err
 	}
