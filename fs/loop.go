@@ -266,7 +266,7 @@ func (w *worker) next() (int, error) {
 			}
 		case e == unix.ENOENT || e == unix.EINTR: // it was given up meanwhile: fuse_dev_do_read in fs/fuse/dev.c
 			continue
-		case e == ended:
+		case e == ended || e == unix.ECONNABORTED: // the latter if it was about to hand a request over
 			return 0, ended
 		default:
 			return 0, fmt.Errorf("read %d bytes from /dev/fuse: %w", int(n), e)
