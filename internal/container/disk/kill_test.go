@@ -25,6 +25,7 @@ import (
 func TestMain(m *testing.M) {
 	os.Exit(reexec.Main(m, reexec.Parts{
 		"lives": reexec.Fails(lives), "states": reexec.Fails(states), "hold": reexec.Fails(hold), "named": reexec.Fails(named),
+		"first thread ends": reexec.Never(firstThreadEnds),
 	}))
 }
 

@@ -130,8 +130,11 @@ func (s status) process(pid int) Process {
 
 // statFields gives access to the numbers in /proc/pid/stat, by proc(5)'s count; all are 0 if
 // there is no such process.
-func statFields(pid int) func(n int) uint64 {
-	b, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+func statFields(pid int) func(n int) uint64 { return statOf("/proc/" + strconv.Itoa(pid)) }
+
+// statOf is statFields of a directory of /proc: that of a process, or of a thread.
+func statOf(dir string) func(n int) uint64 {
+	b, _ := os.ReadFile(dir + "/stat")
 	// Field 2 is the name in parentheses and may contain anything, so count from the last one.
 	f := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
 	return func(n int) uint64 {
@@ -147,12 +150,16 @@ func statFields(pid int) func(n int) uint64 {
 // if there is no such process. pid is a number of the /proc that is mounted.
 func StartTime(pid int) uint64 { return statFields(pid)(22) }
 
-// Ending tells whether process pid has begun to end, or is gone. Process 1 of a pid namespace has
-// begun to before it takes the others along: pid_namespaces(7).
+// Ending tells whether process pid has begun to end, or is gone: all of its threads have, since the
+// first may end alone, pthread_exit(3). Process 1 of a pid namespace has begun to before it takes
+// the others along: pid_namespaces(7).
 func Ending(pid int) bool {
 	const exiting = 0x4 // PF_EXITING, see proc(5), /proc/pid/stat, flags
-	field := statFields(pid)
-	return field(22) == 0 || field(9)&exiting != 0
+	threads, _ := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*")
+	return !slices.ContainsFunc(threads, func(dir string) bool {
+		field := statOf(dir)
+		return field(22) != 0 && field(9)&exiting == 0
+	})
 }
 
 // KillStale ends process pid if it is still the one that started at start.

@@ -3,9 +3,50 @@ package disk
 import (
 	"os"
 	"os/exec"
+	"runtime"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tiffin/internal/test/reexec"
 )
+
+// init keeps main, and so a part of this binary, in the first thread.
+func init() { runtime.LockOSThread() }
+
+// firstThreadEnds is a process whose first thread ends, and another goes on: _exit(2), NOTES.
+func firstThreadEnds() {
+	go func() { time.Sleep(time.Hour) }()
+	_, _, _ = unix.Syscall(unix.SYS_EXIT, 0, 0, 0)
+}
+
+func TestAProcessEndsWithItsLastThread(t *testing.T) {
+	cmd := reexec.Command("first thread ends")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	defer cmd.Process.Kill()
+	until := func(what string, is func() bool) {
+		t.Helper()
+		for end := time.Now().Add(time.Minute); !is(); time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal(what)
+			}
+		}
+	}
+	until("its first thread has not ended", func() bool { return statFields(cmd.Process.Pid)(9)&0x4 != 0 })
+	if Ending(cmd.Process.Pid) {
+		t.Error("it is said to end with its first thread")
+	}
+	_ = cmd.Process.Kill()
+	until("it is not said to end", func() bool { return Ending(cmd.Process.Pid) })
+	_ = cmd.Wait()
+	if !Ending(cmd.Process.Pid) {
+		t.Error("it is not said to be gone")
+	}
+}
 
 func TestDescendantsAreFound(t *testing.T) {
 	cmd := exec.Command("sh", "-c", "sleep 1000 & wait")
