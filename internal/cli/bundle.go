@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 
@@ -241,6 +242,7 @@ func writeSpec(dir string, spec *specs.Spec) error {
 // of /dev itself: OCI runtime-spec v1.3 config-linux.md, "Default Devices".
 func (b *bundled) withoutDevices(w io.Writer) error {
 	b.devices, b.owners = 0, map[[2]int]int{}
+	left := map[string]bool{} // names of nodes
 	r, all := io.Pipe()
 	go func() { all.CloseWithError(b.write(all)) }()
 	defer r.CloseWithError(io.ErrClosedPipe)
@@ -255,9 +257,15 @@ func (b *bundled) withoutDevices(w io.Writer) error {
 		}
 		if h.Typeflag == tar.TypeChar || h.Typeflag == tar.TypeBlock {
 			b.devices++
+			left[path.Clean(h.Name)] = true
 			continue
 		}
-		b.owners[[2]int{h.Uid, h.Gid}]++
+		switch {
+		case h.Typeflag != tar.TypeLink: // that is a further name of a file
+			b.owners[[2]int{h.Uid, h.Gid}]++
+		case left[path.Clean(h.Linkname)]:
+			continue
+		}
 		if err := out.WriteHeader(h); err != nil {
 			return err
 		}
