@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"unicode"
 
 	digest "github.com/opencontainers/go-digest"
 
@@ -78,6 +80,9 @@ func (s *Cache) openAdditional() (all []*store.Store) {
 // closed: set-user-ID programs in containers/ and trees/ are the owner's, and chmod(1) follows
 // links that it is given, as find(1) would give it those of an image.
 func allowReading(root string) string {
+	if strings.ContainsFunc(root, func(r rune) bool { return !unicode.In(r, unicode.L, unicode.N) && !strings.ContainsRune("/._-", r) }) {
+		root = "'" + strings.ReplaceAll(root, "'", `'\''`) + "'" // one word of a shell
+	}
 	return "its owner can allow it with cd " + root + " && chmod go+rX . && chmod -R go+rX blobs layers format index.json oci-layout"
 }
 

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -135,6 +137,23 @@ func TestATableThatLiesIsMadeAgain(t *testing.T) {
 		}
 		if got, err := contents(again); err != nil || got != "upper lower " {
 			t.Errorf("%s: %q %v", path, got, err)
+		}
+	}
+}
+
+// What the owner of a store is told to type, a shell takes for what is meant.
+func TestAStoreOfAnyNameCanBeOpenedToOthers(t *testing.T) {
+	for _, name := range []string{"images", "our images", "it's $HOME;(x)\\*", "Küche_2.a-b"} {
+		root := filepath.Join(t.TempDir(), name)
+		if _, err := store.Open(root); err != nil {
+			t.Fatal(err)
+		}
+		_, line, _ := strings.Cut(allowReading(root), " with ")
+		if out, err := exec.Command("sh", "-c", line).CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", line, err, out)
+		}
+		if st, err := os.Stat(filepath.Join(root, "index.json")); err != nil || st.Mode().Perm() != 0o644 {
+			t.Errorf("%s: it is %v, %v", line, st.Mode(), err)
 		}
 	}
 }
