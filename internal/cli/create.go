@@ -102,6 +102,13 @@ func createContainer(c *cli.Context, foreground, later bool) (ctr *disk.Containe
 			return nil, nil, nil, err
 		}
 	}
+	if slices.ContainsFunc(cfg.Volumes, isAnonymous) || cfg.KeepID != "" && cfg.User == cfg.KeepID {
+		// Of both the image's files decide. If their index is damaged, this mends it, which
+		// nobody can who holds the image.
+		if _, err := store.Stack(img); err != nil {
+			return nil, nil, nil, err
+		}
+	}
 	m, release, err := holdImage(store, img)
 	if err != nil {
 		return nil, nil, nil, err
@@ -166,11 +173,13 @@ func removeNamed(set *disk.Set, name string) error {
 	return client.Remove(old, true)
 }
 
+// isAnonymous tells whether a volume is to be made for this container.
+func isAnonymous(v disk.Volume) bool { return v.Anonymous && v.Name == "" }
+
 // leaveOutLinks leaves out anonymous volumes at a path that is a link of the image's to what is the
 // kernel's.
 func leaveOutLinks(cfg *disk.Config, m *cache.Mountable) error {
-	anonymous := func(v disk.Volume) bool { return v.Anonymous && v.Name == "" }
-	if !slices.ContainsFunc(cfg.Volumes, anonymous) {
+	if !slices.ContainsFunc(cfg.Volumes, isAnonymous) {
 		return nil
 	}
 	index, err := layer.OpenIndex(m.UnionPath)
@@ -179,7 +188,7 @@ func leaveOutLinks(cfg *disk.Config, m *cache.Mountable) error {
 	}
 	cfg.Volumes = slices.DeleteFunc(cfg.Volumes, func(v disk.Volume) bool {
 		_, real, _ := index.Follow(v.Target)
-		bad := anonymous(v) && ofKernel(real)
+		bad := isAnonymous(v) && ofKernel(real)
 		if bad {
 			fmt.Fprintf(stderr, "tiffin: note: volume %q is left out: in the image it leads to %s\n", v.Target, oneLine(real, true))
 		}
