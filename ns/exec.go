@@ -116,7 +116,7 @@ func (b *builder) join(m *message) error {
 // yet taken its place (the kernel's fs/exec.c, de_thread). So it is with `exec sleep` in a shell
 // written in Go.
 func whileLiving(pidfd int, f func() error) error {
-	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
 		err := f()
 		if !errors.Is(err, unix.ESRCH) || time.Now().After(end) {
 			return err
