@@ -54,7 +54,7 @@ func (p *composition) runCommand() *cli.Command {
 			if err := makeResources(project); err != nil {
 				return err
 			}
-			u := &launching{composition: p, store: store, build: c.Bool("build"), services: map[string]*serving{}}
+			u := &launching{composition: p, store: store, wanted: c.Context, build: c.Bool("build"), services: map[string]*serving{}}
 			for i := range project.Services {
 				s := &project.Services[i]
 				if s.Name == c.Args().First() {
