@@ -17,35 +17,16 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"unicode"
 
 	"golang.org/x/sys/unix"
 
 	"tiffin/internal/network"
+	"tiffin/internal/shell"
 	"tiffin/ns/cgroup"
 )
 
-// quote makes one word of s for a shell.
-func quote(s string) string {
-	if s != "" && strings.IndexFunc(s, func(r rune) bool {
-		return !strings.ContainsRune("-_./:=@%+,", r) && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
-	}) < 0 {
-		return s
-	}
-	if strings.IndexFunc(s, func(r rune) bool { return r != '\n' && r != '\t' && !unicode.IsGraphic(r) }) < 0 {
-		return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-	}
-	// Control characters would act on the terminal that shows the script: printf(1) makes them.
-	// A dot keeps line ends at the end from being taken away by the command substitution.
-	var b strings.Builder
-	for _, c := range []byte(s) {
-		fmt.Fprintf(&b, `\%03o`, c)
-	}
-	return `"$(x=$(printf '` + b.String() + `.'); printf %s "${x%.}")"`
-}
-
 // inRootPath is a path below $ROOT, for a shell.
-func inRootPath(path string) string { return `"$ROOT"` + quote(path) }
+func inRootPath(path string) string { return `"$ROOT"` + shell.Word(path) }
 
 func byHandUser(s *Spec) string {
 	if s.sharedNetwork() {
@@ -126,14 +107,14 @@ func byHandCgroup(s *Spec) string {
 	}
 	lines := []string{`CG="${CGROUP:?a control group to divide, such as one by: systemd-run --user --scope -p Delegate=yes}/tiffin-$$"`}
 	if g.Dir != "" {
-		lines = []string{"CG=" + quote(g.Dir)}
+		lines = []string{"CG=" + shell.Word(g.Dir)}
 	}
 	if g.There {
 		return strings.Join(append(lines, `echo $$ > "$CG/cgroup.procs"`), "\n")
 	}
 	lines = append(lines, `mkdir "$CG"   # afterwards: rmdir`)
 	for _, c := range g.Settings {
-		lines = append(lines, fmt.Sprintf(`echo %s > "$CG/%s"`, quote(c.Value), c.File))
+		lines = append(lines, fmt.Sprintf(`echo %s > "$CG/%s"`, shell.Word(c.Value), c.File))
 	}
 	lines = append(lines, `echo $$ > "$CG/cgroup.procs"`)
 	if s.ownCgroupNS() {
@@ -155,7 +136,7 @@ func byHandSources(s *Spec) string {
 	}
 	lines := []string{`mkdir "$WORK/files"`, `mount -t tmpfs -o nosuid,nodev,noexec,mode=755,size=1m tmpfs "$WORK/files"`}
 	for i, f := range s.Files {
-		lines = append(lines, printf(f.Content)+` > "$WORK"/files/`+quote(f.source(i)))
+		lines = append(lines, printf(f.Content)+` > "$WORK"/files/`+shell.Word(f.source(i)))
 	}
 	return strings.Join(lines, "\n")
 }
@@ -164,11 +145,11 @@ func byHandSources(s *Spec) string {
 // with any indent.
 func printf(text string) string {
 	if !strings.HasSuffix(text, "\n") {
-		return "printf %s " + quote(text)
+		return "printf %s " + shell.Word(text)
 	}
 	command := `printf '%s\n'`
 	for line := range strings.Lines(text) {
-		command += " " + quote(strings.TrimSuffix(line, "\n"))
+		command += " " + shell.Word(strings.TrimSuffix(line, "\n"))
 	}
 	return command
 }
@@ -176,7 +157,7 @@ func printf(text string) string {
 func byHandRoot(s *Spec) string {
 	if s.Root.Bind != "" {
 		return strings.Join([]string{
-			fmt.Sprintf(`mount --rbind %s "$ROOT"`, quote(s.Root.Bind)),
+			fmt.Sprintf(`mount --rbind %s "$ROOT"`, shell.Word(s.Root.Bind)),
 			`mount -o remount,bind,` + s.rootOptions() + ` "$ROOT"`}, "\n")
 	}
 	if s.Root.Overlay != nil {
@@ -237,7 +218,7 @@ func byHandVolumes(s *Spec) string {
 			if m.Options != "" {
 				opts += "," + m.Options
 			}
-			lines = append(lines, "mkdir -p "+at, "mount -t tmpfs -o "+quote(opts)+" tmpfs "+at)
+			lines = append(lines, "mkdir -p "+at, "mount -t tmpfs -o "+shell.Word(opts)+" tmpfs "+at)
 			continue
 		}
 		if st, err := os.Stat(m.Source); err == nil && !st.IsDir() {
@@ -245,7 +226,7 @@ func byHandVolumes(s *Spec) string {
 		} else {
 			lines = append(lines, "mkdir -p "+at)
 		}
-		lines = append(lines, "mount --rbind "+quote(m.Source)+" "+at, remount(at, "nosuid,nodev"+pick(m.ReadOnly, ",ro", "")))
+		lines = append(lines, "mount --rbind "+shell.Word(m.Source)+" "+at, remount(at, "nosuid,nodev"+pick(m.ReadOnly, ",ro", "")))
 	}
 	return strings.Join(lines, "\n")
 }
@@ -285,7 +266,7 @@ func makeFile(target string) string {
 func byHandFiles(s *Spec) string {
 	var lines []string
 	for i, f := range s.Files {
-		lines = append(lines, makeFile(f.Target), fmt.Sprintf(`mount --bind "$WORK"/files/%s %s`, quote(f.source(i)), inRootPath(f.Target)))
+		lines = append(lines, makeFile(f.Target), fmt.Sprintf(`mount --bind "$WORK"/files/%s %s`, shell.Word(f.source(i)), inRootPath(f.Target)))
 	}
 	return strings.Join(lines, "\n")
 }
@@ -301,7 +282,7 @@ func byHandMask(s *Spec) string {
 func byHandSysctl(s *Spec) string {
 	var lines []string
 	for _, c := range s.Sysctls {
-		lines = append(lines, "echo "+quote(c.Value)+` > "$ROOT`+c.path()+`"`)
+		lines = append(lines, "echo "+shell.Word(c.Value)+` > "$ROOT`+c.path()+`"`)
 	}
 	return strings.Join(lines, "\n")
 }
@@ -315,9 +296,9 @@ func byHandReadonly(s *Spec) string {
 }
 
 func byHandHostname(s *Spec) string {
-	text := "hostname " + quote(s.hostname())
+	text := "hostname " + shell.Word(s.hostname())
 	if s.Domainname != "" {
-		text += "\ndomainname " + quote(s.Domainname)
+		text += "\ndomainname " + shell.Word(s.Domainname)
 	}
 	return text
 }
@@ -351,7 +332,7 @@ func (p *Process) directory() string {
 }
 
 func byHandDirectory(s *Spec) string {
-	dir := "RUN_DIR=" + quote(s.Process.directory()) + "\n"
+	dir := "RUN_DIR=" + shell.Word(s.Process.directory()) + "\n"
 	if !s.OwnTree() {
 		return dir + "cd /"
 	}
@@ -412,7 +393,7 @@ func byHandUserID(s *Spec) string {
 		column, missing = "$3", "ENTRY=::"+user+":0::/:"
 	}
 	lines := []string{
-		"ENTRY=$(awk -F: -v u=" + quote(user) + ` '` + column + ` == u { print; exit }' etc/passwd || :)`,
+		"ENTRY=$(awk -F: -v u=" + shell.Word(user) + ` '` + column + ` == u { print; exit }' etc/passwd || :)`,
 		`[ -n "$ENTRY" ] || ` + missing,
 		`RUN_UID=$(echo "$ENTRY" | cut -d : -f 3) RUN_GID=$(echo "$ENTRY" | cut -d : -f 4)`,
 		`RUN_HOME=$(echo "$ENTRY" | cut -d : -f 6)`,
@@ -420,7 +401,7 @@ func byHandUserID(s *Spec) string {
 	if _, numeric := parseID(group); numeric {
 		lines = append(lines, "RUN_GID="+group)
 	} else if withGroup {
-		lines = append(lines, "RUN_GID=$(awk -F: -v g="+quote(group)+` '$1 == g { print $3; exit }' etc/group || :)`,
+		lines = append(lines, "RUN_GID=$(awk -F: -v g="+shell.Word(group)+` '$1 == g { print $3; exit }' etc/group || :)`,
 			`[ -n "$RUN_GID" ] || { echo "no such group" >&2; exit 125; }`)
 	}
 	switch {
@@ -434,7 +415,7 @@ func byHandUserID(s *Spec) string {
 	}
 	for _, g := range s.Process.Groups {
 		if _, numeric := parseID(g); !numeric {
-			g = "$(awk -F: -v g=" + quote(g) + ` '$1 == g { print $3; exit }' etc/group)`
+			g = "$(awk -F: -v g=" + shell.Word(g) + ` '$1 == g { print $3; exit }' etc/group)`
 		}
 		lines = append(lines, "RUN_GROUPS=$RUN_GROUPS,"+g)
 	}
@@ -452,7 +433,7 @@ func byHandExec(s *Spec) string {
 		if strings.HasPrefix(e, "HOME=") {
 			home = ""
 		}
-		line += " " + quote(e)
+		line += " " + shell.Word(e)
 	}
 	line += home + ` $KEYRING "$(command -v setpriv)" $PRIVS "$(command -v unshare)" --root=. --wd="$RUN_DIR" --setuid="$RUN_UID" --`
 	if s.leavesOut(withoutUserMap) {
@@ -461,7 +442,7 @@ func byHandExec(s *Spec) string {
 		line = "# the second unshare is the image's, if it has one\n" + line + " unshare --user --"
 	}
 	for _, a := range s.Process.Args {
-		line += " " + quote(a)
+		line += " " + shell.Word(a)
 	}
 	return line + " 3<&-"
 }

@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+
+	"tiffin/internal/shell"
 )
 
 // Script is the table of steps as a shell script: each step's ByHand, in the order in which the
@@ -155,7 +157,7 @@ func (s *Script) unpack() string {
 	fmt.Fprintf(&out, scriptLayers, owners)
 	for i, flat := range s.Layers {
 		at := fmt.Sprintf("$WORK/layers/%d", i)
-		fmt.Fprintf(&out, "unpack %s \"%s\"\n", quote(flat), at)
+		fmt.Fprintf(&out, "unpack %s \"%s\"\n", shell.Word(flat), at)
 		fmt.Fprintf(&out, "LAYERS=%s%s\n", at, pick(i > 0, ":$LAYERS", ""))
 	}
 	out.WriteString("export LAYERS\n")

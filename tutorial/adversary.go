@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"tiffin/internal/shell"
 )
 
 // attack spoils a solved lab.
@@ -188,7 +190,7 @@ func (t *trial) forger(to string) string {
 	var b strings.Builder
 	b.WriteString("{ :\n")
 	for _, c := range t.Checks {
-		fmt.Fprintf(&b, "printf '%%s\\036' %s\n", quote(fmt.Sprintf("passed\x1f%s\x1f%d\x1f\x1f\x1f\x1f", c.Name, c.Points)))
+		fmt.Fprintf(&b, "printf '%%s\\036' %s\n", shell.Word(fmt.Sprintf("passed\x1f%s\x1f%d\x1f\x1f\x1f\x1f", c.Name, c.Points)))
 	}
 	b.WriteString("} >&" + to + "\n")
 	return b.String()

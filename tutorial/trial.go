@@ -282,9 +282,6 @@ func (t *trial) widths(ctx context.Context) {
 	}
 }
 
-// quote makes one word of s for a shell.
-func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
-
 // leftovers looks for what reset should have ended or removed.
 func (t *trial) leftovers() {
 	ctrs, err := t.containers()

@@ -11,8 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
-	"unicode"
 
 	digest "github.com/opencontainers/go-digest"
 
@@ -20,6 +18,7 @@ import (
 	"tiffin/image/layer"
 	"tiffin/image/oci"
 	"tiffin/image/store"
+	"tiffin/internal/shell"
 )
 
 // Additional image stores belong to other people, such as an instructor, and their images are used
@@ -80,10 +79,7 @@ func (s *Cache) openAdditional() (all []*store.Store) {
 // closed: set-user-ID programs in containers/ and trees/ are the owner's, and chmod(1) follows
 // links that it is given, as find(1) would give it those of an image.
 func allowReading(root string) string {
-	if strings.ContainsFunc(root, func(r rune) bool { return !unicode.In(r, unicode.L, unicode.N) && !strings.ContainsRune("/._-", r) }) {
-		root = "'" + strings.ReplaceAll(root, "'", `'\''`) + "'" // one word of a shell
-	}
-	return "its owner can allow it with cd " + root + " && chmod go+rX . && chmod -R go+rX blobs layers format index.json oci-layout"
+	return "its owner can allow it with cd " + shell.Word(root) + " && chmod go+rX . && chmod -R go+rX blobs layers format index.json oci-layout"
 }
 
 // Find returns path, that of a file in this store, or if it is not here the path of the same file

@@ -19,6 +19,7 @@ import (
 	"tiffin/internal/compose"
 	"tiffin/internal/container/disk"
 	"tiffin/internal/errs"
+	"tiffin/internal/shell"
 )
 
 // composition is the project that a command of compose is about.
@@ -152,7 +153,7 @@ func (p *composition) configCommand() *cli.Command {
 			}
 			print := func(words ...string) {
 				for i, w := range words {
-					words[i] = shellWord(w)
+					words[i] = shell.Word(w)
 				}
 				fmt.Fprintln(stdout, strings.Join(words, " "))
 			}
@@ -178,17 +179,6 @@ func (p *composition) configCommand() *cli.Command {
 			return nil
 		},
 	}
-}
-
-// shellWord quotes a word for a shell, if it needs that.
-func shellWord(w string) string {
-	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_=+.,:/@%", r)
-	}
-	if w != "" && strings.IndexFunc(w, func(r rune) bool { return !plain(r) }) < 0 {
-		return w
-	}
-	return "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
 }
 
 func (p *composition) psCommand() *cli.Command {

@@ -43,12 +43,3 @@ func TestEndMembers(t *testing.T) {
 		}
 	}
 }
-
-// TestShellWord: a shell reads each word as it is.
-func TestShellWord(t *testing.T) {
-	for word, want := range map[string]string{"a-b=c": "a-b=c", "": "''", "a b": "'a b'", "it's $HOME": `'it'\''s $HOME'`, "~": "'~'", "é": "'é'"} {
-		if got := shellWord(word); got != want {
-			t.Errorf("%q: %s, want %s", word, got, want)
-		}
-	}
-}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"tiffin/internal/shell"
 	"tiffin/internal/test/must"
 )
 
@@ -77,7 +78,7 @@ func (b *bench) container(engine, flag, script string) string {
 	}
 	home := fmt.Sprintf("cd '%s'; export HOME=$PWD/home XDG_RUNTIME_DIR=$PWD/xdg CONTAINERS_CONF=$PWD/containers.conf; ", b.dir)
 	if engine == "podman" {
-		return home + fmt.Sprintf("exec podman --log-level error run --rm --network none %s -v %s:/bin/tiffin:ro -e HOME=/root -e PATH=/bin --rootfs %s sh -c %s", flag, program, root, quote(script))
+		return home + fmt.Sprintf("exec podman --log-level error run --rm --network none %s -v %s:/bin/tiffin:ro -e HOME=/root -e PATH=/bin --rootfs %s sh -c %s", flag, program, root, shell.Word(script))
 	}
 	var spec map[string]any
 	cmd := exec.Command(engine, "spec", "--rootless")
@@ -126,6 +127,3 @@ printf '[containers]\ncgroups = "disabled"\n[engine]\ncgroup_manager = "cgroupfs
 		b.t.Fatalf("%v\n%s%s", err, out, stderr)
 	}
 }
-
-// quote makes one word of a shell's.
-func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
