@@ -57,11 +57,15 @@ func TestALostTerminalLosesNothing(t *testing.T) {
 		func(p *typist) { _ = p.cmd.Process.Signal(unix.SIGHUP) },
 		func(p *typist) { _ = p.cmd.Process.Kill(); p.slave.Close(); p.master.Close() },
 		func(p *typist) { p.slave.Close(); p.master.Close() },
+		func(p *typist) { p.slave.Close(); p.master.Close() },
 	} {
 		name := fmt.Sprint("lost", i)
 		p := atTerminal(t, store, "run", "-it", "--rm", "--name", name, "tiffin/base", "sh", "-c", counting)
-		if i == 4 { // the others may all come before there is a container
+		switch i { // the others may all come before there is a container
+		case 4:
 			p.sees("n0")
+		case 5:
+			p.sees("all")
 		}
 		time.Sleep(time.Duration(rand.IntN(500)) * time.Millisecond)
 		lose(p)

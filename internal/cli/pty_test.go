@@ -19,6 +19,7 @@ import (
 // typist is a terminal with tiffin at the other end.
 type typist struct {
 	t      *testing.T
+	fd     int // of master, for ioctl(2)
 	master *os.File
 	slave  *os.File
 	cmd    *exec.Cmd
@@ -31,14 +32,16 @@ type typist struct {
 // atTerminal starts tiffin on a new pseudo terminal of 24 rows and 80 columns.
 func atTerminal(t *testing.T, store string, args ...string) *typist {
 	t.Helper()
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	// Not blocking, and never by os.File.Fd, which changes that: a Close would wait for the Read.
+	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
+	master := os.NewFile(uintptr(fd), "/dev/ptmx")
 	// ptsname(3), unlockpt(3)
-	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
 	if err == nil {
-		err = unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0)
+		err = unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -47,7 +50,7 @@ func atTerminal(t *testing.T, store string, args ...string) *typist {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &typist{t: t, master: master, slave: slave}
+	p := &typist{t: t, fd: fd, master: master, slave: slave}
 	p.resize(24, 80)
 	before, err := unix.IoctlGetTermios(int(slave.Fd()), unix.TCGETS)
 	if err != nil {
@@ -82,7 +85,7 @@ func atTerminal(t *testing.T, store string, args ...string) *typist {
 }
 
 func (p *typist) resize(rows, cols uint16) {
-	if err := unix.IoctlSetWinsize(int(p.master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: cols}); err != nil {
+	if err := unix.IoctlSetWinsize(p.fd, unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: cols}); err != nil {
 		p.t.Fatal(err)
 	}
 }
