@@ -185,7 +185,7 @@ func startLazily(c *disk.Container, m *cache.Mountable) error {
 
 // hesitation is how long a start that is given up may take to turn out to be done: the command may
 // print already, while its client has not been told yet that it runs.
-const hesitation = 500 * time.Millisecond
+const hesitation = 2 * time.Second
 
 // start gives the supervisor its container.
 func (l *Launch) start(c *disk.Container, lock *os.File, m *cache.Mountable, n *joined, o StartOptions) (*Session, error) {

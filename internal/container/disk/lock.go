@@ -64,7 +64,7 @@ func locked(path string) bool {
 func (c *Container) Lock() (*os.File, error) {
 	// A supervisor that has just recorded the end needs a moment to go.
 	lock, err := c.LockNow()
-	for end := time.Now().Add(5 * time.Second); errors.Is(err, ErrLocked) && time.Now().Before(end); {
+	for end := time.Now().Add(10 * time.Second); errors.Is(err, ErrLocked) && time.Now().Before(end); {
 		if s, e := c.ReadState(); e != nil || s.Alive() {
 			break
 		}

@@ -74,7 +74,7 @@ func fake(t testing.TB) *supervisor {
 func (s *supervisor) fresh() {
 	s.req, s.child, s.io = &control.Start{}, new(ns.Child), newTerminal(nil)
 	s.started, s.ended, s.sessions = make(chan struct{}), make(chan struct{}), sessions{}
-	s.exit, s.failed = 7, nil
+	s.exit, s.failed, s.state = 7, nil, disk.State{}
 	close(s.started)
 }
 
@@ -123,7 +123,8 @@ func TestEveryRequestIsAnswered(t *testing.T) {
 		{"to watch", control.Message{Op: control.OpAttach}, end, "ok exit", ""},
 		{"events", control.Message{Op: control.OpTrace}, end, "ok exit", ""},
 		{"to hold still what has ended", control.Message{Op: control.OpFreeze}, func(s *supervisor) { close(s.ended) }, "ok", ""},
-		{"to hold still what cannot be synced", control.Message{Op: control.OpFreeze}, nil, "error", "write out what the container has in memory"},
+		{"to hold still what takes a while to end", control.Message{Op: control.OpFreeze}, func(s *supervisor) { time.AfterFunc(300*time.Millisecond, func() { close(s.ended) }) }, "ok", ""},
+		{"to hold still what cannot be synced", control.Message{Op: control.OpFreeze}, func(s *supervisor) { s.state.Status = disk.Running }, "error", "write out what the container has in memory"},
 		{"a signal to nobody", control.Message{Op: control.OpSignal, Signal: 9}, nil, "error", "bad file descriptor"},
 		{"a command without a word", control.Message{Op: control.OpExec}, nil, "error", "exec of nothing"},
 		{"a command in no container", control.Message{Op: control.OpExec, Exec: &control.Exec{Args: []string{"x"}, Stdin: true}}, nil, "error", "no container"},

@@ -86,6 +86,9 @@ func inJob() bool {
 	})
 }
 
+// unmounting is how long a file system may take to be unmounted.
+const unmounting = 10 * time.Second
+
 // unmounted waits until the container's file system is unmounted: then all data is in its
 // directory.
 func (s *supervisor) unmounted() {
@@ -94,7 +97,7 @@ func (s *supervisor) unmounted() {
 		if s.c.Walled() {
 			s.clearWork()
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(unmounting):
 		// A process outside keeps the container's mount namespace alive.
 	}
 }

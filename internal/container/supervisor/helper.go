@@ -207,13 +207,17 @@ func (s *supervisor) ask(m *control.Message) (*control.Message, error) {
 // sync has a helper write out what the kernel keeps of the container's files in memory.
 func (s *supervisor) sync() error {
 	s.mu.Lock()
-	pid := s.state.Pid
+	pid, over := s.state.Pid, s.state.Status != disk.Running
 	s.mu.Unlock()
 	if _, err := s.ask(&control.Message{Op: control.OpSync, PID: pid}); err != nil {
+		limit := 100 * time.Millisecond
+		if over || pid > 0 && disk.Ending(pid) {
+			limit = unmounting
+		}
 		select {
 		case <-s.ended: // nothing is left to be written
 			return nil
-		case <-time.After(100 * time.Millisecond):
+		case <-time.After(limit):
 		}
 		return errs.Hint(fmt.Errorf("write out what the container has in memory: %w", err), "see syncfs(2)")
 	}
