@@ -35,6 +35,9 @@ func newLazyStore(t *testing.T) *lazyStore {
 		for _, pid := range s.fetchers() {
 			syscall.Kill(pid, syscall.SIGKILL)
 		}
+		for end := time.Now().Add(time.Minute); len(supervisors(s.root))+len(s.fetchers()) > 0 && time.Now().Before(end); {
+			time.Sleep(5 * time.Millisecond)
+		}
 	})
 	return s
 }

@@ -173,7 +173,8 @@ func TestANetworkComesBack(t *testing.T) {
 		w.until("servers", func() bool { return strings.Count(w.ask("other", "web", "other"), "greets") == 4 })
 		where := w.ask("other", "web") + w.ask("web", "other")
 		for _, killed := range []string{"web", "other"} { // the second one is a child of a supervisor
-			pid := carrier(w, "again")
+			pid := 0
+			w.until("a carrier", func() bool { pid = carrier(w, "again"); return pid != 0 })
 			syscall.Kill(pid, syscall.SIGKILL)
 			w.gone(pid)
 			got := w.run("again", "--rm", "tiffin/base", "/programs/member", "web", "other") // at once

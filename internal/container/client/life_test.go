@@ -174,14 +174,14 @@ func TestAKilledSupervisorTakesEverythingAlong(t *testing.T) {
 
 // TestATerminatedSupervisorClearsUp: whoever sends SIGTERM to all processes means the container.
 func TestATerminatedSupervisorClearsUp(t *testing.T) {
-	one := 1
+	few := 5 // seconds
 	for name, e := range map[string]struct {
 		cfg   disk.Config
 		heard string
 		exit  int
 	}{
 		"it ends":           {disk.Config{}, "terminated\n", 7},
-		"by its own signal": {disk.Config{StopSignal: "USR1", StopTimeout: &one}, "user defined signal 1\n", 137},
+		"by its own signal": {disk.Config{StopSignal: "USR1", StopTimeout: &few}, "user defined signal 1\n", 137},
 		"nothing is left":   {disk.Config{AutoRemove: true}, "terminated\n", 7},
 	} {
 		t.Run(name, func(t *testing.T) {
